@@ -1,0 +1,1 @@
+"""The domain: pure data and rules. No await, no I/O, no third party."""

@@ -1,0 +1,184 @@
+"""The protocols the rooms meet at. Each says how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from browser_sessions.model.principal import ApiKey, User
+from browser_sessions.model.session import EndReason, SessionRecord, SessionStatus
+from browser_sessions.model.spec import SessionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PageInfo:
+    """One open page. `page_id` is its CDP target id: HTTP, gateway and live view name a page alike."""
+
+    page_id: str
+    url: str
+    title: str
+    created_at: datetime
+    crashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContextEvent:
+    """Something that happened in a session's context, not asked for by its owner.
+
+    `kind` is one of the event names of docs/events.md (`page.opened`, `page.closed`, `page.crashed`, `page.navigated`, `console`,
+    `network.failed`, `download.started`, `dialog.opened`, …), `data` its fields: short, JSON-able, strings clipped.
+    """
+
+    kind: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class ContextHandle(Protocol):
+    """One session's isolated context in a browser. Calls raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`, `PageFailed`."""
+
+    @property
+    def context_id(self) -> str:
+        """Chromium's browserContextId."""
+
+    def pages(self) -> list[PageInfo]:
+        """Open pages, oldest first; from memory, never asks the browser."""
+
+    async def open_page(self, url: str | None, *, timeout: float) -> PageInfo: ...
+
+    async def close_page(self, page_id: str, *, timeout: float) -> None: ...
+
+    async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
+        """Returns the page and the HTTP status of the main resource (None where there is none)."""
+
+    async def screenshot(
+        self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float
+    ) -> bytes: ...
+
+    async def content(self, page_id: str, *, timeout: float) -> str: ...
+
+    async def pdf(self, page_id: str, *, timeout: float) -> bytes: ...
+
+    async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
+        """The JSON value of the expression; a promise is awaited."""
+
+    async def responsive(self, *, timeout: float) -> bool:
+        """True when the renderer of its first page answers within `timeout` seconds (True without pages)."""
+
+    def renderer_pids(self) -> Sequence[int]:
+        """Processes that serve only this context, as far as they are known."""
+
+    async def close(self, *, timeout: float) -> None:
+        """Closes the context and removes its folder. Never raises because it is gone already."""
+
+
+class BrowserProcess(Protocol):
+    """One Chromium process group."""
+
+    browser_id: str
+    pid: int
+    version: str
+    endpoint: str
+    """ws:// address of its debugging port on loopback. Never shown to a caller."""
+    started: float
+
+    @property
+    def alive(self) -> bool: ...
+
+    async def open_context(
+        self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
+    ) -> ContextHandle:
+        """A context with one open page, ready. On any failure or cancellation nothing is left of it.
+
+        Raises `BrowserTimeout`, `BrowserGone`, `InvalidField` (an option that Chromium refuses), `PageFailed` (start_url).
+        `on_event` is called on the event loop; `context.died` means the context is gone without our asking.
+        """
+
+    async def probe(self, *, timeout: float) -> None:
+        """Asks the browser for its version. Raises `BrowserTimeout` or `BrowserGone`."""
+
+    async def memory_bytes(self) -> int:
+        """PSS of the whole process group (RSS where the system does not tell PSS)."""
+
+    async def close(self, *, timeout: float) -> None:
+        """Asks it to end, kills the whole group when it does not within `timeout`, removes its folders, and returns when it is gone."""
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group, now."""
+
+
+class BrowserLauncher(Protocol):
+    """Starts browsers. One Playwright driver behind it; a dead driver is replaced at the next launch."""
+
+    @property
+    def devices(self) -> dict[str, dict[str, Any]]:
+        """Playwright's device descriptors by name."""
+
+    async def start(self) -> None:
+        """Finds the executable and starts the driver. Raises `BrowserMissing`, `SettingsError` (sandbox required)."""
+
+    async def launch(self, on_death: Callable[[BrowserProcess, EndReason], None]) -> BrowserProcess:
+        """Raises `NoBrowser`. `on_death` is called once, on the event loop, when the process or its driver dies unasked."""
+
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionQuery:
+    """Which records to list, newest first: created_at descending, then session_id descending."""
+
+    owner: str | None = None
+    """None: everybody's."""
+    statuses: frozenset[SessionStatus] | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    before: tuple[datetime, str] | None = None
+    """Only what comes after this (created_at, session_id) in that order."""
+    limit: int = 50
+
+
+class SessionStore(Protocol):
+    """Records that outlive the process. Everything raises `StoreUnavailable` when the store does not answer or is full.
+
+    A call that returned is on disk (SQLite: WAL, synchronous=FULL).
+    """
+
+    async def open(self) -> None:
+        """Opens or creates the store and brings its schema up to date."""
+
+    async def close(self) -> None: ...
+
+    async def insert(self, record: SessionRecord) -> None:
+        """Stores a new record with version 1. Raises `Conflict` when the id, or the (owner, idempotency_key) pair, exists."""
+
+    async def update(self, record: SessionRecord) -> None:
+        """Stores `record` if the stored version is one less than `record.version`, else raises `Conflict`."""
+
+    async def update_many(self, records: Sequence[SessionRecord]) -> None:
+        """`update` for several in one transaction: all or none."""
+
+    async def flush_activity(self, moments: Iterable[tuple[str, datetime, datetime | None]]) -> None:
+        """(session_id, last_activity, expires_at) of live sessions; moves no version, touches no final record."""
+
+    async def get(self, session_id: str) -> SessionRecord | None: ...
+
+    async def by_idempotency_key(self, owner: str, key: str) -> SessionRecord | None: ...
+
+    async def list(self, query: SessionQuery) -> list[SessionRecord]: ...
+
+    async def mark_lost(self, node: str, at: datetime) -> int:
+        """Every record of `node` that is not final becomes `lost` with reason `node_lost`; returns how many."""
+
+    async def purge(self, ended_before: datetime, idempotency_before: datetime) -> int:
+        """Removes final records that ended before the first moment; forgets idempotency keys older than the second. How many went."""
+
+    async def put_key(self, key: ApiKey) -> None: ...
+
+    async def keys(self) -> list[ApiKey]: ...
+
+    async def put_user(self, user: User) -> None: ...
+
+    async def remove_user(self, username: str) -> bool: ...
+
+    async def users(self) -> list[User]: ...

@@ -1,0 +1,185 @@
+"""The only reader of the environment: every setting is `BROWSER_SESSIONS_<NAME>`, and a flag of `serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import psutil
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from browser_sessions.model.errors import SettingsError
+
+PREFIX: Final = "BROWSER_SESSIONS_"
+
+BYTES_PER_SESSION: Final = 64 * 2**20
+"""Planned memory of a session: twice what a small page was measured to take (34 MB PSS), for pages are seldom small."""
+
+SESSIONS_AT_MOST: Final = 500
+"""What one node is planned for, however much memory it has: live pages need cores before they need memory."""
+
+
+def memory_limit_bytes() -> int:
+    """The memory this process may use: the machine's, or its control group's where that is less."""
+    limits = [psutil.virtual_memory().total]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int(Path(name).read_text().strip()))
+        except (OSError, ValueError):
+            continue
+    return min(limits)
+
+
+def default_max_sessions() -> int:
+    """Half of the memory, in planned sessions, at least 4 and at most `SESSIONS_AT_MOST`."""
+    return max(4, min(SESSIONS_AT_MOST, memory_limit_bytes() // 2 // BYTES_PER_SESSION))
+
+
+def default_data_dir() -> Path:
+    """$XDG_DATA_HOME/browser-sessions, by default ~/.local/share/browser-sessions (XDG base directory specification)."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "browser-sessions"
+
+
+def _comma_separated(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Names end in their unit where they have one."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True)
+
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on. Loopback unless you put TLS and a firewall in front.",
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="Folder for the database, secrets and the browsers' work folders."
+    )
+    store_url: str | None = Field(
+        None,
+        description="Where records are kept: `sqlite:///path/to/file.db`. Default: `sessions.db` in the data folder.",
+    )
+    admin_api_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="The first admin's key. Default: generated at first start, shown once, kept in the data folder.",
+    )
+    browser_executable: Path | None = Field(
+        None, description="The Chromium to use. Default: Playwright's headless shell, else the system's."
+    )
+    max_sessions: int = Field(
+        default_factory=default_max_sessions,
+        ge=1,
+        le=10_000,
+        description="Live sessions at once on this node. Default: from memory.",
+    )
+    max_sessions_per_browser: int = Field(
+        30, ge=1, le=500, description="Sessions that share one Chromium process: more saves memory, fewer die together."
+    )
+    max_sessions_per_principal: int | None = Field(
+        None, ge=1, description="Live sessions at once for one principal. Default: no limit of its own."
+    )
+    default_idle_timeout_seconds: float | None = Field(
+        300.0, gt=0, le=604_800, description="Idle timeout of sessions that name none."
+    )
+    default_max_lifetime_seconds: float = Field(
+        3600.0, gt=0, le=2_592_000, description="Lifetime of sessions that name none, within the maximum."
+    )
+    max_lifetime_seconds: float | None = Field(
+        86_400.0,
+        gt=0,
+        le=2_592_000,
+        description="The longest lifetime that may be asked for; `none` lets sessions ask for null: no limit.",
+    )
+    retention_hours: float = Field(24.0, gt=0, le=8760, description="How long an ended session can still be read.")
+    require_sandbox: bool = Field(False, description="Refuse to start where Chromium's sandbox cannot be used.")
+    drain_seconds: float = Field(10.0, ge=0, le=3600, description="How long live sessions may go on after SIGTERM.")
+    public_url: str | None = Field(
+        None,
+        description="How clients reach the service, such as `https://browsers.example.com`. Default: the address they asked.",
+    )
+    allowed_hosts: CommaSeparated = Field(
+        (),
+        description="Host names that requests may name, comma-separated, beside loopback and the public URL's. `*` allows all.",
+    )
+    trusted_proxies: CommaSeparated = Field(
+        (), description="Addresses of proxies whose X-Forwarded-* headers count, comma-separated."
+    )
+    share_browsers_between_principals: bool = Field(
+        False, description="Let sessions of different principals share a Chromium process."
+    )
+    create_timeout_seconds: float = Field(30.0, gt=0, le=600, description="How long starting a session may take.")
+    log_format: Literal["console", "json"] = Field("console", description="Log lines for people or for programs.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least important log line that is written."
+    )
+
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return _comma_separated(value)
+
+    @field_validator(
+        "max_lifetime_seconds", "default_idle_timeout_seconds", "max_sessions_per_principal", mode="before"
+    )
+    @classmethod
+    def _none_by_name(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and value.strip().lower() in ("none", "null", "") else value
+
+    @field_validator("store_url")
+    @classmethod
+    def _known_store(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
+            raise ValueError("must be sqlite:///path/to/file.db")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _whole_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, separator, rest = value.rstrip("/").partition("://")
+        if scheme not in ("http", "https") or not separator or not rest or "?" in rest or "#" in rest or "@" in rest:
+            raise ValueError(
+                "must be a whole http:// or https:// address without query, such as https://browsers.example.com"
+            )
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _lifetimes_agree(self) -> Self:
+        if self.max_lifetime_seconds is not None and self.default_max_lifetime_seconds > self.max_lifetime_seconds:
+            object.__setattr__(self, "default_max_lifetime_seconds", self.max_lifetime_seconds)
+        return self
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return (
+            self.data_dir / "sessions.db" if self.store_url is None else Path(self.store_url.removeprefix("sqlite:///"))
+        )
+
+    @property
+    def work_dir(self) -> Path:
+        """Where browsers keep what does not outlive them."""
+        return self.data_dir / "work"
+
+
+def load(**flags: Any) -> Settings:
+    """Settings from the environment; `flags` that are not None win. Raises `SettingsError` naming each bad one and what would be right."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{str(part['loc'][0]).upper() if part['loc'] else '?'}: {part['msg'].removeprefix('Value error, ')}"
+            for part in error.errors(include_url=False, include_input=False)
+        ]
+        raise SettingsError("Some settings are wrong:\n  " + "\n  ".join(lines)) from None
