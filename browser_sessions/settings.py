@@ -29,7 +29,7 @@ def memory_limit_bytes() -> int:
             limits.append(int(Path(name).read_text().strip()))
         except (OSError, ValueError):
             continue
-    return min(limits)
+    return int(min(limits))
 
 
 def default_max_sessions() -> int:
@@ -38,7 +38,7 @@ def default_max_sessions() -> int:
 
 
 def default_data_dir() -> Path:
-    """$XDG_DATA_HOME/browser-sessions, by default ~/.local/share/browser-sessions (XDG base directory specification)."""
+    """$XDG_DATA_HOME/browser-sessions, by default ~/.local/share/browser-sessions (XDG base directories)."""
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(base) / "browser-sessions"
 
@@ -105,11 +105,11 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(10.0, ge=0, le=3600, description="How long live sessions may go on after SIGTERM.")
     public_url: str | None = Field(
         None,
-        description="How clients reach the service, such as `https://browsers.example.com`. Default: the address they asked.",
+        description="How clients reach it, such as `https://browsers.example.com`. Default: the address they asked.",
     )
     allowed_hosts: CommaSeparated = Field(
         (),
-        description="Host names that requests may name, comma-separated, beside loopback and the public URL's. `*` allows all.",
+        description="Host names requests may name, comma-separated, beside loopback and the public URL's. `*`: all.",
     )
     trusted_proxies: CommaSeparated = Field(
         (), description="Addresses of proxies whose X-Forwarded-* headers count, comma-separated."
@@ -174,12 +174,15 @@ class Settings(BaseSettings):
 
 
 def load(**flags: Any) -> Settings:
-    """Settings from the environment; `flags` that are not None win. Raises `SettingsError` naming each bad one and what would be right."""
+    """Settings from the environment; `flags` that are not None win.
+
+    Raises `SettingsError` naming each bad one and what would be right.
+    """
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         lines = [
-            f"{PREFIX}{str(part['loc'][0]).upper() if part['loc'] else '?'}: {part['msg'].removeprefix('Value error, ')}"
+            f"{PREFIX}{'_'.join(map(str, part['loc'])).upper()}: {part['msg'].removeprefix('Value error, ')}"
             for part in error.errors(include_url=False, include_input=False)
         ]
         raise SettingsError("Some settings are wrong:\n  " + "\n  ".join(lines)) from None

@@ -205,7 +205,8 @@ class BrowserSessionResponse(BaseModel):
 
 
 class BrowserSessionCreated(BrowserSessionResponse):
-    """A new session: its eight fields, and where to connect and to watch. Both addresses hold a ticket: keep them secret."""
+    """A new session: its eight fields, and where to connect and to watch. Both addresses hold a ticket: keep them
+    secret."""
 
     connect_url: str
     live_url: str

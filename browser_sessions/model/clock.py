@@ -21,7 +21,8 @@ class Clock(Protocol):
 class SystemClock:
     """Both clocks, tied together once, so that times of one record never contradict each other.
 
-    When the host's clock is set, `follow` ties them anew: deadlines do not move, and what is shown is right by the new clock.
+    When the host's clock is set, `follow` ties them anew: deadlines do not move, and what is shown is right by the new
+    clock.
     """
 
     def __init__(self) -> None:

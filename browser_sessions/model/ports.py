@@ -28,8 +28,9 @@ class PageInfo:
 class ContextEvent:
     """Something that happened in a session's context, not asked for by its owner.
 
-    `kind` is one of the event names of docs/events.md (`page.opened`, `page.closed`, `page.crashed`, `page.navigated`, `console`,
-    `network.failed`, `download.started`, `dialog.opened`, …), `data` its fields: short, JSON-able, strings clipped.
+    `kind` is one of the event names of docs/events.md (`page.opened`, `page.closed`, `page.crashed`, `page.navigated`,
+    `console`, `network.failed`, `download.started`, `dialog.opened`, …), `data` its fields: short, JSON-able, strings
+    clipped.
     """
 
     kind: str
@@ -37,7 +38,11 @@ class ContextEvent:
 
 
 class ContextHandle(Protocol):
-    """One session's isolated context in a browser. Calls raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`, `PageFailed`."""
+    """One session's isolated context in a browser. Calls raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
+    `PageFailed`."""
+
+    clients_attached: int
+    """How many clients drive it: without one, dialogs are dismissed for the page; set by the pool."""
 
     @property
     def context_id(self) -> str:
@@ -67,8 +72,8 @@ class ContextHandle(Protocol):
     async def responsive(self, *, timeout: float) -> bool:
         """True when the renderer of its first page answers within `timeout` seconds (True without pages)."""
 
-    def renderer_pids(self) -> Sequence[int]:
-        """Processes that serve only this context, as far as they are known."""
+    async def usage(self) -> tuple[int | None, float | None]:
+        """Memory in bytes and CPU seconds of its pages, as far as the browser tells; None where it does not."""
 
     async def close(self, *, timeout: float) -> None:
         """Closes the context and removes its folder. Never raises because it is gone already."""
@@ -92,8 +97,9 @@ class BrowserProcess(Protocol):
     ) -> ContextHandle:
         """A context with one open page, ready. On any failure or cancellation nothing is left of it.
 
-        Raises `BrowserTimeout`, `BrowserGone`, `InvalidField` (an option that Chromium refuses), `PageFailed` (start_url).
-        `on_event` is called on the event loop; `context.died` means the context is gone without our asking.
+        Raises `BrowserTimeout`, `BrowserGone`, `InvalidField` (an option that Chromium refuses), `PageFailed`
+        (start_url). `on_event` is called on the event loop; `context.died` means the context is gone without our
+        asking.
         """
 
     async def probe(self, *, timeout: float) -> None:
@@ -103,7 +109,8 @@ class BrowserProcess(Protocol):
         """PSS of the whole process group (RSS where the system does not tell PSS)."""
 
     async def close(self, *, timeout: float) -> None:
-        """Asks it to end, kills the whole group when it does not within `timeout`, removes its folders, and returns when it is gone."""
+        """Asks it to end, kills the whole group when it does not within `timeout`, removes its folders, and returns
+        when it is gone."""
 
     def kill(self) -> None:
         """SIGKILL to the whole group, now."""
@@ -113,6 +120,14 @@ class BrowserLauncher(Protocol):
     """Starts browsers. One Playwright driver behind it; a dead driver is replaced at the next launch."""
 
     @property
+    def sandbox(self) -> bool:
+        """True when Chromium's sandbox is in use."""
+
+    @property
+    def sandbox_reason(self) -> str:
+        """Why it is not; empty when it is."""
+
+    @property
     def devices(self) -> dict[str, dict[str, Any]]:
         """Playwright's device descriptors by name."""
 
@@ -120,7 +135,8 @@ class BrowserLauncher(Protocol):
         """Finds the executable and starts the driver. Raises `BrowserMissing`, `SettingsError` (sandbox required)."""
 
     async def launch(self, on_death: Callable[[BrowserProcess, EndReason], None]) -> BrowserProcess:
-        """Raises `NoBrowser`. `on_death` is called once, on the event loop, when the process or its driver dies unasked."""
+        """Raises `NoBrowser`. `on_death` is called once, on the event loop, when the process or its driver dies
+        unasked."""
 
     async def stop(self) -> None: ...
 
@@ -150,7 +166,8 @@ class SessionStore(Protocol):
     async def close(self) -> None: ...
 
     async def insert(self, record: SessionRecord) -> None:
-        """Stores a new record with version 1. Raises `Conflict` when the id, or the (owner, idempotency_key) pair, exists."""
+        """Stores a new record with version 1. Raises `Conflict` when the id, or the (owner, idempotency_key) pair,
+        exists."""
 
     async def update(self, record: SessionRecord) -> None:
         """Stores `record` if the stored version is one less than `record.version`, else raises `Conflict`."""
@@ -165,20 +182,21 @@ class SessionStore(Protocol):
 
     async def by_idempotency_key(self, owner: str, key: str) -> SessionRecord | None: ...
 
-    async def list(self, query: SessionQuery) -> list[SessionRecord]: ...
+    async def list(self, query: SessionQuery) -> Sequence[SessionRecord]: ...
 
     async def mark_lost(self, node: str, at: datetime) -> int:
         """Every record of `node` that is not final becomes `lost` with reason `node_lost`; returns how many."""
 
     async def purge(self, ended_before: datetime, idempotency_before: datetime) -> int:
-        """Removes final records that ended before the first moment; forgets idempotency keys older than the second. How many went."""
+        """Removes final records that ended before the first moment; forgets idempotency keys older than the second. How
+        many went."""
 
     async def put_key(self, key: ApiKey) -> None: ...
 
-    async def keys(self) -> list[ApiKey]: ...
+    async def keys(self) -> Sequence[ApiKey]: ...
 
     async def put_user(self, user: User) -> None: ...
 
     async def remove_user(self, username: str) -> bool: ...
 
-    async def users(self) -> list[User]: ...
+    async def users(self) -> Sequence[User]: ...

@@ -59,7 +59,8 @@ class SessionSpec:
     metadata: tuple[tuple[str, str], ...] = ()
 
     def options(self) -> dict[str, Any]:
-        """What is shown and stored of the options beyond the eight fields: secrets masked, nothing that needs the spec again."""
+        """What is shown and stored of the options beyond the eight fields: secrets masked, nothing that needs the spec
+        again."""
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SHOWN_ELSEWHERE}
         shown["permissions"] = list(self.permissions)
         shown["geolocation"] = None if self.geolocation is None else asdict(self.geolocation)

@@ -1,4 +1,5 @@
-"""Which addresses a session may be sent to. Pure; read the way Chromium reads an address (WHATWG URL, "basic URL parser")."""
+"""Which addresses a session may be sent to. Pure; read the way Chromium reads an address (WHATWG URL, "basic URL
+parser")."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Sessions and the browsers they live in: who gets a place, where, for how long."""

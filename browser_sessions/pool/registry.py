@@ -1,0 +1,143 @@
+"""Which sessions there are: the live ones in memory, their records in the store, and never a contradiction between the
+two."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from browser_sessions.model.clock import Clock
+from browser_sessions.model.errors import Conflict, SessionNotFound, StoreUnavailable, WrongState
+from browser_sessions.model.ports import SessionQuery, SessionStore
+from browser_sessions.model.session import FINAL, Session, SessionRecord, SessionStatus
+from browser_sessions.pool.journal import Journal
+from browser_sessions.pool.live import Live, require_active
+
+log = structlog.get_logger()
+
+RECENT: Final = 2_000
+"""Ended records kept in memory, so that reading a status seldom asks the store: about 3 MB."""
+
+
+class Registry:
+    """Live sessions and their records. Reads of live sessions touch memory only."""
+
+    def __init__(self, store: SessionStore, clock: Clock, journal: Journal) -> None:
+        self.sessions: dict[str, Session] = {}
+        """By id: all that the status path reads."""
+        self.lives: dict[str, Live] = {}
+        self.recent: OrderedDict[str, SessionRecord] = OrderedDict()
+        self.unsaved: dict[str, SessionRecord] = {}
+        """Ended, and the store would not take it yet."""
+        self._store = store
+        self._clock = clock
+        self._journal = journal
+
+    def __repr__(self) -> str:
+        return f"<Registry {len(self.sessions)} live, {len(self.recent)} recent, {len(self.unsaved)} unsaved>"
+
+    def enlist(self, live: Live) -> None:
+        self.lives[live.session.session_id] = live
+        self.sessions[live.session.session_id] = live.session
+
+    def known(self, session_id: str) -> Session | SessionRecord | None:
+        """The live session, else a recently ended record. Memory only."""
+        return self.sessions.get(session_id) or self.recent.get(session_id)
+
+    async def record(self, session_id: str) -> SessionRecord | None:
+        """The snapshot of now, from memory or the store."""
+        found = self.known(session_id)
+        if isinstance(found, Session):
+            return found.record(self._clock)
+        return found or await self._store.get(session_id)
+
+    async def by_idempotency_key(self, owner: str, key: str) -> SessionRecord | None:
+        earlier = await self._store.by_idempotency_key(owner, key)
+        return None if earlier is None else await self.record(earlier.session_id) or earlier
+
+    def live(self, session_id: str) -> Live:
+        """Raises `WrongState` when the session is not active, `SessionNotFound` when it is none of the recent ones."""
+        live = self.lives.get(session_id)
+        if live is not None:
+            require_active(live.session)
+            return live
+        ended = self.recent.get(session_id)
+        if ended is None:
+            raise SessionNotFound(session_id)
+        raise WrongState(
+            f"The session is {ended.status.value} ({ended.end_reason}); only an active one can be used.",
+            session_id=session_id,
+        )
+
+    async def list(self, query: SessionQuery) -> Sequence[SessionRecord]:
+        """Newest first. Live sessions come from memory, which is never behind; ended ones from the store."""
+        mine = {s.session_id: s.record(self._clock) for s in self.sessions.values()} | self.unsaved
+        wanted = [record for record in mine.values() if _matches(record, query)]
+        ended = FINAL if query.statuses is None else query.statuses & FINAL
+        if ended:
+            stored = await self._store.list(replace(query, statuses=ended, limit=query.limit + len(mine)))
+            wanted += [record for record in stored if record.session_id not in mine]
+        wanted.sort(key=lambda record: (record.created_at, record.session_id), reverse=True)
+        return wanted[: query.limit]
+
+    async def save(self, live: Live) -> None:
+        """Stores the record as it is now. Saves of one session follow each other. Raises as the store does."""
+        async with live.saving:
+            version = live.session.version + 1
+            record = replace(live.session.record(self._clock), version=version)
+            await (self._store.insert(record) if version == 1 else self._store.update(record))
+            live.session.version = version
+            live.session.dirty = False
+
+    async def retire(self, live: Live) -> SessionRecord:
+        """The last thing of a session: its final record is stored, and it is known in memory before and after."""
+        session = live.session
+        stored = False
+        try:
+            await self.save(live)
+            stored = True
+        except (StoreUnavailable, Conflict) as error:
+            log.error("session.not_stored", session_id=session.session_id, reason=error.detail)
+        record = replace(session.record(self._clock), version=session.version)
+        if not stored:
+            self.unsaved[session.session_id] = record
+        self.recent[session.session_id] = record
+        while len(self.recent) > RECENT:
+            old, _ = self.recent.popitem(last=False)
+            self._journal.forget(old)
+        self.lives.pop(session.session_id, None)
+        self.sessions.pop(session.session_id, None)
+        return record
+
+    async def save_late(self) -> None:
+        """Stores what the store would not take before. Raises as the store does; what is left waits for next time."""
+        for session_id, record in list(self.unsaved.items()):
+            stored = await self._store.get(session_id)
+            if stored is None:
+                await self._store.insert(replace(record, version=1))
+            elif not stored.status.final:
+                await self._store.update(replace(record, version=stored.version + 1))
+            self.unsaved.pop(session_id, None)
+
+    async def flush_activity(self) -> None:
+        """Stores when live sessions were last used, all in one transaction."""
+        moved = [s for s in self.sessions.values() if s.dirty and s.status is SessionStatus.ACTIVE]
+        if not moved:
+            return
+        for session in moved:
+            session.dirty = False
+        records = [s.record(self._clock) for s in moved]
+        await self._store.flush_activity([(r.session_id, r.last_activity, r.expires_at) for r in records])
+
+
+def _matches(record: SessionRecord, query: SessionQuery) -> bool:
+    return (
+        (query.owner is None or record.owner == query.owner)
+        and (query.statuses is None or record.status in query.statuses)
+        and (query.before is None or (record.created_at, record.session_id) < query.before)
+        and all(record.metadata.get(key) == value for key, value in query.metadata)
+    )

@@ -1,0 +1,50 @@
+"""Asks every browser each second whether it still answers; kills the one that twice did not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from browser_sessions.model.errors import BrowserGone, BrowserTimeout
+from browser_sessions.model.session import EndReason
+from browser_sessions.pool.fleet import Berth, Fleet
+
+PROBE_EVERY_S: Final = 1.0
+PROBE_TIMEOUT_S: Final = 1.0
+"""A healthy browser answers in a millisecond, a swamped one in a few hundred."""
+MISSES: Final = 2
+"""One miss may be a busy machine; two in a row, and a hung browser is replaced within five seconds of hanging."""
+MEMORY_EVERY: Final = 15
+"""Turns between two readings of a browser's memory: reading it costs milliseconds a process."""
+
+
+class Supervisor:
+    """One loop over all browsers: probe, weigh, recycle, keep one spare."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._turns = 0
+
+    async def turn(self) -> None:
+        self._turns += 1
+        running = [b for b in self._fleet.berths if b.process is not None and not b.dead]
+        await asyncio.gather(*(self._probe(berth) for berth in running))
+        if self._turns % MEMORY_EVERY == 0:
+            for berth in running:
+                if berth.process is not None and not berth.dead:
+                    berth.memory_bytes = await berth.process.memory_bytes()
+        self._fleet.recycle()
+        await self._fleet.ensure_spare()
+
+    async def _probe(self, berth: Berth) -> None:
+        assert berth.process is not None
+        try:
+            await berth.process.probe(timeout=PROBE_TIMEOUT_S)
+        except BrowserTimeout:
+            berth.missed_probes += 1
+            if berth.missed_probes >= MISSES:
+                self._fleet.condemn(berth, EndReason.BROWSER_HUNG)
+        except BrowserGone:
+            self._fleet.condemn(berth, EndReason.BROWSER_DIED)
+        else:
+            berth.missed_probes = 0
