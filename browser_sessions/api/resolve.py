@@ -1,0 +1,57 @@
+"""From what was asked to what the session will be: a device becomes its values, defaults and limits apply. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from browser_sessions.api.services import ApiOptions
+from browser_sessions.model.errors import InvalidField
+from browser_sessions.model.spec import SessionSpec
+from browser_sessions.wire import CreateBrowserSession
+
+NEAR_NAMES: Final = 3
+"""Device names told to somebody who mistyped one."""
+
+
+def resolve(asked: CreateBrowserSession, devices: Mapping[str, Mapping[str, Any]], options: ApiOptions) -> SessionSpec:
+    """The whole spec. What the caller names wins over the device, the device over defaults. Raises `InvalidField`."""
+    values: dict[str, Any] = {}
+    if asked.device is not None:
+        values |= _device_values(asked.device, devices)
+        values = {name: value for name, value in values.items() if name not in asked.model_fields_set}
+    if "idle_timeout_seconds" not in asked.model_fields_set:
+        values["idle_timeout_seconds"] = options.default_idle_timeout_seconds
+    if "max_lifetime_seconds" not in asked.model_fields_set:
+        values["max_lifetime_seconds"] = options.default_max_lifetime_seconds
+    else:
+        _check_lifetime(asked.max_lifetime_seconds, options.max_lifetime_seconds)
+    return asked.spec(**values)
+
+
+def _device_values(name: str, devices: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What Playwright's descriptor says, by our names."""
+    device = devices.get(name)
+    if device is None:
+        known = {known.lower(): known for known in devices}
+        near = [known[match] for match in difflib.get_close_matches(name.lower(), known, NEAR_NAMES, 0.4)]
+        hint = f"; near it are {', '.join(map(repr, near))}" if near else ", such as 'iPhone 15' or 'Pixel 7'"
+        raise InvalidField(("body", "device"), f"must be a Playwright device name{hint}")
+    return {
+        "viewport_width": device["viewport"]["width"],
+        "viewport_height": device["viewport"]["height"],
+        "user_agent": device["userAgent"],
+        "device_scale_factor": device["deviceScaleFactor"],
+        "is_mobile": device["isMobile"],
+        "has_touch": device["hasTouch"],
+    }
+
+
+def _check_lifetime(asked: float | None, longest: float | None) -> None:
+    if longest is None or (asked is not None and asked <= longest):
+        return
+    raise InvalidField(
+        ("body", "max_lifetime_seconds"),
+        f"must be at most {longest:g} on this server" + ("; null is not allowed here" if asked is None else ""),
+    )

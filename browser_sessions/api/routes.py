@@ -1,0 +1,52 @@
+"""The HTTP application, put together."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.types import Lifespan
+
+from browser_sessions.api import accounts, document, pages, problems, service, sessions
+from browser_sessions.api.middleware import STATUS_ROUTE, Edge
+from browser_sessions.api.services import Services
+from browser_sessions.api.status import StatusRoute, get_browser_session
+from browser_sessions.wire import BrowserSessionResponse
+
+DESCRIPTION: Final = (
+    "Live browser sessions: real headless Chromium, isolated contexts, exact expiry. Send an API key as X-API-Key, or "
+    "a token from POST /v1/auth/token as Authorization: Bearer."
+)
+
+
+def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> FastAPI:
+    """The whole API over `services`. No CORS: no page of another site may call it."""
+    app = FastAPI(
+        title="browser-sessions",
+        version=services.version,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.router.routes.append(
+        _status_route()
+    )  # first: the call that everybody repeats meets no other pattern on its way
+    for router in (sessions.router, pages.router, accounts.router, service.router):
+        app.include_router(router)
+    document.install(app)
+    problems.install(app)
+    app.add_middleware(Edge, options=services.options, metrics=services.metrics)
+    return app
+
+
+def _status_route() -> StatusRoute:
+    return StatusRoute(
+        STATUS_ROUTE, get_browser_session, response_model=BrowserSessionResponse, methods=["GET"], tags=["sessions"]
+    )
+
+
+__all__ = ["build_api"]

@@ -1,0 +1,60 @@
+"""What the HTTP room needs of the rest, and how an endpoint gets at it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+
+from browser_sessions.api.auth import KeyRing
+from browser_sessions.model.principal import Principal
+from browser_sessions.model.session import SessionRecord
+from browser_sessions.pool.pool import Pool
+from browser_sessions.telemetry import Metrics
+
+MAX_BODY_BYTES: Final = 2**20
+"""FAULTS.md, "bombs": body 1 MB. Also for a storage_state: one that is larger than this is cache, not a login."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """What an operator may set of the HTTP side; see settings. Seconds.
+
+    `listen_host` is the address that the service is bound to: on loopback only loopback names are answered.
+    """
+
+    listen_host: str = "127.0.0.1"
+    public_url: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    default_idle_timeout_seconds: float | None = 300.0
+    default_max_lifetime_seconds: float = 3600.0
+    max_lifetime_seconds: float | None = 86_400.0
+    max_body_bytes: int = MAX_BODY_BYTES
+
+
+Addresses = Callable[[Request, SessionRecord, Principal], tuple[str, str]]
+"""(connect_url, live_url) of a session for the one who asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    pool: Pool
+    keyring: KeyRing
+    options: ApiOptions
+    addresses: Addresses
+    metrics: Metrics
+    version: str
+    opening: Counter[str] = field(default_factory=Counter)
+    """Pages that are being opened, by session: they count against its limit before they are there."""
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Here = Annotated[Services, Depends(services_of)]

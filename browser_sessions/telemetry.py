@@ -1,0 +1,189 @@
+"""What the service says about itself: log events with fields, and metrics. No secret passes."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+MASK: Final = "***"
+
+EVENTS: Final[Mapping[str, str]] = {
+    "service.started": "The service answers requests.",
+    "service.draining": "SIGTERM came: no new sessions, live ones may finish.",
+    "service.stopped": "Everything is closed.",
+    "http.request": "A request was answered.",
+    "http.failed": "A bug of ours: the request got a 500, the traceback is here.",
+    "websocket.failed": "The same on a WebSocket.",
+    "auth.signed_in": "A user got a token.",
+    "auth.refused": "A sign-in failed.",
+    "auth.key_created": "An admin made a key.",
+    "auth.key_revoked": "An admin revoked a key.",
+    "auth.user_created": "An admin made a user.",
+    "auth.user_removed": "An admin removed a user.",
+}
+"""Log events of the HTTP side and what they mean. Those of sessions and browsers are the journal's: docs/events.md."""
+
+REQUEST_ID: ContextVar[str] = ContextVar("browser_sessions_request_id", default="")
+"""The X-Request-ID that the code below is working for."""
+
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+_SECRET_FIELDS: Final = re.compile(
+    r"(?i)^(x-api-key|api_?key|key|authorization|proxy-authorization|cookie|set-cookie|password|passwd|secret|.*_secret|"
+    r"token|.*_token|ticket|connect_url|live_url|storage_state|extra_http_headers)$"
+)
+_SECRET_TEXTS: Final = (
+    (re.compile(r"bs_[A-Za-z0-9]+_[A-Za-z0-9_\-]{16,}"), "bs_" + MASK),
+    (re.compile(r"eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*"), MASK),
+    (re.compile(r"(?i)\b(ticket|api_?key|access_token|token|password)=[^&\s\"']+"), r"\1=" + MASK),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=\-]{8,}"), r"\1 " + MASK),
+    (re.compile(r"://[^/\s:@\"']+:[^/\s@\"']+@"), "://" + MASK + "@"),
+)
+_known_secrets: set[str] = set()
+
+
+def keep_secret(text: str) -> None:
+    """From now on `text` is masked wherever a log line holds it: for keys that do not look like ours."""
+    if len(text) >= 8:
+        _known_secrets.add(text)
+
+
+def masked(value: Any, *, _depth: int = 0) -> Any:
+    """`value` with keys, tokens, tickets, passwords and cookies replaced, also inside mappings and lists."""
+    if isinstance(value, str):
+        for secret in _known_secrets:
+            value = value.replace(secret, MASK)
+        for pattern, shown in _SECRET_TEXTS:
+            value = pattern.sub(shown, value)
+        return value
+    if _depth > 6:
+        return value if isinstance(value, int | float | None) else "…"
+    if isinstance(value, Mapping):
+        return {
+            name: MASK if isinstance(name, str) and _SECRET_FIELDS.match(name) else masked(item, _depth=_depth + 1)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [masked(item, _depth=_depth + 1) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return masked(str(value))
+
+
+def _mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    shown: dict[str, Any] = masked(event)
+    return shown
+
+
+def _add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if request_id := REQUEST_ID.get():
+        event.setdefault("request_id", request_id)
+    return event
+
+
+# -- log ---------------------------------------------------------------------------------------------------------------
+
+
+def configure_logging(
+    log_format: Literal["console", "json"] = "console",
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    stream: TextIO | None = None,
+) -> None:
+    """One shape for every line, ours and the libraries': for people or for programs, to standard error by default."""
+    out = stream or sys.stderr
+    before: list[structlog.typing.Processor] = [
+        _add_request_id,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _mask_secrets,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "websockets"):
+        library = logging.getLogger(noisy)
+        library.handlers.clear()
+        library.propagate = True
+    structlog.configure(
+        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""From a status read to a start that nearly failed."""
+
+
+class Metrics:
+    """All metrics, on a registry of the caller's: two services in one process do not share theirs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        prefix = "browser_sessions"
+        self.sessions = Gauge(f"{prefix}_sessions", "Live sessions", ["status"], registry=registry)
+        self.sessions_ended = Counter(f"{prefix}_sessions_ended", "Sessions ended", ["reason"], registry=registry)
+        self.create_seconds = Histogram(
+            f"{prefix}_create_seconds", "From asked to active", buckets=_SECONDS, registry=registry
+        )
+        self.end_seconds = Histogram(
+            f"{prefix}_end_seconds", "From closing to gone", buckets=_SECONDS, registry=registry
+        )
+        self.probe_seconds = Histogram(
+            f"{prefix}_probe_seconds", "A browser's answer to a probe", buckets=_SECONDS, registry=registry
+        )
+        self.capacity = Gauge(f"{prefix}_capacity", "Sessions that may live at once", registry=registry)
+        self.queue = Gauge(f"{prefix}_queue", "Creates that wait for a place", registry=registry)
+        self.refused = Counter(f"{prefix}_refused", "Creates refused", ["reason"], registry=registry)
+        self.browsers = Gauge(f"{prefix}_browsers", "Browser processes", ["state"], registry=registry)
+        self.browser_restarts = Counter(
+            f"{prefix}_browser_restarts", "Browsers that died or were replaced", ["reason"], registry=registry
+        )
+        self.gateway_bytes = Counter(
+            f"{prefix}_gateway_bytes", "Bytes relayed between clients and browsers", ["direction"], registry=registry
+        )
+        self.gateway_messages = Counter(
+            f"{prefix}_gateway_messages", "Messages relayed or denied", ["direction", "outcome"], registry=registry
+        )
+        self.gateway_clients = Gauge(f"{prefix}_gateway_clients", "Clients connected over CDP", registry=registry)
+        self.viewers = Gauge(f"{prefix}_viewers", "Live views open", registry=registry)
+        self.loop_lag_seconds = Histogram(
+            f"{prefix}_loop_lag_seconds", "How late the event loop runs", buckets=_SECONDS, registry=registry
+        )
+        self.http_seconds = Histogram(
+            f"{prefix}_http_request_seconds",
+            "Requests answered",
+            ["method", "route", "status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._http: dict[tuple[str, str, int], Histogram] = {}
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One HTTP request. `route` is its template: a handful of values, however many sessions there are."""
+        key = (method, route, status)
+        child = self._http.get(key)
+        if child is None:
+            child = self._http[key] = self.http_seconds.labels(method, route, str(status))
+        child.observe(seconds)
