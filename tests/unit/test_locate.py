@@ -1,0 +1,236 @@
+"""Which browser is taken, and what the user is told: on made-up trees, without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from browser_sessions.browser import locate as room
+from browser_sessions.browser.locate import BrowserFound, Places, locate, sandbox_expected, version
+from browser_sessions.model.errors import BrowserMissing
+
+
+def program(path: Path, script: str = "echo Chromium 1.2.3.4") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def bundled(folder: Path, revision: int, name: str = "chrome-headless-shell", *, complete: bool = True) -> Path:
+    top = folder / f"chromium_headless_shell-{revision}"
+    executable = program(top / "chrome-headless-shell-linux64" / name)
+    if complete:
+        (top / "INSTALLATION_COMPLETE").touch()
+    return executable
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "ms-playwright"
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Path:
+    return tmp_path / "bin"
+
+
+@pytest.fixture
+def places(cache: Path, system: Path) -> Places:
+    return Places(cache, "1255", str(system))
+
+
+def test_the_setting_goes_before_everything(tmp_path: Path, cache: Path, system: Path, places: Places) -> None:
+    bundled(cache, 1255)
+    program(system / "chromium-headless-shell")
+    mine = program(tmp_path / "my-chrome")
+    assert locate(mine, places) == BrowserFound(mine, "full", "BROWSER_SESSIONS_BROWSER_EXECUTABLE")
+
+
+def test_a_setting_that_names_a_headless_shell_is_known_as_one_through_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "browser"
+    link.symlink_to(program(tmp_path / "headless_shell"))
+    assert locate(link).kind == "headless_shell"
+
+
+@pytest.mark.parametrize("fault", ["absent", "folder", "no x bit"])
+def test_a_bad_setting_is_named_and_nothing_else_is_tried(
+    tmp_path: Path, places: Places, cache: Path, fault: str
+) -> None:
+    bundled(cache, 1255)
+    named = tmp_path / "chrome"
+    if fault == "folder":
+        named.mkdir()
+    elif fault == "no x bit":
+        named.touch(mode=0o644)
+    with pytest.raises(BrowserMissing, match=f"BROWSER_SESSIONS_BROWSER_EXECUTABLE is {named}"):
+        locate(named, places)
+
+
+def test_playwrights_own_goes_before_the_systems(cache: Path, system: Path, places: Places) -> None:
+    program(system / "chromium-headless-shell")
+    executable = bundled(cache, 1255)
+    assert locate(None, places) == BrowserFound(executable, "headless_shell", "Playwright's own, revision 1255")
+
+
+def test_the_librarys_revision_goes_before_a_newer_one(cache: Path, places: Places) -> None:
+    bundled(cache, 1300)
+    assert locate(None, places).source.endswith("1300")
+    bundled(cache, 1255)
+    assert locate(None, places).source.endswith("1255")
+
+
+def test_the_newest_is_taken_by_number_not_by_letter(cache: Path, places: Places) -> None:
+    bundled(cache, 999)
+    bundled(cache, 1010)
+    assert locate(None, places).source.endswith("1010")
+
+
+def test_older_archives_name_the_executable_headless_shell(cache: Path, places: Places) -> None:
+    executable = bundled(cache, 1100, "headless_shell")
+    assert locate(None, places).executable == executable
+
+
+def test_a_download_that_was_cut_off_is_passed_over(cache: Path, system: Path, places: Places) -> None:
+    bundled(cache, 1255, complete=False)
+    mine = program(system / "chromium-headless-shell")
+    assert locate(None, places).executable == mine
+
+
+def test_a_folder_without_an_executable_is_passed_over(cache: Path, places: Places) -> None:
+    bundled(cache, 1255).chmod(0o644)
+    older = bundled(cache, 1200)
+    assert locate(None, places).executable == older
+
+
+@pytest.mark.parametrize("name", room.HEADLESS_SHELL_NAMES)
+def test_any_headless_shell_of_the_system_goes_before_a_full_browser(name: str, system: Path, places: Places) -> None:
+    for full in room.FULL_NAMES:
+        program(system / full)
+    mine = program(system / name)
+    assert locate(None, places) == BrowserFound(mine, "headless_shell", "the system's")
+
+
+@pytest.mark.parametrize("name", room.FULL_NAMES)
+def test_a_full_browser_will_do(name: str, system: Path, places: Places) -> None:
+    mine = program(system / name)
+    assert locate(None, places) == BrowserFound(mine, "full", "the system's")
+
+
+def test_no_browser_says_what_to_install(places: Places) -> None:
+    with pytest.raises(BrowserMissing, match=r"playwright install --only-shell chromium.*apt-get install"):
+        locate(None, places)
+
+
+@pytest.mark.parametrize(
+    ("setting", "platform", "expected"),
+    [
+        (None, "linux", "/home/ann/.cache/ms-playwright"),
+        ("", "linux", "/home/ann/.cache/ms-playwright"),
+        (None, "darwin", "/home/ann/Library/Caches/ms-playwright"),
+        ("/opt/browsers", "linux", "/opt/browsers"),
+        ("0", "linux", "/lib/playwright/.local-browsers"),
+    ],
+)
+def test_playwrights_folder_follows_its_own_rules(setting: str | None, platform: str, expected: str) -> None:
+    folder = room._playwright_folder(setting, Path("/lib/playwright"), Path("/home/ann"), platform)
+    assert folder == Path(expected)
+
+
+def test_the_librarys_revision_is_read_from_the_installed_library() -> None:
+    revision = room._wanted_revision(room._playwright_package())
+    assert revision is not None
+    assert revision.isdecimal()
+
+
+@pytest.mark.parametrize("content", [None, "not json", "{}", '{"browsers": []}', '{"browsers": [1]}'])
+def test_an_unreadable_list_of_revisions_is_no_error(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "browsers.json").write_text(content)
+    assert room._wanted_revision(tmp_path) is None
+
+
+async def test_version_is_what_the_executable_says(tmp_path: Path) -> None:
+    found = BrowserFound(program(tmp_path / "chrome"), "full", "test")
+    assert await version(found) == "Chromium 1.2.3.4"
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        ("echo libnss3.so is missing >&2; exit 127", "libnss3.so is missing"),
+        ("exit 3", "exit status 3"),
+        ("true", "exit status 0"),
+    ],
+)
+async def test_a_browser_that_does_not_run_says_why(tmp_path: Path, script: str, sentence: str) -> None:
+    found = BrowserFound(program(tmp_path / "chrome", script), "full", "test")
+    with pytest.raises(BrowserMissing, match=sentence):
+        await version(found)
+
+
+async def test_a_file_that_is_no_program_says_so(tmp_path: Path) -> None:
+    broken = tmp_path / "chrome"
+    broken.write_bytes(b"\x7fELF")
+    broken.chmod(0o755)
+    with pytest.raises(BrowserMissing, match="does not start"):
+        await version(BrowserFound(broken, "full", "test"))
+
+
+async def test_a_browser_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = f"sleep 600 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"
+    found = BrowserFound(program(tmp_path / "chrome", script), "full", "test")
+    asking = asyncio.create_task(version(found, deadline=1.0))
+    with pytest.raises(BrowserMissing, match="did not answer to --version within 1 s"):
+        await asking
+    wrapper, child = (int(pid) for pid in pids.read_text().split())
+    await until_gone(wrapper)
+    await until_gone(child)
+
+
+async def until_gone(pid: int) -> None:
+    """A killed orphan stays visible until its new parent has read its end: gone or a zombie is dead."""
+    limit = time.monotonic() + 5
+    while time.monotonic() < limit:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state == "Z":
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"process {pid} is still alive")
+
+
+@pytest.mark.parametrize(
+    ("uid", "settings", "expected", "sentence"),
+    [
+        (0, {}, False, "as root"),
+        (1000, {}, True, "No kernel setting"),
+        (1000, {"kernel/unprivileged_userns_clone": "1\n", "user/max_user_namespaces": "96000\n"}, True, "No kernel"),
+        (1000, {"kernel/unprivileged_userns_clone": "0\n"}, False, "kernel.unprivileged_userns_clone is 0"),
+        (1000, {"kernel/apparmor_restrict_unprivileged_userns": "0\n"}, True, "No kernel setting"),
+        (1000, {"kernel/apparmor_restrict_unprivileged_userns": "1\n"}, False, "AppArmor profile"),
+        (1000, {"user/max_user_namespaces": "0\n"}, False, "user.max_user_namespaces is 0"),
+    ],
+)
+def test_the_sandbox_is_expected_where_nothing_forbids_it(
+    tmp_path: Path, uid: int, settings: dict[str, str], expected: bool, sentence: str
+) -> None:
+    for name, value in settings.items():
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(value)
+    possible, why = sandbox_expected(uid=uid, proc_sys=tmp_path)
+    assert possible is expected
+    assert sentence in why
+
+
+def test_without_a_word_the_running_user_is_asked(tmp_path: Path) -> None:
+    possible, _ = sandbox_expected(proc_sys=tmp_path)
+    assert possible is (os.getuid() != 0)
