@@ -137,10 +137,10 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 class Metrics:
-    """All metrics, on a registry of the caller's: two services in one process do not share theirs."""
+    """All metrics, on a registry of their own: two services in one process do not share theirs."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.registry = registry
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry or CollectorRegistry()
         prefix = "browser_sessions"
         self.sessions = Gauge(f"{prefix}_sessions", "Live sessions", ["status"], registry=registry)
         self.sessions_ended = Counter(f"{prefix}_sessions_ended", "Sessions ended", ["reason"], registry=registry)

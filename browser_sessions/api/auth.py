@@ -9,12 +9,11 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Final, Protocol
 
 from pwdlib import PasswordHash
 
-from browser_sessions.api.secrets_file import SECRET_BYTES
+from browser_sessions.api.secrets_file import SECRET_BYTES, Secrets
 from browser_sessions.api.throttle import Throttle
 from browser_sessions.api.tokens import Tokens
 from browser_sessions.model.clock import Clock
@@ -68,17 +67,15 @@ class Grant:
 class KeyRing:
     """Keys, users and tokens of this service. `principal_of` is synchronous: the status path asks it."""
 
-    def __init__(
-        self, store: KeyStore, clock: Clock, *, admin_key: str, admin_since: datetime, token_secret: bytes
-    ) -> None:
+    def __init__(self, store: KeyStore, clock: Clock, own: Secrets) -> None:
         self._store = store
         self._clock = clock
-        self._admin_digest = _digest(admin_key)
-        self._admin = ApiKey("admin", ADMIN.principal_id, "built-in admin key", Role.ADMIN, "", admin_since)
+        self._admin_digest = _digest(own.admin_key)
+        self._admin = ApiKey("admin", ADMIN.principal_id, "built-in admin key", Role.ADMIN, "", own.admin_since)
         self._keys: dict[str, ApiKey] = {}
         self._users: dict[str, User] = {}
         self._by_principal: dict[str, User] = {}
-        self._tokens = Tokens(token_secret)
+        self._tokens = Tokens(own.token_secret)
         self._hasher = PasswordHash.recommended()
         self._nobody = ""
         self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)

@@ -102,7 +102,7 @@ class Edge:
         seconds = time.perf_counter() - began
         route = _route(scope)
         self._metrics.answered(scope["method"], route, answer.status, seconds)
-        if answer.status >= 400 or route not in QUIET:
+        if answer.status >= 400 or route not in QUIET or scope["method"] != "GET":
             _log(scope, route, answer.status, seconds)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
