@@ -1,0 +1,53 @@
+# Everything a person types. 'make' alone says what there is.
+SHELL := bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help install setup run test test-pure check fmt bench soak screenshots lock clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  ARGS are passed on: make run ARGS='--port 9000', make test ARGS='-k reaper'"
+
+setup:
+	@scripts/setup.sh
+
+install: setup ## Make .venv with all dependencies, and see that there is a browser
+	@echo "Ready: make run"
+
+run: setup ## Start the service on http://127.0.0.1:8000
+	@exec $(BIN)/browser-sessions serve $(ARGS)
+
+test: setup ## Run all tests; they drive a real Chromium
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-pure: setup ## Run the tests that need no browser (seconds)
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+check: setup ## Lint, format, types, and which room may import which
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: setup ## Format the code and put right what can be put right
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: setup ## Measure against the bare parts: make bench ARGS=status
+	@$(BIN)/python scripts/bench.py $(ARGS)
+
+soak: setup ## Create and end sessions for minutes and look for what is left behind
+	@$(BIN)/python scripts/soak.py $(ARGS)
+
+screenshots: setup ## Take the pictures of the console for the docs
+	@$(BIN)/python scripts/screenshots.py $(ARGS)
+
+lock: ## Write constraints.txt from a fresh environment with the newest allowed versions
+	@scripts/lock.sh
+
+clean: ## Remove .venv, caches and what tests left; data folders stay
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis test-results tests/node/node_modules
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# Makes .venv with everything the project needs, and makes sure that there is a browser.
+# Run it as often as you like: it does only what is missing, and says nothing when nothing is.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly VENV=.venv
+readonly STAMP=$VENV/.setup-stamp
+readonly BROWSER_STAMP=$VENV/.browser-found
+readonly LOG=$VENV/setup.log
+
+say() { printf '%s\n' "$*" >&2; }
+stop() {
+    say "setup: $*"
+    exit 1
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+can_apt() { [[ $(id -u) == 0 ]] && has apt-get; }
+
+apt_says=
+apt_updated=no
+apt_install() {
+    if [[ $apt_updated == no ]]; then
+        apt-get update -qq >/dev/null 2>&1 || true # an old list may still do
+        apt_updated=yes
+    fi
+    apt_says=$(DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1 </dev/null)
+}
+
+# Two calls at once wait for each other where the system has flock (the descriptor closes with this script).
+exec 9<scripts/setup.sh
+if has flock; then flock 9; fi
+
+# ---- Python -------------------------------------------------------------------------------------------------------
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python; do
+        if new_enough "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+make_venv() {
+    local python
+    python=$(find_python) || stop "Python 3.11 or newer is needed and not found: install it, or name it with PYTHON=/path/to/python3."
+    if ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+        local package
+        package=$("$python" -c 'import sys; print(f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")')
+        can_apt || stop "$python cannot make virtual environments: install its venv module (on Debian: apt-get install $package, as root)."
+        say "Installing $package ..."
+        apt_install "$package" || apt_install python3-venv || stop "could not install $package; apt-get says: ${apt_says##*$'\n'}"
+        "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || stop "$python cannot make virtual environments, even with $package."
+    fi
+    rm -rf "$VENV"
+    "$python" -m venv "$VENV" || stop "could not make the virtual environment $VENV; what stands above says why."
+}
+
+# A folder that was moved, whose Python is gone or that was half made is made anew; any other is brought up to date.
+venv_is_sound() {
+    new_enough "$VENV/bin/python" && grep -qF "$PWD/$VENV" "$VENV/bin/activate" && "$VENV/bin/python" -c 'import pip' 2>/dev/null
+}
+
+wanted_stamp() { { cat pyproject.toml constraints.txt scripts/setup.sh && pwd; } | sha256sum; }
+has sha256sum || wanted_stamp() { { cat pyproject.toml constraints.txt scripts/setup.sh && pwd; } | shasum -a 256; }
+
+install_dependencies() {
+    local wanted
+    wanted=$(wanted_stamp)
+    if [[ -x $VENV/bin/python && -f $STAMP && $(<"$STAMP") == "$wanted" ]] && new_enough "$VENV/bin/python"; then
+        return
+    fi
+    if ! venv_is_sound; then make_venv; fi
+    say "Installing the dependencies into $VENV (a minute or so the first time) ..."
+    "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[dev]' >"$LOG" 2>&1 || {
+        tail -n 15 "$LOG" >&2
+        stop "pip could not install the dependencies; the end of $LOG stands above."
+    }
+    rm -f "$BROWSER_STAMP" # another Playwright may want another browser
+    printf '%s\n' "$wanted" >"$STAMP"
+}
+
+# ---- Browser ------------------------------------------------------------------------------------------------------
+# Which one is taken is decided by browser_sessions/browser/locate.py, here as in the service. Prints path and version;
+# exit status 3: there is none; 4: there is one, and it does not run.
+locate_browser() {
+    "$VENV/bin/python" - <<'PYTHON'
+import asyncio, os, sys
+from pathlib import Path
+
+from browser_sessions.browser.locate import EXECUTABLE_SETTING, locate, version
+from browser_sessions.model.errors import BrowserMissing
+
+named = os.environ.get(EXECUTABLE_SETTING)
+try:
+    found = locate(Path(named) if named else None)
+except BrowserMissing as error:
+    print(error)
+    sys.exit(3)
+try:
+    answer = asyncio.run(version(found))
+except BrowserMissing as error:
+    print(error)
+    sys.exit(4)
+print(f"{found.executable}\n{answer} ({found.source})")
+PYTHON
+}
+
+# Downloads are tried for two minutes where Debian's package is the next choice, else for ten: the archive has 110 MB.
+download_browser() {
+    local limit=600
+    if can_apt; then limit=120; fi
+    local bounded=()
+    if has timeout; then bounded=(timeout --kill-after=5 "$limit"); fi
+    say "Looking for Playwright's headless shell (110 MB) ..."
+    # Ten seconds for a connection: where there is no way out, this gives up soon.
+    PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT=${PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT:-10000} \
+        ${bounded[@]+"${bounded[@]}"} "$VENV/bin/python" -m playwright install --only-shell chromium >>"$LOG" 2>&1 </dev/null
+}
+
+ensure_browser() {
+    local named=${BROWSER_SESSIONS_BROWSER_EXECUTABLE:-}
+    if [[ -f $BROWSER_STAMP ]]; then
+        local known
+        known=$(head -n 1 "$BROWSER_STAMP")
+        if [[ -x $known && (-z $named || $named == "$known") ]]; then return; fi
+    fi
+    local answer status=0
+    answer=$(locate_browser) || status=$?
+    if [[ $status == 3 && -z $named ]]; then
+        status=0
+        if download_browser; then :; elif can_apt; then
+            say "It cannot be downloaded here; installing Debian's chromium-headless-shell ..."
+            apt_install chromium-headless-shell || true
+        fi
+        answer=$(locate_browser) || status=$?
+    fi
+    if [[ $status == 4 && -z $named ]] && can_apt; then
+        say "The browser lacks libraries of the system; installing them ..."
+        "$VENV/bin/python" -m playwright install-deps chromium >>"$LOG" 2>&1 </dev/null || true
+        status=0
+        answer=$(locate_browser) || status=$?
+    fi
+    case $status in
+        0)
+            printf '%s\n' "$answer" >"$BROWSER_STAMP"
+            say "Browser: $(tail -n 1 "$BROWSER_STAMP")"
+            ;;
+        3) stop "$answer" ;;
+        4) stop "$answer (its libraries: '$VENV/bin/playwright install-deps chromium' as root)" ;;
+        *) stop "the search for a browser failed; what stands above says why." ;;
+    esac
+}
+
+# ---- Node clients for the tests -------------------------------------------------------------------------------------
+# tests/node/package.json names them; without Node or that file the tests that need them are skipped and say so.
+install_node_clients() {
+    local folder=tests/node
+    if [[ ! -f $folder/package-lock.json ]] || ! has npm; then return; fi
+    if [[ -f $folder/node_modules/.setup-stamp && $folder/node_modules/.setup-stamp -nt $folder/package-lock.json ]]; then return; fi
+    say "Installing the Node clients of the tests ..."
+    npm ci --prefix "$folder" --no-audit --no-fund --ignore-scripts >>"$LOG" 2>&1 || {
+        say "setup: npm could not install the Node clients ($LOG says why); their tests will be skipped."
+        return
+    }
+    touch "$folder/node_modules/.setup-stamp"
+}
+
+install_dependencies
+ensure_browser
+install_node_clients
