@@ -170,7 +170,10 @@ class SessionStore(Protocol):
         exists."""
 
     async def update(self, record: SessionRecord) -> None:
-        """Stores `record` if the stored version is one less than `record.version`, else raises `Conflict`."""
+        """Stores `record` if the stored version is one less than `record.version`, else raises `Conflict`.
+
+        An `idempotency_key` of None frees the stored one; any other leaves it as it is.
+        """
 
     async def update_many(self, records: Sequence[SessionRecord]) -> None:
         """`update` for several in one transaction: all or none."""

@@ -131,6 +131,10 @@ class Fleet:
             if berth.retiring is not None and not berth.dead:
                 self._in_background(self._end(berth))
 
+    async def first(self) -> None:
+        """Starts the first browser: what it raises is why this node cannot work. Raises as the launcher does."""
+        await asyncio.shield(self._start().started)
+
     async def ensure_spare(self) -> None:
         """Keeps one unused browser of nobody's, so that a new principal's first session need not wait for a start."""
         if self._stopping:

@@ -440,10 +440,14 @@ class Pool:
         elif session.status is SessionStatus.ACTIVE:
             _ = self.begin_end(live, EndReason.CONTEXT_DIED)
 
-    async def stop(self, reason: EndReason = EndReason.DRAINED) -> None:
-        """Ends every session and every browser. Takes nothing new from the first line on."""
+    def drain(self) -> None:
+        """Takes nothing new from now on; who waits for a place is refused, who has one goes on."""
         self.draining = True
         self.admission.close()
+
+    async def stop(self, reason: EndReason = EndReason.DRAINED) -> None:
+        """Ends every session and every browser. Takes nothing new from the first line on."""
+        self.drain()
         await asyncio.gather(*(self.end(sid, reason) for sid in list(self.registry.lives)), return_exceptions=True)
         await self.fleet.stop()
         if self._background:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -122,6 +123,12 @@ class Registry:
             elif not stored.status.final:
                 await self._store.update(replace(record, version=stored.version + 1))
             self.unsaved.pop(session_id, None)
+
+    def forget_before(self, moment: datetime) -> None:
+        """Drops from memory what ended before `moment`: the store forgets it too."""
+        for session_id in [r.session_id for r in self.recent.values() if r.ended_at and r.ended_at < moment]:
+            del self.recent[session_id]
+            self._journal.forget(session_id)
 
     async def flush_activity(self) -> None:
         """Stores when live sessions were last used, all in one transaction."""

@@ -1,0 +1,108 @@
+"""Runs the application on uvicorn: the socket, the signals, and a drain that nothing cuts short."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Final
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from browser_sessions.app import Service, build
+from browser_sessions.model.errors import SettingsError
+from browser_sessions.settings import Settings
+
+log = structlog.get_logger()
+
+LAST_REQUESTS_S: Final = 3
+"""How long answers under way may take after every session has ended; FAULTS.md allows five seconds beyond the drain."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, less its own idea of signals: the first SIGTERM or Ctrl-C drains, the second ends at once."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._draining: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._signalled()
+
+    def _signalled(self) -> None:
+        if self._draining is None:
+            log.info("server.draining", seconds=self._service.settings.drain_seconds)
+            self._service.pool.drain()
+            self._draining = asyncio.create_task(self._drain())
+        else:
+            log.warning("server.stopping_now", why="a second signal came")
+            self.force_exit = True
+            self.should_exit = True
+
+    async def _drain(self) -> None:
+        try:
+            await self._service.drain()
+        finally:
+            self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `SettingsError` when the port is taken or the address is not this machine's."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        why = "is in use" if error.errno == 98 else f"cannot be used ({error.strerror or error})"
+        raise SettingsError(
+            f"BROWSER_SESSIONS_PORT: {host}:{port} {why}. Name another with --port, or 0 for any that is free."
+        ) from None
+    return listener
+
+
+async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) -> None:
+    """Serves until a signal ends it. `on_ready` hears the node and its address once sessions are taken.
+
+    Raises what `Service.start` raises, and `SettingsError` when the port is taken.
+    """
+    listener = listen(settings.host, settings.port)
+    service = Service(settings)
+    try:
+        await service.start()
+        config = uvicorn.Config(
+            build(settings, service),
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=LAST_REQUESTS_S,
+            ws_max_size=256 * 2**20,
+            ws_per_message_deflate=False,
+        )
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        on_ready(service, f"http://{shown}:{port}")
+        await Server(config, service).serve(sockets=[listener])
+    finally:
+        await service.stop()
+        listener.close()

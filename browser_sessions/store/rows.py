@@ -1,0 +1,155 @@
+"""Records to rows and back, and a query as SQL. Pure.
+
+Metadata and options are JSON text. SQLite's JSON functions end a string at U+0000, so metadata with that character
+could not be found by its value; requests with control characters are refused before they get here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any, Final
+
+from browser_sessions.model.ports import SessionQuery
+from browser_sessions.model.principal import ApiKey, Role, User
+from browser_sessions.model.session import FINAL, EndReason, SessionRecord, SessionStatus
+from browser_sessions.model.spec import Isolation
+from browser_sessions.store.schema import LIVE_ONLY
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970, exact. Raises `TypeError` for a moment without a zone."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def moment(microseconds: int) -> datetime:
+    """The UTC moment of `micros`."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def maybe_micros(at: datetime | None) -> int | None:
+    return None if at is None else micros(at)
+
+
+def _maybe_moment(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else moment(microseconds)
+
+
+_text: Final[Callable[[StrEnum], str]] = attrgetter("value")
+
+_CODECS: Final[dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
+    "status": (_text, SessionStatus),
+    "isolation": (_text, Isolation),
+    "end_reason": (_text, EndReason),
+    "created_at": (micros, moment),
+    "last_activity": (micros, moment),
+    "expires_at": (micros, moment),
+    "ended_at": (micros, moment),
+    "metadata": (json.dumps, json.loads),
+    "options": (json.dumps, json.loads),
+}
+"""How a field is written and read, None aside; fields that are not here are stored as they are."""
+
+NAMES: Final = tuple(f.name for f in fields(SessionRecord))
+_FIXED: Final = frozenset({"session_id", "idempotency_key", "body_sha256"})
+"""Stored once: a session that outlives its idempotency key must not bring the forgotten key back with an update."""
+_FORGETS: Final = "idempotency_key = CASE WHEN :idempotency_key IS NULL THEN NULL ELSE idempotency_key END"
+"""An update may drop the key, though: a create that failed gives it free for the next try."""
+
+_COLUMNS: Final = ", ".join(NAMES)
+INSERT: Final = f"INSERT INTO sessions ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in NAMES)})"  # noqa: S608 - our own field names
+UPDATE: Final = (
+    f"UPDATE sessions SET {', '.join(f'{name} = :{name}' for name in NAMES if name not in _FIXED)}, {_FORGETS} "  # noqa: S608 - our own field names
+    "WHERE session_id = :session_id AND version = :version - 1"
+)
+SELECT: Final = f"SELECT {_COLUMNS} FROM sessions"  # noqa: S608 - our own field names
+
+PUT_KEY: Final = """
+    INSERT INTO api_keys (key_id, principal_id, name, role, secret_sha256, created_at, revoked_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key_id) DO UPDATE SET principal_id = excluded.principal_id, name = excluded.name, role = excluded.role,
+        secret_sha256 = excluded.secret_sha256, created_at = excluded.created_at, revoked_at = excluded.revoked_at
+"""
+KEYS: Final = """
+    SELECT key_id, principal_id, name, role, secret_sha256, created_at, revoked_at
+    FROM api_keys ORDER BY created_at, key_id
+"""
+PUT_USER: Final = """
+    INSERT INTO users (username, principal_id, role, password_hash, created_at) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (username) DO UPDATE SET principal_id = excluded.principal_id, role = excluded.role,
+        password_hash = excluded.password_hash, created_at = excluded.created_at
+"""
+USERS: Final = "SELECT username, principal_id, role, password_hash, created_at FROM users ORDER BY created_at, username"
+
+
+def row_of(record: SessionRecord) -> dict[str, Any]:
+    """The parameters of `INSERT` and `UPDATE`."""
+    row = {name: getattr(record, name) for name in NAMES}
+    for name, (write, _) in _CODECS.items():
+        if row[name] is not None:
+            row[name] = write(row[name])
+    return row
+
+
+def record_of(row: Sequence[Any]) -> SessionRecord:
+    """The record of a row of `SELECT`."""
+    values = dict(zip(NAMES, row, strict=True))
+    for name, (_, read) in _CODECS.items():
+        if values[name] is not None:
+            values[name] = read(values[name])
+    return SessionRecord(**values)
+
+
+def listing(query: SessionQuery) -> tuple[str, list[Any]]:
+    """The statement for `query` and its parameters. What a caller may have written only ever becomes a parameter."""
+    conditions, parameters = ["TRUE"], list[Any]()
+    if query.owner is not None:
+        conditions.append("owner = ?")
+        parameters.append(query.owner)
+    if query.statuses is not None:
+        conditions.append(f"status IN ({', '.join('?' for _ in query.statuses)})")
+        parameters += sorted(status.value for status in query.statuses)
+        if not query.statuses & FINAL:
+            conditions.append(LIVE_ONLY)
+    for key, value in query.metadata:
+        conditions.append("EXISTS (SELECT 1 FROM json_each(sessions.metadata) WHERE key = ? AND value = ?)")
+        parameters += (key, value)
+    if query.before is not None:
+        conditions.append("(created_at, session_id) < (?, ?)")
+        parameters += (micros(query.before[0]), query.before[1])
+    parameters.append(max(0, query.limit))
+    where = " AND ".join(conditions)
+    return f"{SELECT} WHERE {where} ORDER BY created_at DESC, session_id DESC LIMIT ?", parameters
+
+
+def key_row(key: ApiKey) -> tuple[Any, ...]:
+    return (
+        key.key_id,
+        key.principal_id,
+        key.name,
+        key.role.value,
+        key.secret_sha256,
+        micros(key.created_at),
+        maybe_micros(key.revoked_at),
+    )
+
+
+def key_of(row: Sequence[Any]) -> ApiKey:
+    key_id, principal_id, name, role, secret_sha256, created_at, revoked_at = row
+    return ApiKey(key_id, principal_id, name, Role(role), secret_sha256, moment(created_at), _maybe_moment(revoked_at))
+
+
+def user_row(user: User) -> tuple[Any, ...]:
+    return user.username, user.principal_id, user.role.value, user.password_hash, micros(user.created_at)
+
+
+def user_of(row: Sequence[Any]) -> User:
+    username, principal_id, role, password_hash, created_at = row
+    return User(username, principal_id, Role(role), password_hash, moment(created_at))

@@ -1,0 +1,160 @@
+"""Browsers and a clock that do what a test says: stand-ins where a fault or time must be injected."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from browser_sessions.model.errors import BrowserGone, BrowserTimeout, NoBrowser
+from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
+from browser_sessions.model.session import EndReason
+from browser_sessions.model.spec import SessionSpec
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class ManualClock:
+    """Time stands still until `advance`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.jump = timedelta()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self, at: float | None = None) -> datetime:
+        return EPOCH + self.jump + timedelta(seconds=self.now if at is None else at)
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FakeContext:
+    """A context with one page; `closing` holds its close back while it is not set."""
+
+    def __init__(self, process: FakeProcess, spec: SessionSpec, on_event: Callable[[ContextEvent], None]) -> None:
+        self.process = process
+        self.spec = spec
+        self.on_event = on_event
+        self.clients_attached = 0
+        self.context_id = f"context-{id(self):x}"
+        self.closed = False
+        self.closing = asyncio.Event()
+        self.closing.set()
+
+    def pages(self) -> list[PageInfo]:
+        return [PageInfo("page-1", "about:blank", "", EPOCH)]
+
+    async def responsive(self, *, timeout: float) -> bool:
+        return not self.process.hung
+
+    async def usage(self) -> tuple[int | None, float | None]:
+        return 1, 0.5
+
+    async def close(self, *, timeout: float) -> None:
+        await self.closing.wait()
+        if not self.closed:
+            self.closed = True
+            self.process.contexts.discard(self)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"a fake context has no {name}")
+
+
+class FakeProcess:
+    def __init__(self, launcher: FakeLauncher, number: int, on_death: Callable[[Any, EndReason], None]) -> None:
+        self.launcher = launcher
+        self.browser_id = f"fake-{number}"
+        self.pid = 100_000 + number
+        self.version = "Fake/1"
+        self.endpoint = "ws://127.0.0.1:1/"
+        self.started = 0.0
+        self.alive = True
+        self.hung = False
+        self.contexts: set[FakeContext] = set()
+        self._on_death = on_death
+
+    async def open_context(
+        self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
+    ) -> ContextHandle:
+        self.launcher.opening += 1
+        self.launcher.most_opening = max(self.launcher.most_opening, self.launcher.opening)
+        try:
+            await self.launcher.gate.wait()
+            await asyncio.sleep(0)
+            if self.launcher.open_error is not None:
+                raise self.launcher.open_error
+            if not self.alive:
+                raise BrowserGone("it died")
+        finally:
+            self.launcher.opening -= 1
+        context = FakeContext(self, spec, on_event)
+        self.contexts.add(context)
+        self.launcher.opened.append(context)
+        return context
+
+    async def probe(self, *, timeout: float) -> None:
+        if self.hung:
+            raise BrowserTimeout("it hangs")
+        if not self.alive:
+            raise BrowserGone("it died")
+
+    async def memory_bytes(self) -> int:
+        return 50_000_000
+
+    async def close(self, *, timeout: float) -> None:
+        self.alive = False
+        self.contexts.clear()
+
+    def kill(self) -> None:
+        self.alive = False
+
+    def die(self, reason: EndReason = EndReason.BROWSER_DIED) -> None:
+        """What a kill -9 does."""
+        self.alive = False
+        self.contexts.clear()
+        self._on_death(self, reason)
+
+
+class FakeLauncher:
+    """`gate` holds context openings back while it is cleared; `launch_error` and `open_error` are raised when set."""
+
+    sandbox = True
+    sandbox_reason = ""
+
+    def __init__(self) -> None:
+        self.devices: dict[str, dict[str, Any]] = {}
+        self.processes: list[FakeProcess] = []
+        self.opened: list[FakeContext] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.opening = 0
+        self.most_opening = 0
+        self.launch_error: Exception | None = None
+        self.open_error: Exception | None = None
+        self._numbers = itertools.count(1)
+
+    async def start(self) -> None: ...
+
+    async def launch(self, on_death: Callable[[BrowserProcess, EndReason], None]) -> BrowserProcess:
+        await asyncio.sleep(0)
+        if self.launch_error is not None:
+            raise self.launch_error
+        process = FakeProcess(self, next(self._numbers), on_death)
+        self.processes.append(process)
+        return process
+
+    async def stop(self) -> None: ...
+
+    @property
+    def running(self) -> list[FakeProcess]:
+        return [p for p in self.processes if p.alive]
+
+
+def no_browser() -> NoBrowser:
+    return NoBrowser("no browser starts")

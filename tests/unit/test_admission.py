@@ -1,0 +1,122 @@
+"""Who gets a place, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from browser_sessions.model.errors import Draining, PoolFull, QuotaExceeded
+from browser_sessions.pool.admission import Admission
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def enter(admission: Admission, who: str, order: list[str], name: str, wait: float = 60.0) -> asyncio.Task[None]:
+    async def come() -> None:
+        await admission.take(who, wait)
+        order.append(name)
+
+    return asyncio.create_task(come())
+
+
+def test_never_over_the_limit() -> None:
+    admission = Admission(2, None)
+    admission.try_take("a")
+    admission.try_take("b")
+    with pytest.raises(PoolFull) as refusal:
+        admission.try_take("c")
+    assert 5.0 <= refusal.value.retry_after <= 10.0
+    assert admission.taken == 2
+    assert admission.refused == 1
+
+
+def test_a_principal_has_its_own_limit() -> None:
+    admission = Admission(10, 1)
+    admission.try_take("a")
+    with pytest.raises(QuotaExceeded):
+        admission.try_take("a")
+    admission.try_take("b")
+
+
+async def test_first_come_first_served_within_a_principal_and_fair_between_them() -> None:
+    admission = Admission(1, None)
+    admission.try_take("x")
+    order: list[str] = []
+    tasks = [enter(admission, "a", order, f"a{n}") for n in range(3)]
+    await settle()
+    tasks += [enter(admission, "b", order, f"b{n}") for n in range(2)]
+    await settle()
+    assert admission.waiting == 5
+    for _ in range(5):
+        admission.release("x" if not order else order[-1][0])
+        await settle()
+    assert order == ["a0", "b0", "a1", "b1", "a2"]
+    await asyncio.gather(*tasks)
+    assert admission.taken == 1
+
+
+async def test_who_leaves_the_queue_leaves_nothing() -> None:
+    admission = Admission(1, None)
+    admission.try_take("x")
+    order: list[str] = []
+    leaving, staying = enter(admission, "a", order, "leaving"), enter(admission, "a", order, "staying")
+    await settle()
+    leaving.cancel()
+    await settle()
+    assert admission.waiting == 1
+    admission.release("x")
+    await staying
+    assert order == ["staying"]
+    assert admission.taken == 1
+
+
+async def test_who_leaves_at_the_moment_of_its_turn_gives_the_place_on() -> None:
+    admission = Admission(1, None)
+    admission.try_take("x")
+    order: list[str] = []
+    leaving, staying = enter(admission, "a", order, "leaving"), enter(admission, "a", order, "staying")
+    await settle()
+    admission.release("x")
+    leaving.cancel()
+    await staying
+    assert admission.taken == 1
+    assert admission.held_by("a") == 1
+
+
+async def test_waiting_has_an_end() -> None:
+    admission = Admission(1, None)
+    admission.try_take("x")
+    with pytest.raises(PoolFull):
+        await admission.take("a", 0.01)
+    assert admission.waiting == 0
+    assert admission.refused == 1
+
+
+async def test_one_over_its_quota_does_not_hold_up_the_others() -> None:
+    admission = Admission(2, 1)
+    admission.try_take("a")
+    admission.try_take("x")
+    order: list[str] = []
+    a, b = enter(admission, "a", order, "a"), enter(admission, "b", order, "b")
+    await settle()
+    admission.release("x")
+    await b
+    assert order == ["b"]
+    admission.release("a")
+    await a
+
+
+async def test_closing_refuses_all_who_wait_and_all_who_come() -> None:
+    admission = Admission(1, None)
+    admission.try_take("x")
+    waiting = enter(admission, "a", [], "a")
+    await settle()
+    admission.close()
+    with pytest.raises(Draining):
+        await waiting
+    with pytest.raises(Draining):
+        admission.try_take("b")

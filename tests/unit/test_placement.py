@@ -1,0 +1,83 @@
+"""Which browser takes the next context."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from browser_sessions.pool.placement import RECYCLE_AGE_S, RECYCLE_SERVED, Seat, choose, recycle_reason
+
+FRESH = Seat("fresh", None, False, 0, 0, 1.0, 1.0, 0, False)
+MINE = Seat("mine", "me", False, 2, 5, 9.0, 0.0, 0, False)
+THEIRS = Seat("theirs", "you", False, 1, 1, 9.0, 0.0, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("seats", "dedicated", "chosen"),
+    [
+        ([], False, None),
+        ([THEIRS], False, None),
+        ([FRESH, MINE, THEIRS], False, "mine"),
+        ([FRESH, replace(MINE, taken=3)], False, "fresh"),
+        ([replace(MINE, taken=3)], False, None),
+        ([replace(MINE, closed=True)], False, None),
+        ([MINE, replace(MINE, browser_id="fuller", taken=2, age=1.0)], False, "fuller"),
+        ([MINE], True, None),
+        ([MINE, FRESH], True, "fresh"),
+        ([replace(MINE, dedicated=True, taken=0)], False, None),
+        ([replace(FRESH, served=1)], False, None),
+    ],
+)
+def test_choice(seats: list[Seat], dedicated: bool, chosen: str | None) -> None:
+    assert choose(seats, "me", dedicated=dedicated, places=3) == chosen
+
+
+seat = st.builds(
+    Seat,
+    browser_id=st.uuids().map(str),
+    partition=st.sampled_from([None, "me", "you"]),
+    dedicated=st.booleans(),
+    taken=st.integers(0, 5),
+    served=st.integers(0, 5),
+    age=st.floats(0, 100),
+    empty_for=st.floats(0, 100),
+    memory_bytes=st.integers(0, 2**30),
+    closed=st.booleans(),
+)
+
+
+@given(st.lists(seat, max_size=8), st.booleans(), st.integers(1, 5))
+def test_nobody_is_ever_placed_beside_another_principal_or_over_the_limit(
+    seats: list[Seat], dedicated: bool, places: int
+) -> None:
+    chosen = choose(seats, "me", dedicated=dedicated, places=places)
+    if chosen is None:
+        return
+    taken = next(s for s in seats if s.browser_id == chosen)
+    assert not taken.closed
+    assert not taken.dedicated
+    assert taken.partition in (None, "me")
+    assert taken.taken < places
+    if dedicated or taken.partition is None:
+        assert taken.taken == 0
+        assert taken.served == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"age": RECYCLE_AGE_S}, "age"),
+        ({"served": RECYCLE_SERVED}, "sessions served"),
+        ({"memory_bytes": 2**40}, "memory"),
+        ({"taken": 0, "empty_for": 31.0}, "empty"),
+        ({"taken": 0, "empty_for": 29.0}, None),
+        ({"dedicated": True, "taken": 0}, "dedicated session ended"),
+        ({"age": RECYCLE_AGE_S, "closed": True}, None),
+    ],
+)
+def test_recycling(change: dict[str, object], reason: str | None) -> None:
+    assert recycle_reason(replace(MINE, **change), places=3) == reason  # type: ignore[arg-type]

@@ -1,0 +1,128 @@
+"""A session's life and its deadlines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from browser_sessions.model.errors import IllegalMove
+from browser_sessions.model.session import FINAL, MOVES, EndReason, Session, SessionStatus, due, overdue
+from browser_sessions.model.spec import MASK, Proxy, SessionSpec
+from tests.fake_browser import EPOCH, ManualClock
+
+
+def session(
+    *,
+    idle: float | None = 300.0,
+    lifetime: float | None = 3600.0,
+    status: SessionStatus = SessionStatus.ACTIVE,
+    last_active: float = 0.0,
+) -> Session:
+    return Session(
+        session_id="ses_1",
+        owner="prn_1",
+        owner_name="me",
+        spec=SessionSpec(idle_timeout_seconds=idle, max_lifetime_seconds=lifetime),
+        node="node",
+        created_at=EPOCH,
+        created=0.0,
+        last_active=last_active,
+        hard_deadline=lifetime,
+        status=status,
+    )
+
+
+@pytest.mark.parametrize("start", list(SessionStatus))
+@pytest.mark.parametrize("to", list(SessionStatus))
+def test_a_session_moves_only_as_the_table_says(start: SessionStatus, to: SessionStatus) -> None:
+    it = session(status=start)
+    if to in MOVES[start]:
+        it.move(to)
+        assert it.status is to
+    else:
+        with pytest.raises(IllegalMove):
+            it.move(to)
+        assert it.status is start
+
+
+def test_final_statuses_have_no_way_out_and_every_reason_leads_to_one() -> None:
+    assert all(not MOVES[status] for status in FINAL)
+    assert {reason.status for reason in EndReason} == FINAL
+
+
+@pytest.mark.parametrize(
+    ("quiet_for", "reason"),
+    [(299.0, None), (299.999, None), (300.0, EndReason.IDLE), (301.0, EndReason.IDLE), (3600.0, EndReason.LIFETIME)],
+)
+def test_only_quiet_or_old_sessions_are_due(quiet_for: float, reason: EndReason | None) -> None:
+    assert due(session(), quiet_for) is reason
+
+
+@pytest.mark.parametrize("status", [s for s in SessionStatus if s.final] + [SessionStatus.CLOSING])
+def test_what_has_ended_is_never_due(status: SessionStatus) -> None:
+    assert due(session(status=status), 1e9) is None
+
+
+def test_a_session_that_starts_cannot_be_idle_but_can_be_out_of_time() -> None:
+    starting = session(status=SessionStatus.STARTING)
+    assert due(starting, 400.0) is None
+    assert due(starting, 3600.0) is EndReason.LIFETIME
+
+
+def test_nothing_limits_a_session_without_limits() -> None:
+    it = session(idle=None, lifetime=None)
+    assert it.deadline() is None
+    assert it.record(ManualClock()).expires_at is None
+    assert overdue([it], 1e12) == []
+
+
+def test_activity_after_the_end_is_refused_and_moves_nothing() -> None:
+    it = session(status=SessionStatus.CLOSING, last_active=5.0)
+    assert it.touch(100.0) is False
+    assert it.last_active == 5.0
+
+
+def test_activity_never_moves_back() -> None:
+    it = session(last_active=50.0)
+    assert it.touch(40.0) is True
+    assert it.last_active == 50.0
+
+
+@given(
+    idle=st.none() | st.floats(0.1, 1e6),
+    lifetime=st.none() | st.floats(0.1, 1e6),
+    touches=st.lists(st.floats(0, 1e6), max_size=10),
+    now=st.floats(0, 2e6),
+)
+def test_due_exactly_from_the_deadline_on(
+    idle: float | None, lifetime: float | None, touches: list[float], now: float
+) -> None:
+    it = session(idle=idle, lifetime=lifetime)
+    for moment in sorted(touches):
+        it.touch(moment)
+    deadline = it.deadline()
+    assert (due(it, now) is not None) == (deadline is not None and now >= deadline)
+
+
+def test_options_show_no_secret() -> None:
+    spec = SessionSpec(
+        proxy=Proxy("http://proxy:3128", username="u", password="hunter2"),
+        extra_http_headers=(("Authorization", "Bearer hunter2"),),
+        storage_state={"cookies": [{"name": "sid", "value": "hunter2"}], "origins": []},
+    )
+    shown = spec.options()
+    assert "hunter2" not in repr(shown)
+    assert "hunter2" not in repr(spec)
+    assert shown["proxy"]["password"] == MASK
+    assert shown["storage_state"] == {"cookies": 1, "origins": 0}
+
+
+def test_a_record_tells_when_it_ends_by_the_wall_clock_of_now() -> None:
+    clock = ManualClock()
+    it = replace(session(), created=clock.now, last_active=clock.now, hard_deadline=clock.now + 3600)
+    before = it.record(clock).expires_at
+    assert before is not None
+    assert (before - clock.wall()).total_seconds() == 300
