@@ -67,10 +67,16 @@ class DatabaseThread(aiosqlite.Connection):
     on the event loop can fall between its statements.
     """
 
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connect, iter_chunk_size=64)
+        # A process whose start failed must end, also where nobody came to close the store. Nothing is lost by it: what
+        # was acknowledged is on disk.
+        self._thread.daemon = True
+
     @classmethod
     async def start(cls, connect: Callable[[], sqlite3.Connection]) -> Self:
         """Raises as `connect`, which is called on the new thread."""
-        thread = cls(connect, iter_chunk_size=64)
+        thread = cls(connect)
         _ = await thread
         return thread
 
