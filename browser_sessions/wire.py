@@ -18,6 +18,12 @@ MAX_PIXELS: Final = 8192 * 4320
 MAX_TIMEOUT_SECONDS: Final = 2_592_000
 """Thirty days."""
 
+MAX_NESTING: Final = 50
+"""Depth of what is passed on unread (IndexedDB in a storage state): Playwright's own stays below ten."""
+MAX_NUMBER: Final = 2.0**63
+"""Beyond it integers are not exact in JavaScript anyway, and some JSON readers refuse them."""
+
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME: Final = re.compile(r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
 """RFC 9110, section 5.1: a token."""
@@ -44,6 +50,17 @@ def _address(value: str) -> str:
     if not may_open(value):
         raise ValueError(REFUSED)
     return normalise(value)
+
+
+def _plain(value: Any, depth: int = 0) -> bool:
+    """True for what every JSON reader on the way to the browser takes."""
+    if isinstance(value, dict):
+        return depth < MAX_NESTING and all(_plain(k, depth) and _plain(v, depth + 1) for k, v in value.items())
+    if isinstance(value, list):
+        return depth < MAX_NESTING and all(_plain(item, depth + 1) for item in value)
+    if isinstance(value, str):
+        return not _SURROGATE.search(value)
+    return not isinstance(value, int | float) or abs(value) <= MAX_NUMBER
 
 
 Printable = Annotated[str, AfterValidator(_printable)]
@@ -107,6 +124,12 @@ class Origin(BaseModel):
 
     origin: Address
     localStorage: list[StorageItem] = Field(default_factory=list, max_length=10_000)  # noqa: N815 - as above
+
+    @model_validator(mode="after")
+    def _plain_extras(self) -> Origin:
+        if self.model_extra and not _plain(self.model_extra):
+            raise ValueError(f"must be plain JSON: valid Unicode, finite numbers, nested at most {MAX_NESTING} deep")
+        return self
 
 
 class StorageState(BaseModel):

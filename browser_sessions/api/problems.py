@@ -138,7 +138,7 @@ def install(app: FastAPI) -> None:
 
     async def invalid(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return invalid_response(error.errors())
+        return invalid_response(map(_in_characters, error.errors()))
 
     async def router(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -155,6 +155,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.BrowserSessionsError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, router)
+
+
+def _in_characters(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """pydantic speaks of items when a string was validated by us before it was measured."""
+    context = error.get("ctx", {})
+    if isinstance(error.get("input"), str) and error["type"] == "too_long":
+        return {**error, "msg": f"must have at most {context['max_length']} characters", "type": "string_too_long"}
+    if isinstance(error.get("input"), str) and error["type"] == "too_short":
+        return {**error, "msg": f"must have at least {context['min_length']} characters", "type": "string_too_short"}
+    return error
 
 
 def _methods(app: FastAPI, scope: Scope) -> set[str]:
