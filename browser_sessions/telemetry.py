@@ -15,9 +15,33 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 MASK: Final = "***"
 
 EVENTS: Final[Mapping[str, str]] = {
-    "service.started": "The service answers requests.",
-    "service.draining": "SIGTERM came: no new sessions, live ones may finish.",
-    "service.stopped": "Everything is closed.",
+    "server.draining": "SIGTERM came: no new sessions, live ones may finish.",
+    "server.stopping_now": "A second signal came.",
+    "clock.jumped": "The host's clock was set; no deadline moved.",
+    "loop.turn_failed": "A bug of ours in a background loop; its next turn comes.",
+    "store.unavailable": "Records wait in memory until the store takes them.",
+    "session.queued": "A create waits for a place.",
+    "session.active": "A session is ready; `seconds` since it was asked for.",
+    "session.extended": "Its hard limit moved.",
+    "session.ended": "It is final: `status`, `reason`, and how many `seconds` it lived.",
+    "session.not_stored": "The store did not take a final record; it is tried again.",
+    "sessions.lost": "Sessions of the last run, whose server ended without closing them.",
+    "browser.started": "A Chromium runs; `seconds` its start took.",
+    "browser.start_failed": "None starts; the next try comes after `pause` seconds.",
+    "browser.retiring": "A Chromium takes nothing new and ends when it is empty.",
+    "browser.died": "A Chromium died or was killed because it hung; its sessions are `crashed`.",
+    "browser.ended": "A Chromium was closed.",
+    "browser.no_sandbox": "Chromium runs without its sandbox, and why.",
+    "browser.close_forced": "A Chromium did not end when asked and was killed.",
+    "browser.survived_kill": "A process of a killed Chromium is still there.",
+    "browser.port_taken": "A debugging port was taken meanwhile; another is tried.",
+    "browser.folder_not_removed": "A work folder could not be removed.",
+    "browser.leftovers_swept": "What a killed run left behind was removed.",
+    "browser.listener_failed": "A bug of ours in an event listener.",
+    "browser.driver_started": "Playwright's driver runs.",
+    "browser.driver_died": "Playwright's driver died; the next create starts another.",
+    "browser.driver_hung": "Playwright's driver did not answer and was killed.",
+    "pool.task_failed": "A bug of ours in a background task.",
     "http.request": "A request was answered.",
     "http.failed": "A bug of ours: the request got a 500, the traceback is here.",
     "websocket.failed": "The same on a WebSocket.",
@@ -28,7 +52,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "auth.user_created": "An admin made a user.",
     "auth.user_removed": "An admin removed a user.",
 }
-"""Log events of the HTTP side and what they mean. Those of sessions and browsers are the journal's: docs/events.md."""
+"""Log events and what they mean. Those of `session.` and `browser.` come from the pool's journal."""
 
 REQUEST_ID: ContextVar[str] = ContextVar("browser_sessions_request_id", default="")
 """The X-Request-ID that the code below is working for."""
@@ -130,6 +154,23 @@ def configure_logging(
     )
 
 
+_LOGGED: Final = ("session.", "browser.")
+
+
+def log_event(kind: str, session_id: str | None, data: Mapping[str, Any]) -> None:
+    """One event of the pool's journal as a log line. What pages say is for their owner, not for the log."""
+    if not kind.startswith(_LOGGED):
+        return
+    log = structlog.get_logger()
+    facts = {"session_id": session_id, **data} if session_id else dict(data)
+    if kind in _BAD_NEWS:
+        log.warning(kind, **facts)
+    else:
+        log.info(kind, **facts)
+
+
+_BAD_NEWS: Final = frozenset({"browser.died", "browser.start_failed"})
+
 # -- metrics -----------------------------------------------------------------------------------------------------------
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -146,6 +187,9 @@ class Metrics:
         self.sessions_ended = Counter(f"{prefix}_sessions_ended", "Sessions ended", ["reason"], registry=registry)
         self.create_seconds = Histogram(
             f"{prefix}_create_seconds", "From asked to active", buckets=_SECONDS, registry=registry
+        )
+        self.browser_start_seconds = Histogram(
+            f"{prefix}_browser_start_seconds", "From launched to ready", buckets=_SECONDS, registry=registry
         )
         self.end_seconds = Histogram(
             f"{prefix}_end_seconds", "From closing to gone", buckets=_SECONDS, registry=registry
@@ -179,6 +223,19 @@ class Metrics:
             registry=registry,
         )
         self._http: dict[tuple[str, str, int], Histogram] = {}
+
+    def happened(self, kind: str, data: Mapping[str, Any]) -> None:
+        """One event of the pool's journal: what it says is counted."""
+        if kind == "session.active":
+            self.create_seconds.observe(data["seconds"])
+        elif kind == "session.ended":
+            self.sessions_ended.labels(data.get("reason") or "unknown").inc()
+        elif kind == "browser.started":
+            self.browser_start_seconds.observe(data["seconds"])
+        elif kind == "browser.died":
+            self.browser_restarts.labels(data["reason"]).inc()
+        elif kind == "browser.start_failed":
+            self.browser_restarts.labels("start_failed").inc()
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """One HTTP request. `route` is its template: a handful of values, however many sessions there are."""

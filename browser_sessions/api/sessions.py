@@ -15,10 +15,11 @@ from browser_sessions.api.answers import problems
 from browser_sessions.api.credentials import Caller
 from browser_sessions.api.cursor import cursor_after, moment_of
 from browser_sessions.api.leaving import unless_gone
+from browser_sessions.api.problems import kind_of
 from browser_sessions.api.resolve import resolve
 from browser_sessions.api.services import Here, Services
 from browser_sessions.api.status import eight
-from browser_sessions.model.errors import InvalidField
+from browser_sessions.model.errors import InvalidField, QuotaExceeded, Unavailable
 from browser_sessions.model.ports import SessionQuery
 from browser_sessions.model.principal import Action, Principal, may
 from browser_sessions.model.session import EndReason, SessionRecord, SessionStatus
@@ -67,10 +68,12 @@ async def create_browser_session(
     asked = body if body is not None else CreateBrowserSession()
     spec = resolve(asked, services.pool.devices, services.options)
     idempotency = None if idempotency_key is None else Idempotency(_checked(idempotency_key), body_digest(asked))
-    record, new = await unless_gone(
-        request,
-        services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency),
-    )
+    creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
+    try:
+        record, new = await unless_gone(request, creating)
+    except (QuotaExceeded, Unavailable) as refusal:
+        services.metrics.refused.labels(kind_of(refusal).slug).inc()
+        raise
     response.headers["Location"] = f"/v1/browser/sessions/{record.session_id}"
     if not new:
         response.headers["Idempotency-Replayed"] = "true"
@@ -140,7 +143,9 @@ async def end_browser_session(session_id: str, services: Here, principal: Caller
     """End a session. Again: the same answer."""
     found = await find(services.pool, principal, session_id, Action.END)
     reason = EndReason.DELETED if found.owner == principal.principal_id else EndReason.OPERATOR
-    return eight(await services.pool.end(session_id, reason), services.pool.clock)
+    with services.metrics.end_seconds.time():
+        ended = await services.pool.end(session_id, reason)
+    return eight(ended, services.pool.clock)
 
 
 def body_digest(asked: CreateBrowserSession) -> str:
