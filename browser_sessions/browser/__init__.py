@@ -1,0 +1,1 @@
+"""Real Chromium: the only room that imports Playwright."""
