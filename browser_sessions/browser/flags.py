@@ -1,0 +1,45 @@
+"""How we start Chromium beyond Playwright's own flags: each flag and each variable with its reason. Pure but for
+reading the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+MARKER: Final = "--browser-sessions-run="
+"""Chromium ignores it; it says whose process this is: leftovers are recognised by it, besides pid and start time."""
+
+_PASSED_ON: Final = (
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "FONTCONFIG_PATH",
+    "FONTCONFIG_FILE",
+)
+"""Where programs, libraries and fonts are, what language and time zone sessions get that ask for none."""
+_SANDBOX_HELPER: Final = "CHROME_DEVEL_SANDBOX"
+"""The setuid sandbox's path, where a system without user namespaces has one."""
+
+
+def flags(port: int, marker: str) -> list[str]:
+    """Arguments for one browser whose debugging port is `port`."""
+    return [
+        # CDP for the gateway, beside Playwright's own pipe; Chromium binds it to loopback.
+        f"--remote-debugging-port={port}",
+        # Pages must not reach that port by any host name (the egress proxy stops them by address).
+        f"--host-resolver-rules=MAP *:{port} ~NOTFOUND",
+        # WebRTC sends no UDP past a session's proxy. Of the spellings around, this is the one that works (measured).
+        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+        MARKER + marker,
+    ]
+
+
+def environment(folder: Path) -> dict[str, str | float | bool]:
+    """Chromium's environment: nothing of ours that could be a secret; home and temporary files inside `folder`."""
+    kept = {name: os.environ[name] for name in (*_PASSED_ON, _SANDBOX_HELPER) if name in os.environ}
+    return {**kept, "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
