@@ -1,0 +1,329 @@
+"""One session's isolated context: opened ready, followed while it lives, closed for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from playwright.async_api import BrowserContext, Dialog, Page
+
+from browser_sessions.browser import actions
+from browser_sessions.browser.calls import DETAIL_CHARACTERS, PageCrashed, TargetClosed
+from browser_sessions.browser.deadline import Deadline
+from browser_sessions.browser.dialogs import Dialogs
+from browser_sessions.browser.host import CHECK_SECONDS, Host
+from browser_sessions.browser.options import context_options, refusal
+from browser_sessions.browser.pages import Pages, identify
+from browser_sessions.browser.targets import Target
+from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.model.errors import (
+    BrowserGone,
+    BrowserSessionsError,
+    BrowserTimeout,
+    PageFailed,
+    PageNotFound,
+    Unavailable,
+)
+from browser_sessions.model.ports import ContextEvent, PageInfo
+from browser_sessions.model.spec import SessionSpec
+
+PAGES_AT_MOST: Final = 20
+"""Open pages of a session. Playwright turns the popup blocker off, so a page could open windows for ever: what comes
+beyond is closed."""
+EventListener = Callable[[ContextEvent], None]
+
+log = structlog.get_logger()
+
+
+async def open_context(
+    host: Host, spec: SessionSpec, folder: Path, on_event: EventListener, *, timeout: float
+) -> Context:
+    """A context with one open page, ready; see `BrowserProcess.open_context`."""
+    deadline, calls = Deadline(timeout), host.calls
+    start_url = None if spec.start_url is None else actions.check_address(spec.start_url, ("body", "start_url"))
+    options = context_options(spec)
+    making = asyncio.create_task(_make(folder))
+    undo = AsyncExitStack()
+    try:
+        inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
+        undo.push_async_callback(inner.close)
+        page = await calls(inner.new_page(), timeout=deadline.left)
+        context_id, page_id = await identify(calls, page, timeout=deadline.left)
+        await making
+        context = Context(host, inner, context_id, folder, on_event)
+        undo.callback(context.forget)
+        context.follow(page, page_id)
+        if start_url is not None:
+            await actions.goto(calls, page, start_url, wait_until="commit", timeout=deadline.left)
+    except BaseException as error:
+        await calls.finish(undo.aclose())
+        await asyncio.shield(_unmake(making, folder))
+        if isinstance(error, TargetClosed):
+            raise BrowserGone("The browser or the page went away while the session was starting.") from None
+        if isinstance(error, PageFailed):
+            raise refusal(error.detail, spec) or error from None
+        raise
+    return context
+
+
+class Context:
+    """Implements `model.ports.ContextHandle` over a Playwright context."""
+
+    def __init__(
+        self, host: Host, inner: BrowserContext, context_id: str, folder: Path, on_event: EventListener
+    ) -> None:
+        self._host = host
+        self._calls = host.calls
+        self._inner = inner
+        self._context_id = context_id
+        self._folder = folder
+        self._on_event = on_event
+        self._pages = Pages(host.calls, host.registry, context_id, folder.name)
+        self._dialogs = Dialogs(host.calls, self._dialog_opened)
+        self._closing: asyncio.Task[None] | None = None
+        self._gone = False
+
+    def __repr__(self) -> str:
+        return f"<Context {self._context_id}, {len(self._pages)} pages{', gone' if self._gone else ''}>"
+
+    @property
+    def context_id(self) -> str:
+        return self._context_id
+
+    @property
+    def clients_attached(self) -> int:
+        """CDP clients that drive this context, set by who attaches them. With none, dialogs are answered here at
+        once."""
+        return self._dialogs.clients
+
+    @clients_attached.setter
+    def clients_attached(self, count: int) -> None:
+        self._dialogs.clients = count
+
+    def follow(self, page: Page, page_id: str) -> None:
+        """Tells of what happens from now on. `page` is open already."""
+        self._inner.on("page", self._pages.came_up)
+        self._inner.on("dialog", self._dialogs.opened)
+        self._inner.on("close", self._maybe_gone)
+        self._pages.add(page, page_id)
+        self._host.registry.watch(self._context_id, self._page_news)
+
+    def forget(self) -> None:
+        """Tells of nothing any more."""
+        self._host.registry.unwatch(self._context_id)
+        self._pages.forget()
+
+    def pages(self) -> list[PageInfo]:
+        return self._pages.infos()
+
+    async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
+        """Opens a page and, with `url`, goes there until the answer begins. A page whose address fails is closed
+        again."""
+        deadline = Deadline(timeout)
+        address = None if url is None else actions.check_address(url, ("body", "url"))
+        if len(self._pages) >= PAGES_AT_MOST:
+            raise PageFailed(f"The session has {PAGES_AT_MOST} open pages, as many as it may. Close one.")
+        page: Page | None = None
+        try:
+            async with self._spoken_to(None):
+                page = await self._calls(self._inner.new_page(), timeout=deadline.left, undo=Page.close)
+                adopting = self._pages.adopt(page)
+                await asyncio.wait({adopting}, timeout=deadline.left)
+                if not adopting.done():
+                    raise BrowserTimeout("The new page was not ready in time.")
+                page_id = adopting.result()
+                if address is not None:
+                    await actions.goto(self._calls, page, address, wait_until="commit", timeout=deadline.left)
+        except BaseException:
+            if page is not None:
+                await self._calls.finish(page.close())
+            raise
+        return await self._info(page_id)
+
+    async def close_page(self, page_id: str, *, timeout: float) -> None:
+        """Closes it without asking it (`beforeunload` does not run), crashed and hung ones too."""
+        async with self._page(page_id, timeout) as (page, deadline):
+            await self._calls(page.close(), timeout=deadline.left)
+
+    async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
+        address = actions.check_address(url, ("body", "url"))
+        async with self._page(page_id, timeout) as (page, deadline):
+            status = await actions.goto(self._calls, page, address, wait_until=wait_until, timeout=deadline.left)
+        return await self._info(page_id), status
+
+    async def screenshot(
+        self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float
+    ) -> bytes:
+        async with self._page(page_id, timeout) as (page, deadline):
+            return await actions.screenshot(
+                self._calls,
+                page,
+                image_format=image_format,
+                quality=quality,
+                full_page=full_page,
+                timeout=deadline.left,
+            )
+
+    async def content(self, page_id: str, *, timeout: float) -> str:
+        async with self._page(page_id, timeout) as (page, deadline):
+            return await actions.content(self._calls, page, timeout=deadline.left)
+
+    async def pdf(self, page_id: str, *, timeout: float) -> bytes:
+        async with self._page(page_id, timeout) as (page, deadline):
+            return await actions.pdf(self._calls, page, timeout=deadline.left)
+
+    async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
+        """As `ContextHandle.evaluate`; `jsonable` says what becomes of values that JSON does not know."""
+        async with self._page(page_id, timeout) as (page, deadline):
+            return await actions.evaluate(self._calls, page, expression, timeout=deadline.left)
+
+    async def responsive(self, *, timeout: float) -> bool:
+        """Asks the oldest page for the value of `1`. A page that hangs, has crashed or shows a dialog does not
+        answer."""
+        if not (pages := self._pages.infos()):
+            return self._host.alive() and not self._gone
+        try:
+            await self.evaluate(pages[0].page_id, "1", timeout=timeout)
+        except PageCrashed:
+            return False
+        except PageFailed:
+            return True  # it was navigating: who refuses, answers
+        except BrowserSessionsError:
+            return False
+        return True
+
+    def renderer_pids(self) -> Sequence[int]:
+        """Always empty: Chromium's protocol names its processes, but not which page lives in which."""
+        return ()
+
+    async def usage(self, *, timeout: float = CHECK_SECONDS) -> tuple[int | None, float | None]:
+        """JavaScript heap in bytes and CPU seconds so far of the renderers of its pages; None where no page tells in
+        time.
+
+        From `Performance.getMetrics`: the heap is the scripts' part of the memory only (DOM, images and Chromium's own
+        code come on top), the CPU time that of whole renderer processes. Frames of other sites have renderers of their
+        own, which are not in it.
+        """
+        asked = [self._metrics(page.page_id, timeout) for page in self._pages.infos() if not page.crashed]
+        answers = {answer for answer in await asyncio.gather(*asked) if answer is not None}
+        if not answers:
+            return None, None
+        return int(sum(heap for heap, _ in answers)), sum(cpu for _, cpu in answers)
+
+    async def close(self, *, timeout: float) -> None:
+        """Closes the context, by Playwright or, when that does not answer in half of the time, by CDP; removes its
+        folder."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(timeout))
+        await asyncio.shield(self._closing)
+
+    async def _close(self, timeout: float) -> None:
+        self._gone = True
+        self.forget()
+        closed = False
+        with contextlib.suppress(BrowserSessionsError, TargetClosed):
+            await self._calls(self._inner.close(), timeout=timeout / 2)
+            closed = True
+        if not closed and self._host.alive():
+            with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
+                await self._host.connection.call(
+                    "Target.disposeBrowserContext", {"browserContextId": self._context_id}, timeout=timeout / 2
+                )
+        await _remove(self._folder)
+
+    async def _metrics(self, page_id: str, timeout: float) -> tuple[float, float] | None:
+        """(heap, CPU): equal for pages that share a renderer, so that a set counts them once."""
+        try:
+            async with self._page(page_id, timeout) as (page, deadline):
+                found = await actions.metrics(self._calls, page, timeout=deadline.left)
+        except BrowserSessionsError:
+            return None
+        return found.get("JSHeapTotalSize", 0.0), found.get("ProcessTime", 0.0)
+
+    @asynccontextmanager
+    async def _page(self, page_id: str, timeout: float) -> AsyncIterator[tuple[Page, Deadline]]:
+        deadline = Deadline(timeout)
+        async with self._spoken_to(page_id):
+            yield await self._pages.find(page_id, timeout=deadline.left), deadline
+
+    @asynccontextmanager
+    async def _spoken_to(self, page_id: str | None) -> AsyncIterator[None]:
+        """Turns `TargetClosed` into what it means: no such page any more, or no such context or browser."""
+        if self._gone:
+            raise BrowserGone("The session's browser context is closed.")
+        try:
+            yield
+        except TargetClosed:
+            if page_id is not None and await self._host.has_target(page_id) is False:
+                raise PageNotFound(self._folder.name, page_id) from None
+            raise BrowserGone("The session's browser context went away under the call.") from None
+
+    async def _info(self, page_id: str) -> PageInfo:
+        """The page with its title as it is now."""
+        with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
+            await self._host.registry.refresh(timeout=CHECK_SECONDS)
+        return self._pages.info(page_id)
+
+    def _page_news(self, kind: str, target: Target) -> None:
+        data: dict[str, Any] = {"page_id": target.target_id}
+        if kind in ("opened", "navigated"):
+            data["url"] = target.url[:DETAIL_CHARACTERS]
+        if kind == "navigated":
+            data["title"] = target.title[:DETAIL_CHARACTERS]
+        self._tell(ContextEvent(f"page.{kind}", data))
+        if kind == "opened" and len(self._pages) > PAGES_AT_MOST:
+            self._calls.background(self._refuse(target.target_id))
+        if kind == "closed":
+            self._pages.drop(target.target_id)
+            if not len(self._pages):
+                self._maybe_gone(self._inner)
+
+    def _dialog_opened(self, event: ContextEvent, dialog: Dialog) -> None:
+        self._tell(ContextEvent(event.kind, {"page_id": self._pages.id_of(dialog.page), **event.data}))
+
+    def _tell(self, event: ContextEvent) -> None:
+        if self._gone:
+            return
+        try:
+            self._on_event(event)
+        except Exception:  # a listener's bug must not reach Playwright, which would fail our next call with it
+            log.exception("browser.listener_failed", kind=event.kind)
+
+    async def _refuse(self, target_id: str) -> None:
+        with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
+            await self._host.connection.call("Target.closeTarget", {"targetId": target_id}, timeout=CHECK_SECONDS)
+
+    def _maybe_gone(self, _inner: BrowserContext) -> None:
+        if not self._gone:
+            self._calls.background(self._check_gone())
+
+    async def _check_gone(self) -> None:
+        """The context may have been disposed of behind our back. A browser that died is told by its process, not
+        here."""
+        if await self._host.has_context(self._context_id) is False and not self._gone:
+            self._tell(ContextEvent("context.died"))
+            self._gone = True
+            self.forget()
+
+
+async def _make(folder: Path) -> None:
+    try:
+        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"The session's folder could not be made: {error.strerror}. Is the disk full?") from error
+
+
+async def _unmake(making: asyncio.Task[None], folder: Path) -> None:
+    with contextlib.suppress(Unavailable):
+        await making
+    await _remove(folder)
+
+
+async def _remove(folder: Path) -> None:
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -1,0 +1,44 @@
+"""What a context needs of the browser it lives in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.async_api import Browser
+
+from browser_sessions.browser.calls import Calls
+from browser_sessions.browser.targets import TargetRegistry
+from browser_sessions.cdp import CdpClosed, CdpError, Connection
+
+CHECK_SECONDS = 2.0
+"""For the question whether something still exists, which the browser process answers by itself in a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One running browser, as its contexts see it."""
+
+    browser: Browser
+    calls: Calls
+    connection: Connection
+    registry: TargetRegistry
+    alive: Callable[[], bool]
+
+    async def has_context(self, context_id: str) -> bool | None:
+        """Whether the browser has this context now; None when it does not say."""
+        try:
+            answer = await self.connection.call("Target.getBrowserContexts", timeout=CHECK_SECONDS)
+        except (CdpClosed, CdpError, TimeoutError):
+            return None
+        return context_id in answer["browserContextIds"]
+
+    async def has_target(self, target_id: str) -> bool | None:
+        """Whether the browser has this target now; None when it does not say."""
+        try:
+            await self.connection.call("Target.getTargetInfo", {"targetId": target_id}, timeout=CHECK_SECONDS)
+        except CdpError:
+            return False
+        except (CdpClosed, TimeoutError):
+            return None
+        return True
