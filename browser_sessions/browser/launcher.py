@@ -1,0 +1,183 @@
+"""Starts browsers: one executable, one sandbox decision, one driver that is replaced when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from browser_sessions.browser import group, leftovers
+from browser_sessions.browser.calls import Calls
+from browser_sessions.browser.driver import Driver
+from browser_sessions.browser.locate import BrowserFound, locate, sandbox_expected
+from browser_sessions.browser.process import ChromiumProcess, OnDeath
+from browser_sessions.browser.starting import PortTaken, Recipe, start_browser
+from browser_sessions.model.clock import Clock
+from browser_sessions.model.errors import NoBrowser, SettingsError
+from browser_sessions.model.ports import BrowserProcess
+
+PORT_TRIES: Final = 4
+"""A free port is taken by somebody else within a tenth of a second perhaps once in ten thousand starts; four times in
+a row, never."""
+CLOSE_SECONDS: Final = 5.0
+"""For each browser at the end; it takes 50 ms."""
+REQUIRE_SANDBOX: Final = "BROWSER_SESSIONS_REQUIRE_SANDBOX"
+
+log = structlog.get_logger()
+
+
+class PlaywrightLauncher:
+    """Implements `model.ports.BrowserLauncher`.
+
+    After `start`: `found` is the executable, `sandbox` whether Chromium's sandbox is on, `sandbox_reason` why,
+    `version` what the browser calls itself (empty until the first one ran).
+    """
+
+    def __init__(self, work_dir: Path, executable: Path | None, require_sandbox: bool, clock: Clock) -> None:
+        self.found: BrowserFound | None = None
+        self.sandbox = False
+        self.sandbox_reason = ""
+        self.version = ""
+        self._work_dir = work_dir
+        self._executable = executable
+        self._require_sandbox = require_sandbox
+        self._clock = clock
+        self._run: leftovers.RunFolder | None = None
+        self._driver: Driver | None = None
+        self._driver_lock = asyncio.Lock()
+        self._launching: dict[Calls, Driver] = {}
+        self._processes: set[ChromiumProcess] = set()
+        self._devices: dict[str, dict[str, Any]] = {}
+        self._sweeping: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        return f"<PlaywrightLauncher {len(self._processes)} browsers, {len(self._launching)} starting>"
+
+    @property
+    def devices(self) -> dict[str, dict[str, Any]]:
+        return self._devices
+
+    async def start(self) -> None:
+        self.found = await asyncio.to_thread(locate, self._executable)
+        self.sandbox, self.sandbox_reason = sandbox_expected()
+        if self._require_sandbox and not self.sandbox:
+            raise SettingsError(
+                f"{REQUIRE_SANDBOX} is set, but Chromium's sandbox cannot be used: {self.sandbox_reason}"
+            )
+        group.adopt_orphans()
+        for line in await asyncio.to_thread(leftovers.sweep, self._work_dir):
+            log.warning("browser.leftovers_swept", found=line)
+        try:
+            self._run = await asyncio.to_thread(leftovers.RunFolder.create, self._work_dir)
+        except OSError as error:
+            raise SettingsError(f"The work folder {self._work_dir} cannot be used: {error.strerror}") from error
+        driver = await self._ready_driver()
+        self._devices = {name: dict(values) for name, values in driver.playwright.devices.items()}
+        if self.sandbox:
+            await self._try_sandbox()
+        if not self.sandbox:
+            log.warning("browser.no_sandbox", reason=self.sandbox_reason)
+
+    async def launch(self, on_death: OnDeath) -> BrowserProcess:
+        for _ in range(PORT_TRIES):
+            try:
+                return await self._launch(on_death)
+            except PortTaken:
+                log.info("browser.port_taken")
+        raise NoBrowser(
+            f"Chromium's debugging port was taken {PORT_TRIES} times in a row: are all ports of this machine in use?"
+        )
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await asyncio.gather(*(process.close(timeout=CLOSE_SECONDS) for process in tuple(self._processes)))
+        async with self._driver_lock:
+            if self._driver is not None:
+                await self._driver.stop()
+        await asyncio.gather(*self._sweeping)
+        if self._run is not None:
+            await asyncio.to_thread(leftovers.kill_marked, self._run.marker(""))
+            await asyncio.to_thread(leftovers.remove, self._run.path)
+
+    async def _launch(self, on_death: OnDeath) -> ChromiumProcess:
+        driver = await self._ready_driver()
+        assert self.found is not None, "start() came first"
+        assert self._run is not None, "start() came first"
+        calls = Calls()
+        self._launching[calls] = driver
+        try:
+            launched = await start_browser(
+                Recipe(self.found.executable, self.sandbox, self._run, self._clock), driver, calls
+            )
+        except NoBrowser:
+            driver.suspect = True
+            raise
+        finally:
+            del self._launching[calls]
+        try:
+            process = ChromiumProcess(launched, started=self._clock.monotonic(), on_death=on_death)
+        except ProcessLookupError as error:
+            await launched.connection.close()
+            await asyncio.to_thread(leftovers.discard, launched.process_group, launched.folders)
+            raise NoBrowser("Chromium ended as soon as it had started.") from error
+        self._processes = {each for each in self._processes if not each.cleaned} | {process}
+        self.version = process.version
+        log.info("browser.started", browser_id=process.browser_id, pid=process.pid, version=process.version)
+        return process
+
+    async def _ready_driver(self) -> Driver:
+        """The driver that serves the next launch: the one there is, or a new one. Raises `NoBrowser`."""
+        async with self._driver_lock:
+            if self._stopping:
+                raise NoBrowser("The service is going down.")
+            driver = self._driver
+            if driver is not None and driver.alive:
+                if not driver.suspect or await driver.answers():
+                    driver.suspect = False
+                    return driver
+                log.error("browser.driver_hung", pid=driver.pid)
+                await driver.stop(timeout=0.0)
+            assert self._run is not None, "start() came first"
+            folder = await asyncio.to_thread(self._run.driver_folder)
+            self._driver = await Driver.start(folder, self._driver_exited)
+            log.info("browser.driver_started", pid=self._driver.pid)
+            return self._driver
+
+    def _driver_exited(self, driver: Driver) -> None:
+        for calls, its_driver in self._launching.items():
+            if its_driver is driver:
+                calls.end("Playwright's driver has died.")
+        orphans = [process for process in self._processes if process.driver is driver]
+        if not self._stopping:
+            log.error("browser.driver_died", pid=driver.pid, browsers=len(orphans))
+        for process in orphans:
+            process.driver_died()
+        sweeping = asyncio.create_task(self._sweep_after(driver, orphans))
+        self._sweeping.add(sweeping)
+        sweeping.add_done_callback(self._sweeping.discard)
+
+    async def _sweep_after(self, driver: Driver, orphans: list[ChromiumProcess]) -> None:
+        """A dead driver removes nothing: what it left in its folder goes once its browsers are gone."""
+        for process in orphans:
+            await process.wait_cleaned()
+        await asyncio.to_thread(shutil.rmtree, driver.folder, ignore_errors=True)
+
+    async def _try_sandbox(self) -> None:
+        """Starts one browser with the sandbox on; falls back to none where that is allowed. Raises `SettingsError`
+        where not."""
+        try:
+            process = await self._launch(lambda _process, _reason: None)
+        except PortTaken:
+            return
+        except NoBrowser as error:
+            if "sandbox" not in error.detail.lower():
+                return  # broken in another way: the first launch will tell
+            self.sandbox, self.sandbox_reason = False, "Chromium could not set up its sandbox on this system"
+            if self._require_sandbox:
+                raise SettingsError(f"{REQUIRE_SANDBOX} is set, but {self.sandbox_reason}.") from error
+        else:
+            await process.close(timeout=CLOSE_SECONDS)
