@@ -62,7 +62,7 @@ make_venv() {
 
 # A folder that was moved, whose Python is gone or that was half made is made anew; any other is brought up to date.
 venv_is_sound() {
-    new_enough "$VENV/bin/python" && grep -qF "$PWD/$VENV" "$VENV/bin/activate" && "$VENV/bin/python" -c 'import pip' 2>/dev/null
+    new_enough "$VENV/bin/python" && grep -qsF "$PWD/$VENV" "$VENV/bin/activate" && "$VENV/bin/python" -c 'import pip' 2>/dev/null
 }
 
 wanted_stamp() { { cat pyproject.toml constraints.txt scripts/setup.sh && pwd; } | sha256sum; }
