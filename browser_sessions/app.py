@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,17 +19,19 @@ from typing import IO, Final
 import structlog
 from fastapi import FastAPI
 
-from browser_sessions.api import ApiOptions, KeyRing, Services, build_api
+from browser_sessions.api.auth import KeyRing
 from browser_sessions.api.addresses import TicketAddresses
+from browser_sessions.api.routes import build_api
 from browser_sessions.api.secrets_file import Secrets, load_or_create
+from browser_sessions.api.services import ApiOptions, Services
 from browser_sessions.browser.launcher import PlaywrightLauncher
-from browser_sessions.browser.sweep import sweep
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.errors import SettingsError, StoreUnavailable
 from browser_sessions.pool.loops import every, finish
 from browser_sessions.pool.pool import Pool, PoolLimits
 from browser_sessions.pool.reaper import REAP_EVERY_S, Reaper
 from browser_sessions.pool.supervisor import PROBE_EVERY_S, Supervisor
+from browser_sessions.projections import project
 from browser_sessions.settings import Settings
 from browser_sessions.store import EmbeddedStore
 from browser_sessions.telemetry import Metrics
@@ -35,8 +39,8 @@ from browser_sessions.telemetry import Metrics
 log = structlog.get_logger()
 
 ACTIVITY_FLUSH_S: Final = 5.0
-"""Seconds between two stores of when sessions were last used. A killed server loses no more than these of a timestamp, and no
-session lives on its timestamps after a restart: it is lost either way."""
+"""Seconds between two stores of when sessions were last used. A killed server loses no more than these of a timestamp,
+and no session lives on its timestamps after a restart: it is lost either way."""
 PURGE_EVERY_S: Final = 600.0
 """Records outlive their retention by ten minutes at the most."""
 IDEMPOTENCY_LIFETIME: Final = timedelta(hours=24)
@@ -53,6 +57,8 @@ class Service:
         self.secrets: Secrets = load_or_create(
             settings.data_dir, settings.admin_api_key.get_secret_value() if settings.admin_api_key else None
         )
+        self._session_folders = settings.work_dir / "sessions"
+        """One folder a session. What lies here at start belongs to nobody: the lock on the data folder is ours."""
         self.store = EmbeddedStore(settings.database)
         self.launcher = PlaywrightLauncher(
             settings.work_dir, settings.browser_executable, settings.require_sandbox, self.clock
@@ -71,8 +77,9 @@ class Service:
                 share_browsers_between_principals=settings.share_browsers_between_principals,
             ),
             node=_node_name(settings.data_dir),
-            work_dir=settings.work_dir,
+            work_dir=self._session_folders,
         )
+        project(self.pool, self.metrics)
         self._lock: IO[str] | None = None
         self._loops: list[asyncio.Task[object]] = []
         self._started = False
@@ -90,7 +97,7 @@ class Service:
             await self.store.open()
             lost = await self.store.mark_lost(self.pool.node, self.clock.wall())
             await self.keyring.load()
-            await sweep(self.settings.work_dir)
+            await asyncio.to_thread(shutil.rmtree, self._session_folders, ignore_errors=True)
             await self.launcher.start()
             await self.pool.fleet.first()
         except BaseException:
@@ -111,8 +118,9 @@ class Service:
         """Takes nothing new, lets live sessions go on for the drain time, then ends them."""
         self.pool.drain()
         deadline = self.clock.monotonic() + self.settings.drain_seconds
-        while self.pool.sessions and self.clock.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - self.clock.monotonic())):
+                await self.pool.registry.emptied()
         await self.pool.stop()
 
     async def stop(self) -> None:
@@ -143,7 +151,7 @@ class Service:
 
 
 def build(settings: Settings, service: Service | None = None) -> FastAPI:
-    """The application, with its node behind it. `app.state.service` starts with the lifespan, unless it has started already."""
+    """The application, with its node behind it: `app.state.service` starts with the lifespan, unless it has already."""
     node = service or Service(settings)
     services = Services(
         pool=node.pool,
@@ -193,7 +201,8 @@ def _lock(data_dir: Path) -> IO[str]:
         holder = file.read().strip() or "unknown"
         file.close()
         raise SettingsError(
-            f"BROWSER_SESSIONS_DATA_DIR: another server (process {holder}) uses {data_dir}. Stop it, or name another folder."
+            f"BROWSER_SESSIONS_DATA_DIR: another server (process {holder}) uses {data_dir}. "
+            "Stop it, or name another folder."
         ) from None
     file.truncate(0)
     file.write(str(os.getpid()))

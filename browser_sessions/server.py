@@ -12,7 +12,6 @@ from typing import Final
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
 
 from browser_sessions.app import Service, build
 from browser_sessions.model.errors import SettingsError

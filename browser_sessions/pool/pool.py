@@ -364,7 +364,7 @@ class Pool:
     # -- ending ----------------------------------------------------------------------------------------------------
 
     async def end(self, session_id: str, reason: EndReason) -> SessionRecord:
-        """Ends a session and returns its final record; an ended one gives its record again. Raises `SessionNotFound`."""
+        """Ends a session; returns its final record, of an ended one again. Raises `SessionNotFound`."""
         live = self.registry.lives.get(session_id)
         if live is None:
             record = await self.registry.record(session_id)

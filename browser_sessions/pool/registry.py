@@ -3,6 +3,7 @@ two."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +35,8 @@ class Registry:
         self.recent: OrderedDict[str, SessionRecord] = OrderedDict()
         self.unsaved: dict[str, SessionRecord] = {}
         """Ended, and the store would not take it yet."""
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._store = store
         self._clock = clock
         self._journal = journal
@@ -41,7 +44,12 @@ class Registry:
     def __repr__(self) -> str:
         return f"<Registry {len(self.sessions)} live, {len(self.recent)} recent, {len(self.unsaved)} unsaved>"
 
+    async def emptied(self) -> None:
+        """Returns when no session lives."""
+        await self._empty.wait()
+
     def enlist(self, live: Live) -> None:
+        self._empty.clear()
         self.lives[live.session.session_id] = live
         self.sessions[live.session.session_id] = live.session
 
@@ -112,6 +120,8 @@ class Registry:
             self._journal.forget(old)
         self.lives.pop(session.session_id, None)
         self.sessions.pop(session.session_id, None)
+        if not self.sessions:
+            self._empty.set()
         return record
 
     async def save_late(self) -> None:
