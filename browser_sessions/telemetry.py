@@ -155,21 +155,21 @@ def configure_logging(
 
 
 _LOGGED: Final = ("session.", "browser.")
+_LOGGED_WHERE_IT_HAPPENS: Final = frozenset({"browser.started", "browser.died"})
+"""By the browser room, with the process id."""
 
 
 def log_event(kind: str, session_id: str | None, data: Mapping[str, Any]) -> None:
     """One event of the pool's journal as a log line. What pages say is for their owner, not for the log."""
-    if not kind.startswith(_LOGGED):
+    if not kind.startswith(_LOGGED) or kind in _LOGGED_WHERE_IT_HAPPENS:
         return
     log = structlog.get_logger()
     facts = {"session_id": session_id, **data} if session_id else dict(data)
-    if kind in _BAD_NEWS:
+    if kind == "browser.start_failed":
         log.warning(kind, **facts)
     else:
         log.info(kind, **facts)
 
-
-_BAD_NEWS: Final = frozenset({"browser.died", "browser.start_failed"})
 
 # -- metrics -----------------------------------------------------------------------------------------------------------
 

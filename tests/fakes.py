@@ -62,9 +62,7 @@ class DrivableContext(FakeContext):
         self._page(page_id)
         del self._pages[page_id]
 
-    async def navigate(
-        self, page_id: str, url: str, *, wait_until: str, timeout: float
-    ) -> tuple[PageInfo, int | None]:
+    async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
         self._page(page_id)
         page = self._pages[page_id] = PageInfo(page_id, url, self.title, EPOCH)
         return page, 200

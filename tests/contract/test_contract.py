@@ -1,0 +1,128 @@
+"""The status call is fixed to the letter: clients outside this repository are written against it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser_sessions.api.status import eight_as_json
+from browser_sessions.model.session import Session
+from browser_sessions.wire import BrowserSessionResponse
+from tests.fakes import Node, node
+
+CONTRACT: dict[str, Any] = json.loads((Path(__file__).parent / "get_browser_session.json").read_text())
+SCHEMA: dict[str, Any] = CONTRACT["responses"]["200"]["schema"]
+
+
+async def document(tmp_path: Path) -> dict[str, Any]:
+    async with node(tmp_path) as service:
+        answer: dict[str, Any] = (await service.client.get("/openapi.json")).json()
+    return answer
+
+
+def resolved(schema: Any, whole: dict[str, Any]) -> Any:
+    """`schema` with every `$ref` replaced by what it names."""
+    if isinstance(schema, list):
+        return [resolved(item, whole) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return resolved(whole["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]], whole)
+    return {name: resolved(item, whole) for name, item in schema.items()}
+
+
+async def test_the_operation_is_the_contracts_to_the_letter(tmp_path: Path) -> None:
+    whole = await document(tmp_path)
+    operation = whole["paths"][CONTRACT["path"]][CONTRACT["method"]]
+    assert operation["summary"] == CONTRACT["summary"]
+    assert operation["description"] == CONTRACT["description"]
+    assert operation["security"] == [{name: []} for name in CONTRACT["security"]]
+    assert operation["parameters"] == CONTRACT["parameters"]
+    assert operation.get("requestBody") is None
+    scheme = whole["components"]["securitySchemes"]["OAuth2PasswordBearer"]
+    assert scheme["flows"]["password"]["tokenUrl"] == "/v1/auth/token"
+
+
+async def test_its_answers_are_200_and_422_with_the_contracts_schemas(tmp_path: Path) -> None:
+    whole = await document(tmp_path)
+    responses = whole["paths"][CONTRACT["path"]][CONTRACT["method"]]["responses"]
+    assert list(responses) == list(CONTRACT["responses"])
+    for status, expected in CONTRACT["responses"].items():
+        assert responses[status]["description"] == expected["description"]
+        assert list(responses[status]["content"]) == [expected["content_type"]]
+        assert resolved(responses[status]["content"][expected["content_type"]]["schema"], whole) == expected["schema"]
+
+
+async def test_the_eight_properties_stand_in_the_contracts_order(tmp_path: Path) -> None:
+    schema = (await document(tmp_path))["components"]["schemas"]["BrowserSessionResponse"]
+    assert list(schema["properties"]) == list(SCHEMA["properties"])
+    assert schema["required"] == SCHEMA["required"]
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> Any:
+    async with node(tmp_path) as running:
+        yield running
+
+
+def of_type(value: Any, schema: dict[str, Any]) -> bool:
+    if "anyOf" in schema:
+        return any(of_type(value, option) for option in schema["anyOf"])
+    if schema.get("format") == "date-time":
+        return isinstance(value, str) and datetime.fromisoformat(value).utcoffset() is not None
+    kinds: dict[str, type] = {"string": str, "integer": int, "null": type(None)}
+    return type(value) is kinds[schema["type"]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"user_agent": "Mozilla/5.0 (Test)", "viewport_width": 1, "viewport_height": 8192},
+        {"idle_timeout_seconds": None},
+    ],
+)
+async def test_a_live_answer_has_the_eight_fields_in_order_and_no_more(service: Node, body: dict[str, Any]) -> None:
+    mine = await service.key()
+    made = (await service.client.post("/v1/browser/sessions", json=body, headers=mine)).json()
+    answer = await service.client.get(f"/v1/browser/sessions/{made['session_id']}", headers=mine)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    told = json.loads(answer.text)
+    assert list(told) == SCHEMA["required"]
+    assert all(of_type(told[name], schema) for name, schema in SCHEMA["properties"].items())
+    assert told["status"] == "active"
+
+
+async def test_an_ended_session_is_told_the_same_way(service: Node) -> None:
+    mine = await service.key()
+    made = (await service.client.post("/v1/browser/sessions", headers=mine)).json()
+    ended = await service.client.delete(f"/v1/browser/sessions/{made['session_id']}", headers=mine)
+    again = await service.client.get(f"/v1/browser/sessions/{made['session_id']}", headers=mine)
+    assert list(again.json()) == SCHEMA["required"]
+    assert again.json() == ended.json()
+    assert again.json()["status"] == "closed"
+
+
+async def test_the_quick_bytes_are_those_that_the_model_gives(service: Node) -> None:
+    mine = await service.key()
+    made = (await service.client.post("/v1/browser/sessions", json={"user_agent": "é?"[1:]}, headers=mine)).json()
+    live = service.pool.known(made["session_id"])
+    assert isinstance(live, Session)
+    for known in (live, live.record(service.pool.clock)):
+        quick = eight_as_json(known, service.pool.clock)
+        assert BrowserSessionResponse.model_validate_json(quick).model_dump_json().encode() == quick
+
+
+async def test_every_v1_call_declares_both_credentials(tmp_path: Path) -> None:
+    paths = (await document(tmp_path))["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            if path.startswith("/v1/") and path != "/v1/auth/token":
+                where = f"{method} {path}"
+                assert operation["security"] == [{"OAuth2PasswordBearer": []}], where
+                assert CONTRACT["parameters"][1] in operation["parameters"], where

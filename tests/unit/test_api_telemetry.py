@@ -1,0 +1,121 @@
+"""What is logged has a known name and no secret in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+import browser_sessions
+from browser_sessions import telemetry
+from browser_sessions.telemetry import EVENTS, Metrics, configure_logging, keep_secret, log_event, masked
+
+KEY = "bs_0123456789abcdef_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
+CANARIES = (KEY, TOKEN, "hunter2hunter2")
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    out = io.StringIO()
+    configure_logging("json", "debug", out)
+    yield out
+    structlog.reset_defaults()
+    root.handlers[:], root.level = before, level
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        KEY,
+        f"GET /x?api_key={KEY}&a=1",
+        f"ws://127.0.0.1/cdp?ticket={TOKEN}",
+        f"Authorization: Bearer {TOKEN}",
+        {"authorization": f"Basic {CANARIES[2]}"},
+        {"Cookie": CANARIES[2]},
+        {"X-API-Key": CANARIES[2]},
+        {"password": CANARIES[2]},
+        {"proxy": {"password": CANARIES[2]}},
+        [{"headers": {"set-cookie": CANARIES[2]}}],
+        f"http://user:{CANARIES[2]}@proxy.example:3128",
+        f"password={CANARIES[2]}",
+        ValueError(f"bad token {TOKEN}"),
+    ],
+    ids=str,
+)
+def test_secrets_are_masked_wherever_they_stand(value: Any) -> None:
+    shown = repr(masked(value))
+    assert not any(canary in shown for canary in CANARIES)
+    assert telemetry.MASK in shown
+
+
+@pytest.mark.parametrize(
+    "value", ["a session ses_0123456789abcdef0123456789abcdef", 7, 1.5, None, True, {"a": [1, "b"]}]
+)
+def test_what_is_no_secret_stays_as_it_is(value: Any) -> None:
+    assert masked(value) == value
+
+
+def test_a_key_of_any_shape_can_be_kept_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "_known_secrets", set())
+    keep_secret("my own admin key")
+    assert "my own" not in masked("it was my own admin key, sorry")
+
+
+def test_a_line_for_programs_holds_every_fact_and_no_secret(lines: io.StringIO) -> None:
+    structlog.get_logger().info("http.request", status=200, url=f"/x?ticket={TOKEN}")
+    told = json.loads(lines.getvalue())
+    assert told["event"] == "http.request"
+    assert (told["level"], told["status"]) == ("info", 200)
+    assert TOKEN not in lines.getvalue()
+
+
+def test_tracebacks_and_other_libraries_lines_are_masked_too(lines: io.StringIO) -> None:
+    try:
+        raise ValueError(f"cannot read {KEY}")
+    except ValueError:
+        structlog.get_logger().exception("http.failed")
+        logging.getLogger("uvicorn.error").exception("broken")
+    logging.getLogger("some.library").warning("sent %s", {"authorization": f"Bearer {TOKEN}"})
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert len(told) == 3
+    assert "ValueError" in told[0]["exception"]
+    assert "ValueError" in told[1]["exception"]
+    assert not any(canary in lines.getvalue() for canary in CANARIES)
+
+
+def test_every_event_that_is_logged_has_a_meaning() -> None:
+    source = Path(browser_sessions.__file__).parent
+    logged = re.compile(r"log\.(?:debug|info|warning|error|exception)\(\s*\"([a-z_]+\.[a-z_.]+)\"")
+    names = {name for file in source.rglob("*.py") for name in logged.findall(file.read_text())}
+    assert "http.request" in names, "the pattern finds them"
+    assert names - set(EVENTS) == set()
+
+
+def test_the_journal_is_logged_but_not_what_pages_say(lines: io.StringIO) -> None:
+    log_event("session.ended", "ses_1", {"reason": "deleted", "seconds": 1.0})
+    log_event("console", "ses_1", {"text": "hello"})
+    assert [json.loads(line)["event"] for line in lines.getvalue().splitlines()] == ["session.ended"]
+
+
+def test_the_journal_moves_the_metrics() -> None:
+    metrics = Metrics()
+    metrics.happened("session.active", {"seconds": 0.05})
+    metrics.happened("session.ended", {"reason": "idle_timeout", "seconds": 3.0})
+    metrics.happened("browser.started", {"seconds": 0.2})
+    metrics.happened("browser.died", {"reason": "browser_died"})
+    metrics.happened("console", {})
+    value = metrics.registry.get_sample_value
+    assert value("browser_sessions_create_seconds_count") == 1
+    assert value("browser_sessions_sessions_ended_total", {"reason": "idle_timeout"}) == 1
+    assert value("browser_sessions_browser_start_seconds_count") == 1
+    assert value("browser_sessions_browser_restarts_total", {"reason": "browser_died"}) == 1
