@@ -1,0 +1,51 @@
+"""What one client may say: the decision on each of its commands. Pure; driven by the tables of `gateway/methods.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from browser_sessions.gateway.decision import INVALID_PARAMS, NO_SESSION, NOT_FOUND, Decision, Pass, Refuse
+from browser_sessions.gateway.message import Command
+from browser_sessions.gateway.methods import RULES, Level, Verdict
+from browser_sessions.gateway.options import Options
+from browser_sessions.gateway.policy_browser import BROWSER_HANDLERS
+from browser_sessions.gateway.policy_page import PAGE_HANDLERS
+from browser_sessions.gateway.policy_target import TARGET_HANDLERS
+from browser_sessions.gateway.scope import Scope
+
+Handler = Callable[[Command, Scope, Options], Decision]
+
+HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(TARGET_HANDLERS | BROWSER_HANDLERS | PAGE_HANDLERS)
+"""Who decides on a method's parameters. Every method that is checked, rewritten or answered has one (a test counts)."""
+
+
+def decide(command: Command, scope: Scope, options: Options) -> Decision:
+    """The decision on one command: default deny. Changes nothing; the relay acts on it."""
+    if command.session_id is not None and scope.session(command.session_id) is None:
+        return Refuse(NO_SESSION, "Session with given id not found.")
+    level = Level.BROWSER if command.session_id is None else Level.PAGE
+    rule = RULES.get((command.method, level))
+    if rule is None or (rule.verdict is Verdict.REFUSE and not (rule.own_browser and options.own_browser)):
+        return Refuse(NOT_FOUND, f"'{command.method}' wasn't found")
+    stranger = _names_a_stranger(command, scope)
+    if stranger is not None:
+        return stranger
+    handler = HANDLERS.get(command.method)
+    return Pass() if handler is None else handler(command, scope, options)
+
+
+def _names_a_stranger(command: Command, scope: Scope) -> Refuse | None:
+    """A second lock, for every method alike: no id of a context or target passes that is not this client's."""
+    context_id = command.params.get("browserContextId")
+    if context_id is not None and not scope.contexts.holds(context_id):
+        if command.method == "Target.disposeBrowserContext":
+            return Refuse(-32000, f"Failed to find context with id {context_id}")
+        return Refuse(INVALID_PARAMS, f"Failed to find browser context for id {context_id}")
+    target_id = command.params.get("targetId")
+    if target_id is not None and scope.target(target_id) is None:
+        if command.method == "Target.closeTarget":
+            return Refuse(INVALID_PARAMS, "No target found for targetId")
+        return Refuse(INVALID_PARAMS, "No target with given id found")
+    return None

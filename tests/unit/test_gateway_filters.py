@@ -1,0 +1,42 @@
+"""Target filters choose as Chromium 156 chooses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from browser_sessions.gateway.filters import DEFAULT_FILTER, MAX_ENTRIES, BadFilter, parse_filter
+
+
+@pytest.mark.parametrize(
+    ("raw", "taken", "left"),
+    [
+        (None, ["page", "iframe", "worker", "service_worker"], ["browser", "tab"]),
+        ([], [], ["page", "tab", "worker"]),
+        ([{}], ["page", "tab", "browser"], []),
+        ([{"type": "page"}], ["page"], ["tab", "iframe"]),
+        ([{"type": "page", "exclude": True}, {}], ["tab", "iframe"], ["page"]),
+        ([{}, {"type": "page", "exclude": True}], ["page"], []),
+        ([{"exclude": True}, {}], [], ["page"]),
+        ([{"type": "tab"}, {"type": "page"}], ["tab", "page"], ["worker"]),
+    ],
+)
+def test_the_first_entry_that_fits_decides(raw: Any, taken: list[str], left: list[str]) -> None:
+    wanted = parse_filter(raw)
+    assert [t for t in taken if not wanted.matches(t)] == []
+    assert [t for t in left if wanted.matches(t)] == []
+    assert parse_filter(wanted.as_params()) == wanted
+
+
+@pytest.mark.parametrize(
+    "raw", ["x", {}, 5, [5], [{"type": 5}], [{"exclude": "yes"}], [{"exclude": None}], [{}] * (MAX_ENTRIES + 1)]
+)
+def test_what_is_no_filter_is_refused(raw: Any) -> None:
+    with pytest.raises(BadFilter, match="filter: "):
+        parse_filter(raw)
+
+
+def test_tabs_and_pages_together_are_told() -> None:
+    assert parse_filter([{}]).takes_tabs_and_pages
+    assert not DEFAULT_FILTER.takes_tabs_and_pages
