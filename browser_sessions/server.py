@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from browser_sessions.app import Service, build
 from browser_sessions.model.errors import SettingsError
@@ -21,6 +22,9 @@ log = structlog.get_logger()
 
 LAST_REQUESTS_S: Final = 3
 """How long answers under way may take after every session has ended; FAULTS.md allows five seconds beyond the drain."""
+
+MAX_MESSAGE_BYTES: Final = 256 * 2**20
+"""GATEWAY.md, "Limits": a longer WebSocket message closes 1009."""
 
 
 class Server(uvicorn.Server):
@@ -78,6 +82,21 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def uvicorn_config(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn runs the application: our own log, no banner, no trust in headers that nobody vouched for."""
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=LAST_REQUESTS_S,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+    )
+
+
 async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) -> None:
     """Serves until a signal ends it. `on_ready` hears the node and its address once sessions are taken.
 
@@ -87,21 +106,10 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
     service = Service(settings)
     try:
         await service.start()
-        config = uvicorn.Config(
-            build(settings, service),
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=LAST_REQUESTS_S,
-            ws_max_size=256 * 2**20,
-            ws_per_message_deflate=False,
-        )
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         on_ready(service, f"http://{shown}:{port}")
-        await Server(config, service).serve(sockets=[listener])
+        await Server(uvicorn_config(build(settings, service)), service).serve(sockets=[listener])
     finally:
         await service.stop()
         listener.close()

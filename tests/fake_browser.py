@@ -76,6 +76,8 @@ class FakeProcess:
         self.started = 0.0
         self.alive = True
         self.hung = False
+        self.working = False
+        self.work = 0.0
         self.contexts: set[FakeContext] = set()
         self._on_death = on_death
 
@@ -103,6 +105,10 @@ class FakeProcess:
             raise BrowserTimeout("it hangs")
         if not self.alive:
             raise BrowserGone("it died")
+
+    def cpu_seconds(self) -> float:
+        self.work += 1.0 if self.working else 0.0
+        return self.work
 
     async def memory_bytes(self) -> int:
         return 50_000_000

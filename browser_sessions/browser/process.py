@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
 import structlog
 from playwright.async_api import Browser, CDPSession
 
@@ -112,6 +114,15 @@ class ChromiumProcess:
             if isinstance(answer, BaseException):
                 raise answer
         self._registry.touch()
+
+    def cpu_seconds(self) -> float:
+        """Of the browser's main process and of the driver: either may be the one that is swamped."""
+        used = 0.0
+        for pid in (self.pid, self.driver.pid):
+            with contextlib.suppress(psutil.Error):
+                times = psutil.Process(pid).cpu_times()
+                used += times.user + times.system
+        return used
 
     async def memory_bytes(self) -> int:
         return await asyncio.to_thread(group.memory_bytes, self.process_group)

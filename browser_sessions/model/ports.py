@@ -105,6 +105,9 @@ class BrowserProcess(Protocol):
     async def probe(self, *, timeout: float) -> None:
         """Asks the browser for its version. Raises `BrowserTimeout` or `BrowserGone`."""
 
+    def cpu_seconds(self) -> float:
+        """Processor time that the browser and its driver have used; grows while they work. 0.0 when they are gone."""
+
     async def memory_bytes(self) -> int:
         """PSS of the whole process group (RSS where the system does not tell PSS)."""
 

@@ -13,7 +13,10 @@ PROBE_EVERY_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 1.0
 """A healthy browser answers in a millisecond, a swamped one in a few hundred."""
 MISSES: Final = 2
-"""One miss may be a busy machine; two in a row, and a hung browser is replaced within five seconds of hanging."""
+"""One miss may be chance; two in a row of a browser that does nothing, and it is replaced within five seconds of hanging."""
+MISSES_WHILE_WORKING: Final = 15
+"""For one that used the processor between the misses: it is swamped, as on a machine with more to do than it can, and
+killing it would end sessions that are well. What works for half a minute without an answer is hung in a loop."""
 MEMORY_EVERY: Final = 15
 """Turns between two readings of a browser's memory: reading it costs milliseconds a process."""
 
@@ -38,11 +41,13 @@ class Supervisor:
 
     async def _probe(self, berth: Berth) -> None:
         assert berth.process is not None
+        worked = berth.process.cpu_seconds()
         try:
             await berth.process.probe(timeout=PROBE_TIMEOUT_S)
         except BrowserTimeout:
             berth.missed_probes += 1
-            if berth.missed_probes >= MISSES:
+            working = berth.process.cpu_seconds() > worked
+            if berth.missed_probes >= (MISSES_WHILE_WORKING if working else MISSES):
                 self._fleet.condemn(berth, EndReason.BROWSER_HUNG)
         except BrowserGone:
             self._fleet.condemn(berth, EndReason.BROWSER_DIED)

@@ -174,6 +174,19 @@ async def test_two_missed_probes_end_a_browser(house: House) -> None:
     assert len(house.launcher.running) >= 1, "another stands ready"
 
 
+async def test_a_browser_that_is_merely_swamped_is_given_time(house: House) -> None:
+    await house.create()
+    supervisor = Supervisor(house.pool.fleet)
+    process = house.launcher.processes[0]
+    process.hung = process.working = True
+    for _ in range(14):
+        await supervisor.turn()
+    assert process.alive
+    process.working = False
+    await supervisor.turn()
+    assert not process.alive
+
+
 async def test_failing_starts_back_off_and_recover(house: House) -> None:
     house.launcher.launch_error = no_browser()
     with pytest.raises(NoBrowser):

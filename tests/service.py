@@ -1,0 +1,208 @@
+"""The real service for tests: in this process on a free loopback port, or as a process of its own that may be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import uvicorn
+
+from browser_sessions.app import Service, build
+from browser_sessions.server import listen, uvicorn_config
+from browser_sessions.settings import load
+
+ADMIN_KEY = "test-admin-key-0123456789"
+PATIENCE_S = 30.0
+"""Two shared cores: long enough for anything that works, short enough to name what does not."""
+
+
+@dataclass
+class Running:
+    """A service that answers. `node` is its inside, None when it is another process."""
+
+    url: str
+    http: httpx.AsyncClient
+    node: Service | None = None
+
+    @property
+    def inside(self) -> Service:
+        assert self.node is not None
+        return self.node
+
+    async def create(self, **options: Any) -> dict[str, Any]:
+        answer = await self.http.post("/v1/browser/sessions", json=options)
+        assert answer.status_code == 201, answer.text
+        created: dict[str, Any] = answer.json()
+        return created
+
+    async def get(self, session_id: str) -> dict[str, Any]:
+        answer = await self.http.get(f"/v1/browser/sessions/{session_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def details(self, session_id: str) -> dict[str, Any]:
+        answer = await self.http.get(f"/v1/browser/sessions/{session_id}/details")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def first_page(self, session_id: str) -> str:
+        answer = await self.http.get(f"/v1/browser/sessions/{session_id}/pages")
+        assert answer.status_code == 200, answer.text
+        page_id: str = answer.json()["pages"][0]["page_id"]
+        return page_id
+
+    async def evaluate(self, session_id: str, expression: str, page_id: str | None = None) -> Any:
+        page_id = page_id or await self.first_page(session_id)
+        answer = await self.http.post(
+            f"/v1/browser/sessions/{session_id}/pages/{page_id}/evaluate", json={"expression": expression}
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()["result"]
+
+    async def key(self, role: str = "client", name: str = "test") -> str:
+        answer = await self.http.post("/v1/auth/keys", json={"name": name, "role": role})
+        assert answer.status_code == 201, answer.text
+        key: str = answer.json()["key"]
+        return key
+
+    def caller(self, key: str | None) -> httpx.AsyncClient:
+        """A client with another key, or none; close it after use."""
+        return client(self.url, key)
+
+
+def client(url: str, key: str | None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, headers={"X-API-Key": key} if key else {}, timeout=60.0, trust_env=False)
+
+
+async def until(condition: Callable[[], Any], *, within: float = PATIENCE_S, what: str = "") -> Any:
+    """What `condition` (plain or async) gives once it is true. Fails with `what` when it is not `within` seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        if loop.time() >= deadline:
+            raise AssertionError(f"not within {within} s: {what or condition}")
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
+    """The service in this process; `settings` are those of `browser_sessions.settings`."""
+    chosen = load(data_dir=data_dir, port=0, admin_api_key=ADMIN_KEY, drain_seconds=0, **settings)
+    listener = listen(chosen.host, chosen.port)
+    node = Service(chosen)
+    await node.start()
+    server = uvicorn.Server(uvicorn_config(build(chosen, node)))
+    server.capture_signals = _no_signals  # type: ignore[method-assign]  # the test runner keeps its own
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        async with client(url, ADMIN_KEY) as http:
+            await until(lambda: server.started or serving.done(), what="the server listens")
+            yield Running(url, http, node)
+    finally:
+        server.should_exit = True
+        await node.stop()
+        await serving
+        listener.close()
+
+
+def _no_signals() -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+class ServerProcess:
+    """`browser-sessions serve` as a user starts it."""
+
+    def __init__(self, data_dir: Path, **settings: Any) -> None:
+        self.data_dir = data_dir
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("BROWSER_SESSIONS_")},
+            "BROWSER_SESSIONS_DATA_DIR": str(data_dir),
+            "BROWSER_SESSIONS_PORT": "0",
+            "BROWSER_SESSIONS_ADMIN_API_KEY": ADMIN_KEY,
+            "BROWSER_SESSIONS_LOG_FORMAT": "json",
+            **{f"BROWSER_SESSIONS_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        self.process: asyncio.subprocess.Process | None = None
+        self.url = ""
+        self.ready_after = 0.0
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    async def start(self) -> Running:
+        """Returns when `/readyz` says yes; `ready_after` is how long that took, in seconds."""
+        address = self.data_dir / "service.json"
+        address.unlink(missing_ok=True)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with (self.data_dir.parent / "server.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "browser_sessions",
+                "serve",
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
+            )
+        await until(lambda: address.exists() or self._ended(), what="the server says where it is")
+        if self._ended():
+            raise AssertionError((self.data_dir.parent / "server.log").read_text()[-3000:])
+        self.url = json.loads(address.read_text())["url"]
+        http = client(self.url, ADMIN_KEY)
+        await until(lambda: _ready(http), what="the server is ready")
+        self.ready_after = loop.time() - began
+        return Running(self.url, http)
+
+    def tree(self) -> list[psutil.Process]:
+        """The server and everything that it started."""
+        try:
+            me = psutil.Process(self.pid)
+            return [me, *me.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    async def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        if not self._ended():
+            os.kill(self.pid, signal.SIGKILL)
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.process is not None
+        if not self._ended():
+            os.kill(self.pid, signal.SIGTERM)
+        return await self.process.wait()
+
+    def _ended(self) -> bool:
+        return self.process is None or self.process.returncode is not None
+
+
+async def _ready(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/readyz")).status_code == 200
+    except httpx.TransportError:
+        return False
