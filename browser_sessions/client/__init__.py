@@ -1,0 +1,41 @@
+"""The async SDK.
+
+async with Client() as client, client.session(start_url="https://example.com") as session:
+    print(await session.evaluate("document.title"))
+"""
+
+from browser_sessions.client.client import Client
+from browser_sessions.client.errors import (
+    ApiError,
+    BrowserTimeout,
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    NotReachable,
+    QuotaExceeded,
+    ServiceFailed,
+    Unauthorized,
+    Unavailable,
+)
+from browser_sessions.client.options import SessionOptions
+from browser_sessions.client.session import Session
+
+__all__ = [
+    "ApiError",
+    "BrowserTimeout",
+    "Busy",
+    "Client",
+    "Conflict",
+    "Forbidden",
+    "InvalidRequest",
+    "NotFound",
+    "NotReachable",
+    "QuotaExceeded",
+    "ServiceFailed",
+    "Session",
+    "SessionOptions",
+    "Unauthorized",
+    "Unavailable",
+]

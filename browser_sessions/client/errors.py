@@ -1,0 +1,170 @@
+"""What can go wrong between a program and the service. Problem details (RFC 9457) become typed exceptions.
+
+BrowserSessionsError
+├── NotReachable             nothing answered: no connection, or no answer in time
+└── ApiError                 the service answered with an error: status, type, title, detail
+    ├── InvalidRequest       400, 413, 422: what was sent cannot be right; `errors` names each field
+    ├── Unauthorized         401: no credential, or a wrong one
+    ├── Forbidden            403: the credential's role may not do this
+    ├── NotFound             404: no such session, page, key or user for this caller
+    ├── Conflict             409: the session's status does not allow this, or the page refused
+    ├── Busy                 not now; `retry_after` says when
+    │   ├── QuotaExceeded    429: the caller's own limit
+    │   └── Unavailable      503: every place taken, going down, or no browser
+    ├── BrowserTimeout       504: the browser did not answer in time
+    └── ServiceFailed        other 5xx: a bug of the service, or of a proxy before it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import httpx
+
+from browser_sessions.model.errors import BrowserSessionsError
+
+
+class NotReachable(BrowserSessionsError):
+    """Nothing answered at `url`. A call that changes something may have been carried out all the same."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"No service answers at {url} ({why}).")
+        self.url = url
+        self.why = why
+
+
+class ApiError(BrowserSessionsError):
+    """The service answered with an error.
+
+    `status` is the HTTP status; `type` names the kind of problem, such as
+    `urn:browser-sessions:problem:session-not-found`; `detail` says what to do; `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        type: str = "about:blank",  # noqa: A002 - RFC 9457's own name for it
+        title: str = "",
+        session_id: str | None = None,
+        retry_after: float | None = None,
+        errors: tuple[Mapping[str, Any], ...] = (),
+    ) -> None:
+        super().__init__(detail, session_id=session_id)
+        self.status = status
+        self.type = type
+        self.title = title
+        self.retry_after = retry_after
+        self.errors = errors
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status} {self.detail!r}>"
+
+
+class InvalidRequest(ApiError):
+    """What was sent cannot be right; `errors` holds FastAPI's `loc`, `msg` and `type` of each field."""
+
+
+class Unauthorized(ApiError):
+    """No credential, or a wrong, revoked or expired one."""
+
+
+class Forbidden(ApiError):
+    """The credential is good; its role may not do this."""
+
+
+class NotFound(ApiError):
+    """No such session, page, key or user, or it is somebody else's."""
+
+
+class Conflict(ApiError):
+    """Not in this state: the session has ended, the page refused, a name is taken."""
+
+
+class Busy(ApiError):
+    """Not now. `retry_after` says in how many seconds to try again, where the service knows."""
+
+
+class QuotaExceeded(Busy):
+    """The caller's own limit is reached."""
+
+
+class Unavailable(Busy):
+    """Every place is taken, the service is going down, or it has no browser."""
+
+
+class BrowserTimeout(ApiError):
+    """The browser or the page did not answer in time."""
+
+
+class ServiceFailed(ApiError):
+    """A bug of the service, or of a proxy before it."""
+
+
+BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
+    400: InvalidRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: InvalidRequest,
+    422: InvalidRequest,
+    429: QuotaExceeded,
+    503: Unavailable,
+    504: BrowserTimeout,
+}
+
+
+def error_from(response: httpx.Response, now: datetime | None = None) -> ApiError:
+    """The exception for an error answer, also for one that is not the service's own (a proxy's page of HTML)."""
+    status = response.status_code
+    kind = BY_STATUS.get(status, ServiceFailed if status >= 500 else ApiError)
+    problem = _problem(response)
+    retry_after = _seconds(response.headers.get("Retry-After"), now or datetime.now(UTC))
+    found = problem.get("detail")
+    if isinstance(found, list):  # FastAPI's body of a validation error
+        errors = tuple(error for error in found if isinstance(error, dict))
+        return kind(status, _sentence(errors), title="Not valid", retry_after=retry_after, errors=errors)
+    return kind(
+        status,
+        found if isinstance(found, str) and found else f"The service answered {status} {response.reason_phrase}.",
+        type=str(problem.get("type", "about:blank")),
+        title=str(problem.get("title", response.reason_phrase)),
+        session_id=problem.get("session_id"),
+        retry_after=retry_after,
+    )
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    try:
+        found = response.json()
+    except ValueError:  # no JSON, or no text in the encoding that it claims
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sentence(errors: tuple[Mapping[str, Any], ...]) -> str:
+    """`viewport_width: Input should be …; …`: the field without the word for where it was sent, unless it is alone."""
+    parts = []
+    for error in errors:
+        loc = [str(part) for part in error.get("loc", ())]
+        parts.append(f"{'.'.join(loc[1:] or loc)}: {error.get('msg', 'is not valid')}")
+    return "; ".join(parts) or "The request is not valid."
+
+
+def _seconds(header: str | None, now: datetime) -> float | None:
+    """Retry-After in seconds; it may be a number or a date (RFC 9110, section 10.2.3)."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
+    except (ValueError, TypeError):  # no date either, or one without a zone
+        return None
