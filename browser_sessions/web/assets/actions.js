@@ -1,0 +1,187 @@
+// What the page does: load, follow, sign in and out, end. Every change of state goes through the store.
+import { batch } from "./vendor/signals.js";
+import { call, sessionPath } from "./api.js";
+import { EMPTY_LOG, addEvents } from "./pure/log.js";
+import { FINAL, fromOverview } from "./pure/rows.js";
+import { go, route, safeNext } from "./router.js";
+import * as store from "./store.js";
+import { EventStream } from "./stream.js";
+import { nudge } from "./thumbnails.js";
+
+/** Ends asked for at the same time: enough for a hundred in seconds, without a stampede. */
+const AT_ONCE = 6;
+
+let stream = null;
+let turn = 0;
+
+/** Shows the page that the address names; called whenever it names another. */
+export async function open({ name, id }) {
+  const mine = (turn += 1);
+  stream?.close();
+  stream = null;
+  store.trouble.value = null;
+  store.session.value = name === "session" ? { id, details: null, log: EMPTY_LOG, hasFrame: false } : null;
+  if (name === "sign-in") return;
+  try {
+    store.you.value ??= await call("GET", "/v1/auth/session");
+    if (mine !== turn) return;
+    if (name === "overview") await openOverview(mine);
+    if (name === "session") await openSession(id, mine);
+  } catch (problem) {
+    if (mine === turn) refused(problem, () => open({ name, id }));
+  }
+}
+
+async function openOverview(mine) {
+  const position = await loadOverview();
+  if (mine === turn) follow("/v1/browser/events", { lastId: position });
+}
+
+async function loadOverview() {
+  const answer = await call("GET", "/v1/browser/overview?thumbnails=0");
+  batch(() => {
+    store.rows.value = fromOverview(answer.sessions);
+    store.pool.value = answer.pool;
+    store.history.value = answer.history;
+    store.you.value = answer.you ?? store.you.value;
+    store.loaded.value = true;
+    store.heard();
+  });
+  return answer.position;
+}
+
+async function openSession(id, mine) {
+  const [details, story] = await Promise.all([call("GET", `${sessionPath(id)}/details`), call("GET", `${sessionPath(id)}/history`)]);
+  if (mine !== turn) return;
+  const log = addEvents(EMPTY_LOG, story.events);
+  setDetails(id, details, { log, hasFrame: story.has_frame });
+  store.heard();
+  if (!FINAL.has(details.status)) follow(`${sessionPath(id)}/events`, { lastId: log.lastId, since: "start" });
+}
+
+/** The eight fields and more of one session also make its row, so that its facts tick like those of the overview. */
+function setDetails(id, details, more = {}) {
+  const row = { ...store.rows.value.get(id), ...details, page_count: details.pages };
+  batch(() => {
+    store.rows.value = new Map(store.rows.value).set(id, row);
+    store.session.value = { ...store.session.value, details, ...more };
+  });
+}
+
+export async function refreshSession(id) {
+  try {
+    const details = await call("GET", `${sessionPath(id)}/details`);
+    const { has_frame: hasFrame } = await call("GET", `${sessionPath(id)}/history`);
+    if (store.session.value?.id === id) setDetails(id, details, { hasFrame });
+  } catch (problem) {
+    if (store.session.value?.id === id && problem.status) refused(problem);
+  }
+}
+
+function follow(path, { lastId = null, since = null }) {
+  let asked = 0;
+  stream = new EventStream(path, {
+    lastId,
+    since,
+    onHeard: () => store.heard(),
+    onState: (state) => {
+      if (typeof state === "string") return state === "open" ? store.heard(state) : (store.link.value = { ...store.link.value, state });
+      refused({ status: state, message: "" });
+    },
+    onEvents: (events) => {
+      const { missing, touched } = store.take(events);
+      touched.forEach(nudge);
+      const { name, id } = route.value;
+      if (name === "session" && events.some((event) => event.type === "session.ended")) refreshSession(id);
+      if (missing && name === "overview" && !asked) {
+        asked = setTimeout(() => {
+          asked = 0;
+          loadOverview().catch(() => {});
+        }, 500);
+      }
+    },
+  });
+}
+
+/** Sign-in for 401; else the words of the refusal stand in the page's place until the next try. */
+function refused(problem, retry) {
+  if (problem.status === 401) {
+    store.you.value = null;
+    const back = location.pathname + location.search;
+    return go(`/sign-in${back === "/" ? "" : `?next=${encodeURIComponent(back)}`}`, true);
+  }
+  store.trouble.value = { status: problem.status, title: problem.title, message: problem.message };
+  if (problem.status === 0 || problem.status >= 500) {
+    const mine = turn;
+    setTimeout(() => mine === turn && retry?.(), 3000);
+  }
+}
+
+export async function signIn(credential) {
+  store.you.value = await call("POST", "/v1/auth/session", credential);
+  go(safeNext(route.value.params.get("next")), true);
+}
+
+export async function signOut() {
+  await call("DELETE", "/v1/auth/session").catch(() => {});
+  batch(() => {
+    store.you.value = store.pool.value = store.history.value = null;
+    store.rows.value = new Map();
+    store.selected.value = new Set();
+    store.loaded.value = false;
+  });
+  go("/sign-in");
+}
+
+/** Ends sessions, some at a time; returns [[id, problem], ...] of those that could not be ended. */
+export async function endSessions(ids, onDone) {
+  const queue = [...ids];
+  const failed = [];
+  const worker = async () => {
+    for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
+      try {
+        await call("DELETE", sessionPath(id));
+        nudge(id);
+      } catch (problem) {
+        failed.push([id, problem.message]);
+      }
+      onDone?.();
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return failed;
+}
+
+export async function control(id, action) {
+  try {
+    const answer = await call("POST", `${sessionPath(id)}/control`, { action });
+    store.patchLive({ controlledBy: answer.controlled_by, mine: action === "take", waiting: answer.waiting ?? 0 });
+  } catch (problem) {
+    store.say(problem.message, true);
+  }
+}
+
+/** The tab is opened within the click, so that no blocker stops it, and gets its address when the ticket is there. */
+export async function openDevtools(id, pageId) {
+  const tab = window.open("", "_blank");
+  try {
+    const { url } = await call("POST", `${sessionPath(id)}/devtools`, { page_id: pageId });
+    const target = new URL(url, location.href);
+    if (target.origin !== location.origin) throw new Error("The server gave an address elsewhere.");
+    if (!tab) throw new Error("Allow pop-ups for this page, then try again.");
+    tab.opener = null;
+    tab.location.replace(target.href);
+  } catch (problem) {
+    tab?.close();
+    store.say(problem.message, true);
+  }
+}
+
+export async function copy(text, what) {
+  try {
+    await navigator.clipboard.writeText(text);
+    store.say(`${what} copied`);
+  } catch {
+    store.say("The browser allows no copying here; select the text instead.", true);
+  }
+}

@@ -1,0 +1,134 @@
+// The operator's hands on the page while he holds the wheel: pointer and keys become messages in the page's CSS px.
+import * as map from "./pure/mapping.js";
+
+/**
+ * Listens on the picture and on `pad`, an unseen text field over it: it has the keys, takes pastes and input methods,
+ * and opens a phone's keyboard. Returns how to stop.
+ */
+export function attach(view, canvas, pad, release) {
+  const off = new AbortController();
+  const on = (target, type, listen, more) => target.addEventListener(type, listen, { signal: off.signal, ...more });
+  const at = (event) => {
+    const { css_width: width, css_height: height } = view.header;
+    const { x, y } = map.toPage(event.clientX, event.clientY, canvas.getBoundingClientRect(), width, height);
+    return { x, y };
+  };
+  const held = new Map();
+  const touches = new Map();
+  let press = null;
+  let queued = null;
+  let escapedAt = null;
+
+  /** Moves and wheel steps go once a frame of the screen; anything else first sends what waits, so that order holds. */
+  const flush = () => {
+    if (queued) view.send(queued);
+    queued = null;
+  };
+  const later = (message) => {
+    if (queued && queued.type === "wheel" && message.type === "wheel") {
+      message.dx += queued.dx;
+      message.dy += queued.dy;
+    } else if (queued && (queued.type !== message.type || queued.action !== message.action)) flush();
+    if (!queued) requestAnimationFrame(flush);
+    queued = message;
+  };
+  const now = (message) => {
+    flush();
+    view.send(message);
+  };
+  const mouse = (action, event, more) =>
+    ({ type: "mouse", action, ...at(event), buttons: event.buttons, modifiers: map.modifiers(event), click_count: 0, ...more });
+  const touch = (action, event) => {
+    if (action === "start" || action === "move") touches.set(event.pointerId, { ...at(event), id: event.pointerId });
+    else touches.delete(event.pointerId);
+    const message = { type: "touch", action, points: [...touches.values()] };
+    if (action === "move") later(message);
+    else now(message);
+  };
+  const isTouch = (event) => event.pointerType === "touch";
+
+  on(canvas, "pointerdown", (event) => {
+    if (!view.header) return;
+    event.preventDefault();
+    pad.focus({ preventScroll: true });
+    canvas.setPointerCapture(event.pointerId);
+    if (isTouch(event)) return touch("start", event);
+    const button = map.button(event);
+    const { clientX: x, clientY: y, timeStamp } = event;
+    press = { button, x, y, at: timeStamp, count: map.clickCount(press, { button, x, y, at: timeStamp }) };
+    now(mouse("down", event, { button, click_count: press.count }));
+  });
+  on(canvas, "pointermove", (event) => {
+    if (!view.header) return;
+    if (!isTouch(event)) later(mouse("move", event, { button: map.heldButton(event.buttons) }));
+    else if (touches.has(event.pointerId)) touch("move", event);
+  });
+  on(canvas, "pointerup", (event) => {
+    if (!view.header) return;
+    if (isTouch(event)) return touch("end", event);
+    now(mouse("up", event, { button: map.button(event), click_count: press?.count ?? 1 }));
+  });
+  on(canvas, "pointercancel", (event) => isTouch(event) && view.header && touch("cancel", event));
+  on(canvas, "contextmenu", (event) => event.preventDefault());
+  on(canvas, "wheel", (event) => {
+    if (!view.header) return;
+    event.preventDefault();
+    later({ type: "wheel", ...at(event), ...map.wheelPixels(event, view.header.css_height), modifiers: map.modifiers(event) });
+  }, { passive: false });
+
+  const key = (action, event, text = "") =>
+    now({
+      type: "key", action, key: event.key, code: event.code, text, modifiers: map.modifiers(event),
+      location: event.location, repeat: event.repeat,
+    });
+  on(pad, "keydown", (event) => {
+    event.stopPropagation();
+    if (map.isComposing(event) || map.isPaste(event)) return;
+    event.preventDefault();
+    if (event.key === "Escape" && !event.repeat) {
+      if (map.isDoubleEscape(escapedAt, event.timeStamp)) return release();
+      escapedAt = event.timeStamp;
+    }
+    held.set(event.code, event);
+    key("down", event, map.keyText(event));
+  });
+  on(pad, "keyup", (event) => {
+    event.stopPropagation();
+    if (held.delete(event.code)) key("up", event);
+  });
+  on(pad, "paste", (event) => {
+    event.preventDefault();
+    const text = event.clipboardData.getData("text/plain");
+    if (text) now({ type: "text", text });
+  });
+  /** A phone's keyboard deletes only where there is something: one blank always stands in the pad. */
+  const clear = () => (pad.value = " ");
+  const type = (text) => {
+    if (text) now({ type: "text", text });
+    clear();
+  };
+  const tap = (name, text = "") => {
+    const event = { key: name, code: name, location: 0, repeat: false };
+    key("down", event, text);
+    key("up", event);
+    clear();
+  };
+  on(pad, "compositionend", (event) => type(event.data));
+  on(pad, "input", (event) => {
+    if (event.isComposing) return;
+    if (event.inputType === "deleteContentBackward") tap("Backspace");
+    else if (event.inputType === "insertLineBreak") tap("Enter", "\r");
+    else type(event.data);
+  });
+  const letGo = () => {
+    for (const event of held.values()) key("up", event);
+    held.clear();
+  };
+  on(pad, "blur", letGo);
+  clear();
+  pad.focus({ preventScroll: true });
+  return () => {
+    letGo();
+    off.abort();
+  };
+}

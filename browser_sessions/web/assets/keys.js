@@ -1,0 +1,60 @@
+// The keyboard outside of text fields and of the driven page.
+import { control } from "./actions.js";
+import { isFinal } from "./pure/rows.js";
+import { step } from "./pure/view.js";
+import { go, route } from "./router.js";
+import { dialog, endable, live, rows, selected, session, view } from "./store.js";
+import { setView, toggle } from "./ui/overview.js";
+
+const focused = () => document.activeElement?.closest?.(".card, tr")?.querySelector(".open")?.dataset.id;
+
+function move(key) {
+  const links = [...document.querySelectorAll(".sessions .open")];
+  const index = links.indexOf(document.activeElement?.closest?.(".card, tr")?.querySelector(".open"));
+  const top = links[0]?.getBoundingClientRect().top;
+  const columns = view.value.layout === "table" ? 1 : links.filter((a) => a.getBoundingClientRect().top === top).length;
+  const next = links[step(index, key, links.length, columns || 1)];
+  next?.focus();
+  next?.closest(".card, tr").scrollIntoView({ block: "nearest" });
+  return Boolean(next);
+}
+
+function overview(key) {
+  if (key.startsWith("Arrow") || ((key === "Home" || key === "End") && focused())) return move(key);
+  if (key === "g") return setView({ layout: view.value.layout === "grid" ? "table" : "grid" }), true;
+  if (key === "x" && focused()) return toggle(focused()), true;
+  if (key === "Escape" && selected.value.size) return (selected.value = new Set()), true;
+  if (key === "/") return document.getElementById("filter")?.select(), true;
+  if (key === "e") {
+    const ids = endable(selected.value.size ? [...selected.value] : [focused()]);
+    if (ids.length) dialog.value = { name: "end", ids };
+    return ids.length > 0;
+  }
+  return false;
+}
+
+function one(key) {
+  const { id } = session.value;
+  const row = rows.value.get(id);
+  if (key === "u") return go("/"), true;
+  if (!row || isFinal(row)) return false;
+  if (key === "e") return (dialog.value = { name: "end", ids: [id] }), true;
+  if (key !== "t" || live.value.phase !== "open" || !live.value.canControl) return false;
+  return control(id, live.value.mine ? "release" : "take"), true;
+}
+
+export function startKeys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || dialog.value) return;
+    const { key, target } = event;
+    if (target.matches?.("input:not([type=checkbox]), select, textarea, [contenteditable]")) {
+      if (key === "Escape") target.blur();
+      return;
+    }
+    if (target.closest?.("[role=tablist], .panel, pre") && key.startsWith("Arrow")) return;
+    let done = key === "?" && Boolean((dialog.value = { name: "help" }));
+    if (!done && route.value.name === "overview") done = overview(key);
+    if (!done && session.value) done = one(key);
+    if (done) event.preventDefault();
+  });
+}

@@ -1,0 +1,28 @@
+// A binary message of the live socket: 4 bytes big-endian N, N bytes JSON, then a JPEG. Pure.
+
+const text = new TextDecoder();
+
+/** `{header, jpeg}`; null when the message is no frame (a cut one is skipped, the next comes soon). */
+export function parseFrame(buffer) {
+  if (buffer.byteLength < 4) return null;
+  const length = new DataView(buffer).getUint32(0);
+  if (length === 0 || 4 + length >= buffer.byteLength) return null;
+  try {
+    return { header: JSON.parse(text.decode(new Uint8Array(buffer, 4, length))), jpeg: new Uint8Array(buffer, 4 + length) };
+  } catch {
+    return null;
+  }
+}
+
+/** What a close of the live socket means: API.md, "Errors". `again`: worth another try. */
+export function closeMeaning(code) {
+  switch (code) {
+    case 1000: return { ended: true, text: "The session has ended." };
+    case 1008: return { text: "You may not watch this session." };
+    case 1011: return { ended: true, text: "The browser crashed." };
+    case 4000: return { ended: true, text: "The session expired." };
+    case 4001: return { ended: true, text: "An operator ended the session." };
+    case 1001: return { again: true, text: "The server is restarting." };
+    default: return { again: true, text: "Connection lost." };
+  }
+}

@@ -1,0 +1,74 @@
+// From the operator's pointer and keys to the page's. Pure.
+
+/** A point of the window as a point of the page, both in CSS px; the picture may be scaled, the device scale cancels. */
+export function toPage(clientX, clientY, rect, cssWidth, cssHeight) {
+  const x = ((clientX - rect.left) / rect.width) * cssWidth;
+  const y = ((clientY - rect.top) / rect.height) * cssHeight;
+  return {
+    x: Math.min(Math.max(round(x), 0), Math.max(0, cssWidth - 1)),
+    y: Math.min(Math.max(round(y), 0), Math.max(0, cssHeight - 1)),
+    inside: x >= 0 && y >= 0 && x < cssWidth && y < cssHeight,
+  };
+}
+
+const round = (n) => Math.round(n * 100) / 100;
+
+/** CDP's bit field: Alt 1, Ctrl 2, Meta 4, Shift 8 (Input.dispatchKeyEvent). */
+export function modifiers(event) {
+  return (event.altKey ? 1 : 0) | (event.ctrlKey ? 2 : 0) | (event.metaKey ? 4 : 0) | (event.shiftKey ? 8 : 0);
+}
+
+export const button = (event) => ["left", "middle", "right"][event.button] ?? "none";
+
+/** The button that is held during a move. */
+export const heldButton = (buttons) => (buttons & 1 ? "left" : buttons & 2 ? "right" : buttons & 4 ? "middle" : "none");
+
+/** What a key writes: itself when it is one character and no command; Enter writes a carriage return, as in Chromium. */
+export function keyText(event) {
+  if (event.key === "Enter") return "\r";
+  const command = (event.ctrlKey || event.metaKey) && !event.getModifierState?.("AltGraph");
+  return [...event.key].length === 1 && !command ? event.key : "";
+}
+
+export const isPaste = (event) =>
+  ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "v") ||
+  (event.shiftKey && event.key === "Insert");
+
+/** An input method is composing: the keys are its own, the text comes when it is done. */
+export const isComposing = (event) =>
+  event.isComposing || event.key === "Process" || event.key === "Unidentified" || event.key === "Dead" || event.keyCode === 229;
+
+/** Line and page steps of a wheel in px: a line as Chromium counts it, a page as high as the viewport. */
+export function wheelPixels(event, cssHeight) {
+  const unit = event.deltaMode === 1 ? 100 / 3 : event.deltaMode === 2 ? cssHeight : 1;
+  return { dx: event.deltaX * unit, dy: event.deltaY * unit };
+}
+
+/** Milliseconds and px within which the next press counts as a double click: the usual ones of desktops. */
+const DOUBLE_MS = 500;
+const DOUBLE_PX = 4;
+
+/** The click count of a press, from the press before it. */
+export function clickCount(last, press) {
+  const again =
+    last && last.button === press.button && press.at - last.at <= DOUBLE_MS &&
+    Math.abs(press.x - last.x) <= DOUBLE_PX && Math.abs(press.y - last.y) <= DOUBLE_PX;
+  return again ? last.count + 1 : 1;
+}
+
+/** Milliseconds between two Escapes that give the wheel back. */
+const ESCAPE_MS = 600;
+
+export const isDoubleEscape = (lastAt, at) => lastAt != null && at - lastAt <= ESCAPE_MS;
+
+/** An address as somebody types it: without a scheme it is a web page. */
+export function typedAddress(text) {
+  const trimmed = text.trim();
+  if (!trimmed) return "";
+  return /^[a-z][a-z0-9+.-]*:(?!\d)/i.test(trimmed) ? trimmed : `https://${trimmed}`;
+}
+
+/** How wide a picture is worth asking for: the device px that it covers, in steps of 64 so that a drag asks seldom. */
+export function wantedWidth(boxWidth, devicePixelRatio) {
+  return Math.min(3840, Math.max(320, Math.ceil((boxWidth * devicePixelRatio) / 64) * 64));
+}

@@ -1,0 +1,75 @@
+// The pool's last hour as columns for the plots. Pure.
+
+/** Points kept: one hour at ten seconds. */
+export const POINTS = 360;
+export const SERIES = ["active", "queue", "refused", "browsers", "memory_bytes", "loop_lag_ms"];
+
+/** What a PoolState says of this moment, where the server sends no point with it. */
+export function pointOf(pool, at) {
+  const memory = pool.browsers?.reduce((sum, browser) => sum + (browser.memory_bytes ?? 0), 0);
+  return {
+    at, active: pool.taken, queue: pool.queue, refused: null, browsers: pool.browsers?.length ?? null,
+    memory_bytes: memory || null, loop_lag_ms: pool.loop_lag_ms ?? null,
+  };
+}
+
+/** The history with one more point; points nearer than a step take the last one's place. */
+export function addPoint(history, point) {
+  const points = history.points.slice();
+  const last = points.at(-1);
+  const near = last && Date.parse(point.at) - Date.parse(last.at) < history.step_seconds * 1000;
+  if (near) points[points.length - 1] = { ...last, ...definedIn(point), at: last.at };
+  else points.push(point);
+  return { ...history, points: points.slice(-POINTS) };
+}
+
+function definedIn(point) {
+  return Object.fromEntries(Object.entries(point).filter(([, value]) => value != null));
+}
+
+/** Seconds that a plot is wide, and the box that its lines are drawn in. */
+const SPAN_S = 3600;
+export const BOX = Object.freeze({ width: 360, height: 32 });
+
+/**
+ * The line of one series over the last hour and the area below it, as SVG paths. From zero, with head room, never flat
+ * at the top; a hole of more than three steps stays a hole.
+ */
+export function paths(history, name, end) {
+  let top = 0;
+  for (const point of history.points) top = Math.max(top, point[name] ?? 0);
+  const scale = (BOX.height - 2) / (top * 1.1 || 1);
+  let line = "";
+  let area = "";
+  let from = 0;
+  let last = null;
+  for (const point of history.points) {
+    const value = point[name];
+    if (value == null) continue;
+    const x = round(xOf(point, end));
+    const y = round(BOX.height - 1 - value * scale);
+    if (last === null || x - last > (3 * history.step_seconds * BOX.width) / SPAN_S) {
+      if (last !== null) area += `L${last} ${BOX.height}L${from} ${BOX.height}Z`;
+      line += `M${x} ${y}`;
+      area += `M${x} ${y}`;
+      from = x;
+    } else {
+      line += `L${x} ${y}`;
+      area += `L${x} ${y}`;
+    }
+    last = x;
+  }
+  return { line, area: last === null ? "" : `${area}L${last} ${BOX.height}L${from} ${BOX.height}Z` };
+}
+
+const round = (n) => Math.round(n * 10) / 10;
+const xOf = (point, end) => BOX.width * (1 - (end - Date.parse(point.at)) / 1000 / SPAN_S);
+
+/** The point nearest to a place of the plot, 0 (left) to 1. */
+export function pointAt(history, part, end) {
+  let best = null;
+  for (const point of history.points) {
+    if (best === null || Math.abs(xOf(point, end) - part * BOX.width) < Math.abs(xOf(best, end) - part * BOX.width)) best = point;
+  }
+  return best;
+}

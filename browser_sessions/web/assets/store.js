@@ -1,0 +1,95 @@
+// All state of the page. Views read it; actions.js and the events change it.
+import { batch, computed, signal } from "./vendor/signals.js";
+import { clockSkew } from "./api.js";
+import { applyEvents } from "./pure/rows.js";
+import { EMPTY_LOG, addEvents } from "./pure/log.js";
+import { addPoint, pointOf } from "./pure/plots.js";
+import { FINAL } from "./pure/rows.js";
+import { arrange, readView } from "./pure/view.js";
+import { route } from "./router.js";
+
+/** Milliseconds after which what is on the screen is called stale (CONSOLE.md). */
+const STALE_MS = 5000;
+/** Order by a number that ticks is renewed this seldom, and never under the pointer. */
+const RESORT_MS = 5000;
+
+export const you = signal(null);
+/** What stands in the way of the page: null, or {status, title, message}. */
+export const trouble = signal(null);
+export const now = signal(Date.now());
+
+export const rows = signal(new Map());
+export const loaded = signal(false);
+export const pool = signal(null);
+export const history = signal(null);
+export const view = computed(() => readView(route.value.params));
+export const selected = signal(new Set());
+const resort = signal(0);
+
+/** {state: "connecting" | "open" | "lost", heard: ms}. */
+export const link = signal({ state: "connecting", heard: Date.now() });
+export const stale = computed(() => link.value.state === "lost" && now.value - link.value.heard > STALE_MS);
+
+/** The open session: {id, details, log, hasFrame, missing}. */
+export const session = signal(null);
+export const NO_LIVE = Object.freeze({
+  phase: "connecting", text: "", canControl: false, controlledBy: null, mine: false, waiting: 0, viewers: 0, pages: [],
+  pageId: null, url: "", title: "", width: 0, height: 0, fps: 0,
+});
+export const live = signal(NO_LIVE);
+
+/** The open dialog: null, {name: "help"} or {name: "end", ids}. */
+export const dialog = signal(null);
+export const notice = signal(null);
+export const theme = signal(document.documentElement.dataset.theme ?? "auto");
+
+export const isOperator = computed(() => ["operator", "admin"].includes(you.value?.role));
+
+let held = { sort: "", keys: new Map() };
+export const shown = computed(() => {
+  const { sort } = view.value;
+  if (held.sort !== sort + resort.value) held = { sort: sort + resort.value, keys: new Map() };
+  return arrange(rows.value, view.value, held.keys);
+});
+
+/** Called once a second: one clock drives every number on the page. */
+export function tick() {
+  now.value = Date.now() + clockSkew;
+  const turn = Math.floor(now.value / RESORT_MS);
+  const touching = document.querySelector(".sessions:hover, .sessions :focus-visible");
+  if (turn !== resort.value && !touching && !selected.value.size) resort.value = turn;
+}
+
+/** Takes a batch of events in; tells what needs asking anew. */
+export function take(events) {
+  const result = applyEvents(rows.value, events);
+  batch(() => {
+    rows.value = result.rows;
+    for (const event of events) {
+      if (event.type !== "pool.updated") continue;
+      const { point, ...state } = event.data;
+      pool.value = state;
+      if (history.value) history.value = addPoint(history.value, point ?? pointOf(state, event.at));
+    }
+    const open = session.value;
+    const mine = open ? events.filter((event) => event.session_id === open.id || event.type === "gap") : [];
+    if (mine.length) session.value = { ...open, log: addEvents(open.log ?? EMPTY_LOG, mine) };
+  });
+  return result;
+}
+
+export const patchLive = (change) => (live.value = { ...live.value, ...change });
+
+export function heard(state = link.value.state) {
+  link.value = { state, heard: now.value };
+}
+
+/** Live sessions among these ids: what an End would end. */
+export const endable = (ids) => ids.filter((id) => rows.value.has(id) && !FINAL.has(rows.value.get(id).status));
+
+let hush = 0;
+export function say(text, bad = false) {
+  clearTimeout(hush);
+  notice.value = { text, bad };
+  hush = setTimeout(() => (notice.value = null), bad ? 8000 : 3000);
+}

@@ -1,0 +1,117 @@
+// One event stream that comes back by itself. Read with fetch, because EventSource tells neither a refusal's status
+// nor that a heartbeat came.
+import { backoff, sseParser } from "./pure/sse.js";
+
+/** Silence after which the server is asked whether it is still there; its heartbeat comes every 15 s. */
+const QUIET_MS = 5000;
+/** A probe that takes longer counts as lost. */
+const PROBE_MS = 3000;
+/** Events of this long are told together: 200 sessions a second are five changes of the screen. */
+const BATCH_MS = 200;
+/** A hidden page gives its connection back after so long: browsers allow six for one server. */
+const HIDDEN_MS = 30000;
+
+export class EventStream {
+  #stop = null;
+  #lastId;
+  #batch = [];
+  #timer = 0;
+
+  /** `onState(state)`: "open", "lost", or a refusal's HTTP status. `onEvents(list)`. */
+  constructor(path, { lastId = null, since = null, onEvents, onState, onHeard }) {
+    Object.assign(this, { path, since, onEvents, onState, onHeard });
+    this.#lastId = lastId;
+    this.#run();
+    document.addEventListener("visibilitychange", this.#visibility);
+  }
+
+  close() {
+    document.removeEventListener("visibilitychange", this.#visibility);
+    clearTimeout(this.hiding);
+    clearTimeout(this.#timer);
+    this.closed = true;
+    this.#stop?.abort();
+  }
+
+  #visibility = () => {
+    clearTimeout(this.hiding);
+    if (document.hidden) {
+      this.hiding = setTimeout(() => {
+        this.paused = true;
+        this.#stop?.abort();
+      }, HIDDEN_MS);
+    } else if (this.paused) {
+      this.paused = false;
+      this.#run();
+    }
+  };
+
+  async #run() {
+    for (let tries = 0; !this.closed && !this.paused; tries += 1) {
+      try {
+        await this.#read(() => (tries = 0));
+      } catch (problem) {
+        if (problem.refused) return this.onState(problem.refused);
+      }
+      if (this.closed || this.paused) return;
+      this.onState("lost");
+      await new Promise((done) => setTimeout(done, backoff(tries) * 1000));
+    }
+  }
+
+  async #read(onOpen) {
+    const stop = (this.#stop = new AbortController());
+    const query = new URLSearchParams();
+    if (this.#lastId) query.set("last_event_id", this.#lastId);
+    else if (this.since) query.set("since", this.since);
+    let heard = performance.now();
+    const watch = setInterval(async () => {
+      if (document.hidden || performance.now() - heard < QUIET_MS) return;
+      try {
+        await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
+        heard = performance.now();
+        this.onHeard();
+      } catch {
+        stop.abort();
+      }
+    }, 1000);
+    try {
+      const answer = await fetch(query.size ? `${this.path}?${query}` : this.path, {
+        headers: { Accept: "text/event-stream" }, cache: "no-store", signal: stop.signal,
+      });
+      if (!answer.ok) {
+        throw Object.assign(new Error(), { refused: answer.status < 500 && answer.status !== 429 ? answer.status : 0 });
+      }
+      onOpen();
+      this.onState("open");
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      const feed = sseParser();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        heard = performance.now();
+        this.onHeard();
+        for (const event of feed(value)) this.#take(event);
+      }
+    } finally {
+      clearInterval(watch);
+    }
+  }
+
+  #take({ id, event, data }) {
+    if (id) this.#lastId = id;
+    let decoded;
+    try {
+      decoded = data ? JSON.parse(data) : {};
+    } catch {
+      return; // one bad event does not end the stream
+    }
+    this.#batch.push({ id, type: event, ...decoded });
+    this.#timer ||= setTimeout(() => {
+      this.#timer = 0;
+      const events = this.#batch;
+      this.#batch = [];
+      this.onEvents(events);
+    }, BATCH_MS);
+  }
+}

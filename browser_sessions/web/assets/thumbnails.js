@@ -1,0 +1,101 @@
+// Small pictures for the cards on the screen, and for none off it.
+import { sessionPath } from "./api.js";
+
+/** At most one picture a second of a card (CONSOLE.md); one that stays the same is asked for less and less. */
+const FASTEST_MS = 1000;
+const SLOWEST_MS = 5000;
+/** Requests at a time: a browser has six connections to a server, one holds the events, one is for the operator. */
+const AT_ONCE = 4;
+const TICK_MS = 200;
+
+const cards = new Map();
+let flying = 0;
+let timer = 0;
+
+const onScreen = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      const card = cards.get(entry.target);
+      if (!card) continue;
+      card.visible = entry.isIntersecting;
+      card.onVisible(card.visible);
+    }
+  },
+  { rootMargin: "80px" },
+);
+
+/** Keeps `canvas` inside `element` showing session `id` while it is on the screen; returns how to stop. */
+export function watch(element, canvas, id, onVisible) {
+  cards.set(element, { id, canvas, onVisible, visible: false, due: 0, last: 0, wait: FASTEST_MS, etag: null, live: true });
+  onScreen.observe(element);
+  timer ||= setInterval(turn, TICK_MS);
+  return () => {
+    onScreen.unobserve(element);
+    cards.delete(element);
+    if (!cards.size) timer = void clearInterval(timer);
+  };
+}
+
+/** The session's picture may have changed: look again soon. */
+export function nudge(id) {
+  for (const card of cards.values()) {
+    if (card.id !== id) continue;
+    card.wait = FASTEST_MS;
+    card.due = Math.min(card.due, card.last + FASTEST_MS);
+  }
+}
+
+/** The pause before the next picture. */
+export const nextWait = (wait, changed) => (changed ? FASTEST_MS : Math.min(SLOWEST_MS, wait * 1.5));
+
+/** An ended session's last frame is asked for once. */
+export function settle(element, live) {
+  const card = cards.get(element);
+  if (!card || card.live === live) return;
+  card.live = live;
+  card.due = card.last + FASTEST_MS;
+}
+
+function turn() {
+  if (document.hidden) return;
+  const now = performance.now();
+  const due = [...cards.values()].filter((card) => card.visible && !card.busy && card.due <= now);
+  due.sort((a, b) => a.due - b.due);
+  for (const card of due.slice(0, AT_ONCE - flying)) refresh(card, now);
+}
+
+async function refresh(card, now) {
+  card.busy = true;
+  card.last = now;
+  flying += 1;
+  let changed = false;
+  let answered = false;
+  try {
+    const answer = await fetch(`${sessionPath(card.id)}/thumbnail?width=320`, { cache: "no-cache" });
+    answered = answer.ok;
+    const etag = answer.headers.get("ETag");
+    if (answer.status === 200 && (!etag || etag !== card.etag)) {
+      const picture = await createImageBitmap(await answer.blob());
+      draw(card.canvas, picture);
+      card.etag = etag;
+      changed = true;
+    }
+  } catch {
+    // no picture this time; the connection's state is the event stream's to tell
+  } finally {
+    flying -= 1;
+    card.busy = false;
+    card.wait = nextWait(card.wait, changed);
+    card.due = card.live || !answered ? now + card.wait : Infinity;
+  }
+}
+
+function draw(canvas, picture) {
+  if (canvas.width !== picture.width || canvas.height !== picture.height) {
+    canvas.width = picture.width;
+    canvas.height = picture.height;
+  }
+  canvas.getContext("2d", { alpha: false }).drawImage(picture, 0, 0);
+  canvas.classList.add("drawn");
+  picture.close();
+}

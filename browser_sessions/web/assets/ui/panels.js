@@ -1,0 +1,101 @@
+// Beside the picture: facts that tick, and the session's story.
+import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
+import { Age, Copy, Foreign, html, Left, memo, reasonOf, Status } from "./base.js";
+import { call, sessionPath } from "../api.js";
+import { isFinal } from "../pure/rows.js";
+import { bytes, clip, clock, hostOf, maskTicket, stamp, words } from "../pure/format.js";
+import { session } from "../store.js";
+
+const Fact = ({ name, children }) => html`<dt>${name}</dt><dd>${children}</dd>`;
+
+export function Facts({ row }) {
+  const { details } = session.value;
+  const final = isFinal(row);
+  return html`<dl class="list">
+    <${Fact} name="Status"><${Status} of=${row.status} />${final && ` · ${reasonOf(row)}`}<//>
+    <${Fact} name="Session"><code>${row.session_id}</code><${Copy} text=${row.session_id} what="session id" /><//>
+    <${Fact} name="Owner">${clip(row.owner_name || row.owner, 60)}<//>
+    <${Fact} name="Created">${stamp(row.created_at)} · <${Age} of=${row.created_at} /> ago<//>
+    ${final
+      ? html`<${Fact} name="Ended">${stamp(row.ended_at)} · <${Age} of=${row.ended_at} /> ago<//>`
+      : html`<${Fact} name="Last used"><${Age} of=${row.last_activity} /> ago<//><${Fact} name="Expires"><${Left} of=${row.expires_at} />${row.expires_at && ` · ${clock(row.expires_at)}`}<//>`}
+    <${Fact} name="Viewport">${row.viewport_width} × ${row.viewport_height}<//>
+    ${!final && html`<${Fact} name="Clients">${row.connections ?? 0}<//><${Fact} name="Memory">${bytes(row.memory_bytes)}<//>`}
+    <${Fact} name="Isolation">${row.isolation}${row.browser_id && html` · <code>${clip(row.browser_id, 16)}</code>`}<//>
+    ${Object.entries(row.metadata ?? {}).map(([key, value]) => html`<${Fact} key=${key} name=${clip(key, 64)}><${Foreign} text=${value} /><//>`)}
+    ${details.connect_url && html`<${Fact} name="Connect"><code class="clipped">${maskTicket(details.connect_url)}</code><${Copy} text=${details.connect_url} what="connect URL" /><//>`}
+    ${!final && html`<${Fact} name="Health"><${Probe} id=${row.session_id} /><//>`}
+  </dl>`;
+}
+
+function Probe({ id }) {
+  const [said, setSaid] = useState("");
+  const probe = async () => {
+    setSaid("…");
+    try {
+      const { healthy, latency_ms: ms, problem } = await call("GET", `${sessionPath(id)}/health`);
+      setSaid(healthy ? `healthy · ${Math.round(ms)} ms` : (problem ?? "not healthy"));
+    } catch (problem) {
+      setSaid(problem.message);
+    }
+  };
+  return html`<span role="status">${clip(said, 160)} </span><button type="button" class="small" onClick=${probe}>Probe</button>`;
+}
+
+const PANELS = ["timeline", "console", "network", "errors", "options"];
+
+export function Panels() {
+  const { log, details } = session.value;
+  const [open, setOpen] = useState("timeline");
+  const turn = (event) => {
+    const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!way) return;
+    event.stopPropagation();
+    const next = PANELS[(PANELS.indexOf(open) + way + PANELS.length) % PANELS.length];
+    setOpen(next);
+    event.currentTarget.querySelector(`#tab-${next}`).focus();
+  };
+  return html`<section class="panels">
+    <div class="heads" role="tablist" aria-label="Story of the session" onKeyDown=${turn}>
+      ${PANELS.map(
+        (name) => html`<button type="button" role="tab" key=${name} id="tab-${name}" aria-controls="panel" aria-selected=${open === name} tabindex=${open === name ? 0 : -1} onClick=${() => setOpen(name)}>
+          ${name}${log[name]?.length > 0 && name !== "timeline" && html`<b class=${name === "errors" ? "bad" : ""}>${log[name].length}</b>`}</button>`,
+      )}
+    </div>
+    <div class="panel" id="panel" role="tabpanel" aria-labelledby="tab-${open}" tabindex="0" key=${open}>
+      ${open === "options" ? html`<${Options} of=${details} />` : html`<${Lines} of=${log[open]} view=${VIEWS[open]} />`}
+    </div>
+  </section>`;
+}
+
+/** Follows the newest line, unless somebody has scrolled up to read. */
+function Lines({ of, view: Line }) {
+  const list = useRef();
+  const follow = useRef(true);
+  useEffect(() => {
+    const box = list.current?.parentElement;
+    if (box && follow.current) box.scrollTop = box.scrollHeight;
+  }, [of]);
+  useEffect(() => {
+    const box = list.current?.parentElement;
+    const look = () => (follow.current = box.scrollHeight - box.scrollTop - box.clientHeight < 24);
+    box?.addEventListener("scroll", look, { passive: true });
+    return () => box?.removeEventListener("scroll", look);
+  }, [of.length > 0]);
+  if (!of.length) return html`<p class="dim none">Nothing so far.</p>`;
+  return html`<ol ref=${list}>${of.map((line) => html`<${Line} key=${line.key} of=${line} />`)}</ol>`;
+}
+
+const VIEWS = {
+  timeline: memo(({ of }) => html`<li class="story ${of.tone}"><time>${clock(of.at)}</time><i aria-hidden="true">${of.sign}</i><span>${clip(of.text, 200)} <${Foreign} class="dim" text=${words(of.detail)} /></span></li>`),
+  console: memo(({ of }) => html`<li class="l-${of.level}"><time>${clock(of.at)}</time><i>${clip(of.level, 8)}</i><span><${Foreign} text=${of.text} max=${2000} />${of.url && html` <small>${hostOf(of.url)}:${of.line ?? "?"}</small>`}</span></li>`),
+  network: memo(({ of }) => html`<li class=${of.error || of.status >= 400 ? "l-error" : ""}><time>${clock(of.at)}</time><i>${of.open ? "…" : (of.status ?? "fail")}</i><span><b>${clip(of.method, 10)}</b> <${Foreign} text=${of.url} max=${500} /> <small>${of.error ? clip(of.error, 100) : ""}${of.ms != null ? ` ${Math.round(of.ms)} ms` : ""}</small></span></li>`),
+};
+VIEWS.errors = VIEWS.console;
+
+function Options({ of }) {
+  const all = { idle_timeout_seconds: of.idle_timeout_seconds, max_lifetime_seconds: of.max_lifetime_seconds, user_agent: of.user_agent, node: of.node, ...of.options };
+  return html`<dl class="list">${Object.entries(all).filter(([, value]) => value != null && value !== "" && !(typeof value === "object" && !Object.keys(value).length)).map(
+    ([name, value]) => html`<${Fact} key=${name} name=${words(name)}><${Foreign} text=${typeof value === "object" ? JSON.stringify(value) : value} max=${500} /><//>`,
+  )}</dl>`;
+}

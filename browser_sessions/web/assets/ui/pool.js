@@ -1,0 +1,44 @@
+// The pool's state and its last hour, above the fleet.
+import { useState } from "../vendor/preact-hooks.js";
+import { html } from "./base.js";
+import { bytes, clock, moment, NONE, plural } from "../pure/format.js";
+import { BOX, paths, pointAt } from "../pure/plots.js";
+import { history, pool } from "../store.js";
+
+const newest = () => history.value?.points.at(-1);
+
+export function Pool() {
+  const state = pool.value;
+  if (!state) return null;
+  const odd = (name) => state.browsers.filter((browser) => browser.state === name).length;
+  const note = ["retiring", "starting", "dead"].filter(odd).map((name) => `${odd(name)} ${name}`)[0];
+  const memory = state.browsers.reduce((sum, browser) => sum + (browser.memory_bytes ?? 0), 0) || newest()?.memory_bytes;
+  const waits = state.draining ? "draining" : "waiting";
+  return html`<section class="pool" aria-label="Pool, last hour">
+    <${Tile} name="active" label="Places" value=${state.taken} of="of ${state.capacity}" />
+    <${Tile} name="queue" label="Queue" value=${state.queue} of=${waits} alert=${state.queue > 0 || state.draining} />
+    <${Tile} name="refused" label="Refused" value=${state.refused_total} of="in all" />
+    <${Tile} name="browsers" label="Browsers" value=${state.browsers.length} of=${note ?? plural(state.warm_spares, "warm spare")} />
+    <${Tile} name="memory_bytes" label="Memory" value=${bytes(memory)} show=${bytes} />
+    <${Tile} name="loop_lag_ms" label="Loop lag" value=${lag(newest()?.loop_lag_ms)} show=${lag} />
+  </section>`;
+}
+
+const lag = (ms) => (ms == null ? NONE : `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`);
+
+/** A number now, and under the pointer the number then. */
+function Tile({ name, label, value, of, alert, show = String }) {
+  const [past, setPast] = useState(null);
+  const end = moment(newest()?.at);
+  const look = (event) => {
+    const { left, width } = event.currentTarget.getBoundingClientRect();
+    setPast(pointAt(history.value, (event.clientX - left) / width, end));
+  };
+  const plot = history.value && paths(history.value, name, end);
+  return html`<div class="tile ${alert ? "alert" : ""}">
+    <span class="label">${label}</span><b>${past ? show(past[name] ?? NONE) : value}</b><small>${past ? clock(past.at) : of}</small>
+    ${plot &&
+    html`<svg viewBox="0 0 ${BOX.width} ${BOX.height}" preserveAspectRatio="none" role="img" aria-label="${label} over the last hour" onPointerMove=${look} onPointerLeave=${() => setPast(null)}>
+      <path class="area" d=${plot.area} /><path class="line" d=${plot.line} /></svg>`}
+  </div>`;
+}

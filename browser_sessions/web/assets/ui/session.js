@@ -1,0 +1,120 @@
+// One session: the live picture and the wheel, or what is left of it after its end.
+import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
+import { html, Icon, Foreign, Key, Status, Words, reasonOf } from "./base.js";
+import { Facts, Panels } from "./panels.js";
+import { attach } from "../input.js";
+import { LiveView } from "../live.js";
+import { control, openDevtools, refreshSession } from "../actions.js";
+import { sessionPath } from "../api.js";
+import { typedAddress, wantedWidth } from "../pure/mapping.js";
+import { isFinal, nameOf } from "../pure/rows.js";
+import { clip, plural, stamp } from "../pure/format.js";
+import { dialog, live, rows, session } from "../store.js";
+
+export function Session() {
+  const { id, details } = session.value;
+  if (!details) return html`<main class="session" aria-busy="true"><div class="watch"><div class="stage ghost" /></div><aside /></main>`;
+  const row = rows.value.get(id);
+  const final = isFinal(row);
+  return html`<main class="session ${final ? "final" : ""}">
+    <div class="watch">${final ? html`<${Ended} row=${row} />` : html`<${Watch} key=${id} id=${id} row=${row} />`}</div>
+    <aside aria-label="About this session">
+      <h1><${Foreign} text=${nameOf(row)} max=${160} /></h1>
+      <${Facts} row=${row} />
+      <${Panels} />
+    </aside>
+  </main>`;
+}
+
+const ratio = (width, height) => ({ "--ratio": `${width / height}` });
+
+function Ended({ row }) {
+  return html`<div class="stage" style=${ratio(row.viewport_width, row.viewport_height)}>
+      ${session.value.hasFrame
+        ? html`<img class="picture" src="${sessionPath(row.session_id)}/frame" alt="The last frame of the session" />`
+        : html`<p class="picture none">No picture was kept.</p>`}
+    </div>
+    <div class="actions"><${Status} of=${row.status} /><b>${reasonOf(row)}</b><span class="dim">${stamp(row.ended_at)}</span></div>`;
+}
+
+function Watch({ id, row }) {
+  const canvas = useRef();
+  const stage = useRef();
+  const pad = useRef();
+  const view = useRef();
+  const { phase, text, mine, width, height, canControl, controlledBy, waiting } = live.value;
+  useEffect(() => {
+    const wanted = () => wantedWidth(canvas.current.clientWidth, devicePixelRatio);
+    const opened = (view.current = new LiveView(id, canvas.current, wanted(), () => refreshSession(id)));
+    const sizes = new ResizeObserver(() => opened.width !== wanted() && opened.view({ width: wanted() }));
+    sizes.observe(canvas.current);
+    return () => {
+      sizes.disconnect();
+      opened.close();
+    };
+  }, [id]);
+  const release = () => control(id, "release");
+  useEffect(() => (mine ? attach(view.current, canvas.current, pad.current, release) : undefined), [mine]);
+  const drives = mine ? "You drive" : controlledBy ? `${clip(controlledBy, 40)} drives` : "View only";
+  const held = waiting || session.value.log.waiting;
+  return html`<${Bar} view=${view} mine=${mine} />
+    <div class="stage ${mine ? "mine" : controlledBy ? "theirs" : ""}" ref=${stage} style=${ratio(width || row.viewport_width, height || row.viewport_height)}>
+      <canvas class="picture" ref=${canvas} width=${row.viewport_width} height=${row.viewport_height} role="img" aria-label="Live picture of the page" />
+      ${mine && html`<textarea class="pad" ref=${pad} aria-label="Keys for the page; Escape twice gives the wheel back" autocapitalize="off" autocomplete="off" spellcheck="false" />`}
+      ${phase !== "open" && html`<p class="veil" role="status">${phase === "connecting" ? "Connecting…" : phase === "lost" ? `${text} Retrying…` : text}</p>`}
+      ${session.value.log.dialog && html`<${PageDialog} of=${session.value.log.dialog} mine=${mine} view=${view} />`}
+    </div>
+    <div class="actions">
+      <b class="who" role="status">${drives}</b>
+      ${held > 0 && html`<span class="waits">${plural(held, "command")} of the client ${held === 1 ? "waits" : "wait"}</span>`}
+      ${mine && html`<span class="dim hint"><${Key}>Esc<//> twice gives it back</span>`}
+      <span class="space" />
+      ${mine
+        ? html`<button type="button" class="primary" id="wheel" onClick=${release}>Release</button>`
+        : html`<button type="button" class="primary" id="wheel" disabled=${phase !== "open" || !canControl || Boolean(controlledBy)} onClick=${() => control(id, "take")}>Take the wheel<${Key}>t<//></button>`}
+      <button type="button" disabled=${!live.value.pageId} onClick=${() => openDevtools(id, live.value.pageId)}>DevTools<${Icon} name="out" /></button>
+      <button type="button" class="danger" onClick=${() => (dialog.value = { name: "end", ids: [id] })}>End…</button>
+    </div>`;
+}
+
+/** Tabs and address: what is open, and, with the wheel, where to go. */
+function Bar({ view, mine }) {
+  const { pages, pageId, url, viewers, fps } = live.value;
+  const [typed, setTyped] = useState(null);
+  const send = (message) => view.current.send(message);
+  const navigate = (event) => {
+    event.preventDefault();
+    const address = typedAddress(typed ?? url);
+    if (address) send({ type: "navigate", url: address });
+    setTyped(null);
+  };
+  const tool = (name, label, message) =>
+    html`<button type="button" class="square" aria-label=${label} title=${label} disabled=${!mine} onClick=${() => send(message)}><${Icon} name=${name} /></button>`;
+  return html`<div class="tabs" role="tablist" aria-label="Pages of the session">
+      ${pages.map(
+        (page) => html`<span class="tab" key=${page.page_id} aria-current=${page.page_id === pageId ? "page" : null}>
+          <button type="button" role="tab" aria-selected=${page.page_id === pageId} title=${clip(page.url)} onClick=${() => view.current.view({ pageId: page.page_id })}>
+            <${Foreign} text=${page.title || page.url || "New page"} max=${60} />${page.crashed && html` <em>crashed</em>`}</button>
+          ${mine && html`<button type="button" class="bare" aria-label="Close ${clip(page.title || page.url, 60)}" onClick=${() => send({ type: "close_page", page_id: page.page_id })}><${Icon} name="close" /></button>`}
+        </span>`,
+      )}
+      ${mine && html`<button type="button" class="bare" aria-label="Open a page" title="Open a page" onClick=${() => send({ type: "new_page" })}><${Icon} name="plus" /></button>`}
+    </div>
+    <form class="address" onSubmit=${navigate}>
+      ${tool("back", "Back", { type: "go", delta: -1 })}${tool("next", "Forward", { type: "go", delta: 1 })}${tool("reload", "Reload", { type: "reload" })}
+      <input aria-label="Address of the page" readonly=${!mine} spellcheck="false" autocomplete="off" inputmode="url" dir="ltr" value=${typed ?? clip(url, 2000)}
+        onInput=${(event) => setTyped(event.target.value)} onBlur=${() => setTyped(null)} />
+      <span class="seen" title="Viewers"><${Icon} name="eye" />${viewers}</span><span class="fps">${fps ? `${fps} fps` : "still"}</span>
+    </form>`;
+}
+
+function PageDialog({ of, mine, view }) {
+  const [text, setText] = useState(of.default_prompt ?? "");
+  const answer = (accept) => view.current.send({ type: "dialog", accept, text });
+  return html`<div class="veil ask" role="status"><p>The page shows a ${clip(of.type, 20)}: <${Foreign} text=${of.message} max=${500} /></p>
+    ${mine && of.type === "prompt" && html`<input aria-label="Answer to the page" value=${text} onInput=${(event) => setText(event.target.value)} />`}
+    ${mine && html`<p><button type="button" onClick=${() => answer(true)}>Accept</button> <button type="button" onClick=${() => answer(false)}>Dismiss</button></p>`}</div>`;
+}
+
+export const Gone = () =>
+  html`<${Words} title="No such session"><p>It never was, its record's time is over, or it is not yours.</p><a class="button" data-route href="/">All sessions</a><//>`;
