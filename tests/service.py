@@ -1,4 +1,4 @@
-"""The real service for tests: in this process on a free loopback port, or as a process of its own that may be killed."""
+"""The real service for tests: in this process on a free loopback port, or as a process that may be killed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,7 @@ async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     listener = listen(chosen.host, chosen.port)
     node = Service(chosen)
     await node.start()
-    server = uvicorn.Server(uvicorn_config(build(chosen, node)))
-    server.capture_signals = _no_signals  # type: ignore[method-assign]  # the test runner keeps its own
+    server = _Server(uvicorn_config(build(chosen, node)))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
@@ -123,8 +122,12 @@ async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
         listener.close()
 
 
-def _no_signals() -> AbstractContextManager[None]:
-    return nullcontext()
+class _Server(uvicorn.Server):
+    """Leaves the signals to the test runner."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 class ServerProcess:

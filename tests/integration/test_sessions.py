@@ -50,7 +50,7 @@ async def test_sixty_sessions_each_see_their_own_window_and_name(tmp_path: Path)
 async def test_two_hundred_sessions_end_never_early_and_at_most_a_second_late(tmp_path: Path) -> None:
     chance = random.Random(1)
     async with running(tmp_path / "data", max_sessions=200, max_sessions_per_browser=50) as service:
-        plans = []
+        plans: list[dict[str, float | None]] = []
         for n in range(200):
             limit = chance.uniform(8.0, 16.0)
             plans.append(
