@@ -452,6 +452,7 @@ class Pool:
         await self.fleet.stop()
         if self._background:
             await asyncio.wait(self._background, timeout=CLOSE_TIMEOUT_S)
+        self.journal.close()
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=getattr(work, "__qualname__", None))
