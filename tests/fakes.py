@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from browser_sessions.api import ApiOptions, KeyRing, Services, build_api
 from browser_sessions.api.addresses import TicketAddresses
@@ -31,11 +33,11 @@ ADMIN_KEY = "bs_admin_0123456789abcdef0123456789abcdef"
 BASE_URL = "http://127.0.0.1"
 IPHONE = {
     "viewport": {"width": 393, "height": 659},
-    "userAgent": "Mozilla/5.0 (iPhone)",
-    "deviceScaleFactor": 3,
-    "isMobile": True,
-    "hasTouch": True,
-    "defaultBrowserType": "webkit",
+    "user_agent": "Mozilla/5.0 (iPhone)",
+    "device_scale_factor": 3,
+    "is_mobile": True,
+    "has_touch": True,
+    "default_browser_type": "webkit",
 }
 
 
@@ -169,6 +171,7 @@ async def node(
     limits = PoolLimits(max_sessions, 30, None, options.max_lifetime_seconds, 10.0)
     pool = Pool(launcher, store, clock, limits, node="test", work_dir=folder / "work")
     keyring = KeyRing(store, clock, own)
+    keyring._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1),))  # tests sign in often
     metrics = Metrics()
     addresses = TicketAddresses(own.ticket_secret, clock, options.public_url)
     app = build_api(Services(pool, keyring, options, addresses, metrics, "0.0.0"))

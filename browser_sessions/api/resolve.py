@@ -41,10 +41,10 @@ def _device_values(name: str, devices: Mapping[str, Mapping[str, Any]]) -> dict[
     return {
         "viewport_width": device["viewport"]["width"],
         "viewport_height": device["viewport"]["height"],
-        "user_agent": device["userAgent"],
-        "device_scale_factor": device["deviceScaleFactor"],
-        "is_mobile": device["isMobile"],
-        "has_touch": device["hasTouch"],
+        "user_agent": device["user_agent"],
+        "device_scale_factor": device["device_scale_factor"],
+        "is_mobile": device["is_mobile"],
+        "has_touch": device["has_touch"],
     }
 
 

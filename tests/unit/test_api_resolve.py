@@ -29,7 +29,7 @@ def test_a_device_brings_its_values() -> None:
     made = spec(device="iPhone 15")
     assert (made.viewport_width, made.viewport_height) == (393, 659)
     assert (made.user_agent, made.device_scale_factor, made.is_mobile, made.has_touch) == (
-        IPHONE["userAgent"],
+        IPHONE["user_agent"],
         3,
         True,
         True,
