@@ -1,0 +1,60 @@
+"""The command line: `browser-sessions serve | ls | show | create | end | keys | users | doctor | version`."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version as installed
+from typing import Annotated
+
+import typer
+
+from browser_sessions.cli import accounts, sessions
+from browser_sessions.cli.doctor import doctor
+from browser_sessions.cli.serve import serve
+from browser_sessions.cli.speak import show_json
+
+app = typer.Typer(
+    name="browser-sessions",
+    help="Live browser sessions: real headless Chromium, isolated contexts, exact expiry.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # help texts hold brackets and stars that are meant
+    pretty_exceptions_show_locals=False,  # a traceback must not show keys
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+keys = typer.Typer(help="Make, list and revoke API keys (admins).", no_args_is_help=True, rich_markup_mode=None)
+users = typer.Typer(
+    help="Make, list and remove users who sign in (admins).", no_args_is_help=True, rich_markup_mode=None
+)
+
+app.command()(serve)
+app.command("ls")(sessions.ls)
+app.command("show")(sessions.show_session)
+app.command("create")(sessions.create)
+app.command("end")(sessions.end)
+keys.command("create")(accounts.create_key)
+keys.command("ls")(accounts.list_keys)
+keys.command("revoke")(accounts.revoke_key)
+users.command("create")(accounts.create_user)
+users.command("ls")(accounts.list_users)
+users.command("rm")(accounts.remove_user)
+app.add_typer(keys, name="keys")
+app.add_typer(users, name="users")
+app.command()(doctor)
+
+
+@app.command()
+def version(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Say which version this is."""
+    ours, python = installed("browser-sessions"), platform.python_version()
+    if as_json:
+        show_json({"version": ours, "python": python})
+    else:
+        typer.echo(f"browser-sessions {ours} (Python {python})")
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+__all__ = ["app", "main"]

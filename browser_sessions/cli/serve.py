@@ -1,0 +1,106 @@
+"""serve: starts the service, says where it is, and says in one sentence why when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from browser_sessions.cli.flags import parameters, values_of
+from browser_sessions.cli.speak import WRONG_USE, complaints, say
+from browser_sessions.client.discovery import announce, is_loopback, withdraw
+from browser_sessions.model.errors import SettingsError
+from browser_sessions.settings import Settings, load
+
+if TYPE_CHECKING:
+    from browser_sessions.app import Service
+
+
+def serve(**flags: Any) -> None:
+    """Start the service.
+
+    Every option can also be set in the environment: --max-sessions as BROWSER_SESSIONS_MAX_SESSIONS, and so on.
+    """
+    with complaints(WRONG_USE):
+        settings = load(**values_of(flags))
+        _run(settings)
+
+
+serve.__signature__ = inspect.Signature(parameters())  # type: ignore[attr-defined]
+serve.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters()}
+
+
+def _run(settings: Settings) -> None:
+    """Raises what `server.serve` raises, as `SettingsError` where the system refused something."""
+    # The service's libraries take most of a second to load: the other commands do without them.
+    from browser_sessions import server
+    from browser_sessions.telemetry import configure_logging, keep_secret
+
+    configure_logging(settings.log_format, settings.log_level)
+    if settings.admin_api_key is not None:
+        keep_secret(settings.admin_api_key.get_secret_value())
+
+    def on_ready(service: Service, url: str) -> None:
+        announce(settings.data_dir, url, os.getpid())
+        typer.echo("\n".join(greeting(service, url)))
+        sys.stdout.flush()
+        for warning in warnings(service, url):
+            say(f"Warning: {warning}")
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(server.serve(settings, on_ready))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise SettingsError(f"The service cannot start: {error.strerror or error}{where}.") from error
+    finally:
+        withdraw(settings.data_dir, os.getpid())
+
+
+def greeting(service: Service, url: str) -> list[str]:
+    """Where to go. The admin key stands here when this very start made it, and never again."""
+    folder = service.settings.data_dir
+    lines = [
+        f"browser-sessions is ready at {_reachable(url)} (all calls: {_reachable(url)}/docs)",
+        f"Data folder: {folder}",
+    ]
+    if service.secrets.admin_key_is_new:
+        from browser_sessions.api.secrets_file import admin_key_path
+
+        lines += [
+            f"Admin key:   {service.secrets.admin_key}",
+            f"             shown this once; kept in {admin_key_path(folder)}",
+        ]
+    return lines
+
+
+def warnings(service: Service, url: str) -> list[str]:
+    """What is less safe than it could be."""
+    found = []
+    if not service.launcher.sandbox:
+        found.append(f"Chromium runs without its sandbox. {service.launcher.sandbox_reason}")
+    public = service.settings.public_url or ""
+    if not is_loopback(url) and not public.startswith("https://"):
+        found.append(
+            f"{url} can be reached from other machines without TLS: keys would cross the network in the clear. "
+            "Put a reverse proxy with TLS in front, and name its address as BROWSER_SESSIONS_PUBLIC_URL."
+        )
+    return found
+
+
+def _reachable(url: str) -> str:
+    """An address that a browser on this machine can open, also when the service listens on all of them."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+
+def _loop_factory() -> Any:
+    """uvloop where it exists: a tenth faster (docs/decisions/0003), and not made for every system."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return None
+    return new_event_loop
