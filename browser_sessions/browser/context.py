@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from browser_sessions.browser.calls import DETAIL_CHARACTERS, PageCrashed, Targe
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.dialogs import Dialogs
 from browser_sessions.browser.host import CHECK_SECONDS, Host
+from browser_sessions.browser.observe import Observer
 from browser_sessions.browser.options import context_options, refusal
 from browser_sessions.browser.pages import Pages, identify
 from browser_sessions.browser.targets import Target
@@ -36,6 +37,8 @@ from browser_sessions.model.spec import SessionSpec
 PAGES_AT_MOST: Final = 20
 """Open pages of a session. Playwright turns the popup blocker off, so a page could open windows for ever: what comes
 beyond is closed."""
+USAGE_SECONDS: Final = 1.0
+"""For what a renderer says of itself: an idle one takes 5 ms, and `/health` has two seconds for everything."""
 EventListener = Callable[[ContextEvent], None]
 
 log = structlog.get_logger()
@@ -85,7 +88,8 @@ class Context:
         self._folder = folder
         self._on_event = on_event
         self._pages = Pages(host.calls, host.registry, context_id, folder.name)
-        self._dialogs = Dialogs(host.calls, self._dialog_opened)
+        self._dialogs = Dialogs(host.calls, self._dialog_news)
+        self._observer = Observer(inner, host.calls, self._pages.id_of, self._tell)
         self._closing: asyncio.Task[None] | None = None
         self._gone = False
 
@@ -106,6 +110,15 @@ class Context:
     def clients_attached(self, count: int) -> None:
         self._dialogs.clients = count
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks at it live: then every answer of the network is told too."""
+        return self._observer.watched
+
+    @watched.setter
+    def watched(self, on: bool) -> None:
+        self._observer.watched = on
+
     def follow(self, page: Page, page_id: str) -> None:
         """Tells of what happens from now on. `page` is open already."""
         self._inner.on("page", self._pages.came_up)
@@ -113,10 +126,12 @@ class Context:
         self._inner.on("close", self._maybe_gone)
         self._pages.add(page, page_id)
         self._host.registry.watch(self._context_id, self._page_news)
+        self._observer.start()
 
     def forget(self) -> None:
         """Tells of nothing any more."""
         self._host.registry.unwatch(self._context_id)
+        self._observer.stop()
         self._pages.forget()
 
     def pages(self) -> list[PageInfo]:
@@ -198,11 +213,7 @@ class Context:
             return False
         return True
 
-    def renderer_pids(self) -> Sequence[int]:
-        """Always empty: Chromium's protocol names its processes, but not which page lives in which."""
-        return ()
-
-    async def usage(self, *, timeout: float = CHECK_SECONDS) -> tuple[int | None, float | None]:
+    async def usage(self, *, timeout: float = USAGE_SECONDS) -> tuple[int | None, float | None]:
         """JavaScript heap in bytes and CPU seconds so far of the renderers of its pages; None where no page tells in
         time.
 
@@ -284,7 +295,7 @@ class Context:
             if not len(self._pages):
                 self._maybe_gone(self._inner)
 
-    def _dialog_opened(self, event: ContextEvent, dialog: Dialog) -> None:
+    def _dialog_news(self, event: ContextEvent, dialog: Dialog) -> None:
         self._tell(ContextEvent(event.kind, {"page_id": self._pages.id_of(dialog.page), **event.data}))
 
     def _tell(self, event: ContextEvent) -> None:

@@ -43,7 +43,6 @@ class Dialogs:
     async def _answer(self, dialog: Dialog) -> None:
         """Dismisses it; lets a page go that asks whether to leave. One that was answered already is no error."""
         self._open.discard(dialog)
-        if dialog.type == "beforeunload":
-            await dialog.accept()
-        else:
-            await dialog.dismiss()
+        accepted = dialog.type == "beforeunload"
+        await (dialog.accept() if accepted else dialog.dismiss())
+        self._tell(ContextEvent("dialog.closed", {"accepted": accepted}), dialog)

@@ -41,6 +41,8 @@ class Driver:
         """Its TMPDIR: profiles and artifacts of its browsers are here and nowhere else."""
         self.suspect = False
         """Something waited for it in vain; ask it before the next use."""
+        self.unburied: set[int] = set()
+        """Groups of dead browsers of which a zombie is left: a child of this driver, which comes to us when it dies."""
         self.dead: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_exit = on_exit
         self._watch = ExitWatch(pid, self._ended)

@@ -13,6 +13,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,10 @@ _PROC_STAT: Final = _PROC / "self" / "stat"
 """There on Linux only."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 """prctl(2), <linux/prctl.h>."""
+GONE_SECONDS: Final = 5.0
+"""What the kernel may take to end a killed group; it takes 20 ms."""
+ZOMBIE_SECONDS: Final = 0.5
+"""What a parent may take to bury its dead; Playwright's driver takes milliseconds."""
 _LOOK_SECONDS: Final = 0.005
 """Between two looks whether a killed group is gone: the kernel needs a few milliseconds to take a browser's memory
 apart."""
@@ -87,18 +92,57 @@ def reap(group: int) -> None:
             pass
 
 
-async def wait_gone(group: int, *, timeout: float) -> bool:
-    """True when the killed group has no living process any more, False when `timeout` seconds were not enough."""
-    deadline = asyncio.get_running_loop().time() + timeout
-    while True:
-        reap(group)
-        try:
-            os.killpg(group, 0)
-        except (ProcessLookupError, PermissionError):
+def reap_orphans(born_after: float) -> None:
+    """Buries zombie children of ours that began a session of their own after `born_after` (Unix time).
+
+    For what a driver leaves that dies while it starts a browser: nobody has learnt that browser's group yet. Such a
+    zombie was never waited for by us, so asyncio does not miss it.
+    """
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, ProcessLookupError, ChildProcessError):
+            is_zombie = child.status() == psutil.STATUS_ZOMBIE
+            if is_zombie and os.getsid(child.pid) != os.getsid(0) and child.create_time() >= born_after:
+                os.waitpid(child.pid, os.WNOHANG)
+
+
+def gone(group: int) -> bool:
+    """True when nothing is left of the group, not even a zombie. Buries what it can on the way."""
+    reap(group)
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return True
+    return False
+
+
+async def wait_gone(group: int, *, timeout: float = GONE_SECONDS) -> bool:
+    """True when the killed group has no living process any more, False when `timeout` seconds were not enough.
+
+    Zombies are waited for too, `ZOMBIE_SECONDS` at most: some belong to a driver that may be too sick to bury them.
+    """
+    began = asyncio.get_running_loop().time()
+    while not gone(group):
+        waited = asyncio.get_running_loop().time() - began
+        if waited >= min(ZOMBIE_SECONDS, timeout) and not await asyncio.to_thread(members, group):
             return True
-        if asyncio.get_running_loop().time() >= deadline:
-            return not await asyncio.to_thread(members, group)
+        if waited >= timeout:
+            return False
         await asyncio.sleep(_LOOK_SECONDS)
+    return True
+
+
+def end(group: int, *, timeout: float = GONE_SECONDS) -> bool:
+    """Kills a group and waits for its end as `wait_gone` does. Blocks: for threads."""
+    kill(group)
+    began = time.monotonic()
+    while not gone(group):
+        waited = time.monotonic() - began
+        if waited >= min(ZOMBIE_SECONDS, timeout) and not members(group):
+            return True
+        if waited >= timeout:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
 
 
 def memory_bytes(group: int) -> int:

@@ -63,11 +63,10 @@ class PlaywrightLauncher:
 
     async def start(self) -> None:
         self.found = await asyncio.to_thread(locate, self._executable)
-        self.sandbox, self.sandbox_reason = sandbox_expected()
+        self.sandbox, reason = sandbox_expected()
+        self.sandbox_reason = "" if self.sandbox else reason
         if self._require_sandbox and not self.sandbox:
-            raise SettingsError(
-                f"{REQUIRE_SANDBOX} is set, but Chromium's sandbox cannot be used: {self.sandbox_reason}"
-            )
+            raise SettingsError(f"{REQUIRE_SANDBOX} is set, but Chromium's sandbox cannot be used here. {reason}")
         group.adopt_orphans()
         for line in await asyncio.to_thread(leftovers.sweep, self._work_dir):
             log.warning("browser.leftovers_swept", found=line)
@@ -100,7 +99,7 @@ class PlaywrightLauncher:
                 await self._driver.stop()
         await asyncio.gather(*self._sweeping)
         if self._run is not None:
-            await asyncio.to_thread(leftovers.kill_marked, self._run.marker(""))
+            await asyncio.to_thread(leftovers.end_marked, self._run.marker(""))
             await asyncio.to_thread(leftovers.remove, self._run.path)
 
     async def _launch(self, on_death: OnDeath) -> ChromiumProcess:
@@ -164,6 +163,8 @@ class PlaywrightLauncher:
         """A dead driver removes nothing: what it left in its folder goes once its browsers are gone."""
         for process in orphans:
             await process.wait_cleaned()
+        for process_group in driver.unburied:
+            group.reap(process_group)
         await asyncio.to_thread(shutil.rmtree, driver.folder, ignore_errors=True)
 
     async def _try_sandbox(self) -> None:

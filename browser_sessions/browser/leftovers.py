@@ -33,8 +33,6 @@ _RUN_RECORD: Final = "run.json"
 _PROCESS_RECORD: Final = "process.json"
 UNWRITTEN_SECONDS: Final = 60.0
 """A run folder without a readable record may be one that is being made this moment; after this long it is not."""
-GONE_SECONDS: Final = 5.0
-"""What the kernel may take to end a killed process before its folder is removed under it."""
 _TRIES: Final = 10
 _PAUSE_SECONDS: Final = 0.05
 """Removing goes on this often: the driver removes the same folders, and a dying Chromium still writes into them."""
@@ -117,18 +115,18 @@ def record_process(folder: Path, pid: int, marker: str) -> None:
         identity.write(folder / _PROCESS_RECORD)
 
 
-def kill_marked(marker: str) -> int:
-    """Kills the groups of all processes that carry `marker`, or begin with it when it ends in a slash; how many groups
+def end_marked(marker: str) -> int:
+    """Ends the groups of all processes that carry `marker`, or begin with it when it ends in a slash; how many groups
     there were."""
     groups = {found for pid in psutil.pids() if _carries(pid, marker) and (found := group.group_of(pid)) is not None}
     for each in groups:
-        group.kill(each)
+        group.end(each)
     return len(groups)
 
 
 def discard(process_group: int, folders: tuple[Path, ...]) -> None:
     """Ends a group and removes its folders."""
-    group.kill(process_group)
+    group.end(process_group)
     remove(*folders)
 
 
@@ -180,11 +178,7 @@ def _end(pid: int) -> bool:
     found = group.group_of(pid)
     if found is None:
         return False
-    group.kill(found)
-    until = time.monotonic() + GONE_SECONDS
-    while group.members(found) and time.monotonic() < until:
-        time.sleep(_PAUSE_SECONDS)
-    group.reap(found)
+    group.end(found)
     return True
 
 

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import psutil
 import structlog
@@ -25,9 +24,6 @@ from browser_sessions.model.errors import BrowserGone, BrowserSessionsError, Bro
 from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle
 from browser_sessions.model.session import EndReason
 from browser_sessions.model.spec import SessionSpec
-
-GONE_SECONDS: Final = 5.0
-"""What the kernel may take to end a killed group; it takes 20 ms."""
 
 OnDeath = Callable[[BrowserProcess, EndReason], None]
 
@@ -173,8 +169,10 @@ class ChromiumProcess:
             log.exception("browser.listener_failed", browser_id=self.browser_id)
 
     async def _clean(self) -> None:
-        if not await group.wait_gone(self.process_group, timeout=GONE_SECONDS):
+        if not await group.wait_gone(self.process_group):
             log.error("browser.survived_kill", browser_id=self.browser_id, process_group=self.process_group)
+        if not group.gone(self.process_group):
+            self.driver.unburied.add(self.process_group)
         self._watch.stop()
         await self._connection.close()
         await self._calls.drain()

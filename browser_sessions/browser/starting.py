@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import psutil
-from playwright.async_api import Browser
 
 from browser_sessions.browser import group, leftovers
 from browser_sessions.browser.calls import Calls, TargetClosed
@@ -30,6 +30,8 @@ take seconds."""
 PORT_SECONDS: Final = 1.0
 """How long after its start a browser may take to write down its debugging port. It does so before it answers on the
 pipe, or within milliseconds; one whose port was taken never does."""
+CONNECT_SECONDS: Final = 3.0
+"""For a connection on loopback; it takes 2 ms."""
 _LOOK_SECONDS: Final = 0.005
 _PORT_FILE: Final = "DevToolsActivePort"
 """In the profile folder: the port, and the path of the browser's WebSocket. Written by Chromium once it listens."""
@@ -57,15 +59,15 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
     """
     browser_id = f"brw_{secrets.token_hex(6)}"
     marker = recipe.run.marker(browser_id)
-    try:
-        folder = await asyncio.to_thread(recipe.run.browser_folder, browser_id)
-    except OSError as error:
-        raise NoBrowser(f"The browser's work folder could not be made: {error.strerror}. Is the disk full?") from error
+    folder = recipe.run.path / browser_id
+    began, deadline, port = time.time(), Deadline(timeout), _free_port()
+    making = asyncio.create_task(asyncio.to_thread(recipe.run.browser_folder, browser_id))
     undo = AsyncExitStack()
     undo.push_async_callback(asyncio.to_thread, leftovers.remove, folder)
-    undo.push_async_callback(asyncio.to_thread, leftovers.kill_marked, marker)
-    deadline, port = Deadline(timeout), _free_port()
+    undo.push_async_callback(asyncio.wait, {making})
+    undo.push_async_callback(asyncio.to_thread, leftovers.end_marked, marker)
     try:
+        await asyncio.shield(making)
         browser = await calls(
             driver.playwright.chromium.launch(
                 executable_path=recipe.executable,
@@ -79,7 +81,7 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
                 timeout=timeout * 1000,
             ),
             timeout=deadline.left,
-            undo=Browser.close,
+            undo=lambda _late: asyncio.to_thread(leftovers.end_marked, marker),
         )
         session = await calls(browser.new_browser_cdp_session(), timeout=deadline.left)
         processes = await calls(session.send("SystemInfo.getProcessInfo"), timeout=deadline.left)
@@ -91,15 +93,15 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
         undo.push_async_callback(asyncio.to_thread, leftovers.remove, profile)
         await asyncio.to_thread(leftovers.record_process, folder, pid, marker)
         endpoint = await _endpoint(profile, port)
-        connection = await Connection.open(endpoint, timeout=deadline.left)
+        connection = await _connect(endpoint)
         undo.push_async_callback(connection.close)
         registry = TargetRegistry(connection, recipe.clock)
         await registry.start(timeout=deadline.left)
     except BaseException as error:
-        await _undo(calls, driver, undo)
+        await asyncio.shield(asyncio.create_task(_undo(calls, driver, undo, began)))
         if isinstance(error, (PageFailed, TargetClosed, BrowserGone, BrowserTimeout, CdpClosed, CdpError)):
             raise NoBrowser(f"Chromium did not start: {error}") from error
-        if isinstance(error, (OSError, psutil.Error)):  # TimeoutError is one of them
+        if isinstance(error, (OSError, psutil.Error)):  # a full disk; TimeoutError is an OSError too
             raise NoBrowser(f"Chromium did not start: {error!r}") from error
         raise
     return Launched(
@@ -117,11 +119,13 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
     )
 
 
-async def _undo(calls: Calls, driver: Driver, undo: AsyncExitStack) -> None:
-    """Kills first, then ends the calls: the driver's own launch fails as soon as its browser is dead."""
-    await asyncio.shield(asyncio.ensure_future(undo.aclose()))
+async def _undo(calls: Calls, driver: Driver, undo: AsyncExitStack, began: float) -> None:
+    """Kills the browser and removes its folders. The driver's own launch fails as soon as its browser is dead; where
+    there is no driver any more, nothing is waited for."""
+    await undo.aclose()
     if not driver.alive:
         calls.end("Playwright's driver has died.")
+        await asyncio.to_thread(group.reap_orphans, began)
 
 
 def _free_port() -> int:
@@ -151,6 +155,15 @@ async def _endpoint(profile: Path, port: int) -> str:
         if deadline.left <= 0:
             raise PortTaken
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _connect(endpoint: str) -> Connection:
+    """Our own connection. Raises `PortTaken`: with its port taken on 127.0.0.1, Chromium falls back to [::1] and says
+    nothing, and whoever has the port does not know our path."""
+    try:
+        return await Connection.open(endpoint, timeout=CONNECT_SECONDS)
+    except (CdpClosed, TimeoutError) as error:
+        raise PortTaken from error
 
 
 def _read(path: Path) -> str:

@@ -1,0 +1,69 @@
+"""What tests with a real Chromium share: a launcher with its work folder, a small site, and waiting for conditions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from browser_sessions.browser.launcher import PlaywrightLauncher
+from browser_sessions.model.clock import SystemClock
+from browser_sessions.model.ports import BrowserProcess
+from tests.real_browser import Death, Site
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    running: set[asyncio.Task[None]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            await site.answer(reader, writer)
+        finally:
+            running.discard(task)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield site
+    server.close()
+    for task in tuple(running):
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await server.wait_closed()
+
+
+@pytest.fixture
+def work_dir(tmp_path: Path) -> Path:
+    return tmp_path / "work"
+
+
+@pytest.fixture
+async def launcher(work_dir: Path) -> AsyncIterator[PlaywrightLauncher]:
+    """A started launcher. When the test is over, nothing may be left: no process, zombie or file in its work folder."""
+    launcher = PlaywrightLauncher(work_dir, None, False, SystemClock())
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    await launcher.start()
+    yield launcher
+    await launcher.stop()
+    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    assert left == [], "processes were left behind"
+    assert list(work_dir.iterdir()) == [], "folders were left behind"
+
+
+@pytest.fixture
+def deaths() -> list[Death]:
+    """What `on_death` has told: (browser id, reason)."""
+    return []
+
+
+@pytest.fixture
+async def chromium(launcher: PlaywrightLauncher, deaths: list[Death]) -> BrowserProcess:
+    """One running browser; the launcher's end is its end."""
+    return await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason)))

@@ -1,0 +1,208 @@
+"""The launcher on a real Chromium: what it starts, what it refuses, what it leaves (nothing)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+
+from browser_sessions.browser import starting
+from browser_sessions.browser.flags import MARKER
+from browser_sessions.browser.launcher import PlaywrightLauncher
+from browser_sessions.browser.process import ChromiumProcess
+from browser_sessions.model.clock import SystemClock
+from browser_sessions.model.errors import BrowserMissing, NoBrowser, SettingsError
+from browser_sessions.model.ports import BrowserProcess
+from browser_sessions.model.session import EndReason
+from tests.real_browser import Death, until
+
+pytestmark = pytest.mark.browser
+
+
+def nothing(_process: BrowserProcess, _reason: EndReason) -> None:
+    pass
+
+
+def ours() -> list[psutil.Process]:
+    """Living browsers that carry our marker, below this process."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if any(argument.startswith(MARKER) for argument in child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+async def test_a_browser_runs_with_its_own_port_group_and_marker(chromium: ChromiumProcess, work_dir: Path) -> None:
+    arguments = psutil.Process(chromium.pid).cmdline()
+    port = chromium.endpoint.split(":")[2].split("/")[0]
+
+    assert chromium.alive
+    assert chromium.version.split(".")[0].isdecimal()
+    assert chromium.process_group != os.getpgrp()
+    assert f"--remote-debugging-port={port}" in arguments
+    assert f"--host-resolver-rules=MAP *:{port} ~NOTFOUND" in arguments
+    assert "--force-webrtc-ip-handling-policy=disable_non_proxied_udp" in arguments
+    assert any(argument.startswith(MARKER) for argument in arguments)
+    assert next(each for each in arguments if each.startswith("--user-data-dir=")).startswith(
+        f"--user-data-dir={work_dir}/"
+    )
+    listening = [each for each in psutil.Process(chromium.pid).net_connections() if each.status == psutil.CONN_LISTEN]
+    assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
+
+
+async def test_chromium_gets_no_variable_of_ours(launcher: PlaywrightLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROWSER_SESSIONS_ADMIN_API_KEY", "canary-0123456789")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-0123456789")
+    browser = await launcher.launch(nothing)
+
+    environment = psutil.Process(browser.pid).environ()
+
+    assert not any("canary" in value for value in environment.values())
+    assert not any(name.startswith("BROWSER_SESSIONS_") for name in environment)
+    assert environment["HOME"].endswith("/home")
+    assert environment["TMPDIR"].endswith("/tmp")  # noqa: S108 - it is the end of a path of ours
+    assert os.environ.get("TMPDIR") != environment["TMPDIR"]
+
+
+async def test_memory_is_that_of_the_whole_group(chromium: ChromiumProcess) -> None:
+    memory = await chromium.memory_bytes()
+
+    alone = psutil.Process(chromium.pid).memory_info().rss
+    assert 20 * 2**20 < memory < 2**30
+    assert memory > alone / 4
+
+
+async def test_closing_leaves_no_process_and_no_folder(
+    launcher: PlaywrightLauncher, chromium: ChromiumProcess, work_dir: Path, deaths: list[Death]
+) -> None:
+    await chromium.close(timeout=5)
+
+    assert not chromium.alive
+    assert ours() == []
+    assert not [path for path in work_dir.rglob("*") if path.name.startswith(("brw_", "playwright"))]
+    assert deaths == []
+    await chromium.close(timeout=5)
+
+
+async def test_a_herd_of_launches_starts_one_driver(launcher: PlaywrightLauncher) -> None:
+    assert launcher._driver is not None
+    launcher._driver.kill()
+    await asyncio.wait({launcher._driver.dead})
+
+    browsers = await asyncio.gather(*(launcher.launch(nothing) for _ in range(4)))
+
+    assert {browser.alive for browser in browsers} == {True}
+    assert len({browser.pid for browser in browsers}) == 4
+    assert len({browser.endpoint for browser in browsers}) == 4
+    drivers = [child for child in psutil.Process().children() if "run-driver" in child.cmdline()]
+    assert len(drivers) == 1
+
+
+async def test_a_taken_port_is_tried_again_with_another(
+    launcher: PlaywrightLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        taken = squatter.getsockname()[1]
+        free_port, asked = starting._free_port, []
+
+        def first_a_taken_one() -> int:
+            asked.append(True)
+            return taken if len(asked) == 1 else free_port()
+
+        monkeypatch.setattr(starting, "_free_port", first_a_taken_one)
+        monkeypatch.setattr(starting, "CONNECT_SECONDS", 0.5)
+        browser = await launcher.launch(nothing)
+
+    assert len(asked) == 2
+    assert f":{taken}/" not in browser.endpoint
+    assert len({each.pid for each in ours() if each.name() != "sh" and "--type=" not in " ".join(each.cmdline())}) <= 2
+
+
+@pytest.mark.parametrize("after", [0.0, 0.005, 0.02, 0.04, 0.06, 0.08, 0.1])
+async def test_a_cancelled_launch_leaves_nothing(launcher: PlaywrightLauncher, work_dir: Path, after: float) -> None:
+    launching = asyncio.create_task(launcher.launch(nothing))
+    await asyncio.sleep(after)
+    launching.cancel()
+    done, _ = await asyncio.wait({launching}, timeout=10)
+
+    assert done
+    if not launching.cancelled():
+        await launching.result().close(timeout=5)
+    await until(lambda: ours() == [], what="the end of the half-started browser")
+    await until(lambda: not list(work_dir.rglob("brw_*")), what="the end of its folder")
+
+
+@pytest.mark.parametrize(
+    ("script", "word"),
+    [
+        pytest.param("exit 127", "start", id="ends at once"),
+        pytest.param("exec sleep 600", "did not answer", id="never answers"),
+    ],
+)
+async def test_a_browser_that_does_not_start_is_told_and_leaves_nothing(
+    work_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, word: str
+) -> None:
+    executable = tmp_path / "chromium-headless-shell"
+    executable.write_text(f"#!/bin/sh\n{script}\n")
+    executable.chmod(0o755)
+    launcher = PlaywrightLauncher(work_dir, executable, False, SystemClock())
+    await launcher.start()
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    real = starting.start_browser
+    monkeypatch.setattr("browser_sessions.browser.launcher.start_browser", lambda *args: real(*args, timeout=1.0))
+
+    with pytest.raises(NoBrowser, match=word):
+        await launcher.launch(nothing)
+
+    await until(
+        lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= before,
+        what="the end of the script",
+    )
+    assert not list(work_dir.rglob("brw_*"))
+    await launcher.stop()
+    assert list(work_dir.iterdir()) == []
+
+
+async def test_a_missing_executable_is_told(work_dir: Path) -> None:
+    with pytest.raises(BrowserMissing):
+        await PlaywrightLauncher(work_dir, work_dir / "none", False, SystemClock()).start()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has no sandbox for certain")
+async def test_root_without_sandbox_is_told_and_refused_when_required(
+    launcher: PlaywrightLauncher, work_dir: Path
+) -> None:
+    assert not launcher.sandbox
+    assert "root" in launcher.sandbox_reason
+    with pytest.raises(SettingsError, match="BROWSER_SESSIONS_REQUIRE_SANDBOX"):
+        await PlaywrightLauncher(work_dir, None, True, SystemClock()).start()
+
+
+async def test_devices_are_playwrights(launcher: PlaywrightLauncher) -> None:
+    assert launcher.devices["iPhone 13"]["is_mobile"] is True
+
+
+async def test_stopping_ends_every_browser(work_dir: Path, deaths: list[Death]) -> None:
+    launcher = PlaywrightLauncher(work_dir, None, False, SystemClock())
+    await launcher.start()
+    browsers = [
+        await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason))) for _ in range(2)
+    ]
+
+    await launcher.stop()
+
+    assert {browser.alive for browser in browsers} == {False}
+    assert ours() == []
+    assert list(work_dir.iterdir()) == []
+    assert deaths == []
+    with pytest.raises(NoBrowser):
+        await launcher.launch(nothing)

@@ -1,0 +1,57 @@
+"""What tests with a real Chromium share beside fixtures: a small site, and waiting for conditions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from browser_sessions.model.session import EndReason
+
+Death = tuple[str, EndReason]
+
+
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], *, within: float = 10.0, what: str = "the condition"
+) -> float:
+    """Waits until `condition` holds, looking every 2 ms; the seconds that took. Fails after `within` seconds."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while True:
+        answer = condition()
+        if answer if isinstance(answer, bool) else await answer:
+            return loop.time() - began
+        assert loop.time() - began < within, f"{what} did not come true within {within:g} s"
+        await asyncio.sleep(0.002)
+
+
+class Site:
+    """An HTTP site on loopback: `pages` maps a path to its HTML. Unknown paths answer 404, `/hang` never answers."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.pages: dict[str, str] = {"/": "<title>Home</title><h1>Home</h1>"}
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        """(path, headers in lower case) of every request so far."""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            path = head[0].split(" ")[1]
+            fields = (line.partition(":") for line in head[1:] if line)
+            self.requests.append((path, {name.lower(): value.strip() for name, _, value in fields}))
+            if path == "/hang":
+                await reader.read()
+                return
+            html = self.pages.get(path.partition("?")[0])
+            body = (html if html is not None else "<title>Not found</title>").encode()
+            status = "200 OK" if html is not None else "404 Not Found"
+            writer.write(
+                f"HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the browser hung up
+        finally:
+            writer.close()
