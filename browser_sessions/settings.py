@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import psutil
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from browser_sessions.model.errors import SettingsError
@@ -154,6 +156,16 @@ class Settings(BaseSettings):
             )
         return value.rstrip("/")
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                raise ValueError(f"{text!r} must be an address or a network, such as 10.0.0.0/8") from None
+        return value
+
     @model_validator(mode="after")
     def _lifetimes_agree(self) -> Self:
         if self.max_lifetime_seconds is not None and self.default_max_lifetime_seconds > self.max_lifetime_seconds:
@@ -182,7 +194,14 @@ def load(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         lines = [
-            f"{PREFIX}{'_'.join(map(str, part['loc'])).upper()}: {part['msg'].removeprefix('Value error, ')}"
+            f"{PREFIX}{'_'.join(map(str, part['loc'])).upper()}: {_said(part)}"
             for part in error.errors(include_url=False, include_input=False)
         ]
         raise SettingsError("Some settings are wrong:\n  " + "\n  ".join(lines)) from None
+
+
+def _said(error: ErrorDetails) -> str:
+    """pydantic speaks of items when a secret is too short."""
+    if error["type"] == "too_short":
+        return f"must have at least {error['ctx']['min_length']} characters"
+    return error["msg"].removeprefix("Value error, ")
