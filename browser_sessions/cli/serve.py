@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from browser_sessions.cli.flags import parameters, values_of
-from browser_sessions.cli.speak import WRONG_USE, complaints, say
+from browser_sessions.cli.speak import WRONG_USE, complaints
 from browser_sessions.client.discovery import announce, is_loopback, withdraw
 from browser_sessions.model.errors import SettingsError
 from browser_sessions.settings import Settings, load
@@ -46,10 +46,9 @@ def _run(settings: Settings) -> None:
 
     def on_ready(service: Service, url: str) -> None:
         announce(settings.data_dir, url, os.getpid())
-        typer.echo("\n".join(greeting(service, url)))
+        # All of it on standard output: standard error is the log, which may be JSON.
+        typer.echo("\n".join([*greeting(service, url), *(f"Warning: {each}" for each in warnings(service, url))]))
         sys.stdout.flush()
-        for warning in warnings(service, url):
-            say(f"Warning: {warning}")
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
