@@ -41,6 +41,8 @@ def _count(metrics: Metrics) -> Callable[[Event], None]:
             metrics.sessions_ended.labels(event.data["reason"] or "unknown").inc()
             if (closing := event.data.get("closing_seconds")) is not None:
                 metrics.end_seconds.observe(closing)
+        elif event.kind == "browser.started":
+            metrics.browser_start_seconds.observe(event.data["seconds"])
         elif event.kind in ("browser.died", "browser.retiring"):
             metrics.browser_restarts.labels(event.data["reason"]).inc()
 

@@ -154,23 +154,6 @@ def configure_logging(
     )
 
 
-_LOGGED: Final = ("session.", "browser.")
-_LOGGED_WHERE_IT_HAPPENS: Final = frozenset({"browser.started", "browser.died"})
-"""By the browser room, with the process id."""
-
-
-def log_event(kind: str, session_id: str | None, data: Mapping[str, Any]) -> None:
-    """One event of the pool's journal as a log line. What pages say is for their owner, not for the log."""
-    if not kind.startswith(_LOGGED) or kind in _LOGGED_WHERE_IT_HAPPENS:
-        return
-    log = structlog.get_logger()
-    facts = {"session_id": session_id, **data} if session_id else dict(data)
-    if kind == "browser.start_failed":
-        log.warning(kind, **facts)
-    else:
-        log.info(kind, **facts)
-
-
 # -- metrics -----------------------------------------------------------------------------------------------------------
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -223,19 +206,6 @@ class Metrics:
             registry=registry,
         )
         self._http: dict[tuple[str, str, int], Histogram] = {}
-
-    def happened(self, kind: str, data: Mapping[str, Any]) -> None:
-        """One event of the pool's journal: what it says is counted."""
-        if kind == "session.active":
-            self.create_seconds.observe(data["seconds"])
-        elif kind == "session.ended":
-            self.sessions_ended.labels(data.get("reason") or "unknown").inc()
-        elif kind == "browser.started":
-            self.browser_start_seconds.observe(data["seconds"])
-        elif kind == "browser.died":
-            self.browser_restarts.labels(data["reason"]).inc()
-        elif kind == "browser.start_failed":
-            self.browser_restarts.labels("start_failed").inc()
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """One HTTP request. `route` is its template: a handful of values, however many sessions there are."""

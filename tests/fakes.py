@@ -128,6 +128,8 @@ class DrivableLauncher(FakeLauncher):
         self.devices = {"iPhone 15": IPHONE, "iPhone 15 Pro": IPHONE, "Pixel 7": IPHONE}
 
     async def launch(self, on_death: Callable[[BrowserProcess, EndReason], None]) -> BrowserProcess:
+        if self.launch_error is not None:
+            raise self.launch_error
         process = DrivableProcess(self, next(self._numbers), on_death)
         self.processes.append(process)
         return process

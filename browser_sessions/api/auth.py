@@ -88,7 +88,6 @@ class KeyRing:
         self._keys = {key.key_id: key for key in await self._store.keys()}
         self._users = {user.username: user for user in await self._store.users()}
         self._by_principal = {user.principal_id: user for user in self._users.values()}
-        self._nobody = await self._hash(secrets.token_urlsafe(SECRET_BYTES))
 
     # -- who calls -------------------------------------------------------------------------------------------------
 
@@ -125,6 +124,8 @@ class KeyRing:
         """
         self._addresses.attempt(address)
         self._names.attempt(username)
+        if not self._nobody:  # whoever comes first waits for it, known or not
+            self._nobody = await self._hash(secrets.token_urlsafe(SECRET_BYTES))
         user = self._users.get(username)
         right = await self._verify(password, self._nobody if user is None else user.password_hash)
         user = self._users.get(username)  # may have gone while the hash was computed

@@ -143,9 +143,7 @@ async def end_browser_session(session_id: str, services: Here, principal: Caller
     """End a session. Again: the same answer."""
     found = await find(services.pool, principal, session_id, Action.END)
     reason = EndReason.DELETED if found.owner == principal.principal_id else EndReason.OPERATOR
-    with services.metrics.end_seconds.time():
-        ended = await services.pool.end(session_id, reason)
-    return eight(ended, services.pool.clock)
+    return eight(await services.pool.end(session_id, reason), services.pool.clock)
 
 
 def body_digest(asked: CreateBrowserSession) -> str:

@@ -15,7 +15,7 @@ import structlog
 
 import browser_sessions
 from browser_sessions import telemetry
-from browser_sessions.telemetry import EVENTS, Metrics, configure_logging, keep_secret, log_event, masked
+from browser_sessions.telemetry import EVENTS, configure_logging, keep_secret, masked
 
 KEY = "bs_0123456789abcdef_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
@@ -99,23 +99,3 @@ def test_every_event_that_is_logged_has_a_meaning() -> None:
     names = {name for file in source.rglob("*.py") for name in logged.findall(file.read_text())}
     assert "http.request" in names, "the pattern finds them"
     assert names - set(EVENTS) == set()
-
-
-def test_the_journal_is_logged_but_not_what_pages_say(lines: io.StringIO) -> None:
-    log_event("session.ended", "ses_1", {"reason": "deleted", "seconds": 1.0})
-    log_event("console", "ses_1", {"text": "hello"})
-    assert [json.loads(line)["event"] for line in lines.getvalue().splitlines()] == ["session.ended"]
-
-
-def test_the_journal_moves_the_metrics() -> None:
-    metrics = Metrics()
-    metrics.happened("session.active", {"seconds": 0.05})
-    metrics.happened("session.ended", {"reason": "idle_timeout", "seconds": 3.0})
-    metrics.happened("browser.started", {"seconds": 0.2})
-    metrics.happened("browser.died", {"reason": "browser_died"})
-    metrics.happened("console", {})
-    value = metrics.registry.get_sample_value
-    assert value("browser_sessions_create_seconds_count") == 1
-    assert value("browser_sessions_sessions_ended_total", {"reason": "idle_timeout"}) == 1
-    assert value("browser_sessions_browser_start_seconds_count") == 1
-    assert value("browser_sessions_browser_restarts_total", {"reason": "browser_died"}) == 1
