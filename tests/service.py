@@ -33,6 +33,7 @@ class Running:
     url: str
     http: httpx.AsyncClient
     node: Service | None = None
+    process: ServerProcess | None = None
 
     @property
     def inside(self) -> Service:
@@ -130,6 +131,22 @@ class _Server(uvicorn.Server):
         yield
 
 
+@asynccontextmanager
+async def serving(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
+    """The service as a user starts it, in a process of its own: for loads under which a loop in debug mode gives in."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    server = ServerProcess(data_dir, **settings)
+    try:
+        service = await server.start()
+        service.process = server
+        try:
+            yield service
+        finally:
+            await service.http.aclose()
+    finally:
+        await server.stop()
+
+
 class ServerProcess:
     """`browser-sessions serve` as a user starts it."""
 
@@ -141,6 +158,7 @@ class ServerProcess:
             "BROWSER_SESSIONS_PORT": "0",
             "BROWSER_SESSIONS_ADMIN_API_KEY": ADMIN_KEY,
             "BROWSER_SESSIONS_LOG_FORMAT": "json",
+            "BROWSER_SESSIONS_DRAIN_SECONDS": "0",
             **{f"BROWSER_SESSIONS_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.process: asyncio.subprocess.Process | None = None
@@ -195,7 +213,8 @@ class ServerProcess:
 
     async def stop(self) -> int:
         """SIGTERM; returns the exit code."""
-        assert self.process is not None
+        if self.process is None:
+            return 0
         if not self._ended():
             os.kill(self.pid, signal.SIGTERM)
         return await self.process.wait()

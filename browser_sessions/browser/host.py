@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from playwright.async_api import Browser
 
@@ -24,14 +25,21 @@ class Host:
     connection: Connection
     registry: TargetRegistry
     alive: Callable[[], bool]
+    births: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a context is made: the one that is new afterwards is that one."""
 
-    async def has_context(self, context_id: str) -> bool | None:
-        """Whether the browser has this context now; None when it does not say."""
+    async def context_ids(self) -> frozenset[str] | None:
+        """Every context that the browser has now; None when it does not say."""
         try:
             answer = await self.connection.call("Target.getBrowserContexts", timeout=CHECK_SECONDS)
         except (CdpClosed, CdpError, TimeoutError):
             return None
-        return context_id in answer["browserContextIds"]
+        return frozenset(answer["browserContextIds"])
+
+    async def has_context(self, context_id: str) -> bool | None:
+        """Whether the browser has this context now; None when it does not say."""
+        there = await self.context_ids()
+        return None if there is None else context_id in there
 
     async def has_target(self, target_id: str) -> bool | None:
         """Whether the browser has this target now; None when it does not say."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.service import Running, ServerProcess, running, until
+from tests.service import Running, ServerProcess, running, serving, until
 
 pytestmark = pytest.mark.browser
 
@@ -21,12 +21,12 @@ SESSIONS = 60
 MEMORY_PER_SESSION = 35 * 2**20
 
 
-def renderers_pss(root: psutil.Process) -> int:
+def chromium_pss(root: psutil.Process) -> int:
     return sum(p.memory_full_info().pss for p in root.children(recursive=True) if "chrom" in p.name())
 
 
 async def test_sixty_sessions_each_see_their_own_window_and_name(tmp_path: Path) -> None:
-    async with running(tmp_path / "data", max_sessions=80) as service:
+    async with serving(tmp_path / "data", max_sessions=80) as service:
         sizes = [(640 + n, 480 + 2 * n) for n in range(SESSIONS)]
         created = await asyncio.gather(
             *(
@@ -42,14 +42,15 @@ async def test_sixty_sessions_each_see_their_own_window_and_name(tmp_path: Path)
         assert pool["taken"] == SESSIONS
         used = [browser for browser in pool["browsers"] if browser["sessions"]]
         assert len(used) <= 3
-        pss = await asyncio.to_thread(renderers_pss, psutil.Process())
+        assert service.process is not None
+        pss = await asyncio.to_thread(chromium_pss, psutil.Process(service.process.pid))
         assert pss / SESSIONS <= MEMORY_PER_SESSION, f"{pss / SESSIONS / 2**20:.1f} MB a session"
 
 
 @pytest.mark.slow
 async def test_two_hundred_sessions_end_never_early_and_at_most_a_second_late(tmp_path: Path) -> None:
     chance = random.Random(1)
-    async with running(tmp_path / "data", max_sessions=200, max_sessions_per_browser=50) as service:
+    async with serving(tmp_path / "data", max_sessions=200, max_sessions_per_browser=50) as service:
         plans: list[dict[str, float | None]] = []
         for n in range(200):
             limit = chance.uniform(8.0, 16.0)
