@@ -56,6 +56,7 @@ class Live:
     def _tell_handle(self) -> None:
         if self.handle is not None:
             self.handle.clients_attached = sum(who.drives for who in self.attached)
+            self.handle.watched = any(not who.drives for who in self.attached)
 
 
 def require_active(session: Session) -> None:

@@ -272,10 +272,9 @@ class Pool:
                 raise NoBrowser("The browser died while the session started. Try again.", session_id=session.session_id)
             session.move(SessionStatus.ACTIVE)
             session.touch(self.clock.monotonic())
-            await self.registry.save(live)
-            if session.status is not SessionStatus.ACTIVE:
-                raise BrowserGone("The session ended while it started.", session_id=session.session_id)
             undo.pop_all()
+        # The record is on disk since it was inserted. That it became active need not be: after a kill it is lost either way.
+        _ = self._spawn(self.registry.save(live))
         live.creating = None
         self.journal.publish(
             "session.active",
@@ -343,13 +342,6 @@ class Pool:
     async def _undo(self, live: Live, error: BaseException) -> None:
         """What a failed or cancelled create leaves: nothing but a record that says how it ended."""
         session = live.session
-        if live.ending is not None:  # it was active already, and its end has begun
-            await asyncio.shield(live.ending)
-            return
-        if session.status is SessionStatus.ACTIVE:
-            session.idempotency_key = None
-            await asyncio.shield(self.begin_end(live, session.end_reason or _why(error)))
-            return
         if live.handle is not None:
             await self._close_context(live)
         elif live.placed:

@@ -81,8 +81,11 @@ async def test_a_created_session_is_active_in_memory_and_in_the_store(house: Hou
     record = await house.create()
     assert record.status is SessionStatus.ACTIVE
     stored = await house.store.get(record.session_id)
-    assert stored is not None
-    assert stored.status is SessionStatus.ACTIVE
+    assert stored is not None, "on disk when it was acknowledged"
+    async with asyncio.timeout(5):
+        while stored is None or stored.status is not SessionStatus.ACTIVE:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.001)
+            stored = await house.store.get(record.session_id)
 
 
 async def test_sessions_of_one_principal_share_a_browser_and_of_two_never_do(house: House) -> None:
