@@ -50,6 +50,8 @@ class Services:
     version: str
     opening: Counter[str] = field(default_factory=Counter)
     """Pages that are being opened, by session: they count against its limit before they are there."""
+    streams: Counter[str] = field(default_factory=Counter)
+    """Event streams open, by principal."""
 
 
 def services_of(request: Request) -> Services:

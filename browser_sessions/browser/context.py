@@ -99,7 +99,7 @@ class Context:
         self._on_event = on_event
         self._pages = Pages(host.calls, host.registry, context_id, folder.name)
         self._dialogs = Dialogs(host.calls, self._dialog_news)
-        self._observer = Observer(inner, host.calls, self._pages.id_of, self._tell)
+        self._observer = Observer(inner, host.calls, host.attachments, self._pages.id_of, self._tell)
         self._closing: asyncio.Task[None] | None = None
         self._gone = False
 
@@ -298,9 +298,12 @@ class Context:
         if kind == "navigated":
             data["title"] = target.title[:DETAIL_CHARACTERS]
         self._tell(ContextEvent(f"page.{kind}", data))
+        if kind == "opened":
+            self._observer.opened(target.target_id)
         if kind == "opened" and len(self._pages) > PAGES_AT_MOST:
             self._calls.background(self._refuse(target.target_id))
         if kind == "closed":
+            self._observer.closed(target.target_id)
             self._pages.drop(target.target_id)
             if not len(self._pages):
                 self._maybe_gone(self._inner)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from playwright.async_api import Browser
 
+from browser_sessions.browser.attach import Attachments
 from browser_sessions.browser.calls import Calls
 from browser_sessions.browser.targets import TargetRegistry
 from browser_sessions.cdp import CdpClosed, CdpError, Connection
@@ -24,6 +25,7 @@ class Host:
     calls: Calls
     connection: Connection
     registry: TargetRegistry
+    attachments: Attachments
     alive: Callable[[], bool]
     births: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a context is made: the one that is new afterwards is that one."""

@@ -13,6 +13,7 @@ import structlog
 from playwright.async_api import Browser, CDPSession
 
 from browser_sessions.browser import group, leftovers
+from browser_sessions.browser.attach import Attachments
 from browser_sessions.browser.calls import Calls, TargetClosed
 from browser_sessions.browser.context import open_context
 from browser_sessions.browser.driver import Driver
@@ -69,7 +70,10 @@ class ChromiumProcess:
         self._on_death = on_death
         self._asked = False
         self._cleaning: asyncio.Task[None] | None = None
-        self._host = Host(self._browser, self._calls, self._connection, self._registry, lambda: self.alive)
+        self._attachments = Attachments(launched.endpoint)
+        self._host = Host(
+            self._browser, self._calls, self._connection, self._registry, self._attachments, lambda: self.alive
+        )
         self._watch = ExitWatch(self.pid, self._exited)
 
     def __repr__(self) -> str:
@@ -174,6 +178,7 @@ class ChromiumProcess:
         if not group.gone(self.process_group):
             self.driver.unburied.add(self.process_group)
         self._watch.stop()
+        await self._attachments.close()
         await self._connection.close()
         await self._calls.drain()
         if not await asyncio.to_thread(leftovers.remove, *self._folders):

@@ -43,6 +43,8 @@ class ContextHandle(Protocol):
 
     clients_attached: int
     """How many clients drive it: without one, dialogs are dismissed for the page; set by the pool."""
+    watched: bool
+    """Whether somebody looks at it live: then answers of the network are told as events too; set by the pool."""
 
     @property
     def context_id(self) -> str:

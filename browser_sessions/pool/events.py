@@ -1,4 +1,4 @@
-"""Every type of event there is: its fields, what it says, and who may hear it. docs/events.md is the same for people."""
+"""Every type of event there is: its fields, what it says, who may hear it. docs/events.md is the same for people."""
 
 from __future__ import annotations
 
