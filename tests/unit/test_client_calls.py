@@ -1,0 +1,294 @@
+"""The SDK against a service that answers what a test says: retries, idempotency, the end of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import stamina
+
+import browser_sessions
+from browser_sessions import client as sdk
+from browser_sessions.client import ApiError, Client, NotFound, NotReachable, SessionOptions, Unavailable
+from browser_sessions.client.transport import RETRY_FOR_S, _again
+from browser_sessions.wire import CreateBrowserSession
+
+ID = "ses_" + "0" * 32
+EIGHT = {
+    "session_id": ID,
+    "status": "active",
+    "viewport_width": 1280,
+    "viewport_height": 720,
+    "user_agent": None,
+    "created_at": "2026-01-31T12:00:00Z",
+    "last_activity": "2026-01-31T12:00:00Z",
+    "expires_at": None,
+}
+CREATED = EIGHT | {"connect_url": "ws://x/cdp?ticket=t", "live_url": "ws://x/live?ticket=t"}
+BUSY = httpx.Response(503, headers={"Retry-After": "1"}, json={"detail": "Every place is taken."})
+PAGES = {"pages": [{"page_id": "P1", "url": "", "title": "", "created_at": "2026-01-31T12:00:00Z", "crashed": False}]}
+
+Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
+
+
+class Service(httpx.AsyncBaseTransport):
+    """Answers in the order given; what it was asked is in `asked`."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.asked: list[httpx.Request] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        self.asked.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, httpx.Response):
+            return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+        return answer(request)
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"{request.method} {request.url.raw_path.decode()}" for request in self.asked]
+
+
+def ok(body: Any, status: int = 200) -> httpx.Response:
+    return httpx.Response(status, json=body)
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses() -> Iterator[None]:
+    """Attempts stay as many as the client says; the pauses between them are none."""
+    with stamina.set_testing(True, attempts=100, cap=True):
+        yield
+
+
+@pytest.fixture
+async def talk() -> AsyncIterator[Callable[..., tuple[Client, Service]]]:
+    clients: list[Client] = []
+
+    def make(*answers: Answer, attempts: int = 5) -> tuple[Client, Service]:
+        service = Service(*answers)
+        clients.append(Client("http://service", "the-key", attempts=attempts, carrier=service))
+        return clients[-1], service
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+Talk = Callable[..., tuple[Client, Service]]
+
+
+async def test_a_create_is_retried_with_one_idempotency_key(talk: Talk) -> None:
+    client, service = talk(httpx.ConnectError("refused"), httpx.ReadError("lost"), BUSY, ok(CREATED, 201))
+    created = await client.create(viewport_width=800, metadata={"a": "b"})
+    assert created.session_id == ID
+    assert len({request.headers["Idempotency-Key"] for request in service.asked}) == 1
+    assert [json.loads(request.content) for request in service.asked] == [
+        {"viewport_width": 800, "metadata": {"a": "b"}}
+    ] * 4
+    assert {request.headers["X-API-Key"] for request in service.asked} == {"the-key"}
+
+
+async def test_two_creates_have_two_idempotency_keys_and_a_given_one_is_taken(talk: Talk) -> None:
+    client, service = talk(*[ok(CREATED, 201)] * 3)
+    await client.create()
+    await client.create()
+    await client.create(idempotency_key="mine")
+    keys = [request.headers["Idempotency-Key"] for request in service.asked]
+    assert len(set(keys)) == 3
+    assert keys[2] == "mine"
+
+
+async def test_retries_are_bounded(talk: Talk) -> None:
+    client, service = talk(*[BUSY] * 9, attempts=3)
+    with pytest.raises(Unavailable) as caught:
+        await client.create()
+    assert caught.value.retry_after == 1.0
+    assert len(service.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Unavailable(503, "full", retry_after=5.0), 5.0),
+        (Unavailable(503, "full", retry_after=RETRY_FOR_S), False),
+        (Unavailable(503, "full"), True),
+        (NotReachable("http://x", "gone"), True),
+        (NotFound(404, "none"), False),
+        (ValueError(), False),
+    ],
+)
+def test_the_service_says_when_to_try_again_and_nobody_waits_beyond_the_limit(
+    error: Exception, expected: bool | float
+) -> None:
+    assert _again(until=RETRY_FOR_S, clock=lambda: 0.0)(error) == expected
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 504])
+async def test_what_trying_again_cannot_cure_is_not_tried_again(talk: Talk, status: int) -> None:
+    client, service = talk(ok({"detail": "no"}, status))
+    with pytest.raises(ApiError):
+        await client.create()
+    assert len(service.asked) == 1
+
+
+async def test_an_action_that_may_have_been_carried_out_is_not_repeated(talk: Talk) -> None:
+    client, service = talk(httpx.ReadError("lost"))
+    with pytest.raises(NotReachable):
+        await client.evaluate(ID, "P1", "counter++")
+    assert len(service.asked) == 1
+
+
+async def test_reads_and_ends_are_repeated(talk: Talk) -> None:
+    client, service = talk(httpx.ReadError("lost"), ok(EIGHT), httpx.ReadError("lost"), ok(EIGHT))
+    await client.get(ID)
+    await client.end(ID)
+    assert service.lines == [f"GET /v1/browser/sessions/{ID}"] * 2 + [f"DELETE /v1/browser/sessions/{ID}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (httpx.ConnectTimeout("slow"), "slow"),
+        (httpx.ReadTimeout(""), "no answer in time"),
+        (httpx.RemoteProtocolError("garbage"), "garbage"),
+    ],
+)
+async def test_a_lost_connection_names_address_and_reason(talk: Talk, error: Exception, why: str) -> None:
+    client, _ = talk(error, attempts=1)
+    with pytest.raises(NotReachable) as caught:
+        await client.get(ID)
+    assert caught.value.detail == f"No service answers at http://service ({why})."
+
+
+async def test_a_refused_connection_is_told_in_the_systems_words() -> None:
+    async with Client("http://127.0.0.1:1", "k", attempts=1) as client:
+        with pytest.raises(NotReachable, match="Connection refused"):
+            await client.get(ID)
+
+
+async def test_something_else_at_that_address_is_recognised(talk: Talk) -> None:
+    client, _ = talk(httpx.Response(200, text="<html>It works!</html>"))
+    with pytest.raises(ApiError, match="not as browser-sessions does"):
+        await client.get(ID)
+
+
+async def test_an_id_cannot_become_another_path(talk: Talk) -> None:
+    client, service = talk(ok(EIGHT))
+    await client.get("../../auth/keys?x=1")
+    assert service.lines == ["GET /v1/browser/sessions/..%2F..%2Fauth%2Fkeys%3Fx%3D1"]
+
+
+async def test_a_list_is_read_to_its_end_page_by_page(talk: Talk) -> None:
+    client, service = talk(
+        ok({"sessions": [EIGHT, EIGHT], "next_cursor": "c 1"}), ok({"sessions": [EIGHT], "next_cursor": None})
+    )
+    found = [session async for session in client.iter_sessions(status=["active", "queued"], metadata={"k": "v w"})]
+    assert len(found) == 3
+    query = "limit=500&status=active&status=queued"
+    assert service.lines == [
+        f"GET /v1/browser/sessions?{query}&metadata.k=v+w",
+        f"GET /v1/browser/sessions?{query}&cursor=c+1&metadata.k=v+w",
+    ]
+
+
+async def test_a_session_is_ended_after_the_block(talk: Talk) -> None:
+    client, service = talk(ok(CREATED, 201), ok(PAGES), ok({"result": 3}), ok({"result": 4}), ok(EIGHT))
+    async with client.session(start_url="https://example.com") as session:
+        assert (session.id, session.connect_url) == (ID, CREATED["connect_url"])
+        assert await session.evaluate("1+2") == 3
+        assert await session.evaluate("2+2") == 4
+    base = f"/v1/browser/sessions/{ID}"
+    assert service.lines == [
+        "POST /v1/browser/sessions",
+        f"GET {base}/pages",
+        f"POST {base}/pages/P1/evaluate",
+        f"POST {base}/pages/P1/evaluate",
+        f"DELETE {base}",
+    ]
+
+
+async def test_a_session_without_a_page_gets_one(talk: Talk) -> None:
+    client, service = talk(
+        ok(CREATED, 201), ok({"pages": []}), ok(PAGES["pages"][0], 201), ok({"result": 1}), ok(EIGHT)
+    )
+    async with client.session() as session:
+        assert await session.evaluate("1") == 1
+    assert service.lines[2] == f"POST /v1/browser/sessions/{ID}/pages"
+
+
+async def test_a_session_is_ended_when_the_block_raises_and_the_error_stays_the_blocks(talk: Talk) -> None:
+    client, service = talk(ok(CREATED, 201), *[ok({"detail": "broken"}, 500)])
+    with pytest.raises(ZeroDivisionError) as caught:
+        async with client.session():
+            raise ZeroDivisionError
+    assert service.lines[-1] == f"DELETE /v1/browser/sessions/{ID}"
+    assert caught.value.__notes__ == [f"Session {ID} could not be ended: broken"]
+
+
+async def test_a_session_is_ended_when_its_task_is_cancelled(talk: Talk) -> None:
+    client, service = talk(ok(CREATED, 201), ok(EIGHT))
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        async with client.session():
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert service.lines[-1] == f"DELETE /v1/browser/sessions/{ID}"
+
+
+async def test_a_session_whose_record_is_gone_ends_quietly(talk: Talk) -> None:
+    client, _ = talk(ok(CREATED, 201), ok({"detail": "none"}, 404))
+    async with client.session():
+        pass
+
+
+async def test_the_services_patience_is_ours_too(talk: Talk) -> None:
+    client, service = talk(ok(CREATED, 201), ok({"page_id": "P", "url": "", "title": "", "http_status": 200}))
+    await client.create(wait_seconds=100)
+    await client.navigate(ID, "P", "https://example.com", timeout_seconds=200)
+    waits = [request.extensions["timeout"]["read"] for request in service.asked]
+    assert waits[0] > 100 + 30
+    assert waits[1] > 200
+
+
+def test_the_options_are_those_of_the_api() -> None:
+    assert set(SessionOptions.__annotations__) == set(CreateBrowserSession.model_fields)
+
+
+def test_public_names() -> None:
+    assert browser_sessions.__all__ == ["ApiError", "Client", "NotReachable", "Session", "__version__"]
+    assert sdk.__all__ == [
+        "ApiError",
+        "BrowserTimeout",
+        "Busy",
+        "Client",
+        "Conflict",
+        "Forbidden",
+        "InvalidRequest",
+        "NotFound",
+        "NotReachable",
+        "QuotaExceeded",
+        "ServiceFailed",
+        "Session",
+        "SessionOptions",
+        "Unauthorized",
+        "Unavailable",
+    ]
+    for name in browser_sessions.__all__:
+        assert getattr(browser_sessions, name)
+    with pytest.raises(AttributeError, match="nothing_such"):
+        browser_sessions.nothing_such  # noqa: B018 - the access itself is what is tried

@@ -1,0 +1,95 @@
+"""Error answers become typed exceptions that say what to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from browser_sessions.api.problems import TABLE
+from browser_sessions.client import (
+    ApiError,
+    BrowserTimeout,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    QuotaExceeded,
+    ServiceFailed,
+    Unauthorized,
+    Unavailable,
+)
+from browser_sessions.client.errors import BY_STATUS, error_from
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+
+
+def problem(status: int, **fields: object) -> httpx.Response:
+    return httpx.Response(status, json={"type": "t", "title": "T", "status": status, "detail": "Do this.", **fields})
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidRequest),
+        (401, Unauthorized),
+        (403, Forbidden),
+        (404, NotFound),
+        (409, Conflict),
+        (413, InvalidRequest),
+        (418, ApiError),
+        (422, InvalidRequest),
+        (429, QuotaExceeded),
+        (500, ServiceFailed),
+        (502, ServiceFailed),
+        (503, Unavailable),
+        (504, BrowserTimeout),
+    ],
+)
+def test_each_status_has_its_exception(status: int, kind: type[ApiError]) -> None:
+    error = error_from(problem(status, session_id="ses_1"))
+    assert type(error) is kind
+    assert (error.status, error.type, error.title, error.detail) == (status, "t", "T", "Do this.")
+    assert error.session_id == "ses_1"
+    assert str(error) == "Do this."
+
+
+def test_every_status_that_the_service_answers_with_has_an_exception_of_its_own() -> None:
+    assert {kind.status for kind in TABLE.values()} - {500} <= set(BY_STATUS)
+
+
+def test_a_validation_error_names_each_field_in_one_sentence() -> None:
+    detail = [
+        {"loc": ["body", "viewport_width"], "msg": "Input should be less than 8193", "type": "less_than"},
+        {"loc": ["body", "proxy", "server"], "msg": "Field required", "type": "missing"},
+        {"loc": ["body"], "msg": "JSON decode error", "type": "json_invalid"},
+    ]
+    error = error_from(httpx.Response(422, json={"detail": detail}))
+    assert error.detail == (
+        "viewport_width: Input should be less than 8193; proxy.server: Field required; body: JSON decode error"
+    )
+    assert [part["type"] for part in error.errors] == ["less_than", "missing", "json_invalid"]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("-3", 0.0),
+        ("Sat, 31 Jan 2026 12:00:30 GMT", 30.0),
+        ("Sat, 31 Jan 2026 11:00:00 GMT", 0.0),
+        ("soon", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read_as_number_or_date(header: str | None, seconds: float | None) -> None:
+    response = httpx.Response(503, headers={} if header is None else {"Retry-After": header})
+    assert error_from(response, NOW).retry_after == seconds
+
+
+@pytest.mark.parametrize("content", [b"<html>Bad gateway</html>", b"", b"[1]", b'"x"', b"\xff\xfe", b'{"detail": 3}'])
+def test_an_answer_that_is_not_the_services_own_is_still_an_error_in_words(content: bytes) -> None:
+    error = error_from(httpx.Response(502, content=content))
+    assert (type(error), error.detail) == (ServiceFailed, "The service answered 502 Bad Gateway.")
