@@ -37,7 +37,7 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _names_a_stranger(command: Command, scope: Scope) -> Refuse | None:
-    """A second lock, for every method alike: no id of a context or target passes that is not this client's."""
+    """A second lock, for every method alike: no id of a context, target or session passes that is not this client's."""
     context_id = command.params.get("browserContextId")
     if context_id is not None and not scope.contexts.holds(context_id):
         if command.method == "Target.disposeBrowserContext":
@@ -48,4 +48,7 @@ def _names_a_stranger(command: Command, scope: Scope) -> Refuse | None:
         if command.method == "Target.closeTarget":
             return Refuse(INVALID_PARAMS, "No target found for targetId")
         return Refuse(INVALID_PARAMS, "No target with given id found")
+    session_id = command.params.get("sessionId")  # Page.screencastFrameAck has a number of that name
+    if isinstance(session_id, str) and scope.session(session_id) is None:
+        return Refuse(INVALID_PARAMS, "No session with given id")
     return None

@@ -30,10 +30,37 @@ _SHARED_PERMISSIONS: Final = frozenset(
 _DOWNLOAD_BEHAVIORS: Final = frozenset({"deny", "allow", "allowAndName", "default"})
 
 
+_TAKES: Final[dict[str, tuple[str, ...]]] = {
+    "Browser.getVersion": (),
+    "Browser.cancelDownload": ("guid",),
+    "Browser.grantPermissions": ("permissions", "origin"),
+    "Browser.setPermission": ("permission", "setting", "origin", "embeddedOrigin"),
+    "Browser.resetPermissions": (),
+    "Browser.getWindowBounds": ("windowId",),
+    "Browser.setWindowBounds": ("windowId", "bounds"),
+    "Browser.setContentsSize": ("windowId", "width", "height"),
+    "IO.read": ("handle", "offset", "size"),
+    "IO.close": ("handle",),
+    "IO.resolveBlob": ("objectId",),
+    "Storage.getCookies": (),
+    "Storage.setCookies": ("cookies",),
+    "Storage.clearCookies": (),
+}
+"""The parameters that these methods have in Chromium 156. One that a later version adds does not pass unseen."""
+
+
+def _known(command: Command) -> dict[str, Any]:
+    return {name: command.params[name] for name in _TAKES[command.method] if name in command.params}
+
+
+def _as_known(command: Command, scope: Scope, options: Options) -> Decision:
+    return Pass(_known(command))
+
+
 def _in_own_context(command: Command, scope: Scope, options: Options) -> Decision:
     """Fills in the context that the client means; a foreign one has been refused before."""
     context_id = command.params.get("browserContextId") or scope.context_of(command.session_id)
-    return Pass(command.params | {"browserContextId": context_id})
+    return Pass(_known(command) | {"browserContextId": context_id})
 
 
 def _permissions(command: Command, scope: Scope, options: Options) -> Decision:
@@ -78,7 +105,7 @@ def _own_window(command: Command, scope: Scope, options: Options) -> Decision:
     size = bounds if isinstance(bounds, dict) else command.params
     if too_large(size.get("width"), size.get("height")):
         return Refuse(INVALID_PARAMS, f"width and height: at most {MAX_PIXELS} pixels")
-    return Pass()
+    return Pass(_known(command))
 
 
 def _close(command: Command, scope: Scope, options: Options) -> Decision:
@@ -88,11 +115,11 @@ def _close(command: Command, scope: Scope, options: Options) -> Decision:
 def _own_handle(command: Command, scope: Scope, options: Options) -> Decision:
     if not scope.holds_handle(command.session_id, command.params.get("handle")):
         return Refuse(INVALID_PARAMS, "Invalid stream handle")
-    return Pass()
+    return Pass(_known(command))
 
 
 def _resolve_blob(command: Command, scope: Scope, options: Options) -> Decision:
-    return Ask(command.params, command.session_id, Reading.BLOB)
+    return Ask(_known(command), command.session_id, Reading.BLOB)
 
 
 def _start_tracing(command: Command, scope: Scope, options: Options) -> Decision:
@@ -109,6 +136,7 @@ def _system_info(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 BROWSER_HANDLERS: Final = {
+    "Browser.getVersion": _as_known,
     "Storage.getCookies": _in_own_context,
     "Storage.setCookies": _in_own_context,
     "Storage.clearCookies": _in_own_context,

@@ -241,7 +241,7 @@ class Scope:
                 if gone is None:
                     return None
                 self._forget(gone.session_id)
-                return Event(method, params, session_id)
+                return Event(method, {"sessionId": gone.session_id, "targetId": gone.target_id}, session_id)
             case "Tracing.tracingComplete":
                 self._remember(session_id, params.get("stream"))
                 return Event(method, params, session_id)

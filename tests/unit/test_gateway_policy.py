@@ -78,7 +78,7 @@ def test_a_session_of_another_connection_is_unknown(session_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "session_id"),
-    [("Runtime.evaluate", "S-PAGE"), ("Runtime.evaluate", "S-WORKER"), ("Browser.getVersion", None)],
+    [("Runtime.evaluate", "S-PAGE"), ("Runtime.evaluate", "S-WORKER"), ("Page.enable", "S-PAGE")],
 )
 def test_what_is_a_page_s_own_passes_as_it_is(method: str, session_id: str | None) -> None:
     assert decide(say(method, {"expression": "1"}, session_id), world(), SHARED) == Pass()
@@ -309,7 +309,7 @@ class TestWindows:
         "method", ["Browser.getWindowBounds", "Browser.setWindowBounds", "Browser.setContentsSize"]
     )
     def test_only_windows_that_were_told(self, method: str) -> None:
-        assert decide(say(method, {"windowId": 7}), world(), SHARED) == Pass()
+        assert decide(say(method, {"windowId": 7, "unheardOf": 1}), world(), SHARED) == Pass({"windowId": 7})
         for foreign in (8, "7", True, None, [7]):
             answer = decide(say(method, {"windowId": foreign}), world(), SHARED)
             assert answer == Refuse(-32000, "Browser window not found")
@@ -318,7 +318,7 @@ class TestWindows:
 class TestHandles:
     @pytest.mark.parametrize("method", ["IO.read", "IO.close"])
     def test_only_where_they_were_told(self, method: str) -> None:
-        assert decide(say(method, {"handle": "1"}, "S-PAGE"), world(), SHARED) == Pass()
+        assert decide(say(method, {"handle": "1", "unheardOf": 1}, "S-PAGE"), world(), SHARED) == Pass({"handle": "1"})
         for handle, session_id in (("2", "S-PAGE"), ("1", None), ("1", "S-WORKER"), (1, "S-PAGE"), (None, "S-PAGE")):
             answer = decide(say(method, {"handle": handle}, session_id), world(), SHARED)
             assert answer == Refuse(-32602, "Invalid stream handle")
