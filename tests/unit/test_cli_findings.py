@@ -1,0 +1,134 @@
+"""What the doctor concludes from what it measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser_sessions.cli import findings
+from browser_sessions.cli.doctor import examine, folder_at
+from browser_sessions.cli.findings import Folder, State
+
+GIB = 2**30
+
+
+def folder(**fields: Any) -> Folder:
+    return Folder(
+        **{
+            "path": Path("/data"),
+            "exists": True,
+            "is_folder": True,
+            "writable": True,
+            "mode": 0o700,
+            "free_bytes": 10 * GIB,
+        }
+        | fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "words"),
+    [
+        ({}, "ok", "/data: 10.0 GiB free."),
+        ({"exists": False, "mode": 0o755}, "ok", "made at the first start"),
+        ({"is_folder": False}, "problem", "cannot be a folder"),
+        ({"writable": False}, "problem", "cannot be written by this user"),
+        ({"free_bytes": 99 * 2**20}, "problem", "0.1 GiB free"),
+        ({"free_bytes": GIB - 1}, "warning", "1.0 GiB free"),
+        ({"mode": 0o750}, "warning", "mode 750"),
+        ({"mode": 0o704}, "warning", "mode 704"),
+    ],
+)
+def test_data_folder(fields: dict[str, Any], state: State, words: str) -> None:
+    found = findings.on_folder(folder(**fields))
+    assert found.state == state
+    assert words in found.says
+    assert bool(found.do) is (state != "ok")
+
+
+@pytest.mark.parametrize(
+    ("port", "refused", "holder", "state", "words"),
+    [
+        (8000, "", "", "ok", "127.0.0.1:8000 is free."),
+        (0, "", "", "ok", "Any that is free"),
+        (
+            8000,
+            "Address already in use",
+            "browser-sessions 1, process 7",
+            "ok",
+            "in use by browser-sessions 1, process 7",
+        ),
+        (8000, "Address already in use", "", "problem", "cannot be used: Address already in use"),
+    ],
+)
+def test_port(port: int, refused: str, holder: str, state: State, words: str) -> None:
+    found = findings.on_port("127.0.0.1", port, refused, holder)
+    assert found.state == state
+    assert words in found.says
+
+
+@pytest.mark.parametrize(
+    ("gib", "sessions", "state", "do"),
+    [(8, 64, "ok", ""), (8, 128, "ok", ""), (8, 129, "warning", "to 64"), (0.05, 4, "warning", "to 1")],
+)
+def test_memory_for_the_sessions_that_are_allowed(gib: float, sessions: int, state: State, do: str) -> None:
+    found = findings.on_memory(int(gib * GIB), sessions)
+    assert found.state == state
+    assert do in found.do
+
+
+@pytest.mark.parametrize(("limit", "state"), [(1056, "ok"), (1055, "warning")])
+def test_open_files_for_a_hundred_sessions(limit: int, state: State) -> None:
+    found = findings.on_open_files(limit, 100)
+    assert found.state == state
+    assert "1056" in found.says
+    assert ("ulimit -n 1056" in found.do) is (state == "warning")
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "state", "do"),
+    [(None, 0, "ok", ""), (2300, 100, "ok", ""), (2300, 101, "warning", "to 99"), (100, 90, "warning", "to 1.")],
+)
+def test_threads_for_a_hundred_sessions(limit: int | None, used: int, state: State, do: str) -> None:
+    found = findings.on_threads(limit, used, 100)
+    assert found.state == state
+    assert do in found.do
+
+
+@pytest.mark.parametrize(("version", "state"), [((3, 11, 0), "ok"), ((3, 10, 9), "problem"), ((4, 0, 0), "ok")])
+def test_python(version: tuple[int, int, int], state: State) -> None:
+    assert findings.on_python(version).state == state
+
+
+def test_a_full_chromium_works_and_a_headless_shell_works_better() -> None:
+    assert findings.on_browser("Chromium 1", Path("/c"), "the system's", full=False).state == "ok"
+    full = findings.on_browser("Chromium 1", Path("/c"), "the system's", full=True)
+    assert full.state == "warning"
+    assert "headless shell" in full.do
+
+
+def test_no_sandbox_is_a_warning_with_its_reason() -> None:
+    assert findings.on_sandbox(True, "").state == "ok"
+    without = findings.on_sandbox(False, "As root there is none.")
+    assert without.state == "warning"
+    assert "As root there is none." in without.says
+
+
+def test_the_folder_is_looked_at_where_it_would_be_made(tmp_path: Path) -> None:
+    missing = folder_at(tmp_path / "a" / "b")
+    assert (missing.exists, missing.is_folder, missing.writable) == (False, True, True)
+    (tmp_path / "file").touch()
+    assert not folder_at(tmp_path / "file" / "b").is_folder
+    tmp_path.chmod(0o705)
+    there = folder_at(tmp_path)
+    assert (there.exists, there.mode) == (True, 0o705)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_bad_setting_is_a_problem_and_nothing_further_is_tried() -> None:
+    found = examine({"port": "seven"}, {})
+    assert [each.check for each in found] == ["python", "settings"]
+    assert found[-1].state == "problem"
+    assert "BROWSER_SESSIONS_PORT" in found[-1].says

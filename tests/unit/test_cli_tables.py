@@ -1,0 +1,200 @@
+"""What people read, in facts."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from browser_sessions.cli.speak import plain
+from browser_sessions.cli.tables import details_table, duration, facts, moment, sessions_table, short_ids
+from browser_sessions.model.session import SessionStatus
+from browser_sessions.wire import BrowserSessionDetails, BrowserSessionHealth, BrowserSessionResponse
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+
+
+def text(what: Any) -> str:
+    console = Console(width=200, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(what, soft_wrap=True)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def session(**fields: Any) -> BrowserSessionResponse:
+    return BrowserSessionResponse(
+        **{
+            "session_id": "ses_" + "a" * 32,
+            "status": "active",
+            "viewport_width": 800,
+            "viewport_height": 600,
+            "user_agent": None,
+            "created_at": NOW - timedelta(minutes=5, seconds=4),
+            "last_activity": NOW - timedelta(seconds=61),
+            "expires_at": NOW + timedelta(seconds=239.9),
+        }
+        | fields
+    )
+
+
+def details(**fields: Any) -> BrowserSessionDetails:
+    return BrowserSessionDetails(
+        **session().model_dump()
+        | {
+            "end_reason": None,
+            "ended_at": None,
+            "isolation": "context",
+            "node": "n1",
+            "owner": "prn_1",
+            "connections": 2,
+            "pages": 1,
+            "idle_timeout_seconds": 300.0,
+            "max_lifetime_seconds": None,
+            "metadata": {"job": "42"},
+            "connect_url": "ws://here/cdp?ticket=" + "t" * 300,
+            "live_url": "ws://here/live",
+            "options": {"locale": "de-CH", "is_mobile": False, "java_script_enabled": True, "permissions": []},
+        }
+        | fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "0 s"),
+        (0, "0 s"),
+        (0.99, "0 s"),
+        (59.99, "59 s"),
+        (60, "1 m"),
+        (245, "4 m 5 s"),
+        (3600, "1 h"),
+        (3661, "1 h 1 m"),
+        (3605, "1 h"),
+        (86_399, "23 h 59 m"),
+        (90_000, "1 d 1 h"),
+        (86_400 * 3 + 59, "3 d"),
+    ],
+)
+def test_durations_are_two_units_never_rounded_up(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_a_moment_says_how_far_it_is() -> None:
+    assert moment(NOW - timedelta(seconds=90), NOW) == "2026-01-31 11:58:30Z (1 m 30 s ago)"
+    assert moment(NOW + timedelta(hours=1), NOW) == "2026-01-31 13:00:00Z (in 1 h)"
+    assert moment(None, NOW) == "never"
+
+
+@pytest.mark.parametrize(
+    ("ids", "length"),
+    [
+        (["ses_" + "a" * 32], 12),
+        (["ses_" + "a" * 32, "ses_" + "b" * 32], 12),
+        (["ses_" + "a" * 20 + "1" * 12, "ses_" + "a" * 20 + "2" * 12], 25),
+        (["ses_" + "a" * 31 + "1", "ses_" + "a" * 31 + "2"], 36),
+        ([], 0),
+    ],
+)
+def test_short_ids_tell_all_apart(ids: list[str], length: int) -> None:
+    short = short_ids(ids)
+    assert len(set(short.values())) == len(ids)
+    assert {len(each) for each in short.values()} == ({length} if ids else set())
+
+
+def test_a_live_session_shows_how_long_it_was_quiet_and_how_long_it_has() -> None:
+    heading, row = text(sessions_table([session()], NOW, whole_ids=False)).splitlines()
+    assert heading.split() == ["SESSION", "STATUS", "AGE", "QUIET", "FOR", "ENDS", "IN", "VIEWPORT", "USER", "AGENT"]
+    assert re.split(r"\s{2,}", row) == ["ses_aaaaaaaa", "active", "5 m 4 s", "1 m 1 s", "3 m 59 s", "800x600"]
+
+
+@pytest.mark.parametrize("status", [each.value for each in SessionStatus])
+def test_an_ended_session_has_no_time_left(status: str) -> None:
+    shown = text(sessions_table([session(status=status)], NOW, whole_ids=True))
+    assert status in shown
+    assert ("3 m 59 s" in shown) is not SessionStatus(status).final
+
+
+def test_a_session_without_limits_never_ends() -> None:
+    assert "never" in text(sessions_table([session(expires_at=None)], NOW, whole_ids=True))
+
+
+def test_a_user_agent_cannot_steer_the_terminal() -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J[red]bold[/red] \u202egnp.exe \x9b31m :skull:"
+    shown = text(sessions_table([session(user_agent=evil)], NOW, whole_ids=True))
+    assert not set(shown) & {"\x1b", "\x07", "\u202e", "\x9b"}
+    assert "[red]bold[/red]" in shown
+    assert ":skull:" in shown
+
+
+def test_plain_keeps_what_people_write() -> None:
+    assert plain("Zürich 東京 ñ 👋 a\tb") == "Zürich 東京 ñ 👋 a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_details_say_what_differs_from_the_defaults_and_nothing_else() -> None:
+    shown = text(details_table(details(), None, NOW))
+    for fact in (
+        "status         active",
+        "owner          prn_1",
+        "ends           2026-01-31 12:03:59Z (in 3 m 59 s)",
+        "limits         idle 5 m, lifetime none",
+        "user agent     the browser's own",
+        "metadata job   42",
+        "locale         de-CH",
+    ):
+        assert fact in shown, fact
+    for absent in ("is_mobile", "java_script_enabled", "permissions", "health", "ended"):
+        assert absent not in shown
+
+
+def test_an_address_is_shown_on_one_line_so_that_it_can_be_copied() -> None:
+    assert "connect        ws://here/cdp?ticket=" + "t" * 300 in text(details_table(details(), None, NOW)).splitlines()
+
+
+def test_an_ended_session_says_why_and_when_and_has_no_addresses() -> None:
+    ended = details(
+        status="crashed",
+        end_reason="browser_died",
+        ended_at=NOW - timedelta(seconds=3),
+        connect_url=None,
+        live_url=None,
+        options={"java_script_enabled": False},
+    )
+    shown = text(details_table(ended, None, NOW))
+    assert "status               crashed (browser_died)" in shown
+    assert "ended                2026-01-31 11:59:57Z (3 s ago)" in shown
+    assert "java_script_enabled  False" in shown
+    assert "connect " not in shown
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"healthy": True, "memory_bytes": 3 * 2**20}, "well, answered in 12 ms, 3.0 MiB"),
+        ({"healthy": True, "memory_bytes": None}, "well, answered in 12 ms"),
+        ({"healthy": False, "problem": "the page hangs"}, "not well: the page hangs"),
+        ({"healthy": False, "problem": None}, "not well: no reason given"),
+    ],
+)
+def test_health_in_words(fields: dict[str, Any], said: str) -> None:
+    values: dict[str, Any] = {
+        "status": "active",
+        "browser_alive": True,
+        "page_responsive": True,
+        "latency_ms": 12.3,
+        "pages": 1,
+        "memory_bytes": None,
+        "cpu_seconds": None,
+        "connections": 0,
+        "checked_at": NOW,
+        "problem": None,
+    }
+    health = BrowserSessionHealth(**values | fields)
+    assert f"health         {said}" in text(details_table(details(), health, NOW)).splitlines()
+
+
+def test_further_lines_of_a_fact_stand_below_its_first() -> None:
+    assert text(facts([("name", "one"), ("n", "\x1bx")])) == "name  one\nn     �x"
