@@ -87,8 +87,11 @@ def client(url: str, key: str | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, headers={"X-API-Key": key} if key else {}, timeout=60.0, trust_env=False)
 
 
-async def until(condition: Callable[[], Any], *, within: float = PATIENCE_S, what: str = "") -> Any:
-    """What `condition` (plain or async) gives once it is true. Fails with `what` when it is not `within` seconds."""
+async def until(
+    condition: Callable[[], Any], *, within: float = PATIENCE_S, what: str = "", every: float = 0.005
+) -> Any:
+    """What `condition` (plain or async) gives once it is true, asked `every` so many seconds. Fails with `what` when it
+    is not `within` seconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while True:
@@ -99,7 +102,7 @@ async def until(condition: Callable[[], Any], *, within: float = PATIENCE_S, wha
             return value
         if loop.time() >= deadline:
             raise AssertionError(f"not within {within} s: {what or condition}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(every)
 
 
 @asynccontextmanager

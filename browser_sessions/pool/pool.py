@@ -273,7 +273,7 @@ class Pool:
             session.move(SessionStatus.ACTIVE)
             session.touch(self.clock.monotonic())
             undo.pop_all()
-        # The record is on disk since it was inserted. That it became active need not be: after a kill it is lost either way.
+        # The record is on disk since it was inserted; that it became active need not be: a kill loses it either way.
         _ = self._spawn(self.registry.save(live))
         live.creating = None
         self.journal.publish(

@@ -13,7 +13,7 @@ PROBE_EVERY_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 1.0
 """A healthy browser answers in a millisecond, a swamped one in a few hundred."""
 MISSES: Final = 2
-"""One miss may be chance; after two in a row, a browser that does nothing is replaced within five seconds of hanging."""
+"""One miss may be chance; after two in a row, a browser that does nothing is replaced: five seconds after it hung."""
 MISSES_WHILE_WORKING: Final = 15
 """For one that used the processor between the misses: it is swamped, as on a machine with more to do than it can, and
 killing it would end sessions that are well. What works for half a minute without an answer is hung in a loop."""
