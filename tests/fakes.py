@@ -160,13 +160,8 @@ class Node:
         return {"X-API-Key": text}
 
 
-@asynccontextmanager
-async def node(
-    folder: Path, *, clock: Clock | None = None, options: ApiOptions | None = None, max_sessions: int = 50
-) -> AsyncIterator[Node]:
-    """A running service. Requests reach it in-process, from 127.0.0.1."""
-    clock = clock or SystemClock()
-    options = options or ApiOptions()
+def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int) -> Node:
+    """A service that has not started: enough to read its OpenAPI document. Requests reach it in-process."""
     own = Secrets(ADMIN_KEY, False, datetime(2026, 1, 1, tzinfo=UTC), b"t" * 32, b"k" * 32)
     store = EmbeddedStore(folder / "sessions.db")
     launcher = DrivableLauncher()
@@ -177,12 +172,21 @@ async def node(
     metrics = Metrics()
     addresses = TicketAddresses(own.ticket_secret, clock, options.public_url)
     app = build_api(Services(pool, keyring, options, addresses, metrics, "0.0.0"))
-    await store.open()
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE_URL)
+    return Node(app, pool, keyring, store, launcher, metrics, own, client)
+
+
+@asynccontextmanager
+async def node(
+    folder: Path, *, clock: Clock | None = None, options: ApiOptions | None = None, max_sessions: int = 50
+) -> AsyncIterator[Node]:
+    """A running service."""
+    service = assemble(folder, clock or SystemClock(), options or ApiOptions(), max_sessions)
+    await service.store.open()
     try:
-        await keyring.load()
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
-            yield Node(app, pool, keyring, store, launcher, metrics, own, client)
+        await service.keyring.load()
+        async with service.client:
+            yield service
     finally:
-        await pool.stop()
-        await store.close()
+        await service.pool.stop()
+        await service.store.close()

@@ -63,6 +63,9 @@ async def driving(services: Services, principal: Principal, session_id: str) -> 
     services.pool.touch(session_id)
     try:
         yield context
+    except BrowserSessionsError as error:
+        error.session_id = session_id  # the browser knows contexts, not sessions
+        raise
     finally:
         with suppress(BrowserSessionsError):  # the session may have ended meanwhile
             services.pool.touch(session_id)

@@ -182,6 +182,7 @@ async def test_a_page_that_hangs_is_a_504_and_one_that_died_a_409(
         answer = await driven.call(method, path, json=body)
         assert answer.status_code == status, (method, path)
         assert answer.json()["type"].endswith(f":{slug}")
+        assert answer.json()["session_id"] == driven.session_id
 
 
 async def test_every_action_is_activity_when_it_begins_and_when_it_ends(
