@@ -56,7 +56,7 @@ class House:
     async def until(self, condition: object) -> None:
         assert callable(condition)
         async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110 - any state, also one that nobody announces
+            while not condition():
                 await asyncio.sleep(0.001)
 
     async def quiet(self) -> None:
