@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document under generated input, good and bad: no 5xx, no answer that is not declared."""
+"""Every operation of the OpenAPI document under generated input, good and bad: no 5xx, no undeclared answer."""
 
 from __future__ import annotations
 
