@@ -38,6 +38,7 @@ STREAMS_PER_PRINCIPAL: Final = 64
 _ID: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})")
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """The second is nginx's: pass on at once."""
+_LINE_BREAKS: Final = tuple((each.encode(), b"\\u%04x" % ord(each)) for each in "\x85\u2028\u2029")
 _TEXT: Final = "text/event-stream; charset=utf-8"
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "A stream without end", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -76,8 +77,11 @@ def shown(journal: Journal, event: Event) -> dict[str, Any]:
 
 
 def frame(fields: dict[str, Any]) -> bytes:
-    """One event on the wire. JSON of orjson has no line break, so that one `data` line is enough."""
+    """One event on the wire. JSON has no line break, so that one `data` line is enough; what only some readers take for
+    one is escaped too."""
     body = orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)
+    for character, escape in _LINE_BREAKS:
+        body = body.replace(character, escape)
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (fields["id"].encode(), fields["type"].encode(), body)
 
 

@@ -96,10 +96,9 @@ class Attachments:
 
     def hear(self, method: str) -> None:
         """Passes events `method` on to the sessions they belong to."""
+        if (connection := self._now_connected()) is not None and method not in self._heard:
+            self._listen(connection, method)
         self._heard.add(method)
-        if self._connecting is not None and self._connecting.done() and not self._connecting.cancelled():
-            if self._connecting.exception() is None:
-                self._listen(self._connecting.result(), method)
 
     def drop(self, page_id: str) -> None:
         """The page is closed."""
@@ -118,8 +117,14 @@ class Attachments:
             self.drop(page_id)
         if self._connecting is not None:
             await asyncio.wait({self._connecting})
-            if not self._connecting.cancelled() and self._connecting.exception() is None:
-                await self._connecting.result().close()
+            if (connection := self._now_connected()) is not None:
+                await connection.close()
+
+    def _now_connected(self) -> Connection | None:
+        task = self._connecting
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return None
+        return task.result()
 
     async def _connected(self) -> Connection:
         if self._ended:

@@ -172,7 +172,9 @@ class Observer:
             return
         arguments = params.get("args", [])
         url, line = _where(params.get("stackTrace"))
-        self._say("console", page_id=page_id, level=params.get("type", "log"), text=text_of(arguments), url=url, line=line)
+        self._say(
+            "console", page_id=page_id, level=params.get("type", "log"), text=text_of(arguments), url=url, line=line
+        )
         if any("objectId" in argument for argument in arguments):
             self._with_objects += 1
             if self._with_objects % RELEASE_EVERY == 0 and (session := self._pages.get(page_id)):
@@ -243,7 +245,7 @@ def text_of(arguments: Iterable[dict[str, Any]]) -> str:
         text += (" " if text else "") + _value(argument)
         if len(text) > TEXT_CHARACTERS:
             break
-    return text[: TEXT_CHARACTERS]
+    return text[:TEXT_CHARACTERS]
 
 
 def _value(argument: dict[str, Any]) -> str:
@@ -253,7 +255,7 @@ def _value(argument: dict[str, Any]) -> str:
     if "unserializableValue" in argument:
         return str(argument["unserializableValue"])
     preview = argument.get("preview")
-    if preview and not argument.get("subtype") == "error":
+    if preview and argument.get("subtype") != "error":
         return _preview(preview)
     if "description" in argument:
         return str(argument["description"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -150,7 +151,7 @@ class Connection:
         self._listeners.clear()
 
     def _dispatch(self, frame: str | bytes) -> None:
-        message = orjson.loads(frame)
+        message = _decode(frame)
         call_id = message.get("id")
         if call_id is None:
             params, session_id = message.get("params", {}), message.get("sessionId")
@@ -168,3 +169,12 @@ class Connection:
             answer.set_result(message.get("result", {}))
         else:
             answer.set_exception(CdpError(int(error.get("code", 0)), str(error.get("message", ""))))
+
+
+def _decode(frame: str | bytes) -> dict[str, Any]:
+    """A page's string may hold half a character, which Chromium passes on as an escape that orjson refuses."""
+    try:
+        message: dict[str, Any] = orjson.loads(frame)
+    except orjson.JSONDecodeError:
+        message = json.loads(frame)
+    return message

@@ -70,7 +70,11 @@ _TYPES: Final = (
     EventType("page.navigated", ("page_id", "url", "title"), "A page shows another document."),
     EventType("page.error", ("page_id", "text"), "An error that the page's scripts did not catch."),
     EventType("console", ("page_id", "level", "text", "url", "line"), "A line of the page's console."),
-    EventType("network.failed", ("page_id", "url", "method", "error"), "A request that got no answer."),
+    EventType(
+        "network.failed",
+        ("page_id", "url", "method", "error"),
+        "A request that got no answer, or one of 400 and more. `method` is null: Chromium does not say.",
+    ),
     EventType(
         "network.response",
         ("page_id", "url", "method", "status", "type", "ms"),

@@ -21,7 +21,7 @@ DOTTED = re.compile(r"[a-z]+\.[a-z_]+|console")
 
 
 def published() -> Iterator[tuple[str, frozenset[str], str]]:
-    """(event, keys of its data, where) for every event that the code names in a call to publish, _say or ContextEvent."""
+    """(event, keys of its data, where) for every event that a call to publish, _say or ContextEvent names."""
     for path in (ROOT / "browser_sessions").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
@@ -33,7 +33,7 @@ def published() -> Iterator[tuple[str, frozenset[str], str]]:
             keys = {word.arg for word in node.keywords if word.arg is not None}
             for argument in node.args[1:]:
                 if isinstance(argument, ast.Dict):
-                    keys |= {key.value for key in argument.keys if isinstance(key, ast.Constant)}
+                    keys |= {str(key.value) for key in argument.keys if isinstance(key, ast.Constant)}
             yield kind, frozenset(keys), f"{path.relative_to(ROOT)}:{node.lineno}"
 
 
