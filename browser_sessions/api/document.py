@@ -85,7 +85,8 @@ def page(document: dict[str, Any]) -> str:
             groups.setdefault(group, []).append(_operation(path, method, operation))
     body = "".join(f"<h2>{escape(name)}</h2>{''.join(entries)}" for name, entries in groups.items())
     schemas = "".join(
-        f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary>{_json(schema)}</details>'
+        f"<details><summary><code>{escape(name)}</code></summary>"
+        f'<pre id="{escape(name)}">{_json(schema, indent=1)}</pre></details>'
         for name, schema in document["components"]["schemas"].items()
     )
     title = escape(f"{info['title']} {info['version']}")
@@ -100,12 +101,17 @@ def page(document: dict[str, Any]) -> str:
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     rows = [
-        (parameter["name"], parameter["in"], parameter.get("description", ""), parameter["schema"])
+        (
+            parameter["name"],
+            parameter["in"],
+            parameter.get("description", ""),
+            {word: value for word, value in parameter["schema"].items() if word != "description"},
+        )
         for parameter in operation.get("parameters", ())
     ]
     parameters = "".join(
         f"<tr><td><code>{escape(name)}</code></td><td>{escape(place)}</td><td>{escape(words)}</td>"
-        f"<td><code>{escape(json.dumps(schema))}</code></td></tr>"
+        f"<td><code>{_json(schema)}</code></td></tr>"
         for name, place, words, schema in rows
     )
     body = "".join(
@@ -133,5 +139,5 @@ def _link(schema: dict[str, Any]) -> str:
     return ", ".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in names) or "value"
 
 
-def _json(schema: dict[str, Any]) -> str:
-    return f"<pre>{escape(json.dumps(schema, indent=1))}</pre>"
+def _json(schema: dict[str, Any], indent: int | None = None) -> str:
+    return escape(json.dumps(schema, indent=indent))
