@@ -15,17 +15,15 @@ GIB = 2**30
 
 
 def folder(**fields: Any) -> Folder:
-    return Folder(
-        **{
-            "path": Path("/data"),
-            "exists": True,
-            "is_folder": True,
-            "writable": True,
-            "mode": 0o700,
-            "free_bytes": 10 * GIB,
-        }
-        | fields
-    )
+    values: dict[str, Any] = {
+        "path": Path("/data"),
+        "exists": True,
+        "is_folder": True,
+        "writable": True,
+        "mode": 0o700,
+        "free_bytes": 10 * GIB,
+    } | fields
+    return Folder(**values)
 
 
 @pytest.mark.parametrize(

@@ -25,19 +25,17 @@ def text(what: Any) -> str:
 
 
 def session(**fields: Any) -> BrowserSessionResponse:
-    return BrowserSessionResponse(
-        **{
-            "session_id": "ses_" + "a" * 32,
-            "status": "active",
-            "viewport_width": 800,
-            "viewport_height": 600,
-            "user_agent": None,
-            "created_at": NOW - timedelta(minutes=5, seconds=4),
-            "last_activity": NOW - timedelta(seconds=61),
-            "expires_at": NOW + timedelta(seconds=239.9),
-        }
-        | fields
-    )
+    values: dict[str, Any] = {
+        "session_id": "ses_" + "a" * 32,
+        "status": "active",
+        "viewport_width": 800,
+        "viewport_height": 600,
+        "user_agent": None,
+        "created_at": NOW - timedelta(minutes=5, seconds=4),
+        "last_activity": NOW - timedelta(seconds=61),
+        "expires_at": NOW + timedelta(seconds=239.9),
+    } | fields
+    return BrowserSessionResponse(**values)
 
 
 def details(**fields: Any) -> BrowserSessionDetails:

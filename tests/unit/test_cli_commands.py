@@ -1,0 +1,359 @@
+"""Commands against a service that answers what a test says: exit codes, JSON, short ids, and where secrets go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from browser_sessions.cli import app, talk
+from browser_sessions.cli.flags import described
+from browser_sessions.client import Client
+
+KEY = "bs_key_that-must-not-be-shown"
+IDS = ["ses_" + digit * 32 for digit in "abc"] + ["ses_ab" + "0" * 30]
+PROBLEM = {"type": "urn:x", "title": "T", "status": 404, "detail": "There is no such session."}
+
+
+def eight(session_id: str, status: str = "active") -> dict[str, Any]:
+    return {
+        "session_id": session_id,
+        "status": status,
+        "viewport_width": 1280,
+        "viewport_height": 720,
+        "user_agent": None,
+        "created_at": "2026-01-31T12:00:00Z",
+        "last_activity": "2026-01-31T12:00:00Z",
+        "expires_at": None,
+    }
+
+
+class Service:
+    """Holds four sessions. `refuse` answers instead, when it is set."""
+
+    def __init__(self) -> None:
+        self.asked: list[httpx.Request] = []
+        self.refuse: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        if (refusal := self.refuse(request)) is not None:
+            return refusal
+        path, method = request.url.path, request.method
+        if path == "/v1/browser/sessions" and method == "POST":
+            created = eight(IDS[0]) | json.loads(request.content)
+            return httpx.Response(201, json=created | {"connect_url": "ws://x/cdp?ticket=t", "live_url": "ws://x/live"})
+        if path == "/v1/browser/sessions":
+            first = int(request.url.params.get("cursor", 0))
+            limit = int(request.url.params["limit"])
+            more = first + limit < len(IDS)
+            page = [eight(each) for each in IDS[first : first + limit]]
+            return httpx.Response(200, json={"sessions": page, "next_cursor": str(first + limit) if more else None})
+        if method == "DELETE" and path.removeprefix("/v1/browser/sessions/") in IDS:
+            return httpx.Response(200, json=eight(path.rpartition("/")[2], "closed"))
+        if path == "/v1/auth/keys" and method == "POST":
+            return httpx.Response(201, json={**json.loads(request.content), **KEY_CREATED})
+        if path == "/v1/auth/users" and method == "POST":
+            made = {"username": "ann", "role": "client", "principal_id": "p", "created_at": "2026-01-31T12:00:00Z"}
+            return httpx.Response(201, json=made)
+        return httpx.Response(404, json=PROBLEM)
+
+
+KEY_CREATED = {
+    "key_id": "k1",
+    "principal_id": "p",
+    "created_at": "2026-01-31T12:00:00Z",
+    "revoked_at": None,
+    "key": "bs_k1_secret",
+}
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service]:
+    service = Service()
+    carrier = httpx.MockTransport(service)
+
+    def client(*args: Any, **kwargs: Any) -> Client:
+        return Client(*args, **kwargs, carrier=carrier)
+
+    monkeypatch.setattr(talk, "Client", client)
+    for name in ("URL", "API_KEY", "ADMIN_API_KEY", "HOST", "PORT"):
+        monkeypatch.delenv(f"BROWSER_SESSIONS_{name}", raising=False)
+    monkeypatch.setenv("BROWSER_SESSIONS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("BROWSER_SESSIONS_API_KEY", KEY)
+    yield service
+    assert {request.headers.get("X-API-Key") for request in service.asked} <= {KEY, None}
+
+
+def bs(*args: str, typed: str | None = None) -> Result:
+    result = CliRunner().invoke(app, list(args), input=typed)
+    assert KEY not in result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_ls_is_a_table_for_people_and_the_apis_json_for_programs(service: Service) -> None:
+    shown = bs("ls")
+    assert shown.exit_code == 0
+    assert all(session_id in shown.stdout for session_id in IDS)
+    assert "4 sessions." in shown.stdout
+    told = json.loads(bs("ls", "--json").stdout)
+    assert told == {"sessions": [eight(each) for each in IDS], "next_cursor": None}
+
+
+def test_ls_asks_for_what_it_was_told(service: Service) -> None:
+    bs("ls", "-s", "active", "--status", "queued", "-m", "job=4=2", "--metadata", "x=", "-n", "7")
+    params = service.asked[0].url.params
+    assert params.get_list("status") == ["active", "queued"]
+    assert (params["metadata.job"], params["metadata.x"], params["limit"]) == ("4=2", "", "7")
+
+
+def test_ls_says_when_there_is_more_and_reads_several_pages_for_many(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "There are more: raise --limit." in bs("ls", "-n", "3").stdout
+    monkeypatch.setattr("browser_sessions.cli.sessions.LIST_LIMIT", 2)
+    service.asked.clear()
+    told = json.loads(bs("ls", "-n", "3", "--json").stdout)
+    assert [each["session_id"] for each in told["sessions"]] == IDS[:3]
+    assert [request.url.params["limit"] for request in service.asked] == ["2", "1"]
+
+
+def test_ls_of_nothing_is_no_error(service: Service) -> None:
+    service.refuse = lambda request: httpx.Response(200, json={"sessions": [], "next_cursor": None})
+    assert bs("ls").stdout == "No sessions.\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "code", "said"),
+    [
+        ("ses_b", 0, IDS[1]),
+        ("c", 0, IDS[2]),
+        ("aaaa", 0, IDS[0]),
+        ("ab", 0, IDS[3]),
+        ("ses_a", 1, "2 sessions begin with ses_a. Give more of the id."),
+        ("ff", 1, "No session begins with ses_ff. List them with 'browser-sessions ls'."),
+        ("xyz", 1, "xyz is no session id"),
+        ("", 1, "is no session id"),
+        ("../../auth/keys/k", 1, "is no session id"),
+    ],
+)
+def test_a_beginning_that_fits_one_session_is_enough(service: Service, beginning: str, code: int, said: str) -> None:
+    ended = bs("end", beginning)
+    assert ended.exit_code == code
+    assert said in ended.output
+    deletes = [request.url.path for request in service.asked if request.method == "DELETE"]
+    assert deletes == ([f"/v1/browser/sessions/{said}"] if code == 0 else [])
+
+
+def test_a_whole_id_is_not_looked_up(service: Service) -> None:
+    assert bs("end", IDS[0]).exit_code == 0
+    assert [request.method for request in service.asked] == ["DELETE"]
+
+
+def test_several_are_not_ended_without_a_yes_when_nobody_can_be_asked(service: Service) -> None:
+    refused = bs("end", IDS[0], IDS[1])
+    assert refused.exit_code == 2
+    assert "That is 2 sessions" in refused.stderr
+    assert service.asked == []
+
+
+def test_several_are_ended_with_a_yes_each_once_in_their_order(service: Service) -> None:
+    ended = bs("end", IDS[1], IDS[0], IDS[1], "--yes", "--json")
+    assert ended.exit_code == 0
+    assert [json.loads(line) for line in ended.stdout.splitlines()] == [
+        eight(IDS[1], "closed"),
+        eight(IDS[0], "closed"),
+    ]
+
+
+def test_a_session_that_cannot_be_ended_stops_no_other(service: Service) -> None:
+    service.refuse = lambda request: httpx.Response(404, json=PROBLEM) if request.url.path.endswith(IDS[0]) else None
+    ended = bs("end", IDS[0], IDS[1], "-y")
+    assert ended.exit_code == 1
+    assert ended.stdout == f"{IDS[1]} closed\n"
+    assert ended.stderr == f"{IDS[0]}: There is no such session.\n"
+
+
+def test_create_sends_what_was_asked_and_nothing_else(service: Service, tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text('{"locale": "fr", "timezone_id": "Europe/Paris", "metadata": {"a": "1", "b": "2"}}')
+    made = bs(
+        *("create", "https://example.com", "--viewport", "800x600", "--device", "iPhone 15", "--locale", "de-CH"),
+        *("--idle-timeout", "none", "--max-lifetime", "90.5", "--wait", "3", "-m", "b=3", "--json-body", str(body)),
+    )
+    assert made.exit_code == 0, made.output
+    assert json.loads(service.asked[0].content) == {
+        "start_url": "https://example.com",
+        "viewport_width": 800,
+        "viewport_height": 600,
+        "device": "iPhone 15",
+        "locale": "de-CH",
+        "timezone_id": "Europe/Paris",
+        "idle_timeout_seconds": None,
+        "max_lifetime_seconds": 90.5,
+        "wait_seconds": 3.0,
+        "metadata": {"a": "1", "b": "3"},
+    }
+    assert "ws://x/cdp?ticket=t" in made.stdout
+
+
+@pytest.mark.parametrize("given", ['{"locale": "fr"}', "-"])
+def test_a_json_body_may_stand_in_the_line_or_come_on_standard_input(service: Service, given: str) -> None:
+    assert bs("create", "--json-body", given, typed='{"locale": "fr"}').exit_code == 0
+    assert json.loads(service.asked[0].content) == {"locale": "fr"}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("create", "--viewport", "800"),
+        ("create", "--viewport", "800x"),
+        ("create", "--idle-timeout", "soon"),
+        ("create", "--json-body", "{"),
+        ("create", "--json-body", "[1]"),
+        ("create", "--json-body", "/nonexistent"),
+        ("create", "-m", "novalue"),
+        ("create", "-m", "=x"),
+        ("ls", "-n", "0"),
+        ("ls", "--url", "nowhere"),
+        ("ls", "--api-key-file", "/nonexistent"),
+        ("ls", "--api-key", "secret"),
+        ("nothing-such",),
+        ("end",),
+    ],
+)
+def test_wrong_use_is_exit_code_2_and_asks_nothing(service: Service, args: tuple[str, ...]) -> None:
+    used = bs(*args)
+    assert used.exit_code == 2
+    assert used.stderr
+    assert used.stdout == ""
+    assert service.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "said"),
+    [
+        (404, PROBLEM, 1, "There is no such session."),
+        (503, {"detail": "Every place is taken."}, 1, "Every place is taken."),
+        (500, {"detail": "Something went wrong."}, 1, "Something went wrong."),
+        (
+            422,
+            {"detail": [{"loc": ["body", "viewport_width"], "msg": "too big", "type": "x"}]},
+            2,
+            "viewport_width: too big",
+        ),
+    ],
+)
+def test_an_error_of_the_service_is_one_sentence(
+    service: Service, status: int, body: dict[str, Any], code: int, said: str
+) -> None:
+    service.refuse = lambda request: httpx.Response(status, json=body)
+    told = bs("create")
+    assert (told.exit_code, told.stdout, told.stderr) == (code, "", said + "\n")
+    assert len(service.asked) == 1
+
+
+def test_a_service_that_is_not_there_is_told_with_the_way_to_start_one(service: Service) -> None:
+    def gone(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("Connection refused")
+
+    service.refuse = gone
+    told = bs("ls")
+    assert told.exit_code == 1
+    assert told.stderr == (
+        "No service answers at http://127.0.0.1:8000 (Connection refused). "
+        "Start one with 'browser-sessions serve', or name another with --url.\n"
+    )
+
+
+def test_a_wrong_key_and_a_missing_one_are_told_apart(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.refuse = lambda request: httpx.Response(401, json={"detail": "Send a key."})
+    assert "The key that was sent is none of http://127.0.0.1:8000." in bs("ls").stderr
+    monkeypatch.delenv("BROWSER_SESSIONS_API_KEY")
+    told = bs("ls")
+    assert told.exit_code == 1
+    assert "No key was found: set BROWSER_SESSIONS_API_KEY" in told.stderr
+
+
+@pytest.mark.parametrize("file", ["key", "-"])
+def test_a_key_comes_from_a_file_or_standard_input(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.delenv("BROWSER_SESSIONS_API_KEY")
+    (tmp_path / "key").write_text(KEY + "\n")
+    assert bs("ls", "--api-key-file", "-" if file == "-" else str(tmp_path / file), typed=KEY + "\n").exit_code == 0
+    assert service.asked[0].headers["X-API-Key"] == KEY
+
+
+@pytest.mark.parametrize("content", ["", " \n", "two words", "Schlüssel"])
+def test_a_file_without_a_key_is_told(service: Service, tmp_path: Path, content: str) -> None:
+    (tmp_path / "key").write_text(content)
+    told = bs("ls", "--api-key-file", str(tmp_path / "key"))
+    assert told.exit_code == 2
+    assert "holds no API key" in told.stderr
+
+
+def test_no_command_takes_a_secret_as_an_argument() -> None:
+    for command in (["serve"], ["ls"], ["create"], ["keys", "create"], ["users", "create"], ["doctor"]):
+        usage = bs(*command, "--help").stdout
+        for name in ("--api-key", "--admin-api-key", "--password", "--token", "--secret"):
+            assert f"{name} " not in usage, (command, name)
+
+
+def test_a_new_key_is_shown_once_and_programs_get_it_in_the_json(service: Service) -> None:
+    shown = bs("keys", "create", "ci", "--role", "operator")
+    assert shown.stdout.count("bs_k1_secret") == 1
+    assert "this once" in shown.stderr
+    assert json.loads(service.asked[0].content) == {"name": "ci", "role": "operator", "principal_id": None}
+    assert json.loads(bs("keys", "create", "ci", "--json").stdout)["key"] == "bs_k1_secret"
+
+
+def test_a_password_comes_on_standard_input_and_is_not_shown(service: Service) -> None:
+    made = bs("users", "create", "ann", typed="correct horse battery\r\nmore\n")
+    assert made.exit_code == 0
+    assert json.loads(service.asked[0].content)["password"] == "correct horse battery"
+    assert "correct horse" not in made.output
+
+
+def test_no_password_is_wrong_use(service: Service) -> None:
+    assert bs("users", "create", "ann", typed="").exit_code == 2
+    assert service.asked == []
+
+
+def test_serve_has_every_setting_as_a_flag() -> None:
+    usage = bs("serve", "--help").stdout
+    for setting in described():
+        assert setting.flag in usage
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--port", "99999"), "BROWSER_SESSIONS_PORT: Input should be less than or equal to 65535"),
+        (("--store-url", "redis//x"), "BROWSER_SESSIONS_STORE_URL: must be "),
+        (("--log-format", "xml"), "BROWSER_SESSIONS_LOG_FORMAT: Input should be 'console' or 'json'"),
+    ],
+)
+def test_a_bad_setting_stops_the_start_in_words(
+    service: Service, tmp_path: Path, args: tuple[str, ...], said: str
+) -> None:
+    stopped = bs("serve", *args)
+    assert stopped.exit_code == 2
+    assert said in stopped.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version() -> None:
+    assert bs("version").stdout.startswith("browser-sessions ")
+    assert set(json.loads(bs("version", "--json").stdout)) == {"version", "python"}
+
+
+@pytest.mark.parametrize("args", [(), ("keys",), ("users",)])
+def test_nothing_said_is_answered_with_what_can_be_said(args: tuple[str, ...]) -> None:
+    assert "Commands:" in bs(*args).output
