@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from browser_sessions.model.errors import WrongState
 from browser_sessions.model.ports import ContextHandle
 from browser_sessions.model.session import EndReason, Session, SessionRecord, SessionStatus
 from browser_sessions.pool.fleet import Berth
+from browser_sessions.pool.wheel import Wheel
 
 
 class Attached(Protocol):
@@ -36,27 +38,53 @@ class Live:
     ending: asyncio.Task[SessionRecord] | None = None
     saving: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Stores of one session go one after the other, so that versions follow each other."""
+    publish: Callable[..., Any] | None = None
+    """Called with an event's name and its fields."""
+    wheel: Wheel = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wheel = Wheel(self._happened)
+
+    @property
+    def clients(self) -> int:
+        """How many that are connected can use the browser."""
+        return sum(who.drives for who in self.attached)
+
+    @property
+    def viewers(self) -> int:
+        """How many that are connected only look."""
+        return len(self.attached) - self.clients
 
     def attach(self, who: Attached) -> None:
         """Raises `WrongState` when the session takes nobody (any more)."""
         require_active(self.session)
-        self.attached.add(who)
-        self._tell_handle()
+        if who not in self.attached:
+            self.attached.add(who)
+            self._happened("client.connected", kind=_kind(who))
 
     def detach(self, who: Attached) -> None:
-        self.attached.discard(who)
-        self._tell_handle()
+        if who in self.attached:
+            self.attached.discard(who)
+            self._happened("client.disconnected", kind=_kind(who))
 
     def dismiss(self, reason: EndReason) -> None:
         """Tells everybody who is connected that the session is over."""
+        self.wheel.release()
         for who in list(self.attached):
             who.session_ended(reason)
         self.attached.clear()
 
-    def _tell_handle(self) -> None:
+    def _happened(self, event: str, /, **data: Any) -> None:
         if self.handle is not None:
-            self.handle.clients_attached = sum(who.drives for who in self.attached)
-            self.handle.watched = any(not who.drives for who in self.attached)
+            # who has the wheel answers dialogs like a client
+            self.handle.clients_attached = self.clients + self.wheel.held
+            self.handle.watched = self.viewers > 0
+        if self.publish is not None:
+            self.publish(event, **data)
+
+
+def _kind(who: Attached) -> str:
+    return "cdp" if who.drives else "live"
 
 
 def require_active(session: Session) -> None:

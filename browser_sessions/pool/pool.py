@@ -232,7 +232,10 @@ class Pool:
             idempotency_key=idempotency.key if idempotency else None,
             body_sha256=idempotency.body_sha256 if idempotency else None,
         )
-        return Live(session)
+        return Live(
+            session,
+            publish=lambda event, /, **data: self.journal.publish(event, session.session_id, session.owner, **data),
+        )
 
     async def _create(self, live: Live, wait_seconds: float) -> SessionRecord:
         """Runs the start in a task of its own, so that an undo is never interrupted by a caller who leaves."""
