@@ -76,6 +76,8 @@ class GroupCommit:
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread
         self._queue: deque[_Waiting] = deque()
+        self._group: list[_Waiting] = []
+        """Those that are on their way to the disk."""
         self._task: asyncio.Task[None] | None = None
 
     async def write(self, write: Write[T]) -> T:
@@ -86,7 +88,7 @@ class GroupCommit:
         waiting = _Waiting(write, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self._task is None:
-            self._task = asyncio.create_task(self._work_off(), name="store-commits")
+            self._start()
         answer: T = await waiting.answer
         return answer
 
@@ -95,19 +97,26 @@ class GroupCommit:
         while self._task is not None:
             await asyncio.wait([self._task])
 
-    async def _work_off(self) -> None:
-        group: list[_Waiting] = []
-        try:
-            while self._queue:
-                taken = (self._queue.popleft() for _ in range(min(GROUP, len(self._queue))))
-                group = [waiting for waiting in taken if not waiting.answer.done()]
-                if group:
-                    self._answer(group, await self._commit([waiting.write for waiting in group]))
-        finally:  # only when this task itself was ended are there some without an answer
-            self._task = None
-            for waiting in (*group, *self._queue):
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._work_off(), name="store-commits")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if task.cancelled():  # the event loop shuts down, perhaps before the task ever ran
+            for waiting in (*self._group, *self._queue):
                 waiting.answer.cancel()
             self._queue.clear()
+        elif self._queue:
+            self._start()
+
+    async def _work_off(self) -> None:
+        while self._queue:
+            taken = (self._queue.popleft() for _ in range(min(GROUP, len(self._queue))))
+            self._group = [waiting for waiting in taken if not waiting.answer.done()]
+            if self._group:
+                self._answer(self._group, await self._commit([waiting.write for waiting in self._group]))
+        self._group = []
 
     async def _commit(self, writes: list[Write[Any]]) -> list[Any]:
         try:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 import aiosqlite
 
 from browser_sessions.model.errors import SettingsError, StoreUnavailable
-from browser_sessions.store.schema import migrate
+from browser_sessions.store.schema import migrate, require_ours
 
 T = TypeVar("T")
 
@@ -67,16 +68,18 @@ class DatabaseThread(aiosqlite.Connection):
     on the event loop can fall between its statements.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        super().__init__(connect, iter_chunk_size=64)
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(lambda: connection, iter_chunk_size=64)
         # A process whose start failed must end, also where nobody came to close the store. Nothing is lost by it: what
         # was acknowledged is on disk.
         self._thread.daemon = True
 
     @classmethod
     async def start(cls, connect: Callable[[], sqlite3.Connection]) -> Self:
-        """Raises as `connect`, which is called on the new thread."""
-        thread = cls(connect)
+        """Raises as `connect`, which is called off the event loop."""
+        # Not on the new thread: aiosqlite does not wait for the end of a thread whose connection failed, and such a
+        # thread ends with a traceback when the event loop was faster.
+        thread = cls(await asyncio.to_thread(connect))
         _ = await thread
         return thread
 
@@ -93,9 +96,11 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     """
     with _explained(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite would create it by the umask; the files beside it (-wal, -shm) take over its mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        # SQLite would create it by the umask; the files beside it (-wal, -shm) take over its mode. Exclusive: closing a
+        # file that another connection of this process has open would release that one's locks (https://sqlite.org/howtocorrupt.html).
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             _set_up_writer(connection, path)
         except BaseException:
@@ -105,6 +110,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
 
 
 def _set_up_writer(connection: sqlite3.Connection, path: Path) -> None:
+    require_ours(connection)
     journal = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if journal != "wal":
         raise SettingsError("its file system cannot share memory (WAL). Name a file on a local disk")
@@ -122,7 +128,7 @@ def _set_up_writer(connection: sqlite3.Connection, path: Path) -> None:
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that sees what was committed and cannot write. Raises as `connect_writer`."""
     with _explained(path):
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA query_only = ON")
         except BaseException:

@@ -75,17 +75,27 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 """The database's version is how many of these it has seen. Never change one that was released: add another."""
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the schema up to date, each migration in a transaction of its own.
+def require_ours(connection: sqlite3.Connection) -> None:
+    """Raises `SettingsError` for a database of a newer version or of another program; changes nothing."""
+    # One statement, so that it cannot fall between the steps of another process's migration.
+    version, tables = connection.execute(
+        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
+    ).fetchone()
+    if version > len(MIGRATIONS):
+        raise SettingsError(
+            f"it is of schema version {version}, this program knows versions up to {len(MIGRATIONS)}. "
+            "Start the newer program again, or name another file"
+        )
+    if version == 0 and tables:
+        raise SettingsError("it holds tables of another program. Name a file that does not exist yet")
 
-    Raises `SettingsError` for a database of a newer version or of another program.
-    """
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the schema up to date, each migration in a transaction of its own."""
     while (version := _version(connection)) < len(MIGRATIONS):
         connection.execute("BEGIN IMMEDIATE")
         try:
             if _version(connection) == version:  # else another process was faster
-                if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    raise SettingsError("it holds tables of another program. Name a file that does not exist yet")
                 for statement in MIGRATIONS[version]:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {version + 1:d}")
@@ -94,11 +104,6 @@ def migrate(connection: sqlite3.Connection) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    if version > len(MIGRATIONS):
-        raise SettingsError(
-            f"it is of schema version {version}, this program knows versions up to {len(MIGRATIONS)}. "
-            "Start the newer program again, or name another file"
-        )
 
 
 def _version(connection: sqlite3.Connection) -> int:

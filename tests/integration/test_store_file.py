@@ -1,0 +1,424 @@
+"""The embedded store and its file: how it is made, refused, locked, copied, and what runs beside what."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser_sessions.model.errors import Conflict, SettingsError, StoreUnavailable
+from browser_sessions.model.ports import SessionQuery
+from browser_sessions.model.session import SessionStatus
+from browser_sessions.store import EmbeddedStore, commits, embedded, rows, schema
+from tests.contract.records import NOON, a_record
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[EmbeddedStore]:
+    store = EmbeddedStore(path)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "sessions.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[EmbeddedStore]:
+    async with opened(path) as store:
+        yield store
+
+
+async def on_writer(store: EmbeddedStore, statement: str) -> list[tuple[Any, ...]]:
+    """What `statement` answers on the store's own writing connection."""
+    assert store._opened is not None
+    return await store._opened.commits._thread.run(lambda connection: connection.execute(statement).fetchall())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program in the middle of a write."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+# --- the file ---
+
+
+async def test_nobody_else_may_read_the_file_its_folder_or_its_log(store: EmbeddedStore, path: Path) -> None:
+    await store.insert(a_record())
+    assert mode(path.parent) == 0o700
+    files = sorted(path.parent.iterdir())
+    assert [file.name for file in files] == ["sessions.db", "sessions.db-shm", "sessions.db-wal"]
+    assert {mode(file) for file in files} == {0o600}
+
+
+async def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o750)
+    async with opened(folder / "sessions.db"):
+        assert mode(folder) == 0o750
+
+
+async def test_closing_leaves_one_file_with_everything_in_it(path: Path) -> None:
+    record = a_record()
+    async with opened(path) as store:
+        await store.insert(record)
+    assert [file.name for file in path.parent.iterdir()] == ["sessions.db"]
+    with closing(sqlite3.connect(path)) as plain:
+        assert plain.execute("SELECT session_id FROM sessions").fetchall() == [(record.session_id,)]
+
+
+async def test_what_is_acknowledged_was_flushed_to_the_disk(store: EmbeddedStore) -> None:
+    assert await on_writer(store, "PRAGMA journal_mode") == [("wal",)]
+    assert await on_writer(store, "PRAGMA synchronous") == [(2,)]  # FULL: the log is flushed at every commit
+    assert await on_writer(store, "PRAGMA foreign_keys") == [(1,)]
+
+
+async def test_a_process_that_never_closes_its_store_ends_all_the_same(path: Path) -> None:
+    script = (
+        "import asyncio, pathlib, sys\n"
+        "from browser_sessions.store import EmbeddedStore\n"
+        "store = EmbeddedStore(pathlib.Path(sys.argv[1]))\n"
+        "asyncio.run(store.open())\n"
+        "raise SystemExit(7)\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(path))
+    async with asyncio.timeout(60):
+        assert await process.wait() == 7
+
+
+# --- schema versions ---
+
+
+async def test_a_new_file_has_the_newest_version(store: EmbeddedStore) -> None:
+    assert await on_writer(store, "PRAGMA user_version") == [(len(schema.MIGRATIONS),)]
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    async with opened(path) as store:
+        await on_writer(store, "PRAGMA user_version = 99")
+    with pytest.raises(SettingsError, match=r"sessions\.db cannot be used: it is of schema version 99, .*up to 1"):
+        await EmbeddedStore(path).open()
+    with closing(sqlite3.connect(path)) as plain:
+        assert plain.execute("PRAGMA user_version").fetchone() == (99,)
+
+
+async def test_an_older_database_is_brought_up_to_date_with_its_records(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = a_record()
+    async with opened(path) as store:
+        await store.insert(record)
+    added = ("ALTER TABLE users ADD COLUMN nickname TEXT", "UPDATE sessions SET owner_name = 'migrated'")
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, added))
+    async with opened(path) as store:
+        found = await store.get(record.session_id)
+        assert found == replace(record, owner_name="migrated", version=1)
+        assert await on_writer(store, "PRAGMA user_version") == [(2,)]
+    async with opened(path):  # not a second time
+        pass
+
+
+async def test_a_migration_that_fails_leaves_the_database_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path):
+        pass
+    broken = ("ALTER TABLE users ADD COLUMN nickname TEXT", "ALTER TABLE nowhere ADD COLUMN x TEXT")
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
+        with pytest.raises(SettingsError, match="nowhere"):
+            await EmbeddedStore(path).open()
+    async with opened(path) as store:
+        assert await on_writer(store, "PRAGMA user_version") == [(1,)]
+        assert "nickname" not in [row[1] for row in await on_writer(store, "PRAGMA table_info(users)")]
+
+
+async def test_many_that_open_a_new_file_at_once_all_get_in(path: Path) -> None:
+    stores = [EmbeddedStore(path) for _ in range(6)]
+    await asyncio.gather(*(store.open() for store in stores))
+    await asyncio.gather(*(store.insert(a_record()) for store in stores))
+    assert len(await stores[0].list(SessionQuery())) == 6
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+# --- what cannot be used ---
+
+
+async def filled(path: Path) -> None:
+    async with opened(path) as store:
+        await asyncio.gather(*(store.insert(a_record()) for _ in range(300)))
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"my diary\n" * 1000)
+    with pytest.raises(SettingsError, match=r"sessions\.db is damaged or is none"):
+        await EmbeddedStore(path).open()
+    assert path.read_bytes() == b"my diary\n" * 1000
+
+
+async def test_a_database_that_was_cut_short_is_refused(path: Path) -> None:
+    await filled(path)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(SettingsError, match="damaged"):
+        await EmbeddedStore(path).open()
+
+
+async def test_a_database_with_a_damaged_page_is_refused(path: Path) -> None:
+    await filled(path)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\xa5" * 4096)
+    with pytest.raises(SettingsError, match="damaged"):
+        await EmbeddedStore(path).open()
+
+
+async def test_the_database_of_another_program_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE bookmarks (url TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(SettingsError, match="another program"):
+        await EmbeddedStore(path).open()
+    assert path.read_bytes() == before
+
+
+async def test_a_place_that_cannot_be_a_file_is_refused_by_the_settings_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "sessions.db", tmp_path):
+        with pytest.raises(SettingsError, match="BROWSER_SESSIONS_DATA_DIR") as caught:
+            await EmbeddedStore(path).open()
+        assert str(path) in caught.value.detail
+
+
+async def run(*command: str | Path) -> bool:
+    try:
+        return await (await asyncio.create_subprocess_exec(*command)).wait() == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, exists: bool) -> None:
+    folder = tmp_path / "ro"
+    folder.mkdir()
+    if not await run("mount", "-t", "tmpfs", "tmpfs", folder):
+        pytest.skip("no permission to mount")
+    try:
+        if exists:
+            await filled(folder / "sessions.db")
+        assert await run("mount", "-o", "remount,ro", folder)
+        with pytest.raises(SettingsError, match="BROWSER_SESSIONS_DATA_DIR"):
+            await EmbeddedStore(folder / "sessions.db").open()
+    finally:
+        assert await run("umount", folder)
+
+
+async def test_a_store_that_was_refused_opens_when_the_reason_is_gone(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"my diary\n" * 1000)
+    store = EmbeddedStore(path)
+    with pytest.raises(SettingsError):
+        await store.open()
+    path.unlink()
+    await store.open()
+    await store.insert(a_record())
+    await store.close()
+
+
+# --- other processes, slow disks ---
+
+
+async def test_a_lock_of_another_process_is_told_and_passes(store: EmbeddedStore, path: Path) -> None:
+    await on_writer(store, "PRAGMA busy_timeout = 20")
+    record = a_record()
+    with locked(path):
+        answers = await asyncio.gather(
+            store.insert(record), store.insert(a_record()), store.purge(NOON, NOON), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
+        assert "another process holds its lock" in str(answers[0])
+    await store.insert(record)
+    assert [r.session_id for r in await store.list(SessionQuery())] == [record.session_id]
+
+
+async def test_reading_never_waits_for_a_write(store: EmbeddedStore, path: Path) -> None:
+    record = a_record(idempotency_key="k")
+    await store.insert(record)
+    await on_writer(store, "PRAGMA busy_timeout = 60000")
+    with locked(path):
+        write = asyncio.create_task(store.insert(a_record()))
+        assert await store.get(record.session_id)
+        assert await store.by_idempotency_key(record.owner, "k")
+        assert len(await store.list(SessionQuery())) == 1
+        assert await store.keys() == []
+        assert not write.done()
+    await write
+
+
+async def test_a_disk_that_hangs_is_told_and_nothing_waits_for_it_for_ever(
+    store: EmbeddedStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await on_writer(store, "PRAGMA busy_timeout = 60000")
+    monkeypatch.setattr(embedded, "ANSWER_SECONDS", 0.05)
+    on_its_way, waiting = a_record(), a_record()
+    with locked(path):
+        first = asyncio.create_task(store.insert(on_its_way))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        second = asyncio.create_task(store.insert(waiting))
+        for write in (first, second):
+            with pytest.raises(StoreUnavailable, match="nothing came from its disk"):
+                await write
+    monkeypatch.undo()
+    await store.insert(a_record())
+    assert await store.get(on_its_way.session_id) is not None  # it was carried out in the end,
+    assert await store.get(waiting.session_id) is None  # what had not begun was not
+
+
+# --- group commit ---
+
+
+async def test_writes_of_one_moment_share_their_commits(store: EmbeddedStore) -> None:
+    """200 sessions that expire at once cost a flush or two of the disk, not 200."""
+    records = [a_record() for _ in range(200)]
+    await asyncio.gather(*(store.insert(record) for record in records))
+    statements: list[str] = []
+    assert store._opened is not None
+    run = store._opened.commits._thread.run
+    await run(lambda connection: connection.set_trace_callback(statements.append))
+    await asyncio.gather(*(store.update(replace(record, version=2)) for record in records))
+    await run(lambda connection: connection.set_trace_callback(None))
+    assert sum(statement.startswith("UPDATE sessions") for statement in statements) == 200
+    assert 1 <= statements.count("COMMIT") <= 2
+
+
+async def test_one_transaction_is_bounded(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "GROUP", 7)
+    await asyncio.gather(*(store.insert(a_record()) for _ in range(50)))
+    assert len(await store.list(SessionQuery())) == 50
+
+
+async def test_a_record_that_cannot_be_stored_fails_alone(store: EmbeddedStore) -> None:
+    """A lone surrogate is no text that a database takes."""
+    good = [a_record() for _ in range(4)]
+    answers = await asyncio.gather(
+        store.insert(good[0]),
+        store.insert(good[1]),
+        store.insert(a_record(user_agent="\ud800")),
+        store.insert(a_record(viewport_width=2**70)),
+        store.insert(good[2]),
+        store.insert(a_record(owner=None)),
+        store.insert(good[3]),
+        return_exceptions=True,
+    )
+    assert [type(a) for a in answers if a is not None] == [UnicodeEncodeError, OverflowError, sqlite3.IntegrityError]
+    stored = {record.session_id for record in await store.list(SessionQuery())}
+    assert stored == {record.session_id for record in good}
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+async def test_when_the_loop_ends_the_writing_task_nobody_waits_for_ever(store: EmbeddedStore, turns: int) -> None:
+    write = asyncio.create_task(store.insert(a_record()))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    assert store._opened is not None
+    task = store._opened.commits._task
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await write
+    await store.insert(a_record())
+
+
+# --- indexes, backup ---
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (SessionQuery(), "sessions_newest"),
+        (SessionQuery(before=(NOON, "ses_7")), "sessions_newest"),
+        (SessionQuery(owner="prn_ada"), "sessions_of_owner"),
+        (SessionQuery(owner="prn_ada", before=(NOON, "ses_7")), "sessions_of_owner"),
+        (SessionQuery(statuses=frozenset({SessionStatus.ACTIVE})), "sessions_live"),
+        (SessionQuery(owner="prn_ada", statuses=frozenset({SessionStatus.ACTIVE})), "sessions_live"),
+    ],
+)
+async def test_a_listing_follows_an_index_and_sorts_nothing(
+    store: EmbeddedStore, query: SessionQuery, index: str
+) -> None:
+    statement, parameters = rows.listing(query)
+    assert store._opened is not None
+    plan = await store._opened.listings.run(
+        lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+    )
+    steps = [row[3] for row in plan]
+    assert len(steps) == 1
+    assert f"INDEX {index}" in steps[0]
+
+
+async def test_the_index_of_live_sessions_knows_every_live_status(store: EmbeddedStore) -> None:
+    """A status that is added to the model needs a migration."""
+    [(sql,)] = await on_writer(store, "SELECT sql FROM sqlite_master WHERE name = 'sessions_live'")
+    assert schema.LIVE_ONLY in sql
+
+
+async def test_a_backup_of_a_busy_store_is_a_whole_database(store: EmbeddedStore, tmp_path: Path) -> None:
+    before = [a_record() for _ in range(100)]
+    await asyncio.gather(*(store.insert(record) for record in before))
+    target = tmp_path / "copy.db"
+    backup = asyncio.create_task(store.backup(target))
+    while not backup.done():
+        await store.insert(a_record())
+    await backup
+    assert mode(target) == 0o600
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["copy.db"]
+    async with opened(target) as copy:
+        assert [await copy.get(r.session_id) for r in before] == [replace(r, version=1) for r in before]
+
+
+async def test_a_backup_never_overwrites(store: EmbeddedStore, path: Path, tmp_path: Path) -> None:
+    record = a_record()
+    await store.insert(record)
+    (tmp_path / "mine.txt").write_text("mine")
+    for target in (path, tmp_path / "mine.txt"):
+        with pytest.raises(Conflict, match="exists already"):
+            await store.backup(target)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert await store.get(record.session_id) is not None
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["data", "mine.txt"]
+
+
+async def test_a_backup_that_cannot_be_written_leaves_nothing(store: EmbeddedStore, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        await store.backup(tmp_path / "nowhere" / "copy.db")
+    assert [file.name for file in tmp_path.iterdir()] == ["data"]
+
+
+def test_its_repr_tells_file_and_state() -> None:
+    assert repr(EmbeddedStore(Path("/data/sessions.db"))) == "<EmbeddedStore '/data/sessions.db' closed>"
