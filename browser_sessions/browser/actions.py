@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final, Literal, cast
 
-from playwright.async_api import CDPSession, Page
+from playwright.async_api import Page
 
 from browser_sessions.browser.calls import Calls
+from browser_sessions.browser.deadline import Deadline
+from browser_sessions.browser.host import CHECK_SECONDS, Host
 from browser_sessions.browser.jsonable import jsonable, text
-from browser_sessions.model.errors import InvalidField, PageFailed
+from browser_sessions.model.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.model.urls import REFUSED, may_open, normalise
 
 FULL_PAGE_HEIGHT: Final = 16_384
@@ -23,7 +25,7 @@ FULL_PAGE_PIXELS: Final = 8192 * 8192
 _GRACE_SECONDS: Final = 0.25
 """Playwright's own deadline comes this much before ours, so that it cleans up after itself where it can."""
 
-WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
+LoadState = Literal["domcontentloaded", "load", "networkidle"]
 
 
 def _milliseconds(timeout: float) -> float:
@@ -38,23 +40,44 @@ def check_address(url: str, loc: tuple[str | int, ...]) -> str:
     return normalise(url)
 
 
-async def goto(calls: Calls, page: Page, url: str, *, wait_until: str, timeout: float) -> int | None:
-    """Navigates; the HTTP status of the main resource, None where there is none (data:, about:, the same document)."""
-    response = await calls(
-        page.goto(url, wait_until=cast("WaitUntil", wait_until), timeout=_milliseconds(timeout)), timeout=timeout
-    )
+async def goto(host: Host, page: Page, page_id: str, url: str, *, wait_until: str, timeout: float) -> int | None:
+    """Navigates; the HTTP status of the main resource, None where there is none (data:, about:, the same document).
+
+    A navigation whose answer has not begun by the deadline, or when the caller leaves, is given up: Playwright lets no
+    call at the page through while one is under way. One that is still loading goes on.
+    """
+    calls, deadline = host.calls, Deadline(timeout)
+    try:
+        response = await calls(
+            page.goto(url, wait_until="commit", timeout=_milliseconds(deadline.left)), timeout=deadline.left
+        )
+    except (BrowserTimeout, asyncio.CancelledError):
+        calls.background(host.ask(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS))
+        raise
+    if wait_until != "commit":
+        await calls(
+            page.wait_for_load_state(cast("LoadState", wait_until), timeout=_milliseconds(deadline.left)),
+            timeout=deadline.left,
+        )
     return None if response is None else response.status
 
 
 async def screenshot(
-    calls: Calls, page: Page, *, image_format: str, quality: int | None, full_page: bool, timeout: float
+    host: Host,
+    page: Page,
+    page_id: str,
+    *,
+    image_format: str,
+    quality: int | None,
+    full_page: bool,
+    timeout: float,
 ) -> bytes:
     """A picture of what is seen, or of the whole page within `FULL_PAGE_HEIGHT` and `FULL_PAGE_PIXELS`."""
-    deadline = asyncio.get_running_loop().time() + timeout
+    deadline = Deadline(timeout)
     if full_page:
-        await _check_size(calls, page, timeout=timeout)
-    left = deadline - asyncio.get_running_loop().time()
-    return await calls(
+        await _check_size(host, page_id, timeout=timeout)
+    left = deadline.left
+    return await host.calls(
         page.screenshot(
             type=cast("Literal['jpeg', 'png']", image_format),
             quality=quality if image_format == "jpeg" else None,
@@ -81,30 +104,30 @@ async def evaluate(calls: Calls, page: Page, expression: str, *, timeout: float)
     return jsonable(value)
 
 
-async def metrics(calls: Calls, page: Page, *, timeout: float) -> dict[str, float]:
+async def responds(host: Host, page_id: str, *, timeout: float) -> None:
+    """Returns when the page's renderer has answered; a page that waits for its site answers too. Raises as all here."""
+    await host.ask(page_id, ("Runtime.evaluate", {"expression": "1"}), timeout=timeout)
+
+
+async def metrics(host: Host, page_id: str, *, timeout: float) -> dict[str, float]:
     """Chromium's `Performance.getMetrics` of the page's renderer, by name."""
-    deadline = asyncio.get_running_loop().time() + timeout
-    session = await calls(page.context.new_cdp_session(page), timeout=timeout, undo=CDPSession.detach)
-    try:
-        await calls(session.send("Performance.enable"), timeout=deadline - asyncio.get_running_loop().time())
-        answer = await calls(
-            session.send("Performance.getMetrics"), timeout=deadline - asyncio.get_running_loop().time()
-        )
-    finally:
-        calls.background(session.detach())
+    _, answer, _ = await host.ask(
+        page_id,
+        ("Performance.enable", {}),
+        ("Performance.getMetrics", {}),
+        ("Performance.disable", {}),
+        timeout=timeout,
+    )
     return {entry["name"]: float(entry["value"]) for entry in answer["metrics"]}
 
 
-async def _check_size(calls: Calls, page: Page, *, timeout: float) -> None:
+async def _check_size(host: Host, page_id: str, *, timeout: float) -> None:
     """Raises `PageFailed` for a page too large to draw. Asks the layout, not the page's scripts."""
-    session = await calls(page.context.new_cdp_session(page), timeout=timeout, undo=CDPSession.detach)
-    try:
-        size = (await calls(session.send("Page.getLayoutMetrics"), timeout=timeout))["cssContentSize"]
-        scale = float(await calls(page.evaluate("devicePixelRatio"), timeout=timeout))
-    finally:
-        calls.background(session.detach())
+    (answer,) = await host.ask(page_id, ("Page.getLayoutMetrics", {}), timeout=timeout)
+    size, drawn = answer["cssContentSize"], answer["contentSize"]
     width, height = float(size["width"]), float(size["height"])
-    if height > FULL_PAGE_HEIGHT or width * height * scale * scale > FULL_PAGE_PIXELS:
+    pixels = float(drawn["width"]) * float(drawn["height"])
+    if height > FULL_PAGE_HEIGHT or pixels > FULL_PAGE_PIXELS:
         raise PageFailed(
             f"The page is {width:.0f} x {height:.0f} pixels, too large for one picture (height at most "
             f"{FULL_PAGE_HEIGHT}, {FULL_PAGE_PIXELS} pixels in all). Take one without full_page, or the PDF."

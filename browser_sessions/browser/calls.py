@@ -7,6 +7,7 @@ that nobody has to wait for; what it would have left behind is undone when it en
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -31,6 +32,8 @@ _CLOSED_WORDS: Final = (
     "Connection closed",
     "Failed to find context",
 )
+_METHOD: Final = re.compile(r"^[A-Z]\w*\.\w+: ")
+"""`Page.goto: `, with which Playwright begins its messages."""
 _CRASHED_WORDS: Final = ("Target crashed", "Page crashed")
 
 
@@ -157,10 +160,7 @@ def translate(error: Error) -> Exception:
 def plain(error: Error) -> str:
     """Playwright's message without the method's name, the call log and the stack, clipped to `DETAIL_CHARACTERS`."""
     text = error.message.partition("\nCall log:")[0].partition("\n    at ")[0].strip()
-    head, separator, rest = text.partition(": ")
-    if separator and "." in head and " " not in head:
-        text = rest
-    return text[:DETAIL_CHARACTERS]
+    return _METHOD.sub("", text)[:DETAIL_CHARACTERS]
 
 
 async def _undo_late(task: asyncio.Task[T], undo: Callable[[T], Awaitable[object]]) -> None:

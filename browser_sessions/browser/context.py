@@ -1,12 +1,13 @@
-"""One session's isolated context: opened ready, followed while it lives, closed for certain."""
+"""One session's isolated context: followed while it lives, closed for certain."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +15,12 @@ import structlog
 from playwright.async_api import BrowserContext, Dialog, Page
 
 from browser_sessions.browser import actions
-from browser_sessions.browser.calls import DETAIL_CHARACTERS, PageCrashed, TargetClosed
+from browser_sessions.browser.calls import DETAIL_CHARACTERS, TargetClosed
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.dialogs import Dialogs
 from browser_sessions.browser.host import CHECK_SECONDS, Host
 from browser_sessions.browser.observe import Observer
-from browser_sessions.browser.options import context_options, refusal
-from browser_sessions.browser.pages import Pages, identify
+from browser_sessions.browser.pages import Pages
 from browser_sessions.browser.targets import Target
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.model.errors import (
@@ -29,10 +29,8 @@ from browser_sessions.model.errors import (
     BrowserTimeout,
     PageFailed,
     PageNotFound,
-    Unavailable,
 )
 from browser_sessions.model.ports import ContextEvent, PageInfo
-from browser_sessions.model.spec import SessionSpec
 
 PAGES_AT_MOST: Final = 20
 """Open pages of a session. Playwright turns the popup blocker off, so a page could open windows for ever: what comes
@@ -42,47 +40,6 @@ USAGE_SECONDS: Final = 1.0
 EventListener = Callable[[ContextEvent], None]
 
 log = structlog.get_logger()
-
-
-async def open_context(
-    host: Host, spec: SessionSpec, folder: Path, on_event: EventListener, *, timeout: float
-) -> Context:
-    """A context with one open page, ready; see `BrowserProcess.open_context`."""
-    deadline, calls = Deadline(timeout), host.calls
-    start_url = None if spec.start_url is None else actions.check_address(spec.start_url, ("body", "start_url"))
-    options = context_options(spec)
-    making = asyncio.create_task(_make(folder))
-    undo = AsyncExitStack()
-    try:
-        async with host.births:
-            before, inner = await asyncio.gather(
-                host.context_ids(),
-                calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close),
-            )
-            undo.push_async_callback(inner.close)
-            after = await host.context_ids()
-        page = await calls(inner.new_page(), timeout=deadline.left)
-        born = frozenset() if before is None or after is None else after - before
-        known = host.registry.pages(next(iter(born))) if len(born) == 1 else []
-        if len(known) == 1:
-            context_id, page_id = known[0].context_id, known[0].target_id
-        else:  # a client made a context of its own at the same moment: ask the page itself, which takes longer
-            context_id, page_id = await identify(calls, page, timeout=deadline.left)
-        await making
-        context = Context(host, inner, context_id, folder, on_event)
-        undo.callback(context.forget)
-        context.follow(page, page_id)
-        if start_url is not None:
-            await actions.goto(calls, page, start_url, wait_until="commit", timeout=deadline.left)
-    except BaseException as error:
-        await calls.finish(undo.aclose())
-        await asyncio.shield(_unmake(making, folder))
-        if isinstance(error, TargetClosed):
-            raise BrowserGone("The browser or the page went away while the session was starting.") from None
-        if isinstance(error, PageFailed):
-            raise refusal(error.detail, spec) or error from None
-        raise
-    return context
 
 
 class Context:
@@ -100,6 +57,8 @@ class Context:
         self._pages = Pages(host.calls, host.registry, context_id, folder.name)
         self._dialogs = Dialogs(host.calls, self._dialog_news)
         self._observer = Observer(inner, host.calls, host.attachments, self._pages.id_of, self._tell)
+        self._going: Counter[str] = Counter()
+        """Pages that are being navigated through us, by id."""
         self._closing: asyncio.Task[None] | None = None
         self._gone = False
 
@@ -164,7 +123,7 @@ class Context:
                     raise BrowserTimeout("The new page was not ready in time.")
                 page_id = adopting.result()
                 if address is not None:
-                    await actions.goto(self._calls, page, address, wait_until="commit", timeout=deadline.left)
+                    await actions.goto(self._host, page, page_id, address, wait_until="commit", timeout=deadline.left)
         except BaseException:
             if page is not None:
                 await self._calls.finish(page.close())
@@ -179,7 +138,13 @@ class Context:
     async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
         address = actions.check_address(url, ("body", "url"))
         async with self._page(page_id, timeout) as (page, deadline):
-            status = await actions.goto(self._calls, page, address, wait_until=wait_until, timeout=deadline.left)
+            self._going[page_id] += 1
+            try:
+                status = await actions.goto(
+                    self._host, page, page_id, address, wait_until=wait_until, timeout=deadline.left
+                )
+            finally:
+                self._going -= Counter({page_id: 1})
         return await self._info(page_id), status
 
     async def screenshot(
@@ -187,8 +152,9 @@ class Context:
     ) -> bytes:
         async with self._page(page_id, timeout) as (page, deadline):
             return await actions.screenshot(
-                self._calls,
+                self._host,
                 page,
+                page_id,
                 image_format=image_format,
                 quality=quality,
                 full_page=full_page,
@@ -209,17 +175,22 @@ class Context:
             return await actions.evaluate(self._calls, page, expression, timeout=deadline.left)
 
     async def responsive(self, *, timeout: float) -> bool:
-        """Asks the oldest page for the value of `1`. A page that hangs, has crashed or shows a dialog does not
-        answer."""
-        if not (pages := self._pages.infos()):
-            return self._host.alive() and not self._gone
-        try:
-            await self.evaluate(pages[0].page_id, "1", timeout=timeout)
-        except PageCrashed:
+        """Asks the renderer of the oldest page. One that hangs, has crashed or shows a dialog does not answer.
+
+        Nor does one that waits for the first byte of its site, for Chromium holds the question back until then. A page
+        that was sent there through `navigate` counts as responsive; of one that a client sent there nobody knows.
+        """
+        pages = self._pages.infos()
+        if self._gone or not self._host.alive() or (pages and pages[0].crashed):
             return False
-        except PageFailed:
-            return True  # it was navigating: who refuses, answers
-        except BrowserSessionsError:
+        try:
+            if pages:
+                await actions.responds(self._host, pages[0].page_id, timeout=timeout)
+        except (PageNotFound, PageFailed):
+            return True  # it was closing or navigating: who refuses, answers
+        except BrowserTimeout:
+            return pages[0].page_id in self._going
+        except BrowserGone:
             return False
         return True
 
@@ -256,13 +227,12 @@ class Context:
                 await self._host.connection.call(
                     "Target.disposeBrowserContext", {"browserContextId": self._context_id}, timeout=timeout / 2
                 )
-        await _remove(self._folder)
+        await remove(self._folder)
 
     async def _metrics(self, page_id: str, timeout: float) -> tuple[float, float] | None:
         """(heap, CPU): equal for pages that share a renderer, so that a set counts them once."""
         try:
-            async with self._page(page_id, timeout) as (page, deadline):
-                found = await actions.metrics(self._calls, page, timeout=deadline.left)
+            found = await actions.metrics(self._host, page_id, timeout=timeout)
         except BrowserSessionsError:
             return None
         return found.get("JSHeapTotalSize", 0.0), found.get("ProcessTime", 0.0)
@@ -336,18 +306,6 @@ class Context:
             self.forget()
 
 
-async def _make(folder: Path) -> None:
-    try:
-        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unavailable(f"The session's folder could not be made: {error.strerror}. Is the disk full?") from error
-
-
-async def _unmake(making: asyncio.Task[None], folder: Path) -> None:
-    with contextlib.suppress(Unavailable):
-        await making
-    await _remove(folder)
-
-
-async def _remove(folder: Path) -> None:
+async def remove(folder: Path) -> None:
+    """Removes a session's folder, off the loop."""
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -34,7 +34,10 @@ _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = tuple(
 
 
 def context_options(spec: SessionSpec) -> dict[str, Any]:
-    """Keyword arguments for `Browser.new_context`. Raises `InvalidField` for a picture too large to draw."""
+    """Keyword arguments for `Browser.new_context`. Raises `InvalidField` for a picture too large to draw.
+
+    Permissions are not among them: with an unknown one, `new_context` fails and leaves its context behind.
+    """
     _check_pixels(spec)
     options: dict[str, Any] = {
         "viewport": {"width": spec.viewport_width, "height": spec.viewport_height},
@@ -52,7 +55,6 @@ def context_options(spec: SessionSpec) -> dict[str, Any]:
         "timezone_id": spec.timezone_id,
         "color_scheme": spec.color_scheme,
         "storage_state": spec.storage_state,
-        "permissions": list(spec.permissions) or None,
         "extra_http_headers": dict(spec.extra_http_headers) or None,
     }
     options |= {name: value for name, value in optional.items() if value is not None}

@@ -15,9 +15,9 @@ from playwright.async_api import Browser, CDPSession
 from browser_sessions.browser import group, leftovers
 from browser_sessions.browser.attach import Attachments
 from browser_sessions.browser.calls import Calls, TargetClosed
-from browser_sessions.browser.context import open_context
 from browser_sessions.browser.driver import Driver
 from browser_sessions.browser.host import Host
+from browser_sessions.browser.opening import open_context
 from browser_sessions.browser.targets import TargetRegistry
 from browser_sessions.browser.watch import ExitWatch
 from browser_sessions.cdp import CdpClosed, CdpError, Connection

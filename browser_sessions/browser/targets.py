@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 from browser_sessions.cdp import CdpClosed, CdpError, Connection
 from browser_sessions.model.clock import Clock
@@ -154,9 +155,7 @@ class TargetRegistry:
     @staticmethod
     def _describe(target: Target, info: dict[str, Any]) -> None:
         target.url = info["url"]
-        target.title = (
-            "" if info["title"] == info["url"] else info["title"]
-        )  # Chromium shows the address of what has no title
+        target.title = "" if stands_for_none(info["title"], info["url"]) else info["title"]
 
     def _destroyed(self, params: dict[str, Any], _session: str | None) -> None:
         target = self._targets.pop(params["targetId"], None)
@@ -168,3 +167,13 @@ class TargetRegistry:
         if target is not None and not target.crashed:
             target.crashed = True
             self._tell("crashed", target)
+
+
+def stands_for_none(title: str, url: str) -> bool:
+    """True when `title` is only the address: Chromium shows that, shortened for people, of what has no title (yet)."""
+    return _shortened(title) == _shortened(url)
+
+
+def _shortened(text: str) -> str:
+    _, _, rest = text.rpartition("://")
+    return unquote(rest).rstrip("/")
