@@ -32,8 +32,10 @@ class Site:
         self.pages: dict[str, str] = {"/": "<title>Home</title><h1>Home</h1>"}
         self.requests: list[tuple[str, dict[str, str]]] = []
         """(path, headers in lower case) of every request so far."""
+        self.open: set[asyncio.StreamWriter] = set()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.add(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             path = head[0].split(" ")[1]
@@ -54,4 +56,5 @@ class Site:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the browser hung up
         finally:
+            self.open.discard(writer)
             writer.close()

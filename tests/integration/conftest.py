@@ -12,30 +12,19 @@ import pytest
 from browser_sessions.browser.launcher import PlaywrightLauncher
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.ports import BrowserProcess
-from tests.real_browser import Death, Site
+from tests.real_browser import Death, Site, until
 
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     site = Site()
-    running: set[asyncio.Task[None]] = set()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        running.add(task)
-        try:
-            await site.answer(reader, writer)
-        finally:
-            running.discard(task)
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(site.answer, "127.0.0.1", 0)
     site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield site
     server.close()
-    for task in tuple(running):
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    for writer in tuple(site.open):
+        writer.transport.abort()
+    await until(lambda: not site.open)
     await server.wait_closed()
 
 
