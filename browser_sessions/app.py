@@ -19,11 +19,12 @@ from typing import IO, Final
 import structlog
 from fastapi import FastAPI
 
-from browser_sessions.api.auth import KeyRing
 from browser_sessions.api.addresses import TicketAddresses
+from browser_sessions.api.auth import KeyRing
+from browser_sessions.api.cookie import Cookies
 from browser_sessions.api.routes import build_api
 from browser_sessions.api.secrets_file import Secrets, load_or_create
-from browser_sessions.api.services import ApiOptions, Services
+from browser_sessions.api.services import ApiOptions, Console, Services
 from browser_sessions.browser.launcher import PlaywrightLauncher
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.errors import SettingsError, StoreUnavailable
@@ -168,6 +169,7 @@ def build(settings: Settings, service: Service | None = None) -> FastAPI:
         addresses=TicketAddresses(node.secrets.ticket_secret, node.clock, settings.public_url),
         metrics=node.metrics,
         version=version("browser-sessions"),
+        console=Console(cookies=Cookies(node.secrets.token_secret, node.keyring)),
     )
 
     @asynccontextmanager

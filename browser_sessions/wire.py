@@ -339,7 +339,25 @@ class TokenResponse(BaseModel):
     scope: str
 
 
+class SignInBody(BaseModel):
+    """Either a key, or a user name and a password."""
+
+    model_config = _Asked
+
+    api_key: str | None = Field(None, min_length=1, max_length=1024, json_schema_extra={"format": "password"})
+    username: str | None = Field(None, min_length=1, max_length=64)
+    password: str | None = Field(None, min_length=1, max_length=1024, json_schema_extra={"format": "password"})
+
+
 RoleName = Literal["client", "operator", "admin"]
+
+
+class WhoAmI(BaseModel):
+    principal_id: str
+    name: str
+    role: RoleName
+
+
 Name = Annotated[Printable, Field(min_length=1, max_length=100)]
 
 

@@ -17,7 +17,9 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from browser_sessions.api import ApiOptions, KeyRing, Services, build_api
 from browser_sessions.api.addresses import TicketAddresses
+from browser_sessions.api.cookie import Cookies
 from browser_sessions.api.secrets_file import Secrets
+from browser_sessions.api.services import Console
 from browser_sessions.model.clock import Clock, SystemClock
 from browser_sessions.model.errors import BrowserGone, PageFailed, PageNotFound
 from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
@@ -171,7 +173,8 @@ def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int)
     keyring._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1),))  # tests sign in often
     metrics = Metrics()
     addresses = TicketAddresses(own.ticket_secret, clock, options.public_url)
-    app = build_api(Services(pool, keyring, options, addresses, metrics, "0.0.0"))
+    console = Console(Cookies(own.token_secret, keyring))
+    app = build_api(Services(pool, keyring, options, addresses, metrics, "0.0.0", console))
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE_URL)
     return Node(app, pool, keyring, store, launcher, metrics, own, client)
 

@@ -117,6 +117,24 @@ class KeyRing:
             return ADMIN
         raise Unauthenticated(_WRONG_KEY)
 
+    def named(self, credential: str) -> tuple[Principal, str] | None:
+        """Whom `key:<id>` or `user:<name>` speaks for now, and what changes with its secret; None when it is gone."""
+        kind, _, name = credential.partition(":")
+        if kind == "user" and (user := self._users.get(name)) is not None:
+            return user.principal, user.password_hash
+        if kind == "key" and name == self._admin.key_id:
+            return ADMIN, self._admin_digest
+        if kind == "key" and (key := self._keys.get(name)) is not None and key.revoked_at is None:
+            return key.principal, key.secret_sha256
+        return None
+
+    def check_key(self, text: str, address: str) -> str:
+        """The name of a key for `named`. Raises `Unauthenticated`, `QuotaExceeded` (too many attempts)."""
+        self._addresses.attempt(address)
+        if self._of_key(text) is ADMIN and hmac.compare_digest(_digest(text), self._admin_digest):
+            return f"key:{self._admin.key_id}"
+        return f"key:{_split(text)[0]}"
+
     async def sign_in(self, username: str, password: str, scope: str, address: str) -> Grant:
         """A token for a user. Raises `Unauthenticated`, `QuotaExceeded` (too many attempts), `InvalidField` (scope).
 

@@ -6,8 +6,10 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from fastapi.security import OAuth2PasswordBearer
+from starlette.types import Scope
 
-from browser_sessions.api.services import Here
+from browser_sessions.api.cookie import check_same_site, cookie_of
+from browser_sessions.api.services import Here, Services
 from browser_sessions.model.errors import Forbidden
 from browser_sessions.model.principal import Action, Principal, may
 
@@ -22,10 +24,20 @@ def caller(
     _token: Annotated[str | None, Depends(_bearer)] = None,
     x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
 ) -> Principal:
-    """Whom the request speaks for. Raises `Unauthenticated`."""
-    principal = services.keyring.principal_of(x_api_key, request.headers.get("authorization"))
+    """Whom the request speaks for. Raises `Unauthenticated`, `Forbidden` (a cookie from another site's page)."""
+    principal = identify(services, request.scope, x_api_key, request.headers.get("authorization"))
     request.scope["browser_sessions.principal"] = principal
     return principal
+
+
+def identify(services: Services, scope: Scope, api_key: str | None, authorization: str | None) -> Principal:
+    """The key decides, then the token, then the console's cookie. Raises as `caller`."""
+    if api_key is None and authorization is None and (cookie := cookie_of(scope)) is not None:
+        principal = services.console.cookies.principal_of(cookie)
+        if scope["type"] == "http":
+            check_same_site(scope, services.options.public_url)
+        return principal
+    return services.keyring.principal_of(api_key, authorization)
 
 
 Caller = Annotated[Principal, Depends(caller)]

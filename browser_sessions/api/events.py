@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 
 from browser_sessions.api.access import find
 from browser_sessions.api.answers import problems
-from browser_sessions.api.credentials import Caller
+from browser_sessions.api.credentials import Caller, identify
 from browser_sessions.api.services import Here, Services
 from browser_sessions.model.errors import QuotaExceeded, Unauthenticated
 from browser_sessions.model.principal import Action, Principal, may
@@ -197,7 +197,8 @@ def _still(request: Request, services: Services) -> Callable[[], bool]:
 
     def still() -> bool:
         try:
-            services.keyring.principal_of(request.headers.get("x-api-key"), request.headers.get("authorization"))
+            headers = request.headers
+            identify(services, request.scope, headers.get("x-api-key"), headers.get("authorization"))
         except Unauthenticated:
             return False
         return True

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from browser_sessions.api import accounts, document, events, pages, problems, service, sessions
+from browser_sessions.api import accounts, assets, console, document, events, pages, problems, service, sessions
 from browser_sessions.api.middleware import STATUS_ROUTE, Edge
 from browser_sessions.api.services import Services
 from browser_sessions.api.status import StatusRoute, get_browser_session
@@ -17,6 +17,9 @@ DESCRIPTION: Final = (
     "Live browser sessions: real headless Chromium, isolated contexts, exact expiry. Send an API key as X-API-Key, or "
     "a token from POST /v1/auth/token as Authorization: Bearer."
 )
+
+
+_ROUTERS: Final = tuple(room.router for room in (sessions, pages, events, console, accounts, service, assets))
 
 
 def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> FastAPI:
@@ -35,7 +38,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
     app.router.routes.append(
         _status_route()
     )  # first: the call that everybody repeats meets no other pattern on its way
-    for router in (sessions.router, pages.router, events.router, accounts.router, service.router):
+    for router in _ROUTERS:
         app.include_router(router)
     document.install(app)
     problems.install(app)

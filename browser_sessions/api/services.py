@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from browser_sessions.api.auth import KeyRing
+from browser_sessions.api.cookie import Cookies
 from browser_sessions.model.principal import Principal
 from browser_sessions.model.session import SessionRecord
 from browser_sessions.pool.pool import Pool
@@ -41,6 +42,13 @@ Addresses = Callable[[Request, SessionRecord, Principal], tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Console:
+    """What the operators' console needs beside the rest."""
+
+    cookies: Cookies
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     pool: Pool
     keyring: KeyRing
@@ -48,6 +56,7 @@ class Services:
     addresses: Addresses
     metrics: Metrics
     version: str
+    console: Console
     opening: Counter[str] = field(default_factory=Counter)
     """Pages that are being opened, by session: they count against its limit before they are there."""
     streams: Counter[str] = field(default_factory=Counter)

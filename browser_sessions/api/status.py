@@ -16,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from browser_sessions.api.access import find
-from browser_sessions.api.credentials import Caller
+from browser_sessions.api.credentials import Caller, identify
 from browser_sessions.api.services import Services
 from browser_sessions.model.clock import Clock
 from browser_sessions.model.session import Session, SessionRecord
@@ -78,7 +78,10 @@ class StatusRoute(APIRoute):
                 api_key = value.decode("latin-1")
             elif name == b"authorization":
                 authorization = value.decode("latin-1")
-        principal = services.keyring.principal_of(api_key, authorization)
+        if api_key is None and authorization is None:
+            principal = identify(services, scope, None, None)
+        else:
+            principal = services.keyring.principal_of(api_key, authorization)
         scope["browser_sessions.principal"] = principal
         found = await find(services.pool, principal, scope["path_params"]["session_id"])
         body = eight_as_json(found, services.pool.clock)
