@@ -1,0 +1,108 @@
+"""The browser room's pure parts: values, options, refusals, titles."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from browser_sessions.browser.jsonable import SAFE_INTEGER, jsonable
+from browser_sessions.browser.options import PIXELS_AT_MOST, context_options, refusal
+from browser_sessions.browser.targets import stands_for_none
+from browser_sessions.model.errors import InvalidField, PageFailed
+from browser_sessions.model.spec import Geolocation, Proxy, SessionSpec
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)) | st.just(math.nan),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec=None)), inner),
+    max_leaves=20,
+)
+
+
+@given(values)
+def test_whatever_a_script_returns_can_be_written_as_json(value: Any) -> None:
+    json.dumps(jsonable(value), allow_nan=False, ensure_ascii=False).encode()
+
+
+@given(
+    st.integers(-SAFE_INTEGER, SAFE_INTEGER)
+    | st.booleans()
+    | st.none()
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+def test_what_json_knows_stays_as_it_is(value: Any) -> None:
+    assert jsonable(value) == value
+
+
+def test_the_same_object_twice_is_no_circle() -> None:
+    shared = {"a": 1}
+    assert jsonable([shared, shared]) == [{"a": 1}, {"a": 1}]
+
+
+def test_too_deep_a_value_is_refused() -> None:
+    value: Any = 1
+    for _ in range(201):
+        value = [value]
+    with pytest.raises(PageFailed, match="nested"):
+        jsonable(value)
+
+
+def test_a_plain_spec_names_only_what_it_sets() -> None:
+    assert context_options(SessionSpec()) == {
+        "viewport": {"width": 1280, "height": 720},
+        "is_mobile": False,
+        "has_touch": False,
+        "ignore_https_errors": False,
+        "java_script_enabled": True,
+        "service_workers": "allow",
+        "accept_downloads": False,
+    }
+
+
+def test_nested_options_keep_their_parts() -> None:
+    options = context_options(
+        SessionSpec(geolocation=Geolocation(1.0, 2.0, 3.0), proxy=Proxy("http://p:1", username="u", password="p"))
+    )
+    assert options["geolocation"] == {"latitude": 1.0, "longitude": 2.0, "accuracy": 3.0}
+    assert options["proxy"] == {"server": "http://p:1", "username": "u", "password": "p"}
+
+
+@pytest.mark.parametrize(("scale", "fits"), [(None, True), (1.0, True), (1.01, False), (0.5, True)])
+def test_no_more_pixels_than_can_be_drawn(scale: float | None, fits: bool) -> None:
+    spec = SessionSpec(viewport_width=8192, viewport_height=PIXELS_AT_MOST // 8192, device_scale_factor=scale)
+    if fits:
+        context_options(spec)
+    else:
+        with pytest.raises(InvalidField) as refused:
+            context_options(spec)
+        assert refused.value.loc == ("body", "device_scale_factor")
+
+
+def test_a_refusal_is_only_about_what_was_asked() -> None:
+    message = "Invalid timezone ID: Mars/Base"
+    asked = refusal(message, SessionSpec(timezone_id="Mars/Base"))
+    assert asked is not None
+    assert asked.loc == ("body", "timezone_id")
+    assert "Europe/Berlin" in asked.detail
+    assert refusal(message, SessionSpec()) is None
+    assert refusal("net::ERR_CONNECTION_REFUSED at http://timezone.example/", SessionSpec()) is None
+
+
+@pytest.mark.parametrize(
+    ("title", "url", "none"),
+    [
+        ("", "", True),
+        ("about:blank", "about:blank", True),
+        ("127.0.0.1:8000", "http://127.0.0.1:8000/", True),
+        ("127.0.0.1:8000/a b", "http://127.0.0.1:8000/a%20b", True),
+        ("https://example.com", "https://example.com/", True),
+        ("Home", "http://127.0.0.1:8000/", False),
+        ("example.com", "https://example.org/", False),
+    ],
+)
+def test_an_address_in_place_of_a_title_is_none(title: str, url: str, none: bool) -> None:
+    assert stands_for_none(title, url) is none
