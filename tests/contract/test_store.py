@@ -122,7 +122,7 @@ async def test_a_closed_store_is_unavailable(store: SessionStore, call: str) -> 
 
 
 async def test_close_finishes_what_was_asked_for(store: SessionStore) -> None:
-    records = [a_record() for _ in range(20)]
+    records = [a_record() for _ in range(600)]
     writes = [asyncio.create_task(store.insert(record)) for record in records]
     await asyncio.sleep(0)
     await store.close()
@@ -215,6 +215,22 @@ async def test_an_update_stores_what_changed(store: SessionStore) -> None:
     )
     await store.update(later)
     assert await store.get(record.session_id) == later
+
+
+async def test_an_update_without_the_key_gives_it_free(store: SessionStore) -> None:
+    """A create that failed must not stand in the way of its own repetition."""
+    failed = await stored(store, idempotency_key="k", body_sha256="b")
+    await store.update(replace(failed, status=SessionStatus.CRASHED, idempotency_key=None, version=2))
+    assert (await got(store, failed)).idempotency_key is None
+    again = await stored(store, idempotency_key="k", body_sha256="b")
+    assert await store.by_idempotency_key("prn_ada", "k") == again
+
+
+async def test_an_update_without_the_key_that_is_refused_keeps_it(store: SessionStore) -> None:
+    record = await stored(store, idempotency_key="k")
+    with pytest.raises(Conflict):
+        await store.update(replace(record, idempotency_key=None, version=3))
+    assert await store.by_idempotency_key("prn_ada", "k") == record
 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 4, 5])

@@ -174,6 +174,11 @@ async def limit_pages(store: EmbeddedStore, pages: int) -> None:
     await thread.run(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall())
 
 
+async def in_transaction(store: EmbeddedStore) -> bool:
+    assert store._opened is not None
+    return await store._opened.commits._thread.run(lambda connection: connection.in_transaction)
+
+
 async def fill(store: EmbeddedStore) -> tuple[list[SessionRecord], StoreUnavailable]:
     """Inserts by four until the store takes nothing more; returns what it took, oldest first, and what it said."""
     taken: list[SessionRecord] = []
@@ -199,6 +204,7 @@ async def test_a_full_disk_refuses_what_is_new_and_keeps_what_it_has(disk: Disk)
     assert "disk is full" in refusal.detail
     assert "no restart is needed" in refusal.detail
     assert len(taken) >= 4
+    assert not await in_transaction(disk.store), "others would wait for its lock"
     for call in (
         disk.store.insert(a_record()),
         disk.store.update_many([replace(r, options={"big": "x" * 9_000}, version=2) for r in taken]),

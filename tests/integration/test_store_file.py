@@ -90,6 +90,21 @@ async def test_closing_leaves_one_file_with_everything_in_it(path: Path) -> None
         assert plain.execute("SELECT session_id FROM sessions").fetchall() == [(record.session_id,)]
 
 
+async def test_after_closing_the_file_alone_is_whole_even_while_another_program_has_it_open(
+    path: Path, tmp_path: Path
+) -> None:
+    record = a_record()
+    store = EmbeddedStore(path)
+    await store.open()
+    await store.insert(record)
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM sessions").fetchall() == [(1,)]
+        await store.close()
+        (tmp_path / "copy.db").write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT session_id FROM sessions").fetchall() == [(record.session_id,)]
+
+
 async def test_what_is_acknowledged_was_flushed_to_the_disk(store: EmbeddedStore) -> None:
     assert await on_writer(store, "PRAGMA journal_mode") == [("wal",)]
     assert await on_writer(store, "PRAGMA synchronous") == [(2,)]  # FULL: the log is flushed at every commit
@@ -321,6 +336,15 @@ async def test_one_transaction_is_bounded(store: EmbeddedStore, monkeypatch: pyt
     monkeypatch.setattr(commits, "GROUP", 7)
     await asyncio.gather(*(store.insert(a_record()) for _ in range(50)))
     assert len(await store.list(SessionQuery())) == 50
+
+
+async def test_a_transaction_that_could_not_be_rolled_back_does_not_stop_the_next(store: EmbeddedStore) -> None:
+    first, second = a_record(), a_record()
+    await store.insert(first)
+    await on_writer(store, "BEGIN IMMEDIATE")
+    await on_writer(store, "DELETE FROM sessions")
+    await store.insert(second)
+    assert {record.session_id for record in await store.list(SessionQuery())} == {first.session_id, second.session_id}
 
 
 async def test_a_record_that_cannot_be_stored_fails_alone(store: EmbeddedStore) -> None:
