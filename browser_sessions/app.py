@@ -26,6 +26,8 @@ from browser_sessions.api.routes import build_api
 from browser_sessions.api.secrets_file import Secrets, load_or_create
 from browser_sessions.api.services import ApiOptions, Console, Services
 from browser_sessions.browser.launcher import PlaywrightLauncher
+from browser_sessions.gateway.gateway import TURN_S as GATEWAY_TURN_S
+from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.errors import SettingsError, StoreUnavailable
 from browser_sessions.pool.loops import every, finish
@@ -80,6 +82,7 @@ class Service:
             node=_node_name(settings.data_dir),
             work_dir=self._session_folders,
         )
+        self.gateway = Gateway(self.pool, self._session_folders, self.metrics)
         project(self.pool, self.metrics)
         self._lock: IO[str] | None = None
         self._loops: list[asyncio.Task[object]] = []
@@ -110,6 +113,7 @@ class Service:
         for seconds, turn in (
             (REAP_EVERY_S, reaper.turn),
             (PROBE_EVERY_S, supervisor.turn),
+            (GATEWAY_TURN_S, self.gateway.turn),
             (ACTIVITY_FLUSH_S, self._keep_records),
             (PURGE_EVERY_S, self._purge),
         ):
@@ -129,6 +133,7 @@ class Service:
         await finish(*self._loops)
         self._loops.clear()
         await self.pool.stop()
+        await self.gateway.stop()
         await self.launcher.stop()
         await self.store.close()
         if self._lock is not None:
@@ -169,6 +174,8 @@ def build(settings: Settings, service: Service | None = None) -> FastAPI:
         addresses=TicketAddresses(node.secrets.ticket_secret, node.clock, settings.public_url),
         metrics=node.metrics,
         version=version("browser-sessions"),
+        gateway=node.gateway,
+        ticket_secret=node.secrets.ticket_secret,
         console=Console(cookies=Cookies(node.secrets.token_secret, node.keyring)),
     )
 

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from browser_sessions.app import Service, build
+from browser_sessions.gateway.takeover import TakeOverProtocol
 from browser_sessions.model.errors import SettingsError
 from browser_sessions.settings import Settings
 
@@ -87,6 +88,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="httptools",
+        ws=TakeOverProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

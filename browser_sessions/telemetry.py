@@ -146,6 +146,7 @@ def configure_logging(
         library = logging.getLogger(noisy)
         library.handlers.clear()
         library.propagate = True
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its "accepted" lines hold whole addresses
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

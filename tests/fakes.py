@@ -20,6 +20,7 @@ from browser_sessions.api.addresses import TicketAddresses
 from browser_sessions.api.cookie import Cookies
 from browser_sessions.api.secrets_file import Secrets
 from browser_sessions.api.services import Console
+from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.model.clock import Clock, SystemClock
 from browser_sessions.model.errors import BrowserGone, PageFailed, PageNotFound
 from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
@@ -174,7 +175,19 @@ def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int)
     metrics = Metrics()
     addresses = TicketAddresses(own.ticket_secret, clock, options.public_url)
     console = Console(Cookies(own.token_secret, keyring))
-    app = build_api(Services(pool, keyring, options, addresses, metrics, "0.0.0", console))
+    app = build_api(
+        Services(
+            pool,
+            keyring,
+            options,
+            addresses,
+            metrics,
+            "0.0.0",
+            console,
+            Gateway(pool, folder, metrics),
+            own.ticket_secret,
+        )
+    )
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE_URL)
     return Node(app, pool, keyring, store, launcher, metrics, own, client)
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
+from browser_sessions.model.errors import Forbidden
+
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 REMEMBERED: Final = 256
 """Host headers remembered as good: few are in use, and a caller that varies the port must not fill the memory."""
@@ -92,6 +94,18 @@ def base_url(scope: Scope, public_url: str | None) -> str:
     host = _last(scope["headers"], b"host") or "localhost"
     scheme = "https" if scope["scheme"] in ("https", "wss") else "http"
     return f"{scheme}://{host}{scope.get('root_path', '')}"
+
+
+def check_origin(scope: Scope, public_url: str | None, *, ticketed: bool) -> None:
+    """Before a WebSocket is taken: programs name no Origin, pages name theirs, and only ours may connect.
+
+    `ticketed`: a page of a sandboxed frame (`null`) may come with a ticket, which nobody else's page knows. Raises
+    `Forbidden`.
+    """
+    origin = _last(scope["headers"], b"origin")
+    if not origin or (origin == "null" and ticketed) or origin in (base_url(scope, public_url), base_url(scope, None)):
+        return
+    raise Forbidden("Pages of other sites may not connect. Connect from a program, or from the console.")
 
 
 def _last(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:

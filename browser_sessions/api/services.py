@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from browser_sessions.api.auth import KeyRing
 from browser_sessions.api.cookie import Cookies
+from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.model.principal import Principal
 from browser_sessions.model.session import SessionRecord
 from browser_sessions.pool.pool import Pool
@@ -57,6 +58,8 @@ class Services:
     metrics: Metrics
     version: str
     console: Console
+    gateway: Gateway
+    ticket_secret: bytes = field(repr=False)
     opening: Counter[str] = field(default_factory=Counter)
     """Pages that are being opened, by session: they count against its limit before they are there."""
     streams: Counter[str] = field(default_factory=Counter)

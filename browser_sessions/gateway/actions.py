@@ -1,0 +1,216 @@
+"""What takes more than one frame: attaching, creating, disposing. Callbacks run in the order of the wire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from browser_sessions.gateway.contexts import TargetInfo
+from browser_sessions.gateway.decision import (
+    Action,
+    Attach,
+    AutoAttach,
+    CloseConnection,
+    CreateContext,
+    CreateTarget,
+    Discover,
+    DisposeContext,
+    Resume,
+    SetDownloads,
+)
+from browser_sessions.gateway.message import Command
+
+if TYPE_CHECKING:
+    from browser_sessions.gateway.relay import Relay
+
+Result = Mapping[str, Any] | None
+
+ATTACH_WAIT_S: Final = 3.0
+"""How long the answer to createTarget waits for the client's own attach to go first: Playwright crashes otherwise. It
+takes milliseconds; past this the client gets its answer, and the attach when it comes."""
+
+
+class Actions:
+    """For one relay."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._after_attach: dict[str, Callable[[], None]] = {}
+        """Answers to createTarget that wait for the attach of their target."""
+
+    def do(self, command: Command, action: Action) -> None:
+        match action:
+            case AutoAttach():
+                self._auto_attach(command, action)
+            case Discover():
+                for told in self._relay.scope.discover(command.session_id, action.filter):
+                    self._relay.emit(told)
+                self._relay.answer(command, {})
+            case Attach():
+                self._attach(command, action.target_id)
+            case CreateTarget():
+                self._create_target(command, action)
+            case CreateContext():
+                self._create_context(command)
+            case DisposeContext():
+                self._dispose_context(command, action.context_id)
+            case SetDownloads():
+                self._set_downloads(command, action)
+            case Resume():
+                self._relay.forward(command)
+                held = self._relay.scope.session(action.session_id)
+                if held is not None:
+                    self._relay.hub.resumed(held.target_id, self._relay)
+            case CloseConnection():
+                self._relay.answer(command, {})
+                self._relay.downstream.close(1000, "closed as asked")
+
+    # -- attaching -------------------------------------------------------------------------------------------------
+
+    def offer(self, info: TargetInfo, *, waiting: bool) -> bool:
+        """A new target of the client's contexts: attached when its auto-attach takes it. True: it resumes it."""
+        scope = self._relay.scope
+        if scope.wants(info):
+            self._attach_by_itself(info["targetId"], waiting=waiting)
+            return True
+        wanted = scope.auto_attach
+        in_a_tab = info.get("type") == "page" and wanted is not None and wanted.filter is not None
+        return in_a_tab and wanted is not None and wanted.filter is not None and wanted.filter.matches("tab")
+
+    def attached(self, target_id: str) -> None:
+        """An attach of this target has been passed on to the client."""
+        waiting = self._after_attach.pop(target_id, None)
+        if waiting is not None:
+            waiting()
+
+    def target_gone(self, target_id: str) -> None:
+        self.attached(target_id)
+
+    def _attach_by_itself(self, target_id: str, *, waiting: bool, then: Callable[[], None] | None = None) -> None:
+        scope = self._relay.scope
+        scope.attaching(target_id, None, automatic=True, waiting=waiting)
+
+        def answered(value: Result, _error: Result) -> None:
+            if value is None:
+                scope.attach_failed(target_id, None)
+                self._relay.hub.resumed(target_id, self._relay)
+            if then is not None:
+                then()
+
+        self._relay.call("Target.attachToTarget", {"targetId": target_id, "flatten": True}, None, answered)
+
+    def _auto_attach(self, command: Command, wanted: AutoAttach) -> None:
+        change = self._relay.scope.set_auto_attach(wanted)
+        left = len(change.detach) + len(change.attach)
+        if not left:
+            self._relay.answer(command, {})
+            return
+
+        def one_less() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._relay.answer(command, {})
+
+        for session_id in change.detach:
+            self._relay.call(
+                "Target.detachFromTarget", {"sessionId": session_id}, None, lambda _value, _error: one_less()
+            )
+        for target_id in change.attach:
+            held = self._relay.hub.held(target_id)
+            if held:
+                self._relay.hub.await_resume(target_id, self._relay)
+            self._attach_by_itself(target_id, waiting=held, then=one_less)
+
+    def _attach(self, command: Command, target_id: str) -> None:
+        scope, parent = self._relay.scope, command.session_id
+        scope.attaching(target_id, parent, automatic=False, waiting=False)
+
+        def answered(value: Result, error: Result) -> None:
+            if value is None:
+                scope.attach_failed(target_id, parent)
+                self._relay.pass_error(command, error)
+            else:
+                self._relay.answer(command, value)
+
+        self._relay.call("Target.attachToTarget", {"targetId": target_id, "flatten": True}, parent, answered)
+
+    # -- creating --------------------------------------------------------------------------------------------------
+
+    def _create_target(self, command: Command, action: CreateTarget) -> None:
+        def answered(value: Result, error: Result) -> None:
+            if value is None:
+                self._relay.pass_error(command, error)
+                return
+            target_id = value["targetId"]
+            self._once_attached(target_id, lambda: self._relay.answer(command, value))
+            if action.url != "about:blank":
+                self._relay.hub.navigate(target_id, action.url)
+
+        self._relay.call("Target.createTarget", {**action.params, "url": "about:blank"}, None, answered)
+
+    def _once_attached(self, target_id: str, then: Callable[[], None]) -> None:
+        """Now, when the client does not auto-attach to it or has it already; else when the attach was passed on."""
+        scope = self._relay.scope
+        info = scope.contexts.target(target_id)
+        wanted = scope.auto_attach
+        takes_pages = wanted is not None and wanted.filter is not None and wanted.filter.matches("page")
+        if not takes_pages or (info is not None and scope.any_session_of(target_id) is not None):
+            then()
+            return
+        timer = asyncio.get_running_loop().call_later(ATTACH_WAIT_S, self.attached, target_id)
+
+        def attached() -> None:
+            timer.cancel()
+            then()
+
+        self._after_attach[target_id] = attached
+
+    def _create_context(self, command: Command) -> None:
+        params: dict[str, Any] = {"disposeOnDetach": True}
+        proxy = self._relay.live.session.spec.proxy
+        if proxy is not None:
+            params["proxyServer"] = proxy.server
+            if proxy.bypass:
+                params["proxyBypassList"] = proxy.bypass
+
+        def answered(value: Result, error: Result) -> None:
+            if value is None:
+                self._relay.pass_error(command, error)
+                return
+            self._relay.hub.adopt(self._relay.room, value["browserContextId"])
+            self._relay.answer(command, value)
+
+        self._relay.call("Target.createBrowserContext", params, None, answered)
+
+    def _dispose_context(self, command: Command, context_id: str) -> None:
+        def answered(value: Result, error: Result) -> None:
+            if value is None:
+                self._relay.pass_error(command, error)
+                return
+            self._relay.room.contexts.discard_nested(context_id)
+            self._relay.answer(command, value)
+
+        self._relay.call("Target.disposeBrowserContext", {"browserContextId": context_id}, None, answered)
+
+    def _set_downloads(self, command: Command, action: SetDownloads) -> None:
+        """Events of downloads come on the client's own upstream, for the context they were asked for, and no other."""
+        self._relay.scope.set_downloads(command.session_id, action.events)
+        folder = self._relay.options.download_folder
+        deny = action.deny or folder is None
+        params: dict[str, Any] = {
+            "behavior": "deny" if deny else "allowAndName",
+            "browserContextId": action.context_id,
+            "eventsEnabled": True,
+        }
+        if not deny:
+            params["downloadPath"] = str(folder)
+
+        def answered(value: Result, error: Result) -> None:
+            if value is None:
+                self._relay.pass_error(command, error)
+            else:
+                self._relay.answer(command, value)
+
+        self._relay.call("Browser.setDownloadBehavior", params, None, answered)

@@ -1,0 +1,139 @@
+"""WebSocket frames (RFC 6455, section 5.2), as far as the gateway speaks them: no extensions. Pure."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from websockets.speedups import apply_mask
+
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+
+MAX_MESSAGE_BYTES: Final = 256 * 2**20
+"""GATEWAY.md, "Limits": a longer message closes 1009."""
+MAX_CONTROL_BYTES: Final = 125
+"""RFC 6455, section 5.5."""
+MAX_REASON_BYTES: Final = 123
+_NO_MASK: Final = b"\0\0\0\0"
+"""A client must mask, and the browser must not care with what: a mask of zero saves a pass over every byte."""
+
+
+class FrameError(Exception):
+    """The other side broke the protocol or a limit: the connection closes with `code`."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def _head(opcode: int, length: int, masked: int) -> bytes:
+    if length < 126:
+        return bytes((0x80 | opcode, masked | length))
+    if length < 65_536:
+        return struct.pack("!BBH", 0x80 | opcode, masked | 126, length)
+    return struct.pack("!BBQ", 0x80 | opcode, masked | 127, length)
+
+
+def to_client(payload: bytes, opcode: int = TEXT) -> bytes:
+    """A whole message as one frame, unmasked as a server sends it."""
+    return _head(opcode, len(payload), 0) + payload
+
+
+def to_browser(payload: bytes, opcode: int = TEXT) -> bytes:
+    """A whole message as one frame, masked as a client must."""
+    return _head(opcode, len(payload), 0x80) + _NO_MASK + payload
+
+
+def close(code: int, reason: str) -> bytes:
+    """The payload of a close frame; the reason is cut to what a control frame holds."""
+    return struct.pack("!H", code) + reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
+
+
+class ClientFrames:
+    """Reads what a client sends: whole messages, whatever the pieces they came in."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._have = 0
+        self._need = 2
+        """Bytes without which nothing more can be told: a large message is put together once, not at every piece."""
+        self._parts: list[bytes] = []
+        self._kind = 0
+        self._size = 0
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """(opcode, payload) of every message that is whole now, and of control frames. Raises `FrameError`."""
+        if self._pieces or len(data) < self._need:
+            self._pieces.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        position, end = 0, len(data)
+        self._need = 2
+        try:
+            while end - position >= 2:
+                first, second = data[position], data[position + 1]
+                length, start = second & 0x7F, position + 2
+                if length == 126:
+                    if end < start + 2:
+                        self._need = 4
+                        return
+                    length, start = int.from_bytes(data[start : start + 2]), start + 2
+                elif length == 127:
+                    if end < start + 8:
+                        self._need = 10
+                        return
+                    length, start = int.from_bytes(data[start : start + 8]), start + 8
+                self._check(first, second, length)
+                after = start + 4 + length
+                if end < after:
+                    self._need = after - position
+                    return
+                payload = apply_mask(data[start + 4 : after], data[start : start + 4])
+                position = after
+                if first & 0x80 and (opcode := first & 0x0F) != CONTINUATION and not self._parts:
+                    yield opcode, payload
+                elif (message := self._join(first, payload)) is not None:
+                    yield message
+        finally:
+            self._have = end - position
+            if self._have:
+                self._pieces.append(data[position:])
+
+    def _check(self, first: int, second: int, length: int) -> None:
+        if first & 0x70:
+            raise FrameError(1002, "reserved bits are set")
+        if not second & 0x80:
+            raise FrameError(1002, "a client must mask its frames")
+        opcode = first & 0x0F
+        if opcode >= CLOSE:
+            if opcode > PONG or length > MAX_CONTROL_BYTES or not first & 0x80:
+                raise FrameError(1002, "not a control frame")
+        elif opcode > BINARY:
+            raise FrameError(1002, "unknown opcode")
+        elif length + self._size > MAX_MESSAGE_BYTES:
+            raise FrameError(1009, f"a message may have {MAX_MESSAGE_BYTES} bytes")
+
+    def _join(self, first: int, payload: bytes) -> tuple[int, bytes] | None:
+        opcode = first & 0x0F
+        if opcode >= CLOSE:
+            return opcode, payload
+        if (opcode == CONTINUATION) is not bool(self._kind):
+            raise FrameError(1002, "fragments out of order")
+        self._kind = self._kind or opcode
+        self._parts.append(payload)
+        self._size += len(payload)
+        if not first & 0x80:
+            return None
+        whole = self._kind, b"".join(self._parts)
+        self._kind, self._parts, self._size = 0, [], 0
+        return whole

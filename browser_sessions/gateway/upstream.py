@@ -1,0 +1,191 @@
+"""One client's own connection to the browser: what need not be read goes straight through, as it came."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from typing import Final, Protocol, cast
+from urllib.parse import urlsplit
+
+from browser_sessions.gateway.frames import CLOSE, PING, PONG, to_browser
+from browser_sessions.gateway.message import HEAD_BYTES, must_read
+from browser_sessions.model.errors import BrowserGone
+
+CONNECT_TIMEOUT_S: Final = 5.0
+"""Loopback and a handshake: a millisecond; a swamped browser was seen to need a second."""
+HIGH_WATER_BYTES: Final = 4 * 2**20
+"""Commands that wait for the browser to take them; beyond, the client is not read."""
+
+
+class Reader(Protocol):
+    """Who gets what the browser sends."""
+
+    def straight(self, data: bytes) -> None:
+        """Frames, or a part of one, for the client as they are."""
+
+    def news(self, payload: bytes) -> None:
+        """A message that must be read first."""
+
+    def upstream_lost(self) -> None: ...
+
+    def upstream_full(self, full: bool) -> None:
+        """Whether the browser is behind with what it was sent."""
+
+
+class Upstream(asyncio.Protocol):
+    """Speaks to the browser's debugging port. Made with `connect`."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._reader: Reader | None = None
+        self._buffer = b""
+        self._passing = 0
+        """Bytes of a frame still to come that go straight through."""
+        self.shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def connect(cls, endpoint: str) -> Upstream:
+        """Connects to a ws:// address on loopback. Raises `BrowserGone`."""
+        parts = urlsplit(endpoint)
+        loop = asyncio.get_running_loop()
+        transport: asyncio.Transport | None = None
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                transport, upstream = await loop.create_connection(cls, parts.hostname or "", parts.port or 0)
+                transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+                key = base64.b64encode(os.urandom(16)).decode()
+                transport.write(
+                    f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
+                    f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+                )
+                await upstream.shaken
+        except (OSError, TimeoutError) as error:
+            if transport is not None:
+                transport.abort()
+            raise BrowserGone("The browser takes no connection.") from error
+        except BaseException:
+            if transport is not None:
+                transport.abort()
+            raise
+        return upstream
+
+    def start(self, reader: Reader) -> None:
+        """From now on `reader` gets what comes; nothing was lost before."""
+        self._reader = reader
+        if self._buffer:
+            held, self._buffer = self._buffer, b""
+            self.data_received(held)
+
+    def send(self, payload: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(to_browser(payload))
+
+    def pause(self, paused: bool) -> None:
+        """Stops or goes on reading: the client is behind."""
+        if self._transport is not None and not self._transport.is_closing():
+            if paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Ends the connection now: Chromium frees whatever it held."""
+        self._reader = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio's side --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.shaken.done():
+            self.shaken.set_exception(ConnectionResetError("lost before it was open"))
+        if self._reader is not None:
+            self._reader.upstream_lost()
+        self._reader = None
+
+    def pause_writing(self) -> None:
+        if self._reader is not None:
+            self._reader.upstream_full(True)
+
+    def resume_writing(self) -> None:
+        if self._reader is not None:
+            self._reader.upstream_full(False)
+
+    def data_received(self, data: bytes) -> None:
+        if self._reader is None:
+            self._buffer += data
+            if not self.shaken.done():
+                self._handshake()
+            return
+        if self._passing:
+            part = data[: self._passing]
+            self._passing -= len(part)
+            self._reader.straight(part)
+            data = data[len(part) :]
+            if not data:
+                return
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        self._frames(data)
+
+    def _handshake(self) -> None:
+        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        self._buffer = rest
+        if b" 101 " in head.split(b"\r\n", 1)[0]:
+            self.shaken.set_result(None)
+        else:
+            self.shaken.set_exception(ConnectionRefusedError(head[:100].decode("latin-1")))
+
+    def _frames(self, data: bytes) -> None:
+        """Chromium sends whole text frames, unmasked. Runs of those that need no reading leave as one piece."""
+        position = run = 0
+        end = len(data)
+        while end - position >= 2:
+            length, start = data[position + 1] & 0x7F, position + 2
+            if length == 126:
+                if end < start + 2:
+                    break
+                length, start = int.from_bytes(data[start : start + 2]), start + 2
+            elif length == 127:
+                if end < start + 8:
+                    break
+                length, start = int.from_bytes(data[start : start + 8]), start + 8
+            after = start + length
+            if end < min(after, start + HEAD_BYTES):
+                break
+            opcode = data[position] & 0x0F
+            if opcode < CLOSE and not must_read(data[start : min(after, start + HEAD_BYTES)]):
+                if end < after:
+                    self._passing = after - end
+                    position = end
+                    break
+                position = after
+                continue
+            if end < after:
+                break
+            self._straight(data[run:position])
+            position = run = after
+            self._special(opcode, data[start:after])
+            if self._reader is None:
+                return
+        self._straight(data[run:position])
+        self._buffer = data[position:]
+
+    def _straight(self, data: bytes) -> None:
+        if data and self._reader is not None:
+            self._reader.straight(data)
+
+    def _special(self, opcode: int, payload: bytes) -> None:
+        if opcode == PING and self._transport is not None:
+            self._transport.write(to_browser(payload, PONG))
+        elif opcode == CLOSE and self._transport is not None:
+            self._transport.close()
+        elif opcode < CLOSE and self._reader is not None:
+            self._reader.news(payload)
