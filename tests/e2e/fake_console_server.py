@@ -54,9 +54,7 @@ class FakeConsole:
     rows: dict[str, Row] = field(default_factory=dict)
     frames: dict[str, list[bytes]] = field(default_factory=dict)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    you: dict[str, str] = field(
-        default_factory=lambda: {"principal_id": "p_olga", "name": "olga", "role": "operator"}
-    )
+    you: dict[str, str] = field(default_factory=lambda: {"principal_id": "p_olga", "name": "olga", "role": "operator"})
     pool: dict[str, Any] | None = None
     history: dict[str, Any] | None = None
     stories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -64,6 +62,8 @@ class FakeConsole:
     options: dict[str, Any] = field(default_factory=dict)
     frames_per_second: float = 10.0
     down: bool = False
+    slow: asyncio.Event | None = None
+    """When set to an event: an overview is made at once, and sent when that happens."""
     signed_in: bool = False
     sent: list[dict[str, Any]] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -82,7 +82,7 @@ class FakeConsole:
         for stream in self._streams:
             stream.put_nowait(text)
 
-    def event(self, event: str, session_id: str | None, *, at: float = 0, **data: Any) -> dict[str, Any]:
+    def event(self, event: str, session_id: str | None, at: float = 0, **data: Any) -> dict[str, Any]:
         self._seq += 1
         owner = self.rows.get(session_id or "", {}).get("owner")
         return {
@@ -168,7 +168,7 @@ def problem(status: int, detail: str) -> JSONResponse:
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
-def make_app(console: FakeConsole) -> FastAPI:  # noqa: C901 - one route after another
+def make_app(console: FakeConsole) -> FastAPI:
     app = FastAPI(openapi_url=None)
     sessions = "/v1/browser/sessions/{session_id}"
 
@@ -216,10 +216,13 @@ def make_app(console: FakeConsole) -> FastAPI:  # noqa: C901 - one route after a
 
     @app.get("/v1/browser/overview")
     async def overview() -> dict[str, Any]:
-        return {
-            "sessions": list(console.rows.values()), "pool": console.pool, "history": console.history,
-            "you": console.you, "position": f"b1-{console._seq}",
+        answer = {
+            "sessions": [dict(each) for each in console.rows.values()], "pool": console.pool,
+            "history": console.history, "you": console.you, "position": f"b1-{console._seq}",
         }  # fmt: skip
+        if console.slow:
+            await console.slow.wait()
+        return answer
 
     @app.get("/v1/browser/events")
     async def events() -> Response:

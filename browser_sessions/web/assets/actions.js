@@ -1,7 +1,7 @@
 // What the page does: load, follow, sign in and out, end. Every change of state goes through the store.
 import { batch } from "./vendor/signals.js";
 import { call, sessionPath } from "./api.js";
-import { EMPTY_LOG, addEvents } from "./pure/log.js";
+import { EMPTY_LOG, addEvents, isAfter } from "./pure/log.js";
 import { FINAL, fromOverview } from "./pure/rows.js";
 import { go, route, safeNext } from "./router.js";
 import * as store from "./store.js";
@@ -11,8 +11,14 @@ import { nudge } from "./thumbnails.js";
 /** Ends asked for at the same time: enough for a hundred in seconds, without a stampede. */
 const AT_ONCE = 6;
 
+/** Milliseconds between two overviews: at least, when events speak of new sessions; and at most, to stay true. */
+const RELOAD_MS = 2000;
+const REFRESH_MS = 60000;
+
 let stream = null;
 let turn = 0;
+let loading = null;
+let loadedAt = 0;
 
 /** Shows the page that the address names; called whenever it names another. */
 export async function open({ name, id }) {
@@ -34,20 +40,33 @@ export async function open({ name, id }) {
 
 async function openOverview(mine) {
   const position = await loadOverview();
-  if (mine === turn) follow("/v1/browser/events", { lastId: position });
+  if (mine !== turn) return;
+  follow("/v1/browser/events", { lastId: position });
+  const again = setInterval(() => {
+    if (mine !== turn) clearInterval(again);
+    else if (!document.hidden) loadOverview().catch(() => {});
+  }, REFRESH_MS);
 }
 
+/** What happens while the answer is on its way is newer than the answer, and is told again after it. */
 async function loadOverview() {
-  const answer = await call("GET", "/v1/browser/overview?thumbnails=0");
-  batch(() => {
-    store.rows.value = fromOverview(answer.sessions);
-    store.pool.value = answer.pool;
-    store.history.value = answer.history;
-    store.you.value = answer.you ?? store.you.value;
-    store.loaded.value = true;
-    store.heard();
-  });
-  return answer.position;
+  const since = (loading = []);
+  try {
+    const answer = await call("GET", "/v1/browser/overview?thumbnails=0");
+    loadedAt = Date.now();
+    batch(() => {
+      store.rows.value = fromOverview(answer.sessions);
+      store.pool.value = answer.pool;
+      store.history.value = answer.history;
+      store.you.value = answer.you ?? store.you.value;
+      store.loaded.value = true;
+      store.heard();
+      store.take(since.filter((event) => isAfter(event.id, answer.position)));
+    });
+    return answer.position;
+  } finally {
+    if (loading === since) loading = null;
+  }
 }
 
 async function openSession(id, mine) {
@@ -71,8 +90,8 @@ function setDetails(id, details, more = {}) {
 export async function refreshSession(id) {
   try {
     const details = await call("GET", `${sessionPath(id)}/details`);
-    const { has_frame: hasFrame } = await call("GET", `${sessionPath(id)}/history`);
-    if (store.session.value?.id === id) setDetails(id, details, { hasFrame });
+    const story = await call("GET", `${sessionPath(id)}/history`);
+    if (store.session.value?.id === id) setDetails(id, details, { hasFrame: story.has_frame, log: addEvents(EMPTY_LOG, story.events) });
   } catch (problem) {
     if (store.session.value?.id === id && problem.status) refused(problem);
   }
@@ -89,15 +108,18 @@ function follow(path, { lastId = null, since = null }) {
       refused({ status: state, message: "" });
     },
     onEvents: (events) => {
+      loading?.push(...events);
       const { missing, touched } = store.take(events);
       touched.forEach(nudge);
       const { name, id } = route.value;
-      if (name === "session" && events.some((event) => event.type === "session.ended")) refreshSession(id);
+      const over = events.some((event) => event.type === "session.ended");
+      if (name === "session" && over) stream?.close();
+      if (name === "session" && (over || missing)) refreshSession(id);
       if (missing && name === "overview" && !asked) {
         asked = setTimeout(() => {
           asked = 0;
           loadOverview().catch(() => {});
-        }, 500);
+        }, Math.max(300, loadedAt + RELOAD_MS - Date.now()));
       }
     },
   });

@@ -82,13 +82,14 @@ export class EventStream {
       if (!answer.ok) {
         throw Object.assign(new Error(), { refused: answer.status < 500 && answer.status !== 429 ? answer.status : 0 });
       }
+      if (answer.status === 204) return this.close(); // the session has ended, and we know its last event
       onOpen();
       this.onState("open");
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       const feed = sseParser();
       for (;;) {
         const { done, value } = await reader.read();
-        if (done) return;
+        if (done) return this.#flush();
         heard = performance.now();
         this.onHeard();
         for (const event of feed(value)) this.#take(event);
@@ -107,11 +108,14 @@ export class EventStream {
       return; // one bad event does not end the stream
     }
     this.#batch.push({ id, type: event, ...decoded });
-    this.#timer ||= setTimeout(() => {
-      this.#timer = 0;
-      const events = this.#batch;
-      this.#batch = [];
-      this.onEvents(events);
-    }, BATCH_MS);
+    this.#timer ||= setTimeout(() => this.#flush(), BATCH_MS);
+  }
+
+  #flush() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    const events = this.#batch;
+    this.#batch = [];
+    if (events.length) this.onEvents(events);
   }
 }

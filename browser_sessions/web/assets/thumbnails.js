@@ -24,13 +24,16 @@ const onScreen = new IntersectionObserver(
   { rootMargin: "80px" },
 );
 
-/** Keeps `canvas` inside `element` showing session `id` while it is on the screen; returns how to stop. */
-export function watch(element, canvas, id, onVisible) {
-  cards.set(element, { id, canvas, onVisible, visible: false, due: 0, last: 0, wait: FASTEST_MS, etag: null, live: true });
+/** Keeps the image `picture` inside `element` showing session `id` while it is on the screen; returns how to stop. */
+export function watch(element, picture, id, onVisible) {
+  const card = { id, picture, onVisible, visible: false, due: 0, last: 0, wait: FASTEST_MS, etag: null, live: true };
+  cards.set(element, card);
   onScreen.observe(element);
   timer ||= setInterval(turn, TICK_MS);
   return () => {
     onScreen.unobserve(element);
+    card.gone = true;
+    URL.revokeObjectURL(picture.src);
     cards.delete(element);
     if (!cards.size) timer = void clearInterval(timer);
   };
@@ -75,8 +78,7 @@ async function refresh(card, now) {
     answered = answer.ok;
     const etag = answer.headers.get("ETag");
     if (answer.status === 200 && (!etag || etag !== card.etag)) {
-      const picture = await createImageBitmap(await answer.blob());
-      draw(card.canvas, picture);
+      await show(card, await answer.blob());
       card.etag = etag;
       changed = true;
     }
@@ -90,12 +92,14 @@ async function refresh(card, now) {
   }
 }
 
-function draw(canvas, picture) {
-  if (canvas.width !== picture.width || canvas.height !== picture.height) {
-    canvas.width = picture.width;
-    canvas.height = picture.height;
-  }
-  canvas.getContext("2d", { alpha: false }).drawImage(picture, 0, 0);
-  canvas.classList.add("drawn");
-  picture.close();
+/** An image scrolls cheaper than a canvas; decoded beforehand, it takes the old one's place without a flash. */
+async function show(card, blob) {
+  const { picture } = card;
+  const next = new Image();
+  next.src = URL.createObjectURL(blob);
+  await next.decode();
+  if (card.gone) return URL.revokeObjectURL(next.src);
+  URL.revokeObjectURL(picture.src);
+  picture.src = next.src;
+  picture.classList.add("drawn");
 }

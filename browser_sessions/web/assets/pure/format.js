@@ -13,7 +13,7 @@ export function bytes(n) {
     value /= 1000;
     unit += 1;
   }
-  return `${value < 9.95 && unit > 0 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+  return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
 /** Seconds as the two largest units at most: "12s", "4m", "3h 5m", "2d 4h". Negative counts as zero. */

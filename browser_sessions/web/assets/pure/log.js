@@ -22,11 +22,11 @@ function split(id) {
 
 const LINES = {
   "session.queued": () => ["○", "Waiting for a place"],
-  "session.active": () => ["●", "Created"],
-  "session.extended": (d) => ["●", `Extended${d.expires_at ? " until" : ""}`, d.expires_at],
+  "session.active": () => ["●", "Ready"],
+  "session.extended": (d) => ["●", "Extended", `by ${Math.round(d.seconds ?? 0)} s`],
   "session.ended": (d) => ["■", `Ended: ${d.status ?? "closed"}`, d.reason, d.status === "closed" ? "" : "bad"],
-  "client.connected": (d) => ["→", "Client connected", d.kind],
-  "client.disconnected": (d) => ["←", "Client left", d.kind],
+  "client.connected": (d) => (d.kind === "live" ? ["→", "Somebody watches"] : ["→", "Client connected", d.kind]),
+  "client.disconnected": (d) => (d.kind === "live" ? ["←", "Watcher left"] : ["←", "Client left", d.kind]),
   "control.taken": (d) => ["◆", "Wheel taken", d.by, "drive"],
   "control.released": (d) => ["◇", "Wheel given back", d.by, "drive"],
   "page.opened": (d) => ["+", "Page opened", d.url],

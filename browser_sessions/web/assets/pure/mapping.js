@@ -31,8 +31,8 @@ export function keyText(event) {
 }
 
 export const isPaste = (event) =>
-  ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "v") ||
-  (event.shiftKey && event.key === "Insert");
+  Boolean((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "v") ||
+  Boolean(event.shiftKey && event.key === "Insert");
 
 /** An input method is composing: the keys are its own, the text comes when it is done. */
 export const isComposing = (event) =>

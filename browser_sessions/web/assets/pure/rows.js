@@ -7,7 +7,7 @@ export const isFinal = (row) => FINAL.has(row.status);
 
 /** The title of a row, or the best that there is instead. */
 export function nameOf(row) {
-  return row.title || row.url || (row.status === "queued" ? "waiting for a place" : "no page yet");
+  return row.title || row.url || "no page yet";
 }
 
 export function fromOverview(list) {
@@ -16,8 +16,7 @@ export function fromOverview(list) {
 
 const STEPS = {
   "session.queued": () => ({ status: "queued" }),
-  "session.active": () => ({ status: "active" }),
-  "session.extended": (row, data) => pick(data, ["expires_at"]),
+  "session.active": (row, data) => ({ status: "active", browser_id: data.browser_id ?? row.browser_id }),
   "session.updated": (row, data) => data,
   "session.ended": (row, data, at) => ({
     status: data.status ?? "closed",
@@ -29,13 +28,7 @@ const STEPS = {
   }),
   "control.taken": (row, data) => ({ controlled_by: data.by ?? "somebody" }),
   "control.released": () => ({ controlled_by: null }),
-  "page.opened": (row) => ({ page_count: (row.page_count ?? 0) + 1 }),
-  "page.closed": (row) => ({ page_count: Math.max(0, (row.page_count ?? 1) - 1) }),
 };
-
-function pick(data, names) {
-  return Object.fromEntries(names.filter((name) => name in data).map((name) => [name, data[name]]));
-}
 
 /** One row after one event; the same object when nothing changed. A final status is never left again. */
 export function nextRow(row, event) {

@@ -9,15 +9,15 @@ import { toggle } from "./overview.js";
 
 export const Card = memo(({ row, chosen, owned }) => {
   const box = useRef();
-  const canvas = useRef();
+  const picture = useRef();
   const seen = useSignal(false);
   const final = isFinal(row);
-  useEffect(() => watch(box.current, canvas.current, row.session_id, (visible) => (seen.value = visible)), []);
+  useEffect(() => watch(box.current, picture.current, row.session_id, (visible) => (seen.value = visible)), []);
   useEffect(() => settle(box.current, !final), [final]);
   const name = clip(nameOf(row), 120);
   return html`<li class="card ${final ? "final" : ""} ${chosen ? "chosen" : ""}" ref=${box}>
     <a class="open" data-route data-id=${row.session_id} href="/sessions/${row.session_id}" aria-label="${name}, ${row.status}, ${row.owner_name || row.owner}">
-      <div class="picture"><span class="dim">${EMPTY[row.status] ?? "no picture yet"}</span><canvas ref=${canvas} width="320" height="180" aria-hidden="true" />
+      <div class="picture"><span class="dim">${EMPTY[row.status] ?? "no picture yet"}</span><img ref=${picture} alt="" />
         ${["crashed", "lost"].includes(row.status) && html`<${Status} of=${row.status} />`}
         ${row.controlled_by && html`<span class="driver">${clip(row.controlled_by, 30)} drives</span>`}
       </div>

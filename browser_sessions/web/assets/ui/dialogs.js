@@ -1,5 +1,5 @@
 // The two questions that stand before everything else: "end these?" and "which keys?".
-import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
+import { useLayoutEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { html, Foreign } from "./base.js";
 import { endSessions } from "../actions.js";
 import { nameOf } from "../pure/rows.js";
@@ -13,7 +13,7 @@ const close = () => (dialog.value = null);
 
 function Box({ label, children }) {
   const box = useRef();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     box.current.showModal();
     return () => before?.isConnected && before.focus();

@@ -67,7 +67,7 @@ function Tools({ count }) {
       <button type="button" class="bare" onClick=${() => (selected.value = new Set())}>Clear</button>
       <button type="button" class="danger" disabled=${!chosen.length} onClick=${() => (dialog.value = { name: "end", ids: chosen })}>End ${chosen.length}…</button>`}
     <span class="total" aria-live="polite">${count === rows.value.size ? plural(count, "session") : `${count} of ${rows.value.size}`}</span>
-    <label class="field"><span class="unseen">Sort by</span><select value=${sort} onChange=${(event) => setView(sortedBy({ ...view.value, sort: "" }, event.target.value))}>
+    <label class="field"><span class="unseen">Order</span><select value=${sort} onChange=${(event) => setView(sortedBy({ ...view.value, sort: "" }, event.target.value))}>
       ${COLUMNS.map((column) => html`<option value=${column.name} key=${column.name}>${column.label}</option>`)}</select></label>
     <button type="button" class="square" aria-label=${down ? "Sorted downwards" : "Sorted upwards"} title="Turn the order round" onClick=${() => setView({ down: !down })}>${down ? "↓" : "↑"}</button>
     <div class="pair" role="group" aria-label="Layout">

@@ -20,7 +20,7 @@ export function Pool() {
     <${Tile} name="refused" label="Refused" value=${state.refused_total} of="in all" />
     <${Tile} name="browsers" label="Browsers" value=${state.browsers.length} of=${note ?? plural(state.warm_spares, "warm spare")} />
     <${Tile} name="memory_bytes" label="Memory" value=${bytes(memory)} show=${bytes} />
-    <${Tile} name="loop_lag_ms" label="Loop lag" value=${lag(newest()?.loop_lag_ms)} show=${lag} />
+    <${Tile} name="loop_lag_ms" label="Loop lag" value=${lag(history.value?.points.findLast((point) => point.loop_lag_ms != null)?.loop_lag_ms)} show=${lag} />
   </section>`;
 }
 

@@ -44,10 +44,11 @@ function Watch({ id, row }) {
   const view = useRef();
   const { phase, text, mine, width, height, canControl, controlledBy, waiting } = live.value;
   useEffect(() => {
-    const wanted = () => wantedWidth(canvas.current.clientWidth, devicePixelRatio);
-    const opened = (view.current = new LiveView(id, canvas.current, wanted(), () => refreshSession(id)));
+    const picture = canvas.current;
+    const wanted = () => wantedWidth(picture.clientWidth, devicePixelRatio);
+    const opened = (view.current = new LiveView(id, picture, wanted(), () => refreshSession(id)));
     const sizes = new ResizeObserver(() => opened.width !== wanted() && opened.view({ width: wanted() }));
-    sizes.observe(canvas.current);
+    sizes.observe(picture);
     return () => {
       sizes.disconnect();
       opened.close();
@@ -66,7 +67,7 @@ function Watch({ id, row }) {
     </div>
     <div class="actions">
       <b class="who" role="status">${drives}</b>
-      ${held > 0 && html`<span class="waits">${plural(held, "command")} of the client ${held === 1 ? "waits" : "wait"}</span>`}
+      ${held > 0 && html`<span class="waits">${plural(held, "client")} ${held === 1 ? "waits" : "wait"}</span>`}
       ${mine && html`<span class="dim hint"><${Key}>Esc<//> twice gives it back</span>`}
       <span class="space" />
       ${mine
