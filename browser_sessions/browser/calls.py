@@ -166,7 +166,7 @@ def plain(error: Error) -> str:
 async def _undo_late(task: asyncio.Task[T], undo: Callable[[T], Awaitable[object]]) -> None:
     try:
         result = await task
-    except Error:
+    except (Error, BrowserSessionsError):
         return
     await undo(result)
 

@@ -39,7 +39,11 @@ def flags(port: int, marker: str) -> list[str]:
     ]
 
 
-def environment(folder: Path) -> dict[str, str | float | bool]:
-    """Chromium's environment: nothing of ours that could be a secret; home and temporary files inside `folder`."""
+def environment(home: Path, tmp: Path) -> dict[str, str | float | bool]:
+    """Chromium's environment: nothing of ours that could be a secret; home and temporary files in folders of ours.
+
+    Temporary files include shared memory: Playwright starts Chromium with `--disable-dev-shm-usage`, so that a
+    container's tiny /dev/shm kills no page.
+    """
     kept = {name: os.environ[name] for name in (*_PASSED_ON, _SANDBOX_HELPER) if name in os.environ}
-    return {**kept, "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+    return {**kept, "HOME": str(home), "TMPDIR": str(tmp)}

@@ -92,16 +92,20 @@ def reap(group: int) -> None:
             pass
 
 
-def reap_orphans(born_after: float) -> None:
-    """Buries zombie children of ours that began a session of their own after `born_after` (Unix time).
+def reap_orphans(leaders_born_after: float | None = None) -> None:
+    """Buries zombies that came to us when their parent died. Blocks: for threads.
 
-    For what a driver leaves that dies while it starts a browser: nobody has learnt that browser's group yet. Such a
-    zombie was never waited for by us, so asyncio does not miss it.
+    A child of ours is in our session or leads its own; one that is neither was not born to us: Chromium's crash
+    handler, say, which leaves its group. A session's leader may be either, so of those only the ones born after
+    `leaders_born_after` (Unix time) go: what a driver leaves that dies while it starts a browser.
     """
+    ours = os.getsid(0)
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error, ProcessLookupError, ChildProcessError):
-            is_zombie = child.status() == psutil.STATUS_ZOMBIE
-            if is_zombie and os.getsid(child.pid) != os.getsid(0) and child.create_time() >= born_after:
+            session = os.getsid(child.pid)
+            if child.status() != psutil.STATUS_ZOMBIE or session == ours:
+                continue
+            if session != child.pid or (leaders_born_after is not None and child.create_time() >= leaders_born_after):
                 os.waitpid(child.pid, os.WNOHANG)
 
 

@@ -11,10 +11,11 @@ import structlog
 
 from browser_sessions.browser import group, leftovers
 from browser_sessions.browser.calls import Calls
+from browser_sessions.browser.debugport import PortTaken
 from browser_sessions.browser.driver import Driver
 from browser_sessions.browser.locate import BrowserFound, locate, sandbox_expected
 from browser_sessions.browser.process import ChromiumProcess, OnDeath
-from browser_sessions.browser.starting import PortTaken, Recipe, start_browser
+from browser_sessions.browser.starting import SANDBOX_FAILED, Recipe, start_browser
 from browser_sessions.model.clock import Clock
 from browser_sessions.model.errors import NoBrowser, SettingsError
 from browser_sessions.model.ports import BrowserProcess
@@ -100,7 +101,8 @@ class PlaywrightLauncher:
         await asyncio.gather(*self._sweeping)
         if self._run is not None:
             await asyncio.to_thread(leftovers.end_marked, self._run.marker(""))
-            await asyncio.to_thread(leftovers.remove, self._run.path)
+            await asyncio.to_thread(self._run.remove)
+            await asyncio.to_thread(group.reap_orphans)
 
     async def _launch(self, on_death: OnDeath) -> ChromiumProcess:
         driver = await self._ready_driver()
@@ -175,7 +177,7 @@ class PlaywrightLauncher:
         except PortTaken:
             return
         except NoBrowser as error:
-            if "sandbox" not in error.detail.lower():
+            if SANDBOX_FAILED not in error.detail:
                 return  # broken in another way: the first launch will tell
             self.sandbox, self.sandbox_reason = False, "Chromium could not set up its sandbox on this system"
             if self._require_sandbox:

@@ -5,6 +5,7 @@
 <work_dir>/run-<id>/driver-<n>/             TMPDIR of a driver: profiles and artifacts
 <work_dir>/run-<id>/brw_<id>/{home,tmp}     of one browser
 <work_dir>/run-<id>/brw_<id>/process.json   pid, birth and marker of one browser
+<system's TMPDIR>/browser-sessions-<id>-*   in place of brw_<id>/tmp, where that path is too long for a socket in it
 ```
 A process is killed only when its pid, its birth (boot and start tick) and the marker in its arguments are all as
 recorded. Nothing is ever recognised by its name. Everything here blocks: call it in a thread.
@@ -17,6 +18,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -31,6 +33,11 @@ from browser_sessions.browser.flags import MARKER
 _RUN_PREFIX: Final = "run-"
 _RUN_RECORD: Final = "run.json"
 _PROCESS_RECORD: Final = "process.json"
+_SHORT_PREFIX: Final = "browser-sessions-"
+SOCKET_PATH_CHARACTERS: Final = 103
+"""Of a Unix socket's path: `sun_path` holds 104 bytes on macOS, 108 on Linux, one of them the closing zero."""
+SOCKET_CHARACTERS: Final = len("/org.chromium.Chromium.XXXXXX/SingletonSocket")
+"""What a full Chromium adds to its TMPDIR; where the sum is too long, it aborts. The headless shell has no socket."""
 UNWRITTEN_SECONDS: Final = 60.0
 """A run folder without a readable record may be one that is being made this moment; after this long it is not."""
 _TRIES: Final = 10
@@ -71,6 +78,21 @@ class Identity:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class BrowserFolder:
+    """Where one browser keeps its files, beside its profile."""
+
+    path: Path
+    tmp: Path
+
+    @property
+    def home(self) -> Path:
+        return self.path / "home"
+
+    def remove(self) -> None:
+        remove(self.path, self.tmp)
+
+
 class RunFolder:
     """The folder of this run of the server."""
 
@@ -97,12 +119,18 @@ class RunFolder:
         path.mkdir(mode=0o700)
         return path
 
-    def browser_folder(self, browser_id: str) -> Path:
-        """A new one with `home` and `tmp` in it. Raises `OSError`."""
-        path = self.path / browser_id
-        for folder in (path, path / "home", path / "tmp"):
-            folder.mkdir(mode=0o700)
-        return path
+    def browser_folder(self, browser_id: str) -> BrowserFolder:
+        """A new one. Raises `OSError`."""
+        folder = BrowserFolder(self.path / browser_id, self.path / browser_id / "tmp")
+        if len(os.fsencode(folder.tmp)) + SOCKET_CHARACTERS > SOCKET_PATH_CHARACTERS:
+            folder = BrowserFolder(folder.path, Path(tempfile.mkdtemp(prefix=f"{_SHORT_PREFIX}{self.run_id}-")))
+        for path in (folder.path, folder.home, folder.tmp):
+            path.mkdir(mode=0o700, exist_ok=path == folder.tmp)
+        return folder
+
+    def remove(self) -> None:
+        """Everything of this run."""
+        remove(self.path, *_short_folders(self.run_id))
 
     def marker(self, browser_id: str) -> str:
         return f"{self.run_id}/{browser_id}"
@@ -147,7 +175,7 @@ def sweep(work_dir: Path) -> list[str]:
     told = []
     for folder in _dead_runs(work_dir):
         killed = [pid for pid in _living_browsers(folder) if _end(pid)]
-        remove(folder)
+        remove(folder, *_short_folders(folder.name.removeprefix(_RUN_PREFIX)))
         told.append(f"{folder.name}: {len(killed)} browsers killed, folder removed")
     return told
 
@@ -165,6 +193,11 @@ def _dead_runs(work_dir: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 if time.time() - folder.stat().st_mtime > UNWRITTEN_SECONDS:
                     yield folder
+
+
+def _short_folders(run_id: str) -> list[Path]:
+    """The run's folders in the system's TMPDIR. Its id is 64 random bits: nobody else's folder has that name."""
+    return list(Path(tempfile.gettempdir()).glob(f"{_SHORT_PREFIX}{run_id}-*"))
 
 
 def _living_browsers(folder: Path) -> Iterator[int]:

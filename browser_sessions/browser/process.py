@@ -177,6 +177,7 @@ class ChromiumProcess:
             log.error("browser.survived_kill", browser_id=self.browser_id, process_group=self.process_group)
         if not group.gone(self.process_group):
             self.driver.unburied.add(self.process_group)
+        await asyncio.to_thread(group.reap_orphans)
         self._watch.stop()
         await self._attachments.close()
         await self._connection.close()

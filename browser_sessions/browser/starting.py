@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import secrets
-import socket
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+from playwright.async_api import Browser, Error
 
-from browser_sessions.browser import group, leftovers
-from browser_sessions.browser.calls import Calls, TargetClosed
+from browser_sessions.browser import debugport, group, leftovers
+from browser_sessions.browser.calls import DETAIL_CHARACTERS, Calls, TargetClosed
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.driver import Driver
 from browser_sessions.browser.flags import environment, flags
@@ -27,19 +29,14 @@ from browser_sessions.model.errors import BrowserGone, BrowserTimeout, NoBrowser
 LAUNCH_SECONDS: Final = 15.0
 """For a browser to be ready. It takes 0.1 s on an idle machine; under a herd of starts on two cores it was seen to
 take seconds."""
-PORT_SECONDS: Final = 1.0
-"""How long after its start a browser may take to write down its debugging port. It does so before it answers on the
-pipe, or within milliseconds; one whose port was taken never does."""
 CONNECT_SECONDS: Final = 3.0
 """For a connection on loopback; it takes 2 ms."""
-_LOOK_SECONDS: Final = 0.005
-_PORT_FILE: Final = "DevToolsActivePort"
-"""In the profile folder: the port, and the path of the browser's WebSocket. Written by Chromium once it listens."""
+SANDBOX_FAILED: Final = "Chromium sandboxing failed"
+"""Playwright's words for it, whatever Chromium's were."""
+COMPLAINT_LINES: Final = 3
+"""Chromium's last words are the ones that count."""
+_EXIT: Final = re.compile(r"<process did exit: (exitCode=\w+, signal=\w+)>")
 _PROFILE_FLAG: Final = "--user-data-dir="
-
-
-class PortTaken(Exception):
-    """Somebody else got the port between our choosing it and Chromium's using it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +52,20 @@ class Recipe:
 async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout: float = LAUNCH_SECONDS) -> Launched:
     """A running browser with its own connection. `calls` becomes the browser's.
 
-    Raises `NoBrowser`, `PortTaken`; after these and after a cancellation nothing is left: no process, no folder.
+    Raises `NoBrowser`, `debugport.PortTaken`; after these and after a cancellation nothing is left: no process, no
+    folder.
     """
     browser_id = f"brw_{secrets.token_hex(6)}"
     marker = recipe.run.marker(browser_id)
-    folder = recipe.run.path / browser_id
-    began, deadline, port = time.time(), Deadline(timeout), _free_port()
+    began, deadline, port = time.time(), Deadline(timeout), debugport.free_port()
     making = asyncio.create_task(asyncio.to_thread(recipe.run.browser_folder, browser_id))
     undo = AsyncExitStack()
-    undo.push_async_callback(asyncio.to_thread, leftovers.remove, folder)
-    undo.push_async_callback(asyncio.wait, {making})
+    undo.push_async_callback(_unmake, making)
     undo.push_async_callback(asyncio.to_thread, leftovers.end_marked, marker)
     try:
-        await asyncio.shield(making)
+        folder = await asyncio.shield(making)
         browser = await calls(
-            driver.playwright.chromium.launch(
-                executable_path=recipe.executable,
-                args=flags(port, marker),
-                env=environment(folder),
-                chromium_sandbox=recipe.sandbox,
-                headless=True,
-                handle_sigint=False,  # the service decides what a signal ends, not the driver
-                handle_sigterm=False,
-                handle_sighup=False,
-                timeout=timeout * 1000,
-            ),
+            _launch(recipe, driver, flags(port, marker), folder, timeout=timeout),
             timeout=deadline.left,
             undo=lambda _late: asyncio.to_thread(leftovers.end_marked, marker),
         )
@@ -91,9 +77,9 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
             raise NoBrowser("The browser ended while it was starting.")
         profile = await asyncio.to_thread(_profile, pid)
         undo.push_async_callback(asyncio.to_thread, leftovers.remove, profile)
-        await asyncio.to_thread(leftovers.record_process, folder, pid, marker)
-        endpoint = await _endpoint(profile, port)
-        connection = await _connect(endpoint)
+        await asyncio.to_thread(leftovers.record_process, folder.path, pid, marker)
+        endpoint = await debugport.endpoint(pid, profile, port)
+        connection = await Connection.open(endpoint, timeout=CONNECT_SECONDS)
         undo.push_async_callback(connection.close)
         registry = TargetRegistry(connection, recipe.clock)
         await registry.start(timeout=deadline.left)
@@ -115,8 +101,52 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
         registry=registry,
         calls=calls,
         driver=driver,
-        folders=(folder, profile),
+        folders=(folder.path, folder.tmp, profile),
     )
+
+
+async def _unmake(making: asyncio.Task[leftovers.BrowserFolder]) -> None:
+    with contextlib.suppress(OSError):
+        folder = await making
+        await asyncio.to_thread(folder.remove)
+
+
+async def _launch(
+    recipe: Recipe, driver: Driver, arguments: list[str], folder: leftovers.BrowserFolder, *, timeout: float
+) -> Browser:
+    """Raises `NoBrowser` with what Chromium said."""
+    try:
+        return await driver.playwright.chromium.launch(
+            executable_path=recipe.executable,
+            args=arguments,
+            env=environment(folder.home, folder.tmp),
+            chromium_sandbox=recipe.sandbox,
+            headless=True,
+            handle_sigint=False,  # the service decides what a signal ends, not the driver
+            handle_sigterm=False,
+            handle_sighup=False,
+            timeout=timeout * 1000,
+        )
+    except Error as error:
+        raise NoBrowser(f"Chromium did not start: {complaint(error.message)}") from None
+
+
+def complaint(message: str) -> str:
+    """The few words of Playwright's launch log that say what went wrong. Pure.
+
+    The log begins with a page of flags and paths, which are no caller's business.
+    """
+    if SANDBOX_FAILED in message:
+        return f"{SANDBOX_FAILED}."
+    said = [line.partition("[err]")[2].strip() for line in message.splitlines() if "[err]" in line]
+    if fatal := [line for line in said if ":FATAL:" in line]:
+        return fatal[0][:DETAIL_CHARACTERS]
+    ended = _EXIT.search(message)
+    if said or ended:
+        return "; ".join([*said[-COMPLAINT_LINES:], *([f"it ended with {ended.group(1)}"] if ended else [])])[
+            :DETAIL_CHARACTERS
+        ]
+    return message.splitlines()[0][:DETAIL_CHARACTERS]
 
 
 async def _undo(calls: Calls, driver: Driver, undo: AsyncExitStack, began: float) -> None:
@@ -128,46 +158,9 @@ async def _undo(calls: Calls, driver: Driver, undo: AsyncExitStack, began: float
         await asyncio.to_thread(group.reap_orphans, began)
 
 
-def _free_port() -> int:
-    """A port on loopback that is free now. Somebody may take it before Chromium does: see `PortTaken`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _profile(pid: int) -> Path:
     """The browser's profile folder, as its arguments say. Raises `NoBrowser`, `psutil.Error`."""
     for argument in psutil.Process(pid).cmdline():
         if argument.startswith(_PROFILE_FLAG):
             return Path(argument.removeprefix(_PROFILE_FLAG))
     raise NoBrowser("The browser does not say where its profile is.")
-
-
-async def _endpoint(profile: Path, port: int) -> str:
-    """The ws:// address of the browser. Raises `PortTaken`."""
-    deadline = Deadline(PORT_SECONDS)
-    while True:
-        lines = (await asyncio.to_thread(_read, profile / _PORT_FILE)).split()
-        if len(lines) == 2:
-            if lines[0] != str(port):
-                raise PortTaken
-            return f"ws://127.0.0.1:{port}{lines[1]}"
-        if deadline.left <= 0:
-            raise PortTaken
-        await asyncio.sleep(_LOOK_SECONDS)
-
-
-async def _connect(endpoint: str) -> Connection:
-    """Our own connection. Raises `PortTaken`: with its port taken on 127.0.0.1, Chromium falls back to [::1] and says
-    nothing, and whoever has the port does not know our path."""
-    try:
-        return await Connection.open(endpoint, timeout=CONNECT_SECONDS)
-    except (CdpClosed, TimeoutError) as error:
-        raise PortTaken from error
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        return ""

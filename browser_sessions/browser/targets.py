@@ -154,6 +154,8 @@ class TargetRegistry:
 
     @staticmethod
     def _describe(target: Target, info: dict[str, Any]) -> None:
+        if not info["url"] and target.url:
+            return  # a full Chromium says that between two pages
         target.url = info["url"]
         target.title = "" if stands_for_none(info["title"], info["url"]) else info["title"]
 

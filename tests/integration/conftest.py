@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from browser_sessions.browser.launcher import PlaywrightLauncher
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.ports import BrowserProcess
 from tests.real_browser import Death, Site, until
+
+EXECUTABLE = Path(os.environ["TEST_BROWSER_EXECUTABLE"]) if "TEST_BROWSER_EXECUTABLE" in os.environ else None
+"""The Chromium to test with, where it is not to be the one that the service would find."""
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def work_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 async def launcher(work_dir: Path) -> AsyncIterator[PlaywrightLauncher]:
     """A started launcher. When the test is over, nothing may be left: no process, zombie or file in its work folder."""
-    launcher = PlaywrightLauncher(work_dir, None, False, SystemClock())
+    launcher = PlaywrightLauncher(work_dir, EXECUTABLE, False, SystemClock())
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     await launcher.start()
     yield launcher

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from browser_sessions.browser import starting
+from browser_sessions.browser import debugport, starting
 from browser_sessions.browser.flags import MARKER
 from browser_sessions.browser.launcher import PlaywrightLauncher
 from browser_sessions.browser.process import ChromiumProcess
@@ -67,7 +67,7 @@ async def test_chromium_gets_no_variable_of_ours(launcher: PlaywrightLauncher, m
     assert not any("canary" in value for value in environment.values())
     assert not any(name.startswith("BROWSER_SESSIONS_") for name in environment)
     assert environment["HOME"].endswith("/home")
-    assert environment["TMPDIR"].endswith("/tmp")  # noqa: S108 - it is the end of a path of ours
+    assert Path(environment["TMPDIR"]).stat().st_uid == os.getuid()
     assert os.environ.get("TMPDIR") != environment["TMPDIR"]
 
 
@@ -112,14 +112,13 @@ async def test_a_taken_port_is_tried_again_with_another(
         squatter.bind(("127.0.0.1", 0))
         squatter.listen()
         taken = squatter.getsockname()[1]
-        free_port, asked = starting._free_port, []
+        free_port, asked = debugport.free_port, []
 
         def first_a_taken_one() -> int:
             asked.append(True)
             return taken if len(asked) == 1 else free_port()
 
-        monkeypatch.setattr(starting, "_free_port", first_a_taken_one)
-        monkeypatch.setattr(starting, "CONNECT_SECONDS", 0.5)
+        monkeypatch.setattr(debugport, "free_port", first_a_taken_one)
         browser = await launcher.launch(nothing)
 
     assert len(asked) == 2
@@ -185,6 +184,44 @@ async def test_root_without_sandbox_is_told_and_refused_when_required(
     assert "root" in launcher.sandbox_reason
     with pytest.raises(SettingsError, match="BROWSER_SESSIONS_REQUIRE_SANDBOX"):
         await PlaywrightLauncher(work_dir, None, True, SystemClock()).start()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="as another user the sandbox may work, which is fine too")
+async def test_a_sandbox_that_fails_is_done_without_unless_it_is_required(
+    work_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root Chromium itself refuses its sandbox: what a forbidding seccomp profile does to another user."""
+    monkeypatch.setattr("browser_sessions.browser.launcher.sandbox_expected", lambda: (True, ""))
+    launcher = PlaywrightLauncher(work_dir, None, False, SystemClock())
+    await launcher.start()
+    assert not launcher.sandbox
+    assert "could not set up its sandbox" in launcher.sandbox_reason
+    assert (await launcher.launch(nothing)).alive
+    await launcher.stop()
+
+    strict = PlaywrightLauncher(work_dir, None, True, SystemClock())
+    with pytest.raises(SettingsError, match="BROWSER_SESSIONS_REQUIRE_SANDBOX"):
+        await strict.start()
+    await strict.stop()
+    assert list(work_dir.iterdir()) == []
+
+
+async def test_a_work_folder_too_deep_for_sockets_has_a_short_one_beside_it(
+    tmp_path: Path,
+) -> None:
+    deep = tmp_path / ("x" * 60)
+    launcher = PlaywrightLauncher(deep, None, False, SystemClock())
+    await launcher.start()
+    browser = await launcher.launch(nothing)
+
+    short = Path(psutil.Process(browser.pid).environ()["TMPDIR"])
+
+    assert len(str(short)) < 60
+    assert short.stat().st_mode & 0o777 == 0o700
+    await browser.close(timeout=5)
+    assert not short.exists()
+    await launcher.stop()
+    assert list(deep.iterdir()) == []
 
 
 async def test_devices_are_playwrights(launcher: PlaywrightLauncher) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from browser_sessions.browser.jsonable import SAFE_INTEGER, jsonable
 from browser_sessions.browser.options import PIXELS_AT_MOST, context_options, refusal
+from browser_sessions.browser.starting import complaint
 from browser_sessions.browser.targets import stands_for_none
 from browser_sessions.model.errors import InvalidField, PageFailed
 from browser_sessions.model.spec import Geolocation, Proxy, SessionSpec
@@ -106,3 +107,25 @@ def test_a_refusal_is_only_about_what_was_asked() -> None:
 )
 def test_an_address_in_place_of_a_title_is_none(title: str, url: str, none: bool) -> None:
     assert stands_for_none(title, url) is none
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("BrowserType.launch: closed\nChromium sandboxing failed!\n=====", "Chromium sandboxing failed."),
+        (
+            "closed\n<launching> /x --flag\n[pid=1][err] one\n[pid=1][err] [1:FATAL:a.cc:3] too long\n[pid=1][err] two",
+            "[1:FATAL:a.cc:3] too long",
+        ),
+        (
+            (
+                "closed\n<launching> /x --flag\n[pid=1][err] libnss3.so: cannot open\n"
+                "  - [pid=1] <process did exit: exitCode=127, signal=null>"
+            ),
+            "libnss3.so: cannot open; it ended with exitCode=127, signal=null",
+        ),
+        ("Failed to launch: spawn ENOENT\n<launching> /x --flag", "Failed to launch: spawn ENOENT"),
+    ],
+)
+def test_a_failed_start_is_told_without_flags_and_paths(log: str, told: str) -> None:
+    assert complaint(log) == told
