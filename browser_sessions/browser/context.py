@@ -21,6 +21,7 @@ from browser_sessions.browser.dialogs import Dialogs
 from browser_sessions.browser.host import CHECK_SECONDS, Host
 from browser_sessions.browser.observe import Observer
 from browser_sessions.browser.pages import Pages
+from browser_sessions.browser.screencast import PageScreen
 from browser_sessions.browser.targets import Target
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.model.errors import (
@@ -59,6 +60,7 @@ class Context:
         self._observer = Observer(inner, host.calls, host.attachments, self._pages.id_of, self._tell)
         self._going: Counter[str] = Counter()
         """Pages that are being navigated through us, by id."""
+        self._screens: dict[str, PageScreen] = {}
         self._closing: asyncio.Task[None] | None = None
         self._gone = False
 
@@ -105,6 +107,14 @@ class Context:
 
     def pages(self) -> list[PageInfo]:
         return self._pages.infos()
+
+    def screen(self, page_id: str) -> PageScreen:
+        """As `ContextHandle.screen`; the same one for everybody."""
+        self._pages.info(page_id)
+        screen = self._screens.get(page_id)
+        if screen is None:
+            screen = self._screens[page_id] = PageScreen(self._host.attachments, page_id)
+        return screen
 
     async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
         """Opens a page and, with `url`, goes there until the answer begins. A page whose address fails is closed
@@ -274,6 +284,7 @@ class Context:
             self._calls.background(self._refuse(target.target_id))
         if kind == "closed":
             self._observer.closed(target.target_id)
+            self._screens.pop(target.target_id, None)
             self._pages.drop(target.target_id)
             if not len(self._pages):
                 self._maybe_gone(self._inner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +35,63 @@ class ContextEvent:
 
     kind: str
     data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a page. `width` and `height` are the JPEG's in pixels, `css_width` and `css_height` the viewport's
+    in CSS pixels, `at` the moment that it shows in seconds since the epoch."""
+
+    page_id: str
+    seq: int
+    jpeg: bytes = field(repr=False)
+    width: int
+    height: int
+    css_width: float
+    css_height: float
+    scroll_x: float
+    scroll_y: float
+    scale: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What somebody who looks can use: pixels, frames a second, JPEG quality (1 to 100)."""
+
+    max_width: int
+    max_height: int
+    fps: float
+    quality: int
+
+
+class Look(Protocol):
+    """Somebody's look at a screen, until `close`."""
+
+    demand: Demand
+    """May be changed at any time. The most demanding look decides for all."""
+
+    async def after(self, seq: int) -> Frame:
+        """The newest frame as soon as it is newer than `seq`; what came between is not seen. Raises `PageNotFound` when
+        the page is gone."""
+
+    def close(self) -> None: ...
+
+
+class Screen(Protocol):
+    """The moving picture of one page, shared by everybody who looks, and the way in for somebody's hands."""
+
+    newest: Frame | None
+
+    def look(self, demand: Demand) -> Look:
+        """The first look starts the moving picture, the last one's end stops it."""
+
+    async def still(self, max_width: int, *, timeout: float) -> Frame:
+        """One picture of now. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
+
+    async def do(self, message: Mapping[str, Any], *, timeout: float) -> None:
+        """Passes on what a hand did (docs/live.md, "Input"). Raises `InvalidField`, `PageNotFound`, `BrowserGone`,
+        `BrowserTimeout`, `PageFailed`."""
 
 
 class ContextHandle(Protocol):
@@ -73,6 +130,9 @@ class ContextHandle(Protocol):
 
     async def responsive(self, *, timeout: float) -> bool:
         """True when the renderer of its first page answers within `timeout` seconds (True without pages)."""
+
+    def screen(self, page_id: str) -> Screen:
+        """What one of its pages shows. Raises `PageNotFound`."""
 
     async def usage(self) -> tuple[int | None, float | None]:
         """Memory in bytes and CPU seconds of its pages, as far as the browser tells; None where it does not."""

@@ -1,0 +1,165 @@
+"""All sessions at a glance, and what changed since the last look: one loop over all of them, from memory only."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from browser_sessions.model.ports import PageInfo, SessionQuery
+from browser_sessions.model.session import FINAL, SessionRecord
+from browser_sessions.pool.events import ROW_FIELDS
+from browser_sessions.pool.journal import Event, clip
+from browser_sessions.pool.lag import LoopLag
+from browser_sessions.pool.live import Live
+from browser_sessions.pool.pool import Pool
+
+LOOK_EVERY_S: Final = 1.0
+"""How often sessions are compared with what was told of them: two hundred rows take two milliseconds."""
+POOL_EVERY: Final = 2
+"""Looks between two of the pool's state."""
+POINT_EVERY_S: Final = 10.0
+POINTS: Final = 360
+"""An hour of points."""
+ENDED_SHOWN: Final = 500
+"""Ended sessions in the overview: the newest."""
+LAST_SEEN: Final = 2_000
+"""Ended sessions whose last title and address are kept, as many as the registry keeps records of: about 2 MB."""
+_ALWAYS_MOVES: Final = frozenset({"age_seconds"})
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The node at one moment. `refused` counts since the start; `loop_lag_ms` is the worst since the point before."""
+
+    at: datetime
+    active: int
+    queue: int
+    refused: int
+    memory_bytes: int
+    loop_lag_ms: float
+    browsers: int
+
+
+class Overview:
+    """Rows, history, and the events that keep whoever shows them up to date."""
+
+    def __init__(self, pool: Pool, lag: LoopLag) -> None:
+        self.history: deque[Point] = deque(maxlen=POINTS)
+        self._pool = pool
+        self._lag = lag
+        self._told: dict[str, Row] = {}
+        self._told_pool: dict[str, Any] = {}
+        self._seen: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
+        """(title, address, number of pages) of sessions that have ended."""
+        self._looks = 0
+        pool.journal.sinks.append(self._happened)
+
+    async def rows(self, owner: str | None) -> list[Row]:
+        """Live sessions and the newest ended ones, newest first, of one owner or of all. Raises `StoreUnavailable`."""
+        lives = self._pool.registry.lives
+        rows = [self._live(live) for live in list(lives.values()) if owner is None or live.session.owner == owner]
+        rows.sort(key=lambda row: (row["created_at"], row["session_id"]), reverse=True)
+        ended = await self._pool.list(SessionQuery(owner=owner, statuses=FINAL, limit=ENDED_SHOWN))
+        return rows + [self._ended(record) for record in ended if record.session_id not in lives]
+
+    async def look(self) -> None:
+        """One turn of the loop: tells what changed since the one before."""
+        self._looks += 1
+        told, self._told = self._told, {}
+        for session_id, live in list(self._pool.registry.lives.items()):
+            row = self._told[session_id] = self._live(live)
+            before = told.get(session_id)
+            if before is not None and not live.session.status.final:
+                changed = {name: row[name] for name in ROW_FIELDS if row[name] != before[name]}
+                if changed:
+                    self._pool.journal.publish("session.updated", session_id, live.session.owner, **changed)
+        if self._looks % POOL_EVERY == 0:
+            self._look_at_pool()
+
+    async def point(self) -> None:
+        """Adds one point to the history."""
+        state = self._pool.state()
+        self.history.append(
+            Point(
+                at=self._pool.clock.wall(),
+                active=state.taken,
+                queue=state.queue,
+                refused=state.refused_total,
+                memory_bytes=sum(browser.memory_bytes or 0 for browser in state.browsers),
+                loop_lag_ms=round(self._lag.worst() * 1000, 1),
+                browsers=len(state.browsers),
+            )
+        )
+
+    def _look_at_pool(self) -> None:
+        state = asdict(self._pool.state())
+        lasting = state | {
+            "browsers": [
+                {name: value for name, value in browser.items() if name not in _ALWAYS_MOVES}
+                for browser in state["browsers"]
+            ]
+        }
+        if lasting != self._told_pool:
+            self._told_pool = lasting
+            self._pool.journal.publish("pool.updated", **state)
+
+    def _live(self, live: Live) -> Row:
+        record = live.session.record(self._pool.clock)
+        pages: Sequence[PageInfo] = live.handle.pages() if live.handle is not None else ()
+        active = pages[-1] if pages else None
+        berth = live.berth
+        return _row(record) | {
+            "title": clip(active.title) if active else "",
+            "url": clip(active.url) if active else "",
+            "page_count": len(pages),
+            "connections": live.clients,
+            "viewers": live.viewers,
+            "controlled_by": live.wheel.holder.name if live.wheel.holder else None,
+            "memory_bytes": berth.memory_bytes // max(1, berth.taken) or None if berth else None,
+            "browser_id": berth.browser_id if berth else None,
+        }
+
+    def _ended(self, record: SessionRecord) -> Row:
+        title, url, pages = self._seen.get(record.session_id, ("", "", 0))
+        return _row(record) | {
+            "title": title,
+            "url": url,
+            "page_count": pages,
+            "connections": 0,
+            "viewers": 0,
+            "controlled_by": None,
+            "memory_bytes": None,
+            "browser_id": None,
+        }
+
+    def _happened(self, event: Event) -> None:
+        """Keeps what a session showed last, as far as a look saw it."""
+        if event.kind == "session.ended" and event.session_id is not None:
+            row = self._told.pop(event.session_id, None)
+            if row is not None:
+                self._seen[event.session_id] = (row["title"], row["url"], row["page_count"])
+                if len(self._seen) > LAST_SEEN:
+                    self._seen.popitem(last=False)
+
+
+def _row(record: SessionRecord) -> Row:
+    return {
+        "session_id": record.session_id,
+        "status": record.status.value,
+        "owner": record.owner,
+        "owner_name": record.owner_name,
+        "viewport_width": record.viewport_width,
+        "viewport_height": record.viewport_height,
+        "created_at": record.created_at,
+        "last_activity": record.last_activity,
+        "expires_at": record.expires_at,
+        "ended_at": record.ended_at,
+        "end_reason": record.end_reason.value if record.end_reason else None,
+        "metadata": record.metadata,
+        "isolation": record.isolation.value,
+    }

@@ -1,0 +1,161 @@
+"""An operator's hands as commands: validated, clamped, and never more than was meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from browser_sessions.browser.input import FAR, commands
+from browser_sessions.browser.screencast import jpeg_size
+from browser_sessions.model.errors import InvalidField
+
+
+def one(**message: Any) -> tuple[str, dict[str, Any]]:
+    [command] = commands(message, 1280, 720)
+    return command
+
+
+def test_a_click_goes_where_it_was_made() -> None:
+    method, params = one(
+        type="mouse", action="down", x=10.5, y=20, button="left", buttons=1, modifiers=8, click_count=2
+    )
+    assert method == "Input.dispatchMouseEvent"
+    assert params == {
+        "type": "mousePressed",
+        "x": 10.5,
+        "y": 20.0,
+        "button": "left",
+        "buttons": 1,
+        "modifiers": 8,
+        "clickCount": 2,
+        "pointerType": "mouse",
+    }
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "where"), [(-5, -5, (0, 0)), (5000, 5000, (1279, 719)), (1279.5, 3, (1279, 3)), (0, 719, (0, 719))]
+)
+def test_a_hand_outside_the_picture_stays_at_its_edge(x: float, y: float, where: tuple[float, float]) -> None:
+    _, params = one(type="mouse", action="move", x=x, y=y)
+    assert (params["x"], params["y"]) == where
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "text", "number"),
+    [
+        ({"key": "a", "code": "KeyA", "text": "a"}, "keyDown", "a", 65),
+        ({"key": "a", "code": "KeyA"}, "keyDown", "a", 65),
+        ({"key": "A", "code": "KeyA", "text": "A", "modifiers": 8}, "keyDown", "A", 65),
+        ({"key": "ß", "code": "Minus", "text": "ß"}, "keyDown", "ß", 189),
+        ({"key": "Enter", "code": "Enter"}, "keyDown", "\r", 13),
+        ({"key": "Enter", "code": "", "text": ""}, "keyDown", "\r", 13),
+        ({"key": "Backspace", "code": "Backspace", "text": ""}, "rawKeyDown", None, 8),
+        ({"key": "ArrowLeft", "code": "ArrowLeft"}, "rawKeyDown", None, 37),
+        ({"key": "a", "code": "KeyA", "text": "a", "modifiers": 2}, "rawKeyDown", None, 65),
+        ({"key": "c", "code": "KeyC", "text": "c", "modifiers": 4}, "rawKeyDown", None, 67),
+        ({"key": "@", "code": "KeyQ", "text": "@", "modifiers": 3}, "keyDown", "@", 81),
+        ({"key": "Shift", "code": "ShiftLeft", "modifiers": 8}, "rawKeyDown", None, 16),
+        ({"key": "7", "code": "", "text": "7"}, "keyDown", "7", 55),
+        ({"key": "F5", "code": "F5"}, "rawKeyDown", None, 116),
+    ],
+)
+def test_keys_write_what_they_write(message: dict[str, Any], kind: str, text: str | None, number: int) -> None:
+    _, params = one(type="key", action="down", **message)
+    assert params["type"] == kind
+    assert params.get("text") == text
+    assert params["windowsVirtualKeyCode"] == number
+    _, params = one(type="key", action="up", **message)
+    assert params["type"] == "keyUp"
+    assert "text" not in params
+
+
+def test_the_keypad_is_told_apart() -> None:
+    _, params = one(type="key", action="down", key="1", code="Numpad1", text="1", location=3)
+    assert params["isKeypad"] is True
+    assert params["windowsVirtualKeyCode"] == 97
+
+
+def test_fingers() -> None:
+    _, params = one(type="touch", action="start", points=[{"x": 1, "y": 2, "id": 0}, {"x": 9999, "y": 2, "id": 1}])
+    assert params["touchPoints"] == [{"x": 1, "y": 2, "id": 0}, {"x": 1279, "y": 2, "id": 1}]
+    _, params = one(type="touch", action="end", points=[{"x": 1, "y": 2, "id": 0}])
+    assert params == {"type": "touchEnd", "touchPoints": []}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", " f\tile:///etc/passwd", "chrome://version", "javascript:alert(1)", "about:config", ""],
+)
+def test_addresses_that_reach_the_host_are_refused(url: str) -> None:
+    with pytest.raises(InvalidField):
+        one(type="navigate", url=url)
+
+
+def test_addresses_are_read_as_chromium_reads_them() -> None:
+    assert one(type="navigate", url=" HTTP://example.org/") == ("Page.navigate", {"url": "http://example.org/"})
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({}, "type"),
+        ({"type": "exec"}, "type"),
+        ({"type": ["mouse"]}, "type"),
+        ({"type": "mouse", "action": "hover"}, "action"),
+        ({"type": "mouse", "action": "move", "x": "1"}, "x"),
+        ({"type": "mouse", "action": "move", "x": float("nan")}, "x"),
+        ({"type": "mouse", "action": "move", "y": True}, "y"),
+        ({"type": "mouse", "action": "down", "button": "sixth"}, "button"),
+        ({"type": "mouse", "action": "down", "button": ["left"]}, "button"),
+        ({"type": "mouse", "action": "down", "modifiers": 16}, "modifiers"),
+        ({"type": "mouse", "action": "down", "click_count": 1000}, "click_count"),
+        ({"type": "key", "action": "down", "key": "k" * 100}, "key"),
+        ({"type": "key", "action": "press", "key": "a"}, "action"),
+        ({"type": "text", "text": "x" * 100_001}, "text"),
+        ({"type": "text", "text": 7}, "text"),
+        ({"type": "touch", "action": "start", "points": "here"}, "points"),
+        ({"type": "touch", "action": "start", "points": [{}] * 11}, "points"),
+        ({"type": "touch", "action": "start", "points": []}, "points"),
+        ({"type": "touch", "action": "start", "points": [7]}, "points"),
+    ],
+)
+def test_a_bad_message_is_told_which_field_is_wrong(message: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidField) as refused:
+        commands(message, 1280, 720)
+    assert refused.value.loc == (field,)
+
+
+names = st.sampled_from(
+    ["type", "action", "x", "y", "button", "modifiers", "key", "code", "text", "points", "dx", "dy", "url", "accept"]
+)
+words = st.sampled_from(
+    ["mouse", "wheel", "key", "text", "touch", "dialog", "reload", "navigate", "move", "down", "up"]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(names, values, max_size=8), words)
+def test_whatever_comes_is_taken_or_refused_and_stays_in_bounds(message: dict[str, Any], kind: str) -> None:
+    try:
+        todo = commands({**message, "type": kind}, 1280, 720)
+    except InvalidField:
+        return
+    for method, params in todo:
+        assert method.partition(".")[0] in ("Input", "Page")
+        assert 0 <= params.get("x", 0) <= 1279
+        assert 0 <= params.get("y", 0) <= 719
+        assert abs(params.get("deltaY", 0)) <= FAR
+
+
+@given(st.binary(max_size=200))
+def test_what_is_no_jpeg_has_no_size(noise: bytes) -> None:
+    width, height = jpeg_size(noise)
+    assert width >= 0
+    assert height >= 0
