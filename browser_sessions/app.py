@@ -33,6 +33,7 @@ from browser_sessions.model.errors import SettingsError, StoreUnavailable
 from browser_sessions.pool.loops import every, finish
 from browser_sessions.pool.pool import Pool, PoolLimits
 from browser_sessions.pool.reaper import REAP_EVERY_S, Reaper
+from browser_sessions.pool.shedding import SAMPLE_EVERY_S, Shedding
 from browser_sessions.pool.supervisor import PROBE_EVERY_S, Supervisor
 from browser_sessions.projections import project
 from browser_sessions.settings import Settings
@@ -109,10 +110,13 @@ class Service:
             raise
         if lost:
             log.warning("sessions.lost", count=lost, why="the server ended without closing them")
-        reaper, supervisor = Reaper(self.pool), Supervisor(self.pool.fleet)
+        reaper, supervisor = Reaper(self.pool), Supervisor(self.pool.fleet, self.metrics.probe_seconds.observe)
+        shedding = Shedding(self.pool, self.settings.data_dir)
+        await shedding.turn()
         for seconds, turn in (
             (REAP_EVERY_S, reaper.turn),
             (PROBE_EVERY_S, supervisor.turn),
+            (SAMPLE_EVERY_S, shedding.turn),
             (GATEWAY_TURN_S, self.gateway.turn),
             (ACTIVITY_FLUSH_S, self._keep_records),
             (PURGE_EVERY_S, self._purge),

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Literal, TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 MASK: Final = "***"
 
@@ -18,6 +18,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "server.draining": "SIGTERM came: no new sessions, live ones may finish.",
     "server.stopping_now": "A second signal came.",
     "clock.jumped": "The host's clock was set; no deadline moved.",
+    "creates.refused": "The machine is short of something: creates are refused until it is not.",
+    "creates.taken_again": "It is short of nothing any more.",
     "loop.turn_failed": "A bug of ours in a background loop; its next turn comes.",
     "store.unavailable": "Records wait in memory until the store takes them.",
     "session.queued": "A create waits for a place.",
@@ -41,6 +43,10 @@ EVENTS: Final[Mapping[str, str]] = {
     "browser.driver_started": "Playwright's driver runs.",
     "browser.driver_died": "Playwright's driver died; the next create starts another.",
     "browser.driver_hung": "Playwright's driver did not answer and was killed.",
+    "gateway.client_silent": "A CDP client answered no ping: its connection was closed.",
+    "gateway.client_slow": "A CDP client read too slowly: its connection was closed with 1013.",
+    "archive.not_written": "Events and last picture of an ended session could not be kept.",
+    "archive.not_readable": "A kept file of an ended session is damaged.",
     "pool.task_failed": "A bug of ours in a background task.",
     "http.request": "A request was answered.",
     "http.failed": "A bug of ours: the request got a 500, the traceback is here.",
@@ -199,6 +205,8 @@ class Metrics:
         self.loop_lag_seconds = Histogram(
             f"{prefix}_loop_lag_seconds", "How late the event loop runs", buckets=_SECONDS, registry=registry
         )
+        self.tasks = Gauge(f"{prefix}_tasks", "Tasks on the event loop", registry=registry)
+        ProcessCollector(prefix, registry=registry)  # memory, processor time and descriptors of the server
         self.http_seconds = Histogram(
             f"{prefix}_http_request_seconds",
             "Requests answered",

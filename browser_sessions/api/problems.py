@@ -56,6 +56,7 @@ TABLE: Final[Mapping[type[BaseException], Kind]] = {
     errors.PoolFull: Kind(503, "pool-full", "Every place is taken"),
     errors.Draining: Kind(503, "draining", "Going down"),
     errors.NoBrowser: Kind(503, "no-browser", "No browser starts"),
+    errors.Overloaded: Kind(503, "overloaded", "The machine is short of something"),
     errors.StoreUnavailable: Kind(503, "store-unavailable", "Records cannot be stored"),
     errors.BrowserMissing: Kind(503, "browser-missing", "No browser on this machine"),
     errors.BrowserTimeout: Kind(504, "browser-timeout", "The browser did not answer"),

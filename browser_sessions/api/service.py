@@ -6,6 +6,7 @@ counts, never a session, a key or an address.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -67,6 +68,8 @@ def refresh(services: Services) -> None:
     state = services.pool.state()
     services.metrics.capacity.set(state.capacity)
     services.metrics.queue.set(state.queue)
+    services.metrics.viewers.set(sum(live.viewers for live in services.pool.registry.lives.values()))
+    services.metrics.tasks.set(len(asyncio.all_tasks()))
     browsers: dict[str, int] = dict.fromkeys(("starting", "running", "retiring"), 0)
     for browser in state.browsers:
         browsers[browser.state] = browsers.get(browser.state, 0) + 1

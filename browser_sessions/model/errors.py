@@ -17,6 +17,7 @@ BrowserSessionsError
 │   ├── PoolFull
 │   ├── Draining
 │   ├── NoBrowser            none starts
+│   ├── Overloaded           the machine is short of memory, disk or descriptors
 │   └── StoreUnavailable
 ├── BrowserTimeout           the browser did not answer in time
 ├── BrowserGone              it died under the call
@@ -132,6 +133,10 @@ class Draining(Unavailable):
 
 class NoBrowser(Unavailable):
     """No browser process could be started."""
+
+
+class Overloaded(Unavailable):
+    """The machine is short of something; the sessions there are keep what is left."""
 
 
 class StoreUnavailable(Unavailable):

@@ -13,6 +13,7 @@ import structlog
 
 from browser_sessions.model.clock import Clock
 from browser_sessions.model.errors import (
+    RETRY_AFTER_SECONDS,
     BrowserGone,
     BrowserSessionsError,
     BrowserTimeout,
@@ -20,6 +21,7 @@ from browser_sessions.model.errors import (
     IdempotencyMismatch,
     InvalidField,
     NoBrowser,
+    Overloaded,
     PoolFull,
     QuotaExceeded,
     SessionNotFound,
@@ -28,7 +30,7 @@ from browser_sessions.model.ports import BrowserLauncher, ContextEvent, ContextH
 from browser_sessions.model.principal import Principal
 from browser_sessions.model.session import MOVES, EndReason, Session, SessionRecord, SessionStatus, new_session_id
 from browser_sessions.model.spec import Isolation, SessionSpec
-from browser_sessions.pool.admission import Admission
+from browser_sessions.pool.admission import Admission, jittered
 from browser_sessions.pool.fleet import Berth, Fleet
 from browser_sessions.pool.journal import Journal
 from browser_sessions.pool.live import Live
@@ -84,6 +86,8 @@ class Pool:
         self.clock = clock
         self.limits = limits
         self.draining = False
+        self.shortage = ""
+        """What the machine is short of: why creates are refused for now; empty when they are not. See shedding."""
         self.journal = Journal(clock)
         self.admission = Admission(limits.max_sessions, limits.max_sessions_per_principal)
         self.registry = Registry(store, clock, self.journal)
@@ -190,9 +194,9 @@ class Pool:
     ) -> tuple[SessionRecord, bool]:
         """A new active session and True, or the one that the same Idempotency-Key made and False.
 
-        Raises `PoolFull`, `QuotaExceeded`, `Draining`, `NoBrowser`, `BrowserTimeout`, `InvalidField`, `PageFailed`,
-        `IdempotencyMismatch`, `StoreUnavailable`. Whatever it raises, and when it is cancelled, nothing is left of the
-        session but its record, and the Idempotency-Key is free again.
+        Raises `PoolFull`, `QuotaExceeded`, `Draining`, `Overloaded`, `NoBrowser`, `BrowserTimeout`, `InvalidField`,
+        `PageFailed`, `IdempotencyMismatch`, `StoreUnavailable`. Whatever it raises, and when it is cancelled, nothing
+        is left of the session but its record, and the Idempotency-Key is free again.
         """
         if idempotency is None:
             return await self._create(self._new(principal, spec, wait_seconds, None), wait_seconds), True
@@ -291,6 +295,9 @@ class Pool:
     async def _admit(self, live: Live, wait_seconds: float, undo: AsyncExitStack) -> None:
         """Takes a place, now or after waiting. From then on `undo` gives it back and writes how the session ended."""
         session = live.session
+        if self.shortage and not self.draining:
+            self.admission.refused += 1
+            raise Overloaded(f"{self.shortage} Try again later.", retry_after=jittered(RETRY_AFTER_SECONDS))
         try:
             self.admission.try_take(session.owner)
         except (PoolFull, QuotaExceeded):

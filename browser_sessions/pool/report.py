@@ -135,6 +135,8 @@ def readiness(pool: Pool) -> tuple[list[str], list[str]]:
     if not pool.fleet.working:
         problems.append("no browser is running" + (f": {pool.fleet.last_failure}" if pool.fleet.last_failure else ""))
     warnings = [] if pool.sandbox else [f"Chromium runs without its sandbox: {pool.sandbox_reason}"]
+    if pool.shortage:
+        warnings.append(f"New sessions are refused for now. {pool.shortage}")
     if pool.registry.unsaved:
         warnings.append(f"{len(pool.registry.unsaved)} records wait for the store")
     return problems, warnings

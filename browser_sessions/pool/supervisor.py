@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Final
 
 from browser_sessions.model.errors import BrowserGone, BrowserTimeout
@@ -24,8 +26,10 @@ MEMORY_EVERY: Final = 15
 class Supervisor:
     """One loop over all browsers: probe, weigh, recycle, keep one spare."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, observe: Callable[[float], None] | None = None) -> None:
+        """`observe` is told how many seconds each answer took."""
         self._fleet = fleet
+        self._observe = observe
         self._turns = 0
 
     async def turn(self) -> None:
@@ -41,7 +45,7 @@ class Supervisor:
 
     async def _probe(self, berth: Berth) -> None:
         assert berth.process is not None
-        worked = berth.process.cpu_seconds()
+        worked, asked = berth.process.cpu_seconds(), time.perf_counter()
         try:
             await berth.process.probe(timeout=PROBE_TIMEOUT_S)
         except BrowserTimeout:
@@ -53,3 +57,5 @@ class Supervisor:
             self._fleet.condemn(berth, EndReason.BROWSER_DIED)
         else:
             berth.missed_probes = 0
+            if self._observe is not None:
+                self._observe(time.perf_counter() - asked)
