@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from browser_sessions.cli.speak import WRONG_USE, say, show, show_json
+from browser_sessions.cli.speak import WRONG_USE, asking, say, show, show_json
 from browser_sessions.cli.tables import facts, keys_table, users_table
 from browser_sessions.cli.talk import Talk, talking
 from browser_sessions.wire import KeyCreated, KeyList, KeyResponse, UserList, UserResponse
@@ -92,7 +92,8 @@ async def remove_user(talk: Talk, username: str) -> None:
 def _password() -> str:
     """Never an argument: every user of a machine can read those."""
     if sys.stdin.isatty():
-        typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        with asking():
+            typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return typed
     password = sys.stdin.readline().rstrip("\r\n")
     if not password:

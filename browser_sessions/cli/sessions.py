@@ -16,7 +16,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from browser_sessions.cli.speak import FAILED, WRONG_USE, console, plain, say, show, show_json
+from browser_sessions.cli.speak import FAILED, WRONG_USE, asking, console, plain, say, show, show_json
 from browser_sessions.cli.tables import details_table, duration, facts, sessions_table, status_text
 from browser_sessions.cli.talk import Talk, talking
 from browser_sessions.client import ApiError, Client, NotReachable
@@ -168,7 +168,9 @@ async def end(
         if not sys.stdin.isatty():
             say(f"That is {len(ids)} sessions, and nobody is there to ask: say --yes to end them all.")
             raise typer.Exit(WRONG_USE)
-        if not typer.confirm(f"End {len(ids)} sessions?", err=True):
+        with asking():
+            agreed = typer.confirm(f"End {len(ids)} sessions?", err=True)
+        if not agreed:
             raise typer.Exit(FAILED)
     gate = asyncio.Semaphore(ENDING_AT_ONCE)
 
@@ -245,7 +247,10 @@ async def _watch(talk: Talk, status: Sequence[str], metadata: Mapping[str, str],
                 if not talk.as_json and seen is not None:
                     view = _list_view(seen, datetime.now(UTC), whole_ids=not _looked_at())
                     note = Text(f"Not current: {plain(trouble)}", style="red") if trouble else Text("")
-                    live.update(Group(view, note), refresh=True)
+                    if live.console.is_terminal:
+                        live.update(Group(view, note), refresh=True)
+                    else:
+                        show(Group(view, note))  # nothing there can be drawn over: one below the other
                 await asyncio.sleep(WATCH_EVERY_S)
     except asyncio.CancelledError:
         raise typer.Exit(0) from None

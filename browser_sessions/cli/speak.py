@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -61,5 +62,15 @@ def complaints(code: int) -> Iterator[None]:
         for line in error.detail.splitlines():
             say(line)
         raise typer.Exit(code) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """While a person is asked, Ctrl-C interrupts at once: asyncio would cancel a task that waits for the answer."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

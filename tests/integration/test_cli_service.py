@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import sys
+import termios
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -345,3 +348,73 @@ async def test_the_sdk_drives_a_page_and_ends_what_it_began(tmp_path: Path) -> N
         assert (await client.pool()).capacity >= 1
         with pytest.raises(NotFound):
             await client.get("ses_" + "0" * 32)
+
+
+async def on_a_terminal(data_dir: Path, *args: str, answers: list[tuple[bytes, bytes]]) -> tuple[int, str]:
+    """A command with somebody at the keyboard, who answers what is said: exit code and what was seen."""
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *args,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(data_dir),
+        preexec_fn=_take_terminal,
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    seen = b""
+
+    def said(what: bytes) -> bool:
+        nonlocal seen
+        with suppress(OSError):  # nothing new, or nobody there any more
+            seen += os.read(ours, 65_536)
+        return what in seen
+
+    def hidden() -> bool:
+        return not termios.tcgetattr(ours)[3] & termios.ECHO
+
+    def asked(question: bytes) -> bool:
+        """What is typed before the terminal stops showing it is thrown away."""
+        return said(question) and hidden() == (b"assword" in question or b"Repeat" in question)
+
+    try:
+        for question, answer in answers:
+            await until(lambda: asked(question), within=PATIENCE_S, what=f"{question!r} is said")  # noqa: B023 - at once
+            os.write(ours, answer)
+        await until(lambda: said(b"") and process.returncode is not None, within=PATIENCE_S, what="the command ends")
+        said(b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        os.close(ours)
+    assert process.returncode is not None
+    return process.returncode, seen.decode()
+
+
+def _take_terminal() -> None:
+    """In the child: standard input becomes its controlling terminal, so that Ctrl-C typed there is a signal."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+async def test_somebody_at_the_keyboard_is_asked_and_can_say_no_or_leave(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
+        ids = [(await client.create()).session_id for _ in range(2)]
+        for typed, code in ((b"n\n", 1), (b"\x03", 130)):
+            ended, _ = await on_a_terminal(service.data_dir, "end", *ids, answers=[(b"End 2 sessions?", typed)])
+            assert ended == code
+            assert {(await client.get(session_id)).status for session_id in ids} == {"active"}
+        ended, seen = await on_a_terminal(service.data_dir, "end", *ids, answers=[(b"End 2 sessions?", b"y\n")])
+        assert ended == 0
+        assert seen.count("closed") == 2
+
+        password = b"correct horse battery\n"
+        made, seen = await on_a_terminal(
+            service.data_dir, "users", "create", "ann", answers=[(b"Password:", password), (b"Repeat", password)]
+        )
+        assert made == 0
+        assert "ann" in seen
+        assert "correct horse" not in seen
