@@ -18,7 +18,7 @@ app = typer.Typer(
     help="Live browser sessions: real headless Chromium, isolated contexts, exact expiry.",
     no_args_is_help=True,
     rich_markup_mode=None,  # help texts hold brackets and stars that are meant
-    pretty_exceptions_show_locals=False,  # a traceback must not show keys
+    pretty_exceptions_enable=False,  # a traceback goes into logs: plain, and without local variables, which hold keys
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 keys = typer.Typer(help="Make, list and revoke API keys (admins).", no_args_is_help=True, rich_markup_mode=None)
