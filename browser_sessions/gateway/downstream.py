@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import Final, Protocol, cast
 
 from browser_sessions.gateway.frames import CLOSE, PING, PONG, TEXT, ClientFrames, FrameError, close, to_client
@@ -11,6 +12,14 @@ HIGH_WATER_BYTES: Final = 8 * 2**20
 """Bytes that wait for the client to read them; beyond, the browser is not read for it."""
 CLOSING_S: Final = 2.0
 """How long a client may take to answer a close before the connection is cut."""
+
+
+class Why(Enum):
+    """Why the client is not read for now. Reading goes on when no reason is left."""
+
+    CLIENT_FULL = "it does not take what waits for it: who asks without listening is not asked on"
+    BROWSER_FULL = "the browser is behind with its commands"
+    WHEEL = "somebody else drives, and much waits already"
 
 
 class Listener(Protocol):
@@ -33,13 +42,19 @@ class Downstream(asyncio.Protocol):
         self.heard = loop.time()
         """When the client last sent anything, on the loop's clock."""
         self.full_since: float | None = None
-        """Since when the client has been behind with reading."""
-        self.paused = False
-        """Whether we do not read the client: then its silence says nothing."""
+        """Since when the client has been behind with reading, without taking a byte."""
         self.closed: asyncio.Future[None] = loop.create_future()
         self.close_code: int | None = None
         self._listener = listener
         self._frames = ClientFrames()
+        self._paused: set[Why] = set()
+        self._waits = 0
+        """Bytes that waited for the client when last looked at."""
+        self._late: tuple[int, str] | None = None
+        """How it was closed before the transport came."""
+        self._broken = False
+        """It has sent what is no WebSocket: nothing after that means anything."""
+        self._cut: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._loop = loop
 
@@ -55,29 +70,50 @@ class Downstream(asyncio.Protocol):
     def ping(self) -> None:
         self.straight(to_client(b"", PING))
 
-    def pause(self, paused: bool) -> None:
-        """Stops or goes on reading: the browser is behind, or somebody has the wheel."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        self.paused = paused
-        self.heard = self._loop.time()
+    @property
+    def paused(self) -> bool:
+        """Whether we do not read the client: then its silence says nothing."""
+        return bool(self._paused)
+
+    def pause(self, why: Why, paused: bool) -> None:
+        """Stops reading the client for a reason, or takes the reason away."""
+        before = self.paused
         if paused:
+            self._paused.add(why)
+        else:
+            self._paused.discard(why)
+        if self.paused is before or self._transport is None or self._transport.is_closing():
+            return
+        self.heard = self._loop.time()
+        if self.paused:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
 
+    def stalled_for(self, now: float) -> float:
+        """Seconds for which the client has taken nothing of what waits for it; 0 while little waits. Slow is not
+        stalled: a large answer over a thin line may take minutes. Looked at once a second."""
+        if self.full_since is None or self._transport is None:
+            return 0.0
+        waits = self._transport.get_write_buffer_size()
+        if waits < self._waits:
+            self.full_since = now
+        self._waits = waits
+        return now - self.full_since
+
     def close(self, code: int, reason: str) -> None:
         """Says why, then ends the connection once the client has answered, at the latest after `CLOSING_S`."""
-        if self._transport is None or self.close_code is not None:
+        if self.close_code is not None:
+            return
+        if self._transport is None:
+            self._late = self._late or (code, reason)
             return
         self._transport.write(to_client(close(code, reason), CLOSE))
         self.close_code = code
         self._listener.client_gone()
-        if self.full_since is not None:
-            self._transport.abort()  # it does not read: it would never come to the close frame
-            return
-        self._transport.resume_reading()
-        self._loop.call_later(CLOSING_S, self._transport.abort)
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._cut_soon()
 
     def shutdown(self) -> None:
         """uvicorn stops."""
@@ -88,24 +124,33 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        if self._late is not None:
+            self.close(*self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.close_code is None:
             self.close_code = 1006
             self._listener.client_gone()
+        if self._cut is not None:
+            self._cut.cancel()
         if not self.closed.done():
             self.closed.set_result(None)
 
     def pause_writing(self) -> None:
         self.full_since = self._loop.time()
+        self._waits = 0
+        self.pause(Why.CLIENT_FULL, True)
         self._listener.client_full(True)
 
     def resume_writing(self) -> None:
         self.full_since = None
+        self.pause(Why.CLIENT_FULL, False)
         self._listener.client_full(False)
 
     def data_received(self, data: bytes) -> None:
         self.heard = self._loop.time()
+        if self._broken:
+            return
         try:
             for opcode, payload in self._frames.feed(data):
                 if opcode == TEXT:
@@ -119,12 +164,21 @@ class Downstream(asyncio.Protocol):
                 elif opcode != PONG:
                     self.close(1003, "CDP is text")
         except FrameError as error:
+            self._broken = True
             self.close(error.code, error.reason)
 
     def _closed_by_client(self, payload: bytes) -> None:
         assert self._transport is not None
         if self.close_code is None:
+            if len(payload) == 1:
+                raise FrameError(1002, "a close code has two bytes")
             self._transport.write(to_client(payload[:2], CLOSE))
-            self.close_code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
+            self.close_code = int.from_bytes(payload[:2]) if payload else 1005
             self._listener.client_gone()
+            self._cut_soon()  # it may never read what waits for it
         self._transport.close()
+
+    def _cut_soon(self) -> None:
+        assert self._transport is not None
+        if self._cut is None:
+            self._cut = self._loop.call_later(CLOSING_S, self._transport.abort)

@@ -64,9 +64,10 @@ class ClientFrames:
         self._have = 0
         self._need = 2
         """Bytes without which nothing more can be told: a large message is put together once, not at every piece."""
-        self._parts: list[bytes] = []
+        self._message = bytearray()
+        """Of a message in fragments. Not a list of them: a million empty ones would cost megabytes."""
         self._kind = 0
-        self._size = 0
+        """The opcode of a message in fragments, 0 when there is none."""
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """(opcode, payload) of every message that is whole now, and of control frames. Raises `FrameError`."""
@@ -100,7 +101,7 @@ class ClientFrames:
                     return
                 payload = apply_mask(data[start + 4 : after], data[start : start + 4])
                 position = after
-                if first & 0x80 and (opcode := first & 0x0F) != CONTINUATION and not self._parts:
+                if first & 0x80 and (opcode := first & 0x0F) != CONTINUATION and not self._kind:
                     yield opcode, payload
                 elif (message := self._join(first, payload)) is not None:
                     yield message
@@ -120,7 +121,7 @@ class ClientFrames:
                 raise FrameError(1002, "not a control frame")
         elif opcode > BINARY:
             raise FrameError(1002, "unknown opcode")
-        elif length + self._size > MAX_MESSAGE_BYTES:
+        elif length + len(self._message) > MAX_MESSAGE_BYTES:
             raise FrameError(1009, f"a message may have {MAX_MESSAGE_BYTES} bytes")
 
     def _join(self, first: int, payload: bytes) -> tuple[int, bytes] | None:
@@ -130,10 +131,9 @@ class ClientFrames:
         if (opcode == CONTINUATION) is not bool(self._kind):
             raise FrameError(1002, "fragments out of order")
         self._kind = self._kind or opcode
-        self._parts.append(payload)
-        self._size += len(payload)
+        self._message += payload
         if not first & 0x80:
             return None
-        whole = self._kind, b"".join(self._parts)
-        self._kind, self._parts, self._size = 0, [], 0
+        whole = self._kind, bytes(self._message)
+        self._kind, self._message = 0, bytearray()
         return whole

@@ -112,7 +112,7 @@ class Gateway:
                 self._relays.discard(relay)
                 continue
             side = relay.downstream
-            if side.full_since is not None and now - side.full_since > SLOW_S:
+            if side.stalled_for(now) > SLOW_S:
                 log.info("gateway.client_slow", session_id=relay.live.session.session_id)
                 side.close(TOO_SLOW, "the client does not read")
             elif not side.paused and now - side.heard > SILENT_S:

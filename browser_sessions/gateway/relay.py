@@ -14,7 +14,7 @@ from browser_sessions.gateway.actions import Actions
 from browser_sessions.gateway.codes import close_code
 from browser_sessions.gateway.contexts import TargetInfo
 from browser_sessions.gateway.decision import Answer, Ask, Do, Pass, Refuse
-from browser_sessions.gateway.downstream import Downstream
+from browser_sessions.gateway.downstream import Downstream, Why
 from browser_sessions.gateway.hub import Hub, Room
 from browser_sessions.gateway.message import (
     FIRST_OWN_ID,
@@ -136,7 +136,7 @@ class Relay:
         self._held.append(payload)
         self._held_bytes += len(payload)
         if self._held_bytes > HELD_BYTES:
-            self.downstream.pause(True)
+            self.downstream.pause(Why.WHEEL, True)
         if self._passing is None:
             self._passing = asyncio.create_task(self._pass_held())
 
@@ -148,7 +148,7 @@ class Relay:
                 self._held_bytes -= len(payload)
                 self._command(payload)
         self._passing = None
-        self.downstream.pause(False)
+        self.downstream.pause(Why.WHEEL, False)
 
     def client_full(self, full: bool) -> None:
         self._upstream.pause(full)
@@ -241,8 +241,13 @@ class Relay:
         elif method == "Target.attachedToTarget":
             self.call("Target.detachFromTarget", {"sessionId": params["sessionId"]}, session_id, _nothing)
 
+    def whole(self, payload: bytes) -> None:
+        """A message that need not be read, where whole ones were asked for."""
+        self._traffic.bytes_down += len(payload)
+        self.downstream.send(payload)
+
     def upstream_full(self, full: bool) -> None:
-        self.downstream.pause(full)
+        self.downstream.pause(Why.BROWSER_FULL, full)
 
     def upstream_lost(self) -> None:
         """The browser is gone, or has thrown this connection out."""

@@ -27,6 +27,9 @@ class Reader(Protocol):
     def news(self, payload: bytes) -> None:
         """A message that must be read first."""
 
+    def whole(self, payload: bytes) -> None:
+        """Instead of `straight`, for a reader of whole messages: one that need not be read."""
+
     def upstream_lost(self) -> None: ...
 
     def upstream_full(self, full: bool) -> None:
@@ -39,7 +42,12 @@ class Upstream(asyncio.Protocol):
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None
-        self._buffer = b""
+        self._lost = False
+        self._whole = False
+        self._pieces: list[bytes] = []
+        self._have = 0
+        self._need = 2
+        """Bytes without which nothing more can be told: a large message is put together once, not at every piece."""
         self._passing = 0
         """Bytes of a frame still to come that go straight through."""
         self.shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -70,12 +78,16 @@ class Upstream(asyncio.Protocol):
             raise
         return upstream
 
-    def start(self, reader: Reader) -> None:
-        """From now on `reader` gets what comes; nothing was lost before."""
+    def start(self, reader: Reader, *, whole: bool = False) -> None:
+        """From now on `reader` gets what comes; nothing was lost before. `whole`: as whole messages, `Reader.whole`."""
         self._reader = reader
-        if self._buffer:
-            held, self._buffer = self._buffer, b""
-            self.data_received(held)
+        self._whole = whole
+        held = b"".join(self._pieces)
+        self._pieces.clear()
+        if held:
+            self._frames(held)
+        if self._lost:
+            self._end()
 
     def send(self, payload: bytes) -> None:
         if self._transport is not None:
@@ -103,9 +115,13 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.shaken.done():
             self.shaken.set_exception(ConnectionResetError("lost before it was open"))
-        if self._reader is not None:
-            self._reader.upstream_lost()
-        self._reader = None
+        self._lost = True
+        self._end()
+
+    def _end(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.upstream_lost()
 
     def pause_writing(self) -> None:
         if self._reader is not None:
@@ -117,7 +133,7 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:
-            self._buffer += data
+            self._pieces.append(data)
             if not self.shaken.done():
                 self._handshake()
             return
@@ -126,18 +142,21 @@ class Upstream(asyncio.Protocol):
             self._passing -= len(part)
             self._reader.straight(part)
             data = data[len(part) :]
-            if not data:
+        if self._have:
+            self._pieces.append(data)
+            self._have += len(data)
+            if self._have < self._need:
                 return
-        if self._buffer:
-            data = self._buffer + data
-            self._buffer = b""
-        self._frames(data)
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        if data:
+            self._frames(data)
 
     def _handshake(self) -> None:
-        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
+        head, separator, rest = b"".join(self._pieces).partition(b"\r\n\r\n")
         if not separator:
             return
-        self._buffer = rest
+        self._pieces = [rest]
         if b" 101 " in head.split(b"\r\n", 1)[0]:
             self.shaken.set_result(None)
         else:
@@ -147,21 +166,27 @@ class Upstream(asyncio.Protocol):
         """Chromium sends whole text frames, unmasked. Runs of those that need no reading leave as one piece."""
         position = run = 0
         end = len(data)
+        self._need = 2
         while end - position >= 2:
             length, start = data[position + 1] & 0x7F, position + 2
             if length == 126:
                 if end < start + 2:
+                    self._need = 4
                     break
                 length, start = int.from_bytes(data[start : start + 2]), start + 2
             elif length == 127:
                 if end < start + 8:
+                    self._need = 10
                     break
                 length, start = int.from_bytes(data[start : start + 8]), start + 8
             after = start + length
-            if end < min(after, start + HEAD_BYTES):
+            shown = min(after, start + HEAD_BYTES)
+            if end < shown:
+                self._need = shown - position
                 break
             opcode = data[position] & 0x0F
-            if opcode < CLOSE and not must_read(data[start : min(after, start + HEAD_BYTES)]):
+            free = opcode < CLOSE and not must_read(data[start:shown])
+            if free and not self._whole:
                 if end < after:
                     self._passing = after - end
                     position = end
@@ -169,23 +194,29 @@ class Upstream(asyncio.Protocol):
                 position = after
                 continue
             if end < after:
+                self._need = after - position
                 break
             self._straight(data[run:position])
             position = run = after
-            self._special(opcode, data[start:after])
+            self._special(opcode, data[start:after], free)
             if self._reader is None:
                 return
         self._straight(data[run:position])
-        self._buffer = data[position:]
+        self._have = end - position
+        if self._have:
+            self._pieces.append(data[position:])
 
     def _straight(self, data: bytes) -> None:
         if data and self._reader is not None:
             self._reader.straight(data)
 
-    def _special(self, opcode: int, payload: bytes) -> None:
+    def _special(self, opcode: int, payload: bytes, free: bool) -> None:
         if opcode == PING and self._transport is not None:
             self._transport.write(to_browser(payload, PONG))
         elif opcode == CLOSE and self._transport is not None:
             self._transport.close()
         elif opcode < CLOSE and self._reader is not None:
-            self._reader.news(payload)
+            if free:
+                self._reader.whole(payload)
+            else:
+                self._reader.news(payload)
