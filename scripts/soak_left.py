@@ -1,0 +1,153 @@
+"""What is left over: counted from outside, in the process table, on the disk, and in what the server says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import psutil
+from websockets.asyncio.client import connect
+
+from tests.service import Running, ServerProcess, until
+
+SETTLE_S: Final = 60.0
+"""What the end of the last browser may take: an empty one stays half a minute for the next caller of its principal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Counts; `rss` in bytes. All but the last three must be 0 when nobody is there."""
+
+    sessions: int
+    places: int
+    waiting: int
+    contexts: int
+    processes: int
+    """Descendants of the server that are neither its driver nor of a browser that it knows."""
+    zombies: int
+    folders: int
+    descriptors: int
+    tasks: int
+    rss: int
+
+    def more_than(self, before: Left) -> dict[str, int]:
+        """What there is more of than `before`, memory aside."""
+        pairs = ((each.name, getattr(self, each.name) - getattr(before, each.name)) for each in fields(self))
+        return {name: more for name, more in pairs if more > 0 and name != "rss"}
+
+
+async def metric(http: httpx.AsyncClient, name: str) -> float:
+    """A gauge without labels."""
+    for line in (await http.get("/metrics")).text.splitlines():
+        if line.startswith(name + " "):
+            return float(line.split()[1])
+    raise KeyError(name)
+
+
+async def at_rest(service: Running, server: ServerProcess, *, patient: bool) -> Left:
+    """Counts when nothing is under way any more: no session, no place taken, no browser starting or ending, and of
+    those only the spare one, or (not `patient`) also one empty one."""
+
+    async def quiet() -> bool:
+        pool = await pool_of(service)
+        moving = [each for each in pool["browsers"] if each["dedicated"] or each["state"] != "running"]
+        there = len(pool["browsers"])
+        return pool["taken"] == pool["queue"] == 0 and not moving and 1 <= there <= (1 if patient else 2)
+
+    await until(quiet, within=SETTLE_S, what="the pool rests with one spare browser", every=0.2)
+    left = await count(service, server)
+    for _ in range(20):  # descriptors and tasks of the last answers go a moment later
+        again = await count(service, server)
+        if again == left:
+            break
+        left = again
+        await asyncio.sleep(0.25)
+    return left
+
+
+async def pool_of(service: Running) -> dict[str, Any]:
+    found: dict[str, Any] = (await service.http.get("/v1/browser/pool")).json()
+    return found
+
+
+async def count(service: Running, server: ServerProcess) -> Left:
+    pool = await pool_of(service)
+    known = {each["pid"] for each in pool["browsers"]}
+    living = (await service.http.get("/v1/browser/sessions", params={"status": "active", "limit": 500})).json()
+    strangers, zombies = await asyncio.to_thread(_processes, server.pid, known)
+    return Left(
+        sessions=len(living["sessions"]),
+        places=pool["taken"],
+        waiting=pool["queue"],
+        contexts=sum([await contexts(pid) for pid in known]),
+        processes=strangers,
+        zombies=zombies,
+        folders=await asyncio.to_thread(_folders, server.data_dir, len(known)),
+        descriptors=psutil.Process(server.pid).num_fds(),
+        tasks=int(await metric(service.http, "browser_sessions_tasks")),
+        rss=psutil.Process(server.pid).memory_info().rss,
+    )
+
+
+def _processes(server: int, browsers: set[int]) -> tuple[int, int]:
+    """(strangers, zombies) among the server's descendants."""
+    groups = set()
+    for pid in browsers:
+        with contextlib.suppress(ProcessLookupError):
+            groups.add(os.getpgid(pid))
+    strangers = zombies = drivers = 0
+    for process in psutil.Process(server).children(recursive=True):
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                zombies += 1
+            elif "run-driver" in process.cmdline():
+                drivers += 1
+            elif os.getpgid(process.pid) not in groups and not _helps(process, browsers):
+                strangers += 1
+    return strangers + max(0, drivers - 1), zombies
+
+
+def _helps(process: psutil.Process, browsers: set[int]) -> bool:
+    """Chromium's crash handler leaves its group; its parent tells."""
+    return any(parent.pid in browsers for parent in process.parents())
+
+
+def _folders(data_dir: Path, browsers: int) -> int:
+    """Folders of sessions, and of browsers beyond those that run."""
+    work = data_dir / "work"
+    sessions = len(list((work / "sessions").glob("*"))) if (work / "sessions").exists() else 0
+    profiles = sum(1 for each in work.glob("run-*/driver-*/*") if each.is_dir() and "profile" in each.name)
+    artifacts = sum(1 for each in work.glob("run-*/driver-*/playwright-artifacts-*"))
+    homes = len(list(work.glob("run-*/brw_*")))
+    runs = {each.name.removeprefix("run-") for each in work.glob("run-*")}
+    short = [each for run in runs for each in Path(tempfile.gettempdir()).glob(f"browser-sessions-{run}-*")]
+    return (
+        sessions
+        + max(0, profiles - browsers)
+        + max(0, artifacts - browsers)
+        + max(0, homes - browsers)
+        + max(0, len(short) - browsers)
+    )
+
+
+async def contexts(pid: int) -> int:
+    """Contexts of a browser beside its default one, as Chromium itself counts them; 0 when it has ended."""
+    try:
+        arguments = psutil.Process(pid).cmdline()
+        port = next(each.partition("=")[2] for each in arguments if each.startswith("--remote-debugging-port="))
+        async with httpx.AsyncClient(trust_env=False) as http:
+            version = (await http.get(f"http://127.0.0.1:{port}/json/version")).json()
+        async with connect(version["webSocketDebuggerUrl"], proxy=None) as socket:
+            await socket.send(json.dumps({"id": 1, "method": "Target.getBrowserContexts"}))
+            while (answer := json.loads(await socket.recv())).get("id") != 1:
+                pass
+            return len(answer["result"]["browserContextIds"])
+    except (psutil.Error, StopIteration, httpx.HTTPError):
+        return 0

@@ -1,0 +1,249 @@
+"""Lives of sessions, good and bad: each coroutine is one, from its create to its certain end, and checks what was
+promised on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import httpx
+import psutil
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from scripts.soak_left import pool_of
+from tests.service import Running, until
+
+FINAL: Final = ("closed", "expired", "crashed", "lost")
+BUSY: Final = "setTimeout(() => { while (true) {} }, 0); 1"
+"""A page that hangs as soon as it has said so."""
+MAX_S: Final = 30.0
+"""Longer than any promise: a life that waits so long has failed."""
+
+
+class Broken(Exception):
+    """A promise that was not kept."""
+
+
+class Lives:
+    """All kinds of lives over one service, and how long the promises in them took."""
+
+    def __init__(self, service: Running, victims: int) -> None:
+        self.service = service
+        self.took: defaultdict[str, list[float]] = defaultdict(list)
+        """Seconds, by promise."""
+        self._victims: asyncio.Queue[Running] = asyncio.Queue()
+        self._principals: dict[int, str] = {}
+        self._count = victims
+
+    async def open(self) -> None:
+        """Principals of their own for those whose browsers die: nobody else's sessions are in them."""
+        for number in range(self._count):
+            made = (await self.service.http.post("/v1/auth/keys", json={"name": f"victim-{number}"})).json()
+            victim = Running(self.service.url, self.service.caller(made["key"]))
+            self._principals[id(victim)] = made["principal_id"]
+            self._victims.put_nowait(victim)
+
+    async def close(self) -> None:
+        while not self._victims.empty():
+            await self._victims.get_nowait().http.aclose()
+
+    # -- good ------------------------------------------------------------------------------------------------------
+
+    async def drives(self) -> None:
+        """Creates, drives over HTTP, ends."""
+        created = await self._create(self.service)
+        session_id = created["session_id"]
+        said = await self.service.evaluate(session_id, "document.body.innerHTML = '<p>hello</p>'.repeat(200); 6 * 7")
+        _must(said == 42, f"the page said {said}")
+        await self._delete(self.service, session_id)
+
+    async def connects(self) -> None:
+        """Drives over CDP; its session is ended under it, or it leaves first."""
+        created = await self._create(self.service)
+        details = await self.service.details(created["session_id"])
+        async with connect(details["connect_url"], proxy=None, max_size=None) as socket:
+            await _cdp(socket, 1, "Browser.getVersion")
+            await _cdp(socket, 2, "Target.createTarget", {"url": "about:blank"})
+            if random.random() < 0.5:
+                await self._delete(self.service, created["session_id"])
+                code = await asyncio.wait_for(_close_code(socket), MAX_S)
+                _must(code == 1000, f"closed with {code}")
+        await self._delete(self.service, created["session_id"])
+
+    async def one_line(self) -> None:
+        """Makes its session by connecting, and hangs up without a word."""
+        url = self.service.url.replace("http://", "ws://") + "/v1/browser/connect?idle_timeout_seconds=60"
+        headers = {"X-API-Key": self.service.http.headers["X-API-Key"]}
+        try:
+            socket = await connect(url, additional_headers=headers, proxy=None, max_size=None)
+        except Exception as error:
+            if "503" in str(error):
+                return  # full: a promise kept
+            raise
+        session_id = socket.response.headers["browser-session-id"] if socket.response else ""
+        await _cdp(socket, 1, "Browser.getVersion")
+        socket.transport.abort()
+        await self._until_final(self.service, session_id)
+
+    async def watches(self) -> None:
+        """Somebody follows the events to the end of the session."""
+        created = await self._create(self.service)
+        path = f"/v1/browser/sessions/{created['session_id']}/events"
+        async with self.service.http.stream("GET", path) as stream:
+            await self._delete(self.service, created["session_id"])
+            lines = [line async for line in stream.aiter_lines()]
+        kinds = [line.partition(":")[2].strip() for line in lines if line.startswith("event:")]
+        _must("session.ended" in kinds, f"the stream ended after {kinds}")
+
+    async def expires(self) -> None:
+        """Nobody uses it: it ends at its time, not before, and at most a second after."""
+        created = await self._create(self.service, idle_timeout_seconds=1.0)
+        due = datetime.fromisoformat(created["expires_at"]).timestamp()
+        await self._until_final(self.service, created["session_id"], status="expired", every=0.1)
+        ended = datetime.fromisoformat((await self.service.details(created["session_id"]))["ended_at"]).timestamp()
+        _must(ended >= due, f"ended {due - ended:.3f} s early")
+        self.took["expired after due"].append(ended - due)
+
+    async def cancels(self) -> None:
+        """The caller leaves while the session is queued or starts."""
+        patience = httpx.Timeout(MAX_S, read=random.uniform(0.001, 0.08))
+        with contextlib.suppress(httpx.TimeoutException):
+            answer = await self.service.http.post(
+                "/v1/browser/sessions", json={"wait_seconds": 5, "metadata": {"who": "leaver"}}, timeout=patience
+            )
+            if answer.status_code == 201:
+                await self._delete(self.service, answer.json()["session_id"])
+
+    # -- bad -------------------------------------------------------------------------------------------------------
+
+    async def browser_killed(self) -> None:
+        async with self._victim() as victim:
+            session_id = (await self._create(victim, isolation="browser"))["session_id"]
+            os.kill(await self._browser(victim), signal.SIGKILL)
+            took = await self._until_final(victim, session_id, status="crashed")
+            self.took["browser killed, told"].append(took)
+
+    async def renderer_killed(self) -> None:
+        async with self._victim() as victim:
+            session_id = (await self._create(victim, isolation="browser"))["session_id"]
+            browser = psutil.Process(await self._browser(victim))
+            for process in browser.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if "--type=renderer" in process.cmdline():
+                        process.kill()
+            began = time.perf_counter()
+
+            async def told() -> bool:
+                pages = (await victim.http.get(f"/v1/browser/sessions/{session_id}/pages")).json()["pages"]
+                return any(page["crashed"] for page in pages)
+
+            await until(told, within=MAX_S, what="the page says that it crashed")
+            self.took["renderer killed, told"].append(time.perf_counter() - began)
+            await self._delete(victim, session_id)
+
+    async def page_hangs(self) -> None:
+        session_id = (await self._create(self.service))["session_id"]
+        await self.service.evaluate(session_id, BUSY)
+        self.took["hung page, deleted"].append(await self._delete(self.service, session_id))
+
+    async def browser_hangs(self) -> None:
+        """SIGSTOP; half of them are deleted at once, the others are found by the probe."""
+        async with self._victim() as victim:
+            session_id = (await self._create(victim, isolation="browser"))["session_id"]
+            pid = await self._browser(victim)
+            os.kill(pid, signal.SIGSTOP)
+            if random.random() < 0.5:
+                self.took["hung browser, deleted"].append(await self._delete(victim, session_id))
+            else:
+                took = await self._until_final(victim, session_id, status="crashed")
+                self.took["hung browser, told"].append(took)
+            await until(lambda: not psutil.pid_exists(pid), within=MAX_S, what="the hung browser is gone")
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    async def _create(self, who: Running, **options: Any) -> dict[str, Any]:
+        began = time.perf_counter()
+        created = await who.create(wait_seconds=20, **options)
+        self.took["created"].append(time.perf_counter() - began)
+        return created
+
+    async def _delete(self, who: Running, session_id: str) -> float:
+        began = time.perf_counter()
+        answer = await who.http.delete(f"/v1/browser/sessions/{session_id}")
+        took = time.perf_counter() - began
+        _must(answer.status_code == 200, f"DELETE answered {answer.status_code}: {answer.text}")
+        _must(answer.json()["status"] in FINAL, answer.text)
+        return took
+
+    async def _until_final(self, who: Running, session_id: str, status: str = "", every: float = 0.005) -> float:
+        began = time.perf_counter()
+
+        async def final() -> str | None:
+            found = (await who.get(session_id))["status"]
+            return found if found in FINAL else None
+
+        found = await until(final, within=MAX_S, what=f"{session_id} is final", every=every)
+        _must(not status or found == status, f"{found} instead of {status}")
+        return time.perf_counter() - began
+
+    @asynccontextmanager
+    async def _victim(self) -> AsyncIterator[Running]:
+        victim = await self._victims.get()
+        try:
+            yield victim
+        finally:
+            self._victims.put_nowait(victim)
+
+    async def _browser(self, victim: Running) -> int:
+        """The process that holds the victim's one session."""
+        mine = self._principals[id(victim)]
+        pool = await pool_of(self.service)
+        (pid,) = [b["pid"] for b in pool["browsers"] if b["principal_id"] == mine and b["sessions"]]
+        return int(pid)
+
+    def mix(self) -> list[tuple[Callable[[], Awaitable[None]], int]]:
+        """(life, how often): the slow ones seldom, so that the others have their turn."""
+        return [
+            (self.drives, 8),
+            (self.connects, 6),
+            (self.one_line, 3),
+            (self.watches, 3),
+            (self.expires, 3),
+            (self.cancels, 6),
+            (self.browser_killed, 3),
+            (self.renderer_killed, 3),
+            (self.page_hangs, 3),
+            (self.browser_hangs, 1),
+        ]
+
+
+async def _cdp(socket: Any, number: int, method: str, params: dict[str, Any] | None = None) -> Any:
+    await socket.send(json.dumps({"id": number, "method": method, "params": params or {}}))
+    async with asyncio.timeout(MAX_S):
+        while (answer := json.loads(await socket.recv())).get("id") != number:
+            pass
+    return answer
+
+
+async def _close_code(socket: Any) -> int | None:
+    try:
+        while True:
+            await socket.recv()
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else None
+
+
+def _must(kept: bool, otherwise: str) -> None:
+    if not kept:
+        raise Broken(otherwise)
