@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import async_playwright
 
+from browser_sessions import Client
 from browser_sessions.client.discovery import announced_url
 from tests.service import until
 
 pytestmark = pytest.mark.browser
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+NODE_CLIENTS = Path(__file__).resolve().parents[1] / "node" / "node_modules"
 PATIENCE_S = 60.0
 
 
@@ -107,13 +110,60 @@ async def test_the_curl_lines_and_their_answers(tmp_path: Path) -> None:
 
 
 async def test_the_python_lines_print_what_is_shown(tmp_path: Path) -> None:
-    (script,) = blocks("python")
+    script = blocks("python")[0]
     after = README.split("It prints this", 1)[1]
     expected = after.split("```\n", 2)[1]
     async with newcomer(tmp_path) as (somebody, _):
         out, err = await somebody.run(sys.executable, "-c", script)
     assert out == expected
     assert err == ""
+
+
+async def test_playwright_connects_as_shown(tmp_path: Path) -> None:
+    script = next(block for block in blocks("python") if "connect_over_cdp" in block)
+    async with newcomer(tmp_path) as (somebody, _):
+        out, err = await somebody.run(sys.executable, "-c", script)
+    assert out == "Hello 800\n"
+    assert err == ""
+
+
+@pytest.mark.node
+@pytest.mark.skipif(not (NODE_CLIENTS / "playwright-core").exists(), reason="make setup installs the Node clients")
+async def test_node_clients_connect_as_shown(tmp_path: Path) -> None:
+    scripts = blocks("js")
+    assert ["playwright" in script or "puppeteer" in script for script in scripts] == [True, True]
+    (tmp_path / "node_modules").symlink_to(NODE_CLIENTS)
+    async with newcomer(tmp_path) as (somebody, _), Client(data_dir=somebody.data) as client:
+        for number, script in enumerate(scripts):
+            (tmp_path / f"script{number}.mjs").write_text(script)
+            async with client.session() as session:
+                somebody.environment["CONNECT_URL"] = session.connect_url
+                out, _ = await somebody.run("node", str(tmp_path / f"script{number}.mjs"))
+            assert out == "Hello\n"
+
+
+async def test_one_line_connects_without_a_create(tmp_path: Path) -> None:
+    shown = re.search(r"`(ws://127\.0\.0\.1:8000/v1/browser/connect\?viewport_width=800)`", README)
+    assert shown is not None
+    async with (
+        newcomer(tmp_path) as (somebody, url),
+        Client(data_dir=somebody.data) as client,
+        async_playwright() as pw,
+    ):
+        address = shown.group(1).replace("ws://127.0.0.1:8000", url.replace("http", "ws"))
+        key = (somebody.data / "secrets" / "admin_api_key").read_text().strip()
+        for browser in (
+            await pw.chromium.connect_over_cdp(address, headers={"X-API-Key": key}),
+            await pw.chromium.connect_over_cdp(f"{address}&api_key={key}"),
+        ):
+            assert await browser.contexts[0].pages[0].evaluate("innerWidth") == 800
+            await browser.close()
+
+        async def ended() -> bool:
+            return [each.status async for each in client.iter_sessions()] == ["closed", "closed"]
+
+        await until(ended, within=PATIENCE_S, what="both sessions ended with their clients")
+        assert key not in (tmp_path / "serve.log").read_text().split("Admin key:")[1].split("\n", 1)[1]
 
 
 async def test_the_commands(tmp_path: Path) -> None:
