@@ -37,11 +37,21 @@ Ticket = Annotated[str | None, Query(max_length=2048, description="Instead of a 
 @router.websocket("/v1/browser/sessions/{session_id}/cdp")
 async def connect_to_session(websocket: WebSocket, session_id: str) -> None:
     """The session as a whole browser, over the Chrome DevTools Protocol."""
+    await _connect(websocket, session_id, None)
+
+
+@router.websocket("/v1/browser/sessions/{session_id}/cdp/devtools/page/{page_id}")
+async def connect_to_page(websocket: WebSocket, session_id: str, page_id: str) -> None:
+    """One page of the session at its root, as Chromium's own DevTools opens it."""
+    await _connect(websocket, session_id, page_id)
+
+
+async def _connect(websocket: WebSocket, session_id: str, page_id: str | None) -> None:
     services: Services = websocket.app.state.services
     try:
         principal = _principal(services, websocket.scope, session_id)
         await find_active(services.pool, principal, session_id)
-        relay = await services.gateway.open(session_id)
+        relay = await services.gateway.open(session_id, page_id)
     except BrowserSessionsError as error:
         await _refuse(websocket, error)
         return

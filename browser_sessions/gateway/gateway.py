@@ -14,6 +14,7 @@ from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.gateway.codes import TOO_SLOW, WENT_SILENT
 from browser_sessions.gateway.hub import Hub
 from browser_sessions.gateway.options import Options
+from browser_sessions.gateway.page import PageRelay
 from browser_sessions.gateway.relay import Relay, Traffic
 from browser_sessions.gateway.upstream import Upstream
 from browser_sessions.model.errors import BrowserGone, Conflict
@@ -58,10 +59,10 @@ class Gateway:
     def __repr__(self) -> str:
         return f"<Gateway {len(self._hubs)} hubs, {len(self._relays)} clients>"
 
-    async def open(self, session_id: str) -> Relay:
-        """A relay to a session, connected to its browser and not to its client yet: hand `relay.downstream` the
-        transport, then call `begin`. Raises `WrongState`, `SessionNotFound`, `BrowserGone`, `Conflict` (too many
-        clients)."""
+    async def open(self, session_id: str, page_id: str | None = None) -> Relay:
+        """A relay to a session, or to one of its pages, connected to its browser and not to its client yet: hand
+        `relay.downstream` the transport, then call `begin`. Raises `WrongState`, `SessionNotFound`, `PageNotFound`,
+        `BrowserGone`, `Conflict` (too many clients)."""
         live = self._pool.registry.live(session_id)
         if live.clients >= MAX_CLIENTS:
             raise Conflict(
@@ -80,7 +81,8 @@ class Gateway:
             download_folder=folder / "downloads",
         )
         room = hub.room(handle.context_id)
-        relay = Relay(live, hub, room, upstream, options, self._pool.clock, self._traffic)
+        kind = Relay if page_id is None else PageRelay
+        relay = kind(live, hub, room, upstream, options, self._pool.clock, self._traffic)
         try:
             live.attach(relay)
         except BaseException:
@@ -89,6 +91,12 @@ class Gateway:
             raise
         room.clients.append(relay)
         self._relays.add(relay)
+        if isinstance(relay, PageRelay) and page_id is not None:
+            try:
+                await relay.attach(page_id)
+            except BaseException:
+                relay.client_gone()
+                raise
         return relay
 
     async def protocol(self, process: BrowserProcess) -> bytes:

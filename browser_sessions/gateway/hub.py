@@ -119,8 +119,9 @@ class Hub:
     def leave(self, context_id: str, client: Client) -> None:
         """The client has gone: what waited for it waits no more, and its room goes with its last client."""
         room = self._rooms.get(context_id)
-        if room is not None and client in room.clients:
-            room.clients.remove(client)
+        if room is not None:
+            if client in room.clients:
+                room.clients.remove(client)
             if not room.clients:
                 del self._rooms[context_id]
         for target_id in [t for t, hold in self._holds.items() if client in hold.waiting]:

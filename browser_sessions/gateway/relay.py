@@ -97,7 +97,7 @@ class Relay:
         self._traffic.commands += 1
         self._traffic.bytes_up += len(payload)
         try:
-            command = decode(payload)
+            command = self._decode(payload)
         except Malformed as error:
             self._traffic.refused += 1
             self.downstream.send(error.as_answer())
@@ -105,7 +105,11 @@ class Relay:
         try:
             self._act(command)
         except Malformed as error:
-            self.downstream.send(refusal(command.call_id, command.session_id, error.code, error.message))
+            self._refuse(command, error.code, error.message)
+
+    def _decode(self, payload: bytes) -> Command:
+        """What the client said. Raises `Malformed`."""
+        return decode(payload)
 
     def _act(self, command: Command) -> None:
         decision = decide(command, self.scope, self.options)
@@ -114,7 +118,7 @@ class Relay:
             self._upstream.send(encode(command.call_id, command.method, params, command.session_id))
         elif isinstance(decision, Refuse):
             self._traffic.refused += 1
-            self.downstream.send(refusal(command.call_id, command.session_id, decision.code, decision.message))
+            self._refuse(command, decision.code, decision.message)
         elif isinstance(decision, Answer):
             self.answer(command, decision.result)
         elif isinstance(decision, Ask):
@@ -179,13 +183,19 @@ class Relay:
         self._upstream.send(encode(command.call_id, command.method, command.params, command.session_id))
 
     def answer(self, command: Command, value: Mapping[str, Any]) -> None:
-        self.downstream.send(result(command.call_id, command.session_id, value))
+        self.downstream.send(result(command.call_id, self._named(command.session_id), value))
 
     def pass_error(self, command: Command, error: Mapping[str, Any] | None) -> None:
         """An error that Chromium gave to a call of ours, as the answer to the client's."""
         told = error or {}
-        text = str(told.get("message", "Internal error"))
-        self.downstream.send(refusal(command.call_id, command.session_id, int(told.get("code", -32603)), text))
+        self._refuse(command, int(told.get("code", -32603)), str(told.get("message", "Internal error")))
+
+    def _refuse(self, command: Command, code: int, text: str) -> None:
+        self.downstream.send(refusal(command.call_id, self._named(command.session_id), code, text))
+
+    def _named(self, session_id: str | None) -> str | None:
+        """A level as the client names it."""
+        return session_id
 
     def emit(self, told: Event) -> None:
         self.downstream.send(event(told.method, told.params, told.session_id))
@@ -224,7 +234,7 @@ class Relay:
             if on_answer is not None:
                 on_answer(message.get("result") if "error" not in message else None, message.get("error"))
             elif call_id < FIRST_OWN_ID:
-                self.downstream.send(payload)
+                self.pass_on(payload)
             return
         method, params, session_id = message["method"], message.get("params", {}), message.get("sessionId")
         if method in _DOWNLOADS:
@@ -244,6 +254,10 @@ class Relay:
     def whole(self, payload: bytes) -> None:
         """A message that need not be read, where whole ones were asked for."""
         self._traffic.bytes_down += len(payload)
+        self.pass_on(payload)
+
+    def pass_on(self, payload: bytes) -> None:
+        """A message of Chromium for the client, as it came."""
         self.downstream.send(payload)
 
     def upstream_full(self, full: bool) -> None:

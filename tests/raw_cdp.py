@@ -1,0 +1,124 @@
+"""A client of the gateway that says whatever it is told to, and keeps every frame that it gets."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+ANSWER_S = 20.0
+"""One call may take this long: a page's own work on a machine that others load."""
+
+
+class Raw:
+    """Made with `raw`."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.frames: list[str] = []
+        self.events: list[dict[str, Any]] = []
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.closed = asyncio.Event()
+        self._pending: dict[Any, asyncio.Future[dict[str, Any]]] = {}
+        self._ids = itertools.count(1)
+        self._reader = asyncio.create_task(self._read())
+
+    def begin(
+        self, method: str, params: dict[str, Any] | None = None, session_id: str | None = None
+    ) -> tuple[int, str]:
+        """(id, frame) of a command, not sent yet."""
+        message: dict[str, Any] = {"id": next(self._ids), "method": method, "params": params or {}}
+        if session_id is not None:
+            message["sessionId"] = session_id
+        return message["id"], json.dumps(message)
+
+    def answer(self, call_id: int) -> asyncio.Future[dict[str, Any]]:
+        return self._pending.setdefault(call_id, asyncio.get_running_loop().create_future())
+
+    async def ask(
+        self, method: str, params: dict[str, Any] | None = None, session_id: str | None = None
+    ) -> dict[str, Any]:
+        """The whole answer, an error too."""
+        call_id, frame = self.begin(method, params, session_id)
+        answer = self.answer(call_id)
+        await self.socket.send(frame)
+        async with asyncio.timeout(ANSWER_S):
+            return await answer
+
+    async def call(
+        self, method: str, params: dict[str, Any] | None = None, session_id: str | None = None
+    ) -> dict[str, Any]:
+        """The result; fails on an error."""
+        answer = await self.ask(method, params, session_id)
+        assert "result" in answer, (method, answer)
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    async def value(self, expression: str, session_id: str | None = None) -> Any:
+        """Of an expression in the page."""
+        asked = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        return (await self.call("Runtime.evaluate", asked, session_id))["result"].get("value")
+
+    async def event(self, method: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
+        """The first event that fits, come or to come; the whole message."""
+        async with asyncio.timeout(ANSWER_S):
+            while True:
+                for message in self.events:
+                    if message["method"] == method and fits(message):
+                        return message
+                await asyncio.sleep(0.005)
+
+    async def attach(self, target_id: str) -> str:
+        """A CDP session on a target."""
+        answer = await self.call("Target.attachToTarget", {"targetId": target_id, "flatten": True})
+        session_id: str = answer["sessionId"]
+        return session_id
+
+    async def page(self) -> tuple[str, str]:
+        """The first page: its target id and a CDP session on it."""
+        targets = (await self.call("Target.getTargets"))["targetInfos"]
+        target_id = next(info["targetId"] for info in targets if info["type"] == "page")
+        return target_id, await self.attach(target_id)
+
+    async def auto_attach(self, *, wait: bool = True) -> None:
+        await self.call("Target.setAutoAttach", {"autoAttach": True, "waitForDebuggerOnStart": wait, "flatten": True})
+
+    async def _read(self) -> None:
+        try:
+            async for frame in self.socket:
+                assert isinstance(frame, str)
+                self.frames.append(frame)
+                message = json.loads(frame)
+                if "method" in message:
+                    self.events.append(message)
+                elif (answer := self._pending.pop(message.get("id"), None)) is not None and not answer.done():
+                    answer.set_result(message)
+        except ConnectionClosed:
+            pass
+        self.close_code, self.close_reason = self.socket.close_code, self.socket.close_reason or ""
+        self.closed.set()
+        for answer in self._pending.values():
+            answer.cancel()
+
+    async def leave(self) -> None:
+        await self.socket.close()
+        await self._reader
+
+
+@asynccontextmanager
+async def raw(url: str, **options: Any) -> AsyncIterator[Raw]:
+    """Connects to a `connect_url`; `options` are those of `websockets.connect`."""
+    chosen: dict[str, Any] = {"max_size": None, "compression": None, "proxy": None, "close_timeout": 2, **options}
+    async with connect(url, ping_interval=None, **chosen) as socket:
+        client = Raw(socket)
+        try:
+            yield client
+        finally:
+            await client.leave()
