@@ -21,7 +21,6 @@ from fastapi import FastAPI
 
 from browser_sessions.api.addresses import TicketAddresses
 from browser_sessions.api.auth import KeyRing
-from browser_sessions.api.cookie import Cookies
 from browser_sessions.api.routes import build_api
 from browser_sessions.api.secrets_file import Secrets, load_or_create
 from browser_sessions.api.services import ApiOptions, Console, Services
@@ -31,6 +30,7 @@ from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.errors import SettingsError, StoreUnavailable
 from browser_sessions.pool.loops import every, finish
+from browser_sessions.pool.overview import LOOK_EVERY_S, POINT_EVERY_S
 from browser_sessions.pool.pool import Pool, PoolLimits
 from browser_sessions.pool.reaper import REAP_EVERY_S, Reaper
 from browser_sessions.pool.shedding import SAMPLE_EVERY_S, Shedding
@@ -84,6 +84,7 @@ class Service:
             work_dir=self._session_folders,
         )
         self.gateway = Gateway(self.pool, self._session_folders, self.metrics)
+        self.console = Console.over(self.pool, self.keyring, self.secrets, settings.data_dir / "archive", self.metrics)
         project(self.pool, self.metrics)
         self._lock: IO[str] | None = None
         self._loops: list[asyncio.Task[object]] = []
@@ -120,8 +121,11 @@ class Service:
             (GATEWAY_TURN_S, self.gateway.turn),
             (ACTIVITY_FLUSH_S, self._keep_records),
             (PURGE_EVERY_S, self._purge),
+            (LOOK_EVERY_S, self.console.overview.look),
+            (POINT_EVERY_S, self.console.overview.point),
         ):
             self._loops.append(asyncio.create_task(every(seconds, turn), name=turn.__qualname__))
+        self._loops.append(asyncio.create_task(self.console.lag.run(), name="loop lag"))
 
     async def drain(self) -> None:
         """Takes nothing new, lets live sessions go on for the drain time, then ends them."""
@@ -138,6 +142,7 @@ class Service:
         self._loops.clear()
         await self.pool.stop()
         await self.gateway.stop()
+        await self.console.archive.close()
         await self.launcher.stop()
         await self.store.close()
         if self._lock is not None:
@@ -158,6 +163,7 @@ class Service:
         retention = timedelta(hours=self.settings.retention_hours)
         self.pool.registry.forget_before(now - retention)
         await self.store.purge(now - retention, now - IDEMPOTENCY_LIFETIME)
+        await self.console.archive.purge(now - retention)
 
 
 def build(settings: Settings, service: Service | None = None) -> FastAPI:
@@ -180,7 +186,7 @@ def build(settings: Settings, service: Service | None = None) -> FastAPI:
         version=version("browser-sessions"),
         gateway=node.gateway,
         ticket_secret=node.secrets.ticket_secret,
-        console=Console(cookies=Cookies(node.secrets.token_secret, node.keyring)),
+        console=node.console,
     )
 
     @asynccontextmanager

@@ -440,6 +440,103 @@ class PoolState(BaseModel):
     browsers: list[BrowserState]
 
 
+class SessionRow(BaseModel):
+    """One session in the overview. `memory_bytes` is its share of its browser's memory: that is measured for the whole
+    process group, and sessions of one browser count alike."""
+
+    session_id: str
+    status: str
+    owner: str
+    owner_name: str
+    viewport_width: int
+    viewport_height: int
+    created_at: datetime
+    last_activity: datetime
+    expires_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+    metadata: dict[str, str]
+    isolation: Literal["context", "browser"]
+    title: str
+    url: str
+    page_count: int
+    connections: int
+    viewers: int
+    controlled_by: str | None
+    memory_bytes: int | None
+    browser_id: str | None
+
+
+class HistoryPoint(BaseModel):
+    """The node at one moment. `refused` counts since the start; `loop_lag_ms` is the worst since the point before."""
+
+    at: datetime
+    active: int
+    queue: int
+    refused: int
+    memory_bytes: int
+    loop_lag_ms: float
+    browsers: int
+
+
+class PoolHistory(BaseModel):
+    step_seconds: float
+    points: list[HistoryPoint]
+
+
+class OverviewResponse(BaseModel):
+    sessions: list[SessionRow]
+    pool: PoolState | None
+    history: PoolHistory | None
+    you: WhoAmI
+    position: str
+
+
+class SessionEvent(BaseModel):
+    """See docs/events.md."""
+
+    id: str
+    type: str
+    at: datetime
+    session_id: str | None
+    owner: str | None
+    data: dict[str, Any]
+
+
+class SessionHistory(BaseModel):
+    events: list[SessionEvent]
+    has_frame: bool
+
+
+class LiveTicket(BaseModel):
+    live_url: str
+
+
+class ControlBody(BaseModel):
+    model_config = _Asked
+
+    action: Literal["take", "release"]
+
+
+class ControlResponse(BaseModel):
+    """Who has the wheel (null: the client), and how many clients have a command waiting for it."""
+
+    controlled_by: str | None
+    waiting: int
+
+
+class DevToolsBody(BaseModel):
+    model_config = _Asked
+
+    page_id: str = Field(min_length=1, max_length=64)
+
+
+class DevToolsResponse(BaseModel):
+    """A path to open in a new tab; it holds a ticket."""
+
+    url: str
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 

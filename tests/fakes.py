@@ -17,7 +17,6 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from browser_sessions.api import ApiOptions, KeyRing, Services, build_api
 from browser_sessions.api.addresses import TicketAddresses
-from browser_sessions.api.cookie import Cookies
 from browser_sessions.api.secrets_file import Secrets
 from browser_sessions.api.services import Console
 from browser_sessions.gateway.gateway import Gateway
@@ -174,7 +173,7 @@ def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int)
     keyring._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1),))  # tests sign in often
     metrics = Metrics()
     addresses = TicketAddresses(own.ticket_secret, clock, options.public_url)
-    console = Console(Cookies(own.token_secret, keyring))
+    console = Console.over(pool, keyring, own, folder / "archive", metrics)
     app = build_api(
         Services(
             pool,

@@ -22,6 +22,7 @@ from browser_sessions.api.services import Here, Services
 from browser_sessions.model.errors import QuotaExceeded, Unauthenticated
 from browser_sessions.model.principal import Action, Principal, may
 from browser_sessions.model.session import Session
+from browser_sessions.pool.archive import wire
 from browser_sessions.pool.events import GAP
 from browser_sessions.pool.journal import Event, Journal
 
@@ -62,18 +63,6 @@ class Place:
 def event_id(journal: Journal, seq: int) -> str:
     """Tells numbers of this run from those of another."""
     return f"{journal.boot}-{seq}"
-
-
-def shown(journal: Journal, event: Event) -> dict[str, Any]:
-    """An event as callers see it, in streams and in a session's history."""
-    return {
-        "id": event_id(journal, event.seq),
-        "type": event.kind,
-        "at": event.at,
-        "session_id": event.session_id,
-        "owner": event.owner,
-        "data": event.data,
-    }
 
 
 def frame(fields: dict[str, Any]) -> bytes:
@@ -153,7 +142,7 @@ class _Reader:
         self._first = [b"retry: %d\n\n" % RETRY_MS]
         if start.gap is not None:
             self._first.append(self._gap(start.gap))
-        self._first += [frame(shown(journal, event)) for event in replay]
+        self._first += [frame(wire(journal, event)) for event in replay]
 
     async def read(self, still: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Ends after `session.ended` of the one session, when the service goes down, and when `still` says no."""
@@ -165,7 +154,7 @@ class _Reader:
             if missed:
                 yield self._gap("too_old")
             if batch:
-                yield b"".join(frame(shown(journal, event)) for event in batch)
+                yield b"".join(frame(wire(journal, event)) for event in batch)
                 if self._session_id is not None and batch[-1].kind == "session.ended":
                     return
                 await asyncio.sleep(GATHER_S)
@@ -227,7 +216,7 @@ def _streaming(services: Services, principal: Principal, chunks: AsyncIterator[b
 
 async def _told_afterwards(services: Services, session_id: str, last_id: str | None, *, whole: bool) -> Response:
     """The stream of a session that has ended: what its reader does not have yet, and no more after that."""
-    story = await history_of(services, session_id)
+    story = await services.console.archive.events(session_id)
     if last_id is not None:
         ids = [event["id"] for event in story]
         if ids and last_id == ids[-1]:
@@ -239,9 +228,3 @@ async def _told_afterwards(services: Services, session_id: str, last_id: str | N
         return Response(status_code=204)
     body = b"".join([b"retry: %d\n\n" % RETRY_MS, *map(frame, story)])
     return Response(body, headers={**_HEADERS, "Content-Type": _TEXT})
-
-
-async def history_of(services: Services, session_id: str) -> list[dict[str, Any]]:
-    """Everything that is kept of a session, oldest first: from memory, else from the archive."""
-    journal = services.pool.journal
-    return [shown(journal, event) for event in journal.of(session_id)]

@@ -7,7 +7,19 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from browser_sessions.api import accounts, assets, cdp, console, document, events, pages, problems, service, sessions
+from browser_sessions.api import (
+    accounts,
+    assets,
+    cdp,
+    console,
+    document,
+    events,
+    overview,
+    pages,
+    problems,
+    service,
+    sessions,
+)
 from browser_sessions.api.middleware import STATUS_ROUTE, Edge
 from browser_sessions.api.services import Services
 from browser_sessions.api.status import StatusRoute, get_browser_session
@@ -19,7 +31,9 @@ DESCRIPTION: Final = (
 )
 
 
-_ROUTERS: Final = tuple(room.router for room in (sessions, pages, cdp, events, console, accounts, service, assets))
+_ROUTERS: Final = tuple(
+    room.router for room in (sessions, pages, cdp, events, overview, console, accounts, service, assets)
+)
 
 
 def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> FastAPI:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
 from browser_sessions.api.auth import KeyRing
 from browser_sessions.api.cookie import Cookies
+from browser_sessions.api.secrets_file import Secrets
 from browser_sessions.gateway.gateway import Gateway
+from browser_sessions.gateway.pictures import Pictures
 from browser_sessions.model.principal import Principal
 from browser_sessions.model.session import SessionRecord
+from browser_sessions.pool.archive import Archive
+from browser_sessions.pool.lag import LoopLag
+from browser_sessions.pool.overview import Overview
 from browser_sessions.pool.pool import Pool
 from browser_sessions.telemetry import Metrics
 
@@ -47,6 +53,23 @@ class Console:
     """What the operators' console needs beside the rest."""
 
     cookies: Cookies
+    overview: Overview
+    archive: Archive
+    pictures: Pictures
+    lag: LoopLag
+
+    @classmethod
+    def over(cls, pool: Pool, keyring: KeyRing, own: Secrets, archive: Path, metrics: Metrics) -> Console:
+        """All of it over one pool; `archive` is the folder for what is kept of ended sessions."""
+        lag = LoopLag(metrics.loop_lag_seconds.observe)
+        pictures = Pictures(pool)
+        return cls(
+            cookies=Cookies(own.token_secret, keyring),
+            overview=Overview(pool, lag),
+            archive=Archive(archive, pool.journal, pictures.last),
+            pictures=pictures,
+            lag=lag,
+        )
 
 
 @dataclass(frozen=True, slots=True)
