@@ -90,8 +90,10 @@ class Calls:
 
     async def finish(self, work: Coroutine[Any, Any, object]) -> None:
         """Runs an undo to its end, also when the caller is cancelled; waits for it at most `UNDO_SECONDS`."""
-        task = asyncio.create_task(_quietly(work))
-        self._keep(task)
+        if self._gone.done():
+            work.close()
+            return
+        task = self._run(work)
         await self._first(task, timeout=UNDO_SECONDS)
 
     def background(self, work: Coroutine[Any, Any, object]) -> None:
@@ -99,7 +101,7 @@ class Calls:
         if self._gone.done():
             work.close()
         else:
-            self._keep(asyncio.create_task(_quietly(work)))
+            _ = self._run(work)
 
     async def drain(self) -> None:
         """Waits until nothing is running any more. After `end`."""
@@ -117,6 +119,12 @@ class Calls:
             self._keep(task)
         else:
             await self.finish(_undo_late(task, undo))
+
+    def _run(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
+        task = asyncio.create_task(_quietly(work))
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before it begins never gets to it
+        self._keep(task)
+        return task
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         self._left.add(task)

@@ -149,7 +149,9 @@ class ChromiumProcess:
         self._end(EndReason.DRIVER_DIED)
 
     async def wait_cleaned(self) -> None:
-        """Returns when the browser has ended and nothing is left of it."""
+        """Returns when the browser has ended and nothing is left of it; at once while it lives."""
+        if not self._watch.alive:
+            self._exited()  # the system knows already, the loop is about to hear it
         if self._cleaning is not None:
             await asyncio.shield(self._cleaning)
 

@@ -19,6 +19,8 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 MAX_MESSAGE_BYTES: Final = 256 * 2**20
 """The gateway's own limit of a message: what may pass there may be read here."""
+SESSION_NOT_FOUND: Final = -32001
+"""Chromium's code for a call on a session that it does not know."""
 CLOSE_SECONDS: Final = 0.5
 """How long a closing handshake may take: loopback answers in a millisecond, a stopped browser never."""
 
@@ -55,7 +57,8 @@ class Connection:
         loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[str] = loop.create_future()
         self._socket = socket
-        self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._pending: dict[int, tuple[asyncio.Future[dict[str, Any]], str | None]] = {}
+        """By call id: the answer, and the session it is asked on."""
         self._listeners: dict[str, list[Listener]] = {}
         self._last_id = 0
         self._reader = loop.create_task(self._read(), name="cdp-reader")
@@ -109,7 +112,7 @@ class Connection:
         if session_id is not None:
             message["sessionId"] = session_id
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._pending[call_id] = answer
+        self._pending[call_id] = answer, session_id
         try:
             async with asyncio.timeout(timeout):
                 await self._socket.send(orjson.dumps(message).decode())
@@ -145,10 +148,16 @@ class Connection:
     def _finish(self, reason: str) -> None:
         if not self.closed.done():
             self.closed.set_result(reason)
-        for answer in self._pending.values():
+        for answer, _ in self._pending.values():
             if not answer.done():
                 answer.set_exception(CdpClosed(reason))
         self._listeners.clear()
+
+    def _session_gone(self, session_id: str | None) -> None:
+        """Chromium does not answer what was asked on a session that has gone: this gives the answer later calls get."""
+        for answer, asked_on in self._pending.values():
+            if asked_on is not None and asked_on == session_id and not answer.done():
+                answer.set_exception(CdpError(SESSION_NOT_FOUND, "Session with given id not found."))
 
     def _dispatch(self, frame: str | bytes) -> None:
         message = _decode(frame)
@@ -160,8 +169,10 @@ class Connection:
                     listener(params, session_id)
                 except Exception:  # one bad listener must not end the connection of all others
                     log.exception("a listener of %s failed", message.get("method"))
+            if message.get("method") == "Target.detachedFromTarget":
+                self._session_gone(params.get("sessionId"))
             return
-        answer = self._pending.get(call_id)
+        answer, _ = self._pending.get(call_id, (None, None))
         if answer is None or answer.done():
             return
         error = message.get("error")

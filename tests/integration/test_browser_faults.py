@@ -178,6 +178,23 @@ async def test_a_listener_that_fails_stops_no_clean_up(launcher: PlaywrightLaunc
     assert group_of(browser) == []
 
 
+async def test_without_pidfd_a_death_is_told_within_a_second_too(
+    launcher: PlaywrightLauncher, deaths: list[Death], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_pid: int) -> int:
+        raise OSError("this kernel has none")
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    browser = await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason)))
+    assert browser.alive
+
+    os.kill(browser.pid, signal.SIGKILL)
+    await until(lambda: bool(deaths), within=1, what="the news of the death")
+
+    assert not browser.alive
+    assert deaths == [(browser.browser_id, EndReason.BROWSER_DIED)]
+
+
 async def test_thirty_deaths_leave_no_descriptor(launcher: PlaywrightLauncher) -> None:
     me = psutil.Process()
     first = await launcher.launch(lambda *_: None)

@@ -147,6 +147,26 @@ async def test_pending_calls_fail_when_the_other_side_goes() -> None:
             await connection.call("A.b", timeout=5)
 
 
+async def test_what_was_asked_on_a_session_that_goes_fails() -> None:
+    async def detach(socket: ServerConnection, message: dict[str, Any]) -> None:
+        if message["method"] == "A.detach":
+            await socket.send(json.dumps({"method": "Target.detachedFromTarget", "params": {"sessionId": "S"}}))
+            await echo(socket, message)
+
+    async with connected(detach) as connection:
+        gone = asyncio.create_task(connection.call("A.b", session_id="S", timeout=30))
+        other = asyncio.create_task(connection.call("A.other", session_id="T", timeout=30))
+        await asyncio.sleep(0)
+        await connection.call("A.detach", timeout=5)
+
+        with pytest.raises(CdpError, match="Session with given id not found"):
+            await gone
+        assert not other.done()
+        await connection.close()
+        with pytest.raises(CdpClosed):
+            await other
+
+
 async def test_closing_fails_what_is_pending_and_can_be_repeated() -> None:
     async with connected(silence) as connection:
         waiting = asyncio.create_task(connection.call("A.b", timeout=30))
