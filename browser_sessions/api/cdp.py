@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from browser_sessions.api.access import find_active
 from browser_sessions.api.answers import problems
-from browser_sessions.api.credentials import identify
+from browser_sessions.api.credentials import Declared, identify
 from browser_sessions.api.origin import check_origin
 from browser_sessions.api.problems import invalid_response, kind_of, response_for
 from browser_sessions.api.resolve import resolve
@@ -104,7 +104,9 @@ async def connect_in_one_line(websocket: WebSocket) -> None:
 
 @router.get("/v1/browser/sessions/{session_id}/cdp/json/version", responses=problems(401, 404, 409))
 @router.get("/v1/browser/sessions/{session_id}/cdp/json/version/", include_in_schema=False)
-async def cdp_version(request: Request, services: Here, session_id: str, ticket: Ticket = None) -> Response:
+async def cdp_version(
+    request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None
+) -> Response:
     """What Chromium says at `/json/version`, for this session: for clients that are given an http:// address."""
     principal = await _driver(services, request.scope, session_id)
     process = _process(services, session_id)
@@ -125,7 +127,7 @@ async def cdp_version(request: Request, services: Here, session_id: str, ticket:
 @router.get("/v1/browser/sessions/{session_id}/cdp/json", include_in_schema=False)
 @router.get("/v1/browser/sessions/{session_id}/cdp/json/", include_in_schema=False)
 @router.get("/v1/browser/sessions/{session_id}/cdp/json/list/", include_in_schema=False)
-async def cdp_list(request: Request, services: Here, session_id: str, ticket: Ticket = None) -> Response:
+async def cdp_list(request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None) -> Response:
     """The session's pages as Chromium lists targets."""
     principal = await _driver(services, request.scope, session_id)
     record = await services.pool.record(session_id)
@@ -148,7 +150,9 @@ async def cdp_list(request: Request, services: Here, session_id: str, ticket: Ti
 
 @router.get("/v1/browser/sessions/{session_id}/cdp/json/protocol", responses=problems(401, 404, 409, 504))
 @router.get("/v1/browser/sessions/{session_id}/cdp/json/protocol/", include_in_schema=False)
-async def cdp_protocol(request: Request, services: Here, session_id: str, ticket: Ticket = None) -> Response:
+async def cdp_protocol(
+    request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None
+) -> Response:
     """Chromium's own description of the protocol."""
     await _driver(services, request.scope, session_id)
     return Response(await services.gateway.protocol(_process(services, session_id)), media_type=_JSON)

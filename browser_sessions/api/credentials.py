@@ -43,6 +43,17 @@ def identify(services: Services, scope: Scope, api_key: str | None, authorizatio
 Caller = Annotated[Principal, Depends(caller)]
 
 
+def declared(
+    _token: Annotated[str | None, Depends(_bearer)] = None,
+    _x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
+) -> None:
+    """For endpoints that look at the credential themselves, because a ticket may stand in its place: the OpenAPI
+    document names the two others all the same."""
+
+
+Declared = Annotated[None, Depends(declared)]
+
+
 def operator(principal: Caller) -> Principal:
     """A caller who may read pool and node state. Raises `Forbidden`."""
     if not may(principal, Action.SEE_POOL):
