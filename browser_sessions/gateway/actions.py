@@ -58,10 +58,7 @@ class Actions:
             case SetDownloads():
                 self._set_downloads(command, action)
             case Resume():
-                self._relay.forward(command)
-                held = self._relay.scope.session(action.session_id)
-                if held is not None:
-                    self._relay.hub.resumed(held.target_id, self._relay)
+                self._resume(command, action.session_id)
             case CloseConnection():
                 self._relay.answer(command, {})
                 self._relay.downstream.close(1000, "closed as asked")
@@ -135,6 +132,23 @@ class Actions:
                 self._relay.answer(command, value)
 
         self._relay.call("Target.attachToTarget", {"targetId": target_id, "flatten": True}, parent, answered)
+
+    def _resume(self, command: Command, session_id: str) -> None:
+        """The hub hears of it once Chromium has answered: what the client asked for before, on the same session, is
+        done then. The hub's own word goes another way, and would overtake an init script."""
+        held = self._relay.scope.session(session_id)
+        if held is None or not self._relay.hub.held(held.target_id):
+            self._relay.forward(command)
+            return
+
+        def answered(value: Result, error: Result) -> None:
+            if value is None:
+                self._relay.pass_error(command, error)
+            else:
+                self._relay.answer(command, value)
+            self._relay.hub.resumed(held.target_id, self._relay)
+
+        self._relay.call(command.method, {}, session_id, answered)
 
     # -- creating --------------------------------------------------------------------------------------------------
 

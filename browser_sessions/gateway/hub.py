@@ -66,6 +66,8 @@ class Hub:
         self._holds: dict[str, _Hold] = {}
         self._started: dict[str, asyncio.Future[None]] = {}
         """For `navigate`: done when the target is held no more."""
+        self._steered: set[str] = set()
+        """Targets that `navigate` attaches to itself."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -209,6 +211,8 @@ class Hub:
         waiting = bool(params.get("waitingForDebugger"))
         hold = _Hold(session_id, set())
         target_id = info["targetId"]
+        if target_id in self._steered and not waiting:
+            return
         if room is not None and waiting:
             self._targets.setdefault(target_id, info)
             room.contexts.see(self._targets[target_id])
@@ -258,9 +262,13 @@ class Hub:
             await asyncio.wait([started], timeout=HOLD_S * 2)
         call = self._connection.call
         with contextlib.suppress(CdpError, CdpClosed, TimeoutError):
-            answer = await call(
-                "Target.attachToTarget", {"targetId": target_id, "flatten": True}, timeout=CALL_TIMEOUT_S
-            )
+            self._steered.add(target_id)
+            try:
+                answer = await call(
+                    "Target.attachToTarget", {"targetId": target_id, "flatten": True}, timeout=CALL_TIMEOUT_S
+                )
+            finally:
+                self._steered.discard(target_id)
             session_id = answer["sessionId"]
             try:
                 await call("Page.navigate", {"url": url}, session_id=session_id, timeout=CALL_TIMEOUT_S)
