@@ -177,7 +177,7 @@ def make_app(console: FakeConsole) -> FastAPI:
         path = request.url.path
         console.calls.append((request.method, path))
         if console.down and (path.startswith("/v1") or path == "/healthz"):
-            return problem(503, "draining")
+            return problem(503, "The service is draining.")
         public = not path.startswith("/v1") or (path == "/v1/auth/session" and request.method == "POST")
         if not public and not console.signed_in:
             return problem(401, "Sign in.")

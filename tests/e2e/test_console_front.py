@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -431,6 +432,7 @@ async def test_the_keyboard_alone_filters_opens_selects_and_ends(chromium: Brows
         await page.keyboard.press("Enter")
         await until(lambda: [r for r in console.rows.values() if r["status"] == "closed"])
         assert [r["title"] for r in console.rows.values() if r["status"] == "closed"] == ["Page10"]
+        await expect(page.get_by_role("dialog")).to_have_count(0)
         await page.keyboard.press("?")
         await expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
         await page.keyboard.press("Escape")
@@ -586,44 +588,45 @@ async def test_an_ended_session_is_asked_for_its_last_frame_once(chromium: Brows
         assert len(console.thumbnails["n"]) == 1
 
 
-FRAME_TIMES = """async () => {
-    const times = [];
+SCROLL = """async () => {
     const end = document.documentElement.scrollHeight - innerHeight;
-    let last = await new Promise(requestAnimationFrame);
     for (let n = 0; n < 180; n += 1) {
         scrollTo(0, (end * (n % 90)) / 90);
-        const now = await new Promise(requestAnimationFrame);
-        times.push(now - last);
-        last = now;
+        await new Promise(requestAnimationFrame);
     }
-    return times.sort((a, b) => a - b);
 }"""
+FRAME_MS = 1000 / 60
 
 
 @pytest.mark.slow
-async def test_200_cards_scroll_smoothly_while_all_of_them_change(chromium: Browser) -> None:
-    """Medians, because other tests may share the processor: half of the frames within a frame's time at 60 Hz."""
-    console = FakeConsole(
-        rows=fleet(200), frames={"": [await jpeg(chromium, c, 320, 180) for c in ("#112233", "#665544")]}
-    )
+async def test_200_cards_scroll_within_a_frames_time_while_all_of_them_change(chromium: Browser) -> None:
+    """Processor time of the page's own thread a frame, not time on the wall: other tests share the cores."""
+    pictures = [await jpeg(chromium, colour, 320, 180) for colour in ("#112233", "#665544")]
+    console = FakeConsole(rows=fleet(200), frames={"": pictures})
     async with watching(chromium, console) as (page, _):
         await expect(page.locator(".card")).to_have_count(200)
+        await page.locator(".card .drawn").first.wait_for()
+        wire = await page.context.new_cdp_session(page)
+        await wire.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+        async def busy() -> float:
+            metrics = (await wire.send("Performance.getMetrics"))["metrics"]
+            return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
 
         async def churn() -> None:
-            n = 0
-            while True:
+            for n in itertools.count():
                 for session in console.rows:
                     console.tell("session.updated", session, memory_bytes=n * 10**6, last_activity=stamp())
-                n += 1
                 await asyncio.sleep(1)
 
         changing = asyncio.create_task(churn())
         try:
-            times = await page.evaluate(FRAME_TIMES)
+            before = await busy()
+            await page.evaluate(SCROLL)
+            spent = (await busy() - before) * 1000 / 180
         finally:
             changing.cancel()
-        median, worst = times[len(times) // 2], times[int(len(times) * 0.95)]
-        assert median < 20, f"frame times of 200 cards: median {median:.1f} ms, 95 % {worst:.1f} ms"
+        assert spent < FRAME_MS, f"{spent:.1f} ms a frame"
 
 
 # --- the way in, and what stands in the way

@@ -76,6 +76,7 @@ async function refresh(card, now) {
   try {
     const answer = await fetch(`${sessionPath(card.id)}/thumbnail?width=320`, { cache: "no-cache" });
     answered = answer.ok;
+    if (answer.status === 204) card.picture.classList.add("none");
     const etag = answer.headers.get("ETag");
     if (answer.status === 200 && (!etag || etag !== card.etag)) {
       await show(card, await answer.blob());
@@ -89,6 +90,7 @@ async function refresh(card, now) {
     card.busy = false;
     card.wait = nextWait(card.wait, changed);
     card.due = card.live || !answered ? now + card.wait : Infinity;
+    turn();
   }
 }
 
@@ -101,5 +103,5 @@ async function show(card, blob) {
   if (card.gone) return URL.revokeObjectURL(next.src);
   URL.revokeObjectURL(picture.src);
   picture.src = next.src;
-  picture.classList.add("drawn");
+  picture.classList.replace("none", "drawn") || picture.classList.add("drawn");
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { bytes, clip, clock, countdown, duration, hostOf, maskTicket, moment } from "../../../browser_sessions/web/assets/pure/format.js";
+import { bytes, clip, clock, countdown, duration, hostOf, maskTicket, moment, placeOf } from "../../../browser_sessions/web/assets/pure/format.js";
 
 test("bytes take the unit that keeps them short", () => {
   const facts = [[null, "–"], [0, "0 B"], [999, "999 B"], [1536, "1.5 kB"], [182_400_000, "182 MB"], [999_700_000, "1.0 GB"], [6.54e9, "6.5 GB"], [5e15, "5000 TB"]];
@@ -36,6 +36,12 @@ test("page-made text loses what would turn or hide its neighbours", () => {
   assert.equal(clip("two\nlines\tand a tab"), "two\nlines\tand a tab");
   assert.equal(clip("x".repeat(400)).length, 301);
   assert.equal(clip(undefined), "");
+});
+
+test("a line of a log names its file", () => {
+  assert.equal(placeOf("https://a.example/js/app.js?v=1", 41), "app.js:41");
+  assert.equal(placeOf("https://a.example/", null), "a.example");
+  assert.equal(placeOf("", 3), ":3");
 });
 
 test("a ticket is not shown", () => {

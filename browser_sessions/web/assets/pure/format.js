@@ -72,6 +72,12 @@ export function hostOf(url) {
   }
 }
 
+/** Where a line of a log comes from: the file's name and the line, as far as they are known. */
+export function placeOf(url, line) {
+  const file = clip(String(url).split(/[?#]/)[0].split("/").filter(Boolean).at(-1) ?? "", 60);
+  return line == null ? file : `${file}:${line}`;
+}
+
 // C0, C1, and the characters that turn the direction of text around: a page could disguise an address with them.
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
 

@@ -17,7 +17,7 @@ export const Card = memo(({ row, chosen, owned }) => {
   const name = clip(nameOf(row), 120);
   return html`<li class="card ${final ? "final" : ""} ${chosen ? "chosen" : ""}" ref=${box}>
     <a class="open" data-route data-id=${row.session_id} href="/sessions/${row.session_id}" aria-label="${name}, ${row.status}, ${row.owner_name || row.owner}">
-      <div class="picture"><span class="dim">${EMPTY[row.status] ?? "no picture yet"}</span><img ref=${picture} alt="" />
+      <div class="picture"><img ref=${picture} alt="" /><span class="dim">${EMPTY[row.status] ?? "no picture yet"}</span>
         ${["crashed", "lost"].includes(row.status) && html`<${Status} of=${row.status} />`}
         ${row.controlled_by && html`<span class="driver">${clip(row.controlled_by, 30)} drives</span>`}
       </div>

@@ -18,7 +18,7 @@ function Box({ label, children }) {
     box.current.showModal();
     return () => before?.isConnected && before.focus();
   }, []);
-  return html`<dialog ref=${box} aria-label=${label} onClose=${close} onClick=${(event) => event.target === box.current && close()}>${children}</dialog>`;
+  return html`<dialog ref=${box} aria-label=${label} onCancel=${close} onClose=${close} onClick=${(event) => event.target === box.current && close()}>${children}</dialog>`;
 }
 
 export function Dialogs() {
@@ -55,7 +55,7 @@ function End({ ids }) {
     ${live.length === 1 && html`<p><${Foreign} text=${nameOf(rows.value.get(live[0]))} max=${120} /></p>`}
     <p>${[...byOwner].map(([name, n]) => (byOwner.size === 1 && live.length === 1 ? `Owner: ${clip(name, 40)}` : `${clip(name, 40)}: ${n}`)).join(" · ")}</p>
     <p class="dim">Their pages close and their clients are disconnected. This cannot be undone.</p>
-    ${live.length > TYPE_ABOVE && html`<label>Type <b>${live.length}</b> to go on<input inputmode="numeric" autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value)} /></label>`}
+    ${live.length > TYPE_ABOVE && html`<label><span>Type <b>${live.length}</b> to go on</span><input inputmode="numeric" autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value)} /></label>`}
     <div class="actions"><button type="button" autofocus=${live.length <= TYPE_ABOVE} onClick=${close}>Keep</button>
       <button class="danger" disabled=${!sure || done !== null || !live.length}>${done === null ? (live.length === 1 ? "End session" : `End ${live.length} sessions`) : `${done} of ${live.length}…`}</button></div>
   </form><//>`;

@@ -33,7 +33,7 @@ export function Overview() {
       ${ids.map((id) => html`<${Card} key=${id} row=${rows.value.get(id)} chosen=${selected.value.has(id)} owned=${isOperator.value} />`)}
     </ul>`;
   }
-  return html`<main class="overview"><h1 class="unseen">Sessions</h1><${Pool} /><${Tools} count=${ids.length} />${body}</main>`;
+  return html`<main class="overview"><h1 class="unseen">Sessions</h1><${Pool} />${rows.value.size > 0 && html`<${Tools} count=${ids.length} />`}${body}</main>`;
 }
 
 function Tools({ count }) {

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { Age, Copy, Foreign, html, Left, memo, reasonOf, Status } from "./base.js";
 import { call, sessionPath } from "../api.js";
 import { isFinal } from "../pure/rows.js";
-import { bytes, clip, clock, hostOf, maskTicket, stamp, words } from "../pure/format.js";
+import { bytes, clip, clock, maskTicket, placeOf, stamp, words } from "../pure/format.js";
 import { session } from "../store.js";
 
 const Fact = ({ name, children }) => html`<dt>${name}</dt><dd>${children}</dd>`;
@@ -39,7 +39,7 @@ function Probe({ id }) {
       setSaid(problem.message);
     }
   };
-  return html`<span role="status">${clip(said, 160)} </span><button type="button" class="small" onClick=${probe}>Probe</button>`;
+  return html`<span role="status">${clip(said, 160)}</span><button type="button" class="small" onClick=${probe}>Probe</button>`;
 }
 
 const PANELS = ["timeline", "console", "network", "errors", "options"];
@@ -88,8 +88,8 @@ function Lines({ of, view: Line }) {
 
 const VIEWS = {
   timeline: memo(({ of }) => html`<li class="story ${of.tone}"><time>${clock(of.at)}</time><i aria-hidden="true">${of.sign}</i><span>${clip(of.text, 200)} <${Foreign} class="dim" text=${words(of.detail)} /></span></li>`),
-  console: memo(({ of }) => html`<li class="l-${of.level}"><time>${clock(of.at)}</time><i>${clip(of.level, 8)}</i><span><${Foreign} text=${of.text} max=${2000} />${of.url && html` <small>${hostOf(of.url)}:${of.line ?? "?"}</small>`}</span></li>`),
-  network: memo(({ of }) => html`<li class=${of.error || of.status >= 400 ? "l-error" : ""}><time>${clock(of.at)}</time><i>${of.open ? "…" : (of.status ?? "fail")}</i><span><b>${clip(of.method, 10)}</b> <${Foreign} text=${of.url} max=${500} /> <small>${of.error ? clip(of.error, 100) : ""}${of.ms != null ? ` ${Math.round(of.ms)} ms` : ""}</small></span></li>`),
+  console: memo(({ of }) => html`<li class="l-${of.level}"><time>${clock(of.at)}</time><i>${of.level === "warning" ? "warn" : clip(of.level, 6)}</i><span><${Foreign} text=${of.text} max=${2000} />${of.url && html` <small>${placeOf(of.url, of.line)}</small>`}</span></li>`),
+  network: memo(({ of }) => html`<li class=${of.error || of.status >= 400 ? "l-error" : ""}><time>${clock(of.at)}</time><i>${of.open ? "…" : (of.status ?? "fail")}</i><span>${of.method && html`<b>${clip(of.method, 10)}</b> `}<${Foreign} text=${of.url} max=${500} /> <small>${of.error ? clip(of.error, 100) : ""}${of.ms != null ? ` ${Math.round(of.ms)} ms` : ""}</small></span></li>`),
 };
 VIEWS.errors = VIEWS.console;
 

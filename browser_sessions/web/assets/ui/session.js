@@ -114,7 +114,9 @@ function PageDialog({ of, mine, view }) {
   const answer = (accept) => view.current.send({ type: "dialog", accept, text });
   return html`<div class="veil ask" role="status"><p>The page shows a ${clip(of.type, 20)}: <${Foreign} text=${of.message} max=${500} /></p>
     ${mine && of.type === "prompt" && html`<input aria-label="Answer to the page" value=${text} onInput=${(event) => setText(event.target.value)} />`}
-    ${mine && html`<p><button type="button" onClick=${() => answer(true)}>Accept</button> <button type="button" onClick=${() => answer(false)}>Dismiss</button></p>`}</div>`;
+    ${mine
+      ? html`<p><button type="button" onClick=${() => answer(true)}>Accept</button> <button type="button" onClick=${() => answer(false)}>Dismiss</button></p>`
+      : html`<p class="dim">Take the wheel to answer it.</p>`}</div>`;
 }
 
 export const Gone = () =>
