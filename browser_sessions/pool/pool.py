@@ -3,70 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import structlog
+from typing import Any, Final
 
 from browser_sessions.model.clock import Clock
 from browser_sessions.model.errors import (
-    RETRY_AFTER_SECONDS,
-    BrowserGone,
-    BrowserSessionsError,
-    BrowserTimeout,
-    Draining,
     IdempotencyMismatch,
     InvalidField,
-    NoBrowser,
-    Overloaded,
-    PoolFull,
-    QuotaExceeded,
     SessionNotFound,
 )
 from browser_sessions.model.ports import BrowserLauncher, ContextEvent, ContextHandle, SessionQuery, SessionStore
 from browser_sessions.model.principal import Principal
-from browser_sessions.model.session import MOVES, EndReason, Session, SessionRecord, SessionStatus, new_session_id
-from browser_sessions.model.spec import Isolation, SessionSpec
-from browser_sessions.pool.admission import Admission, jittered
+from browser_sessions.model.session import EndReason, Session, SessionRecord, SessionStatus
+from browser_sessions.model.spec import SessionSpec
+from browser_sessions.pool.admission import Admission
+from browser_sessions.pool.background import Background
 from browser_sessions.pool.fleet import Berth, Fleet
 from browser_sessions.pool.journal import Journal
 from browser_sessions.pool.live import Live
 from browser_sessions.pool.registry import Registry
 from browser_sessions.pool.report import Health, PoolSnapshot, check, ended, readiness, snapshot
+from browser_sessions.pool.starting import Idempotency, PoolLimits, Starter
 
-log = structlog.get_logger()
-T = TypeVar("T")
-
-PARALLEL_OPENS: Final = 4
-"""Contexts opened at once: two cores do 18 a second however many are tried, and more at once only makes each slower."""
 CLOSE_GRACE_S: Final = 0.5
 """How long an end waits for the context to go (it needs 10 to 30 ms) before it is told: the session takes nothing any
 more either way, and its place stays taken until the context is gone."""
 CLOSE_TIMEOUT_S: Final = 10.0
 """After this a context that does not close is left to its browser's end."""
-OPEN_TRIES: Final = 3
-"""A create whose browser dies under it tries elsewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """Seconds and counts; see settings."""
-
-    max_sessions: int
-    max_sessions_per_browser: int
-    max_sessions_per_principal: int | None
-    max_lifetime_seconds: float | None
-    create_timeout_seconds: float
-    share_browsers_between_principals: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    key: str
-    body_sha256: str
 
 
 class Pool:
@@ -101,11 +65,10 @@ class Pool:
         )
         self.sessions: Mapping[str, Session] = self.registry.sessions
         self._launcher = launcher
-        self._work_dir = work_dir
-        self._opens = asyncio.Semaphore(PARALLEL_OPENS)
         self._keyed: dict[tuple[str, str], asyncio.Future[None]] = {}
         """Creates under way by (owner, Idempotency-Key)."""
-        self._background: set[asyncio.Task[Any]] = set()
+        self.background = Background()
+        self._starter = Starter(self, work_dir)
 
     @property
     def devices(self) -> Mapping[str, dict[str, Any]]:
@@ -199,7 +162,7 @@ class Pool:
         is left of the session but its record, and the Idempotency-Key is free again.
         """
         if idempotency is None:
-            return await self._create(self._new(principal, spec, wait_seconds, None), wait_seconds), True
+            return await self._starter.create(principal, spec, wait_seconds, None), True
         slot = (principal.principal_id, idempotency.key)
         while (under_way := self._keyed.get(slot)) is not None:
             await asyncio.shield(under_way)
@@ -207,7 +170,7 @@ class Pool:
         try:
             earlier = await self.registry.by_idempotency_key(*slot)
             if earlier is None:
-                return await self._create(self._new(principal, spec, wait_seconds, idempotency), wait_seconds), True
+                return await self._starter.create(principal, spec, wait_seconds, idempotency), True
             if earlier.body_sha256 != idempotency.body_sha256:
                 raise IdempotencyMismatch(
                     "This Idempotency-Key was used with another body. Use a new key for another session.",
@@ -217,151 +180,6 @@ class Pool:
         finally:
             del self._keyed[slot]
             done.set_result(None)
-
-    def _new(
-        self, principal: Principal, spec: SessionSpec, wait_seconds: float, idempotency: Idempotency | None
-    ) -> Live:
-        now = self.clock.monotonic()
-        session = Session(
-            session_id=new_session_id(),
-            owner=principal.principal_id,
-            owner_name=principal.name,
-            spec=spec,
-            node=self.node,
-            created_at=self.clock.wall(now),
-            created=now,
-            last_active=now,
-            hard_deadline=None if spec.max_lifetime_seconds is None else now + spec.max_lifetime_seconds,
-            wait_deadline=now + wait_seconds,
-            idempotency_key=idempotency.key if idempotency else None,
-            body_sha256=idempotency.body_sha256 if idempotency else None,
-        )
-        return Live(
-            session,
-            publish=lambda event, /, **data: self.journal.publish(event, session.session_id, session.owner, **data),
-        )
-
-    async def _create(self, live: Live, wait_seconds: float) -> SessionRecord:
-        """Runs the start in a task of its own, so that an undo is never interrupted by a caller who leaves."""
-        live.creating = self._spawn(self._start(live, wait_seconds))
-        try:
-            return await asyncio.shield(live.creating)
-        except asyncio.CancelledError:
-            if live.creating.cancelled():  # ended from elsewhere while it started
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    raise
-                raise BrowserGone(
-                    f"The session was ended while it started ({live.session.end_reason}).",
-                    session_id=live.session.session_id,
-                ) from None
-            live.session.idempotency_key = None
-            await asyncio.shield(self._spawn(self.end(live.session.session_id, EndReason.CANCELLED)))
-            raise
-
-    async def _start(self, live: Live, wait_seconds: float) -> SessionRecord:
-        session = live.session
-        async with AsyncExitStack() as undo:
-            await self._admit(live, wait_seconds, undo)
-            session.move(SessionStatus.STARTING)
-            inserted = self._spawn(self.registry.save(live)) if session.version == 0 else None
-            try:
-                async with asyncio.timeout(self.limits.create_timeout_seconds):
-                    await self._open(live)
-            except TimeoutError:
-                raise BrowserTimeout(
-                    f"The session did not start within {self.limits.create_timeout_seconds:g} s. Try again.",
-                    session_id=session.session_id,
-                ) from None
-            if inserted is not None:
-                await asyncio.shield(inserted)
-            assert live.berth is not None
-            if live.berth.dead:
-                raise NoBrowser("The browser died while the session started. Try again.", session_id=session.session_id)
-            session.move(SessionStatus.ACTIVE)
-            session.touch(self.clock.monotonic())
-            undo.pop_all()
-        # The record is on disk since it was inserted; that it became active need not be: a kill loses it either way.
-        _ = self._spawn(self.registry.save(live))
-        live.creating = None
-        self.journal.publish(
-            "session.active",
-            session.session_id,
-            session.owner,
-            seconds=round(self.clock.monotonic() - session.created, 4),
-            browser_id=live.berth.browser_id,
-        )
-        return session.record(self.clock)
-
-    async def _admit(self, live: Live, wait_seconds: float, undo: AsyncExitStack) -> None:
-        """Takes a place, now or after waiting. From then on `undo` gives it back and writes how the session ended."""
-        session = live.session
-        if self.shortage and not self.draining:
-            self.admission.refused += 1
-            raise Overloaded(f"{self.shortage} Try again later.", retry_after=jittered(RETRY_AFTER_SECONDS))
-        try:
-            self.admission.try_take(session.owner)
-        except (PoolFull, QuotaExceeded):
-            if wait_seconds <= 0:
-                raise
-            undo.push_async_exit(self._failed(live))
-            self.registry.enlist(live)
-            self.journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
-            await self.registry.save(live)
-            await self.admission.take(session.owner, wait_seconds)
-            live.placed = True
-        else:
-            live.placed = True
-            undo.push_async_exit(self._failed(live))
-            self.registry.enlist(live)
-
-    async def _open(self, live: Live) -> None:
-        """A browser, a context in it, a page; elsewhere when the browser dies under it."""
-        session = live.session
-        for tries_left in reversed(range(OPEN_TRIES)):
-            berth = await self.fleet.take(session.owner, dedicated=session.spec.isolation is Isolation.BROWSER)
-            assert berth.process is not None
-            try:
-                async with self._opens:
-                    live.handle = await berth.process.open_context(
-                        session.spec,
-                        self._work_dir / session.session_id,
-                        lambda event: self._happened(live, event),
-                        timeout=self.limits.create_timeout_seconds,
-                    )
-                live.berth = berth
-                return
-            except BrowserGone:
-                self.fleet.give_back(berth)
-                if tries_left == 0:
-                    raise NoBrowser(
-                        "The browser died while the session started. Try again.", session_id=session.session_id
-                    ) from None
-            except BaseException:
-                self.fleet.give_back(berth)
-                raise
-
-    def _failed(self, live: Live) -> Callable[..., Coroutine[Any, Any, None]]:
-        """The undo of a create as an exit of its stack: it needs to know what went wrong."""
-
-        async def undo(kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-            if error is not None:
-                await self._undo(live, error)
-
-        return undo
-
-    async def _undo(self, live: Live, error: BaseException) -> None:
-        """What a failed or cancelled create leaves: nothing but a record that says how it ended."""
-        session = live.session
-        if live.handle is not None:
-            await self._close_context(live)
-        elif live.placed:
-            self.admission.release(session.owner)
-        session.end_reason = session.end_reason or _why(error)
-        outcome = session.end_reason.status
-        session.move(outcome if outcome in MOVES[session.status] else SessionStatus.CLOSED)
-        session.ended = self.clock.monotonic()
-        session.idempotency_key = None
-        await self._retire(live)
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
@@ -398,17 +216,17 @@ class Pool:
             session.end_reason = reason
             session.ended = self.clock.monotonic()
             live.dismiss(reason)
-            live.ending = self._spawn(self._end(live, reason))
+            live.ending = self.background.run(self._end(live, reason))
         return live.ending
 
     async def _end(self, live: Live, reason: EndReason) -> SessionRecord:
-        closing = self._spawn(self._close_context(live))
+        closing = self.background.run(self.close_context(live))
         if live.session.status is SessionStatus.CLOSING:
             await asyncio.wait([closing], timeout=CLOSE_GRACE_S)
             live.session.move(reason.status)
-        return await self._retire(live)
+        return await self.retire(live)
 
-    async def _close_context(self, live: Live) -> None:
+    async def close_context(self, live: Live) -> None:
         """Closes the context; its places are free once it is gone."""
         assert live.handle is not None
         assert live.berth is not None
@@ -418,7 +236,7 @@ class Pool:
             self.fleet.give_back(live.berth)
             self.admission.release(live.session.owner)
 
-    async def _retire(self, live: Live) -> SessionRecord:
+    async def retire(self, live: Live) -> SessionRecord:
         record = await self.registry.retire(live)
         self.journal.publish(
             "session.ended",
@@ -435,7 +253,7 @@ class Pool:
             if live.berth is berth and live.session.status is SessionStatus.ACTIVE:
                 _ = self.begin_end(live, reason)
 
-    def _happened(self, live: Live, event: ContextEvent) -> None:
+    def happened(self, live: Live, event: ContextEvent) -> None:
         session = live.session
         if event.kind != "context.died":
             self.journal.publish(event.kind, session.session_id, session.owner, **event.data)
@@ -443,39 +261,20 @@ class Pool:
             _ = self.begin_end(live, EndReason.CONTEXT_DIED)
 
     def drain(self) -> None:
-        """Takes nothing new from now on; who waits for a place is refused, who has one goes on."""
+        """Takes nothing new from now on: who waits or still starts is refused, who is active goes on."""
         self.draining = True
         self.admission.close()
+        for live in list(self.registry.lives.values()):
+            if live.session.status is SessionStatus.STARTING:
+                self.cancel_start(live, EndReason.DRAINED)
 
     async def stop(self, reason: EndReason = EndReason.DRAINED) -> None:
         """Ends every session and every browser. Takes nothing new from the first line on."""
         self.drain()
         await asyncio.gather(*(self.end(sid, reason) for sid in list(self.registry.lives)), return_exceptions=True)
         await self.fleet.stop()
-        if self._background:
-            await asyncio.wait(self._background, timeout=CLOSE_TIMEOUT_S)
+        await self.background.finished(within=CLOSE_TIMEOUT_S)
         self.journal.close()
-
-    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work, name=getattr(work, "__qualname__", None))
-        self._background.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) and not isinstance(error, BrowserSessionsError):
-            log.error("pool.task_failed", task=task.get_name(), exc_info=error)
-
-
-def _why(error: BaseException) -> EndReason:
-    if isinstance(error, asyncio.CancelledError):
-        return EndReason.CANCELLED
-    if isinstance(error, Draining):
-        return EndReason.DRAINED
-    if isinstance(error, PoolFull | QuotaExceeded):
-        return EndReason.QUEUE_TIMEOUT
-    return EndReason.START_FAILED
 
 
 __all__ = ["Idempotency", "Pool", "PoolLimits"]

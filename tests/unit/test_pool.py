@@ -404,6 +404,17 @@ async def test_draining_refuses_creates_and_lets_the_living_live(house: House) -
     assert not house.launcher.running
 
 
+async def test_a_create_that_still_starts_is_refused_when_the_drain_begins(house: House) -> None:
+    house.launcher.gate.clear()
+    creating = asyncio.create_task(house.create())
+    await house.until(lambda: house.launcher.opening == 1)
+    house.pool.drain()
+    with pytest.raises(Draining):
+        await creating
+    (record,) = await house.pool.list(SessionQuery())
+    assert (record.status, record.end_reason) == (SessionStatus.CLOSED, EndReason.DRAINED)
+
+
 async def test_an_unknown_session_cannot_be_ended(house: House) -> None:
     with pytest.raises(SessionNotFound):
         await house.pool.end("ses_unknown", EndReason.DELETED)
