@@ -24,7 +24,7 @@ test: setup ## Run all tests; they drive a real Chromium
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-pure: setup ## Run the tests that need no browser (seconds)
-	@$(BIN)/python -m pytest tests/unit $(ARGS)
+	@$(BIN)/python -m pytest tests/unit -m "not slow and not browser and not node" $(ARGS)
 
 check: setup ## Lint, format, types, and which room may import which
 	@$(BIN)/ruff check
