@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from browser_sessions.api.services import ApiOptions
@@ -11,6 +11,7 @@ from browser_sessions.model.errors import InvalidField
 from browser_sessions.model.spec import SessionSpec
 from browser_sessions.wire import CreateBrowserSession
 
+_SHARED_BY_CONTEXTS: Final = frozenset({"clipboard-read", "clipboard-write", "clipboard-sanitized-write"})
 NEAR_NAMES: Final = 3
 """Device names told to somebody who mistyped one."""
 
@@ -27,7 +28,18 @@ def resolve(asked: CreateBrowserSession, devices: Mapping[str, Mapping[str, Any]
         values["max_lifetime_seconds"] = options.default_max_lifetime_seconds
     else:
         _check_lifetime(asked.max_lifetime_seconds, options.max_lifetime_seconds)
+    if asked.isolation != "browser":
+        _check_permissions(asked.permissions)
     return asked.spec(**values)
+
+
+def _check_permissions(permissions: Sequence[str]) -> None:
+    """Chromium keeps one clipboard for all contexts of a browser: reading it reads the neighbours'."""
+    if shared := _SHARED_BY_CONTEXTS & set(permissions):
+        raise InvalidField(
+            ("body", "permissions"),
+            f"{', '.join(sorted(shared))}: sessions of one browser share its clipboard; use isolation: browser",
+        )
 
 
 def _device_values(name: str, devices: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

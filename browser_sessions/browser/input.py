@@ -27,8 +27,9 @@ NAME_CHARACTERS: Final = 32
 _MOUSE: Final = {"move": "mouseMoved", "down": "mousePressed", "up": "mouseReleased"}
 _BUTTONS: Final = frozenset({"none", "left", "middle", "right", "back", "forward"})
 _TOUCH: Final = {"start": "touchStart", "move": "touchMove", "end": "touchEnd", "cancel": "touchCancel"}
-_ALT, _CONTROL, _META = 1, 2, 4
-"""Bits of `modifiers`; 8 is Shift."""
+_ALT, _CONTROL, _META, _SHIFT = 1, 2, 4, 8
+"""Bits of `modifiers`."""
+_VK_V, _VK_INSERT = 86, 45
 _KEYPAD: Final = 3
 """`KeyboardEvent.location` of the keypad."""
 
@@ -60,6 +61,13 @@ def _mouse(message: Message, width: float, height: float) -> list[Command]:
     return [("Input.dispatchMouseEvent", params)]
 
 
+def _pastes(key: str, code: str, number: int, modifiers: int) -> bool:
+    """Paste keys would put in what another session copied: all contexts of a browser share one clipboard. The console
+    sends what the person pastes as text."""
+    held = (number == _VK_V and modifiers & _CONTROL) or (number == _VK_INSERT and modifiers & _SHIFT)
+    return bool(held) or "paste" in (key.lower(), code.lower())
+
+
 def _wheel(message: Message, width: float, height: float) -> list[Command]:
     params = {
         "type": "mouseWheel",
@@ -80,6 +88,8 @@ def _key(message: Message, _width: float, _height: float) -> list[Command]:
     location = _integer(message, "location", 3)
     text = _typed(key, _text(message, "text", NAME_CHARACTERS), modifiers) if down else ""
     number = virtual_key(code, key)
+    if _pastes(key, code, number, modifiers):
+        return []
     params = {
         "type": ("keyDown" if text else "rawKeyDown") if down else "keyUp",
         "key": key,

@@ -79,3 +79,9 @@ def test_a_body_has_one_digest_however_it_is_written() -> None:
     two = CreateBrowserSession.model_validate_json('{"metadata":{"b":"2","a":"1"},"viewport_width":3}')
     three = CreateBrowserSession.model_validate_json('{"viewport_width": 4, "metadata": {"a": "1", "b": "2"}}')
     assert body_digest(one) == body_digest(two) != body_digest(three)
+
+
+def test_the_clipboard_that_sessions_share_needs_a_browser_of_its_own() -> None:
+    with pytest.raises(InvalidField, match="isolation: browser"):
+        spec(permissions=["geolocation", "clipboard-read"])
+    assert spec(permissions=["clipboard-read"], isolation="browser").permissions == ("clipboard-read",)

@@ -159,3 +159,16 @@ def test_what_is_no_jpeg_has_no_size(noise: bytes) -> None:
     width, height = jpeg_size(noise)
     assert width >= 0
     assert height >= 0
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"key": "v", "code": "KeyV", "modifiers": 2},
+        {"key": "V", "code": "KeyV", "modifiers": 10},
+        {"key": "Insert", "code": "Insert", "modifiers": 8},
+        {"key": "Paste", "code": "Paste", "modifiers": 0},
+    ],
+)
+def test_paste_keys_do_nothing_for_the_clipboard_is_shared(keys: dict[str, Any]) -> None:
+    assert commands({"type": "key", "action": "down", **keys}) == []
