@@ -1,0 +1,194 @@
+"""Real clients through the gateway, two sessions at once in one browser: each finds a whole browser, its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+
+from tests import client_playwright
+from tests.client_site import REPORT, ClientSite, client_site
+from tests.service import Running, serving, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+NODE: Final = Path(__file__).resolve().parents[1] / "node"
+CLIENT_S: Final = 80.0
+"""One client with its two sessions: five seconds on a quiet machine."""
+OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "anna": {"viewport_width": 1024, "viewport_height": 600, "user_agent": "anna/1.0", "locale": "de-DE"},
+    "bert": {"viewport_width": 900, "viewport_height": 500, "user_agent": "bert/1.0", "locale": "fr-FR"},
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    async with serving(tmp_path_factory.mktemp("clients") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[ClientSite]:
+    with client_site() as site:
+        yield site
+
+
+class Pair:
+    """Two sessions of one owner, in one browser."""
+
+    def __init__(self, server: Running, created: dict[str, dict[str, Any]]) -> None:
+        self.server = server
+        self.ids = {who: session["session_id"] for who, session in created.items()}
+        self.urls = {who: session["connect_url"] for who, session in created.items()}
+
+    def downloads(self, who: str) -> list[bytes]:
+        assert self.server.process is not None
+        folders = self.server.process.data_dir.rglob(f"{self.ids[who]}/downloads")
+        return [file.read_bytes() for folder in folders for file in folder.iterdir()]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def pair(server: Running) -> AsyncIterator[Pair]:
+    pair = Pair(server, {who: await server.create(**options) for who, options in OPTIONS.items()})
+    browsers = (await server.http.get("/v1/browser/pool")).json()["browsers"]
+    assert len([each for each in browsers if each["sessions"]]) == 1, "one browser for both"
+    yield pair
+    for session_id in pair.ids.values():
+        await server.http.delete(f"/v1/browser/sessions/{session_id}")
+
+
+def node_missing() -> str | None:
+    if shutil.which("node") is None:
+        return "node is not installed: install Node 20 or newer, then run scripts/setup.sh"
+    if not (NODE / "node_modules").is_dir():
+        return "the Node clients are not installed: run scripts/setup.sh"
+    return None
+
+
+needs_node = pytest.mark.skipif(node_missing() is not None, reason=node_missing() or "")
+
+
+async def run_node(script: str, told: dict[str, Any]) -> Any:
+    """Standard output of a script of tests/node, as JSON."""
+    process = await asyncio.create_subprocess_exec(
+        *("node", str(NODE / script)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=NODE,
+    )
+    try:
+        async with asyncio.timeout(CLIENT_S):
+            out, err = await process.communicate(json.dumps(told).encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, err.decode()[-3000:]
+    return json.loads(out)
+
+
+async def drive_with_node(script: str, pair: Pair, site: ClientSite) -> dict[str, dict[str, Any]]:
+    sessions = [{"who": who, "url": url} for who, url in pair.urls.items()]
+    results: dict[str, dict[str, Any]] = await run_node(
+        script, {"sessions": sessions, "site": site.url, "other": site.other}
+    )
+    return results
+
+
+def own(who: str) -> dict[str, Any]:
+    """What a page of the session says of itself."""
+    options = OPTIONS[who]
+    size = [options["viewport_width"], options["viewport_height"]]
+    return {"size": size, "agent": options["user_agent"], "language": options["locale"]}
+
+
+def expected(who: str, site: ClientSite) -> dict[str, Any]:
+    """What every client finds. Where one cannot do a part or names it otherwise, its test says so."""
+    width, height = own(who)["size"]
+    return {
+        "options": own(who),
+        "goto": "Home",
+        "click": "clicked",
+        "evaluate": 42,
+        "screenshot": ["PNG", width, height],
+        "pdf": "%PDF",
+        "new_page": own(who),
+        "popup": {**own(who), "first": "init"},
+        "frame": "clicked inside",
+        "worker": 42,
+        "service_worker": "in a service worker",
+        "cookies": [f"who={who}", [f"who={who}"]],
+        "route": ["from the client", "from the site"],
+        "dialog": "yes",
+        "download": ["report.txt", "completed", False],
+        "nested": ["Home", 0, 1, 0],
+        "close": False,
+        "reconnect": [1, f"{site.url}/?who={who}", "kept"],
+    }
+
+
+PLAYWRIGHT: Final = {
+    "download": ["report.txt", None],  # no failure
+    "nested": [{"size": [500, 400], "agent": "nested/1.0", "language": "en-US"}, 0, 2, 1],
+}
+PUPPETEER: Final[dict[str, Any]] = {"nested": ["Home", 0, 2, 1]}
+
+
+async def check(results: dict[str, dict[str, Any]], pair: Pair, site: ClientSite, differs: dict[str, Any]) -> None:
+    for who in OPTIONS:
+        told = results[who]
+        seen = told.pop("targets", None)
+        assert told == expected(who, site) | {
+            name: value(who) if callable(value) else value for name, value in differs.items()
+        }
+        marks = [url.partition("?who=")[2] for url in seen if "?who=" in url]
+        assert marks, f"{who} sees its own pages"
+        assert {mark.partition("&")[0] for mark in marks} == {who}
+        assert pair.downloads(who) == [REPORT]
+        session_id = pair.ids[who]
+        assert (await pair.server.get(session_id))["status"] == "active", "a client's close ends its connection only"
+        await until(lambda i=session_id: _alone(pair.server, i), what="the client has left")
+        await until(lambda i=session_id, w=who: _restored(pair.server, i, w), what="the session's own options hold")
+
+
+async def _alone(server: Running, session_id: str) -> bool:
+    return bool((await server.details(session_id))["connections"] == 0)
+
+
+async def _restored(server: Running, session_id: str, who: str) -> bool:
+    return bool(await server.evaluate(session_id, client_playwright.FACTS) == own(who))
+
+
+async def test_python_playwright(pair: Pair, site: ClientSite) -> None:
+    results = await client_playwright.drive(pair.urls, site)
+    await check(results, pair, site, PLAYWRIGHT)
+
+
+@pytest.mark.node
+@needs_node
+async def test_playwright_core(pair: Pair, site: ClientSite) -> None:
+    results = await drive_with_node("playwright.mjs", pair, site)
+    await check(results, pair, site, PLAYWRIGHT)
+
+
+@pytest.mark.node
+@needs_node
+async def test_puppeteer_core(pair: Pair, site: ClientSite) -> None:
+    results = await drive_with_node("puppeteer.mjs", pair, site)
+    no_init_script = {"popup": lambda who: {**own(who), "first": "none"}}
+    with_init_script = {"new_page": lambda who: {**own(who), "first": "init"}}
+    await check(results, pair, site, PUPPETEER | no_init_script | with_init_script)
+
+
+@pytest.mark.node
+@needs_node
+async def test_chrome_remote_interface(pair: Pair, site: ClientSite) -> None:
+    results = await drive_with_node("raw.mjs", pair, site)
+    await check(results, pair, site, {"new_page": lambda who: {**own(who), "title": "Home", "waited": True}})

@@ -1,0 +1,86 @@
+// What every client's script shares: two sessions driven at once, a result for each step, a deadline for each step.
+// Standard input: {"sessions": [{"who", "url"}], "site", "other"}. Standard output: {who: {step: value}}.
+
+const STEP_MS = 20_000;
+
+export const FACTS =
+  "({size: [innerWidth, innerHeight], agent: navigator.userAgent, language: navigator.language})";
+
+const within = (work, ms = STEP_MS) => {
+  let timer;
+  const late = new Promise((_, fail) => {
+    timer = setTimeout(() => fail(new Error(`not within ${ms} ms`)), ms);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+};
+
+// Resolves for all once all have come, or once one has failed and will not come.
+class Meeting {
+  constructor(size) {
+    this.size = size;
+    this.waiting = [];
+    this.off = false;
+  }
+
+  come() {
+    if (this.off) return Promise.resolve();
+    const met = new Promise((done) => this.waiting.push(done));
+    if (this.waiting.length === this.size) for (const done of this.waiting.splice(0)) done();
+    return met;
+  }
+
+  callOff() {
+    this.off = true;
+    for (const done of this.waiting.splice(0)) done();
+  }
+}
+
+const read = async () => {
+  let text = "";
+  for await (const part of process.stdin) text += part;
+  return JSON.parse(text);
+};
+
+export const eventually = async (find) => {
+  for (;;) {
+    const found = await find();
+    if (found) return found;
+    await new Promise((done) => setTimeout(done, 5));
+  }
+};
+
+// The first bytes as text, and the size of a PNG.
+export const look = (bytes) => {
+  const data = Buffer.from(bytes);
+  const png = data.subarray(1, 4).toString() === "PNG";
+  return png ? ["PNG", data.readUInt32BE(16), data.readUInt32BE(20)] : data.subarray(0, 4).toString("latin1");
+};
+
+export const both = async (drive) => {
+  const { sessions, ...rest } = await read();
+  const stray = [];
+  process.on("unhandledRejection", (error) => stray.push(String(error?.stack ?? error)));
+  const meeting = new Meeting(sessions.length);
+  const results = {};
+  const driveOne = async (session) => {
+    const mine = (results[session.who] = {});
+    const step = async (name, work) => {
+      try {
+        mine[name] = await within(work());
+      } catch (error) {
+        mine[name] = { error: String(error?.message ?? error) };
+      }
+      return mine[name];
+    };
+    const page = (path) => `${rest.site}${path}?who=${session.who}`;
+    try {
+      await drive({ ...session, ...rest, step, page, together: () => within(meeting.come()) });
+    } catch (error) {
+      mine.failed = String(error?.stack ?? error);
+      meeting.callOff();
+    }
+  };
+  await Promise.all(sessions.map(driveOne));
+  if (stray.length) results.stray = stray;
+  process.stdout.write(JSON.stringify(results), () => process.exit(0));
+};
