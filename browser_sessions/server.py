@@ -57,6 +57,7 @@ class Server(uvicorn.Server):
             self._draining = asyncio.create_task(self._drain())
         else:
             log.warning("server.stopping_now", why="a second signal came")
+            self._service.pool.fleet.kill()
             self.force_exit = True
             self.should_exit = True
 
@@ -65,6 +66,11 @@ class Server(uvicorn.Server):
             await self._service.drain()
         finally:
             self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves the lifespan hanging then, and its end is a traceback
+            await self.lifespan.shutdown()
 
 
 def listen(host: str, port: int) -> socket.socket:

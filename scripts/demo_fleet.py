@@ -55,7 +55,7 @@ async def draw(browser: Browser) -> dict[str, list[bytes]]:
 
 
 def fleet(frames: dict[str, list[bytes]]) -> FakeConsole:
-    dice = random.Random(7)  # noqa: S311 - the same picture each time
+    dice = random.Random(7)  # the same picture each time
     console = FakeConsole()
     names = list(ADDRESSES)
     for n in range(40):

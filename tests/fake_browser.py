@@ -106,9 +106,9 @@ class FakeProcess:
         if not self.alive:
             raise BrowserGone("it died")
 
-    def cpu_seconds(self) -> float:
+    def cpu_seconds(self) -> tuple[float, ...]:
         self.work += 1.0 if self.working else 0.0
-        return self.work
+        return self.work, self.launcher.driver_work
 
     async def memory_bytes(self) -> int:
         return 50_000_000
@@ -143,6 +143,7 @@ class FakeLauncher:
         self.most_opening = 0
         self.launch_error: Exception | None = None
         self.open_error: Exception | None = None
+        self._driver_work = itertools.count(1)
         self._numbers = itertools.count(1)
 
     async def start(self) -> None: ...
@@ -156,6 +157,11 @@ class FakeLauncher:
         return process
 
     async def stop(self) -> None: ...
+
+    @property
+    def driver_work(self) -> float:
+        """The driver always has something to do: it serves other browsers too."""
+        return float(next(self._driver_work))
 
     @property
     def running(self) -> list[FakeProcess]:

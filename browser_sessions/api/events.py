@@ -155,7 +155,7 @@ class _Reader:
                 yield self._gap("too_old")
             if batch:
                 yield b"".join(frame(wire(journal, event)) for event in batch)
-                if self._session_id is not None and batch[-1].kind == "session.ended":
+                if self._session_id is not None and any(event.kind == "session.ended" for event in batch):
                     return
                 await asyncio.sleep(GATHER_S)
             if journal.closed and journal.newest == self._seq:

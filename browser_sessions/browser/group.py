@@ -149,6 +149,20 @@ def end(group: int, *, timeout: float = GONE_SECONDS) -> bool:
     return True
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far; 0.0 when it is gone. On Linux of its main thread, to the nanosecond: one
+    answer to a probe shows, which in the system's ticks of 10 ms it does not."""
+    try:
+        return int((_PROC / str(pid) / "schedstat").read_text().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
 def memory_bytes(group: int) -> int:
     """PSS of the whole group: shared pages are counted in proportion, so that the sum is true. RSS where the system
     has no PSS."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import structlog
 from playwright.async_api import Browser, CDPSession
 
@@ -115,14 +113,8 @@ class ChromiumProcess:
                 raise answer
         self._registry.touch()
 
-    def cpu_seconds(self) -> float:
-        """Of the browser's main process and of the driver: either may be the one that is swamped."""
-        used = 0.0
-        for pid in (self.pid, self.driver.pid):
-            with contextlib.suppress(psutil.Error):
-                times = psutil.Process(pid).cpu_times()
-                used += times.user + times.system
-        return used
+    def cpu_seconds(self) -> tuple[float, ...]:
+        return group.cpu_seconds(self.pid), group.cpu_seconds(self.driver.pid)
 
     async def memory_bytes(self) -> int:
         return await asyncio.to_thread(group.memory_bytes, self.process_group)

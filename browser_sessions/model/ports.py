@@ -167,8 +167,9 @@ class BrowserProcess(Protocol):
     async def probe(self, *, timeout: float) -> None:
         """Asks the browser for its version. Raises `BrowserTimeout` or `BrowserGone`."""
 
-    def cpu_seconds(self) -> float:
-        """Processor time that the browser and its driver have used; grows while they work. 0.0 when they are gone."""
+    def cpu_seconds(self) -> tuple[float, ...]:
+        """Processor time used so far by each of those that have to answer a probe, the browser and its driver; 0.0 for
+        one that is gone. Who stands still uses none."""
 
     async def memory_bytes(self) -> int:
         """PSS of the whole process group (RSS where the system does not tell PSS)."""

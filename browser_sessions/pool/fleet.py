@@ -167,6 +167,13 @@ class Fleet:
             berth.process.kill()
             self._died(berth, reason)
 
+    def kill(self) -> None:
+        """Kills every browser, for an end that cannot wait: their sessions close at once, with nothing left to ask."""
+        self._stopping = True
+        for berth in self.berths:
+            if berth.process is not None:
+                berth.process.kill()
+
     async def stop(self) -> None:
         """Ends every browser and returns when all are gone."""
         self._stopping = True

@@ -1,4 +1,4 @@
-"""Asks every browser each second whether it still answers; kills the one that twice did not."""
+"""Asks every browser twice a second whether it still answers; kills the one that twice did not."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from browser_sessions.model.errors import BrowserGone, BrowserTimeout
 from browser_sessions.model.session import EndReason
 from browser_sessions.pool.fleet import Berth, Fleet
 
-PROBE_EVERY_S: Final = 1.0
+PROBE_EVERY_S: Final = 0.5
+"""Between the end of one turn and the next: with two misses of a second each, three seconds at the most."""
 PROBE_TIMEOUT_S: Final = 1.0
 """A healthy browser answers in a millisecond, a swamped one in a few hundred."""
 MISSES: Final = 2
-"""One miss may be chance; after two in a row, a browser that does nothing is replaced: five seconds after it hung."""
-MISSES_WHILE_WORKING: Final = 15
-"""For one that used the processor between the misses: it is swamped, as on a machine with more to do than it can, and
-killing it would end sessions that are well. What works for half a minute without an answer is hung in a loop."""
-MEMORY_EVERY: Final = 15
+"""One miss may be chance; after two in a row, a browser that does nothing is killed: with the start of another, five
+seconds after it hung."""
+MISSES_WHILE_WORKING: Final = 20
+"""For one that, like its driver, used the processor between the misses: it is swamped, as on a machine with more to do
+than it can, and killing it would end sessions that are well. What works for half a minute without an answer is hung in
+a loop."""
+MEMORY_EVERY: Final = 30
 """Turns between two readings of a browser's memory: reading it costs milliseconds a process."""
 
 
@@ -50,7 +53,7 @@ class Supervisor:
             await berth.process.probe(timeout=PROBE_TIMEOUT_S)
         except BrowserTimeout:
             berth.missed_probes += 1
-            working = berth.process.cpu_seconds() > worked
+            working = all(now > before for now, before in zip(berth.process.cpu_seconds(), worked, strict=True))
             if berth.missed_probes >= (MISSES_WHILE_WORKING if working else MISSES):
                 self._fleet.condemn(berth, EndReason.BROWSER_HUNG)
         except BrowserGone:

@@ -1,0 +1,113 @@
+"""SIGTERM at random moments under load: how soon it is told, what is still taken, when it is over, what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx
+import psutil
+
+from tests.service import ADMIN_KEY, Running, ServerProcess, client
+
+DRAIN_S: Final = 2.0
+LOAD: Final = 4
+"""Callers at once, each creating and ending or keeping sessions without a pause."""
+SIGNAL_S: Final = 0.02
+"""What a signal may take from the one process to the other; what was asked within is on its way, not after it."""
+
+
+@dataclass
+class Drain:
+    """One round. Seconds, counted from the signal."""
+
+    unready_after: float
+    late_creates: int
+    """Sessions made although they were asked for after the signal."""
+    exit_after: float
+    exit_code: int
+    left: list[str] = field(default_factory=list)
+
+
+async def drain_round(
+    folder: Path, *, number: signal.Signals, drain_s: float = DRAIN_S, to_group: bool = False, twice: bool = False
+) -> Drain:
+    """Serves, loads, signals at a random moment, and looks. `to_group`: as a terminal's Ctrl-C does it."""
+    (folder / "data").mkdir(parents=True)
+    server = ServerProcess(folder / "data", drain_seconds=drain_s, max_sessions=12)
+    service = await server.start()
+    tree: dict[int, psutil.Process] = {}
+    signalled = asyncio.Event()
+    moments: list[float] = []
+    callers = [asyncio.create_task(_load(service, signalled, moments)) for _ in range(LOAD)]
+    try:
+        await service.create()
+        await asyncio.sleep(random.uniform(0.0, 0.6))  # a random moment is what is wanted
+        tree = {each.pid: each for each in server.tree()}
+        send = os.killpg if to_group else os.kill
+        async with client(server.url, ADMIN_KEY) as prober:
+            await prober.get("/readyz")  # connected before: the listening socket is closed later
+            began = time.monotonic()
+            moments.append(began)
+            send(server.pid, number)
+            signalled.set()
+            unready = await _unready(prober, began)
+            tree |= {each.pid: each for each in server.tree()}
+            if twice:
+                send(server.pid, number)
+        assert server.process is not None
+        code = await asyncio.wait_for(server.process.wait(), drain_s + 30)
+        took = time.monotonic() - began
+        late = sum(await asyncio.gather(*callers))
+        return Drain(unready, late, took, code, await asyncio.to_thread(_left, folder / "data", tree))
+    finally:
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        await service.http.aclose()
+        await server.kill()
+
+
+async def _load(service: Running, signalled: asyncio.Event, moments: list[float]) -> int:
+    """How many sessions it got that it asked for after the signal."""
+    late = 0
+    try:
+        while True:
+            asked = time.monotonic()
+            answer = await service.http.post("/v1/browser/sessions", json={"wait_seconds": random.choice([0, 1])})
+            if answer.status_code == 201:
+                late += bool(moments) and asked > moments[0] + SIGNAL_S
+                if random.random() < 0.7:
+                    await service.http.delete(f"/v1/browser/sessions/{answer.json()['session_id']}")
+            elif signalled.is_set():
+                await asyncio.sleep(0.02)
+            else:
+                await asyncio.sleep(0.005)
+    except httpx.TransportError:
+        return late
+
+
+async def _unready(prober: httpx.AsyncClient, began: float) -> float:
+    while (await prober.get("/readyz")).status_code != 503:
+        if time.monotonic() - began > DRAIN_S:
+            raise AssertionError("still ready")
+    return time.monotonic() - began
+
+
+def _left(data_dir: Path, tree: dict[int, psutil.Process]) -> list[str]:
+    """What remains: processes that it had, and folders that it made."""
+    deadline = time.monotonic() + 2.0
+    alive = list(tree.values())
+    while alive and time.monotonic() < deadline:
+        _, alive = psutil.wait_procs(alive, timeout=0.1)
+        alive = [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    work = data_dir / "work"
+    folders = [str(each.relative_to(data_dir)) for each in work.glob("run-*")] if work.exists() else []
+    folders += [str(each.relative_to(data_dir)) for each in work.glob("sessions/*")] if work.exists() else []
+    return [f"process {each.pid}" for each in alive] + folders

@@ -1,0 +1,42 @@
+"""Signals to the server as a process: SIGTERM, Ctrl-C to the whole group, and impatience. scripts/faults.py has more
+rounds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from scripts.fault_drain import DRAIN_S, drain_round
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.slow
+async def test_sigterm_under_load_drains_and_leaves_nothing(tmp_path: Path) -> None:
+    seen = await drain_round(tmp_path, number=signal.SIGTERM)
+    assert seen.exit_code == 0
+    assert seen.late_creates == 0
+    assert seen.unready_after <= 0.1 or os.getloadavg()[0] > 3, f"told after {seen.unready_after:.3f} s"
+    assert seen.exit_after <= DRAIN_S + 5
+    assert seen.left == []
+
+
+@pytest.mark.slow
+async def test_ctrl_c_reaches_the_driver_too_and_sessions_may_finish_all_the_same(tmp_path: Path) -> None:
+    seen = await drain_round(tmp_path, number=signal.SIGINT, to_group=True)
+    assert seen.exit_code == 0
+    assert seen.late_creates == 0
+    assert DRAIN_S <= seen.exit_after <= DRAIN_S + 5, "a session lived until the end of the drain"
+    assert seen.left == []
+
+
+@pytest.mark.slow
+async def test_a_second_signal_ends_it_now(tmp_path: Path) -> None:
+    seen = await drain_round(tmp_path, number=signal.SIGTERM, drain_s=60, twice=True)
+    assert seen.exit_code == 0
+    assert seen.exit_after < 3 or os.getloadavg()[0] > 3, f"gone after {seen.exit_after:.1f} s"
+    assert seen.exit_after < 20
+    assert seen.left == []
