@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from browser_sessions.gateway.contexts import TargetInfo
 from browser_sessions.gateway.decision import (
     Action,
     Attach,
+    AttachBrowser,
     AutoAttach,
     CloseConnection,
     CreateContext,
     CreateTarget,
+    DetachBrowser,
     Discover,
     DisposeContext,
     Resume,
@@ -49,6 +53,14 @@ class Actions:
                 self._relay.answer(command, {})
             case Attach():
                 self._attach(command, action.target_id)
+            case AttachBrowser():
+                session_id = secrets.token_hex(16).upper()  # the form of Chromium's own
+                self._relay.emit(replace(self._relay.scope.attach_browser(session_id), session_id=command.session_id))
+                self._relay.answer(command, {"sessionId": session_id})
+            case DetachBrowser():
+                for below in self._relay.scope.detach_browser(action.session_id):
+                    self._detach(below, lambda: None)
+                self._relay.answer(command, {})
             case CreateTarget():
                 self._create_target(command, action)
             case CreateContext():
@@ -111,18 +123,21 @@ class Actions:
                 self._relay.answer(command, {})
 
         for session_id in change.detach:
-            self._relay.call(
-                "Target.detachFromTarget", {"sessionId": session_id}, None, lambda _value, _error: one_less()
-            )
+            self._detach(session_id, one_less)
         for target_id in change.attach:
             held = self._relay.hub.held(target_id)
             if held:
                 self._relay.hub.await_resume(target_id, self._relay)
             self._attach_by_itself(target_id, waiting=held, then=one_less)
 
+    def _detach(self, session_id: str, then: Callable[[], None]) -> None:
+        self._relay.call("Target.detachFromTarget", {"sessionId": session_id}, None, lambda _value, _error: then())
+
     def _attach(self, command: Command, target_id: str) -> None:
-        scope, parent = self._relay.scope, command.session_id
-        scope.attaching(target_id, parent, automatic=False, waiting=False)
+        scope, asked_at = self._relay.scope, command.session_id
+        at_browser = scope.is_browser(asked_at)
+        parent, told_at = (None, asked_at) if at_browser else (asked_at, None)
+        scope.attaching(target_id, parent, automatic=False, waiting=False, told_at=told_at)
 
         def answered(value: Result, error: Result) -> None:
             if value is None:

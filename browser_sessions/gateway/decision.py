@@ -83,6 +83,18 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachBrowser:
+    """`Target.attachToBrowserTarget`: a CDP session of ours that means the browser's level, under another name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetachBrowser:
+    """`Target.detachFromTarget` of such a session: it goes with what was attached through it."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateTarget:
     """`Target.createTarget`: made as about:blank with `params`, attached and resumed by all, then sent to `url`."""
 
@@ -132,6 +144,8 @@ Action = (
     AutoAttach
     | Discover
     | Attach
+    | AttachBrowser
+    | DetachBrowser
     | CreateTarget
     | CreateContext
     | DisposeContext

@@ -76,7 +76,15 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         _BOTH,
         "attaches beside the hub; setAutoAttach on the target does the same",
     ),
-    ("Target", "attachToBrowserTarget exposeDevToolsProtocol", REFUSE, _BOTH, "a session with the whole browser"),
+    (
+        "Target",
+        "attachToBrowserTarget",
+        ANSWER,
+        _BROWSER,
+        "a session of the gateway's own that means the browser level of this connection, no more",
+    ),
+    ("Target", "attachToBrowserTarget", REFUSE, _PAGE, "a session with the whole browser"),
+    ("Target", "exposeDevToolsProtocol", REFUSE, _BOTH, "a session with the whole browser"),
     (
         "Target",
         "sendMessageToTarget",

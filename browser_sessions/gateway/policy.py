@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -23,6 +24,10 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(TARGET_HANDLERS | BROW
 
 def decide(command: Command, scope: Scope, options: Options) -> Decision:
     """The decision on one command: default deny. Changes nothing; the relay acts on it."""
+    if scope.is_browser(command.session_id):
+        if command.method == "Target.setAutoAttach":
+            return Refuse(INVALID_PARAMS, "Auto-attach at browser level: without a sessionId only")
+        command = replace(command, session_id=None)
     if command.session_id is not None and scope.session(command.session_id) is None:
         return Refuse(NO_SESSION, "Session with given id not found.")
     level = Level.BROWSER if command.session_id is None else Level.PAGE
@@ -49,6 +54,6 @@ def _names_a_stranger(command: Command, scope: Scope) -> Refuse | None:
             return Refuse(INVALID_PARAMS, "No target found for targetId")
         return Refuse(INVALID_PARAMS, "No target with given id found")
     session_id = command.params.get("sessionId")  # Page.screencastFrameAck has a number of that name
-    if isinstance(session_id, str) and scope.session(session_id) is None:
+    if isinstance(session_id, str) and scope.session(session_id) is None and not scope.is_browser(session_id):
         return Refuse(INVALID_PARAMS, "No session with given id")
     return None

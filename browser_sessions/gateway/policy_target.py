@@ -10,10 +10,12 @@ from browser_sessions.gateway.decision import (
     SERVER_ERROR,
     Answer,
     Attach,
+    AttachBrowser,
     AutoAttach,
     CreateContext,
     CreateTarget,
     Decision,
+    DetachBrowser,
     Discover,
     DisposeContext,
     Do,
@@ -24,18 +26,8 @@ from browser_sessions.gateway.filters import BadFilter, TargetFilter, parse_filt
 from browser_sessions.gateway.message import Command
 from browser_sessions.gateway.options import Options
 from browser_sessions.gateway.policy_page import MAX_PIXELS, too_large
-from browser_sessions.gateway.scope import Scope
+from browser_sessions.gateway.scope import BROWSER_TARGET, Scope
 from browser_sessions.model.urls import REFUSED, may_open
-
-_BROWSER_TARGET: Final = {
-    "targetId": "browser",
-    "type": "browser",
-    "title": "",
-    "url": "",
-    "attached": True,
-    "canAccessOpener": False,
-}
-"""What `Target.getTargetInfo` says of the browser itself. Chromium's own id for it is in the debugging port's path."""
 
 _CREATE_TARGET_PARAMS: Final = (
     "left",
@@ -109,7 +101,7 @@ def _get_target_info(command: Command, scope: Scope, options: Options) -> Decisi
     if target_id is None:
         held = scope.session(command.session_id)
         if held is None:
-            return Answer({"targetInfo": _BROWSER_TARGET})
+            return Answer({"targetInfo": BROWSER_TARGET})
         target_id = held.target_id
     info = scope.target(target_id)
     if info is None:
@@ -151,6 +143,12 @@ def _attach_to_target(command: Command, scope: Scope, options: Options) -> Decis
     return Do(Attach(target_id))
 
 
+def _attach_to_browser_target(command: Command, scope: Scope, options: Options) -> Decision:
+    if scope.full:
+        return Refuse(SERVER_ERROR, "Too many sessions on this connection: detach from some first")
+    return Do(AttachBrowser())
+
+
 def _own_target(command: Command, scope: Scope, options: Options) -> Decision:
     target_id = command.params.get("targetId")
     if not isinstance(target_id, str):
@@ -167,6 +165,8 @@ def _detach_from_target(command: Command, scope: Scope, options: Options) -> Dec
         session_id = held[0] if held else ""
     if session_id is None:
         return Refuse(INVALID_PARAMS, "Session id must be specified")
+    if isinstance(session_id, str) and scope.is_browser(session_id):
+        return Do(DetachBrowser(session_id))
     if not isinstance(session_id, str) or scope.session(session_id) is None:
         return Refuse(INVALID_PARAMS, "No session with given id")
     return Pass({"sessionId": session_id})
@@ -198,6 +198,7 @@ TARGET_HANDLERS: Final = {
     "Target.getBrowserContexts": _get_browser_contexts,
     "Target.createTarget": _create_target,
     "Target.attachToTarget": _attach_to_target,
+    "Target.attachToBrowserTarget": _attach_to_browser_target,
     "Target.closeTarget": _own_target,
     "Target.activateTarget": _own_target,
     "Target.detachFromTarget": _detach_from_target,

@@ -115,7 +115,10 @@ class Relay:
         decision = decide(command, self.scope, self.options)
         if isinstance(decision, Pass):
             params = command.params if decision.params is None else decision.params
-            self._upstream.send(encode(command.call_id, command.method, params, command.session_id))
+            if self.scope.is_browser(command.session_id):
+                self._pass_at_browser(command, params)
+            else:
+                self._upstream.send(encode(command.call_id, command.method, params, command.session_id))
         elif isinstance(decision, Refuse):
             self._traffic.refused += 1
             self._refuse(command, decision.code, decision.message)
@@ -125,6 +128,17 @@ class Relay:
             self._ask(command, decision)
         elif isinstance(decision, Do):
             self._actions.do(command, decision.action)
+
+    def _pass_at_browser(self, command: Command, params: Mapping[str, Any]) -> None:
+        """Chromium does not know the client's session on the browser target: the answer must be named anew."""
+
+        def answered(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
+            if value is None:
+                self.pass_error(command, error)
+            else:
+                self.answer(command, value)
+
+        self.call(command.method, params, None, answered)
 
     def _ask(self, command: Command, ask: Ask) -> None:
         def answered(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:

@@ -31,6 +31,9 @@ class CdpSession:
     """Attached by the client's browser-level `setAutoAttach`, so detached when that is switched off."""
     info: TargetInfo
     """What Chromium told of the target when it attached."""
+    told_at: str | None = None
+    """The session on the browser target that it was attached through, where there is one: Chromium does not know of
+    it, the client hears there what becomes of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class AutoAttachChange:
 class _Attaching:
     automatic: bool
     waiting: bool
+    told_at: str | None
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class Scope:
         self.contexts = contexts
         self.auto_attach: AutoAttach | None = None
         self._sessions: dict[str, CdpSession] = {}
+        self._at_browser: set[str] = set()
         self._attaching: dict[tuple[str | None, str], deque[_Attaching]] = {}
         self._discovery: dict[str | None, _Discovery] = {}
         self._downloads: set[str | None] = set()
@@ -84,6 +89,10 @@ class Scope:
 
     def session(self, session_id: str | None) -> CdpSession | None:
         return None if session_id is None else self._sessions.get(session_id)
+
+    def is_browser(self, session_id: str | None) -> bool:
+        """Whether it is a session on the browser target: this connection's own level, under another name."""
+        return session_id in self._at_browser
 
     def sessions_of(self, target_id: str, parent: str | None) -> tuple[str, ...]:
         """The CDP sessions on a target that were attached through `parent`."""
@@ -112,7 +121,7 @@ class Scope:
 
     @property
     def full(self) -> bool:
-        return len(self._sessions) >= MAX_SESSIONS
+        return len(self._sessions) + len(self._at_browser) >= MAX_SESSIONS
 
     # --- the client's commands -----------------------------------------------------------------------------------
 
@@ -146,12 +155,28 @@ class Scope:
             return False
         return not any(s.automatic and s.target_id == info["targetId"] for s in self._sessions.values())
 
-    def attaching(self, target_id: str, parent: str | None, *, automatic: bool, waiting: bool) -> None:
+    def attach_browser(self, session_id: str) -> Event:
+        """A session on the browser target has been made for the client. The event is what it is told first."""
+        self._at_browser.add(session_id)
+        shown = {"sessionId": session_id, "targetInfo": BROWSER_TARGET, "waitingForDebugger": False}
+        return Event("Target.attachedToTarget", shown)
+
+    def detach_browser(self, session_id: str) -> tuple[str, ...]:
+        """It is gone. Returns the sessions that were attached through it: the relay has to detach them."""
+        self._at_browser.discard(session_id)
+        self._discovery.pop(session_id, None)
+        self._downloads.discard(session_id)
+        return tuple(s.session_id for s in self._sessions.values() if s.told_at == session_id)
+
+    def attaching(
+        self, target_id: str, parent: str | None, *, automatic: bool, waiting: bool, told_at: str | None = None
+    ) -> None:
         """The relay is about to send `attachToTarget`: only attaches announced here are passed on to the client.
 
-        `waiting`: the hub still holds the target, so the client is told that it waits for the debugger.
+        `waiting`: the hub still holds the target, so the client is told that it waits for the debugger. `told_at`: the
+        session on the browser target that the client asked through.
         """
-        self._attaching.setdefault((parent, target_id), deque()).append(_Attaching(automatic, waiting))
+        self._attaching.setdefault((parent, target_id), deque()).append(_Attaching(automatic, waiting, told_at))
 
     def attach_failed(self, target_id: str, parent: str | None) -> None:
         """Chromium refused the attach that was announced first."""
@@ -241,7 +266,8 @@ class Scope:
                 if gone is None:
                     return None
                 self._forget(gone.session_id)
-                return Event(method, {"sessionId": gone.session_id, "targetId": gone.target_id}, session_id)
+                told = {"sessionId": gone.session_id, "targetId": gone.target_id}
+                return Event(method, told, gone.told_at or session_id)
             case "Tracing.tracingComplete":
                 self._remember(session_id, params.get("stream"))
                 return Event(method, params, session_id)
@@ -262,10 +288,11 @@ class Scope:
         if told is None:
             told = {key: value for key, value in info.items() if key not in ("openerId", "openerFrameId", "parentId")}
         told = {**told, "attached": True}
-        self._sessions[session_id] = CdpSession(session_id, target_id, parent, context_id, automatic, told)
+        told_at = announced.told_at if announced is not None else None
+        self._sessions[session_id] = CdpSession(session_id, target_id, parent, context_id, automatic, told, told_at)
         waiting = announced.waiting if announced is not None else bool(params.get("waitingForDebugger"))
         shown = {"sessionId": session_id, "targetInfo": told, "waitingForDebugger": waiting}
-        return Event("Target.attachedToTarget", shown, parent)
+        return Event("Target.attachedToTarget", shown, told_at or parent)
 
     def _announced(self, parent: str | None, target_id: str) -> _Attaching | None:
         waiting = self._attaching.get((parent, target_id))
@@ -296,6 +323,16 @@ class Scope:
         held = self.session(session_id)
         return None if held is None else held.target_id
 
+
+BROWSER_TARGET: Final[TargetInfo] = {
+    "targetId": "browser",
+    "type": "browser",
+    "title": "",
+    "url": "",
+    "attached": True,
+    "canAccessOpener": False,
+}
+"""What a client is told of the browser itself. Chromium's own id for it is in the debugging port's path."""
 
 BELOW: Final = frozenset({"iframe", "worker", "worklet", "shared_storage_worklet", "auction_worklet"})
 """Types that are never attached at browser level: Chromium attaches them through their page, and so do we."""

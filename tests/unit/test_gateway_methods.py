@@ -72,6 +72,7 @@ def test_at_browser_level_nothing_passes_but_what_is_listed_here() -> None:
         "Storage.getCookies",
         "Storage.setCookies",
         "Target.activateTarget",
+        "Target.attachToBrowserTarget",
         "Target.attachToTarget",
         "Target.closeTarget",
         "Target.createBrowserContext",

@@ -12,10 +12,12 @@ from browser_sessions.gateway.decision import (
     Answer,
     Ask,
     Attach,
+    AttachBrowser,
     AutoAttach,
     CloseConnection,
     CreateContext,
     CreateTarget,
+    DetachBrowser,
     Discover,
     DisposeContext,
     Do,
@@ -35,7 +37,6 @@ ALONE = Options(own_browser=True)
 
 DENIED = [
     "Target.exposeDevToolsProtocol",
-    "Target.attachToBrowserTarget",
     "Target.setRemoteLocations",
     "Target.sendMessageToTarget",
     "Target.autoAttachRelated",
@@ -61,6 +62,57 @@ DENIED = [
 @pytest.mark.parametrize("method", DENIED)
 def test_what_is_not_allowed_is_unknown(method: str, session_id: str | None) -> None:
     assert decide(say(method, {}, session_id), world(), SHARED) == Refuse(-32601, f"'{method}' wasn't found")
+
+
+class TestSessionOnTheBrowserTarget:
+    """Playwright's `newCDPSession` asks for one: it is the connection's own level under another name."""
+
+    def test_is_made_at_browser_level_only(self) -> None:
+        assert decide(say("Target.attachToBrowserTarget"), world(), SHARED) == Do(AttachBrowser())
+        refused = Refuse(-32601, "'Target.attachToBrowserTarget' wasn't found")
+        assert decide(say("Target.attachToBrowserTarget", {}, "S-PAGE"), world(), SHARED) == refused
+
+    @pytest.mark.parametrize("method", DENIED)
+    def test_opens_nothing(self, method: str) -> None:
+        scope = world()
+        scope.attach_browser("S-BROWSER")
+        refused = Refuse(-32601, f"'{method}' wasn't found")
+        assert decide(say(method, {}, "S-BROWSER"), scope, SHARED) == refused
+
+    @pytest.mark.parametrize(
+        ("method", "params"),
+        [
+            ("Target.getTargets", {}),
+            ("Target.attachToTarget", {"targetId": "PAGE", "flatten": True}),
+            ("Target.attachToTarget", {"targetId": "FOREIGN", "flatten": True}),
+            ("Target.closeTarget", {"targetId": "FOREIGN"}),
+            ("Target.createTarget", {"url": "about:blank", "browserContextId": FOREIGN}),
+            ("Storage.getCookies", {}),
+            ("Page.navigate", {"url": "about:blank"}),
+            ("Browser.close", {}),
+        ],
+    )
+    def test_is_decided_on_as_the_connection_itself(self, method: str, params: dict[str, Any]) -> None:
+        scope = world()
+        scope.attach_browser("S-BROWSER")
+        assert decide(say(method, params, "S-BROWSER"), scope, SHARED) == decide(say(method, params), world(), SHARED)
+
+    def test_does_not_auto_attach(self) -> None:
+        scope = world()
+        scope.attach_browser("S-BROWSER")
+        asked = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
+        assert isinstance(decide(say("Target.setAutoAttach", asked, "S-BROWSER"), scope, SHARED), Refuse)
+
+    def test_may_be_given_up_and_is_unknown_then(self) -> None:
+        scope = world()
+        scope.attach_browser("S-BROWSER")
+        leave = say("Target.detachFromTarget", {"sessionId": "S-BROWSER"})
+        assert decide(leave, scope, SHARED) == Do(DetachBrowser("S-BROWSER"))
+        scope.detach_browser("S-BROWSER")
+        assert decide(leave, scope, SHARED) == Refuse(-32602, "No session with given id")
+        assert decide(say("Target.getTargets", {}, "S-BROWSER"), scope, SHARED) == Refuse(
+            -32001, "Session with given id not found."
+        )
 
 
 @pytest.mark.parametrize(

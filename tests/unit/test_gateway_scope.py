@@ -296,3 +296,19 @@ def test_scopes_of_one_session_share_targets_and_nothing_else() -> None:
     assert two.session("S-PAGE") is None
     assert not two.holds_window(7)
     assert not two.holds_handle("S-PAGE", "1")
+
+
+def test_what_was_attached_through_a_session_on_the_browser_is_told_there() -> None:
+    scope = world()
+    made = scope.attach_browser("S-BROWSER")
+    assert (made.params["sessionId"], made.params["targetInfo"]["type"]) == ("S-BROWSER", "browser")
+    scope.attaching("PAGE", None, automatic=False, waiting=False, told_at="S-BROWSER")
+    attached = scope.on_upstream("Target.attachedToTarget", told(target("PAGE")), None)
+    assert attached is not None
+    assert attached.session_id == "S-BROWSER"
+    assert scope.detach_browser("S-BROWSER") == ("S-NEW",)
+    assert not scope.is_browser("S-BROWSER")
+    gone = scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-NEW"}, None)
+    assert gone is not None
+    assert gone.session_id == "S-BROWSER"
+    assert scope.session("S-NEW") is None

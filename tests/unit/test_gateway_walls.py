@@ -23,10 +23,12 @@ from browser_sessions.gateway.decision import (
     Answer,
     Ask,
     Attach,
+    AttachBrowser,
     AutoAttach,
     CloseConnection,
     CreateContext,
     CreateTarget,
+    DetachBrowser,
     Discover,
     DisposeContext,
     Do,
@@ -104,8 +106,10 @@ class Wire:
         self.tell(self.scope.on_target_crashed(target_id, "killed", 9))
         self.tell(self.scope.on_target_gone(target_id))
 
-    def attach(self, target_id: str, parent: str | None, *, automatic: bool) -> None:
-        self.scope.attaching(target_id, parent, automatic=automatic, waiting=False)
+    def attach(self, target_id: str, asked_at: str | None, *, automatic: bool) -> None:
+        at_browser = self.scope.is_browser(asked_at)
+        parent, told_at = (None, asked_at) if at_browser else (asked_at, None)
+        self.scope.attaching(target_id, parent, automatic=automatic, waiting=False, told_at=told_at)
         self.to_chromium(encode(2_000_000_000, "Target.attachToTarget", {"targetId": target_id}, parent))
         if target_id not in self.alive:
             self.scope.attach_failed(target_id, parent)
@@ -142,9 +146,10 @@ class Wire:
                 self.to_client(result(command.call_id, level, value))
             case Pass(params):
                 sent = command.params if params is None else params
-                self.to_chromium(encode(command.call_id, command.method, sent, level))
+                at = None if self.scope.is_browser(level) else level
+                self.to_chromium(encode(command.call_id, command.method, sent, at))
                 if command.method == "Target.detachFromTarget":
-                    self.detached(sent["sessionId"], level)
+                    self.detached(sent["sessionId"], at)
                 if command.method == "Target.closeTarget":
                     self.dies(sent["targetId"])
             case Ask() as ask:
@@ -167,6 +172,11 @@ class Wire:
                 self.tell(self.scope.discover(level, wanted))
             case Attach(target_id):
                 self.attach(target_id, level, automatic=False)
+            case AttachBrowser():
+                self.tell([self.scope.attach_browser(self.new("BROWSER"))])
+            case DetachBrowser(session_id):
+                for below in self.scope.detach_browser(session_id):
+                    self.detached(below, None)
             case CreateTarget(context_id, _, params):
                 self.to_chromium(encode(2_000_000_003, "Target.createTarget", params, None))
                 self.to_client(result(1, level, {"targetId": self.born("page", context_id)}))
@@ -196,7 +206,7 @@ class Wire:
         return [OWN, "CONTEXT-FOREIGN-GONE", FOREIGN, *self.contexts.nested][number % (3 + len(self.contexts.nested))]
 
     def session_id(self, number: int) -> str:
-        held = [*self.scope._sessions, "SESSION-FOREIGN", FOREIGN]
+        held = [*self.scope._sessions, *self.scope._at_browser, "SESSION-FOREIGN", FOREIGN]
         return held[number % len(held)]
 
 
