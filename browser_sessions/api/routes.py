@@ -14,6 +14,7 @@ from browser_sessions.api import (
     console,
     document,
     events,
+    live,
     overview,
     pages,
     problems,
@@ -32,7 +33,7 @@ DESCRIPTION: Final = (
 
 
 _ROUTERS: Final = tuple(
-    room.router for room in (sessions, pages, cdp, events, overview, console, accounts, service, assets)
+    room.router for room in (sessions, pages, cdp, events, overview, live, console, accounts, service, assets)
 )
 
 

@@ -1,0 +1,104 @@
+"""A viewer for tests: what the console's page does, without a page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+Message = dict[str, Any]
+
+
+@dataclass
+class Shown:
+    header: Message
+    jpeg: bytes = field(repr=False)
+
+
+class LiveClient:
+    """Draws (acknowledges) every frame at once unless `stalled`."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.messages: list[Message] = []
+        self.frames: list[Shown] = []
+        self.stalled = False
+        self.closed: tuple[int, str] | None = None
+        self._news = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        await self.socket.send(json.dumps({"type": kind, **fields}))
+
+    async def until(self, wanted: Callable[[], Any], *, within: float = 20.0, what: str = "") -> Any:
+        """What `wanted` gives once it is true; looked at whenever something came."""
+        async with asyncio.timeout(within):
+            while not (value := wanted()):
+                if self.closed is not None:
+                    raise AssertionError(f"closed {self.closed} before {what or wanted}: {self.messages[-3:]}")
+                self._news.clear()
+                await self._news.wait()
+        return value
+
+    async def message(self, kind: str, test: Callable[[Message], Any] = lambda _: True) -> Message:
+        """The first message of a kind, also one that came before."""
+        found: Message = await self.until(
+            lambda: next((each for each in self.messages if each["type"] == kind and test(each)), None), what=kind
+        )
+        return found
+
+    async def frame(self, after: int = 0) -> Shown:
+        """The newest frame once there were more than `after`."""
+        await self.until(lambda: len(self.frames) > after, what="a frame")
+        return self.frames[-1]
+
+    async def end(self, *, within: float = 20.0) -> tuple[int, str]:
+        """The close code and its words."""
+        async with asyncio.timeout(within):
+            await asyncio.wait({self._reading})
+        assert self.closed is not None
+        return self.closed
+
+    async def _read(self) -> None:
+        try:
+            async for data in self.socket:
+                if isinstance(data, str):
+                    self.messages.append(json.loads(data))
+                else:
+                    self._drew(data)
+                    if not self.stalled:
+                        await self.send("ack", seq=self.frames[-1].header["seq"])
+                self._news.set()
+        except ConnectionClosed:
+            pass
+        self.closed = (self.socket.close_code or 0, self.socket.close_reason or "")
+        self._news.set()
+
+    def _drew(self, data: bytes) -> None:
+        (length,) = struct.unpack_from(">I", data)
+        header = json.loads(data[4 : 4 + length])
+        self.frames.append(Shown(header, data[4 + length :]))
+        if len(self.frames) > 200:
+            del self.frames[:100]
+
+    async def close(self) -> None:
+        await self.socket.close()
+        await asyncio.wait({self._reading})
+
+
+@asynccontextmanager
+async def watching(url: str, headers: dict[str, str] | None = None, **options: Any) -> AsyncIterator[LiveClient]:
+    """A viewer at a ws:// address."""
+    socket = await connect(url, additional_headers=headers, max_size=None, proxy=None, compression=None, **options)
+    client = LiveClient(socket)
+    try:
+        yield client
+    finally:
+        await client.close()
