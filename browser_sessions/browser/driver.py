@@ -49,7 +49,8 @@ class Driver:
 
     @property
     def alive(self) -> bool:
-        return self._watch.alive
+        """False as soon as its browsers can notice: they end with it, and must not look as if they had died first."""
+        return self._watch.alive and not self._watch.letting_go
 
     @classmethod
     async def start(cls, folder: Path, on_exit: Callable[[Driver], None], *, timeout: float = START_SECONDS) -> Driver:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -49,6 +50,15 @@ class ExitWatch:
             ready.register(self._fd, select.POLLIN)
             return not ready.poll(0)
         return self._runs()
+
+    @property
+    def letting_go(self) -> bool:
+        """True when the process has closed its files already: those at the other end of its pipes know of its death
+        before the system calls it one. Linux tells; elsewhere always False."""
+        try:
+            return self.alive and not any(Path(f"/proc/{self.pid}/fd").iterdir())
+        except OSError:
+            return False
 
     def stop(self) -> None:
         """Watches no more: `on_exit` will not be called, and `alive` is False from now on."""

@@ -18,6 +18,7 @@ from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.errors import BrowserMissing, NoBrowser, SettingsError
 from browser_sessions.model.ports import BrowserProcess
 from browser_sessions.model.session import EndReason
+from browser_sessions.model.spec import SessionSpec
 from tests.real_browser import Death, until
 
 pytestmark = pytest.mark.browser
@@ -71,12 +72,15 @@ async def test_chromium_gets_no_variable_of_ours(launcher: PlaywrightLauncher, m
     assert os.environ.get("TMPDIR") != environment["TMPDIR"]
 
 
-async def test_memory_is_that_of_the_whole_group(chromium: ChromiumProcess) -> None:
-    memory = await chromium.memory_bytes()
+async def test_memory_is_that_of_the_whole_group(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    handle = await chromium.open_context(SessionSpec(), tmp_path / "session", lambda _: None, timeout=30)
+    before = await chromium.memory_bytes()
 
-    alone = psutil.Process(chromium.pid).memory_info().rss
-    assert 20 * 2**20 < memory < 2**30
-    assert memory > alone / 4
+    await handle.evaluate(
+        handle.pages()[0].page_id, "window.kept = new Uint8Array(100 * 2 ** 20).fill(1), 1", timeout=30
+    )
+
+    assert 95 * 2**20 < await chromium.memory_bytes() - before < 200 * 2**20
 
 
 async def test_closing_leaves_no_process_and_no_folder(
