@@ -19,7 +19,8 @@ from browser_sessions.model.principal import ApiKey, Role, User
 from browser_sessions.model.session import FINAL, EndReason, SessionRecord, SessionStatus
 from browser_sessions.model.spec import Isolation
 from browser_sessions.store import EmbeddedStore
-from tests.contract.records import NOON, a_record, any_record, printable
+from tests.contract.any_record import any_record, printable
+from tests.contract.records import NOON, a_record
 
 LIVE = [status for status in SessionStatus if status not in FINAL]
 SECOND = timedelta(seconds=1)

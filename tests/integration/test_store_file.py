@@ -250,7 +250,7 @@ async def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, exists
         with pytest.raises(SettingsError, match="BROWSER_SESSIONS_DATA_DIR"):
             await EmbeddedStore(folder / "sessions.db").open()
     finally:
-        assert await run("umount", folder)
+        assert await run("umount", "--lazy", folder)
 
 
 async def test_a_store_that_was_refused_opens_when_the_reason_is_gone(path: Path) -> None:
@@ -345,6 +345,17 @@ async def test_a_transaction_that_could_not_be_rolled_back_does_not_stop_the_nex
     await on_writer(store, "DELETE FROM sessions")
     await store.insert(second)
     assert {record.session_id for record in await store.list(SessionQuery())} == {first.session_id, second.session_id}
+
+
+async def test_when_the_store_fails_its_group_fails_and_no_lock_stays_behind(store: EmbeddedStore, path: Path) -> None:
+    await on_writer(store, "DROP TABLE users")
+    record = a_record()
+    answers = await asyncio.gather(store.insert(record), store.remove_user("ada"), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * 2
+    assert await store.get(record.session_id) is None
+    with locked(path):
+        pass
+    await store.insert(record)
 
 
 async def test_a_record_that_cannot_be_stored_fails_alone(store: EmbeddedStore) -> None:

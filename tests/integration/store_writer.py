@@ -1,0 +1,46 @@
+"""The program that a test kills: writes without end and says on standard output what was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from browser_sessions.model.session import SessionRecord, SessionStatus
+from browser_sessions.store import EmbeddedStore
+from tests.contract.records import a_record
+
+CALLERS = 8
+
+
+def twin_of(record: SessionRecord) -> str:
+    return record.session_id.replace("ses_", "twin_")
+
+
+async def write_without_end(path: Path) -> None:
+    """Pairs of records, each inserted and then changed together. One line for each acknowledged record and version."""
+    store = EmbeddedStore(path)
+    await store.open()
+    sys.stdout.write("ready 0\n")
+
+    async def caller() -> None:
+        while True:
+            first = a_record()
+            pair = [first, a_record(session_id=twin_of(first), metadata={"twin": first.session_id})]
+            for record in pair:
+                await store.insert(record)
+                acknowledge(record, 1)
+            await store.update_many([replace(r, status=SessionStatus.ACTIVE, version=2) for r in pair])
+            for record in pair:
+                acknowledge(record, 2)
+
+    def acknowledge(record: SessionRecord, version: int) -> None:
+        sys.stdout.write(f"{record.session_id} {version}\n")
+        sys.stdout.flush()
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+
+
+if __name__ == "__main__":
+    asyncio.run(write_without_end(Path(sys.argv[1])))
