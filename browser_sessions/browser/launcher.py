@@ -111,9 +111,7 @@ class PlaywrightLauncher:
         calls = Calls()
         self._launching[calls] = driver
         try:
-            launched = await start_browser(
-                Recipe(self.found.executable, self.sandbox, self._run, self._clock), driver, calls
-            )
+            launched = await start_browser(Recipe(self.found, self.sandbox, self._run, self._clock), driver, calls)
         except NoBrowser:
             driver.suspect = True
             raise

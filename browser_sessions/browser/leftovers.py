@@ -119,10 +119,10 @@ class RunFolder:
         path.mkdir(mode=0o700)
         return path
 
-    def browser_folder(self, browser_id: str) -> BrowserFolder:
-        """A new one. Raises `OSError`."""
+    def browser_folder(self, browser_id: str, *, with_socket: bool) -> BrowserFolder:
+        """A new one; `with_socket` for a browser that makes a Unix socket in its TMPDIR. Raises `OSError`."""
         folder = BrowserFolder(self.path / browser_id, self.path / browser_id / "tmp")
-        if len(os.fsencode(folder.tmp)) + SOCKET_CHARACTERS > SOCKET_PATH_CHARACTERS:
+        if with_socket and len(os.fsencode(folder.tmp)) + SOCKET_CHARACTERS > SOCKET_PATH_CHARACTERS:
             folder = BrowserFolder(folder.path, Path(tempfile.mkdtemp(prefix=f"{_SHORT_PREFIX}{self.run_id}-")))
         for path in (folder.path, folder.home, folder.tmp):
             path.mkdir(mode=0o700, exist_ok=path == folder.tmp)

@@ -20,6 +20,7 @@ from browser_sessions.browser.calls import DETAIL_CHARACTERS, Calls, TargetClose
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.driver import Driver
 from browser_sessions.browser.flags import environment, flags
+from browser_sessions.browser.locate import BrowserFound
 from browser_sessions.browser.process import Launched
 from browser_sessions.browser.targets import TargetRegistry
 from browser_sessions.cdp import CdpClosed, CdpError, Connection
@@ -43,7 +44,7 @@ _PROFILE_FLAG: Final = "--user-data-dir="
 class Recipe:
     """What all browsers of a launcher have in common."""
 
-    executable: Path
+    found: BrowserFound
     sandbox: bool
     run: leftovers.RunFolder
     clock: Clock
@@ -58,7 +59,9 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
     browser_id = f"brw_{secrets.token_hex(6)}"
     marker = recipe.run.marker(browser_id)
     began, deadline, port = time.time(), Deadline(timeout), debugport.free_port()
-    making = asyncio.create_task(asyncio.to_thread(recipe.run.browser_folder, browser_id))
+    making = asyncio.create_task(
+        asyncio.to_thread(recipe.run.browser_folder, browser_id, with_socket=recipe.found.kind == "full")
+    )
     undo = AsyncExitStack()
     undo.push_async_callback(_unmake, making)
     undo.push_async_callback(asyncio.to_thread, leftovers.end_marked, marker)
@@ -117,7 +120,7 @@ async def _launch(
     """Raises `NoBrowser` with what Chromium said."""
     try:
         return await driver.playwright.chromium.launch(
-            executable_path=recipe.executable,
+            executable_path=recipe.found.executable,
             args=arguments,
             env=environment(folder.home, folder.tmp),
             chromium_sandbox=recipe.sandbox,

@@ -210,24 +210,6 @@ async def test_a_sandbox_that_fails_is_done_without_unless_it_is_required(
     assert list(work_dir.iterdir()) == []
 
 
-async def test_a_work_folder_too_deep_for_sockets_has_a_short_one_beside_it(
-    tmp_path: Path,
-) -> None:
-    deep = tmp_path / ("x" * 60)
-    launcher = PlaywrightLauncher(deep, None, False, SystemClock())
-    await launcher.start()
-    browser = await launcher.launch(nothing)
-
-    short = Path(psutil.Process(browser.pid).environ()["TMPDIR"])
-
-    assert len(str(short)) < 60
-    assert short.stat().st_mode & 0o777 == 0o700
-    await browser.close(timeout=5)
-    assert not short.exists()
-    await launcher.stop()
-    assert list(deep.iterdir()) == []
-
-
 async def test_devices_are_playwrights(launcher: PlaywrightLauncher) -> None:
     assert launcher.devices["iPhone 13"]["is_mobile"] is True
 

@@ -160,3 +160,18 @@ async def test_a_server_killed_together_with_its_driver_is_swept_by_the_next(wor
     assert len(list(work_dir.iterdir())) == 1
     await launcher.stop()
     assert list(work_dir.iterdir()) == []
+
+
+async def test_a_work_folder_too_deep_for_a_socket_has_a_short_one_beside_it(tmp_path: Path) -> None:
+    run = leftovers.RunFolder.create(tmp_path / ("x" * 60))
+
+    without = run.browser_folder("brw_1", with_socket=False)
+    folder = run.browser_folder("brw_2", with_socket=True)
+
+    assert without.tmp.parent == without.path
+    assert len(str(folder.tmp)) + leftovers.SOCKET_CHARACTERS <= leftovers.SOCKET_PATH_CHARACTERS
+    assert folder.tmp.stat().st_mode & 0o777 == 0o700
+    (run.path / "run.json").write_text(json.dumps(DEAD_SERVER))
+    await asyncio.to_thread(leftovers.sweep, run.path.parent)
+    assert not folder.tmp.exists()
+    assert list(run.path.parent.iterdir()) == []
