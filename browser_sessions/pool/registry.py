@@ -97,10 +97,19 @@ class Registry:
         """Stores the record as it is now. Saves of one session follow each other. Raises as the store does."""
         async with live.saving:
             version = live.session.version + 1
-            record = replace(live.session.record(self._clock), version=version)
-            await (self._store.insert(record) if version == 1 else self._store.update(record))
-            live.session.version = version
+            try:
+                await self._write(live, version)
+            except Conflict:  # an earlier write was applied after all, and we never heard of it
+                stored = await self._store.get(live.session.session_id)
+                if stored is None or stored.status.final:
+                    raise
+                await self._write(live, stored.version + 1)
             live.session.dirty = False
+
+    async def _write(self, live: Live, version: int) -> None:
+        record = replace(live.session.record(self._clock), version=version)
+        await (self._store.insert(record) if version == 1 else self._store.update(record))
+        live.session.version = version
 
     async def retire(self, live: Live) -> SessionRecord:
         """The last thing of a session: its final record is stored, and it is known in memory before and after."""

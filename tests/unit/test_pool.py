@@ -371,6 +371,17 @@ async def test_a_store_that_is_full_loses_no_end(house: House, monkeypatch: pyte
     assert stored.status is SessionStatus.CLOSED
 
 
+async def test_a_write_that_was_applied_unheard_does_not_lose_the_end(house: House) -> None:
+    record = await house.create()
+    session = house.pool.sessions[record.session_id]
+    await house.until(lambda: session.version == 2)
+    session.version = 1  # as if the answer to the last write had been lost
+    await house.pool.end(record.session_id, EndReason.DELETED)
+    stored = await house.store.get(record.session_id)
+    assert stored is not None
+    assert (stored.status, stored.end_reason) == (SessionStatus.CLOSED, EndReason.DELETED)
+
+
 async def test_a_store_that_refuses_a_create_leaves_no_context(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(_: SessionRecord) -> None:
         raise StoreUnavailable("the disk is full")
