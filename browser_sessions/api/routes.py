@@ -12,6 +12,7 @@ from browser_sessions.api import (
     assets,
     cdp,
     console,
+    devtools,
     document,
     events,
     live,
@@ -33,7 +34,7 @@ DESCRIPTION: Final = (
 
 
 _ROUTERS: Final = tuple(
-    room.router for room in (sessions, pages, cdp, events, overview, live, console, accounts, service, assets)
+    room.router for room in (sessions, pages, cdp, events, overview, live, devtools, console, accounts, service, assets)
 )
 
 

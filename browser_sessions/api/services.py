@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from browser_sessions.api.auth import KeyRing
 from browser_sessions.api.cookie import Cookies
 from browser_sessions.api.secrets_file import Secrets
+from browser_sessions.gateway.devtools import FrontEnd
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.gateway.pictures import Pictures
 from browser_sessions.model.principal import Principal
@@ -57,6 +58,7 @@ class Console:
     archive: Archive
     pictures: Pictures
     lag: LoopLag
+    devtools: FrontEnd
 
     @classmethod
     def over(cls, pool: Pool, keyring: KeyRing, own: Secrets, archive: Path, metrics: Metrics) -> Console:
@@ -69,6 +71,7 @@ class Console:
             archive=Archive(archive, pool.journal, pictures.last),
             pictures=pictures,
             lag=lag,
+            devtools=FrontEnd(),
         )
 
 

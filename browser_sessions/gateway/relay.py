@@ -55,6 +55,8 @@ class Relay:
     """Implements `pool.live.Attached`, and the listeners of both sides."""
 
     drives = True
+    of: str | None = None
+    """Whose DevTools this is (a principal_id): the wheel of the same person does not hold them up."""
 
     def __init__(
         self, live: Live, hub: Hub, room: Room, upstream: Upstream, options: Options, clock: Clock, traffic: Traffic
@@ -87,7 +89,7 @@ class Relay:
 
     def command(self, payload: bytes) -> None:
         """A message of the client: activity, whatever is decided on it."""
-        if self._held or self.live.wheel.held:
+        if self._held or (self.live.wheel.held and not self.live.wheel.is_of(self.of)):
             self._wait_for_wheel(payload)
         else:
             self._command(payload)

@@ -11,7 +11,7 @@ import jwt
 from browser_sessions.model.errors import Unauthenticated
 from browser_sessions.model.principal import Principal, Role
 
-Use = Literal["cdp", "live"]
+Use = Literal["cdp", "live", "devtools"]
 
 TICKET_LIFETIME_S: Final = 60.0
 """Seconds: long enough to open a WebSocket, too short to be worth stealing (FAULTS.md, "keys and tokens")."""

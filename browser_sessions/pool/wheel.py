@@ -32,6 +32,10 @@ class Wheel:
         """True while clients' commands must wait. Cheap: asked for every command."""
         return self.holder is not None
 
+    def is_of(self, principal_id: str | None) -> bool:
+        """True when this principal has it."""
+        return self.holder is not None and self.holder.principal_id == principal_id
+
     @property
     def waiting(self) -> int:
         """How many clients have a command waiting."""
