@@ -89,6 +89,7 @@ async def soak(
         bar = show.add_task("warm-up", total=warm_up) if show else None
         with foreign_chromium(folder) as foreigner:
             await _live(lives, _Plan(warm_up, None), lambda: show.advance(bar) if show and bar is not None else None)
+            await lives.drives()
             before = await at_rest(service, service.process, patient=patient)
             report, began = Report(before, before), time.monotonic()
             lives.took.clear()
@@ -103,6 +104,7 @@ async def soak(
 
             await _live(lives, _Plan(cycles, seconds), lived, report)
             report.seconds = time.monotonic() - began
+            await lives.drives()
             report.after = await at_rest(service, service.process, patient=patient)
             report.foreigner_lives = foreigner.poll() is None
         report.took = dict(lives.took)

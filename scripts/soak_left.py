@@ -53,15 +53,15 @@ async def metric(http: httpx.AsyncClient, name: str) -> float:
 
 async def at_rest(service: Running, server: ServerProcess, *, patient: bool) -> Left:
     """Counts when nothing is under way any more: no session, no place taken, no browser starting or ending, and of
-    those only the spare one, or (not `patient`) also one empty one."""
+    those only the spare one, or (not `patient`) that and the one that was used last."""
 
     async def quiet() -> bool:
         pool = await pool_of(service)
         moving = [each for each in pool["browsers"] if each["dedicated"] or each["state"] != "running"]
         there = len(pool["browsers"])
-        return pool["taken"] == pool["queue"] == 0 and not moving and 1 <= there <= (1 if patient else 2)
+        return pool["taken"] == pool["queue"] == 0 and not moving and there == (1 if patient else 2)
 
-    await until(quiet, within=SETTLE_S, what="the pool rests with one spare browser", every=0.2)
+    await until(quiet, within=SETTLE_S, what="the pool rests", every=0.2)
     left = await count(service, server)
     for _ in range(20):  # descriptors and tasks of the last answers go a moment later
         again = await count(service, server)
@@ -90,7 +90,7 @@ async def count(service: Running, server: ServerProcess) -> Left:
         processes=strangers,
         zombies=zombies,
         folders=await asyncio.to_thread(_folders, server.data_dir, len(known)),
-        descriptors=psutil.Process(server.pid).num_fds(),
+        descriptors=await asyncio.to_thread(_descriptors, server),
         tasks=int(await metric(service.http, "browser_sessions_tasks")),
         rss=psutil.Process(server.pid).memory_info().rss,
     )
@@ -117,6 +117,17 @@ def _processes(server: int, browsers: set[int]) -> tuple[int, int]:
 def _helps(process: psutil.Process, browsers: set[int]) -> bool:
     """Chromium's crash handler leaves its group; its parent tells."""
     return any(parent.pid in browsers for parent in process.parents())
+
+
+def _descriptors(server: ServerProcess) -> int:
+    """Without the connections that callers (this one too) keep open."""
+    process, port = psutil.Process(server.pid), int(server.url.rpartition(":")[2])
+    inbound = [
+        each
+        for each in process.net_connections("tcp")
+        if each.status == psutil.CONN_ESTABLISHED and each.laddr[1] == port
+    ]
+    return int(process.num_fds()) - len(inbound)
 
 
 def _folders(data_dir: Path, browsers: int) -> int:

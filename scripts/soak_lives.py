@@ -129,15 +129,15 @@ class Lives:
 
     async def browser_killed(self) -> None:
         async with self._victim() as victim:
-            session_id = (await self._create(victim, isolation="browser"))["session_id"]
-            os.kill(await self._browser(victim), signal.SIGKILL)
+            session_id, pid = await self._alone(victim)
+            os.kill(pid, signal.SIGKILL)
             took = await self._until_final(victim, session_id, status="crashed")
             self.took["browser killed, told"].append(took)
 
     async def renderer_killed(self) -> None:
         async with self._victim() as victim:
-            session_id = (await self._create(victim, isolation="browser"))["session_id"]
-            browser = psutil.Process(await self._browser(victim))
+            session_id, pid = await self._alone(victim)
+            browser = psutil.Process(pid)
             for process in browser.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     if "--type=renderer" in process.cmdline():
@@ -160,8 +160,7 @@ class Lives:
     async def browser_hangs(self) -> None:
         """SIGSTOP; half of them are deleted at once, the others are found by the probe."""
         async with self._victim() as victim:
-            session_id = (await self._create(victim, isolation="browser"))["session_id"]
-            pid = await self._browser(victim)
+            session_id, pid = await self._alone(victim)
             os.kill(pid, signal.SIGSTOP)
             if random.random() < 0.5:
                 self.took["hung browser, deleted"].append(await self._delete(victim, session_id))
@@ -203,14 +202,20 @@ class Lives:
         try:
             yield victim
         finally:
+            for each in (await victim.http.get("/v1/browser/sessions", params={"status": "active"})).json()["sessions"]:
+                await victim.http.delete(f"/v1/browser/sessions/{each['session_id']}")  # of a life that went wrong
             self._victims.put_nowait(victim)
 
-    async def _browser(self, victim: Running) -> int:
-        """The process that holds the victim's one session."""
+    async def _alone(self, victim: Running) -> tuple[str, int]:
+        """A session of the victim's, and the pid of the browser that it has for itself."""
+        before = {each["browser_id"] for each in (await self._browsers(victim))}
+        session_id = (await self._create(victim, isolation="browser"))["session_id"]
+        (pid,) = [each["pid"] for each in await self._browsers(victim) if each["browser_id"] not in before]
+        return session_id, int(pid)
+
+    async def _browsers(self, victim: Running) -> list[dict[str, Any]]:
         mine = self._principals[id(victim)]
-        pool = await pool_of(self.service)
-        (pid,) = [b["pid"] for b in pool["browsers"] if b["principal_id"] == mine and b["sessions"]]
-        return int(pid)
+        return [each for each in (await pool_of(self.service))["browsers"] if each["principal_id"] == mine]
 
     def mix(self) -> list[tuple[Callable[[], Awaitable[None]], int]]:
         """(life, how often): the slow ones seldom, so that the others have their turn."""

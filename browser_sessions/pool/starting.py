@@ -160,7 +160,8 @@ class Starter:
             undo.push_async_exit(self._failed(live))
             self._pool.registry.enlist(live)
             self._pool.journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
-            await self._pool.registry.save(live)
+            # Shielded: a caller who leaves must not leave it unknown whether the record was stored.
+            await asyncio.shield(self._pool.background.run(self._pool.registry.save(live)))
             await self._pool.admission.take(session.owner, wait_seconds)
             live.placed = True
         else:

@@ -1,0 +1,92 @@
+"""kill -9 of the server at random moments of a storm of creates: what was acknowledged is still known, what is repeated
+is one session, and the next server is ready soon."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx
+import psutil
+
+from tests.service import PATIENCE_S, Running, ServerProcess
+
+CALLERS: Final = 4
+
+
+@dataclass
+class Storm:
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    """Idempotency-Key to session."""
+    unknown: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    not_lost: list[str] = field(default_factory=list)
+    """Sessions of a killed server that do not say so."""
+    ready_after: list[float] = field(default_factory=list)
+    kept: int = 0
+    repeated: int = 0
+
+
+async def storm(folder: Path, rounds: int) -> Storm:
+    (folder / "data").mkdir(parents=True)
+    seen, server = Storm(), ServerProcess(folder / "data", max_sessions=40)
+    service = await server.start()
+    try:
+        for number in range(rounds):
+            asked: dict[str, str | None] = {}
+            callers = [asyncio.create_task(_storm(service, asked)) for _ in range(CALLERS)]
+            await asyncio.sleep(random.uniform(0.02, 1.0))  # a random moment is what is wanted
+            tree = server.tree()[1:]
+            await server.kill()
+            await asyncio.gather(*callers)
+            await service.http.aclose()
+            await asyncio.to_thread(psutil.wait_procs, tree, PATIENCE_S)
+            service = await server.start()
+            seen.ready_after.append(server.ready_after)
+            await _look(service, asked, seen, number)
+    finally:
+        await service.http.aclose()
+        await server.stop()
+    return seen
+
+
+async def _storm(service: Running, asked: dict[str, str | None]) -> None:
+    """Creates with a key each until the server is gone; every third is ended again, to make room."""
+    with contextlib.suppress(httpx.TransportError):
+        while True:
+            key = secrets.token_hex(8)
+            asked[key] = None
+            answer = await service.http.post("/v1/browser/sessions", json={}, headers={"Idempotency-Key": key})
+            if answer.status_code == 201:
+                asked[key] = answer.json()["session_id"]
+                if random.random() < 0.6:
+                    await service.http.delete(f"/v1/browser/sessions/{asked[key]}")
+            else:
+                del asked[key]
+                await asyncio.sleep(0.01)
+
+
+async def _look(service: Running, asked: dict[str, str | None], seen: Storm, number: int) -> None:
+    listed = (await service.http.get("/v1/browser/sessions", params={"limit": 500})).json()["sessions"]
+    seen.kept = len(listed)
+    for key, session_id in asked.items():
+        if session_id is not None:
+            seen.acknowledged[key] = session_id
+            found = await service.http.get(f"/v1/browser/sessions/{session_id}")
+            if found.status_code != 200:
+                seen.unknown.append(session_id)
+            elif found.json()["status"] not in ("lost", "closed"):
+                seen.not_lost.append(f"{session_id} is {found.json()['status']}")
+        # The caller who got no answer asks again, and so does one who did.
+        again = await service.http.post("/v1/browser/sessions", json={}, headers={"Idempotency-Key": key})
+        if again.status_code in (200, 201):
+            seen.repeated += 1
+            if session_id is not None and again.json()["session_id"] != session_id:
+                seen.duplicates.append(f"round {number}: {key}: {session_id}, then {again.json()['session_id']}")
+            if session_id is None:
+                await service.http.delete(f"/v1/browser/sessions/{again.json()['session_id']}")

@@ -1,0 +1,20 @@
+"""A short soak: sixty lives, good and bad, and nothing left of them. `make soak` is the long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.soak import soak
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.slow
+async def test_sixty_mixed_lives_leave_nothing_and_touch_no_foreign_browser(tmp_path: Path) -> None:
+    report = await soak(tmp_path, cycles=60, seconds=None, warm_up=12, patient=False)
+    assert report.broken == []
+    assert report.left == {}
+    assert report.foreigner_lives
+    assert len(report.lives) >= 6, "the lives were mixed"
