@@ -50,6 +50,10 @@ class Downstream(asyncio.Protocol):
         self._paused: set[Why] = set()
         self._waits = 0
         """Bytes that waited for the client when last looked at."""
+        self._rest = 0
+        """Bytes still to come of a message that goes straight through."""
+        self._waiting = bytearray()
+        """Frames of ours that wait for its end."""
         self._late: tuple[int, str] | None = None
         """How it was closed before the transport came."""
         self._broken = False
@@ -60,15 +64,32 @@ class Downstream(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         """A whole message, as one text frame."""
-        self.straight(to_client(payload))
+        self._say(to_client(payload))
 
-    def straight(self, data: bytes) -> None:
-        """Frames that are made already, or a part of one."""
-        if self._transport is not None and self.close_code is None:
-            self._transport.write(data)
+    def straight(self, data: bytes, rest: int) -> None:
+        """Frames that are made already; `rest` bytes of the last one follow, and nothing else may come before them."""
+        if self._transport is None or self.close_code is not None:
+            return
+        self._transport.write(data)
+        self._rest = rest
+        if self._waiting and not rest:
+            waiting, self._waiting = self._waiting, bytearray()
+            self._transport.write(bytes(waiting))
+            self.pause(Why.CLIENT_FULL, self.full_since is not None)
 
     def ping(self) -> None:
-        self.straight(to_client(b"", PING))
+        self._say(to_client(b"", PING))
+
+    def _say(self, frame: bytes) -> None:
+        """A frame of our own: after the message that is on its way, never within it."""
+        if self._transport is None or self.close_code is not None:
+            return
+        if not self._rest:
+            self._transport.write(frame)
+            return
+        self._waiting += frame
+        if len(self._waiting) > HIGH_WATER_BYTES:
+            self.pause(Why.CLIENT_FULL, True)
 
     @property
     def paused(self) -> bool:
@@ -102,15 +123,19 @@ class Downstream(asyncio.Protocol):
         return now - self.full_since
 
     def close(self, code: int, reason: str) -> None:
-        """Says why, then ends the connection once the client has answered, at the latest after `CLOSING_S`."""
+        """Says why, then ends the connection once the client has answered, at the latest after `CLOSING_S`. In the
+        middle of a large message nothing can be said: then the connection is cut."""
         if self.close_code is not None:
             return
         if self._transport is None:
             self._late = self._late or (code, reason)
             return
-        self._transport.write(to_client(close(code, reason), CLOSE))
+        if not self._rest:
+            self._transport.write(to_client(close(code, reason), CLOSE))
         self.close_code = code
         self._listener.client_gone()
+        if self._rest:
+            self._transport.abort()
         if not self._transport.is_closing():
             self._transport.resume_reading()
         self._cut_soon()
@@ -157,7 +182,7 @@ class Downstream(asyncio.Protocol):
                     if self.close_code is None:
                         self._listener.command(payload)
                 elif opcode == PING:
-                    self.straight(to_client(payload, PONG))
+                    self._say(to_client(payload, PONG))
                 elif opcode == CLOSE:
                     self._closed_by_client(payload)
                     return
@@ -172,7 +197,8 @@ class Downstream(asyncio.Protocol):
         if self.close_code is None:
             if len(payload) == 1:
                 raise FrameError(1002, "a close code has two bytes")
-            self._transport.write(to_client(payload[:2], CLOSE))
+            if not self._rest:
+                self._transport.write(to_client(payload[:2], CLOSE))
             self.close_code = int.from_bytes(payload[:2]) if payload else 1005
             self._listener.client_gone()
             self._cut_soon()  # it may never read what waits for it

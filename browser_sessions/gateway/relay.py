@@ -236,9 +236,9 @@ class Relay:
 
     # -- the browser's side ----------------------------------------------------------------------------------------
 
-    def straight(self, data: bytes) -> None:
+    def straight(self, data: bytes, rest: int) -> None:
         self._traffic.bytes_down += len(data)
-        self.downstream.straight(data)
+        self.downstream.straight(data, rest)
 
     def news(self, payload: bytes) -> None:
         """A frame of Chromium that must be read: an answer to a call of ours, or an event about targets."""

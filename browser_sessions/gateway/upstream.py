@@ -17,12 +17,16 @@ CONNECT_TIMEOUT_S: Final = 5.0
 HIGH_WATER_BYTES: Final = 4 * 2**20
 """Commands that wait for the browser to take them; beyond, the client is not read."""
 
+STREAMED_BYTES: Final = 64 * 2**10
+"""Messages longer than this go through in pieces. Shorter ones wait for their end, so that a connection can nearly
+always be closed between two messages: a close frame cannot stand within one."""
+
 
 class Reader(Protocol):
     """Who gets what the browser sends."""
 
-    def straight(self, data: bytes) -> None:
-        """Frames, or a part of one, for the client as they are."""
+    def straight(self, data: bytes, rest: int) -> None:
+        """Frames, or a part of one, for the client as they are; `rest` bytes of the last one are still to come."""
 
     def news(self, payload: bytes) -> None:
         """A message that must be read first."""
@@ -140,7 +144,7 @@ class Upstream(asyncio.Protocol):
         if self._passing:
             part = data[: self._passing]
             self._passing -= len(part)
-            self._reader.straight(part)
+            self._reader.straight(part, self._passing)
             data = data[len(part) :]
         if self._have:
             self._pieces.append(data)
@@ -186,7 +190,7 @@ class Upstream(asyncio.Protocol):
                 break
             opcode = data[position] & 0x0F
             free = opcode < CLOSE and not must_read(data[start:shown])
-            if free and not self._whole:
+            if free and not self._whole and (end >= after or length > STREAMED_BYTES):
                 if end < after:
                     self._passing = after - end
                     position = end
@@ -208,7 +212,7 @@ class Upstream(asyncio.Protocol):
 
     def _straight(self, data: bytes) -> None:
         if data and self._reader is not None:
-            self._reader.straight(data)
+            self._reader.straight(data, self._passing)
 
     def _special(self, opcode: int, payload: bytes, free: bool) -> None:
         if opcode == PING and self._transport is not None:

@@ -178,7 +178,7 @@ class Heard:
         self.read: list[tuple[int, bytes]] = []
         """(bytes passed on before it, message)"""
         self.wholes: list[bytes] = []
-        self.gone = self.lost = 0
+        self.gone = self.lost = self.rest = 0
         self.full: list[bool] = []
 
     def command(self, payload: bytes) -> None:
@@ -190,8 +190,9 @@ class Heard:
     def client_gone(self) -> None:
         self.gone += 1
 
-    def straight(self, data: bytes) -> None:
+    def straight(self, data: bytes, rest: int) -> None:
         self.to_client += data
+        self.rest = rest
 
     def whole(self, payload: bytes) -> None:
         self.wholes.append(payload)
@@ -285,6 +286,7 @@ def test_a_large_answer_streams_through_and_is_not_held() -> None:
         for end in range(256, len(data), 100_000):
             upstream.data_received(data[len(heard.to_client) : end])
             assert len(heard.to_client) == end
+            assert heard.rest == len(data) - end
 
 
 def test_a_ping_of_the_browser_is_answered_and_its_end_is_told() -> None:
@@ -404,6 +406,34 @@ def test_a_client_that_does_not_take_its_answers_is_not_read_and_reasons_do_not_
         side.pause(Why.WHEEL, False)
         assert read(wire) is True
         assert not side.paused
+
+
+def test_nothing_of_ours_comes_within_a_message_that_streams_through() -> None:
+    browser = peer(ServerProtocol)
+    browser.send_text(b"x" * 100_000)
+    frame = b"".join(browser.data_to_send())
+    with loop():
+        side, wire, _, client = joined()
+        side.straight(frame[:70_000], len(frame) - 70_000)
+        side.send(b'{"method":"Target.targetCreated"}')
+        side.ping()
+        client.send_ping(b"a")
+        side.data_received(b"".join(client.data_to_send()))
+        assert bytes(wire.sent) == frame[:70_000]
+        for _ in range(3):
+            side.send(b"y" * downstream.HIGH_WATER_BYTES)
+        assert read(wire) is False
+        side.straight(frame[70_000:], 0)
+        assert read(wire) is True
+        client.receive_data(wire.take())
+        got = [(each.opcode, len(each.data)) for each in client.events_received()]
+        ours = [(Opcode.TEXT, 33), (Opcode.PING, 0), (Opcode.PONG, 1)]
+        assert got == [(Opcode.TEXT, 100_000), *ours, *[(Opcode.TEXT, downstream.HIGH_WATER_BYTES)] * 3]
+
+        side.straight(frame[:70_000], len(frame) - 70_000)
+        wire.take()
+        side.close(4000, "the session expired")  # it cannot be said any more
+        assert (bytes(wire.sent), wire.aborted, side.close_code) == (b"", True, 4000)
 
 
 def test_slow_is_not_stalled() -> None:
