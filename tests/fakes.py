@@ -22,7 +22,7 @@ from browser_sessions.api.services import Console
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.model.clock import Clock, SystemClock
 from browser_sessions.model.errors import BrowserGone, PageFailed, PageNotFound
-from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
+from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, Frame, PageInfo
 from browser_sessions.model.principal import Role
 from browser_sessions.model.session import EndReason
 from browser_sessions.model.spec import SessionSpec
@@ -41,6 +41,16 @@ IPHONE = {
     "has_touch": True,
     "default_browser_type": "webkit",
 }
+
+
+class StillScreen:
+    """A page that always looks the same, and has no moving picture."""
+
+    def __init__(self, page_id: str) -> None:
+        self.newest = Frame(page_id, 1, b"\xff\xd8\xff", 320, 180, 1280, 720, 0, 0, 1, 0.0)
+
+    async def still(self, max_width: int, *, timeout: float) -> Frame:
+        return self.newest
 
 
 class DrivableContext(FakeContext):
@@ -80,6 +90,10 @@ class DrivableContext(FakeContext):
     async def content(self, page_id: str, *, timeout: float) -> str:
         self._page(page_id)
         return "<html><script>alert(1)</script>\ud800</html>"
+
+    def screen(self, page_id: str) -> Any:
+        self._page(page_id)
+        return StillScreen(page_id)
 
     async def pdf(self, page_id: str, *, timeout: float) -> bytes:
         self._page(page_id)

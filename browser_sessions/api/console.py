@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, Request, Response
 
-from browser_sessions.api.answers import problems
 from browser_sessions.api.cookie import check_same_site, cookie_of, is_ours, set_cookie
 from browser_sessions.api.credentials import Caller
 from browser_sessions.api.origin import base_url
@@ -17,10 +16,10 @@ from browser_sessions.model.principal import Principal
 from browser_sessions.wire import SignInBody, WhoAmI
 
 log = structlog.get_logger()
-router = APIRouter(prefix="/v1/auth/session", tags=["auth"])
+router = APIRouter(prefix="/v1/auth/session", include_in_schema=False)
 
 
-@router.post("", response_model=WhoAmI, include_in_schema=False)
+@router.post("", response_model=WhoAmI)
 async def sign_in(request: Request, response: Response, services: Here, body: SignInBody) -> dict[str, Any]:
     """Sign in to the console with an API key, or a user name and a password: a cookie for twelve hours."""
     origin = request.headers.get("origin")
@@ -39,13 +38,13 @@ async def sign_in(request: Request, response: Response, services: Here, body: Si
     return _shown(principal)
 
 
-@router.get("", response_model=WhoAmI, responses=problems(401))
+@router.get("", response_model=WhoAmI)
 async def who_am_i(principal: Caller) -> dict[str, Any]:
     """Whom your credential speaks for."""
     return _shown(principal)
 
 
-@router.delete("", status_code=204, include_in_schema=False)
+@router.delete("", status_code=204)
 async def sign_out(request: Request, response: Response, services: Here) -> None:
     """Sign out of the console: the cookie goes. Again: the same answer."""
     if cookie_of(request.scope) is not None:
