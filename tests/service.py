@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,14 +173,16 @@ class ServerProcess:
         assert self.process is not None
         return self.process.pid
 
-    async def start(self) -> Running:
-        """Returns when `/readyz` says yes; `ready_after` is how long that took, in seconds."""
+    async def start(self, wrapper: Sequence[str] = ()) -> Running:
+        """Returns when `/readyz` says yes; `ready_after` is how long that took, in seconds. `wrapper`: a command that
+        becomes the server (`exec`), for limits and mounts of its own."""
         address = self.data_dir / "service.json"
         address.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         began = loop.time()
         with (self.data_dir.parent / "server.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
+                *wrapper,
                 sys.executable,
                 "-m",
                 "browser_sessions",

@@ -1,0 +1,250 @@
+"""Random interleavings of everything that can happen to sessions, over the pool, a real store and a browser and a clock
+that do what they are told: no illegal move, no early end after an acknowledged activity, nothing left at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from browser_sessions.model.errors import BrowserSessionsError, Conflict, WrongState
+from browser_sessions.model.ports import ContextEvent
+from browser_sessions.model.principal import Principal, Role
+from browser_sessions.model.session import MOVES, EndReason, SessionRecord, SessionStatus
+from browser_sessions.model.spec import Isolation, SessionSpec
+from browser_sessions.pool.pool import Pool, PoolLimits
+from browser_sessions.pool.reaper import Reaper
+from browser_sessions.pool.supervisor import Supervisor
+from browser_sessions.store import EmbeddedStore
+from tests.fake_browser import FakeLauncher, FakeProcess, ManualClock
+
+WHO = (Principal("prn_a", Role.CLIENT, "a"), Principal("prn_b", Role.CLIENT, "b"))
+PLACES = 5
+T = TypeVar("T")
+
+
+class Client:
+    """Somebody connected; hears of the end once."""
+
+    def __init__(self, drives: bool) -> None:
+        self.drives = drives
+        self.heard: list[EndReason] = []
+
+    def session_ended(self, reason: EndReason) -> None:
+        self.heard.append(reason)
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """`promised` is the model: until when a session may not end for idleness or age, by what was acknowledged."""
+
+    sessions: Bundle[str] = Bundle("sessions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = tempfile.TemporaryDirectory()
+        self.clock, self.launcher = ManualClock(), FakeLauncher()
+        self.promised: dict[str, float] = {}
+        self.last: dict[str, SessionStatus] = {}
+        self.clients: list[tuple[str, Client]] = []
+        self.reasons: dict[str, EndReason] = {}
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    async def _settled(self) -> None:
+        """Lets everything that is under way come as far as it can."""
+        async with asyncio.timeout(10):
+            while self.pool.background or self.pool.fleet._background:  # noqa: ASYNC110 - two rooms, no common event
+                await asyncio.sleep(0.0005)
+
+    @initialize()
+    def begin(self) -> None:
+        store = EmbeddedStore(Path(self.folder.name) / "sessions.db")
+        self.run(store.open())
+        self.store = store
+        limits = PoolLimits(PLACES, 2, 4, 1000.0, 5.0)
+        self.pool = Pool(self.launcher, store, self.clock, limits, node="node", work_dir=Path(self.folder.name))
+        self.reaper, self.supervisor = Reaper(self.pool), Supervisor(self.pool.fleet)
+
+    @rule(
+        target=sessions,
+        who=st.sampled_from(WHO),
+        idle=st.sampled_from([None, 5.0, 20.0]),
+        lifetime=st.sampled_from([None, 30.0, 90.0]),
+        isolation=st.sampled_from(Isolation),
+    )
+    def create(self, who: Principal, idle: float | None, lifetime: float | None, isolation: Isolation) -> Any:
+        spec = SessionSpec(idle_timeout_seconds=idle, max_lifetime_seconds=lifetime, isolation=isolation)
+        try:
+            record, _ = self.run(self.pool.create(who, spec))
+        except BrowserSessionsError:
+            assert self.pool.admission.taken >= PLACES or self.pool.admission.held_by(who.principal_id) >= 4
+            return multiple()
+        assert record.status is SessionStatus.ACTIVE
+        return record.session_id
+
+    @rule(seconds=st.sampled_from([0.5, 3.0, 5.0, 12.0, 40.0]), jump=st.sampled_from([0.0, -3600.0, 3600.0]))
+    def time_passes(self, seconds: float, jump: float) -> None:
+        """On the monotonic clock; the wall clock may jump besides, which moves nothing."""
+        self.clock.advance(seconds)
+        self.clock.jump += type(self.clock.jump)(seconds=jump)
+
+    @rule()
+    def reap(self) -> None:
+        due = {s.session_id for s in self.pool.sessions.values() if self._due(s.session_id)}
+        self.run(self.reaper.turn())
+        self.run(self._settled())
+        assert not due & {s.session_id for s in self.pool.sessions.values()}, "what is due goes"
+
+    @rule(session_id=sessions)
+    def touch(self, session_id: str) -> None:
+        try:
+            self.pool.touch(session_id)
+        except WrongState:
+            return
+        session = self.pool.sessions[session_id]
+        assert session.status is SessionStatus.ACTIVE
+        deadline = session.deadline()
+        if deadline is not None:
+            self.promised[session_id] = deadline
+
+    @rule(session_id=sessions, seconds=st.sampled_from([10.0, 500.0, 5000.0]))
+    def extend(self, session_id: str, seconds: float) -> None:
+        try:
+            self.run(self.pool.extend(session_id, seconds))
+        except BrowserSessionsError:
+            return
+        self.touch(session_id)
+
+    @rule(session_id=sessions, drives=st.booleans())
+    def attach(self, session_id: str, drives: bool) -> None:
+        client = Client(drives)
+        try:
+            self.pool.registry.live(session_id).attach(client)
+        except WrongState:
+            return
+        self.clients.append((session_id, client))
+
+    @rule(session_id=sessions, who=st.sampled_from(WHO), take=st.booleans())
+    def wheel(self, session_id: str, who: Principal, take: bool) -> None:
+        live = self.pool.registry.lives.get(session_id)
+        if live is None:
+            return
+        try:
+            if take:
+                live.wheel.take(who)
+            else:
+                live.wheel.release(who)
+        except Conflict:
+            assert live.wheel.holder is not None
+            assert live.wheel.holder != who
+
+    @rule(session_id=consumes(sessions), again=st.booleans())
+    def delete(self, session_id: str, again: bool) -> None:
+        first = self.run(self.pool.end(session_id, EndReason.DELETED))
+        assert first.status.final
+        if again:
+            assert self.run(self.pool.end(session_id, EndReason.OPERATOR)) == first
+
+    @rule(data=st.data())
+    def browser_dies(self, data: st.DataObject) -> None:
+        if not self.launcher.running:
+            return
+        process: FakeProcess = data.draw(st.sampled_from(self.launcher.running))
+
+        async def die() -> None:
+            process.die()
+
+        self.run(die())
+
+    @rule(data=st.data())
+    def browser_hangs(self, data: st.DataObject) -> None:
+        if not self.launcher.running:
+            return
+        process: FakeProcess = data.draw(st.sampled_from(self.launcher.running))
+        process.hung = True
+
+        async def probe() -> None:
+            await self.supervisor.turn()
+            await self.supervisor.turn()
+
+        self.run(probe())
+        assert process not in self.launcher.running
+
+    @rule(session_id=sessions)
+    def context_dies(self, session_id: str) -> None:
+        live = self.pool.registry.lives.get(session_id)
+        if live is None or live.handle is None or live.session.status is not SessionStatus.ACTIVE:
+            return
+        died, context = ContextEvent("context.died"), live.handle
+
+        async def die() -> None:
+            context.on_event(died)  # type: ignore[attr-defined]
+
+        self.run(die())
+
+    @invariant()
+    def every_move_is_in_the_table(self) -> None:
+        if not hasattr(self, "pool"):
+            return
+        self.run(self._settled())
+        for session_id in set(self.pool.sessions) | set(self.pool.registry.recent):
+            known = self.pool.known(session_id)
+            assert known is not None
+            before = self.last.get(session_id)
+            if before is not None and before is not known.status:
+                assert _leads(before, known.status), f"{before} to {known.status}"
+            self.last[session_id] = known.status
+
+    @invariant()
+    def no_end_comes_before_what_was_acknowledged(self) -> None:
+        if not hasattr(self, "pool"):
+            return
+        for session_id, until in self.promised.items():
+            known = self.pool.registry.recent.get(session_id)
+            if known is not None and known.end_reason in (EndReason.IDLE, EndReason.LIFETIME):
+                assert self.clock.now >= until, f"{session_id} ended {until - self.clock.now} s early"
+
+    @invariant()
+    def places_contexts_and_sessions_agree(self) -> None:
+        if not hasattr(self, "pool"):
+            return
+        assert self.pool.admission.taken == len(self.pool.sessions) <= PLACES
+        assert sum(len(p.contexts) for p in self.launcher.processes) == len(self.pool.sessions)
+        assert sum(b.taken for b in self.pool.fleet.berths) == len(self.pool.sessions)
+
+    @invariant()
+    def who_was_connected_hears_the_end_once(self) -> None:
+        for session_id, client in self.clients:
+            assert len(client.heard) == (session_id not in self.pool.sessions)
+
+    def _due(self, session_id: str) -> bool:
+        deadline = self.pool.sessions[session_id].deadline()
+        return deadline is not None and deadline <= self.clock.now
+
+    def teardown(self) -> None:
+        if hasattr(self, "pool"):
+            known: list[SessionRecord] = list(self.pool.registry.recent.values())
+            self.run(self.pool.stop())
+            for record in known:
+                assert self.run(self.store.get(record.session_id)) == record, "memory and store agree"
+            assert not self.launcher.running
+            self.run(self.store.close())
+        self.loop.close()
+        self.folder.cleanup()
+
+
+def _leads(before: SessionStatus, after: SessionStatus) -> bool:
+    """Whether some way through the table leads from the one to the other: between two looks there may be several."""
+    return any(step is after or _leads(step, after) for step in MOVES[before])
+
+
+TestPoolMachine = PoolMachine.TestCase
+TestPoolMachine.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
