@@ -130,20 +130,22 @@ def pool_state() -> dict[str, Any]:
         "warm_spares": 2,
         "draining": False,
         "sandbox": True,
-        "refused_total": 14,
+        "refused_total": 12,
         "browsers": [browser | {"browser_id": f"br_{i:02d}c41f"} for i in range(5)],
     }
 
 
 def history(dice: random.Random) -> dict[str, Any]:
-    points = []
+    points: list[dict[str, Any]] = []
+    refused = 0
     for n in range(360):
         busy = 26 + 8 * math.sin(n / 40) + 4 * math.sin(n / 11) + dice.random() * 2
+        refused += 150 < n < 160 or n in (40, 41, 300)
         point = {
             "at": stamp((n - 359) * 10),
             "active": round(busy),
             "queue": max(0, round(busy - 34)),
-            "refused": 1 if 150 < n < 160 or n in (40, 41, 300) else 0,
+            "refused": refused,
             "browsers": 3 + (n > 90) + (n > 200),
             "memory_bytes": (busy * 190 + 400) * 1e6,
             "loop_lag_ms": 0.6 + dice.random() + (6 if n % 97 == 60 else 0),

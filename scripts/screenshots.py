@@ -46,7 +46,7 @@ PACK: Final = """async ([shot, quality]) => {
 SETTLED: Final = """() => {
     const inView = (e) => { const box = e.getBoundingClientRect(); return box.top < innerHeight && box.bottom > 0; };
     const cards = [...document.querySelectorAll(".card:not(.ghost)")].filter(inView);
-    const bare = cards.filter((card) => !card.querySelector(".drawn") && !card.querySelector(".facts .s-queued"));
+    const bare = cards.filter((card) => !card.querySelector(".drawn, .none"));
     const stage = document.querySelector(".stage canvas");
     return !bare.length && (!stage || stage.dataset.seq) && !document.querySelector("[aria-busy]");
 }"""
@@ -113,11 +113,32 @@ async def real(base_url: str, key: str) -> AsyncIterator[Scene]:
                     answer.raise_for_status()
                     made.append(answer.json()["session_id"])
                 ended, live = made[1], made[-1]
+                for session_id in made:
+                    await has_picture(http, session_id)
+                for session_id in (ended, live):
+                    await speak(http, session_id)
                 (await http.delete(f"/v1/browser/sessions/{ended}")).raise_for_status()
                 yield Scene(base_url, key, live, ended)
             finally:
                 for session_id in made:
                     await http.delete(f"/v1/browser/sessions/{session_id}")
+
+
+async def has_picture(http: httpx.AsyncClient, session_id: str) -> None:
+    path = f"/v1/browser/sessions/{session_id}/thumbnail?width=640"
+    async with asyncio.timeout(30):
+        while (await http.get(path)).status_code != 200:  # noqa: ASYNC110 - the answer is all there is to wait for
+            await asyncio.sleep(0.2)
+
+
+async def speak(http: httpx.AsyncClient, session_id: str) -> None:
+    """Lines for its console, and an error that nobody catches."""
+    pages = (await http.get(f"/v1/browser/sessions/{session_id}/pages")).json()["pages"]
+    says = """console.info("cart: restored 2 items"); console.warn("copper@2x.webp is larger than its box");
+        console.error("TypeError: Cannot read properties of null (reading 'price')");
+        setTimeout(() => { throw new Error("basket: no price for item 7") })"""
+    path = f"/v1/browser/sessions/{session_id}/pages/{pages[0]['page_id']}/evaluate"
+    (await http.post(path, json={"expression": says})).raise_for_status()
 
 
 class Camera:

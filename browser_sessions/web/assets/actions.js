@@ -70,7 +70,10 @@ async function loadOverview() {
 }
 
 async function openSession(id, mine) {
-  const [details, story] = await Promise.all([call("GET", `${sessionPath(id)}/details`), call("GET", `${sessionPath(id)}/history`)]);
+  const known = store.rows.value.has(id);
+  const [details, story] = await Promise.all([
+    call("GET", `${sessionPath(id)}/details`), call("GET", `${sessionPath(id)}/history`), known || loadOverview(),
+  ]);
   if (mine !== turn) return;
   const log = addEvents(EMPTY_LOG, story.events);
   setDetails(id, details, { log, hasFrame: story.has_frame });
@@ -80,7 +83,9 @@ async function openSession(id, mine) {
 
 /** The eight fields and more of one session also make its row, so that its facts tick like those of the overview. */
 function setDetails(id, details, more = {}) {
-  const row = { ...store.rows.value.get(id), ...details, page_count: details.pages };
+  const old = store.rows.value.get(id);
+  const last = (more.log ?? store.session.value.log).page;
+  const row = { ...old, ...details, title: old?.title || last?.title, url: old?.url || last?.url, page_count: details.pages };
   batch(() => {
     store.rows.value = new Map(store.rows.value).set(id, row);
     store.session.value = { ...store.session.value, details, ...more };

@@ -42,7 +42,7 @@ function Header() {
   const inside = you.value && route.value.name !== "sign-in";
   return html`<header class="top">
     <a class="home" data-route href="/" aria-label="All sessions"><svg viewBox="0 0 16 16" aria-hidden="true"><path d="M1.5 3.5h13v9h-13zM1.5 6h13" /><circle cx="8" cy="9.3" r="1.3" /></svg><span>browser-sessions</span></a>
-    ${session.value && html`<span class="crumb" aria-hidden="true">/</span><code class="crumb">${clip(session.value.id, 8)}</code>`}
+    ${session.value && html`<span class="crumb" aria-hidden="true">/</span><code class="crumb">${clip(session.value.id, 12)}</code>`}
     <span class="space" />
     ${inside && !trouble.value && follows() && html`<${Link} />`}
     <button type="button" class="square" aria-label="Theme: ${theme.value}" title="Theme: ${theme.value}" onClick=${() => setTheme(THEMES[theme.value])}><${Icon} name=${theme.value} /></button>

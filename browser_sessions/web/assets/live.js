@@ -12,6 +12,7 @@ export class LiveView {
   #drawing = false;
   #frames = 0;
   #tries = 0;
+  #greeted = false;
 
   /** `onEnded()`: the session is over, ask for its record. */
   constructor(id, canvas, width, onEnded) {
@@ -59,6 +60,7 @@ export class LiveView {
     switch (type) {
       case "hello":
         this.#tries = 0;
+        this.#greeted = true;
         patchLive({ phase: "open", text: "", canControl: message.can_control, viewers: message.viewers, pageId: message.page_id });
         break;
       case "pages":
@@ -80,6 +82,8 @@ export class LiveView {
   #lost(code, reason) {
     if (this.closed) return;
     const meaning = closeMeaning(code);
+    if (!this.#greeted) this.pageId = null; // the page may have gone meanwhile: any other will do
+    this.#greeted = false;
     const text = reason && !meaning.again ? reason : meaning.text;
     patchLive({ ...NO_LIVE, phase: meaning.ended ? "ended" : meaning.again ? "lost" : "refused", text });
     if (meaning.again) this.again = setTimeout(() => this.#connect(), backoff(this.#tries++) * 1000);

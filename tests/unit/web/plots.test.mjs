@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { addPoint, paths, pointAt, POINTS, pointOf } from "../../../browser_sessions/web/assets/pure/plots.js";
+import { addPoint, paths, refusals, pointAt, POINTS, pointOf } from "../../../browser_sessions/web/assets/pure/plots.js";
 
 const at = (seconds) => new Date(Date.UTC(2031, 0, 1) + seconds * 1000).toISOString();
 const point = (seconds, active) => ({ at: at(seconds), active });
@@ -35,6 +35,11 @@ test("lines run from left to right, from zero, and leave holes open", () => {
 
 test("a plot that is all zero lies on the ground", () => {
   assert.equal(paths(history(point(0, 0), point(10, 0)), "active", end).line, "M0 31L1 31");
+});
+
+test("refusals are shown as they came, and a restart is none", () => {
+  const counted = history(...[3, 3, 5, 1, 2].map((refused, n) => ({ at: at(n * 10), refused })));
+  assert.deepEqual(refusals(counted).points.map((p) => p.refused), [0, 0, 2, 0, 1]);
 });
 
 test("the pointer finds the nearest point", () => {

@@ -4,7 +4,7 @@
 export const KEEP = 500;
 
 export const EMPTY_LOG = Object.freeze({
-  timeline: [], console: [], network: [], errors: [], dialog: null, waiting: 0, lastId: null, seen: 0,
+  timeline: [], console: [], network: [], errors: [], dialog: null, waiting: 0, page: null, lastId: null, seen: 0,
 });
 
 /** Order of two event ids `<boot>-<seq>` of one boot; of two boots nothing can be said, so the event counts as new. */
@@ -71,6 +71,9 @@ export function addEvent(log, event) {
     case "network.response":
     case "network.failed":
       next.network = addRequest(log.network, next.seen, event);
+      break;
+    case "page.navigated":
+      next.page = data;
       break;
     case "dialog.opened":
       next.dialog = data;

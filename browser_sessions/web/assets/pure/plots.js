@@ -8,7 +8,7 @@ export const SERIES = ["active", "queue", "refused", "browsers", "memory_bytes",
 export function pointOf(pool, at) {
   const memory = pool.browsers?.reduce((sum, browser) => sum + (browser.memory_bytes ?? 0), 0);
   return {
-    at, active: pool.taken, queue: pool.queue, refused: null, browsers: pool.browsers?.length ?? null,
+    at, active: pool.taken, queue: pool.queue, refused: pool.refused_total, browsers: pool.browsers?.length ?? null,
     memory_bytes: memory || null, loop_lag_ms: pool.loop_lag_ms ?? null,
   };
 }
@@ -25,6 +25,17 @@ export function addPoint(history, point) {
 
 function definedIn(point) {
   return Object.fromEntries(Object.entries(point).filter(([, value]) => value != null));
+}
+
+/** Refusals are counted since the start; what a plot shows is how many came with each point. A restart counts anew. */
+export function refusals(history) {
+  let last = null;
+  const points = history.points.map((point) => {
+    const came = last === null ? 0 : Math.max(0, point.refused - last);
+    last = point.refused;
+    return { ...point, refused: came };
+  });
+  return { ...history, points };
 }
 
 /** Seconds that a plot is wide, and the box that its lines are drawn in. */

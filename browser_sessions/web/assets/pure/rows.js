@@ -7,7 +7,7 @@ export const isFinal = (row) => FINAL.has(row.status);
 
 /** The title of a row, or the best that there is instead. */
 export function nameOf(row) {
-  return row.title || row.url || "no page yet";
+  return row.title || row.url || (isFinal(row) ? "no page" : "no page yet");
 }
 
 export function fromOverview(list) {

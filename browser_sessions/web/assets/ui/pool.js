@@ -2,7 +2,7 @@
 import { useState } from "../vendor/preact-hooks.js";
 import { html } from "./base.js";
 import { bytes, clock, moment, NONE, plural } from "../pure/format.js";
-import { BOX, paths, pointAt } from "../pure/plots.js";
+import { BOX, paths, pointAt, refusals } from "../pure/plots.js";
 import { history, pool } from "../store.js";
 
 const newest = () => history.value?.points.at(-1);
@@ -29,12 +29,13 @@ const lag = (ms) => (ms == null ? NONE : `${ms < 10 ? ms.toFixed(1) : Math.round
 /** A number now, and under the pointer the number then. */
 function Tile({ name, label, value, of, alert, show = String }) {
   const [past, setPast] = useState(null);
+  const hour = history.value && name === "refused" ? refusals(history.value) : history.value;
   const end = moment(newest()?.at);
   const look = (event) => {
     const { left, width } = event.currentTarget.getBoundingClientRect();
-    setPast(pointAt(history.value, (event.clientX - left) / width, end));
+    setPast(pointAt(hour, (event.clientX - left) / width, end));
   };
-  const plot = history.value && paths(history.value, name, end);
+  const plot = hour && paths(hour, name, end);
   return html`<div class="tile ${alert ? "alert" : ""}">
     <span class="label">${label}</span><b>${past ? show(past[name] ?? NONE) : value}</b><small>${past ? clock(past.at) : of}</small>
     ${plot &&

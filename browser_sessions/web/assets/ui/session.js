@@ -9,7 +9,7 @@ import { sessionPath } from "../api.js";
 import { typedAddress, wantedWidth } from "../pure/mapping.js";
 import { isFinal, nameOf } from "../pure/rows.js";
 import { clip, plural, stamp } from "../pure/format.js";
-import { dialog, live, rows, session } from "../store.js";
+import { dialog, live, patchLive, rows, session } from "../store.js";
 
 export function Session() {
   const { id, details } = session.value;
@@ -83,6 +83,10 @@ function Bar({ view, mine }) {
   const { pages, pageId, url, viewers, fps } = live.value;
   const [typed, setTyped] = useState(null);
   const send = (message) => view.current.send(message);
+  const show = (page) => {
+    view.current.view({ pageId: page.page_id });
+    patchLive({ pageId: page.page_id, url: page.url, title: page.title });
+  };
   const navigate = (event) => {
     event.preventDefault();
     const address = typedAddress(typed ?? url);
@@ -94,7 +98,7 @@ function Bar({ view, mine }) {
   return html`<div class="tabs" role="tablist" aria-label="Pages of the session">
       ${pages.map(
         (page) => html`<span class="tab" key=${page.page_id} aria-current=${page.page_id === pageId ? "page" : null}>
-          <button type="button" role="tab" aria-selected=${page.page_id === pageId} title=${clip(page.url)} onClick=${() => view.current.view({ pageId: page.page_id })}>
+          <button type="button" role="tab" aria-selected=${page.page_id === pageId} title=${clip(page.url)} onClick=${() => show(page)}>
             <${Foreign} text=${page.title || page.url || "New page"} max=${60} />${page.crashed && html` <em>crashed</em>`}</button>
           ${mine && html`<button type="button" class="bare" aria-label="Close ${clip(page.title || page.url, 60)}" onClick=${() => send({ type: "close_page", page_id: page.page_id })}><${Icon} name="close" /></button>`}
         </span>`,

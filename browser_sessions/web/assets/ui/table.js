@@ -35,6 +35,6 @@ const Row = memo(({ row, chosen }) => {
     <td class="n">${final ? reasonOf(row) : html`<${Left} of=${row.expires_at} still />`}</td>
     <td class="n">${row.page_count ?? 0}</td><td class="n">${row.connections ?? 0}</td><td class="n">${row.viewers ?? 0}</td>
     <td class="n">${bytes(row.memory_bytes)}</td>
-    <td><code>${clip(row.browser_id ?? "–", 16)}</code></td><td><code>${row.session_id.slice(0, 8)}</code></td>
+    <td><code>${clip(row.browser_id ?? "–", 16)}</code></td><td><code>${row.session_id.slice(0, 12)}</code></td>
   </tr>`;
 });
