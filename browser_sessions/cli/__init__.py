@@ -1,4 +1,4 @@
-"""The command line: `browser-sessions serve | ls | show | create | end | keys | users | doctor | version`."""
+"""The command line: `browser-sessions serve | ls | show | create | end | watch | open | keys | users | doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from browser_sessions.cli import accounts, sessions
+from browser_sessions.cli import accounts, console, sessions
 from browser_sessions.cli.doctor import doctor
 from browser_sessions.cli.serve import serve
 from browser_sessions.cli.speak import show_json
@@ -31,6 +31,8 @@ app.command("ls")(sessions.ls)
 app.command("show")(sessions.show_session)
 app.command("create")(sessions.create)
 app.command("end")(sessions.end)
+app.command("watch")(console.watch)
+app.command("open")(console.open_session)
 keys.command("create")(accounts.create_key)
 keys.command("ls")(accounts.list_keys)
 keys.command("revoke")(accounts.revoke_key)

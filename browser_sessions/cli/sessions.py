@@ -56,11 +56,10 @@ async def ls(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every second, until Ctrl-C.")] = False,
 ) -> None:
     """List sessions, newest first: yours, or everybody's with an operator's key."""
-    wanted = _pairs(metadata)
     if watch:
-        await _watch(talk, status or [], wanted, limit)
+        await watching(talk, status, metadata, limit)
         return
-    found = await _listed(talk.client, status or [], wanted, limit)
+    found = await _listed(talk.client, status or [], _pairs(metadata), limit)
     if talk.as_json:
         show_json(found)
     else:
@@ -224,6 +223,11 @@ async def _listed(client: Client, status: Sequence[str], metadata: Mapping[str, 
         listed = {**page, "sessions": [*listed["sessions"], *page["sessions"]]}
         if listed["next_cursor"] is None or len(listed["sessions"]) >= limit:
             return listed
+
+
+async def watching(talk: Talk, status: Sequence[str] | None, metadata: Sequence[str] | None, limit: int) -> None:
+    """Looks every second until Ctrl-C. Raises as the client does while nothing was seen yet."""
+    await _watch(talk, status or [], _pairs(metadata), limit)
 
 
 async def _watch(talk: Talk, status: Sequence[str], metadata: Mapping[str, str], limit: int) -> None:
