@@ -107,8 +107,10 @@ async def context_of(client: Raw, page: str) -> str:
 @asynccontextmanager
 async def world(tmp_path: Path) -> AsyncIterator[tuple[Running, Victim, dict[str, Any], str]]:
     """(service, victim, the attacker's session, the site's address)"""
-    async with serving(tmp_path / "data", max_browsers=1) as service, site() as address:
+    async with serving(tmp_path / "data") as service, site() as address:
         made, evil = await service.create(), await service.create()
+        browsers = (await service.http.get("/v1/browser/pool")).json()["browsers"]
+        assert [each["sessions"] for each in browsers if each["sessions"]] == [2]
         async with victim(service, made, address) as someone:
             before = await someone.state()
             yield service, someone, evil, address
