@@ -150,17 +150,21 @@ class Actions:
 
     def _resume(self, command: Command, session_id: str) -> None:
         """The hub hears of it once Chromium has answered: what the client asked for before, on the same session, is
-        done then. The hub's own word goes another way, and would overtake an init script."""
+        done then. The hub's own word goes another way, and would overtake an init script. And the client hears of it
+        once the target runs: what it navigates while the target is still paused never comes to an end."""
         held = self._relay.scope.session(session_id)
         if held is None or not self._relay.hub.held(held.target_id):
             self._relay.forward(command)
             return
 
         def answered(value: Result, error: Result) -> None:
-            if value is None:
-                self._relay.pass_error(command, error)
-            else:
-                self._relay.answer(command, value)
+            def running() -> None:
+                if value is None:
+                    self._relay.pass_error(command, error)
+                else:
+                    self._relay.answer(command, value)
+
+            self._relay.hub.once_running(held.target_id, running)
             self._relay.hub.resumed(held.target_id, self._relay)
 
         self._relay.call(command.method, {}, session_id, answered)

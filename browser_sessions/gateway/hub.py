@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -65,7 +65,7 @@ class Hub:
         self._targets: dict[str, TargetInfo] = {}
         self._holds: dict[str, _Hold] = {}
         self._started: dict[str, asyncio.Future[None]] = {}
-        """For `navigate`: done when the target is held no more."""
+        """Done when the target is held no more."""
         self._steered: set[str] = set()
         """Targets that `navigate` attaches to itself."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -153,6 +153,14 @@ class Hub:
             hold.waiting.discard(client)
             if not hold.waiting:
                 self._release(target_id)
+
+    def once_running(self, target_id: str, then: Callable[[], None]) -> None:
+        """Calls `then` when nothing of ours holds the target any more: now, when nothing does."""
+        if not self.held(target_id):
+            then()
+            return
+        started = self._started.setdefault(target_id, asyncio.get_running_loop().create_future())
+        started.add_done_callback(lambda _: then())
 
     def navigate(self, target_id: str, url: str) -> None:
         """Sends a new page on its way, once nothing holds it: navigating a paused target crashes its renderer."""
