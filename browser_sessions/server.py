@@ -24,6 +24,9 @@ log = structlog.get_logger()
 LAST_REQUESTS_S: Final = 3
 """How long answers under way may take after every session has ended; FAULTS.md allows five seconds beyond the drain."""
 
+KEEP_ALIVE_S: Final = 75
+"""How long an idle connection stays: longer than the minute that proxies and clients keep theirs, so that they close
+first and no request meets a connection that is just being closed."""
 MAX_MESSAGE_BYTES: Final = 256 * 2**20
 """GATEWAY.md, "Limits": a longer WebSocket message closes 1009."""
 
@@ -100,6 +103,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=LAST_REQUESTS_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
     )
