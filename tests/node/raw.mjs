@@ -90,20 +90,24 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     return look(Buffer.from(data, base64Encoded ? "base64" : "utf8"));
   });
   await step("new_page", async () => {
-    const { targetId } = await client.send("Target.createTarget", { url: at("/") });
+    const { targetId } = await client.send("Target.createTarget", { url: at("/popup") });
     const sessionId = await settled(targetId);
-    const title = await eventually(async () => (await evaluate("document.title", sessionId)) || null);
+    const first = await eventually(() => evaluate("window.first", sessionId));
     const facts = await evaluate(FACTS, sessionId);
     await client.send("Target.closeTarget", { targetId });
-    return { ...facts, title, waited: ready.get(targetId).waited };
+    return { ...facts, first };
   });
   await step("popup", async () => {
     await click("#open");
     const sessionId = await find((info) => info.type === "page" && info.openerId);
     const { targetId } = attached.get(sessionId);
     await settled(targetId);
-    const seen = await eventually(() => evaluate("window.first", sessionId));
+    await eventually(() => evaluate("window.first", sessionId));
     const facts = await evaluate(FACTS, sessionId);
+    const loaded = once("Page.loadEventFired", sessionId);
+    await client.send("Page.reload", {}, sessionId); // as in playwright.mjs
+    await loaded;
+    const seen = await evaluate("window.first", sessionId);
     await client.send("Target.closeTarget", { targetId });
     return { ...facts, first: seen };
   });
