@@ -1,0 +1,150 @@
+"""The browser dies under its clients; a session ends under them; a client leaves: each hears why, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.raw_cdp import Raw, raw
+from tests.service import Running, running, serving, until
+
+pytestmark = pytest.mark.browser
+
+CLIENTS = 20
+TOLD_S = 1.0
+"""Issue 3: each client hears of its browser's death within a second."""
+
+
+def browser_pids(service: Running) -> list[int]:
+    """Browser processes themselves: not their renderers, not the script that may have started them."""
+    assert service.process is not None
+    return [
+        p.pid
+        for p in service.process.tree()
+        if "chrom" in p.name() and not any(part.startswith("--type=") for part in p.cmdline())
+    ]
+
+
+async def test_a_killed_browser_is_told_to_each_of_20_clients_within_a_second(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", max_sessions_per_browser=CLIENTS) as service, AsyncExitStack() as stack:
+        made = [await service.create() for _ in range(CLIENTS // 2)]
+        clients = [await stack.enter_async_context(raw(m["connect_url"])) for m in made for _ in range(2)]
+        for client in clients:
+            await client.auto_attach()
+        loop = asyncio.get_running_loop()
+
+        async def told(client: Raw) -> float:
+            await client.closed.wait()
+            return loop.time()
+
+        waiting = [asyncio.create_task(told(client)) for client in clients]
+        began = loop.time()
+        for pid in browser_pids(service):
+            os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            took = max(await asyncio.gather(*waiting)) - began
+        assert {client.close_code for client in clients} == {1011}
+        assert all("browser" in client.close_reason for client in clients), {c.close_reason for c in clients}
+        assert took < TOLD_S
+        for each in made:
+            assert (await service.details(each["session_id"]))["status"] == "crashed"
+        assert (await service.http.get("/v1/browser/pool")).json()["taken"] == 0
+        # every place is free, and what was there works again
+        again = [await service.create() for _ in range(CLIENTS // 2)]
+        async with raw(again[0]["connect_url"]) as client:
+            _, at_page = await client.page()
+            assert await client.value("6 * 7", at_page) == 42
+
+
+def kinds() -> list[str]:
+    """The loop's tasks, by what they run."""
+    return sorted(str(getattr(task.get_coro(), "__qualname__", "")) for task in asyncio.all_tasks())
+
+
+async def test_no_task_and_no_place_is_left_after_a_browser_died(service: Running) -> None:
+    warm = await service.create()
+    gateway, pool = service.inside.gateway, service.inside.pool
+    before = kinds()
+    made = [await service.create() for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw(m["connect_url"])) for m in made for _ in range(2)]
+        for client in clients:
+            await client.auto_attach()
+            await client.socket.send(client.begin("Target.createTarget", {"url": "data:text/html,x"})[1])
+        live = pool.registry.live(warm["session_id"])
+        assert live.berth is not None
+        assert live.berth.process is not None
+        os.kill(live.berth.process.pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(client.closed.wait() for client in clients))
+        assert {client.close_code for client in clients} == {1011}
+    await until(lambda: not gateway._relays and not gateway._hubs, what="the gateway holds nothing")
+    await service.create()  # a browser is there again, as before
+    try:
+        await until(lambda: not _more(kinds(), before), what="tasks as before")
+    except AssertionError:
+        assert _more(kinds(), before) == []
+
+
+def _more(now: list[str], before: list[str]) -> list[str]:
+    left = list(now)
+    for kind in before:
+        if kind in left:
+            left.remove(kind)
+    return left
+
+
+async def test_how_a_session_ends_is_in_the_close_code(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as service, AsyncExitStack() as stack:
+
+        async def ended(how: str, **options: Any) -> tuple[int | None, str]:
+            made = await service.create(**options)
+            client = await stack.enter_async_context(raw(made["connect_url"]))
+            if how == "deleted":
+                await service.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+            elif how == "closed":
+                assert await client.call("Browser.close") == {}
+            async with asyncio.timeout(30):
+                await client.closed.wait()
+            if how == "closed":
+                assert (await service.get(made["session_id"]))["status"] == "active"
+                async with raw(made["connect_url"]) as again:
+                    assert (await again.call("Target.getTargets"))["targetInfos"]
+            return client.close_code, client.close_reason
+
+        assert await ended("deleted") == (1000, "the session was ended")
+        assert await ended("closed") == (1000, "closed as asked")
+        code, reason = await ended("idle", idle_timeout_seconds=1)
+        assert (code, "idle" in reason) == (4000, True), reason
+
+
+async def test_clients_that_come_and_go_at_any_moment_leave_nothing(service: Running) -> None:
+    """Aborted in the middle of the handshake, of attaching, of creating: the gateway's books are empty afterwards."""
+    made = await service.create()
+    gateway, pool = service.inside.gateway, service.inside.pool
+
+    async def come_and_go(after: float) -> None:
+        task = asyncio.create_task(busy())
+        await asyncio.wait([task], timeout=after)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def busy() -> None:
+        async with raw(made["connect_url"], close_timeout=0.01) as client:
+            try:
+                await client.auto_attach()
+                await client.call("Target.createTarget", {"url": "about:blank"})
+            finally:
+                client.socket.transport.abort()
+
+    for step in range(10):
+        await come_and_go(step * 0.01)
+    await until(lambda: pool.registry.live(made["session_id"]).clients == 0, what="no client is counted")
+    await until(lambda: not gateway._relays and not gateway._hubs, what="the gateway holds nothing")
+    assert await service.evaluate(made["session_id"], "1 + 1") == 2
