@@ -160,7 +160,12 @@ ensure_browser() {
 # tests/node/package.json names them; without Node or that file the tests that need them are skipped and say so.
 install_node_clients() {
     local folder=tests/node
-    if [[ ! -f $folder/package-lock.json ]] || ! has npm; then return; fi
+    if [[ ! -f $folder/package-lock.json ]]; then return; fi
+    if ! has npm && can_apt; then
+        say "Installing Node for the tests' clients ..."
+        apt_install nodejs npm || true
+    fi
+    if ! has npm; then return; fi
     if [[ -f $folder/node_modules/.setup-stamp && $folder/node_modules/.setup-stamp -nt $folder/package-lock.json ]]; then return; fi
     say "Installing the Node clients of the tests ..."
     npm ci --prefix "$folder" --no-audit --no-fund --ignore-scripts >>"$LOG" 2>&1 || {

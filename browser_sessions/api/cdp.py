@@ -113,7 +113,7 @@ async def cdp_version(
     process = _process(services, session_id)
     record = await services.pool.record(session_id)
     assert record is not None
-    connect_url, _ = services.addresses(request, record, principal)
+    connect_url = services.addresses(request, record, principal)[0]
     return _as_json(
         {
             "Browser": f"Chrome/{process.version}",
@@ -133,8 +133,8 @@ async def cdp_list(request: Request, services: Here, session_id: str, _: Declare
     principal = await _driver(services, request.scope, session_id)
     record = await services.pool.record(session_id)
     assert record is not None
-    connect_url, _ = services.addresses(request, record, principal)
-    path, _, query = connect_url.partition("?")
+    connect_url = services.addresses(request, record, principal)[0]
+    path, _mark, query = connect_url.partition("?")
     return _as_json(
         [
             {
