@@ -1,4 +1,4 @@
-"""The command line: `browser-sessions serve | ls | show | create | end | watch | open | keys | users | doctor`."""
+"""The command line, `browser-sessions`: serve, drain, ls, show, create, end, watch, open, keys, users, doctor."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from browser_sessions.cli import accounts, console, sessions
 from browser_sessions.cli.doctor import doctor
+from browser_sessions.cli.drain import drain
 from browser_sessions.cli.serve import serve
 from browser_sessions.cli.speak import show_json
 
@@ -27,6 +28,7 @@ users = typer.Typer(
 )
 
 app.command()(serve)
+app.command()(drain)
 app.command("ls")(sessions.ls)
 app.command("show")(sessions.show_session)
 app.command("create")(sessions.create)

@@ -1,0 +1,65 @@
+"""A herd of creates over HTTP, with a fake browser so that only the service is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+from browser_sessions.model.session import EndReason
+from tests.fakes import node
+
+LIMIT = 10
+
+
+async def test_five_hundred_creates_at_a_limit_of_ten_never_exceed_it_and_leave_nothing(tmp_path: Path) -> None:
+    async with node(tmp_path, max_sessions=LIMIT) as service:
+        keys = [await service.key() for _ in range(4)]
+        most, refusals, served = 0, list[float](), 0
+
+        async def one(number: int) -> None:
+            nonlocal most, served
+            began = time.perf_counter()
+            answer = await service.client.post(
+                "/v1/browser/sessions",
+                json={"wait_seconds": random.choice([0, 0, 20])},
+                headers=random.choice(keys),
+            )
+            most = max(most, sum(len(process.contexts) for process in service.launcher.processes))
+            if answer.status_code == 503:
+                assert int(answer.headers["Retry-After"]) >= 5
+                refusals.append(time.perf_counter() - began)
+                return
+            assert answer.status_code == 201, answer.text
+            served += 1
+            await service.pool.end(answer.json()["session_id"], EndReason.DELETED)
+
+        creates = [asyncio.create_task(one(number)) for number in range(500)]
+        await asyncio.gather(*creates)
+        assert 0 < most <= LIMIT
+        assert served >= LIMIT
+        assert refusals
+        assert service.pool.admission.taken == service.pool.admission.waiting == len(service.pool.sessions) == 0
+
+
+async def test_five_hundred_callers_who_leave_leave_nothing(tmp_path: Path) -> None:
+    async with node(tmp_path, max_sessions=LIMIT) as service:
+        headers = await service.key()
+
+        async def leaves() -> None:
+            asking = asyncio.create_task(
+                service.client.post("/v1/browser/sessions", json={"wait_seconds": 20}, headers=headers)
+            )
+            await asyncio.wait({asking}, timeout=random.uniform(0, 0.05))
+            if not asking.cancel():
+                await service.pool.end(asking.result().json()["session_id"], EndReason.DELETED)
+
+        for _ in range(10):
+            await asyncio.gather(*(leaves() for _ in range(50)))
+        async with asyncio.timeout(30):
+            while service.pool.sessions or service.pool.admission.taken or service.pool.admission.waiting:
+                for session in [s for s in service.pool.sessions.values() if s.status == "active"]:
+                    await service.pool.end(session.session_id, EndReason.DELETED)  # made in the moment of leaving
+                await asyncio.sleep(0.01)
+        assert sum(len(process.contexts) for process in service.launcher.processes) == 0
