@@ -47,7 +47,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "gateway.client_slow": "A CDP client read too slowly: its connection was closed with 1013.",
     "archive.not_written": "Events and last picture of an ended session could not be kept.",
     "archive.not_readable": "A kept file of an ended session is damaged.",
-    "pool.task_failed": "A bug of ours in a background task.",
+    "task.failed": "A bug of ours in a background task.",
     "http.request": "A request was answered.",
     "http.failed": "A bug of ours: the request got a 500, the traceback is here.",
     "websocket.failed": "The same on a WebSocket.",
