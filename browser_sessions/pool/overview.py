@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,9 @@ from browser_sessions.pool.live import Live
 from browser_sessions.pool.pool import Pool
 
 LOOK_EVERY_S: Final = 1.0
-"""How often sessions are compared with what was told of them: two hundred rows take two milliseconds."""
+"""How often sessions are compared with what was told of them: two hundred that all changed take two milliseconds."""
+AT_ONCE: Final = 50
+"""Sessions looked at before everybody else on the loop has a turn."""
 POOL_EVERY: Final = 2
 """Looks between two of the pool's state."""
 POINT_EVERY_S: Final = 10.0
@@ -70,14 +73,21 @@ class Overview:
     async def look(self) -> None:
         """One turn of the loop: tells what changed since the one before."""
         self._looks += 1
-        told, self._told = self._told, {}
-        for session_id, live in list(self._pool.registry.lives.items()):
-            row = self._told[session_id] = self._live(live)
-            before = told.get(session_id)
-            if before is not None and not live.session.status.final:
-                changed = {name: row[name] for name in ROW_FIELDS if row[name] != before[name]}
-                if changed:
-                    self._pool.journal.publish("session.updated", session_id, live.session.owner, **changed)
+        lives = self._pool.registry.lives
+        for place, (session_id, live) in enumerate(list(lives.items())):
+            if place % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+            if session_id not in lives:
+                continue
+            row = self._changing(live)
+            before = self._told.get(session_id)
+            self._told[session_id] = row
+            if live.session.status.final:
+                continue
+            # the first time all of it: somebody may show what it was before this look
+            changed = {name: row[name] for name in ROW_FIELDS if before is None or row[name] != before[name]}
+            if changed:
+                self._pool.journal.publish("session.updated", session_id, live.session.owner, **changed)
         if self._looks % POOL_EVERY == 0:
             self._look_at_pool()
 
@@ -109,11 +119,32 @@ class Overview:
             self._pool.journal.publish("pool.updated", **state)
 
     def _live(self, live: Live) -> Row:
-        record = live.session.record(self._pool.clock)
+        session, spec = live.session, live.session.spec
+        return {
+            "session_id": session.session_id,
+            "owner": session.owner,
+            "owner_name": session.owner_name,
+            "viewport_width": spec.viewport_width,
+            "viewport_height": spec.viewport_height,
+            "created_at": session.created_at,
+            "ended_at": None if session.ended is None else self._pool.clock.wall(session.ended),
+            "end_reason": session.end_reason.value if session.end_reason else None,
+            "metadata": dict(spec.metadata),
+            "isolation": spec.isolation.value,
+            "browser_id": live.berth.browser_id if live.berth else None,
+        } | self._changing(live)
+
+    def _changing(self, live: Live) -> Row:
+        """The fields of the row that may be others a moment later."""
+        session, berth = live.session, live.berth
         pages: Sequence[PageInfo] = live.handle.pages() if live.handle is not None else ()
         active = pages[-1] if pages else None
-        berth = live.berth
-        return _row(record) | {
+        deadline = session.deadline()
+        wall = self._pool.clock.wall
+        return {
+            "status": session.status.value,
+            "last_activity": wall(session.last_active),
+            "expires_at": None if deadline is None else wall(deadline),
             "title": clip(active.title) if active else "",
             "url": clip(active.url) if active else "",
             "page_count": len(pages),
@@ -121,12 +152,24 @@ class Overview:
             "viewers": live.viewers,
             "controlled_by": live.wheel.holder.name if live.wheel.holder else None,
             "memory_bytes": berth.memory_bytes // max(1, berth.taken) or None if berth else None,
-            "browser_id": berth.browser_id if berth else None,
         }
 
     def _ended(self, record: SessionRecord) -> Row:
         title, url, pages = self._seen.get(record.session_id, ("", "", 0))
-        return _row(record) | {
+        return {
+            "session_id": record.session_id,
+            "status": record.status.value,
+            "owner": record.owner,
+            "owner_name": record.owner_name,
+            "viewport_width": record.viewport_width,
+            "viewport_height": record.viewport_height,
+            "created_at": record.created_at,
+            "last_activity": record.last_activity,
+            "expires_at": record.expires_at,
+            "ended_at": record.ended_at,
+            "end_reason": record.end_reason.value if record.end_reason else None,
+            "metadata": record.metadata,
+            "isolation": record.isolation.value,
             "title": title,
             "url": url,
             "page_count": pages,
@@ -145,21 +188,3 @@ class Overview:
                 self._seen[event.session_id] = (row["title"], row["url"], row["page_count"])
                 if len(self._seen) > LAST_SEEN:
                     self._seen.popitem(last=False)
-
-
-def _row(record: SessionRecord) -> Row:
-    return {
-        "session_id": record.session_id,
-        "status": record.status.value,
-        "owner": record.owner,
-        "owner_name": record.owner_name,
-        "viewport_width": record.viewport_width,
-        "viewport_height": record.viewport_height,
-        "created_at": record.created_at,
-        "last_activity": record.last_activity,
-        "expires_at": record.expires_at,
-        "ended_at": record.ended_at,
-        "end_reason": record.end_reason.value if record.end_reason else None,
-        "metadata": record.metadata,
-        "isolation": record.isolation.value,
-    }
