@@ -6,15 +6,21 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import async_playwright
+from websockets.asyncio.client import connect
 
 from tests import client_playwright
+from tests.client_mcp import WANTED as MCP_WANTED
+from tests.client_mcp import drive_mcp
 from tests.client_site import REPORT, ClientSite, client_site
-from tests.service import Running, serving, until
+from tests.service import ADMIN_KEY, Running, serving, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -119,7 +125,7 @@ def expected(who: str, site: ClientSite) -> dict[str, Any]:
         "evaluate": 42,
         "screenshot": ["PNG", width, height],
         "pdf": "%PDF",
-        "new_page": own(who),
+        "new_page": {**own(who), "first": "init"},
         "popup": {**own(who), "first": "init"},
         "frame": "clicked inside",
         "worker": 42,
@@ -138,24 +144,24 @@ PLAYWRIGHT: Final = {
     "download": ["report.txt", None],  # no failure
     "nested": [{"size": [500, 400], "agent": "nested/1.0", "language": "en-US"}, 0, 2, 1],
 }
-PUPPETEER: Final[dict[str, Any]] = {"nested": ["Home", 0, 2, 1]}
 
 
 async def check(results: dict[str, dict[str, Any]], pair: Pair, site: ClientSite, differs: dict[str, Any]) -> None:
     for who in OPTIONS:
         told = results[who]
         seen = told.pop("targets", None)
-        assert told == expected(who, site) | {
-            name: value(who) if callable(value) else value for name, value in differs.items()
-        }
+        wanted = expected(who, site) | differs
+        if wanted["popup"] is None:  # the client has no init scripts for popups
+            wanted["popup"] = {**own(who), "first": "none"}
+        assert told == wanted
         marks = [url.partition("?who=")[2] for url in seen if "?who=" in url]
         assert marks, f"{who} sees its own pages"
         assert {mark.partition("&")[0] for mark in marks} == {who}
         assert pair.downloads(who) == [REPORT]
         session_id = pair.ids[who]
         assert (await pair.server.get(session_id))["status"] == "active", "a client's close ends its connection only"
-        await until(lambda i=session_id: _alone(pair.server, i), what="the client has left")
-        await until(lambda i=session_id, w=who: _restored(pair.server, i, w), what="the session's own options hold")
+        await until(partial(_alone, pair.server, session_id), what="the client has left")
+        await until(partial(_restored, pair.server, session_id, who), what="the session's own options hold")
 
 
 async def _alone(server: Running, session_id: str) -> bool:
@@ -182,13 +188,96 @@ async def test_playwright_core(pair: Pair, site: ClientSite) -> None:
 @needs_node
 async def test_puppeteer_core(pair: Pair, site: ClientSite) -> None:
     results = await drive_with_node("puppeteer.mjs", pair, site)
-    no_init_script = {"popup": lambda who: {**own(who), "first": "none"}}
-    with_init_script = {"new_page": lambda who: {**own(who), "first": "init"}}
-    await check(results, pair, site, PUPPETEER | no_init_script | with_init_script)
+    await check(results, pair, site, {"nested": ["Home", 0, 2, 1], "popup": None})
 
 
 @pytest.mark.node
 @needs_node
 async def test_chrome_remote_interface(pair: Pair, site: ClientSite) -> None:
     results = await drive_with_node("raw.mjs", pair, site)
-    await check(results, pair, site, {"new_page": lambda who: {**own(who), "title": "Home", "waited": True}})
+    await check(results, pair, site, {})
+
+
+@pytest.mark.node
+@needs_node
+async def test_playwright_mcp(pair: Pair, site: ClientSite, tmp_path: Path) -> None:
+    """Both at once; the server's own tools where it has one for a step, Playwright code through it for the rest."""
+    results = await asyncio.gather(*(drive_mcp(NODE, url, site, who, tmp_path) for who, url in pair.urls.items()))
+    for who, told in zip(pair.urls, results, strict=True):
+        for name, text in told.items():
+            assert MCP_WANTED[name].replace("WHO", who) in text, f"{name}: {text}"
+        others = set(OPTIONS) - {who}
+        assert not any(f"who={other}" in told["tabs"] for other in others)
+        assert (await pair.server.get(pair.ids[who]))["status"] == "active"
+
+
+# -- ends ------------------------------------------------------------------------------------------------------------
+
+
+async def close_code(url: str, act: Any) -> tuple[int, str]:
+    """What a connected client hears when `act` has been done."""
+    async with connect(url) as socket:
+        await act()
+        async with asyncio.timeout(20):
+            await socket.wait_closed()
+        assert socket.close_code is not None
+        return socket.close_code, socket.close_reason or ""
+
+
+async def test_clients_hear_why_their_session_ended(server: Running) -> None:
+    key = await server.key()
+
+    async def nothing() -> None:
+        """The idle timeout does it."""
+
+    async with server.caller(key) as owner:
+
+        async def create(**options: Any) -> tuple[str, str]:
+            created = (await owner.post("/v1/browser/sessions", json=options)).json()
+            return f"/v1/browser/sessions/{created['session_id']}", created["connect_url"]
+
+        path, url = await create()
+        assert await close_code(url, lambda: owner.delete(path)) == (1000, "the session was ended")
+        path, url = await create()
+        assert (await close_code(url, lambda: server.http.delete(path)))[0] == 4001, "an operator ended it"
+        path, url = await create(idle_timeout_seconds=1)
+        assert (await close_code(url, nothing))[0] == 4000
+
+        async def expired() -> bool:
+            return bool((await owner.get(path)).json()["status"] == "expired")
+
+        await until(expired, what="it has expired")
+
+
+# -- one line --------------------------------------------------------------------------------------------------------
+
+
+def one_line(server: Running, **query: Any) -> str:
+    return f"{server.url.replace('http', 'ws', 1)}/v1/browser/connect?{urlencode({**query, 'api_key': ADMIN_KEY})}"
+
+
+async def ended(server: Running, mark: str) -> str | None:
+    """Why the session with this mark ended; None while it lives."""
+    query = {"metadata.mark": mark}
+    (found,) = (await server.http.get("/v1/browser/sessions", params=query)).json()["sessions"]
+    reason: str | None = (await server.details(found["session_id"]))["end_reason"]
+    return reason
+
+
+async def test_one_line_with_python_playwright(server: Running) -> None:
+    url = one_line(server, viewport_width=640, metadata=json.dumps({"mark": "python"}))
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.connect_over_cdp(url)
+        assert await browser.contexts[0].pages[0].evaluate("innerWidth") == 640
+        assert await ended(server, "python") is None
+        await browser.close()
+    assert await until(lambda: ended(server, "python")) == "client_left"
+
+
+@pytest.mark.node
+@needs_node
+@pytest.mark.parametrize("client", ["playwright", "puppeteer"])
+async def test_one_line_with_node(server: Running, client: str) -> None:
+    url = one_line(server, viewport_width=640, metadata=json.dumps({"mark": client}))
+    assert await run_node("one-line.mjs", {"client": client, "url": url}) == 640
+    assert await until(lambda: ended(server, client)) == "client_left"
