@@ -24,8 +24,10 @@ WEB: Final = Path(__file__).parents[2] / "browser_sessions" / "web"
 KEY: Final = "bs_fake_key"
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; report-uri /csp-report"
+    "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; report-uri /csp-report"
 )
+"""The service's own policy, and Trusted Types on top: the console makes no HTML from text, so it needs no exception."""
 FINAL: Final = ("closed", "expired", "crashed", "lost")
 Row = dict[str, Any]
 

@@ -397,6 +397,15 @@ async def test_a_session_that_ends_while_it_is_watched_says_why(chromium: Browse
         await expect(page.get_by_role("button", name="Take the wheel")).to_have_count(0)
 
 
+async def test_a_session_that_waits_says_so_and_is_watched_once_it_is_there(chromium: Browser) -> None:
+    console = FakeConsole(rows={"s1": row("s1", status="queued")}, frames={"": [await jpeg(chromium, "#336699")]})
+    async with watching(chromium, console, "/sessions/s1") as (page, _):
+        await expect(page.locator(".picture")).to_have_text("Waiting for a free place.")
+        console.rows["s1"]["status"] = "active"
+        console.tell("session.active", "s1", seconds=1.0)
+        await page.locator("canvas[data-seq]").wait_for()
+
+
 async def test_devtools_open_in_a_tab_of_their_own(chromium: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(chromium, "#336699")]})
     async with watching(chromium, console, "/sessions/s1") as (page, base_url):

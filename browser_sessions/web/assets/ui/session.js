@@ -17,7 +17,9 @@ export function Session() {
   const row = rows.value.get(id);
   const final = isFinal(row);
   return html`<main class="session ${final ? "final" : ""}">
-    <div class="watch">${final ? html`<${Ended} row=${row} />` : html`<${Watch} key=${id} id=${id} row=${row} />`}</div>
+    <div class="watch ${row.status in BEFORE ? "early" : ""}">
+      ${final ? html`<${Ended} row=${row} />` : row.status in BEFORE ? html`<${Early} row=${row} />` : html`<${Watch} key=${id} id=${id} row=${row} />`}
+    </div>
     <aside aria-label="About this session">
       <h1><${Foreign} text=${nameOf(row)} max=${160} /></h1>
       <${Facts} row=${row} />
@@ -27,6 +29,14 @@ export function Session() {
 }
 
 const ratio = (width, height) => ({ "--ratio": `${width / height}` });
+
+/** A session that is not there yet has no picture to connect to. */
+const BEFORE = { queued: "Waiting for a free place.", starting: "Starting." };
+
+const Early = ({ row }) => html`<div class="stage" style=${ratio(row.viewport_width, row.viewport_height)}><p class="picture none" role="status">${BEFORE[row.status]}</p></div>
+  <div class="actions"><${Status} of=${row.status} /><span class="space" /><${EndButton} id=${row.session_id} /></div>`;
+
+const EndButton = ({ id }) => html`<button type="button" class="danger" onClick=${() => (dialog.value = { name: "end", ids: [id] })}>End…</button>`;
 
 function Ended({ row }) {
   return html`<div class="stage" style=${ratio(row.viewport_width, row.viewport_height)}>
@@ -74,7 +84,7 @@ function Watch({ id, row }) {
         ? html`<button type="button" class="primary" id="wheel" onClick=${release}>Release</button>`
         : html`<button type="button" class="primary" id="wheel" disabled=${phase !== "open" || !canControl || Boolean(controlledBy)} onClick=${() => control(id, "take")}>Take the wheel<${Key}>t<//></button>`}
       <button type="button" disabled=${!live.value.pageId} onClick=${() => openDevtools(id, live.value.pageId)}>DevTools<${Icon} name="out" /></button>
-      <button type="button" class="danger" onClick=${() => (dialog.value = { name: "end", ids: [id] })}>End…</button>
+      <${EndButton} id=${id} />
     </div>`;
 }
 
