@@ -4,7 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install setup run test test-pure check fmt bench soak screenshots lock clean
+.PHONY: help install setup setup-tests run test test-pure check fmt bench soak screenshots lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,13 +14,16 @@ help: ## Say what there is
 setup:
 	@scripts/setup.sh
 
+setup-tests:
+	@scripts/setup.sh --tests
+
 install: setup ## Make .venv with all dependencies, and see that there is a browser
 	@echo "Ready: make run"
 
 run: setup ## Start the service on http://127.0.0.1:8000
 	@exec $(BIN)/browser-sessions serve $(ARGS)
 
-test: setup ## Run all tests; they drive a real Chromium
+test: setup-tests ## Run all tests; they drive a real Chromium
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-pure: setup ## Run the tests that need no browser (seconds)

@@ -177,4 +177,4 @@ install_node_clients() {
 
 install_dependencies
 ensure_browser
-install_node_clients
+if [[ ${1-} == --tests ]]; then install_node_clients; fi
