@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -69,9 +70,16 @@ async def pair(server: Running) -> AsyncIterator[Pair]:
         await server.http.delete(f"/v1/browser/sessions/{session_id}")
 
 
+OLDEST_NODE = 20
+"""playwright-core and puppeteer-core need it."""
+
+
 def node_missing() -> str | None:
     if shutil.which("node") is None:
         return "node is not installed: install Node 20 or newer, then run scripts/setup.sh"
+    found = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    if int(found.removeprefix("v").partition(".")[0] or 0) < OLDEST_NODE:
+        return f"node {found} is too old for the clients: install Node {OLDEST_NODE} or newer"
     if not (NODE / "node_modules").is_dir():
         return "the Node clients are not installed: run scripts/setup.sh"
     return None
