@@ -50,10 +50,11 @@ async def signed_in(chromium: Browser, service: Running, *, scale: float = 1, wi
 
 
 async def pixel(page: Page, x: float, y: float) -> list[int]:
-    """The colour at a point of the picture, in shares of its size."""
+    """The colour at a point of the picture, in shares of its size; none of all while there is no picture."""
     colour: list[int] = await page.evaluate(
-        """([x, y]) => { const c = document.querySelector('canvas.picture'); const d = c.getContext('2d')
-            .getImageData(Math.floor(c.width * x), Math.floor(c.height * y), 1, 1).data; return [...d].slice(0, 3) }""",
+        """([x, y]) => { const c = document.querySelector('canvas.picture'); if (!c) return [-99, -99, -99];
+            const d = c.getContext('2d').getImageData(Math.floor(c.width * x), Math.floor(c.height * y), 1, 1).data;
+            return [...d].slice(0, 3) }""",
         [x, y],
     )
     return colour
