@@ -269,17 +269,18 @@ class PageScreen:
         seen = params["metadata"]
         if self.newest is None or jpeg != self.newest.jpeg:
             width, height = jpeg_size(jpeg)
+            scale = seen["pageScaleFactor"] or 1.0  # below 1: a phone's screen that shows a page made for a desk
             self.newest = Frame(
                 page_id=self._page_id,
                 seq=self.newest.seq + 1 if self.newest else 1,
                 jpeg=jpeg,
                 width=width,
                 height=height,
-                css_width=seen["deviceWidth"],
-                css_height=seen["deviceHeight"],
+                css_width=seen["deviceWidth"] / scale,
+                css_height=seen["deviceHeight"] / scale,
                 scroll_x=seen["scrollOffsetX"],
                 scroll_y=seen["scrollOffsetY"],
-                scale=seen["pageScaleFactor"],
+                scale=scale,
                 at=seen.get("timestamp", 0.0),
             )
         self._received += 1

@@ -314,6 +314,29 @@ async def test_hands_click_type_paste_and_scroll(service: Running, scale: int) -
         assert (await service.get(session_id))["last_activity"] > before
 
 
+async def test_a_finger_on_a_phone_that_shows_a_wide_page_zoomed_out(service: Running) -> None:
+    html = """<body style='margin:0'><div style='width:1600px;height:2800px'></div><script>
+    for (const kind of ['touchstart', 'click']) addEventListener(kind, event => {
+        const {clientX, clientY} = event.touches ? event.touches[0] : event;
+        document.title += `${kind} ${Math.round(clientX)},${Math.round(clientY)};`;
+    });</script>"""
+    session_id, evaluate = await ready(service, html, device="Pixel 7")
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        header = (await viewer.frame()).header
+        assert header["scale"] < 1
+        assert header["css_width"] == pytest.approx(await evaluate("innerWidth"), abs=2)
+        assert header["css_width"] > 1000
+        assert header["css_height"] == pytest.approx(await evaluate("innerHeight"), abs=2)
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await click(viewer, 900, 1200)
+        await until(lambda: is_title(evaluate, "click 900,1200;"), what="the click is where it was made")
+        await viewer.send("touch", action="start", points=[{"x": 800, "y": 300, "id": 7}])
+        await viewer.send("touch", action="end", points=[])
+        wanted = "click 900,1200;touchstart 800,300;click 800,300;"
+        await until(lambda: is_title(evaluate, wanted), what="the tap is where it was made")
+
+
 async def is_title(evaluate: Evaluate, title: str) -> bool:
     return bool(await evaluate("document.title") == title)
 
