@@ -290,6 +290,8 @@ class Context:
                 self._maybe_gone(self._inner)
 
     def _dialog_news(self, event: ContextEvent, dialog: Dialog) -> None:
+        if event.kind == "dialog.closed" and self._observer.watched:
+            return  # the observer tells it, whoever answered
         self._tell(ContextEvent(event.kind, {"page_id": self._pages.id_of(dialog.page), **event.data}))
 
     def _tell(self, event: ContextEvent) -> None:

@@ -32,12 +32,15 @@ RELEASE_EVERY: Final = 50
 """Lines with objects in them after which Chromium may forget those: it keeps them for us to look into."""
 
 _ALWAYS: Final = ("Runtime", "Log")
+_WATCHED: Final = ("Network", "Page")
+"""While somebody looks. With `Page` on, Chromium takes our answer to a dialog too, and tells when one is answered."""
 _EVENTS: Final = (
     "Runtime.consoleAPICalled",
     "Runtime.exceptionThrown",
     "Log.entryAdded",
     "Network.requestWillBeSent",
     "Network.responseReceived",
+    "Page.javascriptDialogClosed",
 )
 _FAILED: Final = "Failed to load resource: "
 
@@ -63,8 +66,8 @@ class Allowance:
 
 
 class Observer:
-    """Listens to the pages of one context. `watched` adds every answer of the network, which costs the page: that is
-    for when somebody looks."""
+    """Listens to the pages of one context. `watched` adds every answer of the network, which costs the page, and that
+    dialogs close: for when somebody looks."""
 
     def __init__(
         self, inner: BrowserContext, calls: Calls, attachments: Attachments, page_id: PageId, tell: Tell
@@ -115,7 +118,8 @@ class Observer:
             return
         self._watched = on
         self._methods.clear()
-        self._switch("Network", on=on)
+        for domain in _WATCHED:
+            self._switch(domain, on=on)
 
     # -- subscriptions ---------------------------------------------------------------------------------------------
 
@@ -131,7 +135,8 @@ class Observer:
         session.on("Log.entryAdded", lambda params: self._logged(page_id, params))
         session.on("Network.requestWillBeSent", self._asked)
         session.on("Network.responseReceived", lambda params: self._answered(page_id, params))
-        for domain in (*_ALWAYS, "Network") if self._watched else _ALWAYS:
+        session.on("Page.javascriptDialogClosed", lambda params: self._dialog_closed(page_id, params))
+        for domain in (*_ALWAYS, *_WATCHED) if self._watched else _ALWAYS:
             if domain not in self._pauses:
                 await session.call(f"{domain}.enable", timeout=ASK_SECONDS)
 
@@ -218,6 +223,9 @@ class Observer:
                 type=str(params.get("type", "")).lower(),
                 ms=None if took is None else round(took, 1),
             )
+
+    def _dialog_closed(self, page_id: str, params: dict[str, Any]) -> None:
+        self._say("dialog.closed", page_id=page_id, accepted=params.get("result") is True)
 
     def _page_came_up(self, page: Page) -> None:
         page.on("download", self._download)

@@ -95,7 +95,6 @@ class PageScreen:
         self._running: Tuning | None = None
         self._anew = False
         self._tuned = 0.0
-        self._enabled = False
         self._switching: asyncio.Task[None] | None = None
         self._failure: BrowserSessionsError | None = None
         self._untaken: deque[int] = deque()
@@ -214,10 +213,6 @@ class PageScreen:
                     self._running = None
                     self._quiet()
                     await session.call("Page.stopScreencast", timeout=CALL_SECONDS)
-                live = any(look.live for look in self._looks)
-                if live is not self._enabled:  # to be asked about dialogs
-                    await session.call("Page.enable" if live else "Page.disable", timeout=CALL_SECONDS)
-                    self._enabled = live
                 if wanted is not None:
                     await self._start(session, wanted)
         except CdpError as error:
@@ -250,7 +245,6 @@ class PageScreen:
     def _fail(self, error: BrowserSessionsError) -> None:
         self._failure = error
         self._running = None
-        self._enabled = False
         self._quiet()
         self._wake()
 

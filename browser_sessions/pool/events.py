@@ -86,7 +86,7 @@ _TYPES: Final = (
     EventType(
         "dialog.closed",
         ("page_id", "accepted"),
-        "The service or an operator answered it; a client's own answer is not seen.",
+        "It was answered; by a client itself: told only while somebody watches the session's live view.",
     ),
     EventType("browser.started", ("browser_id", "pid", "version", "seconds"), "A Chromium runs.", operators=True),
     EventType(

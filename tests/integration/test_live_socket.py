@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from browser_sessions.pool.journal import Event
 from tests.live_client import LiveClient, watching
 from tests.pixels import Eye
 from tests.service import ADMIN_KEY, Running, until
@@ -386,6 +388,30 @@ async def test_a_dialog_waits_for_who_has_the_wheel(service: Running) -> None:
         await until(lambda: any(e.kind == "dialog.opened" for e in journal.of(session_id)), what="the dialog is told")
         await viewer.send("dialog", accept=True, text="Ann")
         await until(lambda: is_title(evaluate, "said Ann"), what="the page got the answer")
+        closed = [event.data for event in journal.of(session_id) if event.kind == "dialog.closed"]
+        assert closed == [{"page_id": await service.first_page(session_id), "accepted": True}]
+
+
+async def test_a_dialog_that_nobody_can_answer_is_dismissed_and_told_once(service: Running) -> None:
+    session_id, evaluate = await ready(service)
+    journal = service.inside.pool.journal
+    for watched in (False, True):
+        async with AsyncExitStack() as stack:
+            if watched:
+                viewer = await stack.enter_async_context(watching(live_url(service, session_id), keyed()))
+                await viewer.frame()
+            await evaluate("document.title = 'said ' + confirm('sure?')")
+            assert await evaluate("document.title") == "said false"
+            await until(lambda: balanced(journal.of(session_id)), what="its end is told")
+            assert dialogs(journal.of(session_id), "opened") == 1 + watched
+
+
+def balanced(events: list[Event]) -> bool:
+    return dialogs(events, "opened") == dialogs(events, "closed") > 0
+
+
+def dialogs(events: list[Event], what: str) -> int:
+    return sum(event.kind == f"dialog.{what}" for event in events)
 
 
 async def test_bad_messages_are_told_and_end_nothing(service: Running) -> None:
