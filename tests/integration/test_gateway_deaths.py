@@ -67,6 +67,7 @@ def kinds() -> list[str]:
     return sorted(str(getattr(task.get_coro(), "__qualname__", "")) for task in asyncio.all_tasks())
 
 
+@pytest.mark.unsteady
 async def test_no_task_and_no_place_is_left_after_a_browser_died(service: Running) -> None:
     warm = await service.create()
     gateway, pool = service.inside.gateway, service.inside.pool
