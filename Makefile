@@ -29,8 +29,9 @@ test: setup-tests ## Run all tests; they drive a real Chromium
 test-unsteady: setup-tests ## Run the tests that have failed for a reason not found yet
 	@$(BIN)/python -m pytest -m unsteady $(ARGS)
 
-test-pure: setup ## Run the tests that need no browser (seconds)
-	@$(BIN)/python -m pytest tests/unit -m "not slow and not browser and not node" $(ARGS)
+PURE := session placement admission control_wheel gateway_policy gateway_scope gateway_methods gateway_filters gateway_message
+test-pure: setup ## Run the tests of the pure rooms (seconds, no browser)
+	@$(BIN)/python -m pytest $(PURE:%=tests/unit/test_%.py) -m "not slow" $(ARGS)
 
 check: setup ## Lint, format, types, and which room may import which
 	@$(BIN)/ruff check
