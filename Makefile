@@ -4,7 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install setup setup-tests run test test-unsteady test-pure check fmt bench soak screenshots lock clean
+.PHONY: help install setup setup-tests run test test-pure check fmt bench soak screenshots lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +24,7 @@ run: setup ## Start the service on http://127.0.0.1:8000
 	@exec $(BIN)/browser-sessions serve $(ARGS)
 
 test: setup-tests ## Run all tests; they drive a real Chromium
-	@$(BIN)/python -m pytest -m "not unsteady" $(ARGS)
-
-test-unsteady: setup-tests ## Run the tests that have failed for a reason not found yet
-	@$(BIN)/python -m pytest -m unsteady $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 PURE := session placement admission control_wheel gateway_policy gateway_scope gateway_methods gateway_filters gateway_message
 test-pure: setup ## Run the tests of the pure rooms (seconds, no browser)

@@ -105,7 +105,7 @@ async def soak(
             await _live(lives, _Plan(cycles, seconds), lived, report)
             report.seconds = time.monotonic() - began
             await lives.drives()
-            report.after = await at_rest(service, service.process, patient=patient)
+            report.after = await at_rest(service, service.process, patient=patient, than=before)
             report.foreigner_lives = foreigner.poll() is None
         report.took = dict(lives.took)
         await lives.close()

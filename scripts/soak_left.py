@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import tempfile
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,11 @@ from tests.service import Running, ServerProcess, until
 
 SETTLE_S: Final = 60.0
 """What the end of the last browser may take: an empty one stays half a minute for the next caller of its principal."""
+LOOK_S: Final = 8.0
+"""How long the first count looks: what the last life left for a while is gone by then, a hub without clients after six
+seconds as the last."""
+LINGER_S: Final = 30.0
+"""How long the last count waits for what is over to go: what stays longer is a leak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,10 @@ class Left:
     tasks: int
     rss: int
 
+    def least(self, other: Left) -> Left:
+        """The smaller of each count."""
+        return Left(*(min(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)))
+
     def more_than(self, before: Left) -> dict[str, int]:
         """What there is more of than `before`, memory aside."""
         pairs = ((each.name, getattr(self, each.name) - getattr(before, each.name)) for each in fields(self))
@@ -51,9 +61,13 @@ async def metric(http: httpx.AsyncClient, name: str) -> float:
     raise KeyError(name)
 
 
-async def at_rest(service: Running, server: ServerProcess, *, patient: bool) -> Left:
+async def at_rest(service: Running, server: ServerProcess, *, patient: bool, than: Left | None = None) -> Left:
     """Counts when nothing is under way any more: no session, no place taken, no browser starting or ending, and of
-    those only the spare one, or (not `patient`) that and the one that was used last."""
+    those only the spare one, or (not `patient`) that and the one that was used last.
+
+    Of several looks the least of each count: a file that somebody just reads is open in one look, what leaks is there
+    in all. Looks until there is nothing more of anything `than` before.
+    """
 
     async def quiet() -> bool:
         pool = await pool_of(service)
@@ -62,14 +76,13 @@ async def at_rest(service: Running, server: ServerProcess, *, patient: bool) -> 
         return pool["taken"] == pool["queue"] == 0 and not moving and there == (1 if patient else 2)
 
     await until(quiet, within=SETTLE_S, what="the pool rests", every=0.2)
-    left = await count(service, server)
-    for _ in range(20):  # descriptors and tasks of the last answers go a moment later
-        again = await count(service, server)
-        if again == left:
-            break
-        left = again
+    least = await count(service, server)
+    deadline = time.monotonic() + (LOOK_S if than is None else LINGER_S)
+    while time.monotonic() < deadline and (than is None or least.more_than(than)):
         await asyncio.sleep(0.25)
-    return left
+        if await quiet():
+            least = least.least(await count(service, server))
+    return least
 
 
 async def pool_of(service: Running) -> dict[str, Any]:

@@ -12,7 +12,6 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.slow
-@pytest.mark.unsteady
 async def test_sixty_mixed_lives_leave_nothing_and_touch_no_foreign_browser(tmp_path: Path) -> None:
     report = await soak(tmp_path, cycles=60, seconds=None, warm_up=12, patient=False)
     assert report.broken == []
