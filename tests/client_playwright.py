@@ -115,7 +115,6 @@ class _Steps:
         popup = await coming.value
         await popup.wait_for_load_state()
         facts: dict[str, Any] = await popup.evaluate(FACTS)
-        await popup.reload()  # whether it was there for the first load is a race: docs/clients.md, "Popups"
         first = await popup.evaluate("window.first")
         await popup.close()
         return {**facts, "first": first}

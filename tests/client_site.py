@@ -24,6 +24,13 @@ _PAGES: Final[dict[str, tuple[str, str]]] = {
         <button id="open" onclick="window.open('/popup' + location.search)">Open</button>""",
     ),
     "/popup": (HTML, "<script>window.first = window.marker ?? 'none'</script><title>Popup</title>"),
+    "/first": (
+        HTML,
+        """<script>
+          window.agent = navigator.userAgent, window.width = innerWidth, window.others = window.other
+          window.first = window.marker ?? 'none'
+        </script><title>First</title>""",
+    ),
     "/inner": (
         HTML,
         """<title>Inner</title><button id="button" onclick="out.textContent = 'clicked inside'">Press</button>

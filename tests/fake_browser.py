@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from browser_sessions.model.errors import BrowserGone, BrowserTimeout, NoBrowser
-from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
+from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo, WindowKeeper
 from browser_sessions.model.session import EndReason
 from browser_sessions.model.spec import SessionSpec
 
@@ -105,6 +105,12 @@ class FakeProcess:
             raise BrowserTimeout("it hangs")
         if not self.alive:
             raise BrowserGone("it died")
+
+    def keep_windows(self, keeper: WindowKeeper | None) -> None: ...
+
+    @property
+    def windows_kept(self) -> bool:
+        return False
 
     def cpu_seconds(self) -> tuple[float, ...]:
         self.work += 1.0 if self.working else 0.0

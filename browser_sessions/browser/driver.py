@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import structlog
 from playwright.async_api import Error, Playwright, async_playwright
 
 from browser_sessions.browser.watch import ExitWatch
+from browser_sessions.browser.windows import Windows
 from browser_sessions.model.errors import NoBrowser
 
 START_SECONDS: Final = 20.0
@@ -34,9 +35,12 @@ log = structlog.get_logger()
 class Driver:
     """One driver process. `dead` is a future that is done when it has ended, asked or unasked."""
 
-    def __init__(self, playwright: Playwright, pid: int, folder: Path, on_exit: Callable[[Driver], None]) -> None:
+    def __init__(
+        self, playwright: Playwright, pid: int, folder: Path, windows: Windows, on_exit: Callable[[Driver], None]
+    ) -> None:
         self.playwright = playwright
         self.pid = pid
+        self.windows = windows
         self.folder = folder
         """Its TMPDIR: profiles and artifacts of its browsers are here and nowhere else."""
         self.suspect = False
@@ -59,17 +63,25 @@ class Driver:
         _hush(asyncio.get_running_loop())
         me = psutil.Process()
         before = {child.pid for child in me.children()}
-        starting = asyncio.create_task(_start(folder))
+        driver: Driver | None = None
+        try:
+            windows = await Windows.open()
+        except OSError as error:
+            raise NoBrowser(f"Playwright's driver did not start: {error}") from error
+        starting = asyncio.create_task(_start({"TMPDIR": str(folder), **windows.environment}))
         try:
             done, _ = await asyncio.wait({starting}, timeout=timeout)
             if not done:
                 raise NoBrowser(f"Playwright's driver did not start within {timeout:g} s. Is the machine overloaded?")
             playwright = starting.result()
             pid = next(pid for pid in _drivers(me) if pid not in before)
-            return cls(playwright, pid, folder, on_exit)
+            driver = cls(playwright, pid, folder, windows, on_exit)
+            return driver
         except (Error, OSError, StopIteration) as error:
             raise NoBrowser(f"Playwright's driver did not start: {error}") from error
         finally:
+            if driver is None:
+                windows.close()
             if not starting.done() or starting.cancelled() or starting.exception() is not None:
                 for pid in _drivers(me):
                     if pid not in before:
@@ -108,24 +120,26 @@ class Driver:
     def _ended(self) -> None:
         if not self.dead.done():
             self.dead.set_result(None)
+        self.windows.close()
         self._on_exit(self)
 
 
-async def _start(folder: Path) -> Playwright:
-    """Starts Playwright with TMPDIR set to `folder`, which it hands on to the driver and has no option for.
+async def _start(environment: Mapping[str, str]) -> Playwright:
+    """Starts Playwright with more in the environment, which it hands on to the driver and has no option for.
 
     The environment is put back at once; `tempfile` has made up its mind before, so nobody else is led into our folder.
     """
     tempfile.gettempdir()
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(folder)
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
     try:
         return await async_playwright().start()
     finally:
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 async def _ping(playwright: Playwright) -> None:

@@ -20,7 +20,7 @@ from browser_sessions.browser.targets import TargetRegistry
 from browser_sessions.browser.watch import ExitWatch
 from browser_sessions.cdp import CdpClosed, CdpError, Connection
 from browser_sessions.model.errors import BrowserGone, BrowserSessionsError, BrowserTimeout
-from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle
+from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, WindowKeeper
 from browser_sessions.model.session import EndReason
 from browser_sessions.model.spec import SessionSpec
 
@@ -113,6 +113,13 @@ class ChromiumProcess:
                 raise answer
         self._registry.touch()
 
+    def keep_windows(self, keeper: WindowKeeper | None) -> None:
+        self.driver.windows.keep(self.process_group, keeper)
+
+    @property
+    def windows_kept(self) -> bool:
+        return self.driver.windows.held
+
     def cpu_seconds(self) -> tuple[float, ...]:
         return group.cpu_seconds(self.pid), group.cpu_seconds(self.driver.pid)
 
@@ -155,6 +162,7 @@ class ChromiumProcess:
         if self._cleaning is not None:
             return
         group.kill(self.process_group)
+        self.keep_windows(None)
         self._calls.end("The browser has ended.")
         self._registry.stop()
         self._cleaning = asyncio.create_task(self._clean())

@@ -103,7 +103,7 @@ class Actions:
         def answered(value: Result, _error: Result) -> None:
             if value is None:
                 scope.attach_failed(target_id, None)
-                self._relay.hub.resumed(target_id, self._relay)
+                self._relay.hub.holds.resumed(target_id, self._relay)
             if then is not None:
                 then()
 
@@ -125,9 +125,9 @@ class Actions:
         for session_id in change.detach:
             self._detach(session_id, one_less)
         for target_id in change.attach:
-            held = self._relay.hub.held(target_id)
+            held = target_id in self._relay.hub.holds
             if held:
-                self._relay.hub.await_resume(target_id, self._relay)
+                self._relay.hub.holds.wait_for(target_id, self._relay)
             self._attach_by_itself(target_id, waiting=held, then=one_less)
 
     def _detach(self, session_id: str, then: Callable[[], None]) -> None:
@@ -149,25 +149,34 @@ class Actions:
         self._relay.call("Target.attachToTarget", {"targetId": target_id, "flatten": True}, parent, answered)
 
     def _resume(self, command: Command, session_id: str) -> None:
-        """The hub hears of it once Chromium has answered: what the client asked for before, on the same session, is
-        done then. The hub's own word goes another way, and would overtake an init script. And the client hears of it
-        once the target runs: what it navigates while the target is still paused never comes to an end."""
+        """The hub hears of it once Chromium has answered on the same session: what the client asked for before is done
+        then. The hub's own word goes another way, and would overtake an init script. And the client hears of it once
+        the target runs: what it navigates while the target is still paused never comes to an end.
+
+        The first connection that resumes a page runs it, whoever else still waits. So for a page Chromium is asked
+        something else first, and the command follows when the page runs. A paused worker answers nothing else."""
         held = self._relay.scope.session(session_id)
-        if held is None or not self._relay.hub.held(held.target_id):
+        holds = self._relay.hub.holds
+        if held is None or held.target_id not in holds:
             self._relay.forward(command)
             return
 
+        info = self._relay.scope.contexts.target(held.target_id)
+        first = "Runtime.getIsolateId" if info is not None and info["type"] == "page" else command.method
+
         def answered(value: Result, error: Result) -> None:
             def running() -> None:
-                if value is None:
+                if first != command.method:
+                    self._relay.forward(command)
+                elif value is None:
                     self._relay.pass_error(command, error)
                 else:
                     self._relay.answer(command, value)
 
-            self._relay.hub.once_running(held.target_id, running)
-            self._relay.hub.resumed(held.target_id, self._relay)
+            holds.once_running(held.target_id, running)
+            holds.resumed(held.target_id, self._relay)
 
-        self._relay.call(command.method, {}, session_id, answered)
+        self._relay.call(first, {}, session_id, answered)
 
     # -- creating --------------------------------------------------------------------------------------------------
 

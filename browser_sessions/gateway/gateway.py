@@ -149,7 +149,7 @@ class Gateway:
         assert berth.process is not None
         opening = self._hubs.get(berth)
         if opening is None or (opening.done() and (opening.cancelled() or opening.exception() or not _usable(opening))):
-            opening = self._hubs[berth] = asyncio.create_task(Hub.open(berth.process.endpoint))
+            opening = self._hubs[berth] = asyncio.create_task(Hub.open(berth.process))
         self._empty_since.pop(berth, None)
         try:
             return await asyncio.shield(opening)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -12,13 +12,12 @@ import structlog
 
 from browser_sessions.cdp import CdpClosed, CdpError, Connection
 from browser_sessions.gateway.contexts import Contexts, TargetInfo
+from browser_sessions.gateway.holds import HOLD_S, Holds
 from browser_sessions.gateway.scope import Scope
+from browser_sessions.model.ports import BrowserProcess
 
 CALL_TIMEOUT_S: Final = 10.0
 """For calls that Chromium's browser process answers by itself in a millisecond."""
-HOLD_S: Final = 5.0
-"""How long a new target may wait for a client that was told of it: a client resumes within milliseconds of its own
-network's delay, and one that never does must not keep its session's page from starting."""
 _EVERYTHING: Final[list[dict[str, Any]]] = [{}]
 _PAUSED_TYPES: Final = [{"type": "browser", "exclude": True}, {"type": "tab", "exclude": True}, {}]
 """Tabs are not held: the page in a tab is."""
@@ -46,39 +45,29 @@ class Room:
     clients: list[Client] = field(default_factory=list)
 
 
-@dataclass(eq=False)
-class _Hold:
-    """A new target that Chromium keeps paused for us."""
-
-    session_id: str
-    waiting: set[Client]
-    timer: asyncio.TimerHandle | None = None
-
-
 class Hub:
     """Lives while a browser has clients. Made with `open`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, process: BrowserProcess, connection: Connection) -> None:
+        self._process = process
         self._connection = connection
         self._rooms: dict[str, Room] = {}
         """By the session's own context id."""
         self._targets: dict[str, TargetInfo] = {}
-        self._holds: dict[str, _Hold] = {}
-        self._started: dict[str, asyncio.Future[None]] = {}
-        """Done when the target is held no more."""
+        self.holds = Holds(lambda target_id, session_id: self._do(self._let_go(target_id, session_id)))
         self._steered: set[str] = set()
         """Targets that `navigate` attaches to itself."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         clients = sum(len(room.clients) for room in self._rooms.values())
-        return f"<Hub {len(self._rooms)} rooms, {clients} clients, {len(self._holds)} targets held>"
+        return f"<Hub {len(self._rooms)} rooms, {clients} clients, {len(self.holds)} targets held>"
 
     @classmethod
-    async def open(cls, endpoint: str) -> Hub:
+    async def open(cls, process: BrowserProcess) -> Hub:
         """Connects and learns of every target. Raises `CdpClosed`, `CdpError`, `TimeoutError`."""
-        connection = await Connection.open(endpoint, timeout=CALL_TIMEOUT_S)
-        hub = cls(connection)
+        connection = await Connection.open(process.endpoint, timeout=CALL_TIMEOUT_S)
+        hub = cls(process, connection)
         try:
             for event, handler in (
                 ("Target.targetCreated", hub._seen),
@@ -88,6 +77,7 @@ class Hub:
                 ("Target.attachedToTarget", hub._attached),
             ):
                 connection.on(event, handler)
+            process.keep_windows(hub.holds.prepared)
             await connection.call(
                 "Target.setDiscoverTargets", {"discover": True, "filter": _EVERYTHING}, timeout=CALL_TIMEOUT_S
             )
@@ -97,7 +87,7 @@ class Hub:
                 timeout=CALL_TIMEOUT_S,
             )
         except BaseException:
-            await connection.close()
+            await hub.close()
             raise
         return hub
 
@@ -126,8 +116,7 @@ class Hub:
                 room.clients.remove(client)
             if not room.clients:
                 del self._rooms[context_id]
-        for target_id in [t for t, hold in self._holds.items() if client in hold.waiting]:
-            self.resumed(target_id, client)
+        self.holds.left(client)
 
     def adopt(self, room: Room, context_id: str) -> None:
         """A client of the room has made a context: what is in it already is the room's too."""
@@ -136,41 +125,13 @@ class Hub:
             if info.get("browserContextId") == context_id:
                 self._seen({"targetInfo": info}, None)
 
-    def held(self, target_id: str) -> bool:
-        """Whether the target has not started yet because its clients are being attached."""
-        return target_id in self._holds
-
-    def await_resume(self, target_id: str, client: Client) -> None:
-        """A client that attached to a held target by itself takes part in holding it."""
-        hold = self._holds.get(target_id)
-        if hold is not None:
-            hold.waiting.add(client)
-
-    def resumed(self, target_id: str, client: Client) -> None:
-        """The client has let the target run; it runs when all have."""
-        hold = self._holds.get(target_id)
-        if hold is not None:
-            hold.waiting.discard(client)
-            if not hold.waiting:
-                self._release(target_id)
-
-    def once_running(self, target_id: str, then: Callable[[], None]) -> None:
-        """Calls `then` when nothing of ours holds the target any more: now, when nothing does."""
-        if not self.held(target_id):
-            then()
-            return
-        started = self._started.setdefault(target_id, asyncio.get_running_loop().create_future())
-        started.add_done_callback(lambda _: then())
-
     def navigate(self, target_id: str, url: str) -> None:
         """Sends a new page on its way, once nothing holds it: navigating a paused target crashes its renderer."""
         self._do(self._navigate(target_id, url))
 
     async def close(self) -> None:
-        for hold in self._holds.values():
-            if hold.timer is not None:
-                hold.timer.cancel()
-        self._holds.clear()
+        self._process.keep_windows(None)
+        self.holds.close()
         await self._connection.close()
         for task in tuple(self._tasks):
             task.cancel()
@@ -195,10 +156,7 @@ class Hub:
     def _gone(self, params: dict[str, Any], _: str | None) -> None:
         target_id = params["targetId"]
         info = self._targets.pop(target_id, None)
-        hold = self._holds.pop(target_id, None)
-        if hold is not None and hold.timer is not None:
-            hold.timer.cancel()
-        self._running(target_id)
+        self.holds.gone(target_id)
         room = self._room_of(info) if info is not None else None
         if room is not None:
             room.contexts.gone(target_id)
@@ -217,34 +175,22 @@ class Hub:
         info, session_id = params["targetInfo"], params["sessionId"]
         room = self._room_of(info)
         waiting = bool(params.get("waitingForDebugger"))
-        hold = _Hold(session_id, set())
         target_id = info["targetId"]
         if target_id in self._steered and not waiting:
             return
+        clients: list[Client] = []
         if room is not None and waiting:
             self._targets.setdefault(target_id, info)
             room.contexts.see(self._targets[target_id])
-            self._holds[target_id] = hold
-            hold.waiting.update(client for client in tuple(room.clients) if client.offer(info, waiting=True))
-        if hold.waiting:
-            hold.timer = asyncio.get_running_loop().call_later(HOLD_S, self._release, target_id)
-        else:
-            self._holds[target_id] = hold
-            self._release(target_id)
+            clients = [client for client in tuple(room.clients) if client.offer(info, waiting=True)]
+        opened = waiting and info["type"] == "page" and "openerId" in info
+        self.holds.begin(target_id, session_id, clients, preparing=opened and self._process.windows_kept)
 
     def _room_of(self, info: TargetInfo) -> Room | None:
         context_id = info.get("browserContextId")
         return next((room for room in self._rooms.values() if room.contexts.holds(context_id)), None)
 
     # -- letting go ------------------------------------------------------------------------------------------------
-
-    def _release(self, target_id: str) -> None:
-        hold = self._holds.pop(target_id, None)
-        if hold is None:
-            return
-        if hold.timer is not None:
-            hold.timer.cancel()
-        self._do(self._let_go(target_id, hold.session_id))
 
     async def _let_go(self, target_id: str, session_id: str) -> None:
         with contextlib.suppress(CdpError, CdpClosed, TimeoutError):
@@ -257,17 +203,12 @@ class Hub:
                 )
             finally:
                 await asyncio.gather(resuming, return_exceptions=True)
-        self._running(target_id)
-
-    def _running(self, target_id: str) -> None:
-        started = self._started.pop(target_id, None)
-        if started is not None and not started.done():
-            started.set_result(None)
+        self.holds.running(target_id)
 
     async def _navigate(self, target_id: str, url: str) -> None:
-        if self.held(target_id) or target_id not in self._targets:
-            started = self._started.setdefault(target_id, asyncio.get_running_loop().create_future())
-            await asyncio.wait([started], timeout=HOLD_S * 2)
+        runs = asyncio.get_running_loop().create_future()
+        self.holds.once_running(target_id, lambda: runs.set_result(None), coming=target_id not in self._targets)
+        await asyncio.wait([runs], timeout=HOLD_S * 2)
         call = self._connection.call
         with contextlib.suppress(CdpError, CdpClosed, TimeoutError):
             self._steered.add(target_id)

@@ -43,7 +43,7 @@ class PageRelay(Relay):
                     raise missing
                 if not self.room.contexts.holds(info.get("browserContextId")):
                     raise missing
-                self.scope.attaching(page_id, None, automatic=False, waiting=self.hub.held(page_id))
+                self.scope.attaching(page_id, None, automatic=False, waiting=page_id in self.hub.holds)
                 attached = await self._asked("Target.attachToTarget", {"targetId": page_id, "flatten": True})
         except TimeoutError as error:
             raise BrowserGone("The browser does not answer.") from error

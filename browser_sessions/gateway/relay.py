@@ -196,7 +196,8 @@ class Relay:
 
     def forward(self, command: Command) -> None:
         """The client's command as it is, under its own id."""
-        self._upstream.send(encode(command.call_id, command.method, command.params, command.session_id))
+        if not self.gone:
+            self._upstream.send(encode(command.call_id, command.method, command.params, command.session_id))
 
     def answer(self, command: Command, value: Mapping[str, Any]) -> None:
         self.downstream.send(result(command.call_id, self._named(command.session_id), value))
@@ -263,7 +264,7 @@ class Relay:
             if method == "Target.attachedToTarget":
                 self._actions.attached(params["targetInfo"]["targetId"])
             elif method == "Target.detachedFromTarget":
-                self.hub.resumed(told_event.params["targetId"], self)
+                self.hub.holds.resumed(told_event.params["targetId"], self)
         elif method == "Target.attachedToTarget":
             self.call("Target.detachFromTarget", {"sessionId": params["sessionId"]}, session_id, _nothing)
 

@@ -141,6 +141,11 @@ class ContextHandle(Protocol):
         """Closes the context and removes its folder. Never raises because it is gone already."""
 
 
+WindowKeeper = Callable[[str, Callable[[], None]], None]
+"""Called with the target id of a window that a page has opened, once the session's options hold in it, and with what
+lets it run."""
+
+
 class BrowserProcess(Protocol):
     """One Chromium process group."""
 
@@ -166,6 +171,15 @@ class BrowserProcess(Protocol):
 
     async def probe(self, *, timeout: float) -> None:
         """Asks the browser for its version. Raises `BrowserTimeout` or `BrowserGone`."""
+
+    def keep_windows(self, keeper: WindowKeeper | None) -> None:
+        """Asks `keeper` before a window that a page of this browser has opened is let run from our side; with None, it
+        runs as soon as the session's options hold. A window runs when the first connection that holds it lets go: so
+        whoever else holds windows has to wait for `keeper`'s call too."""
+
+    @property
+    def windows_kept(self) -> bool:
+        """Whether the keeper will be asked at all."""
 
     def cpu_seconds(self) -> tuple[float, ...]:
         """Processor time used so far by each of those that have to answer a probe, the browser and its driver; 0.0 for

@@ -133,13 +133,14 @@ def held(hub: Hub) -> dict[str, int]:
     """What a hub keeps on behalf of clients."""
     return {
         "rooms": len(hub._rooms),
-        "holds": len(hub._holds),
-        "started": len(hub._started),
+        "holds": len(hub.holds),
+        "started": len(hub.holds._started),
+        "prepared": len(hub.holds._prepared),
         "tasks": len(hub._tasks),
     }
 
 
-NOTHING = {"rooms": 0, "holds": 0, "started": 0, "tasks": 0}
+NOTHING = {"rooms": 0, "holds": 0, "started": 0, "prepared": 0, "tasks": 0}
 
 
 async def test_nothing_is_held_after_clients_that_never_resume_or_vanish(service: Running) -> None:

@@ -33,7 +33,6 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     const popup = await coming;
     await popup.waitForLoadState();
     const facts = await popup.evaluate(FACTS);
-    await popup.reload(); // whether it was there for the first load is a race: docs/clients.md, "Popups"
     const first = await popup.evaluate("window.first");
     await popup.close();
     return { ...facts, first };
