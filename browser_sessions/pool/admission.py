@@ -4,15 +4,9 @@ them."""
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter, deque
 
-from browser_sessions.model.errors import RETRY_AFTER_SECONDS, Draining, PoolFull, QuotaExceeded
-
-
-def jittered(seconds: float) -> float:
-    """Between one and two times `seconds`: a refused herd must not come back as a herd."""
-    return seconds * (1.0 + random.random())  # noqa: S311 - spreads load, guards nothing
+from browser_sessions.model.errors import Draining, PoolFull, QuotaExceeded
 
 
 class Admission:
@@ -46,15 +40,11 @@ class Admission:
             self.refused += 1
             raise QuotaExceeded(
                 f"You have {self._held[principal_id]} live sessions, as many as you may. "
-                "End one, or wait with wait_seconds.",
-                retry_after=jittered(RETRY_AFTER_SECONDS),
+                "End one, or wait with wait_seconds."
             )
         if self.taken >= self.capacity:
             self.refused += 1
-            raise PoolFull(
-                f"All {self.capacity} places are taken. Try again later, or wait for one with wait_seconds.",
-                retry_after=jittered(RETRY_AFTER_SECONDS),
-            )
+            raise PoolFull(f"All {self.capacity} places are taken. Try again later, or wait for one with wait_seconds.")
         self._take(principal_id)
 
     async def take(self, principal_id: str, wait_seconds: float) -> None:

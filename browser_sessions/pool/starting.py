@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from browser_sessions.model.errors import (
-    RETRY_AFTER_SECONDS,
     BrowserGone,
     BrowserTimeout,
     Draining,
@@ -22,7 +21,6 @@ from browser_sessions.model.errors import (
 from browser_sessions.model.principal import Principal
 from browser_sessions.model.session import MOVES, EndReason, Session, SessionRecord, SessionStatus, new_session_id
 from browser_sessions.model.spec import Isolation, SessionSpec
-from browser_sessions.pool.admission import jittered
 from browser_sessions.pool.live import Live
 
 if TYPE_CHECKING:
@@ -151,7 +149,7 @@ class Starter:
         session = live.session
         if self._pool.shortage and not self._pool.draining:
             self._pool.admission.refused += 1
-            raise Overloaded(f"{self._pool.shortage} Try again later.", retry_after=jittered(RETRY_AFTER_SECONDS))
+            raise Overloaded(f"{self._pool.shortage} Try again later.")
         try:
             self._pool.admission.try_take(session.owner)
         except (PoolFull, QuotaExceeded):
