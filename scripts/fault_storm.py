@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import random
 import secrets
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,8 @@ class Storm:
     not_lost: list[str] = field(default_factory=list)
     """Sessions of a killed server that do not say so."""
     ready_after: list[float] = field(default_factory=list)
+    gone_after: list[float] = field(default_factory=list)
+    """Seconds from the kill until the driver and every Chromium of the server were gone."""
     kept: int = 0
     repeated: int = 0
 
@@ -42,10 +45,12 @@ async def storm(folder: Path, rounds: int) -> Storm:
             callers = [asyncio.create_task(_storm(service, asked)) for _ in range(CALLERS)]
             await asyncio.sleep(random.uniform(0.02, 1.0))  # a random moment is what is wanted
             tree = server.tree()[1:]
+            began = time.monotonic()
             await server.kill()
+            await asyncio.to_thread(psutil.wait_procs, tree, PATIENCE_S)
+            seen.gone_after.append(time.monotonic() - began)
             await asyncio.gather(*callers)
             await service.http.aclose()
-            await asyncio.to_thread(psutil.wait_procs, tree, PATIENCE_S)
             service = await server.start()
             seen.ready_after.append(server.ready_after)
             await _look(service, asked, seen, number)

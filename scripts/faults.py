@@ -53,7 +53,7 @@ async def storms(folder: Path, rounds: int, console: Console) -> bool:
         f"{len(seen.acknowledged)} acknowledged, {seen.repeated} repeated; unknown afterwards {seen.unknown}, "
         f"not told as lost {seen.not_lost}, doubled {seen.duplicates}"
     )
-    figures("After a kill", {"ready": seen.ready_after}, console)
+    figures("After a kill", {"its browsers are gone": seen.gone_after, "ready": seen.ready_after}, console)
     return not (seen.unknown or seen.not_lost or seen.duplicates) and max(seen.ready_after) <= 3.0
 
 

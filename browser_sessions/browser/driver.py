@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import playwright
 import psutil
 import structlog
 from playwright.async_api import Error, Playwright, async_playwright
@@ -27,6 +30,8 @@ PING_SECONDS: Final = 2.0
 """A round trip to a living driver takes 5 ms."""
 _DRIVER_ARGUMENT: Final = "run-driver"
 """The driver's last argument: tells it from other children of ours that start at the same moment."""
+_NODE_SETTING: Final = "PLAYWRIGHT_NODEJS_PATH"
+"""Playwright's own: the Node that it starts."""
 _LOST_PIPE: Final = "Connection closed while reading from the driver"
 
 log = structlog.get_logger()
@@ -65,10 +70,11 @@ class Driver:
         before = {child.pid for child in me.children()}
         driver: Driver | None = None
         try:
+            apart = await asyncio.to_thread(_apart, folder)
             windows = await Windows.open()
         except OSError as error:
             raise NoBrowser(f"Playwright's driver did not start: {error}") from error
-        starting = asyncio.create_task(_start({"TMPDIR": str(folder), **windows.environment}))
+        starting = asyncio.create_task(_start({"TMPDIR": str(folder), **windows.environment, **apart}))
         try:
             done, _ = await asyncio.wait({starting}, timeout=timeout)
             if not done:
@@ -125,7 +131,7 @@ class Driver:
 
 
 async def _start(environment: Mapping[str, str]) -> Playwright:
-    """Starts Playwright with more in the environment, which it hands on to the driver and has no option for.
+    """Starts Playwright with more in the environment, which it hands on to the driver and has no options for.
 
     The environment is put back at once; `tempfile` has made up its mind before, so nobody else is led into our folder.
     """
@@ -140,6 +146,24 @@ async def _start(environment: Mapping[str, str]) -> Playwright:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _apart(folder: Path) -> dict[str, str]:
+    """Environment in which Playwright starts its Node through a script of ours, in a session of its own: a signal to
+    our process group (a process manager's SIGTERM, a terminal that closes) reaches the server alone, and sessions may
+    finish.
+
+    Empty where the system has no setsid(1), or where nothing in `folder` may be run. The driver ends with its pipe to
+    us either way. Raises `OSError`. Blocks: for threads.
+    """
+    node = os.environ.get(_NODE_SETTING) or str(Path(playwright.__file__).parent / "driver" / "node")
+    setsid = shutil.which("setsid")
+    if setsid is None or shutil.which(node) is None:
+        return {}
+    script = folder / "node"
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(setsid)} {shlex.quote(node)} "$@"\n', encoding="utf-8")
+    script.chmod(0o700)
+    return {_NODE_SETTING: str(script)} if os.access(script, os.X_OK) else {}
 
 
 async def _ping(playwright: Playwright) -> None:

@@ -66,6 +66,8 @@ class Fleet:
         self.failures = 0
         """Failed starts in a row."""
         self.restarts = 0
+        self.keeps_spare = True
+        """False once nothing new is taken: a drain starts no browser."""
         self._launcher = launcher
         self._clock = clock
         self._journal = journal
@@ -137,7 +139,7 @@ class Fleet:
 
     async def ensure_spare(self) -> None:
         """Keeps one unused browser of nobody's, so that a new principal's first session need not wait for a start."""
-        if self._stopping:
+        if self._stopping or not self.keeps_spare:
             return
         for b in self.berths:
             if b.partition is None and not b.dead and b.retiring is None:

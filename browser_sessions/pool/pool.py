@@ -263,6 +263,7 @@ class Pool:
     def drain(self) -> None:
         """Takes nothing new from now on: who waits or still starts is refused, who is active goes on."""
         self.draining = True
+        self.fleet.keeps_spare = False
         self.admission.close()
         for live in list(self.registry.lives.values()):
             if live.session.status is SessionStatus.STARTING:

@@ -120,4 +120,4 @@ async def test_nothing_is_left_and_nothing_grows(launcher: PlaywrightLauncher, t
     await until(lambda: not zombies(me), what="the burial of every child")
     processes = await asyncio.to_thread(me.children, recursive=True)
     groups = {os.getpgid(child.pid) for child in processes}
-    assert groups <= {browser.process_group, os.getpgrp()}
+    assert groups <= {browser.process_group, os.getpgid(browser.driver.pid)}

@@ -25,8 +25,12 @@ async def test_sigterm_under_load_drains_and_leaves_nothing(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-async def test_ctrl_c_reaches_the_driver_too_and_sessions_may_finish_all_the_same(tmp_path: Path) -> None:
-    seen = await drain_round(tmp_path, number=signal.SIGINT, to_group=True)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+async def test_a_signal_to_the_whole_group_ends_no_session_before_the_drain_does(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """As a terminal sends Ctrl-C, and `timeout` and process managers their SIGTERM."""
+    seen = await drain_round(tmp_path, number=number, to_group=True)
     assert seen.exit_code == 0
     assert seen.late_creates == 0
     assert DRAIN_S <= seen.exit_after <= DRAIN_S + 5, "a session lived until the end of the drain"
