@@ -7,12 +7,14 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from pwdlib import PasswordHash
 
+from browser_sessions.api.leases import Leases
 from browser_sessions.api.secrets_file import SECRET_BYTES, Secrets
 from browser_sessions.api.throttle import Throttle
 from browser_sessions.api.tokens import Tokens
@@ -20,7 +22,7 @@ from browser_sessions.model.clock import Clock
 from browser_sessions.model.errors import Conflict, InvalidField, KeyNotFound, QuotaExceeded, Unauthenticated
 from browser_sessions.model.principal import ApiKey, Principal, Role, User
 
-ADMIN: Final = Principal("admin", Role.ADMIN, "admin")
+ADMIN: Final = Principal("admin", Role.ADMIN, "admin", "key:admin")
 """Whom the built-in admin key speaks for."""
 
 ATTEMPTS_PER_NAME: Final = 10
@@ -76,6 +78,7 @@ class KeyRing:
         self._users: dict[str, User] = {}
         self._by_principal: dict[str, User] = {}
         self._tokens = Tokens(own.token_secret)
+        self._leases = Leases()
         self._hasher = PasswordHash.recommended()
         self._nobody = ""
         self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
@@ -104,7 +107,7 @@ class KeyRing:
         user = self._by_principal.get(claims.principal_id)
         if user is None:
             raise Unauthenticated("The token's user was removed.")
-        return Principal(user.principal_id, _lesser(user.role, claims.role), user.username)
+        return Principal(user.principal_id, _lesser(user.role, claims.role), user.username, f"user:{user.username}")
 
     def _of_key(self, text: str) -> Principal:
         key_id, secret = _split(text)
@@ -128,12 +131,23 @@ class KeyRing:
             return key.principal, key.secret_sha256
         return None
 
+    def stands(self, principal: Principal) -> bool:
+        """Whether the credential that the principal came by is still good."""
+        found = self.named(principal.credential)
+        return found is not None and found[0].principal_id == principal.principal_id
+
+    @contextmanager
+    def lease(self, principal: Principal) -> Iterator[asyncio.Event]:
+        """For what stays open: inside, the event is set as soon as the credential does not stand any more."""
+        with self._leases.hold(principal.credential) as stopped:
+            if not self.stands(principal):
+                stopped.set()
+            yield stopped
+
     def check_key(self, text: str, address: str) -> str:
         """The name of a key for `named`. Raises `Unauthenticated`, `QuotaExceeded` (too many attempts)."""
         self._addresses.attempt(address)
-        if self._of_key(text) is ADMIN and hmac.compare_digest(_digest(text), self._admin_digest):
-            return f"key:{self._admin.key_id}"
-        return f"key:{_split(text)[0]}"
+        return self._of_key(text).credential
 
     async def sign_in(self, username: str, password: str, scope: str, address: str) -> Grant:
         """A token for a user. Raises `Unauthenticated`, `QuotaExceeded` (too many attempts), `InvalidField` (scope).
@@ -196,6 +210,7 @@ class KeyRing:
             key = replace(key, revoked_at=self._clock.wall())
             await self._store.put_key(key)
             self._keys[key_id] = key
+            self._leases.stop(key.principal.credential)
         return key
 
     # -- users -----------------------------------------------------------------------------------------------------
@@ -237,6 +252,7 @@ class KeyRing:
         await self._store.remove_user(username)
         self._users.pop(username, None)
         self._by_principal.pop(user.principal_id, None)
+        self._leases.stop(user.principal.credential)
         return user
 
     def _principals(self) -> set[str]:

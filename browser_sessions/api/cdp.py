@@ -13,14 +13,14 @@ from starlette.types import Scope
 
 from browser_sessions.api.access import find_active
 from browser_sessions.api.answers import problems
-from browser_sessions.api.credentials import Declared, identify
+from browser_sessions.api.credentials import Declared, by_ticket, identify
+from browser_sessions.api.leases import STOPPED, until_stopped
 from browser_sessions.api.origin import check_origin
 from browser_sessions.api.problems import invalid_response, kind_of, response_for
 from browser_sessions.api.resolve import resolve
 from browser_sessions.api.services import Here, Services
 from browser_sessions.gateway.relay import Relay
 from browser_sessions.gateway.takeover import EXTENSION
-from browser_sessions.gateway.ticket import verify
 from browser_sessions.model.errors import BrowserSessionsError, InvalidField
 from browser_sessions.model.principal import Principal
 from browser_sessions.model.session import EndReason
@@ -56,7 +56,7 @@ async def _connect(websocket: WebSocket, session_id: str, page_id: str | None) -
     except BrowserSessionsError as error:
         await _refuse(websocket, error)
         return
-    await _carry(websocket, relay)
+    await _carry(websocket, relay, principal)
 
 
 @router.websocket("/v1/browser/sessions/{session_id}/cdp/devtools/browser/{_any}")
@@ -98,7 +98,7 @@ async def connect_in_one_line(websocket: WebSocket) -> None:
         await _refuse(websocket, error)
         return
     try:
-        await _carry(websocket, relay, session_id=record.session_id)
+        await _carry(websocket, relay, principal, session_id=record.session_id)
     finally:
         await asyncio.shield(_leave(services, record.session_id, keep_alive))
 
@@ -159,8 +159,8 @@ async def cdp_protocol(
     return Response(await services.gateway.protocol(_process(services, session_id)), media_type=_JSON)
 
 
-async def _carry(websocket: WebSocket, relay: Relay, session_id: str | None = None) -> None:
-    """Answers the handshake, hands the transport over, and stays until the client has gone."""
+async def _carry(websocket: WebSocket, relay: Relay, principal: Principal, session_id: str | None = None) -> None:
+    """Answers the handshake, hands the transport over, and stays until the client has gone or may not stay."""
     take_over = websocket.scope["extensions"].get(EXTENSION)
     try:
         if take_over is None:
@@ -172,6 +172,10 @@ async def _carry(websocket: WebSocket, relay: Relay, session_id: str | None = No
     except BaseException:
         relay.client_gone()
         raise
+    services: Services = websocket.app.state.services
+    with services.keyring.lease(principal) as stopped:
+        if await until_stopped(stopped, relay.downstream.closed):
+            relay.downstream.close(*STOPPED)
     await asyncio.shield(relay.downstream.closed)
 
 
@@ -198,7 +202,7 @@ def _principal(services: Services, scope: Scope, session_id: str) -> Principal:
     if scope["type"] == "websocket":
         check_origin(scope, services.options.public_url, ticketed=ticket is not None)
     if ticket is not None:
-        return verify(services.ticket_secret, ticket, session_id, "cdp", services.pool.clock.wall()).principal
+        return by_ticket(services, ticket, session_id, "cdp")
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     return identify(services, scope, headers.get(b"x-api-key"), headers.get(b"authorization"))
 

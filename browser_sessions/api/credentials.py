@@ -10,7 +10,8 @@ from starlette.types import Scope
 
 from browser_sessions.api.cookie import check_same_site, cookie_of
 from browser_sessions.api.services import Here, Services
-from browser_sessions.model.errors import Forbidden
+from browser_sessions.gateway.ticket import Use, verify
+from browser_sessions.model.errors import Forbidden, Unauthenticated
 from browser_sessions.model.principal import Action, Principal, may
 
 _bearer = OAuth2PasswordBearer(
@@ -38,6 +39,14 @@ def identify(services: Services, scope: Scope, api_key: str | None, authorizatio
             check_same_site(scope, services.options.public_url)
         return principal
     return services.keyring.principal_of(api_key, authorization)
+
+
+def by_ticket(services: Services, ticket: str, session_id: str, use: Use) -> Principal:
+    """Whom a ticket speaks for, as long as the credential that it was made for stands. Raises `Unauthenticated`."""
+    principal = verify(services.ticket_secret, ticket, session_id, use, services.pool.clock.wall()).principal
+    if not services.keyring.stands(principal):
+        raise Unauthenticated("The ticket's key was revoked, or its user removed.", session_id=session_id[:64])
+    return principal
 
 
 Caller = Annotated[Principal, Depends(caller)]

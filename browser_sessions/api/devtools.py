@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request, Response
 
 from browser_sessions.api.access import find_active
 from browser_sessions.api.answers import problems
-from browser_sessions.api.credentials import Caller
+from browser_sessions.api.credentials import Caller, by_ticket
 from browser_sessions.api.origin import base_url
 from browser_sessions.api.services import Here, Services
 from browser_sessions.gateway.devtools import START
-from browser_sessions.gateway.ticket import mint, verify
+from browser_sessions.gateway.ticket import mint
 from browser_sessions.model.errors import PageNotFound
 from browser_sessions.model.ports import BrowserProcess
 from browser_sessions.wire import DevToolsBody, DevToolsResponse
@@ -54,7 +54,7 @@ async def open_devtools(
 @router.get("/{ticket}/{path:path}", include_in_schema=False)
 async def devtools_file(request: Request, session_id: str, ticket: str, path: str, services: Here) -> Response:
     """A file of the front end. The ticket stands in the path, so that files that name each other keep it."""
-    verify(services.ticket_secret, ticket, session_id, "devtools", services.pool.clock.wall())
+    by_ticket(services, ticket, session_id, "devtools")
     content, media_type = await services.console.devtools.file(_process(services, session_id), path)
     scheme, host = _address(request, services)
     own = f"{'https' if scheme == 'wss' else 'http'}://{host}"

@@ -154,6 +154,8 @@ class _Reader:
             if missed:
                 yield self._gap("too_old")
             if batch:
+                if not still():
+                    return
                 yield b"".join(frame(wire(journal, event)) for event in batch)
                 if self._session_id is not None and any(event.kind == "session.ended" for event in batch):
                     return

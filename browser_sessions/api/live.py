@@ -11,13 +11,13 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from browser_sessions.api.access import find, find_active
 from browser_sessions.api.answers import problems
 from browser_sessions.api.cookie import is_ours
-from browser_sessions.api.credentials import Caller, identify
+from browser_sessions.api.credentials import Caller, by_ticket, identify
+from browser_sessions.api.leases import STOPPED, until_stopped
 from browser_sessions.api.origin import check_origin
 from browser_sessions.api.problems import response_for
 from browser_sessions.api.services import Here, Services
 from browser_sessions.gateway.codes import close_code
 from browser_sessions.gateway.live import MOST_FPS, WIDEST, Viewer
-from browser_sessions.gateway.ticket import verify
 from browser_sessions.model.errors import BrowserSessionsError, Forbidden, InvalidField, QuotaExceeded, WrongState
 from browser_sessions.model.principal import Action, Principal
 from browser_sessions.model.session import Session, SessionStatus
@@ -63,7 +63,7 @@ async def watch_session(websocket: WebSocket, session_id: str) -> None:
     await websocket.accept()
     with services.metrics.viewers.track_inprogress():
         try:
-            code, reason = await viewer.run()
+            code, reason = await _watch(services, principal, viewer)
         except WebSocketDisconnect:
             return
         except WrongState:  # it ended while the handshake was made
@@ -88,6 +88,17 @@ async def control_session(session_id: str, services: Here, principal: Caller, bo
     else:
         wheel.release(principal)
     return {"controlled_by": wheel.holder.name if wheel.holder else None, "waiting": wheel.waiting}
+
+
+async def _watch(services: Services, principal: Principal, viewer: Viewer) -> tuple[int, str]:
+    """Until the viewer goes, the session ends or the credential stops; what to close with. Raises as `Viewer.run`."""
+    with services.keyring.lease(principal) as stopped:
+        running = asyncio.ensure_future(viewer.run())
+        try:
+            return STOPPED if await until_stopped(stopped, running) else running.result()
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
 
 
 async def _viewer(services: Services, websocket: WebSocket, session_id: str, principal: Principal) -> Viewer:
@@ -121,7 +132,7 @@ def _principal(services: Services, websocket: WebSocket, session_id: str) -> Pri
     if not is_ours(origin, websocket.scope, services.options.public_url):
         check_origin(websocket.scope, services.options.public_url, ticketed=False)
     if ticket is not None:
-        return verify(services.ticket_secret, ticket, session_id, "live", services.pool.clock.wall()).principal
+        return by_ticket(services, ticket, session_id, "live")
     api_key, authorization = websocket.headers.get("x-api-key"), websocket.headers.get("authorization")
     if api_key is None and authorization is None and origin is None and websocket.headers.get("cookie"):
         raise Forbidden("Signed in by cookie, only the console's own pages may connect.")  # browsers always name theirs

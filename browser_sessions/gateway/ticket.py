@@ -52,12 +52,16 @@ def mint(
         "use": use,
         "role": principal.role.value,
         "name": principal.name,
+        "cred": principal.credential,
     }
     return jwt.encode(claims, secret, algorithm=_ALGORITHM)
 
 
 def verify(secret: bytes, ticket: str, session_id: str, use: Use, now: datetime) -> Ticket:
-    """What the ticket says. Raises `Unauthenticated` unless it is whole, in time, and for this use of this session."""
+    """What the ticket says. Raises `Unauthenticated` unless it is whole, in time, and for this use of this session.
+
+    Whether the credential that it was made for still stands, only the key ring knows: ask it (`api.credentials`).
+    """
     try:
         claims: dict[str, Any] = jwt.decode(
             ticket,
@@ -69,7 +73,7 @@ def verify(secret: bytes, ticket: str, session_id: str, use: Use, now: datetime)
         )
         in_time = float(claims["exp"]) > now.timestamp()
         covers = claims["sid"] == session_id and claims["use"] == use
-        principal = Principal(str(claims["sub"]), Role(claims["role"]), str(claims["name"]))
+        principal = Principal(str(claims["sub"]), Role(claims["role"]), str(claims["name"]), str(claims["cred"]))
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
         raise Unauthenticated(_REFUSED, session_id=session_id[:64]) from None
     if not (in_time and covers):

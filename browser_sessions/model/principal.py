@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -40,11 +40,15 @@ _ANY: Final[dict[Role, frozenset[Action]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller. `principal_id` owns sessions; several keys and a user may speak for one principal."""
+    """A caller. `principal_id` owns sessions; several keys and a user may speak for one principal.
+
+    `credential` says which of them did, as `key:<id>` or `user:<name>`: what they open lasts as long as that does.
+    """
 
     principal_id: str
     role: Role
     name: str
+    credential: str = field(default="", compare=False)
 
 
 def may(principal: Principal, action: Action, owner: str | None = None) -> bool:
@@ -68,7 +72,7 @@ class ApiKey:
 
     @property
     def principal(self) -> Principal:
-        return Principal(self.principal_id, self.role, self.name)
+        return Principal(self.principal_id, self.role, self.name, f"key:{self.key_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +87,4 @@ class User:
 
     @property
     def principal(self) -> Principal:
-        return Principal(self.principal_id, self.role, self.username)
+        return Principal(self.principal_id, self.role, self.username, f"user:{self.username}")
