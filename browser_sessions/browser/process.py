@@ -93,11 +93,16 @@ class ChromiumProcess:
             raise BrowserGone("The browser has ended.")
         return await open_context(self._host, spec, folder, on_event, timeout=timeout)
 
+    async def _ask_driver(self, timeout: float) -> None:
+        """A coroutine of its own, so that a probe that is cancelled before it begins leaves no call that nobody
+        awaits."""
+        await self._calls(self._session.send("Browser.getVersion"), timeout=timeout)
+
     async def probe(self, *, timeout: float) -> None:
         """Asks on our own connection and, at the same time, through Playwright's driver: sessions need both."""
         direct, through_driver = await asyncio.gather(
             self._connection.call("Browser.getVersion", timeout=timeout),
-            self._calls(self._session.send("Browser.getVersion"), timeout=timeout),
+            self._ask_driver(timeout),
             return_exceptions=True,
         )
         for answer in (direct, through_driver):
