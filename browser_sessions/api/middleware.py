@@ -35,20 +35,27 @@ _SECURITY: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+_STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
+"""Of an answer, and of an answer that refuses an upgrade."""
 _MISDIRECTED: Final = Kind(421, "host-not-allowed", "Unknown host name")
 _TOO_LARGE: Final = Kind(413, "too-large", "Too large")
 
 
+class _HeadSent(Exception):
+    """A HEAD request has its answer, and the endpoint would go on: it is a stream."""
+
+
 @dataclass(slots=True)
 class _Answer:
-    """Watches the answer on its way out and adds the headers that every answer has."""
+    """Watches the answer on its way out, adds the headers that every answer has and takes the body from one to HEAD."""
 
     send: Send
     request_id: bytes
+    head: bool = False
     status: int = 0
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in _STARTS:
             self.status = message["status"]
             headers = list(message.get("headers", ()))
             present = {name for name, _ in headers}
@@ -57,6 +64,11 @@ class _Answer:
             if _CSP[0] not in present:
                 headers.append(_CSP)
             message["headers"] = headers
+        elif self.head and message["type"] == "http.response.body":
+            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+            if message.get("more_body"):
+                raise _HeadSent
+            return
         await self.send(message)
 
 
@@ -84,7 +96,10 @@ class Edge:
             apply_forwarded(scope, self._trusted)
         host, request_id, length = _interesting(scope)
         REQUEST_ID.set(request_id.decode("ascii"))
-        answer = _Answer(send, request_id)
+        head = scope["method"] == "HEAD"
+        if head:  # what GET would say, less the body (RFC 9110, section 9.3.2)
+            scope = {**scope, "method": "GET"}
+        answer = _Answer(send, request_id, head)
         try:
             if not self._hosts.allows(host):
                 await _misdirected()(scope, receive, answer)
@@ -94,6 +109,8 @@ class Edge:
                 if scope["method"] not in _BODILESS:
                     receive = self._bounded(receive)
                 await self._app(scope, receive, answer)
+        except _HeadSent:
+            pass
         except Exception:
             log.exception("http.failed", method=scope["method"], route=_route(scope))
             if answer.status:
@@ -103,21 +120,25 @@ class Edge:
         route = _route(scope)
         self._metrics.answered(scope["method"], route, answer.status, seconds)
         if answer.status >= 400 or route not in QUIET or scope["method"] != "GET":
-            _log(scope, route, answer.status, seconds)
+            _log(scope, "HEAD" if head else scope["method"], route, answer.status, seconds)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._trusted:
             apply_forwarded(scope, self._trusted)
+        began = time.perf_counter()
         host, request_id, _ = _interesting(scope)
         REQUEST_ID.set(request_id.decode("ascii"))
-        if not self._hosts.allows(host):
-            await refuse_websocket(scope, receive, send, _misdirected())
-            return
+        answer = _Answer(send, request_id)
         try:
-            await self._app(scope, receive, send)
+            if self._hosts.allows(host):
+                await self._app(scope, receive, answer)
+            else:
+                await refuse_websocket(scope, receive, answer, _misdirected())
         except Exception:
             log.exception("websocket.failed", route=_route(scope))
             raise
+        if answer.status:  # refused before the upgrade
+            _log(scope, "GET", _route(scope), answer.status, time.perf_counter() - began)
 
     def _bounded(self, receive: Receive) -> Receive:
         """Counts the body as it comes: a chunked one does not say its length."""
@@ -177,10 +198,10 @@ def _route(scope: Scope) -> str:
     return path
 
 
-def _log(scope: Scope, route: str, status: int, seconds: float) -> None:
+def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
     principal: Any = scope.get("browser_sessions.principal")
     facts = {
-        "method": scope["method"],
+        "method": method,
         "route": route,
         "status": status,
         "ms": round(seconds * 1000, 2),

@@ -71,6 +71,12 @@ _ROUTER: Final[Mapping[int, tuple[str, str, str]]] = {
 }
 
 
+def nowhere() -> Response:
+    """There is nothing at the address."""
+    slug, title, detail = _ROUTER[404]
+    return problem_response(Kind(404, slug, title), detail)
+
+
 def kind_of(error: BaseException) -> Kind:
     """The row for an error: its own, or the nearest one along its class's ancestry."""
     return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), TABLE[errors.BrowserSessionsError])
@@ -159,8 +165,11 @@ def install(app: FastAPI) -> None:
 
 
 def _in_characters(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    """pydantic speaks of items when a string was validated by us before it was measured."""
+    """In the words of who sent it: pydantic speaks of items when a string was validated by us before it was measured,
+    and of attributes when a body is no object or does not say that it is JSON."""
     context = error.get("ctx", {})
+    if error["type"] == "model_attributes_type" and error["loc"] == ("body",):
+        return {**error, "msg": "must be a JSON object, sent as Content-Type: application/json", "type": "dict_type"}
     if isinstance(error.get("input"), str) and error["type"] == "too_long":
         return {**error, "msg": f"must have at most {context['max_length']} characters", "type": "string_too_long"}
     if isinstance(error.get("input"), str) and error["type"] == "too_short":
@@ -171,8 +180,9 @@ def _in_characters(error: Mapping[str, Any]) -> Mapping[str, Any]:
 def _methods(app: FastAPI, scope: Scope) -> set[str]:
     """Every method that some route takes at this path: RFC 9110, section 10.2.1, wants them all."""
     candidates = ("GET", "POST", "PUT", "PATCH", "DELETE")
-    return {
+    found = {
         method
         for method in candidates
         if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
     }
+    return found | {"HEAD"} if "GET" in found else found

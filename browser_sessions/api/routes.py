@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import FastAPI
-from starlette.types import Lifespan
+from starlette.exceptions import HTTPException
+from starlette.types import Lifespan, Receive, Scope, Send
 
 from browser_sessions.api import (
     accounts,
@@ -22,7 +23,7 @@ from browser_sessions.api import (
     service,
     sessions,
 )
-from browser_sessions.api.middleware import STATUS_ROUTE, Edge
+from browser_sessions.api.middleware import STATUS_ROUTE, Edge, refuse_websocket
 from browser_sessions.api.services import Services
 from browser_sessions.api.status import StatusRoute, get_browser_session
 from browser_sessions.wire import BrowserSessionResponse
@@ -56,10 +57,19 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
     )  # first: the call that everybody repeats meets no other pattern on its way
     for router in _ROUTERS:
         app.include_router(router)
+    app.router.default = _nowhere
     document.install(app)
     problems.install(app)
     app.add_middleware(Edge, options=services.options, metrics=services.metrics)
     return app
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """No route fits. Starlette would close a WebSocket unasked, which is a bare 403."""
+    if scope["type"] == "websocket":
+        await refuse_websocket(scope, receive, send, problems.nowhere())
+    else:
+        raise HTTPException(404)
 
 
 def _status_route() -> StatusRoute:

@@ -71,6 +71,7 @@ async def test_everything_that_a_credential_opened_ends_with_it(
         with pytest.raises(InvalidStatus) as refused:
             await connect(address)
         assert refused.value.response.status_code == 401
+        assert refused.value.response.headers["X-Request-ID"], "to be found in the log"
     assert (await service.get(session["session_id"]))["status"] == "active"
     await until(lambda: len(service.inside.keyring._leases) == 0, what="every lease is given back")
 
@@ -84,6 +85,13 @@ async def test_another_key_of_the_same_principal_keeps_what_it_has_open(service:
         async with raw(connect_url) as client:
             assert (await service.http.delete(f"/v1/auth/keys/{one['key_id']}")).status_code == 200
             assert "product" in await client.call("Browser.getVersion")
+
+
+async def test_an_upgrade_at_an_address_that_is_none_is_a_404(service: Running) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(service.url.replace("http", "ws") + "/v1/browser/nothing")
+    assert refused.value.response.status_code == 404
+    assert refused.value.response.headers["Content-Type"] == "application/problem+json"
 
 
 async def test_a_lease_tells_its_holders_and_forgets_them() -> None:

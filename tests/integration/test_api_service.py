@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -98,6 +99,36 @@ async def test_every_answer_carries_an_id_and_the_security_headers(service: Node
 
 
 @pytest.mark.parametrize(
+    "path", ["/healthz", "/docs", SESSIONS, f"{SESSIONS}/ses_unknown", f"{SESSIONS}/ID", "/nothing"]
+)
+async def test_head_is_get_without_the_body(service: Node, path: str) -> None:
+    mine = await service.key()
+    made = (await service.client.post(SESSIONS, headers=mine)).json()["session_id"]
+    whole = await service.client.get(path.replace("ID", made), headers=mine)
+    bare = await service.client.head(path.replace("ID", made), headers=mine)
+    assert bare.status_code == whole.status_code
+    assert bare.content == b""
+    told = {name: value for name, value in whole.headers.items() if name != "x-request-id"}
+    assert {name: value for name, value in bare.headers.items() if name != "x-request-id"} == told
+
+
+async def test_head_of_a_stream_ends(service: Node) -> None:
+    mine = await service.key()
+    made = (await service.client.post(SESSIONS, headers=mine)).json()["session_id"]
+    async with asyncio.timeout(10):
+        answer = await service.client.head(f"{SESSIONS}/{made}/events", headers=mine)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+async def test_a_body_that_is_not_said_to_be_json_is_told_what_to_say(service: Node) -> None:
+    headers = await service.key() | {"Content-Type": "text/plain"}
+    answer = await service.client.post(SESSIONS, content="{}", headers=headers)
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"][0]["msg"]
+
+
+@pytest.mark.parametrize(
     ("sent", "kept"),
     [("my-request_1.2", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("a\tb", False), ("", False)],
 )
@@ -135,9 +166,9 @@ async def test_forwarded_headers_count_from_trusted_proxies_only(tmp_path: Path)
         ("GET", "/nothing", 404, None),
         ("GET", f"{SESSIONS}/", 404, None),
         ("GET", f"{SESSIONS}/a/b/c", 404, None),
-        ("PUT", f"{SESSIONS}/ses_1", 405, "DELETE, GET"),
-        ("PATCH", SESSIONS, 405, "GET, POST"),
-        ("POST", "/healthz", 405, "GET"),
+        ("PUT", f"{SESSIONS}/ses_1", 405, "DELETE, GET, HEAD"),
+        ("PATCH", SESSIONS, 405, "GET, HEAD, POST"),
+        ("POST", "/healthz", 405, "GET, HEAD"),
     ],
 )
 async def test_what_is_not_there_is_a_problem_too(
