@@ -27,6 +27,10 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME: Final = re.compile(r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
 """RFC 9110, section 5.1: a token."""
+_CHROMIUMS_OWN: Final = frozenset(
+    {"content-length", "cookie2", "host", "keep-alive", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""Headers (and `proxy-…`) with which Chromium refuses every request (ERR_INVALID_ARGUMENT): tried with 156."""
 
 
 def _printable(value: str) -> str:
@@ -93,6 +97,9 @@ class ProxyBody(BaseModel):
     def _known_scheme(self) -> ProxyBody:
         if not re.fullmatch(r"(?:(?:https?|socks5)://)?[A-Za-z0-9._\-\[\]:]+", self.server):
             raise ValueError("server must be http://host:port, https://host:port or socks5://host:port")
+        port = re.search(r":(\d+)$", self.server)
+        if port is not None and not 1 <= int(port.group(1)[:6]) <= 65535:
+            raise ValueError("server's port must be 1 to 65535")
         if self.server.startswith("socks5") and (self.username or self.password):
             raise ValueError("Chromium does not sign in at socks5 proxies: leave username and password out")
         return self
@@ -184,6 +191,8 @@ class CreateBrowserSession(BaseModel):
         for name in self.extra_http_headers:
             if len(name) > 256 or not _HEADER_NAME.match(name):
                 raise ValueError(f"extra_http_headers: {name[:64]!r} is not a header name")
+            if name.lower() in _CHROMIUMS_OWN or name.lower().startswith("proxy-"):
+                raise ValueError(f"extra_http_headers: {name[:64]!r} is the browser's own; with it no page would load")
         if "geolocation" in self.permissions and self.geolocation is None:
             pass  # allowed: a page may ask and get the machine's answer (none)
         return self

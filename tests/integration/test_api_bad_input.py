@@ -54,6 +54,8 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
         field("body", "extra_http_headers", "A"),
     ),
     "header name with a line break": ('{"extra_http_headers": {"A\\nB": "c"}}', field("body")),
+    "header of the browser's own": ('{"extra_http_headers": {"Host": "a.example"}}', field("body")),
+    "header for proxies": ('{"extra_http_headers": {"Proxy-Authorization": "Basic x"}}', field("body")),
     "header name empty": ('{"extra_http_headers": {"": "c"}}', field("body")),
     "idle NaN": ('{"idle_timeout_seconds": NaN}', field("body", "idle_timeout_seconds")),
     "idle negative": ('{"idle_timeout_seconds": -5}', field("body", "idle_timeout_seconds")),
@@ -77,6 +79,7 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     "color scheme unknown": ('{"color_scheme": "sepia"}', field("body", "color_scheme")),
     "proxy of a foreign scheme": ('{"proxy": {"server": "ftp://proxy.example"}}', field("body", "proxy")),
     "proxy with a script": ('{"proxy": {"server": "javascript:alert(1)"}}', field("body", "proxy")),
+    "proxy of a port that is none": ('{"proxy": {"server": "http://proxy.example:65536"}}', field("body", "proxy")),
     "proxy without server": ('{"proxy": {}}', field("body", "proxy", "server")),
     "storage state no object": ('{"storage_state": "cookies.json"}', field("body", "storage_state")),
     "storage state cookie without value": (
