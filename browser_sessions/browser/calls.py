@@ -34,6 +34,7 @@ _CLOSED_WORDS: Final = (
 )
 _METHOD: Final = re.compile(r"^[A-Z]\w*\.\w+: ")
 """`Page.goto: `, with which Playwright begins its messages."""
+_NO_MORE_THAN_LATE: Final = re.compile(r"Timeout [\d.]+ms exceeded\.?")
 _CRASHED_WORDS: Final = ("Target crashed", "Page crashed")
 
 
@@ -157,7 +158,8 @@ def translate(error: Error) -> Exception:
     """What a Playwright error means: `BrowserTimeout`, `TargetClosed`, `PageCrashed` or `PageFailed`."""
     text = plain(error)
     if isinstance(error, PlaywrightTimeout):
-        return BrowserTimeout(f"The page did not answer in time: {text}")
+        why = "" if _NO_MORE_THAN_LATE.fullmatch(text) else f" ({text})"
+        return BrowserTimeout(f"The page did not get that far in its time{why}. Give it more, or wait for less.")
     if any(words in text for words in _CRASHED_WORDS):
         return PageCrashed("The page has crashed. Close it and open another.")
     if type(error).__name__ in _CLOSED or any(words in text for words in _CLOSED_WORDS):

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
+from browser_sessions.browser.calls import translate
 from browser_sessions.browser.jsonable import SAFE_INTEGER, jsonable
 from browser_sessions.browser.options import PIXELS_AT_MOST, context_options, refusal
 from browser_sessions.browser.starting import complaint
 from browser_sessions.browser.targets import stands_for_none
-from browser_sessions.model.errors import InvalidField, PageFailed
+from browser_sessions.model.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.model.spec import Geolocation, Proxy, SessionSpec
 
 values = st.recursive(
@@ -129,3 +131,16 @@ def test_an_address_in_place_of_a_title_is_none(title: str, url: str, none: bool
 )
 def test_a_failed_start_is_told_without_flags_and_paths(log: str, told: str) -> None:
     assert complaint(log) == told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Page.goto: Timeout 29605.00000000002ms exceeded.\nCall log:\n  - navigating", "in its time. Give it more"),
+        ("Timeout 5ms exceeded while waiting", "in its time (Timeout 5ms exceeded while waiting). Give it more"),
+    ],
+)
+def test_a_page_that_takes_too_long_is_told_in_words_for_people(said: str, told: str) -> None:
+    error = translate(PlaywrightTimeout(said))
+    assert isinstance(error, BrowserTimeout)
+    assert told in error.detail
