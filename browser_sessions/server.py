@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -85,7 +86,12 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:
-        why = "is in use" if error.errno == 98 else f"cannot be used ({error.strerror or error})"
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) or isinstance(error, socket.gaierror):
+            raise SettingsError(
+                f"BROWSER_SESSIONS_HOST: {host} is no address of this machine ({error.strerror or error}). "
+                "Name one of its own with --host: 127.0.0.1 for itself alone, 0.0.0.0 for all."
+            ) from None
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror or error})"
         raise SettingsError(
             f"BROWSER_SESSIONS_PORT: {host}:{port} {why}. Name another with --port, or 0 for any that is free."
         ) from None
