@@ -145,6 +145,8 @@ class Session:
     version: int = 0
     dirty: bool = field(default=False, repr=False)
     """True when `last_active` moved since the record was stored."""
+    extended: float = 0.0
+    """Seconds by which the hard limit was moved."""
 
     def move(self, to: SessionStatus) -> None:
         """The one door between statuses. Raises `IllegalMove` where the table has no such row."""
@@ -160,6 +162,18 @@ class Session:
             self.last_active = now
             self.dirty = True
         return True
+
+    def extend(self, seconds: float) -> None:
+        """Moves the hard limit, where there is one."""
+        if self.hard_deadline is not None:
+            self.hard_deadline += seconds
+            self.extended += seconds
+            self.dirty = True
+
+    def max_lifetime(self) -> float | None:
+        """Seconds from its creation to its hard limit; None when it has none."""
+        asked = self.spec.max_lifetime_seconds
+        return None if asked is None else asked + self.extended
 
     def idle_deadline(self) -> float | None:
         """When it has been quiet for too long. A session that still waits or starts cannot be idle."""
@@ -192,7 +206,7 @@ class Session:
             ended_at=None if self.ended is None else clock.wall(self.ended),
             end_reason=self.end_reason,
             idle_timeout_seconds=self.spec.idle_timeout_seconds,
-            max_lifetime_seconds=self.spec.max_lifetime_seconds,
+            max_lifetime_seconds=self.max_lifetime(),
             metadata=dict(self.spec.metadata),
             options=self.spec.options(),
             idempotency_key=self.idempotency_key,

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
+from browser_sessions.model.urls import without_password
+
 MASK: Final = "***"
 
 
@@ -63,6 +65,7 @@ class SessionSpec:
         again."""
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SHOWN_ELSEWHERE}
         shown["permissions"] = list(self.permissions)
+        shown["start_url"] = None if self.start_url is None else without_password(self.start_url)
         shown["geolocation"] = None if self.geolocation is None else asdict(self.geolocation)
         shown["extra_http_headers"] = {name: MASK for name, _ in self.extra_http_headers}
         if self.proxy is not None:

@@ -49,4 +49,13 @@ def may_open(url: str, *, _depth: int = 0) -> bool:
     return False
 
 
+_PASSWORD: Final = re.compile(r"^(https?:[/\\]*[^/\\?#@:]*):[^/\\?#]*@", re.IGNORECASE)
+"""Of `http://name:password@host`. Chromium takes backslashes for slashes, and any number of either."""
+
+
+def without_password(url: str) -> str:
+    """The address to show: a password in it becomes `***`."""
+    return _PASSWORD.sub(r"\1:***@", url)
+
+
 REFUSED: Final = "must be an http: or https: address (data:, blob: and about:blank pass too); others reach the host"

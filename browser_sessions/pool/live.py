@@ -35,6 +35,8 @@ class Live:
     """True from when it holds one of the node's places."""
     cancelled: bool = False
     """True once its start was told to stop: a second word would interrupt the undo."""
+    context_died: bool = False
+    """True once its context was gone behind our back, however far its start had come."""
     ending: asyncio.Task[SessionRecord] | None = None
     saving: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Stores of one session go one after the other, so that versions follow each other."""

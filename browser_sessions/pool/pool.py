@@ -114,8 +114,7 @@ class Pool:
                 ("body", "extend_seconds"),
                 f"must be at most {left:g}: this server lets a session live {longest:g} seconds in all",
             )
-        session.hard_deadline += seconds
-        session.dirty = True
+        session.extend(seconds)
         self.journal.publish("session.extended", session_id, session.owner, seconds=seconds)
 
     # -- telling ---------------------------------------------------------------------------------------------------
@@ -158,8 +157,9 @@ class Pool:
         """A new active session and True, or the one that the same Idempotency-Key made and False.
 
         Raises `PoolFull`, `QuotaExceeded`, `Draining`, `Overloaded`, `NoBrowser`, `BrowserTimeout`, `InvalidField`,
-        `PageFailed`, `IdempotencyMismatch`, `StoreUnavailable`. Whatever it raises, and when it is cancelled, nothing
-        is left of the session but its record, and the Idempotency-Key is free again.
+        `PageFailed`, `IdempotencyMismatch`, `StoreUnavailable`, `WrongState` (ended before it was ready). Whatever it
+        raises, and when it is cancelled, nothing is left of the session but its record, and the Idempotency-Key is free
+        again.
         """
         if idempotency is None:
             return await self._starter.create(principal, spec, wait_seconds, None), True
@@ -257,7 +257,9 @@ class Pool:
         session = live.session
         if event.kind != "context.died":
             self.journal.publish(event.kind, session.session_id, session.owner, **event.data)
-        elif session.status is SessionStatus.ACTIVE:
+            return
+        live.context_died = True
+        if session.status is SessionStatus.ACTIVE:
             _ = self.begin_end(live, EndReason.CONTEXT_DIED)
 
     def drain(self) -> None:

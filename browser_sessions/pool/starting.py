@@ -17,6 +17,7 @@ from browser_sessions.model.errors import (
     Overloaded,
     PoolFull,
     QuotaExceeded,
+    WrongState,
 )
 from browser_sessions.model.principal import Principal
 from browser_sessions.model.session import MOVES, EndReason, Session, SessionRecord, SessionStatus, new_session_id
@@ -100,8 +101,8 @@ class Starter:
                     raise
                 if live.session.end_reason is EndReason.DRAINED:
                     raise Draining("The service is going down and starts no new sessions.") from None
-                raise BrowserGone(
-                    f"The session was ended while it started ({live.session.end_reason}).",
+                raise WrongState(
+                    f"The session was ended before it was ready ({live.session.end_reason}).",
                     session_id=live.session.session_id,
                 ) from None
             live.session.idempotency_key = None
@@ -127,7 +128,7 @@ class Starter:
             if inserted is not None:
                 await asyncio.shield(inserted)
             assert live.berth is not None
-            if live.berth.dead:
+            if live.berth.dead or live.context_died:
                 raise NoBrowser("The browser died while the session started. Try again.", session_id=session.session_id)
             session.move(SessionStatus.ACTIVE)
             session.touch(self._pool.clock.monotonic())
@@ -173,6 +174,7 @@ class Starter:
         for tries_left in reversed(range(OPEN_TRIES)):
             berth = await self._pool.fleet.take(session.owner, dedicated=session.spec.isolation is Isolation.BROWSER)
             assert berth.process is not None
+            live.context_died = False
             try:
                 async with self._opens:
                     live.handle = await berth.process.open_context(

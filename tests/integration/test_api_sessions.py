@@ -119,6 +119,7 @@ async def test_details_say_everything_and_mask_secrets(service: Node) -> None:
         extra_http_headers={"Authorization": "canary"},
         proxy={"server": "http://proxy.example:3128", "username": "u", "password": "canary"},
         storage_state={"cookies": [{"name": "a", "value": "canary", "domain": "a.example"}]},
+        start_url="https://ann:canary@a.example/",
         metadata={"job": "7"},
     )
     answer = await service.client.get(f"{SESSIONS}/{told['session_id']}/details", headers=mine)
@@ -129,6 +130,7 @@ async def test_details_say_everything_and_mask_secrets(service: Node) -> None:
     assert (details["idle_timeout_seconds"], details["max_lifetime_seconds"]) == (300, 3600)
     assert details["options"]["device"] == "iPhone 15"
     assert details["options"]["is_mobile"] is True
+    assert details["options"]["start_url"] == "https://ann:***@a.example/"
     assert details["connect_url"].startswith("ws://")
 
 
@@ -255,6 +257,8 @@ async def test_extend_seconds_moves_the_hard_limit(timed: Node) -> None:
     path = f"{SESSIONS}/{told['session_id']}/keepalive"
     kept = (await timed.client.post(path, json={"extend_seconds": 30}, headers=mine)).json()
     assert (moment(kept["expires_at"]) - moment(told["expires_at"])).total_seconds() == 30
+    details = (await timed.client.get(f"{SESSIONS}/{told['session_id']}/details", headers=mine)).json()
+    assert details["max_lifetime_seconds"] == 90, "what limits it now, not what was asked once"
 
 
 async def test_extend_seconds_beyond_the_servers_maximum_is_refused_by_name(tmp_path: Path) -> None:

@@ -252,8 +252,29 @@ async def test_ending_a_session_that_still_starts_stops_the_start(house: House) 
     (session_id,) = house.pool.sessions
     ended = await house.pool.end(session_id, EndReason.DELETED)
     assert (ended.status, ended.end_reason) == (SessionStatus.CLOSED, EndReason.DELETED)
-    with pytest.raises(BrowserSessionsError):
+    with pytest.raises(WrongState, match="ended before it was ready"):
         await creating
+    await house.quiet()
+
+
+async def test_a_context_that_dies_before_its_session_is_stored_never_becomes_an_active_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, insert = asyncio.Event(), house.store.insert
+
+    async def slow(record: SessionRecord) -> None:
+        await stored.wait()
+        await insert(record)
+
+    monkeypatch.setattr(house.store, "insert", slow)
+    creating = asyncio.create_task(house.create())
+    await house.until(lambda: house.launcher.opened)
+    house.launcher.opened[0].on_event(ContextEvent("context.died"))
+    stored.set()
+    with pytest.raises(NoBrowser):
+        await creating
+    (record,) = await house.pool.list(SessionQuery())
+    assert (record.status, record.end_reason) == (SessionStatus.CRASHED, EndReason.START_FAILED)
     await house.quiet()
 
 

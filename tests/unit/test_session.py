@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from browser_sessions.model.errors import IllegalMove
 from browser_sessions.model.session import FINAL, MOVES, EndReason, Session, SessionStatus, due, overdue
 from browser_sessions.model.spec import MASK, Proxy, SessionSpec
+from browser_sessions.model.urls import without_password
 from tests.fake_browser import EPOCH, ManualClock
 
 
@@ -126,3 +127,20 @@ def test_a_record_tells_when_it_ends_by_the_wall_clock_of_now() -> None:
     before = it.record(clock).expires_at
     assert before is not None
     assert (before - clock.wall()).total_seconds() == 300
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://ann:secret@a.example/x?y=1", "https://ann:***@a.example/x?y=1"),
+        ("http:\\\\ann:secret@a.example", "http:\\\\ann:***@a.example"),
+        ("https://ann:se:cr@et@a.example/", "https://ann:***@a.example/"),
+        ("https://:secret@a.example/", "https://:***@a.example/"),
+        ("https://ann@a.example/", "https://ann@a.example/"),
+        ("https://a.example:8080/ann:b@c", "https://a.example:8080/ann:b@c"),
+        ("https://a.example/?at=b:c@d", "https://a.example/?at=b:c@d"),
+        ("data:text/html,a:b@c", "data:text/html,a:b@c"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
