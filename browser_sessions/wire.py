@@ -117,6 +117,7 @@ class Cookie(BaseModel):
     secure: bool = False
     sameSite: Literal["Strict", "Lax", "None"] = "Lax"  # noqa: N815 - as above
     partitionKey: str | None = Field(None, max_length=4096)  # noqa: N815 - as above
+    cross_site_ancestor: bool | None = Field(None, alias="_crHasCrossSiteAncestor", description="Of a partitioned one")
 
 
 class StorageItem(BaseModel):
@@ -146,6 +147,9 @@ class StorageState(BaseModel):
 
     cookies: list[Cookie] = Field(default_factory=list, max_length=5_000)
     origins: list[Origin] = Field(default_factory=list, max_length=1_000)
+
+    def as_playwright(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True, by_alias=True)
 
 
 Permission = Annotated[str, Field(pattern=r"^[a-z][a-z\-]{1,40}$")]
@@ -216,7 +220,7 @@ class CreateBrowserSession(BaseModel):
             "ignore_https_errors": self.ignore_https_errors,
             "java_script_enabled": self.java_script_enabled,
             "proxy": Proxy(**self.proxy.model_dump()) if self.proxy else None,
-            "storage_state": self.storage_state.model_dump(exclude_none=True) if self.storage_state else None,
+            "storage_state": self.storage_state.as_playwright() if self.storage_state else None,
             "start_url": self.start_url,
             "metadata": tuple(self.metadata.items()),
         }

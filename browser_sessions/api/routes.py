@@ -22,6 +22,7 @@ from browser_sessions.api import (
     problems,
     service,
     sessions,
+    storage,
 )
 from browser_sessions.api.middleware import STATUS_ROUTE, Edge, refuse_websocket
 from browser_sessions.api.services import Services
@@ -35,7 +36,8 @@ DESCRIPTION: Final = (
 
 
 _ROUTERS: Final = tuple(
-    room.router for room in (sessions, pages, cdp, events, overview, live, devtools, console, accounts, service, assets)
+    room.router
+    for room in (sessions, pages, storage, cdp, events, overview, live, devtools, console, accounts, service, assets)
 )
 
 

@@ -184,6 +184,10 @@ class Context:
         async with self._page(page_id, timeout) as (page, deadline):
             return await actions.evaluate(self._calls, page, expression, timeout=deadline.left)
 
+    async def storage_state(self, *, indexed_db: bool, timeout: float) -> dict[str, Any]:
+        async with self._spoken_to(None):
+            return dict(await self._calls(self._inner.storage_state(indexed_db=indexed_db), timeout=timeout))
+
     async def responsive(self, *, timeout: float) -> bool:
         """Asks the renderer of the oldest page. One that hangs, has crashed or shows a dialog does not answer.
 
