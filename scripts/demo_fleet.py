@@ -1,189 +1,210 @@
-"""A fleet to take pictures of: forty canned sessions, an hour of the pool's history, and one session's story."""
+"""A fleet to take pictures of: a real service whose Chromium sessions show real pages, of several owners, one of them
+waiting for a place, one driven by hand, one closed, one expired, one crashed."""
 
 from __future__ import annotations
 
-import math
-import random
-import re
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.async_api import Browser
+import httpx
+from websockets.asyncio.client import connect
 
-from tests.e2e.fake_console_server import FakeConsole, Row, row, stamp
+from tests.service import Running, serving, until
 
-PAGES: Final = Path(__file__).parents[1] / "tests" / "data" / "pages"
-WIDE_PAGE: Final = (1280, 720)
-PHONE_PAGE: Final = (390, 844)
+PAGES: Final = Path(__file__).with_name("demo_pages")
+SESSIONS: Final = "/v1/browser/sessions"
 ADDRESSES: Final = {
-    "shop": "https://nordlys.example/kettles",
-    "dashboard": "https://app.fleetline.example/today",
-    "docs": "https://docs.harbor.example/retries",
-    "inbox": "https://mail.postkasten.example/",
-    "search": "https://finn.example/?q=ferry+to+bergen",
-    "form": "https://lerche.example/book",
-    "phone": "https://m.trams.example/12",
+    "shop": "nordlys.localhost:{port}/kettles",
+    "dashboard": "app.fleetline.localhost:{port}/today",
+    "docs": "docs.harbor.localhost:{port}/retries",
+    "inbox": "mail.postkasten.localhost:{port}/",
+    "search": "finn.localhost:{port}/?q=ferry+to+bergen",
+    "form": "lerche.localhost:{port}/book",
+    "phone": "m.trams.localhost:{port}/12",
+    "build": "kiln.localhost:{port}/builds/4127",
+    "map": "routes.localhost:{port}/harbour",
+    "article": "thequay.localhost:{port}/lamplighter",
 }
-OWNERS: Final = (("p_anna", "anna"), ("p_ci", "ci-runner"), ("p_crawl", "crawler"), ("p_bo", "bo"))
-ENDINGS: Final = (("expired", "idle_timeout"), ("crashed", "browser_crashed"), ("closed", "ended_by_request"))
+"""By page: Chromium takes every name below `localhost` for this machine."""
 
 
-def viewport_of(name: str) -> tuple[int, int]:
-    return PHONE_PAGE if name == "phone" else WIDE_PAGE
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One session: whose, which page, and how many clients stay connected."""
+
+    owner: str
+    page: str
+    clients: int = 1
+    idle_seconds: float = 300.0
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
-def title_of(name: str) -> str:
-    """As the page itself has it."""
-    found = re.search("<title>(.*)</title>", (PAGES / f"{name}.html").read_text())
-    assert found is not None
-    return found.group(1)
+CLOSED: Final = Plan("anna", "search", 0, metadata=(("team", "search"),))
+CRASHED: Final = Plan("bo", "form", 1, metadata=(("team", "checkout"), ("run", "4127")))
+EXPIRED: Final = Plan("crawler", "article", 0, 5.0)
+ENDED: Final = (CLOSED, CRASHED, EXPIRED)
+DRIVEN: Final = Plan("anna", "map", 1, 900.0, (("team", "search"),))
+LIVE: Final = Plan("ci-runner", "shop", 1, 290.0, (("team", "checkout"), ("run", "4127")))
+ALIVE: Final = (
+    Plan("crawler", "article", 1, 240.0),
+    Plan("crawler", "search", 0, 150.0),
+    Plan("crawler", "docs", 1, 200.0),
+    Plan("anna", "inbox", 1, 900.0),
+    Plan("bo", "form", 0, 500.0),
+    Plan("ci-runner", "build", 2, 3000.0, (("team", "checkout"),)),
+    Plan("ci-runner", "phone", 1, 600.0, (("device", "phone"),)),
+    Plan("anna", "dashboard", 1, 1800.0),
+    DRIVEN,
+    LIVE,
+)
+"""In the order in which they are made: as many as there are places."""
+WAITING: Final = Plan("ci-runner", "form")
+WAIT_SECONDS: Final = 600.0
 
 
-async def draw(browser: Browser) -> dict[str, list[bytes]]:
-    """Two frames of each demo page, as a screencast would give them."""
-    frames = {}
-    for name in ADDRESSES:
-        width, height = viewport_of(name)
-        page = await browser.new_page(viewport={"width": width, "height": height})
-        await page.goto((PAGES / f"{name}.html").as_uri())
-        frames[name] = [await page.screenshot(type="jpeg", quality=70)]
-        later = await page.evaluate("performance.now() + 300")
-        await page.wait_for_function("later => performance.now() > later", arg=later)
-        frames[name].append(await page.screenshot(type="jpeg", quality=70))
-        await page.close()
-    return frames
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Where to look: an operator's key, the session with a story, and the one that crashed."""
+
+    url: str
+    key: str
+    live: str
+    crashed: str
 
 
-def fleet(frames: dict[str, list[bytes]]) -> FakeConsole:
-    dice = random.Random(7)  # the same picture each time
-    console = FakeConsole()
-    names = list(ADDRESSES)
-    for n in range(40):
-        name = names[n % len(names)]
-        made = session(dice, n, name)
-        console.rows[made["session_id"]] = made
-        if made["status"] != "queued":
-            console.frames[made["session_id"]] = frames[name]
-        console.sizes[made["session_id"]] = viewport_of(name)
-    console.pool = pool_state()
-    console.history = history(dice)
-    console.options = {
-        "locale": "de-DE",
-        "timezone_id": "Europe/Berlin",
-        "permissions": ["clipboard-read"],
-        "storage_state": {"cookies": 12, "origins": 2},
-        "start_url": "https://nordlys.example/",
-    }
-    return console
-
-
-def session(dice: random.Random, n: int, name: str) -> Row:
-    owner, owner_name = dice.choice(OWNERS)
-    width, height = viewport_of(name)
-    made = row(
-        f"{dice.randrange(16**8):08x}-5a1e-4f6b-9c0d-{dice.randrange(16**12):012x}",
-        title=title_of(name),
-        url=ADDRESSES[name],
-        owner=owner,
-        owner_name=owner_name,
-        viewport_width=width,
-        viewport_height=height,
-        created_at=stamp(-30 - n * 47),
-        last_activity=stamp(-dice.randrange(60)),
-        expires_at=stamp(dice.choice((40, 150, 240, 290, 900, 2400))),
-        page_count=dice.choice((1, 1, 2, 3)),
-        connections=dice.choice((0, 1, 1, 1, 2)),
-        memory_bytes=dice.randrange(90, 420) * 10**6,
-        metadata={"team": dice.choice(("search", "checkout"))},
-        browser_id=f"br_{dice.randrange(5):02d}c41f",
-    )
-    if n == 0:
-        made |= {"controlled_by": "olga", "viewers": 1}
-    elif n in (1, 2):
-        made |= {"status": "queued", "title": "", "url": "", "memory_bytes": None, "expires_at": None}
-        made |= {"page_count": 0, "connections": 0, "browser_id": None}
-    elif n > 33:
-        status, reason = ENDINGS[n % 3]
-        ended_at = stamp(-dice.randrange(5, 300))
-        made |= {"status": status, "end_reason": reason, "ended_at": ended_at, "connections": 0}
-    return made
-
-
-def pool_state() -> dict[str, Any]:
-    browser = {
-        "pid": 4711,
-        "version": "156.0",
-        "state": "ready",
-        "principal_id": None,
-        "dedicated": False,
-        "sessions": 7,
-        "places": 12,
-        "age_seconds": 4000,
-        "memory_bytes": 1_310_000_000,
-    }
-    return {
-        "node": "node-1",
-        "capacity": 60,
-        "taken": 31,
-        "free": 29,
-        "queue": 2,
-        "warm_spares": 2,
-        "draining": False,
-        "sandbox": True,
-        "refused_total": 12,
-        "browsers": [browser | {"browser_id": f"br_{i:02d}c41f"} for i in range(5)],
-    }
-
-
-def history(dice: random.Random) -> dict[str, Any]:
-    points: list[dict[str, Any]] = []
-    refused = 0
-    for n in range(360):
-        busy = 26 + 8 * math.sin(n / 40) + 4 * math.sin(n / 11) + dice.random() * 2
-        refused += 150 < n < 160 or n in (40, 41, 300)
-        point = {
-            "at": stamp((n - 359) * 10),
-            "active": round(busy),
-            "queue": max(0, round(busy - 34)),
-            "refused": refused,
-            "browsers": 3 + (n > 90) + (n > 200),
-            "memory_bytes": (busy * 190 + 400) * 1e6,
-            "loop_lag_ms": 0.6 + dice.random() + (6 if n % 97 == 60 else 0),
+@asynccontextmanager
+async def fleet(folder: Path) -> AsyncIterator[Fleet]:
+    """Until it is left. The service is a process of its own, as a user starts it, with its data in `folder`."""
+    async with AsyncExitStack() as stack:
+        port = stack.enter_context(demo_pages())
+        service = await stack.enter_async_context(serving(folder / "data", max_sessions=len(ALIVE)))
+        owners = {
+            name: await stack.enter_async_context(patient(service, await service.key(name=name)))
+            for name in sorted({plan.owner for plan in ENDED + ALIVE})
         }
-        points.append(point)
-    return {"step_seconds": 10, "points": points}
+        operator_key = await service.key("operator", "olga")
+        olga = await stack.enter_async_context(service.caller(operator_key))
+        made: dict[Plan, str] = {}
+
+        async def make(plan: Plan) -> None:
+            created = await create(owners[plan.owner], plan, port)
+            made[plan] = created["session_id"]
+            for _ in range(plan.clients):
+                await stack.enter_async_context(connect(created["connect_url"], proxy=None))
+            await has_picture(olga, made[plan])
+
+        for plan in ENDED:
+            await make(plan)
+        await speak(service, made[CRASHED])
+        await olga.delete(f"{SESSIONS}/{made[CLOSED]}")
+        await kill_browser(service, made[CRASHED])
+        await until(lambda: is_status(service, made[EXPIRED], "expired"), what="the idle one expires", every=0.2)
+        for plan in ALIVE:
+            await make(plan)
+        await speak(service, made[LIVE])
+        await control(olga, made[LIVE], "take")
+        await control(olga, made[LIVE], "release")
+        await control(olga, made[DRIVEN], "take")
+        waiting = asyncio.create_task(create(owners[WAITING.owner], WAITING, port, wait_seconds=WAIT_SECONDS))
+        try:
+            yield Fleet(service.url, operator_key, made[LIVE], made[CRASHED])
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
 
 
-def tell_story(console: FakeConsole, session_id: str) -> None:
-    """What happened to a session, up to its end where it has ended."""
-    known = console.rows[session_id]
-    url, title = known["url"], known["title"]
-    script = f"{url}/app.js"
-    error = "TypeError: Cannot read properties of null (reading 'price')\n    at basket (app.js:212:17)"
-    told: list[tuple[float, str, dict[str, Any]]] = [
-        (-290, "session.active", {"seconds": 0.2}),
-        (-288, "client.connected", {"kind": "cdp"}),
-        (-287, "page.opened", {"url": "about:blank"}),
-        (-285, "network.response", {"url": url, "method": "GET", "status": 200, "type": "document", "ms": 184}),
-        (-285, "page.navigated", {"url": url, "title": title}),
-        (-284, "console", {"level": "info", "text": "cart: restored 2 items", "url": script, "line": 41}),
-        (-283, "console", {"level": "warning", "text": "Image copper@2x.webp is larger than its box", "url": url}),
-        (-240, "network.failed", {"url": "https://stats.example/beacon", "error": "net::ERR_BLOCKED_BY_CLIENT"}),
-        (-200, "page.navigated", {"url": f"{url}/details", "title": f"{title} (details)"}),
-        (-198, "console", {"level": "error", "text": error, "url": script, "line": 212}),
-        (-120, "network.response", {"url": f"{url}/api", "method": "PUT", "status": 409, "type": "fetch", "ms": 31}),
-        (-60, "control.taken", {"by": "olga"}),
-        (-31, "control.released", {"by": "olga"}),
-    ]
-    if known["ended_at"]:
-        told += [
-            (-4, "page.crashed", {}),
-            (-3, "session.ended", {"status": known["status"], "reason": known["end_reason"]}),
-        ]
-    console.stories[session_id] = [
-        console.event(kind, session_id, at, **({"page_id": "pg1"} | data)) for at, kind, data in told
-    ]
-    console.pages[session_id] = [
-        {"page_id": "pg1", "url": url, "title": title, "crashed": False},
-        {"page_id": "pg2", "url": f"{url}/terms", "title": "Terms of delivery", "crashed": False},
-    ]
+def patient(service: Running, key: str) -> httpx.AsyncClient:
+    """For who waits for a place."""
+    caller = service.caller(key)
+    caller.timeout = httpx.Timeout(WAIT_SECONDS + 60)
+    return caller
+
+
+async def create(owner: httpx.AsyncClient, plan: Plan, port: int, **more: Any) -> dict[str, Any]:
+    wanted: dict[str, Any] = {
+        "start_url": "http://" + ADDRESSES[plan.page].format(port=port),
+        "idle_timeout_seconds": plan.idle_seconds,
+        "metadata": dict(plan.metadata),
+    }
+    if plan.page == "phone":
+        wanted |= {"viewport_width": 390, "viewport_height": 844}
+    answer = await owner.post(SESSIONS, json=wanted | more)
+    answer.raise_for_status()
+    created: dict[str, Any] = answer.json()
+    return created
+
+
+async def has_picture(http: httpx.AsyncClient, session_id: str) -> None:
+    async def there() -> bool:
+        return (await http.get(f"{SESSIONS}/{session_id}/thumbnail?width=640")).status_code == 200
+
+    await until(there, what="a picture of the page", every=0.2)
+
+
+async def control(http: httpx.AsyncClient, session_id: str, action: str) -> None:
+    (await http.post(f"{SESSIONS}/{session_id}/control", json={"action": action})).raise_for_status()
+
+
+async def speak(service: Running, session_id: str) -> None:
+    """Lines for its console, a request that fails, and an error that nobody catches."""
+    says = """console.info("cart: restored 2 items"); console.warn("copper@2x.webp is larger than its box");
+        console.error("TypeError: Cannot read properties of null (reading 'price')");
+        fetch("/api/stock?item=7");
+        setTimeout(() => { throw new Error("basket: no price for item 7") })"""
+    await service.evaluate(session_id, says)
+
+
+async def kill_browser(service: Running, session_id: str) -> None:
+    """The process of this session's browser, which holds no other session: its owner has just this one."""
+    row = next(row for row in await rows(service) if row["session_id"] == session_id)
+    pool = (await service.http.get("/v1/browser/overview")).json()["pool"]
+    pid = next(browser["pid"] for browser in pool["browsers"] if browser["principal_id"] == row["owner"])
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: is_status(service, session_id, "crashed"), what="the crash is told", every=0.1)
+
+
+async def rows(service: Running) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await service.http.get("/v1/browser/overview")).json()["sessions"]
+    return found
+
+
+async def is_status(service: Running, session_id: str, status: str) -> bool:
+    return bool((await service.get(session_id))["status"] == status)
+
+
+class _Site(BaseHTTPRequestHandler):
+    """Every site of the fleet, by the host that was asked for."""
+
+    def do_GET(self) -> None:
+        host = self.headers.get("Host", "").partition(":")[0]
+        name = next((page for page, at in ADDRESSES.items() if at.startswith(host + ":")), None)
+        found = name is not None and not self.path.startswith(("/api", "/favicon"))
+        body = (PAGES / f"{name}.html").read_bytes() if found else b"no such thing"
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
+        pass
+
+
+@contextmanager
+def demo_pages() -> Iterator[int]:
+    """The sites on a free port of loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Site)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -753,6 +753,18 @@ async def test_a_phone_scrolls_in_one_direction_only(chromium: Browser, path: st
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+async def test_nothing_moves_when_sessions_are_selected(chromium: Browser) -> None:
+    async with watching(chromium, FakeConsole(rows=fleet(12)), viewport={"width": 1280, "height": 800}) as (page, _):
+        await page.locator(".card").first.wait_for()
+        boxes = """() => [...document.querySelectorAll(".card, .tools > *")]
+            .map((element) => JSON.stringify(element.getBoundingClientRect()))"""
+        before = await page.evaluate(boxes)
+        for n in range(3):
+            await page.get_by_role("checkbox").nth(n).check(force=True)
+        await expect(page.get_by_label("Selected sessions")).to_contain_text("3 selected")
+        assert await page.evaluate(boxes) == before
+
+
 async def test_numbers_tick_in_place_and_move_nothing(chromium: Browser) -> None:
     console = FakeConsole(rows=fleet(3, expires_at=stamp(62)))
     async with watching(chromium, console) as (page, _):

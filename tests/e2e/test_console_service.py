@@ -75,6 +75,15 @@ async def test_an_operator_sees_sessions_come_filters_them_and_opens_one(service
     await expect(page.get_by_label("Live picture of the page")).to_be_visible()
 
 
+async def test_an_empty_console_fits_a_phone(service: Running, chromium: Browser) -> None:
+    page = await signed_in(chromium, service, width=390)
+    command = page.get_by_label("Command that makes a session")
+    await expect(command).to_contain_text(f"curl -X POST {service.url}/v1/browser/sessions")
+    box = await page.locator(".code").bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 390
+
+
 async def test_the_picture_follows_the_page_and_watching_keeps_nothing_alive(
     service: Running, chromium: Browser
 ) -> None:

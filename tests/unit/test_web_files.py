@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from browser_sessions.model.session import EndReason
+
 WEB = Path(__file__).parents[2] / "browser_sessions" / "web"
 ASSETS = WEB / "assets"
 SCRIPTS = sorted(ASSETS.rglob("*.js"))
@@ -124,3 +126,8 @@ def test_text_can_be_read_on_every_ground(text: str, ground: str, theme: int) ->
 def test_pairs_that_meet_can_be_told_apart(ink: str, paper: str, least: float, theme: int) -> None:
     """4.5 to 1 for text, 3 to 1 for what is no text (WCAG 2.2, 1.4.3 and 1.4.11)."""
     assert contrast(TOKENS[ink].split(", ")[theme], TOKENS[paper].split(", ")[theme]) >= least
+
+
+def test_every_end_has_words() -> None:
+    told = re.findall(r"^  (\w+): \"", (ASSETS / "pure" / "ends.js").read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(EndReason)

@@ -15,7 +15,7 @@ import { SignIn } from "./ui/signin.js";
 
 function Link() {
   const { state, heard } = link.value;
-  if (state !== "lost") return html`<span class="link" role="status"><i class="dot" aria-hidden="true" />${state === "open" ? "live" : "connecting"}</span>`;
+  if (state !== "lost") return html`<span class="link ${state}" role="status"><i class="dot" aria-hidden="true" />${state === "open" ? "live" : "connecting"}</span>`;
   return html`<span class="link lost" role="status">connection lost, retrying${stale.value && ` · stale since ${clock(heard)}`}</span>`;
 }
 

@@ -1,5 +1,6 @@
 // Small pictures for the cards on the screen, and for none off it.
 import { sessionPath } from "./api.js";
+import { link } from "./store.js";
 
 /** At most one picture a second of a card (CONSOLE.md); one that stays the same is asked for less and less. */
 const FASTEST_MS = 1000;
@@ -60,7 +61,7 @@ export function settle(element, live) {
 }
 
 function turn() {
-  if (document.hidden) return;
+  if (document.hidden || link.peek().state === "lost") return;
   const now = performance.now();
   const due = [...cards.values()].filter((card) => card.visible && !card.busy && card.due <= now);
   due.sort((a, b) => a.due - b.due);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { bytes, clip, clock, countdown, duration, hostOf, maskTicket, moment, placeOf } from "../../../browser_sessions/web/assets/pure/format.js";
+import { bytes, clip, clock, countdown, duration, hostOf, maskTicket, moment, placeOf, statusIn } from "../../../browser_sessions/web/assets/pure/format.js";
 
 test("bytes take the unit that keeps them short", () => {
   const facts = [[null, "–"], [0, "0 B"], [999, "999 B"], [1536, "1.5 kB"], [182_400_000, "182 MB"], [999_700_000, "1.0 GB"], [6.54e9, "6.5 GB"], [5e15, "5000 TB"]];
@@ -46,4 +46,10 @@ test("a line of a log names its file", () => {
 
 test("a ticket is not shown", () => {
   assert.equal(maskTicket("ws://h/cdp?a=1&ticket=abc.def&b=2"), "ws://h/cdp?a=1&ticket=•••&b=2");
+});
+
+test("an answer that was an error has its status, no answer has none", () => {
+  assert.equal(statusIn("the server responded with a status of 404 (Not Found)"), "404");
+  assert.equal(statusIn("net::ERR_FAILED"), null);
+  assert.equal(statusIn(null), null);
 });

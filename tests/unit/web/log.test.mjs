@@ -53,3 +53,12 @@ test("a dialog stands until it is closed or the session ends; waiting commands u
   assert.equal(addEvents(open, [event("session.ended", {})]).dialog, null);
   assert.equal(addEvents(open, [event("control.released", {})]).waiting, 0);
 });
+
+test("a watcher who came and left is one line, however often, and no other line is lost", () => {
+  const came = () => event("client.connected", { kind: "live" });
+  const left = () => event("client.disconnected", { kind: "live" });
+  const log = addEvents(EMPTY_LOG, [event("session.active"), came(), left(), came(), left(), came()]);
+  assert.deepEqual(log.timeline.map((line) => line.text), ["Ready", "Somebody watched", "Somebody watches"]);
+  const two = addEvents(EMPTY_LOG, [came(), came(), left(), event("control.taken", { by: "olga" }), left()]);
+  assert.deepEqual(two.timeline.map((line) => line.text), ["Somebody watches", "Somebody watched", "Wheel taken", "Watcher left"]);
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { addPoint, paths, refusals, pointAt, POINTS, pointOf } from "../../../browser_sessions/web/assets/pure/plots.js";
+import { addPoint, paths, refusals, pointAt, POINTS, pointOf, spanOf } from "../../../browser_sessions/web/assets/pure/plots.js";
 
 const at = (seconds) => new Date(Date.UTC(2031, 0, 1) + seconds * 1000).toISOString();
 const point = (seconds, active) => ({ at: at(seconds), active });
@@ -45,4 +45,10 @@ test("refusals are shown as they came, and a restart is none", () => {
 test("the pointer finds the nearest point", () => {
   const now = history(point(0, 1), point(1800, 2), point(3600, 3));
   assert.deepEqual([0, 0.6, 1].map((part) => pointAt(now, part, end).active), [1, 2, 3]);
+});
+
+test("a plot is as wide as what is known, from a minute to an hour", () => {
+  const from = (...seconds) => spanOf(history(...seconds.map((at) => point(at, 1))), end);
+  assert.deepEqual([from(3590), from(3300), from(0), from(-900, 3600), from()], [60, 300, 3600, 3600, 60]);
+  assert.ok(paths(history(point(3000, 1), point(3010, 1)), "active", end).line.startsWith("M0 "));
 });

@@ -78,6 +78,9 @@ export function placeOf(url, line) {
   return line == null ? file : `${file}:${line}`;
 }
 
+/** The status in Chromium's words for a request that was answered with an error; null where there was no answer. */
+export const statusIn = (error) => /\bstatus of (\d{3})\b/.exec(error ?? "")?.[1] ?? null;
+
 // C0, C1, and the characters that turn the direction of text around: a page could disguise an address with them.
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
 

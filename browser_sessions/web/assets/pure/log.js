@@ -20,12 +20,15 @@ function split(id) {
   return [id.slice(0, cut), Number(id.slice(cut + 1))];
 }
 
+const WATCHES = "Somebody watches";
+const WATCHED = "Somebody watched";
+
 const LINES = {
   "session.queued": () => ["○", "Waiting for a place"],
   "session.active": () => ["●", "Ready"],
   "session.extended": (d) => ["●", "Extended", `by ${Math.round(d.seconds ?? 0)} s`],
   "session.ended": (d) => ["■", `Ended: ${d.status ?? "closed"}`, d.reason, d.status === "closed" ? "" : "bad"],
-  "client.connected": (d) => (d.kind === "live" ? ["→", "Somebody watches"] : ["→", "Client connected", d.kind]),
+  "client.connected": (d) => (d.kind === "live" ? ["→", WATCHES] : ["→", "Client connected", d.kind]),
   "client.disconnected": (d) => (d.kind === "live" ? ["←", "Watcher left"] : ["←", "Client left", d.kind]),
   "control.taken": (d) => ["◆", "Wheel taken", d.by, "drive"],
   "control.released": (d) => ["◇", "Wheel given back", d.by, "drive"],
@@ -46,6 +49,16 @@ function push(list, item) {
   return next;
 }
 
+/** A watcher who came and left, while nothing else happened, is one line, however often. */
+function pushStep(list, item) {
+  const last = list.at(-1);
+  if (item.text === "Watcher left" && last?.text === WATCHES) {
+    const before = list.at(-2)?.text === WATCHED ? list.slice(0, -2) : list.slice(0, -1);
+    return push(before, { ...last, text: WATCHED });
+  }
+  return push(list, item);
+}
+
 /** The log after one event. Events that came before (a replay) change nothing. */
 export function addEvent(log, event) {
   if (event.id && !isAfter(event.id, log.lastId)) return log;
@@ -54,7 +67,7 @@ export function addEvent(log, event) {
   const line = LINES[event.type];
   if (line) {
     const [sign, text, detail, tone] = line(data);
-    next.timeline = push(log.timeline, { key: next.seen, at: event.at, sign, text, detail: detail ?? "", tone: tone ?? "" });
+    next.timeline = pushStep(log.timeline, { key: next.seen, at: event.at, sign, text, detail: detail ?? "", tone: tone ?? "" });
   }
   switch (event.type) {
     case "console":

@@ -38,15 +38,18 @@ export function refusals(history) {
   return { ...history, points };
 }
 
-/** Seconds that a plot is wide, and the box that its lines are drawn in. */
-const SPAN_S = 3600;
+/** Seconds that a plot is wide: as long as there is something to show, from a minute to an hour. */
+const SHORTEST_S = 60;
+const LONGEST_S = 3600;
+/** The box that its lines are drawn in. */
 export const BOX = Object.freeze({ width: 360, height: 32 });
 
 /**
- * The line of one series over the last hour and the area below it, as SVG paths. From zero, with head room, never flat
+ * The line of one series over the time that is known and the area below it, as SVG paths. From zero, with head room, never flat
  * at the top; a hole of more than three steps stays a hole.
  */
 export function paths(history, name, end) {
+  const span = spanOf(history, end);
   let top = 0;
   for (const point of history.points) top = Math.max(top, point[name] ?? 0);
   const scale = (BOX.height - 2) / (top * 1.1 || 1);
@@ -57,9 +60,9 @@ export function paths(history, name, end) {
   for (const point of history.points) {
     const value = point[name];
     if (value == null) continue;
-    const x = round(xOf(point, end));
+    const x = round(xOf(point, end, span));
     const y = round(BOX.height - 1 - value * scale);
-    if (last === null || x - last > (3 * history.step_seconds * BOX.width) / SPAN_S) {
+    if (last === null || x - last > (3 * history.step_seconds * BOX.width) / span) {
       if (last !== null) area += `L${last} ${BOX.height}L${from} ${BOX.height}Z`;
       line += `M${x} ${y}`;
       area += `M${x} ${y}`;
@@ -74,13 +77,19 @@ export function paths(history, name, end) {
 }
 
 const round = (n) => Math.round(n * 10) / 10;
-const xOf = (point, end) => BOX.width * (1 - (end - Date.parse(point.at)) / 1000 / SPAN_S);
+const xOf = (point, end, span) => BOX.width * (1 - (end - Date.parse(point.at)) / 1000 / span);
+
+/** Seconds from the first point to `end`, within what a plot may be wide. */
+export function spanOf(history, end) {
+  const age = history.points.length ? (end - Date.parse(history.points[0].at)) / 1000 : 0;
+  return Math.min(LONGEST_S, Math.max(SHORTEST_S, age));
+}
 
 /** The point nearest to a place of the plot, 0 (left) to 1. */
 export function pointAt(history, part, end) {
+  const span = spanOf(history, end);
+  const far = (point) => Math.abs(xOf(point, end, span) - part * BOX.width);
   let best = null;
-  for (const point of history.points) {
-    if (best === null || Math.abs(xOf(point, end) - part * BOX.width) < Math.abs(xOf(best, end) - part * BOX.width)) best = point;
-  }
+  for (const point of history.points) if (best === null || far(point) < far(best)) best = point;
   return best;
 }

@@ -33,7 +33,7 @@ export function Overview() {
       ${ids.map((id) => html`<${Card} key=${id} row=${rows.value.get(id)} chosen=${selected.value.has(id)} owned=${isOperator.value} />`)}
     </ul>`;
   }
-  return html`<main class="overview"><h1 class="unseen">Sessions</h1><${Pool} />${rows.value.size > 0 && html`<${Tools} count=${ids.length} />`}${body}</main>`;
+  return html`<main class="overview"><h1 class="unseen">Sessions</h1><${Pool} />${rows.value.size > 0 && html`<${Tools} count=${ids.length} />`}${body}${selected.value.size > 0 && html`<${Chosen} />`}</main>`;
 }
 
 function Tools({ count }) {
@@ -45,7 +45,6 @@ function Tools({ count }) {
     if (input.current.value !== text && document.activeElement !== input.current) input.current.value = text;
   }, [text]);
   const flip = (name) => setView({ status: status.includes(name) ? status.filter((s) => s !== name) : [...status, name] });
-  const chosen = endable([...selected.value]);
   return html`<div class="tools" role="search">
     <label class="field filter"><${Icon} name="search" /><span class="unseen">Filter by text or key=value</span>
       <input id="filter" ref=${input} type="search" placeholder="Filter: text, key=value" spellcheck="false" autocomplete="off" defaultValue=${text}
@@ -62,10 +61,6 @@ function Tools({ count }) {
       ${known.map(([id, name, n]) => html`<option value=${id} key=${id}>${name} (${n})</option>`)}
       ${owner && !known.some(([id]) => id === owner) && html`<option value=${owner}>${owner}</option>`}</select></label>`}
     <span class="space" />
-    ${selected.value.size > 0 &&
-    html`<span class="chosen"><b>${selected.value.size}</b> selected</span>
-      <button type="button" class="bare" onClick=${() => (selected.value = new Set())}>Clear</button>
-      <button type="button" class="danger" disabled=${!chosen.length} onClick=${() => (dialog.value = { name: "end", ids: chosen })}>End ${chosen.length}…</button>`}
     <span class="total" aria-live="polite">${count === rows.value.size ? plural(count, "session") : `${count} of ${rows.value.size}`}</span>
     <label class="field"><span class="unseen">Order</span><select value=${sort} onChange=${(event) => setView(sortedBy({ ...view.value, sort: "" }, event.target.value))}>
       ${COLUMNS.map((column) => html`<option value=${column.name} key=${column.name}>${column.label}</option>`)}</select></label>
@@ -78,8 +73,17 @@ function Tools({ count }) {
   </div>`;
 }
 
+/** What is selected and what can be done to it: over the page, so that nothing moves when it comes. */
+function Chosen() {
+  const live = endable([...selected.value]);
+  return html`<section class="chosenbar" aria-label="Selected sessions"><span><b>${selected.value.size}</b> selected</span>
+    <button type="button" onClick=${() => (selected.value = new Set())}>Clear</button>
+    <button type="button" class="danger" disabled=${!live.length} onClick=${() => (dialog.value = { name: "end", ids: live })}>End ${live.length}…</button></section>`;
+}
+
+/** As large as what will stand there. */
 const Waiting = () =>
-  html`<ul class="sessions grid" aria-label="Loading the sessions" aria-busy="true">${Array.from({ length: 10 }, (_, i) => html`<li class="card ghost" key=${i}><div class="picture" /><p /><p /></li>`)}</ul>`;
+  html`${isOperator.value && html`<div class="pool ghost" />`}<div class="tools ghost" /><ul class="sessions grid" aria-label="Loading the sessions" aria-busy="true">${Array.from({ length: 10 }, (_, i) => html`<li class="card ghost" key=${i}><div class="picture" /><p /><p /></li>`)}</ul>`;
 
 function Empty() {
   const line = `curl -X POST ${location.origin}/v1/browser/sessions \\

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { Age, Copy, Foreign, html, Left, memo, reasonOf, Status } from "./base.js";
 import { call, sessionPath } from "../api.js";
 import { isFinal } from "../pure/rows.js";
-import { bytes, clip, clock, maskTicket, placeOf, stamp, words } from "../pure/format.js";
+import { bytes, clip, clock, maskTicket, placeOf, stamp, statusIn, words } from "../pure/format.js";
 import { session } from "../store.js";
 
 const Fact = ({ name, children }) => html`<dt>${name}</dt><dd>${children}</dd>`;
@@ -20,11 +20,11 @@ export function Facts({ row }) {
       ? html`<${Fact} name="Ended">${stamp(row.ended_at)} · <${Age} of=${row.ended_at} /> ago<//>`
       : html`<${Fact} name="Last used"><${Age} of=${row.last_activity} /> ago<//><${Fact} name="Expires"><${Left} of=${row.expires_at} />${row.expires_at && ` · ${clock(row.expires_at)}`}<//>`}
     <${Fact} name="Viewport">${row.viewport_width} × ${row.viewport_height}<//>
-    ${!final && html`<${Fact} name="Clients">${row.connections ?? 0}<//><${Fact} name="Memory">${bytes(row.memory_bytes)}<//>`}
+    ${row.status === "active" && html`<${Fact} name="Clients">${row.connections ?? 0}<//><${Fact} name="Memory">${bytes(row.memory_bytes)}<//>`}
     <${Fact} name="Isolation">${row.isolation}${row.browser_id && html` · <code>${clip(row.browser_id, 16)}</code>`}<//>
     ${Object.entries(row.metadata ?? {}).map(([key, value]) => html`<${Fact} key=${key} name=${clip(key, 64)}><${Foreign} text=${value} /><//>`)}
     ${details.connect_url && html`<${Fact} name="Connect"><code class="clipped">${maskTicket(details.connect_url)}</code><${Copy} text=${details.connect_url} what="connect URL" /><//>`}
-    ${!final && html`<${Fact} name="Health"><${Probe} id=${row.session_id} /><//>`}
+    ${row.status === "active" && html`<${Fact} name="Health"><${Probe} id=${row.session_id} /><//>`}
   </dl>`;
 }
 
@@ -89,7 +89,7 @@ function Lines({ of, view: Line }) {
 const VIEWS = {
   timeline: memo(({ of }) => html`<li class="story ${of.tone}"><time>${clock(of.at)}</time><i aria-hidden="true">${of.sign}</i><span>${clip(of.text, 200)} <${Foreign} class="dim" text=${words(of.detail)} /></span></li>`),
   console: memo(({ of }) => html`<li class="l-${of.level}"><time>${clock(of.at)}</time><i>${of.level === "warning" ? "warn" : clip(of.level, 6)}</i><span><${Foreign} text=${of.text} max=${2000} />${of.url && html` <small>${placeOf(of.url, of.line)}</small>`}</span></li>`),
-  network: memo(({ of }) => html`<li class=${of.error || of.status >= 400 ? "l-error" : ""}><time>${clock(of.at)}</time><i>${of.open ? "…" : (of.status ?? "fail")}</i><span>${of.method && html`<b>${clip(of.method, 10)}</b> `}<${Foreign} text=${of.url} max=${500} /> <small>${of.error ? clip(of.error, 100) : ""}${of.ms != null ? ` ${Math.round(of.ms)} ms` : ""}</small></span></li>`),
+  network: memo(({ of }) => html`<li class=${of.error || of.status >= 400 ? "l-error" : ""}><time>${clock(of.at)}</time><i>${of.open ? "…" : (of.status ?? statusIn(of.error) ?? "fail")}</i><span>${of.method && html`<b>${clip(of.method, 10)}</b> `}<${Foreign} text=${of.url} max=${500} /> <small>${of.error ? clip(of.error, 100) : ""}${of.ms != null ? ` ${Math.round(of.ms)} ms` : ""}</small></span></li>`),
 };
 VIEWS.errors = VIEWS.console;
 

@@ -1,8 +1,8 @@
 // The pool's state and its last hour, above the fleet.
 import { useState } from "../vendor/preact-hooks.js";
 import { html } from "./base.js";
-import { bytes, clock, moment, NONE, plural } from "../pure/format.js";
-import { BOX, paths, pointAt, refusals } from "../pure/plots.js";
+import { bytes, clock, duration, moment, NONE, plural } from "../pure/format.js";
+import { BOX, paths, pointAt, refusals, spanOf } from "../pure/plots.js";
 import { history, pool } from "../store.js";
 
 const newest = () => history.value?.points.at(-1);
@@ -14,7 +14,7 @@ export function Pool() {
   const note = ["retiring", "starting", "dead"].filter(odd).map((name) => `${odd(name)} ${name}`)[0];
   const memory = state.browsers.reduce((sum, browser) => sum + (browser.memory_bytes ?? 0), 0) || newest()?.memory_bytes;
   const waits = state.draining ? "draining" : "waiting";
-  return html`<section class="pool" aria-label="Pool, last hour">
+  return html`<section class="pool" aria-label="Pool">
     <${Tile} name="active" label="Places" value=${state.taken} of="of ${state.capacity}" />
     <${Tile} name="queue" label="Queue" value=${state.queue} of=${waits} alert=${state.queue > 0 || state.draining} />
     <${Tile} name="refused" label="Refused" value=${state.refused_total} of="in all" />
@@ -39,7 +39,7 @@ function Tile({ name, label, value, of, alert, show = String }) {
   return html`<div class="tile ${alert ? "alert" : ""}">
     <span class="label">${label}</span><b>${past ? show(past[name] ?? NONE) : value}</b><small>${past ? clock(past.at) : of}</small>
     ${plot &&
-    html`<svg viewBox="0 0 ${BOX.width} ${BOX.height}" preserveAspectRatio="none" role="img" aria-label="${label} over the last hour" onPointerMove=${look} onPointerLeave=${() => setPast(null)}>
+    html`<svg viewBox="0 0 ${BOX.width} ${BOX.height}" preserveAspectRatio="none" role="img" aria-label="${label}, the last ${duration(spanOf(hour, end))}" onPointerMove=${look} onPointerLeave=${() => setPast(null)}>
       <path class="area" d=${plot.area} /><path class="line" d=${plot.line} /></svg>`}
   </div>`;
 }

@@ -7,6 +7,7 @@ import { LiveView } from "../live.js";
 import { control, openDevtools, refreshSession } from "../actions.js";
 import { sessionPath } from "../api.js";
 import { typedAddress, wantedWidth } from "../pure/mapping.js";
+import { whyEnded } from "../pure/ends.js";
 import { isFinal, nameOf } from "../pure/rows.js";
 import { clip, plural, stamp } from "../pure/format.js";
 import { dialog, live, patchLive, rows, session } from "../store.js";
@@ -44,7 +45,7 @@ function Ended({ row }) {
         ? html`<img class="picture" src="${sessionPath(row.session_id)}/frame" alt="The last frame of the session" />`
         : html`<p class="picture none">No picture was kept.</p>`}
     </div>
-    <div class="actions"><${Status} of=${row.status} /><b>${reasonOf(row)}</b><span class="dim">${stamp(row.ended_at)}</span></div>`;
+    <div class="actions"><${Status} of=${row.status} /><b>${reasonOf(row)}</b><span class="dim why">${whyEnded(row.end_reason)}</span><span class="space" /><span class="dim">${stamp(row.ended_at)}</span></div>`;
 }
 
 function Watch({ id, row }) {

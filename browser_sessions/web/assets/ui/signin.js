@@ -30,6 +30,6 @@ export function SignIn() {
           <label key="password">Password<input name="password" type="password" required autocomplete="current-password" /></label>`}
     <p class="bad" role="alert">${said}</p>
     <button class="primary" disabled=${busy}>${busy ? "Signing in…" : "Sign in"}</button>
-    <p class="dim">Keys are made with <code>browser-sessions keys create</code>.</p>
+    <p class="dim">The first start showed an admin key once and kept it in the data folder, in <code>secrets/admin_api_key</code>. More are made with <code>browser-sessions keys create</code>.</p>
   </form></main>`;
 }
