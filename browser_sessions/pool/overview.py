@@ -59,6 +59,9 @@ class Overview:
         self._told_pool: dict[str, Any] = {}
         self._seen: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
         """(title, address, number of pages) of sessions that have ended."""
+        self._went: dict[str, tuple[str, str]] = {}
+        """(title, address) that a live session went to last: one that ends before a look sees it is shown all the
+        same."""
         self._looks = 0
         pool.journal.sinks.append(self._happened)
 
@@ -181,10 +184,18 @@ class Overview:
         }
 
     def _happened(self, event: Event) -> None:
-        """Keeps what a session showed last, as far as a look saw it."""
-        if event.kind == "session.ended" and event.session_id is not None:
+        """Keeps what a session showed last."""
+        if event.session_id is None:
+            return
+        live = self._pool.registry.lives.get(event.session_id)
+        if event.kind == "page.navigated" and live is not None and not live.session.status.final:
+            self._went[event.session_id] = (event.data["title"], event.data["url"])
+        elif event.kind == "session.ended":
             row = self._told.pop(event.session_id, None)
-            if row is not None:
+            went = self._went.pop(event.session_id, None)
+            if row is not None and row["url"]:
                 self._seen[event.session_id] = (row["title"], row["url"], row["page_count"])
-                if len(self._seen) > LAST_SEEN:
-                    self._seen.popitem(last=False)
+            elif went is not None:
+                self._seen[event.session_id] = (*went, 1)
+            if len(self._seen) > LAST_SEEN:
+                self._seen.popitem(last=False)

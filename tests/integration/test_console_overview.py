@@ -73,6 +73,22 @@ async def test_a_row_says_what_a_session_is_and_shows(service: Running) -> None:
     assert shown["ended_at"]
 
 
+async def test_a_session_that_ends_within_a_second_is_shown_with_its_page(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    await show(service, session_id, "<title>Short</title>")
+    journal = service.inside.pool.journal
+    await until(
+        lambda: any(e.kind == "page.navigated" and e.data["title"] == "Short" for e in journal.of(session_id)),
+        what="its page is told",
+    )
+    service.inside.console.overview._told.clear()  # as if no look had come between
+    await service.http.delete(f"{SESSIONS}/{session_id}")
+    ended = await row(service.http, session_id)
+    assert (ended["status"], ended["title"], ended["page_count"]) == ("closed", "Short", 1)
+    assert ended["url"].startswith("data:text/html")
+    assert session_id not in service.inside.console.overview._went
+
+
 async def test_clients_see_their_own_and_nothing_of_the_pool(service: Running) -> None:
     foreign = (await service.create())["session_id"]
     async with service.caller(await service.key("client")) as client:
