@@ -17,6 +17,7 @@ from browser_sessions.model.errors import BrowserGone, BrowserTimeout
 from browser_sessions.model.ports import ContextEvent
 from browser_sessions.model.session import EndReason
 from browser_sessions.model.spec import SessionSpec
+from tests.crowd import promised
 from tests.real_browser import Death, until
 
 pytestmark = pytest.mark.browser
@@ -44,9 +45,9 @@ async def test_a_killed_browser_is_told_once_within_a_second(
     await until(lambda: chromium.alive)
 
     os.kill(chromium.pid, signal.SIGKILL)
-    seconds = await until(lambda: bool(deaths), within=1, what="the news of the death")
+    seconds = await until(lambda: bool(deaths), within=promised(1), what="the news of the death")
 
-    assert seconds < 1
+    assert seconds < promised(1)
     assert not chromium.alive
     assert deaths == [(chromium.browser_id, EndReason.BROWSER_DIED)]
     with pytest.raises(BrowserGone):
@@ -80,7 +81,7 @@ async def test_a_killed_driver_ends_its_browsers_and_a_new_one_serves(
     assert driver is not None
 
     os.kill(driver.pid, signal.SIGKILL)
-    await until(lambda: len(deaths) == 2, within=1, what="the news of both deaths")
+    await until(lambda: len(deaths) == 2, within=promised(1), what="the news of both deaths")
 
     assert set(deaths) == {(browser.browser_id, EndReason.DRIVER_DIED) for browser in browsers}
     with pytest.raises(BrowserGone):
@@ -125,7 +126,7 @@ async def test_a_stopped_browser_fails_its_probe_in_time_and_can_be_killed(
     with pytest.raises(BrowserTimeout):
         await chromium.probe(timeout=0.5)
 
-    assert asyncio.get_running_loop().time() - began < 1
+    assert asyncio.get_running_loop().time() - began < promised(1)
     assert chromium.alive
     with pytest.raises(BrowserTimeout):
         await handle.evaluate(handle.pages()[0].page_id, "1", timeout=0.2)
@@ -188,7 +189,7 @@ async def test_without_pidfd_a_death_is_told_within_a_second_too(
     browser = await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason)))
 
     os.kill(browser.pid, signal.SIGKILL)
-    await until(lambda: bool(deaths), within=1, what="the news of the death")
+    await until(lambda: bool(deaths), within=promised(1), what="the news of the death")
 
     assert not browser.alive
     assert deaths == [(browser.browser_id, EndReason.BROWSER_DIED)]

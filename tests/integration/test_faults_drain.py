@@ -3,13 +3,13 @@ rounds."""
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
 from scripts.fault_drain import DRAIN_S, drain_round
+from tests.crowd import promised
 
 pytestmark = pytest.mark.browser
 
@@ -19,7 +19,7 @@ async def test_sigterm_under_load_drains_and_leaves_nothing(tmp_path: Path) -> N
     seen = await drain_round(tmp_path, number=signal.SIGTERM)
     assert seen.exit_code == 0
     assert seen.late_creates == 0
-    assert seen.unready_after <= 0.1 or os.getloadavg()[0] > 3, f"told after {seen.unready_after:.3f} s"
+    assert seen.unready_after <= promised(0.1), f"told after {seen.unready_after:.3f} s"
     assert seen.exit_after <= DRAIN_S + 5
     assert seen.left == []
 
@@ -41,6 +41,5 @@ async def test_a_signal_to_the_whole_group_ends_no_session_before_the_drain_does
 async def test_a_second_signal_ends_it_now(tmp_path: Path) -> None:
     seen = await drain_round(tmp_path, number=signal.SIGTERM, drain_s=60, twice=True)
     assert seen.exit_code == 0
-    assert seen.exit_after < 3 or os.getloadavg()[0] > 3, f"gone after {seen.exit_after:.1f} s"
-    assert seen.exit_after < 20
+    assert seen.exit_after < promised(3), f"gone after {seen.exit_after:.1f} s"
     assert seen.left == []

@@ -3,18 +3,16 @@ times and prints the figures."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from scripts.fault_kills import Took, delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
+from tests.crowd import promised
 from tests.service import Running, serving
 
 pytestmark = pytest.mark.browser
-CROWDED = 3.0
-"""Load average above which two cores owe nobody a second."""
 
 
 @pytest.fixture
@@ -24,8 +22,8 @@ async def service(tmp_path: Path) -> AsyncIterator[Running]:
 
 
 def within(took: Took, seconds: float) -> None:
-    factor = 1.0 if os.getloadavg()[0] <= CROWDED else 6.0
-    late = {name: max(each) for name, each in took.items() if max(each) > seconds * factor}
+    allowed = promised(seconds)
+    late = {name: max(each) for name, each in took.items() if max(each) > allowed}
     assert not late, f"more than {seconds} s: {late}"
 
 

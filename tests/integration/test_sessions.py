@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.crowd import promised
 from tests.service import Running, ServerProcess, running, serving, until
 
 pytestmark = pytest.mark.browser
@@ -69,11 +70,11 @@ async def test_two_hundred_sessions_end_never_early_and_at_most_a_second_late(tm
             await asyncio.sleep(0.1)
         await creating
         assert early == 0.0, f"{early:.2f} s early"
-        assert late <= 1.0, f"{late:.2f} s late"
+        assert late <= promised(1.0), f"{late:.2f} s late"
         for session_id, moment in due.items():
             ended = await service.details(session_id)
             assert ended["status"] == "expired"
-            assert 0.0 <= datetime.fromisoformat(ended["ended_at"]).timestamp() - moment <= 1.0
+            assert 0.0 <= datetime.fromisoformat(ended["ended_at"]).timestamp() - moment <= promised(1.0)
             assert datetime.fromisoformat(ended["expires_at"]).timestamp() == moment, "being listed is no activity"
 
 
@@ -108,7 +109,7 @@ async def test_a_killed_browser_is_told_within_a_second_and_the_next_create_work
     pool = (await service.http.get("/v1/browser/pool")).json()
     (pid,) = [browser["pid"] for browser in pool["browsers"] if browser["sessions"]]
     os.kill(pid, signal.SIGKILL)
-    ended = await until(lambda: _ended(service, session_id), within=1.0, what="crashed is told")
+    ended = await until(lambda: _ended(service, session_id), within=promised(1.0), what="crashed is told")
     assert ended["status"] == "crashed"
     assert (await service.details(session_id))["end_reason"] == "browser_died"
     again = await service.create()
@@ -128,7 +129,7 @@ async def test_a_crashed_renderer_is_told_and_the_session_lives(service: Running
         pages = (await service.http.get(base)).json()["pages"]
         return any(page["page_id"] == crashing and page["crashed"] for page in pages)
 
-    await until(crashed, within=1.0, what="the page says that it crashed")
+    await until(crashed, within=promised(1.0), what="the page says that it crashed")
     assert (await service.get(session_id))["status"] == "active"
     health = (await service.http.get(f"/v1/browser/sessions/{session_id}/health")).json()
     assert not health["healthy"]
@@ -141,7 +142,7 @@ async def test_a_killed_driver_is_told_and_replaced_and_leaves_no_folder(service
     living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
     (driver,) = [p for p in living if "run-driver" in p.cmdline()]
     driver.kill()
-    ended = await until(lambda: _ended(service, session_id), within=1.0, what="crashed is told")
+    ended = await until(lambda: _ended(service, session_id), within=promised(1.0), what="crashed is told")
     assert ended["status"] == "crashed"
     again = await service.create()
     assert await service.evaluate(again["session_id"], "1+1") == 2
@@ -168,7 +169,7 @@ async def test_a_killed_server_loses_no_record_and_says_lost(tmp_path: Path) -> 
         await service.http.aclose()
         await until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in tree[1:]))
         service = await server.start()
-        assert server.ready_after <= 3.0 or os.getloadavg()[0] > 4, f"ready after {server.ready_after:.1f} s"
+        assert server.ready_after <= promised(3.0), f"ready after {server.ready_after:.1f} s"
         statuses = [(await service.get(session_id))["status"] for session_id in created]
         assert statuses == ["closed", "lost", "lost", "lost"]
         assert (await service.details(created[1]))["metadata"] == {"n": "1"}
