@@ -175,6 +175,17 @@ install_node_clients() {
     touch "$folder/node_modules/.setup-stamp"
 }
 
+# ---- A clock that can be set, for the tests --------------------------------------------------------------------------
+# Without it the tests of a host whose clock jumps are skipped and say so.
+install_faketime() {
+    if compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || ! can_apt; then return; fi
+    say "Installing libfaketime for the tests of the clock ..."
+    apt_install libfaketime || true
+}
+
 install_dependencies
 ensure_browser
-if [[ ${1-} == --tests ]]; then install_node_clients; fi
+if [[ ${1-} == --tests ]]; then
+    install_node_clients
+    install_faketime
+fi

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import jwt
 from starlette.types import Scope
 
 from browser_sessions.api.origin import base_url
+from browser_sessions.gateway.signed import Kind
 from browser_sessions.model.errors import Forbidden, Unauthenticated
 from browser_sessions.model.principal import Principal
 
@@ -24,10 +24,7 @@ COOKIE_LIFETIME_S: Final = 12 * 3600
 REMEMBERED: Final = 1024
 """Verified cookies kept: an open console asks often."""
 
-_ALGORITHM: Final = "HS256"
-_ISSUER: Final = "browser-sessions"
-_AUDIENCE: Final = "browser-sessions/console"
-"""Not that of access tokens or tickets: one never passes for another, even under the same secret."""
+_COOKIE: Final = Kind("browser-sessions/console")
 _REFUSED: Final = "You are not signed in (any more). Sign in again."
 _CROSS_SITE: Final = (
     "Signed in by cookie, changes are taken from the console's own pages only. Programs send X-API-Key instead."
@@ -56,16 +53,7 @@ class Cookies:
         found = self._directory.named(credential)
         if found is None:
             raise Unauthenticated(_REFUSED)
-        now = int(time.time())
-        claims = {
-            "iss": _ISSUER,
-            "aud": _AUDIENCE,
-            "sub": credential,
-            "iat": now,
-            "exp": now + COOKIE_LIFETIME_S,
-            "ver": _version(found[1]),
-        }
-        return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
+        return _COOKIE.sign(self._secret, credential, time.time(), COOKIE_LIFETIME_S, ver=_version(found[1]))
 
     def principal_of(self, cookie: str) -> Principal:
         """Whom it speaks for. Raises `Unauthenticated`."""
@@ -82,18 +70,10 @@ class Cookies:
         return found[0]
 
     def _decode(self, cookie: str) -> tuple[str, str, float]:
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                cookie,
-                self._secret,
-                algorithms=[_ALGORITHM],
-                audience=_AUDIENCE,
-                issuer=_ISSUER,
-                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
-            )
-            return str(claims["sub"]), str(claims["ver"]), float(claims["exp"])
-        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
-            raise Unauthenticated(_REFUSED) from None
+        claims = _COOKIE.read(self._secret, cookie, time.time())
+        if claims is None or "ver" not in claims:
+            raise Unauthenticated(_REFUSED)
+        return str(claims["sub"]), str(claims["ver"]), float(claims["exp"])
 
 
 def cookie_of(scope: Scope) -> str | None:

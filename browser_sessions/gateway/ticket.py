@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from datetime import datetime
+from typing import Final, Literal
 
-import jwt
-
+from browser_sessions.gateway.signed import Kind
 from browser_sessions.model.errors import Unauthenticated
 from browser_sessions.model.principal import Principal, Role
 
@@ -16,10 +15,7 @@ Use = Literal["cdp", "live", "devtools"]
 TICKET_LIFETIME_S: Final = 60.0
 """Seconds: long enough to open a WebSocket, too short to be worth stealing (FAULTS.md, "keys and tokens")."""
 
-_ALGORITHM: Final = "HS256"
-_ISSUER: Final = "browser-sessions"
-_AUDIENCE: Final = "browser-sessions/ticket"
-"""Not the audience of access tokens: one never passes for the other, even under the same secret."""
+_TICKET: Final = Kind("browser-sessions/ticket")
 _REFUSED: Final = "The ticket does not cover this, or its time is over. Ask for the session's details to get a new one."
 
 
@@ -42,19 +38,17 @@ def mint(
     lifetime_seconds: float = TICKET_LIFETIME_S,
 ) -> str:
     """A ticket for `use` of one session, good from `now` for `lifetime_seconds`."""
-    claims = {
-        "iss": _ISSUER,
-        "aud": _AUDIENCE,
-        "sub": principal.principal_id,
-        "iat": now,
-        "exp": now + timedelta(seconds=lifetime_seconds),
-        "sid": session_id,
-        "use": use,
-        "role": principal.role.value,
-        "name": principal.name,
-        "cred": principal.credential,
-    }
-    return jwt.encode(claims, secret, algorithm=_ALGORITHM)
+    return _TICKET.sign(
+        secret,
+        principal.principal_id,
+        now.timestamp(),
+        lifetime_seconds,
+        sid=session_id,
+        use=use,
+        role=principal.role.value,
+        name=principal.name,
+        cred=principal.credential,
+    )
 
 
 def verify(secret: bytes, ticket: str, session_id: str, use: Use, now: datetime) -> Ticket:
@@ -62,20 +56,11 @@ def verify(secret: bytes, ticket: str, session_id: str, use: Use, now: datetime)
 
     Whether the credential that it was made for still stands, only the key ring knows: ask it (`api.credentials`).
     """
-    try:
-        claims: dict[str, Any] = jwt.decode(
-            ticket,
-            secret,
-            algorithms=[_ALGORITHM],
-            audience=_AUDIENCE,
-            issuer=_ISSUER,
-            options={"require": ["exp", "iat", "sub", "aud", "iss"], "verify_exp": False, "verify_iat": False},
-        )
-        in_time = float(claims["exp"]) > now.timestamp()
-        covers = claims["sid"] == session_id and claims["use"] == use
-        principal = Principal(str(claims["sub"]), Role(claims["role"]), str(claims["name"]), str(claims["cred"]))
-    except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
-        raise Unauthenticated(_REFUSED, session_id=session_id[:64]) from None
-    if not (in_time and covers):
+    claims = _TICKET.read(secret, ticket, now.timestamp()) or {}
+    if (claims.get("sid"), claims.get("use")) != (session_id, use):
         raise Unauthenticated(_REFUSED, session_id=session_id[:64])
+    try:
+        principal = Principal(str(claims["sub"]), Role(claims["role"]), str(claims["name"]), str(claims["cred"]))
+    except (KeyError, ValueError):
+        raise Unauthenticated(_REFUSED, session_id=session_id[:64]) from None
     return Ticket(session_id, use, principal)
