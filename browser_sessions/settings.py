@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -15,6 +18,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from browser_sessions.model.errors import SettingsError
 
 PREFIX: Final = "BROWSER_SESSIONS_"
+
+_FOR_CLIENTS: Final = frozenset({"URL", "API_KEY"})
+"""Read by the command line and the SDK: client/discovery.py."""
+_OF_KUBERNETES: Final = re.compile(r"SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
+"""What it sets in every pod beside a Service named browser-sessions ("environment variables" of Services)."""
 
 BYTES_PER_SESSION: Final = 64 * 2**20
 """Planned memory of a session: twice what a small page was measured to take (34 MB PSS), for pages are seldom small."""
@@ -125,6 +133,16 @@ class Settings(BaseSettings):
         "info", description="The least important log line that is written."
     )
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _no_service_link(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("tcp://"):
+            raise ValueError(
+                f"must be a number; {value} is what Kubernetes sets for a Service named browser-sessions: "
+                "set enableServiceLinks: false in the pod, or the port itself"
+            )
+        return value
+
     @field_validator("allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -198,6 +216,21 @@ def load(**flags: Any) -> Settings:
             for part in error.errors(include_url=False, include_input=False)
         ]
         raise SettingsError("Some settings are wrong:\n  " + "\n  ".join(lines)) from None
+
+
+def unknown(environ: Iterable[str]) -> list[str]:
+    """A sentence for each name of a variable that looks like a setting and is none: misspelt, it would change nothing,
+    and nobody would know."""
+    settings = {name.upper() for name in Settings.model_fields}
+    sentences = []
+    for variable in sorted(environ):
+        name = variable.upper().removeprefix(PREFIX)
+        if name == variable.upper() or name in settings | _FOR_CLIENTS or _OF_KUBERNETES.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(name, settings, n=1)
+        hint = f" Is {PREFIX}{near[0]} meant?" if near else ""
+        sentences.append(f"{variable} is no setting and changes nothing.{hint}")
+    return sentences
 
 
 def _said(error: ErrorDetails) -> str:

@@ -16,7 +16,6 @@ from browser_sessions.cli.speak import show_json
 
 app = typer.Typer(
     name="browser-sessions",
-    help="Live browser sessions: real headless Chromium, isolated contexts, exact expiry.",
     no_args_is_help=True,
     rich_markup_mode=None,  # help texts hold brackets and stars that are meant
     pretty_exceptions_enable=False,  # a traceback goes into logs: plain, and without local variables, which hold keys
@@ -44,6 +43,21 @@ users.command("rm")(accounts.remove_user)
 app.add_typer(keys, name="keys")
 app.add_typer(users, name="users")
 app.command()(doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    _wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is and exit.")
+    ] = False,
+) -> None:
+    """Live browser sessions: real headless Chromium, isolated contexts, exact expiry."""
 
 
 @app.command()

@@ -30,7 +30,7 @@ from browser_sessions.client.discovery import announced_pid
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.errors import BrowserSessionsError, SettingsError
 from browser_sessions.model.spec import SessionSpec
-from browser_sessions.settings import Settings, load, memory_limit_bytes
+from browser_sessions.settings import Settings, load, memory_limit_bytes, unknown
 
 TRY_SECONDS: Final = 60.0
 """For driver, browser and page together: they take one second here; a cold disk and a busy machine take more."""
@@ -75,7 +75,10 @@ def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Findin
         settings = load(**flags)
     except SettingsError as error:
         return [*found, Finding("settings", "problem", error.detail, "Set them right; docs/settings.md lists them.")]
-    found.append(Finding("settings", "ok", f"All can be used ({_set_by(environ)})."))
+    if strange := unknown(environ):
+        found.append(Finding("settings", "warning", " ".join(strange), "docs/settings.md lists them all."))
+    else:
+        found.append(Finding("settings", "ok", f"All can be used ({_set_by(environ)})."))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     found += asyncio.run(_live(settings))
     found.append(findings.on_folder(folder_at(settings.data_dir)))

@@ -14,7 +14,7 @@ from browser_sessions.cli.flags import parameters, values_of
 from browser_sessions.cli.speak import WRONG_USE, complaints
 from browser_sessions.client.discovery import announce, is_loopback, withdraw
 from browser_sessions.model.errors import SettingsError
-from browser_sessions.settings import Settings, load
+from browser_sessions.settings import Settings, load, unknown
 
 if TYPE_CHECKING:
     from browser_sessions.app import Service
@@ -79,7 +79,7 @@ def greeting(service: Service, url: str) -> list[str]:
 
 def warnings(service: Service, url: str) -> list[str]:
     """What is less safe than it could be."""
-    found = []
+    found = unknown(os.environ)
     if not service.launcher.sandbox:
         found.append(f"Chromium runs without its sandbox. {service.launcher.sandbox_reason}")
     public = service.settings.public_url or ""

@@ -10,6 +10,8 @@ import pytest
 from browser_sessions.cli import findings
 from browser_sessions.cli.doctor import examine, folder_at
 from browser_sessions.cli.findings import Folder, State
+from browser_sessions.model.errors import SettingsError
+from browser_sessions.settings import load, unknown
 
 GIB = 2**30
 
@@ -130,3 +132,23 @@ def test_a_bad_setting_is_a_problem_and_nothing_further_is_tried() -> None:
     assert [each.check for each in found] == ["python", "settings"]
     assert found[-1].state == "problem"
     assert "BROWSER_SESSIONS_PORT" in found[-1].says
+
+
+def test_a_misspelt_setting_is_told_with_the_one_that_is_meant() -> None:
+    environ = {
+        "BROWSER_SESSIONS_MAX_SESIONS": "5",
+        "browser_sessions_port": "9000",
+        "BROWSER_SESSIONS_API_KEY": "for clients",
+        "BROWSER_SESSIONS_SERVICE_HOST": "10.0.0.1",
+        "BROWSER_SESSIONS_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "OTHERS_PORT": "1",
+    }
+    assert unknown(environ) == [
+        "BROWSER_SESSIONS_MAX_SESIONS is no setting and changes nothing. Is BROWSER_SESSIONS_MAX_SESSIONS meant?"
+    ]
+    assert unknown({"BROWSER_SESSIONS_COLOUR": ""}) == ["BROWSER_SESSIONS_COLOUR is no setting and changes nothing."]
+
+
+def test_a_port_that_kubernetes_set_is_told_as_that() -> None:
+    with pytest.raises(SettingsError, match=r"BROWSER_SESSIONS_PORT: must be a number; .*enableServiceLinks: false"):
+        load(port="tcp://10.96.0.7:8000")
