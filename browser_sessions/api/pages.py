@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Final, Literal
 
+import orjson
 from fastapi import APIRouter, Query, Response
 
 from browser_sessions.api.access import find, find_active
@@ -179,7 +180,12 @@ async def evaluate_in_page(
 
 
 def _result(value: Any) -> bytes:
-    """Runs in a thread, for a page may answer with megabytes. ASCII, for JavaScript strings may be no Unicode."""
+    """Runs in a thread, for a page may answer with megabytes. What orjson does not write, the standard library may: in
+    ASCII, for JavaScript strings may be no Unicode."""
+    try:
+        return orjson.dumps({"result": value})
+    except TypeError:
+        pass
     try:
         return json.dumps({"result": _finite(value)}, allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError):

@@ -14,7 +14,7 @@ from playwright.async_api import Page
 from browser_sessions.browser.calls import Calls
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.host import CHECK_SECONDS, Host
-from browser_sessions.browser.jsonable import jsonable, text
+from browser_sessions.browser.jsonable import BOXES_AT_MOST, CHARACTERS_AT_MOST, DEPTH_AT_MOST, WRITE, read, text
 from browser_sessions.model.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.model.urls import REFUSED, may_open, normalise
 
@@ -99,9 +99,9 @@ async def pdf(calls: Calls, page: Page, *, timeout: float) -> bytes:
 
 
 async def evaluate(calls: Calls, page: Page, expression: str, *, timeout: float) -> Any:
-    """The value of a JavaScript expression as `jsonable` puts it; a function is called, a promise awaited."""
-    value = await calls(page.evaluate(expression), timeout=timeout)
-    return jsonable(value)
+    """The value of a JavaScript expression as `jsonable` has it; a function is called, a promise awaited."""
+    asked = page.evaluate(WRITE, [expression, CHARACTERS_AT_MOST, DEPTH_AT_MOST, BOXES_AT_MOST])
+    return await read(await calls(asked, timeout=timeout))
 
 
 async def responds(host: Host, page_id: str, *, timeout: float) -> None:

@@ -142,6 +142,18 @@ async def test_a_page_too_tall_for_one_picture_is_told(handle: Context, page_id:
         ("(() => { const a = {}; a.self = a; return a })()", {"self": "[Circular]"}),
         ("'\\ud800x'", "\ufffdx"),
         ("let q = 1; q + 1", 2),
+        ("() => 5", 5),
+        ("Array.from({length: 99999}, () => []).length", 99_999),
+        ("2n ** 53n - 1n", 2**53 - 1),
+        ("2 ** 53 + 2", 2**53 + 2),
+        ("[1e300, -0, 0.1, 1e-9]", [1e300, 0, 0.1, 1e-9]),
+        ("({a: undefined, b: () => 1, c: Symbol('x')})", {"a": None, "b": None, "c": None}),
+        ("[, new Uint8Array(2), new Set([1]), new TypeError('q'), new Date(NaN)]", [None, [0, 0], {}, "q", None]),
+        ("[document, document.body, window]", ["ref: <Document>", "ref: <Node>", "ref: <Window>"]),
+        ("new DOMPoint(1, 2)", {"x": 1, "y": 2, "z": 0, "w": 1}),
+        ("({get a() { throw 1 }, b: 2, ['\\ud800']: 3})", {"b": 2, "\ufffd": 3}),
+        ("(() => { const a = {b: 1}; return [a, a] })()", [{"b": 1}, {"b": 1}]),
+        ("Array.prototype.toJSON = Object.prototype.toJSON = () => 'x'; [{a: [1]}]", [{"a": [1]}]),
     ],
 )
 async def test_values_come_as_json_can_say_them(handle: Context, page_id: str, expression: str, value: Any) -> None:
@@ -158,7 +170,10 @@ async def test_values_come_as_json_can_say_them(handle: Context, page_id: str, e
         ("Promise.reject(new Error('no'))", "no"),
         ("a b c", "SyntaxError"),
         ("throw new Error('x'.repeat(100000))", "xxx"),
-        ("(() => { let a = []; for (let i = 0; i < 250; i++) a = [a]; return a })()", "too long"),
+        ("(() => { let a = []; for (let i = 0; i < 250; i++) a = [a]; return a })()", "nested more than 200"),
+        ("'x'.repeat(1e8)", "more than 8388608 characters"),
+        ("new Array(4e9)", "more than 8388608 characters"),
+        ("Array.from({length: 1e5}, () => [])", "too many objects"),
     ],
 )
 async def test_what_a_script_throws_is_told_in_short(

@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from browser_sessions.browser.calls import translate
-from browser_sessions.browser.jsonable import SAFE_INTEGER, jsonable
+from browser_sessions.browser.jsonable import CHARACTERS_AT_MOST, read
 from browser_sessions.browser.options import PIXELS_AT_MOST, context_options, refusal
 from browser_sessions.browser.starting import complaint
 from browser_sessions.browser.targets import stands_for_none
 from browser_sessions.model.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.model.spec import Geolocation, Proxy, SessionSpec
 
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)) | st.just(math.nan),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec=None)), inner),
-    max_leaves=20,
-)
 
-
-@given(values)
-def test_whatever_a_script_returns_can_be_written_as_json(value: Any) -> None:
-    json.dumps(jsonable(value), allow_nan=False, ensure_ascii=False).encode()
-
-
-@given(
-    st.integers(-SAFE_INTEGER, SAFE_INTEGER)
-    | st.booleans()
-    | st.none()
-    | st.floats(allow_nan=False, allow_infinity=False)
-)
-def test_what_json_knows_stays_as_it_is(value: Any) -> None:
-    assert jsonable(value) == value
-
-
-def test_the_same_object_twice_is_no_circle() -> None:
-    shared = {"a": 1}
-    assert jsonable([shared, shared]) == [{"a": 1}, {"a": 1}]
-
-
-def test_too_deep_a_value_is_refused() -> None:
-    value: Any = 1
-    for _ in range(201):
-        value = [value]
-    with pytest.raises(PageFailed, match="nested"):
-        jsonable(value)
+async def test_what_a_page_wrote_is_read_and_what_is_no_json_is_told() -> None:
+    assert await read('{"a": [1, null, "x"]}') == {"a": [1, None, "x"]}
+    assert await read("[" + "1," * 100_000 + "2]") == [1] * 100_000 + [2]
+    for strange in (
+        "undefined",
+        '"\\ud800"',
+        "\ud800",
+        "[" * 5000 + "]" * 5000,
+        7,
+        None,
+        "1" * (CHARACTERS_AT_MOST + 1),
+    ):
+        with pytest.raises(PageFailed, match="JSON"):
+            await read(strange)
 
 
 def test_a_plain_spec_names_only_what_it_sets() -> None:
