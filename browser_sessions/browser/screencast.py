@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from browser_sessions.browser.attach import Attachments, PageSession
-from browser_sessions.browser.input import FAR, commands
+from browser_sessions.browser.hands import PageHands
+from browser_sessions.browser.input import FAR
 from browser_sessions.cdp import CdpError
-from browser_sessions.model.errors import BrowserSessionsError, BrowserTimeout, InvalidField, PageFailed, PageNotFound
+from browser_sessions.model.errors import BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
 from browser_sessions.model.ports import Demand, Frame
-from browser_sessions.model.urls import may_open
 
 CALL_SECONDS: Final = 5.0
 """Chromium starts and stops a screencast in a millisecond, without the page's help."""
@@ -105,6 +105,7 @@ class PageScreen:
         self._settle_timer: asyncio.TimerHandle | None = None
         self._burst = 0
         self._received = 0
+        self._hands = PageHands(self._attached)
 
     def __repr__(self) -> str:
         return f"<PageScreen {self._page_id} {self._running} {len(self._looks)} looks>"
@@ -150,36 +151,12 @@ class PageScreen:
     # -- hands -----------------------------------------------------------------------------------------------------
 
     async def do(self, message: Mapping[str, Any], *, timeout: float) -> None:
-        async with asyncio.timeout(timeout) as deadline:
-            try:
-                if message.get("type") == "go":
-                    todo = await self._go(message, timeout)
-                else:
-                    shown = self.newest
-                    size = (shown.css_width, shown.css_height) if shown else (FAR, FAR)
-                    todo = commands(message, *size)
-                session = await self._attached(timeout)
-                for method, params in todo:
-                    answer = await session.call(method, params, timeout=timeout)
-                    if answer.get("errorText"):
-                        raise PageFailed(f"The page could not be opened: {answer['errorText']}")
-            except CdpError as error:
-                raise PageFailed(error.message) from None
-            except TimeoutError:
-                if deadline.expired():
-                    raise BrowserTimeout(f"The page did not answer within {timeout:g} s.") from None
-                raise
+        shown = self.newest
+        width, height = (shown.css_width, shown.css_height) if shown else (FAR, FAR)
+        await self._hands.do(message, width, height, timeout=timeout)
 
-    async def _go(self, message: Mapping[str, Any], timeout: float) -> list[tuple[str, dict[str, Any]]]:
-        delta = message.get("delta")
-        if delta not in (-1, 1):
-            raise InvalidField(("delta",), "must be -1 (back) or 1 (forward)")
-        session = await self._attached(timeout)
-        history = await session.call("Page.getNavigationHistory", timeout=timeout)
-        place = history["currentIndex"] + delta
-        if not 0 <= place < len(history["entries"]) or not may_open(history["entries"][place]["url"]):
-            return []
-        return [("Page.navigateToHistoryEntry", {"entryId": history["entries"][place]["id"]})]
+    async def let_go(self, *, timeout: float) -> None:
+        await self._hands.let_go(timeout=timeout)
 
     # -- the screencast --------------------------------------------------------------------------------------------
 

@@ -91,7 +91,11 @@ class Screen(Protocol):
 
     async def do(self, message: Mapping[str, Any], *, timeout: float) -> None:
         """Passes on what a hand did (docs/live.md, "Input"). Raises `InvalidField`, `PageNotFound`, `BrowserGone`,
-        `BrowserTimeout`, `PageFailed`."""
+        `BrowserTimeout`, `PageFailed`. What timed out may still reach the page, once it has time."""
+
+    async def let_go(self, *, timeout: float) -> None:
+        """Lets go of every key, button and finger that is down, and returns when the page has taken all that hands did,
+        or `timeout` seconds have passed. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
 
 
 class ContextHandle(Protocol):

@@ -79,7 +79,7 @@ class Live:
     def _happened(self, event: str, /, **data: Any) -> None:
         if self.handle is not None:
             # who has the wheel answers dialogs like a client
-            self.handle.clients_attached = self.clients + self.wheel.held
+            self.handle.clients_attached = self.clients + (self.wheel.holder is not None)
             self.handle.watched = self.viewers > 0
         if self.publish is not None:
             self.publish(event, **data)

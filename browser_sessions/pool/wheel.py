@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from browser_sessions.model.errors import Conflict
 from browser_sessions.model.principal import Principal
 
 
+class Hand(Protocol):
+    """Somebody who puts in what the holder does."""
+
+    def let_go(self) -> None:
+        """The wheel is given back: nothing more may be put in. Calls `Wheel.loosen` once the page has taken what
+        was."""
+
+
 class Wheel:
     """One a session. While it is held, clients' commands wait at the gateway: none is lost, and they go on in order.
+    They go on when every hand that gripped it has let go, so that nothing of the holder's comes after them.
 
     `tell` is called with `control.taken`, `control.released` and `control.waiting` and their fields.
     """
@@ -20,6 +29,7 @@ class Wheel:
         self.holder: Principal | None = None
         self.tell = tell
         self._waiting: set[object] = set()
+        self._gripping: set[Hand] = set()
         self._free = asyncio.Event()
         self._free.set()
 
@@ -30,7 +40,7 @@ class Wheel:
     @property
     def held(self) -> bool:
         """True while clients' commands must wait. Cheap: asked for every command."""
-        return self.holder is not None
+        return self.holder is not None or bool(self._gripping)
 
     def is_of(self, principal_id: str | None) -> bool:
         """True when this principal has it."""
@@ -61,16 +71,32 @@ class Wheel:
         if who is not None and who.principal_id != holder.principal_id:
             raise Conflict(f"{holder.name} has the wheel, and only they can give it back.")
         self.holder = None
-        self._free.set()
+        for hand in tuple(self._gripping):
+            hand.let_go()
+        self._maybe_free()
         self._say("control.released", by=holder.name)
         return True
+
+    def grip(self, hand: Hand) -> None:
+        """The hand puts in something for the holder."""
+        self._gripping.add(hand)
+        self._free.clear()
+
+    def loosen(self, hand: Hand) -> None:
+        """The page has taken all that the hand put in."""
+        self._gripping.discard(hand)
+        self._maybe_free()
+
+    def _maybe_free(self) -> None:
+        if not self.held:
+            self._free.set()
 
     async def passage(self, client: object) -> None:
         """Returns when a command of `client` may be passed on: at once while nobody holds the wheel.
 
         Who waits is counted once, however many commands it has: it stops reading, and its own buffers hold the rest.
         """
-        while self.holder is not None:
+        while self.held:
             if client not in self._waiting:
                 self._waiting.add(client)
                 self._say("control.waiting", count=len(self._waiting))

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from browser_sessions.pool.journal import Event
@@ -487,3 +487,81 @@ async def test_a_clients_command_waits_during_take_and_is_answered_after_release
         assert answered == list(range(2, 12))
     kinds = [event.kind for event in service.inside.pool.journal.of(session_id)]
     assert {"control.taken", "control.waiting", "control.released"} <= set(kinds)
+
+
+SLOW = """<body style='margin:0'><button onclick='heard.push("click")' style='width:100px;height:100px'>Go</button>
+<script>
+window.heard = [];
+for (const kind of ['mousedown', 'mouseup', 'keydown', 'keyup'])
+    addEventListener(kind, event => heard.push(kind + (event.key || '')));
+addEventListener('mousedown', () => {
+    console.log('pressed');
+    const until = performance.now() + 1500;
+    while (performance.now() < until);
+});
+</script>"""
+
+
+async def test_after_release_nothing_of_the_operators_comes_and_the_client_waits_for_what_did(service: Running) -> None:
+    """The page takes a second and a half for a press of the button; what was typed after it still waits then."""
+    created = await service.create()
+    session_id = created["session_id"]
+    await show(service, session_id, SLOW)
+    async with (
+        connect(created["connect_url"], proxy=None) as client,
+        watching(live_url(service, session_id), keyed()) as viewer,
+    ):
+        attached = await attach(client, await service.first_page(session_id))
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await viewer.send("key", action="down", key="a", code="KeyA", text="a")
+        await viewer.send("mouse", action="down", x=50, y=50, button="left", buttons=1, click_count=1)
+        await viewer.send("mouse", action="up", x=50, y=50, button="left", buttons=0, click_count=1)
+        await type_text(viewer, "bcd")
+        journal = service.inside.pool.journal
+        wheel = service.inside.pool.registry.live(session_id).wheel
+        await ask(client, 10, attached, "heard.push('client'); heard.join(' ')")
+        await until(lambda: wheel.waiting == 1, what="the client waits")
+        await until(lambda: any(e.data.get("text") == "pressed" for e in journal.of(session_id)), what="it is pressed")
+        assert (await control(service.http, session_id, "release")).json()["controlled_by"] is None
+        await until(lambda: any(e.kind == "control.released" for e in journal.of(session_id)), what="it is told")
+        assert await answer(client, 10) == "keydowna mousedown keyupa mouseup client"
+        assert not wheel.held
+
+
+async def test_what_is_pressed_is_let_go_of_when_the_view_is_lost(service: Running) -> None:
+    session_id, evaluate = await ready(service, SLOW)
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await viewer.send("key", action="down", key="a", code="KeyA", text="a")
+        await until(lambda: is_heard(evaluate, "keydowna"), what="the key is down")
+    await until(lambda: is_heard(evaluate, "keydowna keyupa"), what="the key is up")
+
+
+async def is_heard(evaluate: Evaluate, what: str) -> bool:
+    return bool(await evaluate("heard.join(' ')") == what)
+
+
+async def attach(client: ClientConnection, page_id: str) -> str:
+    params = {"targetId": page_id, "flatten": True}
+    await client.send(json.dumps({"id": 1, "method": "Target.attachToTarget", "params": params}))
+    while (message := json.loads(await client.recv())).get("id") != 1:
+        pass
+    session: str = message["result"]["sessionId"]
+    return session
+
+
+async def ask(client: ClientConnection, number: int, session: str, expression: str) -> None:
+    params = {"expression": expression, "returnByValue": True}
+    call = {"id": number, "method": "Runtime.evaluate", "params": params, "sessionId": session}
+    await client.send(json.dumps(call))
+
+
+async def answer(client: ClientConnection, number: int) -> Any:
+    async with asyncio.timeout(30):
+        while (message := json.loads(await client.recv())).get("id") != number:
+            pass
+    return message["result"]["result"]["value"]

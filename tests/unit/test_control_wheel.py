@@ -99,3 +99,47 @@ def test_it_is_taken_once_and_given_back_by_its_holder_only() -> None:
     assert wheel.release()
     assert not wheel.release(ANN)
     assert wheel.take(BOB)
+
+
+class Grip:
+    """A hand that says how often it was told to let go."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def let_go(self) -> None:
+        self.told += 1
+
+
+async def test_clients_go_on_when_the_last_hand_has_let_go() -> None:
+    wheel = Wheel()
+    wheel.take(ANN)
+    one, two = Grip(), Grip()
+    for hand in (one, two):
+        wheel.grip(hand)
+    waiting = asyncio.create_task(wheel.passage("client"))
+    await turns()
+    wheel.release(ANN)
+    assert (one.told, two.told) == (1, 1)
+    for hand in (one, two):
+        await turns()
+        assert not waiting.done()
+        assert wheel.held
+        wheel.loosen(hand)
+    await waiting
+    assert not wheel.held
+
+
+async def test_a_hand_that_lets_go_late_does_not_free_the_wheel_of_the_next() -> None:
+    wheel = Wheel()
+    wheel.take(ANN)
+    hand = Grip()
+    wheel.grip(hand)
+    wheel.release(ANN)
+    wheel.take(BOB)
+    waiting = asyncio.create_task(wheel.passage("client"))
+    wheel.loosen(hand)
+    await turns()
+    assert not waiting.done()
+    wheel.release(BOB)
+    await waiting

@@ -1,0 +1,55 @@
+"""What is pressed and what lets go of it, as commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from browser_sessions.browser.hands import note
+from browser_sessions.browser.input import Command, commands
+
+
+def pressed(*messages: dict[str, Any]) -> list[Command]:
+    down: dict[str, Command] = {}
+    for message in messages:
+        for command in commands(message, 1280, 720):
+            note(down, command)
+    return list(down.values())
+
+
+def key(action: str, name: str) -> dict[str, Any]:
+    return {"type": "key", "action": action, "key": name, "code": f"Key{name.upper()}", "text": name}
+
+
+def mouse(action: str, button: str = "left") -> dict[str, Any]:
+    return {"type": "mouse", "action": action, "x": 5, "y": 5, "button": button, "buttons": 1, "click_count": 1}
+
+
+def test_what_was_let_go_of_is_not_pressed() -> None:
+    fingers = [{"x": 1, "y": 1, "id": 1}]
+    assert pressed(key("down", "a"), key("up", "a"), mouse("down"), mouse("move", "none"), mouse("up")) == []
+    assert pressed({"type": "touch", "action": "start", "points": fingers}, {"type": "touch", "action": "end"}) == []
+    assert pressed({"type": "wheel", "x": 1, "y": 1, "dx": 0, "dy": 5}, {"type": "text", "text": "a"}) == []
+
+
+def test_a_button_is_let_go_of_outside_the_page_so_that_it_clicks_nothing() -> None:
+    [(method, params)] = pressed(mouse("down"), mouse("down", "right"), mouse("up", "right"))
+    assert method == "Input.dispatchMouseEvent"
+    assert (params["type"], params["button"], params["buttons"]) == ("mouseReleased", "left", 0)
+    assert params["x"] < 0
+    assert params["y"] < 0
+
+
+def test_a_key_goes_up_and_writes_nothing() -> None:
+    [(_, params)] = pressed(key("down", "a"), key("down", "a"))
+    assert (params["type"], params["key"], params["code"], params["windowsVirtualKeyCode"]) == (
+        "keyUp",
+        "a",
+        "KeyA",
+        65,
+    )
+    assert not {"text", "unmodifiedText", "autoRepeat"} & params.keys()
+
+
+def test_fingers_are_cancelled() -> None:
+    [(_, params)] = pressed({"type": "touch", "action": "start", "points": [{"x": 1, "y": 1, "id": 1}]})
+    assert params == {"type": "touchCancel", "touchPoints": []}
