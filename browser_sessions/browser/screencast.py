@@ -8,15 +8,14 @@ word, and when a burst has ended the screencast is begun anew, which sends the p
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import struct
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from browser_sessions.browser.attach import Attachments, PageSession
+from browser_sessions.browser.frame import read_frame
 from browser_sessions.browser.hands import PageHands
 from browser_sessions.browser.input import FAR
 from browser_sessions.cdp import CdpError
@@ -236,24 +235,7 @@ class PageScreen:
     def _framed(self, params: dict[str, Any]) -> None:
         if self._running is None:
             return  # sent before it heard of the stop
-        jpeg = base64.b64decode(params["data"])
-        seen = params["metadata"]
-        if self.newest is None or jpeg != self.newest.jpeg:
-            width, height = jpeg_size(jpeg)
-            scale = seen["pageScaleFactor"] or 1.0  # below 1: a phone's screen that shows a page made for a desk
-            self.newest = Frame(
-                page_id=self._page_id,
-                seq=self.newest.seq + 1 if self.newest else 1,
-                jpeg=jpeg,
-                width=width,
-                height=height,
-                css_width=seen["deviceWidth"] / scale,
-                css_height=seen["deviceHeight"] / scale,
-                scroll_x=seen["scrollOffsetX"],
-                scroll_y=seen["scrollOffsetY"],
-                scale=scale,
-                at=seen.get("timestamp", 0.0),
-            )
+        self.newest = read_frame(params, self._page_id, self.newest)
         self._received += 1
         self._burst += 1
         self._untaken.append(params["sessionId"])
@@ -308,15 +290,3 @@ async def _tell(session: PageSession, frame: int) -> None:
 
 def _rounded(pixels: int) -> int:
     return min(max(-(-pixels // STEP) * STEP, SMALLEST), LARGEST)
-
-
-def jpeg_size(jpeg: bytes) -> tuple[int, int]:
-    """(width, height) from the frame header (ITU T.81, B.2.2); (0, 0) for what is no JPEG. Pure."""
-    place = 2
-    while place + 9 <= len(jpeg) and jpeg[place] == 0xFF:
-        marker, length = jpeg[place + 1], struct.unpack_from(">H", jpeg, place + 2)[0]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", jpeg, place + 5)
-            return width, height
-        place += 2 + length
-    return 0, 0

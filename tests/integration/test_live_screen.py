@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from browser_sessions.browser.frame import jpeg_size
 from browser_sessions.browser.launcher import PlaywrightLauncher
-from browser_sessions.browser.screencast import PageScreen, jpeg_size
+from browser_sessions.browser.screencast import PageScreen
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.errors import BrowserTimeout, PageNotFound
 from browser_sessions.model.ports import BrowserProcess, ContextHandle, Demand, Frame

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from browser_sessions.browser.frame import jpeg_size
 from browser_sessions.browser.input import FAR, commands
-from browser_sessions.browser.screencast import jpeg_size
 from browser_sessions.model.errors import InvalidField
 
 
