@@ -91,7 +91,7 @@ class DrivableContext(FakeContext):
         self._page(page_id)
         return "<html><script>alert(1)</script>\ud800</html>"
 
-    async def storage_state(self, *, indexed_db: bool, timeout: float) -> dict[str, Any]:
+    async def storage_state(self, *, timeout: float) -> dict[str, Any]:
         self._act()
         return {"cookies": [], "origins": [{"origin": "https://a.example", "localStorage": []}]}
 

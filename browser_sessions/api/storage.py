@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from browser_sessions.api.answers import problems
 from browser_sessions.api.credentials import Caller
@@ -21,17 +21,12 @@ TIMEOUT_S: Final = 30.0
 
 
 @router.get("/storage-state", response_model=StorageState, responses=problems(401, 404, 409, 503, 504))
-async def get_storage_state(
-    session_id: str,
-    services: Here,
-    principal: Caller,
-    indexed_db: Annotated[bool, Query(description="Databases of the pages too")] = False,
-) -> Response:
+async def get_storage_state(session_id: str, services: Here, principal: Caller) -> Response:
     """Cookies and local storage, as `storage_state` of a create takes them: a log-in to go on with in another session.
 
     Keep it secret. It is activity. Origins that no page shows are opened for a moment to be read.
     """
     async with driving(services, principal, session_id) as context:
-        state = await context.storage_state(indexed_db=indexed_db, timeout=TIMEOUT_S)
+        state = await context.storage_state(timeout=TIMEOUT_S)
     # In a thread, for it may be megabytes. ASCII, for what pages store may be no Unicode.
     return Response(await asyncio.to_thread(json.dumps, state), media_type="application/json")

@@ -198,10 +198,9 @@ class Client:
         )
         return NavigationResponse.model_validate(found)
 
-    async def storage_state(self, session_id: str, *, indexed_db: bool = False) -> dict[str, Any]:
+    async def storage_state(self, session_id: str) -> dict[str, Any]:
         """Cookies and local storage, as the option `storage_state` of a create takes them. Keep it secret."""
-        query = {"indexed_db": "true"} if indexed_db else None
-        state: dict[str, Any] = await self.call("GET", _session(session_id) + "/storage-state", query=query)
+        state: dict[str, Any] = await self.call("GET", _session(session_id) + "/storage-state")
         return state
 
     async def evaluate(self, session_id: str, page_id: str, expression: str, *, timeout_seconds: float = 30.0) -> Any:

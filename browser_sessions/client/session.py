@@ -63,9 +63,9 @@ class Session:
     async def keepalive(self, *, extend_seconds: float | None = None) -> BrowserSessionResponse:
         return await self._client.keepalive(self.id, extend_seconds=extend_seconds)
 
-    async def storage_state(self, *, indexed_db: bool = False) -> dict[str, Any]:
+    async def storage_state(self) -> dict[str, Any]:
         """Cookies and local storage, for another session to begin with. Keep it secret."""
-        return await self._client.storage_state(self.id, indexed_db=indexed_db)
+        return await self._client.storage_state(self.id)
 
     # -- the page --------------------------------------------------------------------------------------------------
 

@@ -132,8 +132,8 @@ class ContextHandle(Protocol):
     async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
         """The JSON value of the expression; a promise is awaited."""
 
-    async def storage_state(self, *, indexed_db: bool, timeout: float) -> dict[str, Any]:
-        """Cookies and local storage of the whole context, in Playwright's form; with `indexed_db` databases too."""
+    async def storage_state(self, *, timeout: float) -> dict[str, Any]:
+        """Cookies and local storage of the whole context, in Playwright's form."""
 
     async def responsive(self, *, timeout: float) -> bool:
         """True when the renderer of its first page answers within `timeout` seconds (True without pages)."""
