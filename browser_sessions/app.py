@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import os
 import secrets
@@ -47,6 +48,8 @@ ACTIVITY_FLUSH_S: Final = 5.0
 and no session lives on its timestamps after a restart: it is lost either way."""
 PURGE_EVERY_S: Final = 600.0
 """Records outlive their retention by ten minutes at the most."""
+TRIM_EVERY_S: Final = 30.0
+"""Between two times that freed memory is handed back to the system; it takes a few milliseconds of a thread."""
 IDEMPOTENCY_LIFETIME: Final = timedelta(hours=24)
 """API.md: the same key within 24 h gives the same session."""
 
@@ -121,6 +124,7 @@ class Service:
             (GATEWAY_TURN_S, self.gateway.turn),
             (ACTIVITY_FLUSH_S, self._keep_records),
             (PURGE_EVERY_S, self._purge),
+            (TRIM_EVERY_S, self._trim),
             (LOOK_EVERY_S, self.console.overview.look),
             (POINT_EVERY_S, self.console.overview.point),
         ):
@@ -165,6 +169,9 @@ class Service:
         await self.store.purge(now - retention, now - IDEMPOTENCY_LIFETIME)
         await self.console.archive.purge(now - retention)
 
+    async def _trim(self) -> None:
+        await asyncio.to_thread(_malloc_trim)
+
 
 def build(settings: Settings, service: Service | None = None) -> FastAPI:
     """The application, with its node behind it: `app.state.service` starts with the lifespan, unless it has already."""
@@ -208,6 +215,13 @@ def _node_name(data_dir: Path) -> str:
     if not path.exists():
         path.write_text(f"{socket.gethostname()}-{secrets.token_hex(3)}\n", encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
+
+
+def _malloc_trim() -> None:
+    """Hands freed memory back to the system. glibc keeps it: after twenty clients that read nothing had gone, 145 MB
+    for ever. Elsewhere nothing happens."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _lock(data_dir: Path) -> IO[str]:

@@ -3,6 +3,7 @@
 python scripts/faults.py kills --rounds 100    browsers and renderers killed, browsers and the driver stopped
 python scripts/faults.py storm --rounds 200    the server killed while it creates
 python scripts/faults.py drain --rounds 50     SIGTERM at random moments under load
+python scripts/faults.py silent --rounds 5     fifty viewers and twenty CDP clients that stop reading
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +25,7 @@ from rich.table import Table
 
 from scripts.fault_drain import DRAIN_S, drain_round
 from scripts.fault_kills import delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
+from scripts.fault_silent import BOUND_BYTES, FRAMES_GOAL, KEPT_BYTES, SLOWER_GOAL_S, silence
 from scripts.fault_storm import storm
 from tests.service import serving
 
@@ -70,12 +73,31 @@ async def drains(folder: Path, rounds: int, console: Console) -> bool:
     return not left and not late and max(took["exit"]) <= DRAIN_S + 5
 
 
+async def silent(folder: Path, rounds: int, console: Console) -> bool:
+    async with serving(folder / "data") as service:
+        seen = await silence(service, rounds)
+    mega = 2**20
+    console.print(
+        f"Server: {seen.before / mega:.0f} MB before, {seen.held / mega:.0f} MB more at the most (bound "
+        f"{BOUND_BYTES / mega:.0f}), {seen.kept / mega:.0f} MB more afterwards (bound {KEPT_BYTES / mega:.0f}); "
+        f"left over {seen.left}"
+    )
+    console.print(
+        f"A healthy viewer: {statistics.median(seen.frames_alone):.1f} frames/s alone, "
+        f"{statistics.median(seen.frames_beside):.1f} beside them, {seen.frames:.2f} of it (goal {FRAMES_GOAL})"
+    )
+    trips = {"alone": seen.trip_alone, "beside": seen.trip_beside}
+    figures(f"A healthy CDP client's median round trips (goal: {1000 * SLOWER_GOAL_S:g} ms more)", trips, console)
+    within = seen.held <= BOUND_BYTES and seen.kept <= KEPT_BYTES and not seen.left
+    return within and seen.frames >= FRAMES_GOAL and seen.slower <= SLOWER_GOAL_S
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("fault", choices=["kills", "storm", "drain"])
+    parser.add_argument("fault", choices=["kills", "storm", "drain", "silent"])
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
-    run = {"kills": kills, "storm": storms, "drain": drains}[options.fault]
+    run = {"kills": kills, "storm": storms, "drain": drains, "silent": silent}[options.fault]
     console = Console()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         good = asyncio.run(run(Path(folder) / "run", options.rounds, console))

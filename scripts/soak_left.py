@@ -103,7 +103,7 @@ async def count(service: Running, server: ServerProcess) -> Left:
         processes=strangers,
         zombies=zombies,
         folders=await asyncio.to_thread(_folders, server.data_dir, len(known)),
-        descriptors=await asyncio.to_thread(_descriptors, server),
+        descriptors=await asyncio.to_thread(descriptors_of, server),
         tasks=int(await metric(service.http, "browser_sessions_tasks")),
         rss=psutil.Process(server.pid).memory_info().rss,
     )
@@ -132,7 +132,7 @@ def _helps(process: psutil.Process, browsers: set[int]) -> bool:
     return any(parent.pid in browsers for parent in process.parents())
 
 
-def _descriptors(server: ServerProcess) -> int:
+def descriptors_of(server: ServerProcess) -> int:
     """Without the connections that callers (this one too) keep open."""
     process, port = psutil.Process(server.pid), int(server.url.rpartition(":")[2])
     inbound = [

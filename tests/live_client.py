@@ -29,6 +29,8 @@ class LiveClient:
         self.socket = socket
         self.messages: list[Message] = []
         self.frames: list[Shown] = []
+        self.drawn = 0
+        """How many frames came in all."""
         self.stalled = False
         self.closed: tuple[int, str] | None = None
         self._news = asyncio.Event()
@@ -84,6 +86,7 @@ class LiveClient:
     def _drew(self, data: bytes) -> None:
         (length,) = struct.unpack_from(">I", data)
         header = json.loads(data[4 : 4 + length])
+        self.drawn += 1
         self.frames.append(Shown(header, data[4 + length :]))
         if len(self.frames) > 200:
             del self.frames[:100]
