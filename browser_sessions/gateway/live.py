@@ -94,6 +94,7 @@ class Viewer:
         self._over: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._told_problem = 0.0
+        self._told_pages: Any = None
 
     def session_ended(self, reason: EndReason) -> None:
         if not self._over.done():
@@ -143,19 +144,19 @@ class Viewer:
         await self._say(
             "hello", page_id=page_id, can_control=self._can_control, viewers=self._live.viewers, **self._wheel()
         )
-        told = await self._say_pages(None)
+        await self._say_pages()
         while not journal.closed:
             await journal.news(seq)
             fresh, _ = journal.since(seq, session_id=self._session_id)
             seq = journal.newest
             kinds = {event.kind for event in fresh}
             if kinds & _PAGES or any("title" in event.data or "url" in event.data for event in fresh):
-                told = await self._say_pages(told)
+                await self._say_pages()
             if kinds & (_CONTROL | _WATCHERS):
                 await self._say("control", viewers=self._live.viewers, **self._wheel())
             await asyncio.sleep(GATHER_S)
 
-    async def _say_pages(self, told: Any) -> Any:
+    async def _say_pages(self) -> None:
         """The tabs and the address of the one that is shown, when they are others than was told."""
         before = self._show.page_id
         if self._show.current() != before:
@@ -163,11 +164,11 @@ class Viewer:
         page_id = self._show.page_id
         pages = [_shown(page) for page in self._handle.pages()]
         current = next((page for page in pages if page["page_id"] == page_id), None)
-        if told != (pages, page_id):
+        if self._told_pages != (pages, page_id):
+            self._told_pages = pages, page_id
             await self._say("pages", pages=pages, page_id=page_id)
             if current is not None:
                 await self._say("url", url=current["url"], title=current["title"])
-        return pages, page_id
 
     def _wheel(self) -> dict[str, Any]:
         wheel = self._live.wheel
@@ -210,6 +211,8 @@ class Viewer:
                 self._show.drawn(seq)
         elif kind == "view":
             self._view(message)
+            if self._told_pages is not None:  # `hello` comes first
+                await self._say_pages()  # nothing need have happened in the page that is shown now
         elif not self._wheel()["yours"]:
             await self._problem("Take the wheel first: until then you only look.")
         elif (page_id := self._show.current()) is not None or kind == "new_page":
