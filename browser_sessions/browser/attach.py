@@ -21,13 +21,14 @@ Handler = Callable[[dict[str, Any]], None]
 
 
 class PageSession:
-    """One page, as Chromium's protocol sees it. Commands of all users of the page go through it, in their order."""
+    """One page, as Chromium's protocol sees it, or a part of it that is a target of its own: a worker, a frame of
+    another site. Commands of all users of the page go through it, in their order."""
 
     def __init__(self, connection: Connection, page_id: str, session_id: str) -> None:
         self.page_id = page_id
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the page or the browser is gone."""
-        self._connection = connection
+        self.connection = connection
         self._session_id = session_id
         self._handlers: dict[str, list[Handler]] = {}
 
@@ -46,7 +47,7 @@ class PageSession:
         if self.closed.done():
             raise PageNotFound("", self.page_id)
         try:
-            return await self._connection.call(method, params, session_id=self._session_id, timeout=timeout)
+            return await self.connection.call(method, params, session_id=self._session_id, timeout=timeout)
         except CdpClosed:
             raise BrowserGone("The browser went away under the call.") from None
         except TimeoutError:
@@ -99,6 +100,12 @@ class Attachments:
         if (connection := self._now_connected()) is not None and method not in self._heard:
             self._listen(connection, method)
         self._heard.add(method)
+
+    def part(self, of: PageSession, params: dict[str, Any]) -> PageSession:
+        """The session on a part of a page that Chromium attached us to, from its `Target.attachedToTarget`."""
+        session_id = params["sessionId"]
+        session = self._sessions[session_id] = PageSession(of.connection, of.page_id, session_id)
+        return session
 
     def drop(self, page_id: str) -> None:
         """The page is closed."""
@@ -175,4 +182,6 @@ class Attachments:
         session = self._sessions.pop(params["sessionId"], None)
         if session is not None:
             session.end()
-            self._attaching.pop(session.page_id, None)
+            attaching = self._attaching.get(session.page_id)
+            if attaching is not None and attaching.done() and attaching.result() is session:
+                del self._attaching[session.page_id]

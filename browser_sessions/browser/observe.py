@@ -7,19 +7,19 @@ at its source, in Chromium.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from playwright.async_api import BrowserContext, Download, Page
 
 from browser_sessions.browser.attach import Attachments, PageSession
 from browser_sessions.browser.calls import Calls
+from browser_sessions.browser.said import TEXT_CHARACTERS, error_of, failure_of, text_of, where, worker_error_of
 from browser_sessions.cdp import CdpError
 from browser_sessions.model.errors import BrowserSessionsError
 from browser_sessions.model.ports import ContextEvent
 
-TEXT_CHARACTERS: Final = 500
-"""Of what a page says, in one event."""
 BURST: Final = 200
 """Events of one domain at once: a page load's worth."""
 PER_SECOND: Final = 20.0
@@ -28,21 +28,27 @@ PAUSE_S: Final = 2.0
 """How long a domain that flooded is not listened to."""
 ASK_SECONDS: Final = 30.0
 """A page that a client holds back on its first line answers when it goes on; nobody waits for this."""
+SOURCES_AT_MOST: Final = 100
+"""Pages, workers and frames of other sites that one session is heard of: a page may make workers for ever."""
 RELEASE_EVERY: Final = 50
 """Lines with objects in them after which Chromium may forget those: it keeps them for us to look into."""
 
-_ALWAYS: Final = ("Runtime", "Log")
-_WATCHED: Final = ("Network", "Page")
+_ALWAYS: Final = {"page": ("Runtime", "Log"), "iframe": ("Runtime", "Log"), "worker": ("Network",)}
+"""By kind of target. A worker's console comes with its page's log, and never is a worker too short-lived for that; what
+it fails to fetch, only its own network tells."""
+_WATCHED: Final = {"page": ("Network", "Page"), "iframe": ("Network",), "worker": ()}
 """While somebody looks. With `Page` on, Chromium takes our answer to a dialog too, and tells when one is answered."""
+_PARTS: Final = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
 _EVENTS: Final = (
     "Runtime.consoleAPICalled",
     "Runtime.exceptionThrown",
     "Log.entryAdded",
     "Network.requestWillBeSent",
     "Network.responseReceived",
+    "Network.loadingFailed",
     "Page.javascriptDialogClosed",
+    "Target.attachedToTarget",
 )
-_FAILED: Final = "Failed to load resource: "
 
 Tell = Callable[[ContextEvent], None]
 PageId = Callable[[Page | None], str | None]
@@ -65,6 +71,16 @@ class Allowance:
         return True
 
 
+@dataclass(slots=True)
+class Source:
+    """A page, or a part of one that is a target of its own."""
+
+    page_id: str
+    kind: str
+    with_objects: int = 0
+    """Lines with objects in them so far."""
+
+
 class Observer:
     """Listens to the pages of one context. `watched` adds every answer of the network, which costs the page, and that
     dialogs close: for when somebody looks."""
@@ -78,12 +94,11 @@ class Observer:
         self._page_id = page_id
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self._pages: dict[str, PageSession] = {}
-        self._methods: dict[str, str] = {}
-        """HTTP methods of requests under way, while watched."""
+        self._sources: dict[PageSession, Source] = {}
+        self._requests: dict[str, tuple[str, str]] = {}
+        """(HTTP method, address) of requests under way, where the network is listened to."""
         self._allowances: dict[str, Allowance] = {}
         self._pauses: dict[str, asyncio.TimerHandle] = {}
-        self._with_objects = 0
         self._watched = False
         self._stopped = False
 
@@ -98,14 +113,13 @@ class Observer:
         for pause in self._pauses.values():
             pause.cancel()
         self._pauses.clear()
-        self._pages.clear()
+        self._sources.clear()
 
     def opened(self, page_id: str) -> None:
         """A page of the context is there."""
         self._calls.background(self._follow(page_id))
 
     def closed(self, page_id: str) -> None:
-        self._pages.pop(page_id, None)
         self._attachments.drop(page_id)
 
     @property
@@ -117,9 +131,11 @@ class Observer:
         if on is self._watched or self._stopped:
             return
         self._watched = on
-        self._methods.clear()
-        for domain in _WATCHED:
-            self._switch(domain, on=on)
+        self._requests.clear()
+        for session, source in self._sources.items():
+            for domain in _WATCHED[source.kind]:
+                if not (on and domain in self._pauses):
+                    self._calls.background(_ask(session, f"{domain}.{'enable' if on else 'disable'}"))
 
     # -- subscriptions ---------------------------------------------------------------------------------------------
 
@@ -129,22 +145,36 @@ class Observer:
         session = await self._attachments.page(page_id, timeout=ASK_SECONDS)
         if self._stopped:
             return
-        self._pages[page_id] = session
-        session.on("Runtime.consoleAPICalled", lambda params: self._console(page_id, params))
-        session.on("Runtime.exceptionThrown", lambda params: self._thrown(page_id, params))
-        session.on("Log.entryAdded", lambda params: self._logged(page_id, params))
-        session.on("Network.requestWillBeSent", self._asked)
-        session.on("Network.responseReceived", lambda params: self._answered(page_id, params))
         session.on("Page.javascriptDialogClosed", lambda params: self._dialog_closed(page_id, params))
-        for domain in (*_ALWAYS, *_WATCHED) if self._watched else _ALWAYS:
-            if domain not in self._pauses:
-                await session.call(f"{domain}.enable", timeout=ASK_SECONDS)
+        for domain in self._listen(session, Source(page_id, "page")):
+            await session.call(f"{domain}.enable", timeout=ASK_SECONDS)
+        await session.call("Target.setAutoAttach", _PARTS, timeout=ASK_SECONDS)
 
-    def _switch(self, domain: str, *, on: bool) -> None:
-        if on and domain in self._pauses:
+    def _listen(self, session: PageSession, source: Source) -> list[str]:
+        """Hears what comes from now on. The domains that have to be enabled for something to come."""
+        self._sources[session] = source
+        session.closed.add_done_callback(lambda _: self._sources.pop(session, None))
+        session.on("Runtime.consoleAPICalled", lambda params: self._console(session, source, params))
+        session.on("Runtime.exceptionThrown", lambda params: self._thrown(source, params))
+        session.on("Log.entryAdded", lambda params: self._logged(source, params))
+        session.on("Network.requestWillBeSent", self._asked)
+        session.on("Network.responseReceived", lambda params: self._answered(source, params))
+        session.on("Network.loadingFailed", lambda params: self._not_answered(source, params))
+        session.on("Target.attachedToTarget", lambda params: self._part_came(session, source, params))
+        return [domain for domain in self._domains(source) if domain not in self._pauses]
+
+    def _domains(self, source: Source) -> tuple[str, ...]:
+        return (*_ALWAYS[source.kind], *(_WATCHED[source.kind] if self._watched else ()))
+
+    def _part_came(self, parent: PageSession, of: Source, params: dict[str, Any]) -> None:
+        """A worker, or a frame in a process of its own: what it says is its page's. It runs already."""
+        kind = params.get("targetInfo", {}).get("type")
+        if self._stopped or kind not in _ALWAYS or kind == "page" or len(self._sources) >= SOURCES_AT_MOST:
             return
-        for session in self._pages.values():
-            self._calls.background(_ask(session, f"{domain}.{'enable' if on else 'disable'}"))
+        part = self._attachments.part(parent, params)
+        for domain in self._listen(part, Source(of.page_id, kind)):
+            self._calls.background(_ask(part, f"{domain}.enable"))
+        self._calls.background(_ask(part, "Target.setAutoAttach", _PARTS))
 
     def _allowed(self, domain: str) -> bool:
         """Whether one more event of `domain` passes; the first that does not ends the listening for a while."""
@@ -156,73 +186,85 @@ class Observer:
             allowance = self._allowances[domain] = Allowance(now)
         if allowance.take(now):
             return True
-        self._switch(domain, on=False)
+        for session, source in self._sources.items():
+            if domain in self._domains(source):
+                self._calls.background(_ask(session, f"{domain}.disable"))
         self._pauses[domain] = self._loop.call_later(PAUSE_S, self._resume, domain)
-        if domain == "Runtime":
+        if domain in ("Runtime", "Log"):
             text = f"The page logs too fast: nothing of it is kept for {PAUSE_S:g} s."
             self._say("console", page_id=None, level="warning", text=text, url="", line=0)
         return False
 
     def _resume(self, domain: str) -> None:
         self._pauses.pop(domain, None)
-        if domain == "Network" and not self._watched:
-            return
-        for session in self._pages.values():
-            self._calls.background(_listen_again(session, domain))
+        for session, source in self._sources.items():
+            if domain in self._domains(source):
+                self._calls.background(_listen_again(session, domain))
 
     # -- what came -------------------------------------------------------------------------------------------------
 
-    def _console(self, page_id: str, params: dict[str, Any]) -> None:
+    def _console(self, session: PageSession, source: Source, params: dict[str, Any]) -> None:
         if not self._allowed("Runtime"):
             return
         arguments = params.get("args", [])
-        url, line = _where(params.get("stackTrace"))
-        self._say(
-            "console", page_id=page_id, level=params.get("type", "log"), text=text_of(arguments), url=url, line=line
-        )
+        url, line = where(params.get("stackTrace"))
+        level = params.get("type", "log")
+        self._say("console", page_id=source.page_id, level=level, text=text_of(arguments), url=url, line=line)
         if any("objectId" in argument for argument in arguments):
-            self._with_objects += 1
-            if self._with_objects % RELEASE_EVERY == 0 and (session := self._pages.get(page_id)):
+            source.with_objects += 1
+            if source.with_objects % RELEASE_EVERY == 0:
                 self._calls.background(_ask(session, "Runtime.releaseObjectGroup", {"objectGroup": "console"}))
 
-    def _thrown(self, page_id: str, params: dict[str, Any]) -> None:
+    def _thrown(self, source: Source, params: dict[str, Any]) -> None:
         if self._allowed("Runtime"):
-            details = params.get("exceptionDetails", {})
-            thrown = details.get("exception", {})
-            text = thrown.get("description") or text_of([thrown] if thrown else []) or str(details.get("text", ""))
-            self._say("page.error", page_id=page_id, text=text[:TEXT_CHARACTERS])
+            self._say("page.error", page_id=source.page_id, text=error_of(params.get("exceptionDetails", {})))
 
-    def _logged(self, page_id: str, params: dict[str, Any]) -> None:
+    def _logged(self, source: Source, params: dict[str, Any]) -> None:
         entry = params.get("entry", {})
         if not self._allowed("Log"):
             return
-        text, url = str(entry.get("text", "")), str(entry.get("url", ""))[:TEXT_CHARACTERS]
-        if entry.get("source") == "network" and text.startswith(_FAILED):
-            error = text.removeprefix(_FAILED)[:TEXT_CHARACTERS]
-            self._say("network.failed", page_id=page_id, url=url, method=None, error=error)
-            return
-        line = int(entry.get("lineNumber", -1)) + 1
-        level, text = str(entry.get("level", "info")), text[:TEXT_CHARACTERS]
-        self._say("console", page_id=page_id, level=level, text=text, url=url, line=line)
+        url, text = str(entry.get("url", ""))[:TEXT_CHARACTERS], str(entry.get("text", ""))[:TEXT_CHARACTERS]
+        if (error := failure_of(entry)) is not None:
+            self._say("network.failed", page_id=source.page_id, url=url, method=None, error=error)
+        elif (thrown := worker_error_of(entry)) is not None:
+            self._say("page.error", page_id=source.page_id, text=thrown)
+        else:
+            line, level = int(entry.get("lineNumber", -1)) + 1, str(entry.get("level", "info"))
+            self._say("console", page_id=source.page_id, level=level, text=text, url=url, line=line)
 
     def _asked(self, params: dict[str, Any]) -> None:
-        if len(self._methods) < BURST:
-            self._methods[params["requestId"]] = str(params.get("request", {}).get("method", ""))
+        if len(self._requests) < BURST:
+            request = params.get("request", {})
+            url = str(request.get("url", ""))[:TEXT_CHARACTERS]
+            self._requests[params["requestId"]] = str(request.get("method", "")), url
 
-    def _answered(self, page_id: str, params: dict[str, Any]) -> None:
-        method = self._methods.pop(params["requestId"], None)
-        if self._watched and self._allowed("Network"):
-            response = params.get("response", {})
+    def _answered(self, source: Source, params: dict[str, Any]) -> None:
+        method, _ = self._requests.pop(params["requestId"], (None, ""))
+        response = params.get("response", {})
+        url, status = str(response.get("url", ""))[:TEXT_CHARACTERS], response.get("status") or 0
+        failed = source.kind == "worker" and status >= 400  # of others the log tells
+        if not (self._watched or failed) or not self._allowed("Network"):
+            return
+        if failed:
+            error = f"the server responded with a status of {status}"
+            self._say("network.failed", page_id=source.page_id, url=url, method=method, error=error)
+        if self._watched:
             took = (response.get("timing") or {}).get("receiveHeadersEnd")
             self._say(
                 "network.response",
-                page_id=page_id,
-                url=str(response.get("url", ""))[:TEXT_CHARACTERS],
+                page_id=source.page_id,
+                url=url,
                 method=method,
                 status=response.get("status"),
                 type=str(params.get("type", "")).lower(),
                 ms=None if took is None else round(took, 1),
             )
+
+    def _not_answered(self, source: Source, params: dict[str, Any]) -> None:
+        method, url = self._requests.pop(params["requestId"], (None, None))
+        if source.kind == "worker" and url is not None and not params.get("canceled") and self._allowed("Network"):
+            error = str(params.get("errorText", ""))[:TEXT_CHARACTERS]
+            self._say("network.failed", page_id=source.page_id, url=url, method=method, error=error)
 
     def _dialog_closed(self, page_id: str, params: dict[str, Any]) -> None:
         self._say("dialog.closed", page_id=page_id, accepted=params.get("result") is True)
@@ -244,53 +286,6 @@ class Observer:
     def _say(self, kind: str, **data: Any) -> None:
         if not self._stopped:
             self._tell(ContextEvent(kind, data))
-
-
-def text_of(arguments: Iterable[dict[str, Any]]) -> str:
-    """What `console.log` was given, as one line: plain values as they are, objects by their preview. Pure."""
-    text = ""
-    for argument in arguments:
-        text += (" " if text else "") + _value(argument)
-        if len(text) > TEXT_CHARACTERS:
-            break
-    return text[:TEXT_CHARACTERS]
-
-
-def _value(argument: dict[str, Any]) -> str:
-    kind = argument.get("type")
-    if kind == "string":
-        return str(argument.get("value", ""))[:TEXT_CHARACTERS]
-    if "unserializableValue" in argument:
-        return str(argument["unserializableValue"])
-    preview = argument.get("preview")
-    if preview and argument.get("subtype") != "error":
-        return _preview(preview)
-    if "description" in argument:
-        return str(argument["description"])
-    if kind == "undefined":
-        return "undefined"
-    value = argument.get("value")
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))
-
-
-def _preview(preview: dict[str, Any]) -> str:
-    listed = preview.get("subtype") == "array"
-    parts = [
-        str(each.get("value", each.get("type", ""))) if listed else f"{each.get('name')}: {each.get('value', '…')}"
-        for each in preview.get("properties", [])
-    ]
-    if preview.get("overflow"):
-        parts.append("…")
-    inside = ", ".join(parts)
-    if listed:
-        return f"[{inside}]"
-    name = preview.get("description", "")
-    return f"{{{inside}}}" if name == "Object" else f"{name} {{{inside}}}" if inside else str(name)
-
-
-def _where(stack: dict[str, Any] | None) -> tuple[str, int]:
-    frames = (stack or {}).get("callFrames") or [{}]
-    return str(frames[0].get("url", ""))[:TEXT_CHARACTERS], int(frames[0].get("lineNumber", -1)) + 1
 
 
 async def _ask(session: PageSession, method: str, params: dict[str, Any] | None = None) -> None:

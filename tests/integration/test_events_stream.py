@@ -197,3 +197,69 @@ async def test_a_reader_that_does_not_read_costs_nobody_anything(service: Runnin
                 await asyncio.sleep(0)
         await healthy.until(lambda event: event["data"].get("text", "").startswith("19999 "), within=30)
         assert any(event["type"] == "gap" for event in healthy.events) or len(healthy.events) >= 20_000
+
+
+PARTS = {
+    "/": """<title>Parts</title><iframe src='http://localhost:{port}/frame'></iframe>
+        <script>console.log('page'); new Worker('/worker.js')</script>""",
+    "/frame": """<script>console.log('frame', {{a: 1}}); fetch('/gone-frame');
+        setTimeout(() => {{ throw new Error('frame broke') }}); new Worker('/nested.js')</script>""",
+    "/worker.js": """console.log('worker', {{a: 1}}); fetch('/gone-worker').then(() => console.log('asked'));
+        setTimeout(() => {{ throw new Error('worker broke') }})""",
+    "/nested.js": "console.log('nested')",
+}
+
+
+async def parts_site(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+    body = PARTS.get(path, "").format(port=writer.get_extra_info("sockname")[1]).encode()
+    kind = "text/javascript" if path.endswith(".js") else "text/html"
+    status = "200 OK" if path in PARTS else "404 Not Found"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+    writer.close()
+
+
+async def test_frames_of_other_sites_and_workers_are_heard_as_their_page(service: Running) -> None:
+    server = await asyncio.start_server(parts_site, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        session_id = (await service.create(start_url=f"http://127.0.0.1:{port}/"))["session_id"]
+        journal = service.inside.pool.journal
+        wanted = {
+            ("console", "page"),
+            ("console", "frame {a: 1}"),
+            ("console", "worker [object Object]"),
+            ("console", "nested"),
+            ("page.error", "Error: frame broke"),
+            ("page.error", "Error: worker broke"),
+            ("network.failed", f"http://localhost:{port}/gone-frame"),
+            ("network.failed", f"http://127.0.0.1:{port}/gone-worker"),
+        }
+
+        def heard() -> list[tuple[str, str]]:
+            told = [event for event in journal.of(session_id) if event.kind in {kind for kind, _ in wanted}]
+            return [(e.kind, str(e.data.get("text", e.data.get("url"))).split("\n")[0]) for e in told]
+
+        await until(lambda: wanted <= set(heard()), what="all of them are heard")
+        assert sorted(each for each in heard() if each in wanted) == sorted(wanted), "each is told once"
+        assert {e.data["page_id"] for e in journal.of(session_id) if e.kind == "console"} == {
+            await service.first_page(session_id)
+        }
+
+
+async def test_a_worker_that_floods_is_cut_short_and_its_page_hears_of_workers_again(service: Running) -> None:
+    session_id = (await service.create(start_url="data:text/html,x"))["session_id"]
+    journal = service.inside.pool.journal
+    flood = "for (let i = 0; i < 5000; i++) console.log('line', {i})"
+    run = "new Worker(URL.createObjectURL(new Blob([{code!r}])))"
+    await service.evaluate(session_id, run.format(code=flood) + "; 0")
+    await until(lambda: any("too fast" in e.data.get("text", "") for e in journal.of(session_id)), what="it is cut")
+    assert len([e for e in journal.of(session_id) if e.kind == "console"]) < 300
+
+    async def calm() -> bool:
+        await service.evaluate(session_id, run.format(code="console.log('calm')") + "; 0")
+        return any(e.data.get("text") == "calm" for e in journal.of(session_id))
+
+    await until(calm, what="workers are heard again", every=0.2)
