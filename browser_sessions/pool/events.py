@@ -73,7 +73,7 @@ _TYPES: Final = (
     EventType(
         "network.failed",
         ("page_id", "url", "method", "error"),
-        "A request that got no answer, or one of 400 and more. `method` is null: Chromium does not say.",
+        "A request that got no answer, or one of 400 and more. `method` is null where Chromium does not say.",
     ),
     EventType(
         "network.response",
