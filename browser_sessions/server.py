@@ -8,6 +8,7 @@ import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from types import FrameType
 from typing import Final
 
@@ -15,6 +16,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from browser_sessions import tracing
 from browser_sessions.app import Service, build
 from browser_sessions.gateway.takeover import TakeOverProtocol
 from browser_sessions.model.errors import SettingsError
@@ -122,6 +124,7 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
     """
     listener = listen(settings.host, settings.port)
     service = Service(settings)
+    tracing.start(version("browser-sessions"), service.pool.node)
     try:
         await service.start()
         host, port = listener.getsockname()[:2]
@@ -130,4 +133,5 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
         await Server(uvicorn_config(build(settings, service)), service).serve(sockets=[listener])
     finally:
         await service.stop()
+        await tracing.stop()
         listener.close()

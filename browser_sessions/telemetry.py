@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 MASK: Final = "***"
 
 EVENTS: Final[Mapping[str, str]] = {
+    "tracing.not_installed": "Traces are asked for, and OpenTelemetry is not there: install the extra.",
     "server.draining": "SIGTERM came: no new sessions, live ones may finish.",
     "server.stopping_now": "A second signal came.",
     "clock.jumped": "The host's clock was set; no deadline moved.",

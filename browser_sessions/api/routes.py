@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.types import Lifespan, Receive, Scope, Send
 
+from browser_sessions import tracing
 from browser_sessions.api import (
     accounts,
     assets,
@@ -34,7 +36,8 @@ DESCRIPTION: Final = (
     "a token from POST /v1/auth/token as Authorization: Bearer."
 )
 
-
+_NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own would record whole addresses, tickets and all: see `traced`."""
 _ROUTERS: Final = tuple(
     room.router
     for room in (sessions, pages, storage, cdp, events, overview, live, devtools, console, accounts, service, assets)
@@ -52,6 +55,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
     )
     app.state.services = services
     app.router.routes.append(
@@ -63,6 +67,10 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
     document.install(app)
     problems.install(app)
     app.add_middleware(Edge, options=services.options, metrics=services.metrics)
+    if (tracer := tracing.tracer()) is not None:
+        from browser_sessions.api.traced import Traced  # OpenTelemetry is an extra
+
+        app.add_middleware(Traced, tracer=tracer)
     return app
 
 

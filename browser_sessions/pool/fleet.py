@@ -15,6 +15,7 @@ from browser_sessions.model.ports import BrowserLauncher, BrowserProcess
 from browser_sessions.model.session import EndReason
 from browser_sessions.pool.journal import Journal
 from browser_sessions.pool.placement import Seat, choose, recycle_reason
+from browser_sessions.tracing import span
 
 CLOSE_TIMEOUT_S: Final = 3.0
 """How long a browser may take to end by itself before it is killed; it needs 10 to 100 ms."""
@@ -203,7 +204,8 @@ class Fleet:
             return
         began = self._clock.monotonic()
         try:
-            process = await self._launcher.launch(lambda _, reason: self._died(berth, reason))
+            with span("browser.launch", browser_id=berth.browser_id):
+                process = await self._launcher.launch(lambda _, reason: self._died(berth, reason))
         except BaseException as error:
             self.failures += 1
             self.last_failure = (
@@ -252,6 +254,8 @@ class Fleet:
         if berth in self.berths:
             self.berths.remove(berth)
         self.restarts += 1
+        with span("browser.died", browser_id=berth.browser_id, reason=reason.value, sessions=berth.taken):
+            pass  # a moment, from which the launch of another follows
         self._journal.publish("browser.died", browser_id=berth.browser_id, reason=reason.value, sessions=berth.taken)
         self._on_death(berth, reason)
         if berth.process is not None:

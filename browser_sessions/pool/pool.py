@@ -25,6 +25,7 @@ from browser_sessions.pool.live import Live
 from browser_sessions.pool.registry import Registry
 from browser_sessions.pool.report import Health, PoolSnapshot, check, ended, readiness, snapshot
 from browser_sessions.pool.starting import Idempotency, PoolLimits, Starter
+from browser_sessions.tracing import span
 
 CLOSE_GRACE_S: Final = 0.5
 """How long an end waits for the context to go (it needs 10 to 30 ms) before it is told: the session takes nothing any
@@ -220,11 +221,12 @@ class Pool:
         return live.ending
 
     async def _end(self, live: Live, reason: EndReason) -> SessionRecord:
-        closing = self.background.run(self.close_context(live))
-        if live.session.status is SessionStatus.CLOSING:
-            await asyncio.wait([closing], timeout=CLOSE_GRACE_S)
-            live.session.move(reason.status)
-        return await self.retire(live)
+        with span("session.end", session_id=live.session.session_id, reason=reason.value):
+            closing = self.background.run(self.close_context(live))
+            if live.session.status is SessionStatus.CLOSING:
+                await asyncio.wait([closing], timeout=CLOSE_GRACE_S)
+                live.session.move(reason.status)
+            return await self.retire(live)
 
     async def close_context(self, live: Live) -> None:
         """Closes the context; its places are free once it is gone."""

@@ -23,6 +23,7 @@ from browser_sessions.model.principal import Principal
 from browser_sessions.model.session import MOVES, EndReason, Session, SessionRecord, SessionStatus, new_session_id
 from browser_sessions.model.spec import Isolation, SessionSpec
 from browser_sessions.pool.live import Live
+from browser_sessions.tracing import span
 
 if TYPE_CHECKING:
     from browser_sessions.pool.pool import Pool
@@ -112,9 +113,14 @@ class Starter:
             raise
 
     async def _start(self, live: Live, wait_seconds: float) -> SessionRecord:
+        with span("session.create", session_id=live.session.session_id):
+            return await self._make(live, wait_seconds)
+
+    async def _make(self, live: Live, wait_seconds: float) -> SessionRecord:
         session = live.session
         async with AsyncExitStack() as undo:
-            await self._admit(live, wait_seconds, undo)
+            with span("session.admit", wait_seconds=wait_seconds):
+                await self._admit(live, wait_seconds, undo)
             session.move(SessionStatus.STARTING)
             inserted = self._pool.background.run(self._pool.registry.save(live)) if session.version == 0 else None
             try:
@@ -172,17 +178,21 @@ class Starter:
         """A browser, a context in it, a page; elsewhere when the browser dies under it."""
         session = live.session
         for tries_left in reversed(range(OPEN_TRIES)):
-            berth = await self._pool.fleet.take(session.owner, dedicated=session.spec.isolation is Isolation.BROWSER)
+            with span("browser.take"):
+                berth = await self._pool.fleet.take(
+                    session.owner, dedicated=session.spec.isolation is Isolation.BROWSER
+                )
             assert berth.process is not None
             live.context_died = False
             try:
                 async with self._opens:
-                    live.handle = await berth.process.open_context(
-                        session.spec,
-                        self._work_dir / session.session_id,
-                        lambda event: self._pool.happened(live, event),
-                        timeout=self._pool.limits.create_timeout_seconds,
-                    )
+                    with span("context.open", browser_id=berth.browser_id):
+                        live.handle = await berth.process.open_context(
+                            session.spec,
+                            self._work_dir / session.session_id,
+                            lambda event: self._pool.happened(live, event),
+                            timeout=self._pool.limits.create_timeout_seconds,
+                        )
                 live.berth = berth
                 return
             except BrowserGone:

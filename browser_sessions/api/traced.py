@@ -1,0 +1,68 @@
+"""A span for every request, outside of everything else; put in only when traces are asked for.
+
+Of our own, for FastAPI's telemetry and OpenTelemetry's instrumentation of ASGI both record whole addresses, and tickets
+stand in the query of those of WebSockets.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opentelemetry.propagate import extract
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from browser_sessions.telemetry import REQUEST_ID
+from browser_sessions.tracing import PREFIX
+
+UNTRACED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked by machines all the time."""
+_PROPAGATED: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
+_STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
+
+
+class Traced:
+    """Pure ASGI. Names follow OpenTelemetry's semantic conventions for HTTP servers."""
+
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+        self._app = app
+        self._tracer = tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or scope["path"] in UNTRACED:
+            await self._app(scope, receive, send)
+            return
+        method = scope.get("method", "GET")
+        carrier = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _PROPAGATED}
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] in _STARTS:
+                status = message["status"]
+            elif message["type"] == "websocket.accept":
+                status = 101
+            await send(message)
+
+        with self._tracer.start_as_current_span(
+            method,
+            extract(carrier),
+            SpanKind.SERVER,
+            {"http.request.method": method},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                await self._app(scope, receive, answer)
+            finally:
+                route = getattr(scope.get("route"), "path_format", None)
+                if route is not None:
+                    span.update_name(f"{method} {route}")
+                    span.set_attribute("http.route", route)
+                if session_id := scope.get("path_params", {}).get("session_id"):
+                    span.set_attribute(PREFIX + "session_id", str(session_id)[:64])
+                if status:
+                    span.set_attribute("http.response.status_code", status)
+                span.set_attribute(PREFIX + "request_id", REQUEST_ID.get())
+                if status >= 500 or not status:
+                    span.set_status(Status(StatusCode.ERROR))
