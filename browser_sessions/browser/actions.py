@@ -7,11 +7,12 @@ means there.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, Literal, cast
+from collections.abc import Coroutine
+from typing import Any, Final, Literal, TypeVar, cast
 
 from playwright.async_api import Page
 
-from browser_sessions.browser.calls import Calls
+from browser_sessions.browser.calls import CRASHED, Calls, PageCrashed
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.host import CHECK_SECONDS, Host
 from browser_sessions.browser.jsonable import BOXES_AT_MOST, CHARACTERS_AT_MOST, DEPTH_AT_MOST, WRITE, read, text
@@ -22,6 +23,16 @@ FULL_PAGE_HEIGHT: Final = 16_384
 """CSS pixels of a full-page screenshot: Chromium's own largest texture; beyond it, pictures repeat or stay blank."""
 FULL_PAGE_PIXELS: Final = 8192 * 8192
 """Device pixels of a full-page screenshot: 256 MB of bitmap, the largest viewport a session may have."""
+CONTENT_CHARACTERS: Final = 16 * 2**20
+"""Of a page's HTML. Receiving it holds the event loop up for some 100 ms, for 20 million a fifth of a second was
+measured; the largest pages of the web have a quarter of it."""
+_WORLD: Final = "browser-sessions"
+_CONTENT: Final = f"""(() => {{
+  const type = document.doctype ? new XMLSerializer().serializeToString(document.doctype) : ''
+  const all = type + (document.documentElement ? document.documentElement.outerHTML : '')
+  return all.length > {CONTENT_CHARACTERS} ? all.length : all
+}})()"""
+T = TypeVar("T")
 _GRACE_SECONDS: Final = 0.25
 """Playwright's own deadline comes this much before ours, so that it cleans up after itself where it can."""
 
@@ -88,9 +99,50 @@ async def screenshot(
     )
 
 
-async def content(calls: Calls, page: Page, *, timeout: float) -> str:
-    """The page's HTML as it stands now."""
-    return text(await calls(page.content(), timeout=timeout))
+async def content(host: Host, page: Page, page_id: str, *, timeout: float) -> str:
+    """The page's HTML as it stands now, within `CONTENT_CHARACTERS`. Read in a world of its own: the page's scripts
+    have no say in how long it is."""
+    deadline = Deadline(timeout)
+    try:
+        found = await _unless_crashed(page, _content(host, page_id, deadline))
+    except PageCrashed:
+        raise
+    except PageFailed:  # it went elsewhere between the two questions
+        found = await _unless_crashed(page, _content(host, page_id, deadline))
+    if not isinstance(found, str):
+        raise PageFailed(
+            f"The page is longer than {CONTENT_CHARACTERS} characters. Read parts of it with evaluate, or over CDP."
+        )
+    return text(found)
+
+
+async def _content(host: Host, page_id: str, deadline: Deadline) -> Any:
+    """The HTML, or its length when it is too long."""
+    named = {"frameId": page_id, "worldName": _WORLD}  # a page's main frame has its id
+    (world,) = await host.ask(page_id, ("Page.createIsolatedWorld", named), timeout=deadline.left)
+    asked = {"expression": _CONTENT, "contextId": world["executionContextId"], "returnByValue": True}
+    (answer,) = await host.ask(page_id, ("Runtime.evaluate", asked), timeout=deadline.left)
+    return answer["result"].get("value")
+
+
+async def _unless_crashed(page: Page, asking: Coroutine[Any, Any, T]) -> T:
+    """Chromium leaves a question to a renderer that dies unanswered. Raises `PageCrashed` instead of waiting."""
+    crashed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def told(_: Page) -> None:
+        if not crashed.done():
+            crashed.set_result(None)
+
+    page.on("crash", told)
+    task: asyncio.Future[Any] = asyncio.ensure_future(asking)
+    try:
+        await asyncio.wait({task, crashed}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return cast("T", task.result())
+        raise PageCrashed(CRASHED)
+    finally:
+        page.remove_listener("crash", told)
+        task.cancel()
 
 
 async def pdf(calls: Calls, page: Page, *, timeout: float) -> bytes:

@@ -35,6 +35,7 @@ _CLOSED_WORDS: Final = (
 _METHOD: Final = re.compile(r"^[A-Z]\w*\.\w+: ")
 """`Page.goto: `, with which Playwright begins its messages."""
 _NO_MORE_THAN_LATE: Final = re.compile(r"Timeout [\d.]+ms exceeded\.?")
+CRASHED: Final = "The page has crashed. Close it and open another."
 _CRASHED_WORDS: Final = ("Target crashed", "Page crashed")
 
 
@@ -161,7 +162,7 @@ def translate(error: Error) -> Exception:
         why = "" if _NO_MORE_THAN_LATE.fullmatch(text) else f" ({text})"
         return BrowserTimeout(f"The page did not get that far in its time{why}. Give it more, or wait for less.")
     if any(words in text for words in _CRASHED_WORDS):
-        return PageCrashed("The page has crashed. Close it and open another.")
+        return PageCrashed(CRASHED)
     if type(error).__name__ in _CLOSED or any(words in text for words in _CLOSED_WORDS):
         return TargetClosed(text)
     return PageFailed(text)

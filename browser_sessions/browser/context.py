@@ -15,7 +15,7 @@ import structlog
 from playwright.async_api import BrowserContext, Dialog, Page
 
 from browser_sessions.browser import actions
-from browser_sessions.browser.calls import DETAIL_CHARACTERS, TargetClosed
+from browser_sessions.browser.calls import CRASHED, DETAIL_CHARACTERS, PageCrashed, TargetClosed
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.dialogs import Dialogs
 from browser_sessions.browser.host import CHECK_SECONDS, Host
@@ -173,7 +173,9 @@ class Context:
 
     async def content(self, page_id: str, *, timeout: float) -> str:
         async with self._page(page_id, timeout) as (page, deadline):
-            return await actions.content(self._calls, page, timeout=deadline.left)
+            if self._pages.info(page_id).crashed:
+                raise PageCrashed(CRASHED)
+            return await actions.content(self._host, page, page_id, timeout=deadline.left)
 
     async def pdf(self, page_id: str, *, timeout: float) -> bytes:
         async with self._page(page_id, timeout) as (page, deadline):

@@ -113,6 +113,36 @@ def png_size(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
 
 
+async def test_a_page_says_its_html_whole_or_that_it_is_too_long(handle: Context, page_id: str, site: Site) -> None:
+    site.pages["/html"] = "<!doctype html><title>T</title><p>a\u00fc"
+    await handle.navigate(page_id, f"{site.url}/html", wait_until="load", timeout=20)
+    await handle.evaluate(page_id, "document.title = '\\ud800'", timeout=20)
+    html = "<!DOCTYPE html><html><head><title>\ufffd</title></head><body><p>a\u00fc</p></body></html>"
+    assert await handle.content(page_id, timeout=20) == html
+
+    grow = (
+        "Object.defineProperty(Element.prototype, 'outerHTML', {get: () => 'x'}); document.body.append('y'.repeat(2e7))"
+    )
+    await handle.evaluate(page_id, grow, timeout=20)
+    with pytest.raises(PageFailed, match="longer than 16777216 characters"):
+        await handle.content(page_id, timeout=20)
+
+
+async def test_html_of_a_page_that_crashes_is_not_waited_for(handle: Context, page_id: str) -> None:
+    busy = asyncio.ensure_future(handle.evaluate(page_id, "(() => { while (true); })()", timeout=60))
+    reading = asyncio.ensure_future(handle.content(page_id, timeout=60))
+    session = await handle._host.attachments.page(page_id, timeout=20)
+    crashing = asyncio.ensure_future(session.call("Page.crash", timeout=20))
+    with pytest.raises(PageFailed, match="crashed"):
+        async with asyncio.timeout(20):
+            await reading
+    with pytest.raises(PageFailed, match="crashed"):
+        await handle.content(page_id, timeout=20)
+    busy.cancel()
+    crashing.cancel()
+    await asyncio.wait({busy, crashing})
+
+
 async def test_a_page_too_tall_for_one_picture_is_told(handle: Context, page_id: str, site: Site) -> None:
     site.pages["/tall"] = "<body style='margin:0'><div style='height:90000px'>"
     await handle.navigate(page_id, f"{site.url}/tall", wait_until="load", timeout=20)
