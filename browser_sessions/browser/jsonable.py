@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import orjson
 
+from browser_sessions.browser.calls import DETAIL_CHARACTERS
 from browser_sessions.model.errors import PageFailed
 
 DEPTH_AT_MOST: Final = 200
@@ -95,16 +96,29 @@ WRITE: Final = """async ([source, most, deepest, boxes]) => {
     }
     return say('null')
   }
-  let value = (0, eval)(source)
-  if (typeof value === 'function') value = value()
-  return '' + write(await value)
+  let text
+  try {
+    let value = (0, eval)(source)
+    if (typeof value === 'function') value = value()
+    text = `${write(await value)}`
+  } catch (error) {
+    const said = error instanceof Error ? `${error.name}: ${error.message}` : `${error}`
+    text = '!' + (said.length > 2000 ? said.slice(0, 2000) : said)
+  }
+  return text.length > most ? '!The value is too long.' : text  // a page may have changed `join` and `slice`
 }"""
-"""Evaluates `source` in the global scope, calls it when it is a function, awaits it, and writes its value as JSON. A
-page may have changed what the functions used here do; what comes back is a text all the same, and is read as any."""
+"""Evaluates `source` in the global scope, calls it when it is a function, awaits it, and writes its value as JSON; what
+it throws as `!` and words: an exception of thirty million characters held the event loop up for 1.5 seconds.
+
+A page may have changed what the functions used here do; what comes back is a text of bounded length all the same, and is
+read as any."""
 
 
 async def read(written: Any) -> Any:
-    """What `WRITE` wrote. Raises `PageFailed` when that is no JSON: the page has other ideas of it."""
+    """What `WRITE` wrote. Raises `PageFailed` with what the script threw, and when it is no JSON: the page has other
+    ideas of it."""
+    if isinstance(written, str) and written.startswith("!"):
+        raise PageFailed(text(written[1 : DETAIL_CHARACTERS + 1]))
     if not isinstance(written, str) or len(written) > CHARACTERS_AT_MOST:
         raise PageFailed("The page did not write the value as JSON: its scripts have changed how that is done.")
     try:
