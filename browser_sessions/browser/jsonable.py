@@ -110,8 +110,8 @@ WRITE: Final = """async ([source, most, deepest, boxes]) => {
 """Evaluates `source` in the global scope, calls it when it is a function, awaits it, and writes its value as JSON; what
 it throws as `!` and words: an exception of thirty million characters held the event loop up for 1.5 seconds.
 
-A page may have changed what the functions used here do; what comes back is a text of bounded length all the same, and is
-read as any."""
+A page may have changed what the functions used here do; what comes back is a text of bounded length all the same, and
+is read as any."""
 
 
 async def read(written: Any) -> Any:
