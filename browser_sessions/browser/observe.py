@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from playwright.async_api import BrowserContext, Download, Page
 
+from browser_sessions.browser.allowance import BURST, Allowance
 from browser_sessions.browser.attach import Attachments, PageSession
 from browser_sessions.browser.calls import Calls
 from browser_sessions.browser.said import TEXT_CHARACTERS, error_of, failure_of, text_of, where, worker_error_of
@@ -20,10 +21,6 @@ from browser_sessions.cdp import CdpError
 from browser_sessions.model.errors import BrowserSessionsError
 from browser_sessions.model.ports import ContextEvent
 
-BURST: Final = 200
-"""Events of one domain at once: a page load's worth."""
-PER_SECOND: Final = 20.0
-"""After a burst: what a person can still follow, and 72,000 an hour at the most."""
 PAUSE_S: Final = 2.0
 """How long a domain that flooded is not listened to."""
 ASK_SECONDS: Final = 30.0
@@ -52,23 +49,6 @@ _EVENTS: Final = (
 
 Tell = Callable[[ContextEvent], None]
 PageId = Callable[[Page | None], str | None]
-
-
-class Allowance:
-    """A bucket of `BURST` events that fills by `PER_SECOND`. Pure; moments are seconds on the loop's clock."""
-
-    def __init__(self, now: float) -> None:
-        self._left = float(BURST)
-        self._at = now
-
-    def take(self, now: float) -> bool:
-        """True when one more may pass."""
-        self._left = min(float(BURST), self._left + (now - self._at) * PER_SECOND)
-        self._at = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
 
 
 @dataclass(slots=True)
