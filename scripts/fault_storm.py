@@ -91,7 +91,9 @@ async def _look(service: Running, asked: dict[str, str | None], seen: Storm, num
         again = await service.http.post("/v1/browser/sessions", json={}, headers={"Idempotency-Key": key})
         if again.status_code in (200, 201):
             seen.repeated += 1
-            if session_id is not None and again.json()["session_id"] != session_id:
-                seen.duplicates.append(f"round {number}: {key}: {session_id}, then {again.json()['session_id']}")
+            first = session_id or again.json()["session_id"]
+            third = await service.http.post("/v1/browser/sessions", json={}, headers={"Idempotency-Key": key})
+            for found in {again.json()["session_id"], third.json().get("session_id")} - {first}:
+                seen.duplicates.append(f"round {number}: {key}: {first}, then {found}")
             if session_id is None:
                 await service.http.delete(f"/v1/browser/sessions/{again.json()['session_id']}")
