@@ -1,26 +1,24 @@
 """The console's front end in a real Chromium, against the stand-in server of `fake_console_server`.
 
 The stand-in is for what has to be exact or cannot be had on demand: hostile rows, the messages that hands on the canvas
-become, 200 sessions, a connection that goes away. The last tests look at the real service with real sessions.
+become, 200 sessions, a connection that goes away. What the real service can
+show is in `test_console_service`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.e2e.fake_console_server import KEY, FakeConsole, row, serving, stamp
-from tests.service import ADMIN_KEY, Running
 
 pytestmark = pytest.mark.browser
 
@@ -665,32 +663,12 @@ async def test_sign_in_leads_to_no_other_site(chromium: Browser, next_: str) -> 
         assert page.url == f"{base_url}/"
 
 
-async def test_an_empty_console_says_how_to_make_the_first_session(chromium: Browser) -> None:
-    async with watching(chromium, FakeConsole()) as (page, base_url):
-        line = page.locator("pre")
-        await expect(line).to_contain_text(f"curl -X POST {base_url}/v1/browser/sessions")
-        await expect(line).to_contain_text("$BROWSER_SESSIONS_API_KEY")
-
-
-async def test_a_session_that_is_not_there(chromium: Browser) -> None:
-    async with watching(chromium, FakeConsole(), "/sessions/nobody") as (page, _):
-        await expect(page.get_by_role("heading", name="No such session")).to_be_visible()
-
-
 async def test_an_unreachable_server_is_tried_until_it_is_back(chromium: Browser) -> None:
     console = FakeConsole(rows=fleet(1), down=True)
     async with watching(chromium, console) as (page, _):
         await expect(page.get_by_role("heading", name="The server could not answer")).to_be_visible()
         console.down = False
         await expect(page.locator(".card")).to_have_count(1, timeout=9000)
-
-
-async def test_a_client_sees_no_pool_and_no_owners(chromium: Browser) -> None:
-    console = FakeConsole(rows=fleet(2), you={"principal_id": "p_anna", "name": "anna", "role": "client"})
-    async with watching(chromium, console) as (page, _):
-        await expect(page.locator(".card")).to_have_count(2)
-        await expect(page.locator(".pool")).to_have_count(0)
-        await expect(page.locator(".tools select")).to_have_count(1)
 
 
 # --- for everybody
@@ -777,102 +755,3 @@ async def test_numbers_tick_in_place_and_move_nothing(chromium: Browser) -> None
         console.tell("session.updated", next(iter(console.rows)), memory_bytes=1_234_000_000, connections=12)
         await expect(page.locator(".card .facts").first).to_contain_text("1.2 GB")
         assert await page.evaluate(boxes) == before
-
-
-# --- the real service behind it
-
-
-@asynccontextmanager
-async def signed_in(chromium: Browser, service: Running, **options: Any) -> AsyncIterator[Page]:
-    """A console on the real service, signed in as its admin. Afterwards: no script error, no CSP report."""
-    errors: list[str] = []
-    context = await chromium.new_context(**options)
-    page = await context.new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
-    await page.goto(f"{service.url}/sign-in")
-    await page.locator("input[name=api_key]").fill(ADMIN_KEY)
-    await page.keyboard.press("Enter")
-    await page.locator(".overview").wait_for()
-    yield page
-    assert await page.evaluate("window.pwned") is None
-    await context.close()
-    assert errors == []
-
-
-FORM = """<title>Form</title><style>body{margin:40px;background:#fff}input,button{font-size:40px;display:block}</style>
-<input id=typed><button id=ok onclick="document.title = typed.value; document.body.style.background = 'rgb(0, 0, 255)'">
-OK</button>"""
-
-
-@pytest.mark.parametrize(
-    ("scale", "width", "height"),
-    [(1, 1440, 900), (2, 1440, 900), (1, 700, 600)],
-    ids=["plain", "dpr 2", "scaled down"],
-)
-async def test_from_sign_in_to_the_end_on_real_sessions(
-    chromium: Browser, service: Running, scale: int, width: int, height: int
-) -> None:
-    size = {"viewport": {"width": width, "height": height}, "device_scale_factor": scale}
-    async with signed_in(chromium, service, **size) as page:
-        await expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
-        form = (await service.create(start_url=f"data:text/html,{quote(FORM)}"))["session_id"]
-        for title in ("Second", "Third"):
-            await service.create(start_url=f"data:text/html,<title>{title}</title>", metadata={"n": title})
-        await expect(page.locator(".card")).to_have_count(3, timeout=20_000)
-        await page.locator("#filter").fill("n=third")
-        await expect(page.locator(".card")).to_have_count(1)
-        await page.locator("#filter").fill("form")
-        await expect(page.locator(".card strong")).to_have_text("Form", timeout=20_000)
-        await page.locator(".card .open").click()
-        picture = page.locator(".stage canvas")
-        await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
-        corner = "(c) => [...c.getContext('2d').getImageData(c.width - 4, c.height - 4, 1, 1).data].slice(0, 3)"
-        assert min(await picture.evaluate(corner)) > 240, "the page is white"
-
-        await page.get_by_role("button", name="Take the wheel").click()
-        await page.locator(".stage.mine").wait_for()
-        box = await picture.bounding_box()
-        assert box is not None
-
-        async def click(element: str) -> None:
-            middle = (
-                f"(() => {{ const b = {element}.getBoundingClientRect(); return [b.x + 9, b.y + b.height / 2] }})()"
-            )
-            x, y = await service.evaluate(form, middle)
-            await page.mouse.click(box["x"] + x * box["width"] / 1280, box["y"] + y * box["height"] / 720)
-
-        await click("document.getElementById('typed')")
-        await page.keyboard.type("Ünal 42")
-        await click("document.getElementById('ok')")
-        await page.wait_for_function(
-            "() => { const c = document.querySelector('.stage canvas');"
-            " const [red, , blue] = c.getContext('2d').getImageData(c.width - 4, c.height - 4, 1, 1).data;"
-            " return red < 40 && blue > 200; }",
-            timeout=20_000,
-        )
-        await expect(page.locator("aside h1")).to_have_text("Ünal 42", timeout=20_000)
-        await page.get_by_role("button", name="Release").click()
-        await expect(page.locator(".who")).to_have_text("View only")
-        await page.get_by_role("button", name="End…").click()
-        await page.get_by_role("button", name="End session").click()
-        await expect(page.locator("#panel")).to_contain_text("Ended: closed", timeout=20_000)
-        await expect(page.locator("#panel")).to_contain_text("Wheel given back")
-        await expect(page.locator(".stage img")).to_be_visible()
-
-
-async def test_a_real_hostile_page_stays_text(chromium: Browser, service: Running) -> None:
-    title = json.dumps(HOSTILE).replace("</", r"<\/")
-    hostile = f"""<script>document.title = {title};
-        console.error(document.title);
-        setTimeout(() => {{ throw new Error(document.title) }});
-        </script>"""
-    made = await service.create(start_url=f"data:text/html,{quote(hostile)}", metadata={"k": HOSTILE})
-    async with signed_in(chromium, service) as page:
-        await expect(page.locator(".card strong")).to_contain_text("<script>", timeout=20_000)
-        await page.goto(f"{service.url}/sessions/{made['session_id']}")
-        await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
-        await expect(page.locator("aside h1")).to_contain_text("<svg onload")
-        for panel in ("Console", "Errors"):
-            await page.get_by_role("tab", name=panel).click()
-            await expect(page.locator("#panel")).to_contain_text("<svg onload")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -75,10 +80,13 @@ async def test_an_operator_sees_sessions_come_filters_them_and_opens_one(service
     await expect(page.get_by_label("Live picture of the page")).to_be_visible()
 
 
-async def test_an_empty_console_fits_a_phone(service: Running, chromium: Browser) -> None:
+async def test_an_empty_console_says_how_to_make_the_first_session_also_on_a_phone(
+    service: Running, chromium: Browser
+) -> None:
     page = await signed_in(chromium, service, width=390)
     command = page.get_by_label("Command that makes a session")
     await expect(command).to_contain_text(f"curl -X POST {service.url}/v1/browser/sessions")
+    await expect(command).to_contain_text("$BROWSER_SESSIONS_API_KEY")
     box = await page.locator(".code").bounding_box()
     assert box is not None
     assert box["x"] + box["width"] <= 390
@@ -151,19 +159,141 @@ async def test_what_is_ended_in_the_console_says_why_and_keeps_its_last_picture(
     await page.get_by_role("button", name="End…").click()
     await page.get_by_role("dialog").get_by_role("button", name="End").last.click()
     await expect(page.get_by_text("closed").first).to_be_visible()
+    await expect(page.get_by_text("Its owner ended it.")).to_be_visible()
     assert (await service.details(session_id))["end_reason"] == "deleted"
 
 
-async def test_hostile_pages_run_nothing_in_the_console(service: Running, chromium: Browser) -> None:
-    evil = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
-    session_id = (await service.create(start_url="data:text/html,<body>x"))["session_id"]
-    await service.evaluate(session_id, f"document.title = {evil!r}; console.log({evil!r})")
-    page = await signed_in(chromium, service)
-    reports: list[str] = []
-    page.on("console", lambda message: reports.append(message.text))
-    await page.goto(f"/sessions/{session_id}")
-    await expect(page.get_by_role("heading", name=evil)).to_be_visible()
-    await page.get_by_role("tab", name="Console").click()
-    await expect(page.get_by_role("tabpanel").get_by_text("onerror").first).to_be_visible()
-    assert await page.evaluate("window.hacked") is None
-    assert [report for report in reports if "Content Security Policy" in report] == []
+@asynccontextmanager
+async def watched(chromium: Browser, service: Running, *, key: str = ADMIN_KEY, **options: Any) -> AsyncIterator[Page]:
+    """A console on the real service, signed in. Afterwards: no script error, no CSP report."""
+    errors: list[str] = []
+    context = await chromium.new_context(**options)
+    page = await context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
+    await page.goto(f"{service.url}/sign-in")
+    await page.locator("input[name=api_key]").fill(key)
+    await page.keyboard.press("Enter")
+    await page.locator(".overview").wait_for()
+    yield page
+    assert await page.evaluate("window.pwned") is None
+    await context.close()
+    assert errors == []
+
+
+FORM = """<title>Form</title><style>body{margin:40px;background:#fff}input,button{font-size:40px;display:block}</style>
+<input id=typed><button id=ok onclick="document.title = typed.value; document.body.style.background = 'rgb(0, 0, 255)'">
+OK</button>"""
+
+
+@pytest.mark.parametrize(
+    ("scale", "width", "height"),
+    [(1, 1440, 900), (2, 1440, 900), (1, 700, 600)],
+    ids=["plain", "dpr 2", "scaled down"],
+)
+async def test_from_sign_in_to_the_end_on_real_sessions(
+    chromium: Browser, service: Running, scale: int, width: int, height: int
+) -> None:
+    size: dict[str, Any] = {"viewport": {"width": width, "height": height}, "device_scale_factor": scale}
+    async with watched(chromium, service, **size) as page:
+        await expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
+        form = (await service.create(start_url=f"data:text/html,{quote(FORM)}"))["session_id"]
+        for title in ("Second", "Third"):
+            await service.create(start_url=f"data:text/html,<title>{title}</title>", metadata={"n": title})
+        await expect(page.locator(".card")).to_have_count(3, timeout=20_000)
+        await page.locator("#filter").fill("n=third")
+        await expect(page.locator(".card")).to_have_count(1)
+        await page.locator("#filter").fill("form")
+        await expect(page.locator(".card strong")).to_have_text("Form", timeout=20_000)
+        await page.locator(".card .open").click()
+        picture = page.locator(".stage canvas")
+        await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
+        corner = "(c) => [...c.getContext('2d').getImageData(c.width - 4, c.height - 4, 1, 1).data].slice(0, 3)"
+        assert min(await picture.evaluate(corner)) > 240, "the page is white"
+
+        await page.get_by_role("button", name="Take the wheel").click()
+        await page.locator(".stage.mine").wait_for()
+        box = await picture.bounding_box()
+        assert box is not None
+
+        async def click(element: str) -> None:
+            middle = (
+                f"(() => {{ const b = {element}.getBoundingClientRect(); return [b.x + 9, b.y + b.height / 2] }})()"
+            )
+            x, y = await service.evaluate(form, middle)
+            await page.mouse.click(box["x"] + x * box["width"] / 1280, box["y"] + y * box["height"] / 720)
+
+        await click("document.getElementById('typed')")
+        await page.keyboard.type("Ünal 42")
+        await click("document.getElementById('ok')")
+        await page.wait_for_function(
+            "() => { const c = document.querySelector('.stage canvas');"
+            " const [red, , blue] = c.getContext('2d').getImageData(c.width - 4, c.height - 4, 1, 1).data;"
+            " return red < 40 && blue > 200; }",
+            timeout=20_000,
+        )
+        await expect(page.locator("aside h1")).to_have_text("Ünal 42", timeout=20_000)
+        await page.get_by_role("button", name="Release").click()
+        await expect(page.locator(".who")).to_have_text("View only")
+        await page.get_by_role("button", name="End…").click()
+        await page.get_by_role("button", name="End session").click()
+        await expect(page.locator("#panel")).to_contain_text("Ended: closed", timeout=20_000)
+        await expect(page.locator("#panel")).to_contain_text("Wheel given back")
+        await expect(page.locator(".stage img")).to_be_visible()
+
+
+HOSTILE = (
+    "<img src=x onerror=\"window.pwned='img'\"><script>window.pwned='script'</script>\"'><svg onload=window.pwned=1>"
+)
+
+
+async def test_a_hostile_page_stays_text(chromium: Browser, service: Running) -> None:
+    """Its title, address, console, error, cookie and metadata."""
+    title = json.dumps(HOSTILE).replace("</", r"<\/")
+    hostile = f"""<script>document.title = {title};
+        console.error(document.title);
+        setTimeout(() => {{ throw new Error(document.title) }});
+        </script>"""
+    cookie = {"name": "evil", "value": "<svg/onload=window.pwned=2>", "domain": "evil.example", "path": "/"}
+    made = await service.create(
+        start_url=f"data:text/html,{quote(hostile)}#{HOSTILE}",
+        metadata={"k": HOSTILE},
+        storage_state={"cookies": [cookie], "origins": []},
+    )
+    async with watched(chromium, service) as page:
+        await expect(page.locator(".card strong")).to_contain_text("<script>", timeout=20_000)
+        await page.keyboard.press("g")
+        await expect(page.locator("table")).to_contain_text("<script>")
+        await page.goto(f"{service.url}/sessions/{made['session_id']}")
+        await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
+        await expect(page.locator("aside h1")).to_contain_text("<svg onload")
+        await expect(page.get_by_label("Address of the page")).to_have_value(re.compile("onload"))
+        for panel in ("Console", "Errors"):
+            await page.get_by_role("tab", name=panel).click()
+            await expect(page.locator("#panel")).to_contain_text("<svg onload")
+        await page.get_by_role("tab", name="Options").click()
+        await expect(page.locator("#panel")).to_contain_text("cookies")
+
+
+async def test_devtools_open_with_one_click_on_the_page_that_is_shown(chromium: Browser, service: Running) -> None:
+    session_id = (await service.create(start_url="data:text/html,<title>Inspect me</title>"))["session_id"]
+    async with watched(chromium, service) as page:
+        await page.goto(f"{service.url}/sessions/{session_id}")
+        await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
+        async with page.context.expect_page() as opened:
+            await page.get_by_role("button", name="DevTools").click()
+        await expect(await opened.value).to_have_title(re.compile("Inspect me"), timeout=60_000)
+
+
+async def test_a_client_key_shows_its_own_sessions_and_no_pool(chromium: Browser, service: Running) -> None:
+    key = await service.key("client", "anna")
+    foreign = (await service.create(start_url="data:text/html,<title>Foreign</title>"))["session_id"]
+    async with service.caller(key) as anna:
+        own = {"start_url": "data:text/html,<title>Own</title>"}
+        assert (await anna.post("/v1/browser/sessions", json=own)).status_code == 201
+    async with watched(chromium, service, key=key) as page:
+        await expect(page.locator(".card strong")).to_have_text(["Own"], timeout=20_000)
+        await expect(page.locator(".pool")).to_have_count(0)
+        await expect(page.get_by_label("Owner", exact=True)).to_have_count(0)
+        await page.goto(f"{service.url}/sessions/{foreign}")
+        await expect(page.get_by_role("heading", name="No such session")).to_be_visible()
