@@ -8,7 +8,7 @@ import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -18,6 +18,7 @@ from tests.service import Running, client, until
 LIMIT: Final = 10
 HERD: Final = 500
 WAIT_S: Final = 30
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
@@ -43,13 +44,13 @@ async def herd(service: Running, log: Path) -> Herd:
         base_url=service.url, headers=headers, timeout=120, limits=limits, trust_env=False
     ) as callers:
 
-        async def stays() -> None:
-            answer = await callers.post("/v1/browser/sessions", json={"wait_seconds": random.choice([0, 0, WAIT_S])})
-            if answer.status_code == 201:
+        async def stays(line: Line) -> None:
+            status, body = await _post(service, line, random.choice([0, 0, WAIT_S]))
+            if status == 201:
                 seen.served += 1
-                await callers.delete(f"/v1/browser/sessions/{answer.json()['session_id']}")
-            elif answer.status_code != 503:
-                seen.other[answer.status_code] = seen.other.get(answer.status_code, 0) + 1
+                await callers.delete(f"/v1/browser/sessions/{body['session_id']}")
+            elif status != 503:
+                seen.other[status] = seen.other.get(status, 0) + 1
 
         async def leaves() -> None:
             asking = asyncio.create_task(callers.post("/v1/browser/sessions", json={"wait_seconds": WAIT_S}))
@@ -59,7 +60,11 @@ async def herd(service: Running, log: Path) -> Herd:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
-        await asyncio.gather(*(stays() for _ in range(HERD)))
+        port = int(service.url.rpartition(":")[2])
+        lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(HERD)]
+        await asyncio.gather(*(stays(line) for line in lines))
+        for _, writer in lines:
+            writer.close()
         for _ in range(HERD // 50):
             await asyncio.gather(*(leaves() for _ in range(50)))
     watching.cancel()
@@ -75,6 +80,19 @@ async def herd(service: Running, log: Path) -> Herd:
     await until(nothing, what="nothing is left of those who left", every=0.2)
     seen.refusals = await asyncio.to_thread(_refusals, log)
     return seen
+
+
+async def _post(service: Running, line: Line, wait_seconds: int) -> tuple[int, dict[str, Any]]:
+    """A create as one piece, so that the server waits for no part of it: (status, body)."""
+    reader, writer = line
+    body = json.dumps({"wait_seconds": wait_seconds})
+    writer.write(
+        f"POST /v1/browser/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {service.http.headers['X-API-Key']}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+    length = int(head.partition("content-length:")[2].split("\r\n")[0])
+    return int(head.split(" ")[1]), json.loads(await reader.readexactly(length))
 
 
 def _refusals(log: Path) -> list[float]:

@@ -19,7 +19,7 @@ _bearer = OAuth2PasswordBearer(
 )
 
 
-def caller(
+async def caller(
     request: Request,
     services: Here,
     _token: Annotated[str | None, Depends(_bearer)] = None,
@@ -52,7 +52,7 @@ def by_ticket(services: Services, ticket: str, session_id: str, use: Use) -> Pri
 Caller = Annotated[Principal, Depends(caller)]
 
 
-def declared(
+async def declared(
     _token: Annotated[str | None, Depends(_bearer)] = None,
     _x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
 ) -> None:
@@ -63,14 +63,14 @@ def declared(
 Declared = Annotated[None, Depends(declared)]
 
 
-def operator(principal: Caller) -> Principal:
+async def operator(principal: Caller) -> Principal:
     """A caller who may read pool and node state. Raises `Forbidden`."""
     if not may(principal, Action.SEE_POOL):
         raise Forbidden("This needs the role operator or admin. Ask whoever runs the service for such a key.")
     return principal
 
 
-def admin(principal: Caller) -> Principal:
+async def admin(principal: Caller) -> Principal:
     """A caller who may manage keys and users. Raises `Forbidden`."""
     if not may(principal, Action.MANAGE_KEYS):
         raise Forbidden("This needs the role admin. Ask whoever runs the service for such a key.")

@@ -92,7 +92,7 @@ class Services:
     """Event streams open, by principal."""
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

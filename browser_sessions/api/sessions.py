@@ -68,8 +68,10 @@ async def create_browser_session(
     asked = body if body is not None else CreateBrowserSession()
     spec = resolve(asked, services.pool.devices, services.options)
     idempotency = None if idempotency_key is None else Idempotency(_checked(idempotency_key), body_digest(asked))
-    creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
     try:
+        if asked.wait_seconds <= 0 and idempotency is None:
+            services.pool.check(principal)
+        creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
         record, new = await unless_gone(request, creating)
     except (QuotaExceeded, Unavailable) as refusal:
         services.metrics.refused.labels(kind_of(refusal).slug).inc()

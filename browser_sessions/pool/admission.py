@@ -32,8 +32,8 @@ class Admission:
     def held_by(self, principal_id: str) -> int:
         return self._held[principal_id]
 
-    def try_take(self, principal_id: str) -> None:
-        """Takes a place now. Raises `Draining`, `PoolFull` or `QuotaExceeded`."""
+    def check(self, principal_id: str) -> None:
+        """Raises what keeps the principal from a place this moment: `Draining`, `QuotaExceeded` or `PoolFull`."""
         if self._closed:
             raise Draining("The service is going down and starts no new sessions. Try again in a moment.")
         if self._over_quota(principal_id):
@@ -45,6 +45,10 @@ class Admission:
         if self.taken >= self.capacity:
             self.refused += 1
             raise PoolFull(f"All {self.capacity} places are taken. Try again later, or wait for one with wait_seconds.")
+
+    def try_take(self, principal_id: str) -> None:
+        """Takes a place now. Raises as `check`."""
+        self.check(principal_id)
         self._take(principal_id)
 
     async def take(self, principal_id: str, wait_seconds: float) -> None:

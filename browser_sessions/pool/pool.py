@@ -147,6 +147,10 @@ class Pool:
 
     # -- creating --------------------------------------------------------------------------------------------------
 
+    def check(self, principal: Principal) -> None:
+        """Raises what `create` would raise this moment for who does not wait: a herd is refused without a task each."""
+        self._starter.check(principal)
+
     async def create(
         self,
         principal: Principal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from browser_sessions.model.errors import (
     Overloaded,
     PoolFull,
     QuotaExceeded,
+    SessionNotFound,
     WrongState,
 )
 from browser_sessions.model.principal import Principal
@@ -107,9 +109,10 @@ class Starter:
                     session_id=live.session.session_id,
                 ) from None
             live.session.idempotency_key = None
-            await asyncio.shield(
-                self._pool.background.run(self._pool.end(live.session.session_id, EndReason.CANCELLED))
-            )
+            with contextlib.suppress(SessionNotFound):  # refused in the same moment: there is nothing to end
+                await asyncio.shield(
+                    self._pool.background.run(self._pool.end(live.session.session_id, EndReason.CANCELLED))
+                )
             raise
 
     async def _start(self, live: Live, wait_seconds: float) -> SessionRecord:
@@ -154,9 +157,7 @@ class Starter:
     async def _admit(self, live: Live, wait_seconds: float, undo: AsyncExitStack) -> None:
         """Takes a place, now or after waiting. From then on `undo` gives it back and writes how the session ended."""
         session = live.session
-        if self._pool.shortage and not self._pool.draining:
-            self._pool.admission.refused += 1
-            raise Overloaded(f"{self._pool.shortage} Try again later.")
+        self._check_shortage()
         try:
             self._pool.admission.try_take(session.owner)
         except (PoolFull, QuotaExceeded):
@@ -173,6 +174,16 @@ class Starter:
             live.placed = True
             undo.push_async_exit(self._failed(live))
             self._pool.registry.enlist(live)
+
+    def check(self, principal: Principal) -> None:
+        """Raises what keeps the principal from a session this moment."""
+        self._check_shortage()
+        self._pool.admission.check(principal.principal_id)
+
+    def _check_shortage(self) -> None:
+        if self._pool.shortage and not self._pool.draining:
+            self._pool.admission.refused += 1
+            raise Overloaded(f"{self._pool.shortage} Try again later.")
 
     async def _open(self, live: Live) -> None:
         """A browser, a context in it, a page; elsewhere when the browser dies under it."""
