@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { Age, Copy, Foreign, html, Left, memo, reasonOf, Status } from "./base.js";
 import { call, sessionPath } from "../api.js";
 import { isFinal } from "../pure/rows.js";
-import { bytes, clip, clock, maskTicket, placeOf, stamp, statusIn, words } from "../pure/format.js";
+import { bytes, clip, clock, maskTicket, placeOf, plural, stamp, statusIn, words } from "../pure/format.js";
 import { session } from "../store.js";
 
 const Fact = ({ name, children }) => html`<dt>${name}</dt><dd>${children}</dd>`;
@@ -24,23 +24,26 @@ export function Facts({ row }) {
     <${Fact} name="Isolation">${row.isolation}${row.browser_id && html` · <code>${clip(row.browser_id, 16)}</code>`}<//>
     ${Object.entries(row.metadata ?? {}).map(([key, value]) => html`<${Fact} key=${key} name=${clip(key, 64)}><${Foreign} text=${value} /><//>`)}
     ${details.connect_url && html`<${Fact} name="Connect"><code class="clipped">${maskTicket(details.connect_url)}</code><${Copy} text=${details.connect_url} what="connect URL" /><//>`}
-    ${row.status === "active" && html`<${Fact} name="Health"><${Probe} id=${row.session_id} /><//>`}
+    ${row.status === "active" && html`<${Fact} name="Health"><${Ask} label="Probe" path="${sessionPath(row.session_id)}/health" say=${health} /><//>`}
   </dl>`;
 }
 
-function Probe({ id }) {
+/** A button that asks the service something about the session, and its answer in words beside it. */
+function Ask({ label, title, path, say }) {
   const [said, setSaid] = useState("");
-  const probe = async () => {
+  const ask = async () => {
     setSaid("…");
     try {
-      const { healthy, latency_ms: ms, problem } = await call("GET", `${sessionPath(id)}/health`);
-      setSaid(healthy ? `healthy · ${Math.round(ms)} ms` : (problem ?? "not healthy"));
+      setSaid(say(await call("GET", path)));
     } catch (problem) {
       setSaid(problem.message);
     }
   };
-  return html`<span role="status">${clip(said, 160)}</span><button type="button" class="small" onClick=${probe}>Probe</button>`;
+  return html`<span role="status">${clip(said, 160)}</span><button type="button" class="small" title=${title} onClick=${ask}>${label}</button>`;
 }
+
+const health = ({ healthy, latency_ms: ms, problem }) => (healthy ? `healthy · ${Math.round(ms)} ms` : (problem ?? "not healthy"));
+const storage = ({ cookies, origins }) => `${plural(cookies.length, "cookie")} · ${plural(origins.length, "site")} with local storage`;
 
 const PANELS = ["timeline", "console", "network", "errors", "options"];
 
@@ -97,5 +100,6 @@ function Options({ of }) {
   const all = { idle_timeout_seconds: of.idle_timeout_seconds, max_lifetime_seconds: of.max_lifetime_seconds, user_agent: of.user_agent, node: of.node, ...of.options };
   return html`<dl class="list">${Object.entries(all).filter(([, value]) => value != null && value !== "" && !(typeof value === "object" && !Object.keys(value).length)).map(
     ([name, value]) => html`<${Fact} key=${name} name=${words(name)}><${Foreign} text=${typeof value === "object" ? JSON.stringify(value) : value} max=${500} /><//>`,
-  )}</dl>`;
+  )}
+    ${of.status === "active" && html`<${Fact} name="storage now"><${Ask} label="Count" title="Reads it, which is activity, and forgets all but the numbers" path="${sessionPath(of.session_id)}/storage-state" say=${storage} /><//>`}</dl>`;
 }
