@@ -68,7 +68,11 @@ class Service:
         """One folder a session. What lies here at start belongs to nobody: the lock on the data folder is ours."""
         self.store = EmbeddedStore(settings.database)
         self.launcher = PlaywrightLauncher(
-            settings.work_dir, settings.browser_executable, settings.require_sandbox, self.clock
+            settings.work_dir,
+            settings.browser_executable,
+            settings.require_sandbox,
+            self.clock,
+            settings.max_download_bytes,
         )
         self.keyring = KeyRing(self.store, self.clock, self.secrets)
         self.pool = Pool(

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from browser_sessions.model.downloads import DEFAULT_BYTES
 from browser_sessions.model.errors import SettingsError
 
 PREFIX: Final = "BROWSER_SESSIONS_"
@@ -97,6 +98,11 @@ class Settings(BaseSettings):
     )
     max_sessions_per_principal: int | None = Field(
         None, ge=1, description="Live sessions at once for one principal. Default: no limit of its own."
+    )
+    max_download_bytes: int = Field(
+        DEFAULT_BYTES,
+        ge=0,
+        description="What one session may download in all. Its files are kept until it ends.",
     )
     default_idle_timeout_seconds: float | None = Field(
         300.0, gt=0, le=604_800, description="Idle timeout of sessions that name none."

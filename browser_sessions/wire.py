@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from browser_sessions.model.downloads import DownloadState
 from browser_sessions.model.spec import Geolocation, Isolation, Proxy, SessionSpec
 from browser_sessions.model.urls import REFUSED, may_open, normalise
 
@@ -343,6 +344,21 @@ class PageContent(BaseModel):
     url: str
     title: str
     content: str
+
+
+class DownloadResponse(BaseModel):
+    download_id: str
+    page_id: str | None
+    url: str
+    filename: str
+    state: DownloadState
+    received_bytes: int
+    total_bytes: int | None
+    started_at: datetime
+
+
+class DownloadList(BaseModel):
+    downloads: list[DownloadResponse]
 
 
 class TokenResponse(BaseModel):

@@ -109,6 +109,7 @@ async def drive_mcp(node: Path, url: str, site: ClientSite, who: str, folder: Pa
     async with mcp_server(node, url, folder) as server:
         told["goto"] = await server.tool("browser_navigate", url=at("/"))
         told["click"] = await server.tool("browser_click", element="Press", target="#button")
+        await server.tool("browser_click", element="Report", target="#report")  # its file is the session's
         told["evaluate"] = await server.tool("browser_evaluate", function="() => out.textContent")
         told["screenshot"] = await server.tool("browser_take_screenshot", type="png")
         told["pdf"] = await server.tool("browser_pdf_save", filename=f"{who}.pdf")

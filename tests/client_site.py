@@ -74,6 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.path == "/frames":
             inner = parse_qs(parts.query)["inner"][0]
             kind, body = HTML, f'<title>Frames</title><iframe name="inner" src="{inner}"></iframe>'.encode()
+        elif parts.path == "/endless":
+            self._endless()
+            return
         elif parts.path == "/cookies":
             kind, body = "text/plain", self.headers.get("Cookie", "").encode()
         elif parts.path == "/report.txt":
@@ -87,6 +90,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def _endless(self) -> None:
+        """A file without an end, until the browser has had enough."""
+        self.send_response(200)
+        self.send_header("Content-Disposition", 'attachment; filename="endless.bin"')
+        self.end_headers()
+        while True:
+            self.wfile.write(bytes(65_536))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Says nothing."""

@@ -42,14 +42,14 @@ CLOSE_TIMEOUT_S: Final = 5.0
 """A page closes without its renderer's help, in milliseconds."""
 _PAGE_PROBLEMS: Final = (401, 404, 409, 503, 504)
 _BODY_PROBLEMS: Final = (400, 401, 404, 409, 413, 503, 504)
-_BYTES_HEADERS: Final = {
+BYTES_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
 """What a page made must not become a page of ours in the browser that asked for it."""
 
 
-def _bytes(media_type: str) -> dict[str, Any]:
+def bytes_of(media_type: str) -> dict[str, Any]:
     return {media_type: {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -123,7 +123,7 @@ async def navigate_page(
 @router.get(
     "/{page_id}/screenshot",
     response_class=Response,
-    responses=problems(*_PAGE_PROBLEMS) | {200: {"content": _bytes("image/png") | _bytes("image/jpeg")}},
+    responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("image/png") | bytes_of("image/jpeg")}},
 )
 async def take_screenshot(
     session_id: str,
@@ -160,7 +160,7 @@ async def get_page_content(session_id: str, page_id: str, services: Here, princi
 @router.get(
     "/{page_id}/pdf",
     response_class=Response,
-    responses=problems(*_PAGE_PROBLEMS) | {200: {"content": _bytes("application/pdf")}},
+    responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("application/pdf")}},
 )
 async def print_page(session_id: str, page_id: str, services: Here, principal: Caller) -> Response:
     """The page as a PDF."""
@@ -220,5 +220,5 @@ def _shown(page: PageInfo) -> dict[str, Any]:
 
 
 def _file(content: bytes, media_type: str, name: str) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', **_BYTES_HEADERS}
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', **BYTES_HEADERS}
     return Response(content, media_type=media_type, headers=headers)

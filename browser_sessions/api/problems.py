@@ -44,6 +44,7 @@ TABLE: Final[Mapping[type[BaseException], Kind]] = {
     errors.NotFound: Kind(404, "not-found", "Not found"),
     errors.SessionNotFound: Kind(404, "session-not-found", "No such session"),
     errors.PageNotFound: Kind(404, "page-not-found", "No such page"),
+    errors.DownloadNotFound: Kind(404, "download-not-found", "No such download"),
     errors.KeyNotFound: Kind(404, "not-found", "Not found"),
     errors.WrongState: Kind(409, "wrong-state", "Not possible in this state"),
     errors.IllegalMove: Kind(500, "internal", "Internal error"),

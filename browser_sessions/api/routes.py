@@ -17,6 +17,7 @@ from browser_sessions.api import (
     console,
     devtools,
     document,
+    downloads,
     events,
     live,
     overview,
@@ -40,7 +41,10 @@ _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "lo
 """FastAPI's own would record whole addresses, tickets and all: see `traced`."""
 _ROUTERS: Final = tuple(
     room.router
-    for room in (sessions, pages, storage, cdp, events, overview, live, devtools, console, accounts, service, assets)
+    for room in (
+        *(sessions, pages, storage, downloads, cdp, events, overview),
+        *(live, devtools, console, accounts, service, assets),
+    )
 )
 
 

@@ -18,12 +18,14 @@ from browser_sessions.browser import actions
 from browser_sessions.browser.calls import CRASHED, DETAIL_CHARACTERS, PageCrashed, TargetClosed
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.dialogs import Dialogs
+from browser_sessions.browser.downloads import Downloads
 from browser_sessions.browser.host import CHECK_SECONDS, Host
 from browser_sessions.browser.observe import Observer
 from browser_sessions.browser.pages import Pages
 from browser_sessions.browser.screencast import PageScreen
 from browser_sessions.browser.targets import Target
 from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.model.downloads import Download
 from browser_sessions.model.errors import (
     BrowserGone,
     BrowserSessionsError,
@@ -31,7 +33,7 @@ from browser_sessions.model.errors import (
     PageFailed,
     PageNotFound,
 )
-from browser_sessions.model.ports import ContextEvent, PageInfo
+from browser_sessions.model.ports import ContextEvent, DownloadListener, PageInfo
 
 PAGES_AT_MOST: Final = 20
 """Open pages of a session. Playwright turns the popup blocker off, so a page could open windows for ever: what comes
@@ -57,7 +59,10 @@ class Context:
         self._on_event = on_event
         self._pages = Pages(host.calls, host.registry, context_id, folder.name)
         self._dialogs = Dialogs(host.calls, self._dialog_news)
-        self._observer = Observer(inner, host.calls, host.attachments, self._pages.id_of, self._tell)
+        self._observer = Observer(host.calls, host.attachments, self._tell)
+        self._downloads = Downloads(
+            host.downloads, host.calls, host.clock, folder / "downloads", host.download_bytes, self._tell
+        )
         self._going: Counter[str] = Counter()
         """Pages that are being navigated through us, by id."""
         self._screens: dict[str, PageScreen] = {}
@@ -97,13 +102,25 @@ class Context:
         self._inner.on("close", self._maybe_gone)
         self._pages.add(page, page_id)
         self._host.registry.watch(self._context_id, self._page_news)
-        self._observer.start()
 
     def forget(self) -> None:
         """Tells of nothing any more."""
         self._host.registry.unwatch(self._context_id)
         self._observer.stop()
+        self._downloads.forget()
         self._pages.forget()
+
+    async def allow_downloads(self, context_id: str, allowed: bool, *, timeout: float) -> None:
+        await self._downloads.allow(context_id, allowed, timeout=timeout)
+
+    def on_download(self, listener: DownloadListener) -> Callable[[], None]:
+        return self._downloads.listen(listener)
+
+    def downloads(self) -> list[Download]:
+        return self._downloads.all()
+
+    def download_path(self, download_id: str) -> Path:
+        return self._downloads.path(download_id, self._folder.name)
 
     def pages(self) -> list[PageInfo]:
         return self._pages.infos()

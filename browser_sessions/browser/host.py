@@ -12,8 +12,10 @@ from playwright.async_api import Browser
 from browser_sessions.browser.attach import Attachments
 from browser_sessions.browser.calls import Calls
 from browser_sessions.browser.deadline import Deadline
+from browser_sessions.browser.download_events import DownloadEvents
 from browser_sessions.browser.targets import TargetRegistry
 from browser_sessions.cdp import CdpClosed, CdpError, Connection
+from browser_sessions.model.clock import Clock
 from browser_sessions.model.errors import PageFailed
 
 CHECK_SECONDS: Final = 2.0
@@ -29,6 +31,10 @@ class Host:
     connection: Connection
     registry: TargetRegistry
     attachments: Attachments
+    downloads: DownloadEvents
+    clock: Clock
+    download_bytes: int
+    """What one session may download in all."""
     alive: Callable[[], bool]
     births: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a context is made: the one that is new afterwards is that one."""

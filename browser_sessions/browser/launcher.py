@@ -17,6 +17,7 @@ from browser_sessions.browser.locate import BrowserFound, locate, sandbox_expect
 from browser_sessions.browser.process import ChromiumProcess, OnDeath
 from browser_sessions.browser.starting import SANDBOX_FAILED, Recipe, start_browser
 from browser_sessions.model.clock import Clock
+from browser_sessions.model.downloads import DEFAULT_BYTES
 from browser_sessions.model.errors import NoBrowser, SettingsError
 from browser_sessions.model.ports import BrowserProcess
 
@@ -37,7 +38,14 @@ class PlaywrightLauncher:
     `version` what the browser calls itself (empty until the first one ran).
     """
 
-    def __init__(self, work_dir: Path, executable: Path | None, require_sandbox: bool, clock: Clock) -> None:
+    def __init__(
+        self,
+        work_dir: Path,
+        executable: Path | None,
+        require_sandbox: bool,
+        clock: Clock,
+        download_bytes: int = DEFAULT_BYTES,
+    ) -> None:
         self.found: BrowserFound | None = None
         self.sandbox = False
         self.sandbox_reason = ""
@@ -46,6 +54,7 @@ class PlaywrightLauncher:
         self._executable = executable
         self._require_sandbox = require_sandbox
         self._clock = clock
+        self._download_bytes = download_bytes
         self._run: leftovers.RunFolder | None = None
         self._driver: Driver | None = None
         self._driver_lock = asyncio.Lock()
@@ -111,7 +120,8 @@ class PlaywrightLauncher:
         calls = Calls()
         self._launching[calls] = driver
         try:
-            launched = await start_browser(Recipe(self.found, self.sandbox, self._run, self._clock), driver, calls)
+            recipe = Recipe(self.found, self.sandbox, self._run, self._clock, self._download_bytes)
+            launched = await start_browser(recipe, driver, calls)
         except NoBrowser:
             driver.suspect = True
             raise

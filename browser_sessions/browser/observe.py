@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from playwright.async_api import BrowserContext, Download, Page
-
 from browser_sessions.browser.allowance import BURST, Allowance
 from browser_sessions.browser.attach import Attachments, PageSession
 from browser_sessions.browser.calls import Calls
@@ -48,7 +46,6 @@ _EVENTS: Final = (
 )
 
 Tell = Callable[[ContextEvent], None]
-PageId = Callable[[Page | None], str | None]
 
 
 @dataclass(slots=True)
@@ -65,13 +62,9 @@ class Observer:
     """Listens to the pages of one context. `watched` adds every answer of the network, which costs the page, and that
     dialogs close: for when somebody looks."""
 
-    def __init__(
-        self, inner: BrowserContext, calls: Calls, attachments: Attachments, page_id: PageId, tell: Tell
-    ) -> None:
-        self._inner = inner
+    def __init__(self, calls: Calls, attachments: Attachments, tell: Tell) -> None:
         self._calls = calls
         self._attachments = attachments
-        self._page_id = page_id
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._sources: dict[PageSession, Source] = {}
@@ -81,11 +74,6 @@ class Observer:
         self._pauses: dict[str, asyncio.TimerHandle] = {}
         self._watched = False
         self._stopped = False
-
-    def start(self) -> None:
-        self._inner.on("page", self._page_came_up)
-        for page in self._inner.pages:
-            self._page_came_up(page)
 
     def stop(self) -> None:
         """Tells of nothing any more."""
@@ -248,20 +236,6 @@ class Observer:
 
     def _dialog_closed(self, page_id: str, params: dict[str, Any]) -> None:
         self._say("dialog.closed", page_id=page_id, accepted=params.get("result") is True)
-
-    def _page_came_up(self, page: Page) -> None:
-        page.on("download", self._download)
-
-    def _download(self, download: Download) -> None:
-        page_id = self._page_id(download.page)
-        filename = download.suggested_filename[:TEXT_CHARACTERS]
-        self._say("download.started", page_id=page_id, url=download.url[:TEXT_CHARACTERS], filename=filename)
-
-        async def finished() -> None:
-            failure = await download.failure()
-            self._say("download.finished", page_id=page_id, filename=filename, state=failure or "completed")
-
-        self._calls.background(finished())
 
     def _say(self, kind: str, **data: Any) -> None:
         if not self._stopped:

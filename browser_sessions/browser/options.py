@@ -46,7 +46,7 @@ def context_options(spec: SessionSpec) -> dict[str, Any]:
         "ignore_https_errors": spec.ignore_https_errors,
         "java_script_enabled": spec.java_script_enabled,
         "service_workers": "allow",
-        "accept_downloads": False,  # a file of a page comes to this disk only once the session's folder has a quota
+        "accept_downloads": False,  # not Playwright keeps them: see downloads
     }
     optional = {
         "user_agent": spec.user_agent,

@@ -13,12 +13,14 @@ from playwright.async_api import Browser, CDPSession
 from browser_sessions.browser import group, leftovers
 from browser_sessions.browser.attach import Attachments
 from browser_sessions.browser.calls import Calls, TargetClosed
+from browser_sessions.browser.download_events import DownloadEvents
 from browser_sessions.browser.driver import Driver
 from browser_sessions.browser.host import Host
 from browser_sessions.browser.opening import open_context
 from browser_sessions.browser.targets import TargetRegistry
 from browser_sessions.browser.watch import ExitWatch
 from browser_sessions.cdp import CdpClosed, CdpError, Connection
+from browser_sessions.model.clock import Clock
 from browser_sessions.model.errors import BrowserGone, BrowserSessionsError, BrowserTimeout
 from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, WindowKeeper
 from browser_sessions.model.session import EndReason
@@ -44,6 +46,8 @@ class Launched:
     registry: TargetRegistry
     calls: Calls
     driver: Driver
+    clock: Clock
+    download_bytes: int
     folders: tuple[Path, ...]
     """Removed when the browser is gone."""
 
@@ -69,8 +73,17 @@ class ChromiumProcess:
         self._asked = False
         self._cleaning: asyncio.Task[None] | None = None
         self._attachments = Attachments(launched.endpoint)
+        self._downloads = DownloadEvents(self._connection, self._registry, self._attachments)
         self._host = Host(
-            self._browser, self._calls, self._connection, self._registry, self._attachments, lambda: self.alive
+            browser=self._browser,
+            calls=self._calls,
+            connection=self._connection,
+            registry=self._registry,
+            attachments=self._attachments,
+            downloads=self._downloads,
+            clock=launched.clock,
+            download_bytes=launched.download_bytes,
+            alive=lambda: self.alive,
         )
         self._watch = ExitWatch(self.pid, self._exited)
 
@@ -170,6 +183,7 @@ class ChromiumProcess:
         self.keep_windows(None)
         self._calls.end("The browser has ended.")
         self._registry.stop()
+        self._downloads.stop()
         self._cleaning = asyncio.create_task(self._clean())
         if self._asked:
             return

@@ -48,6 +48,8 @@ class Recipe:
     sandbox: bool
     run: leftovers.RunFolder
     clock: Clock
+    download_bytes: int
+    """What one session may download in all."""
 
 
 async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout: float = LAUNCH_SECONDS) -> Launched:
@@ -104,6 +106,8 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
         registry=registry,
         calls=calls,
         driver=driver,
+        clock=recipe.clock,
+        download_bytes=recipe.download_bytes,
         folders=(folder.path, folder.tmp, profile),
     )
 

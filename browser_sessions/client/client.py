@@ -22,6 +22,8 @@ from browser_sessions.wire import (
     BrowserSessionHealth,
     BrowserSessionList,
     BrowserSessionResponse,
+    DownloadList,
+    DownloadResponse,
     KeyCreated,
     KeyList,
     KeyResponse,
@@ -235,6 +237,14 @@ class Client:
     async def pdf(self, session_id: str, page_id: str) -> bytes:
         """The page as a PDF."""
         return (await self._transport.send("GET", _page(session_id, page_id) + "/pdf")).content
+
+    async def downloads(self, session_id: str) -> Sequence[DownloadResponse]:
+        """What the session's pages have downloaded, oldest first."""
+        return DownloadList.model_validate(await self.call("GET", _session(session_id) + "/downloads")).downloads
+
+    async def download(self, session_id: str, download_id: str) -> bytes:
+        """A complete file."""
+        return (await self._transport.send("GET", f"{_session(session_id)}/downloads/{quote(download_id)}")).content
 
     # -- operators and admins --------------------------------------------------------------------------------------
 

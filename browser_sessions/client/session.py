@@ -13,6 +13,7 @@ from browser_sessions.wire import (
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,
+    DownloadResponse,
     NavigationResponse,
     PageContent,
     PageResponse,
@@ -68,6 +69,14 @@ class Session:
         return await self._client.storage_state(self.id)
 
     # -- the page --------------------------------------------------------------------------------------------------
+
+    async def downloads(self) -> Sequence[DownloadResponse]:
+        """What the session's pages have downloaded, oldest first."""
+        return await self._client.downloads(self.id)
+
+    async def download(self, download_id: str) -> bytes:
+        """A complete file."""
+        return await self._client.download(self.id, download_id)
 
     async def pages(self) -> Sequence[PageResponse]:
         """Open pages, oldest first."""

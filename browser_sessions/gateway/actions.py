@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from browser_sessions.gateway.contexts import TargetInfo
 from browser_sessions.gateway.decision import (
+    SERVER_ERROR,
     Action,
     Attach,
     AttachBrowser,
@@ -24,6 +25,7 @@ from browser_sessions.gateway.decision import (
     SetDownloads,
 )
 from browser_sessions.gateway.message import Command
+from browser_sessions.model.errors import BrowserSessionsError
 
 if TYPE_CHECKING:
     from browser_sessions.gateway.relay import Relay
@@ -34,6 +36,9 @@ ATTACH_WAIT_S: Final = 3.0
 """How long the answer to createTarget waits for the client's own attach to go first: Playwright crashes otherwise. It
 takes milliseconds; past this the client gets its answer, and the attach when it comes."""
 
+DOWNLOADS_S: Final = 5.0
+"""For a call that Chromium's browser process answers by itself in a millisecond."""
+
 
 class Actions:
     """For one relay."""
@@ -42,6 +47,8 @@ class Actions:
         self._relay = relay
         self._after_attach: dict[str, Callable[[], None]] = {}
         """Answers to createTarget that wait for the attach of their target."""
+        self._denied: set[str] = set()
+        """Contexts in which the client wants no downloads."""
 
     def do(self, command: Command, action: Action) -> None:
         match action:
@@ -237,22 +244,29 @@ class Actions:
         self._relay.call("Target.disposeBrowserContext", {"browserContextId": context_id}, None, answered)
 
     def _set_downloads(self, command: Command, action: SetDownloads) -> None:
-        """Events of downloads come on the client's own upstream, for the context they were asked for, and no other."""
+        """Never asked of Chromium by the client's upstream, which would be told of every download of the browser, and
+        whose end would take back what is set for the context."""
         self._relay.scope.set_downloads(command.session_id, action.events)
-        folder = self._relay.options.download_folder
-        deny = action.deny or folder is None
-        params: dict[str, Any] = {
-            "behavior": "deny" if deny else "allowAndName",
-            "browserContextId": action.context_id,
-            "eventsEnabled": True,
-        }
-        if not deny:
-            params["downloadPath"] = str(folder)
+        if action.deny:
+            self._denied.add(action.context_id)
+        else:
+            self._denied.discard(action.context_id)
+        self._relay.hub.do(self._allow_downloads(action.context_id, not action.deny, command))
 
-        def answered(value: Result, error: Result) -> None:
-            if value is None:
-                self._relay.pass_error(command, error)
-            else:
-                self._relay.answer(command, value)
+    async def _allow_downloads(self, context_id: str, allowed: bool, command: Command | None) -> None:
+        handle = self._relay.live.handle
+        assert handle is not None, "an active session has a context"
+        try:
+            await handle.allow_downloads(context_id, allowed, timeout=DOWNLOADS_S)
+        except BrowserSessionsError as error:
+            if command is not None:
+                self._relay.pass_error(command, {"code": SERVER_ERROR, "message": error.detail})
+        else:
+            if command is not None:
+                self._relay.answer(command, {})
 
-        self._relay.call("Browser.setDownloadBehavior", params, None, answered)
+    def client_gone(self) -> None:
+        """What the client forbade its session for the time that it was there is allowed again."""
+        own = self._relay.room.contexts.own
+        if own in self._denied:
+            self._relay.hub.do(self._allow_downloads(own, True, None))

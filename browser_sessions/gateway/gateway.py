@@ -78,7 +78,6 @@ class Gateway:
         options = Options(
             own_browser=live.session.spec.isolation is Isolation.BROWSER,
             upload_folder=folder / "uploads",
-            download_folder=folder / "downloads",
         )
         room = hub.room(handle.context_id)
         kind = Relay if page_id is None else PageRelay

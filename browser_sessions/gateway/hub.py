@@ -54,7 +54,7 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         """By the session's own context id."""
         self._targets: dict[str, TargetInfo] = {}
-        self.holds = Holds(lambda target_id, session_id: self._do(self._let_go(target_id, session_id)))
+        self.holds = Holds(lambda target_id, session_id: self.do(self._let_go(target_id, session_id)))
         self._steered: set[str] = set()
         """Targets that `navigate` attaches to itself."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,7 +127,7 @@ class Hub:
 
     def navigate(self, target_id: str, url: str) -> None:
         """Sends a new page on its way, once nothing holds it: navigating a paused target crashes its renderer."""
-        self._do(self._navigate(target_id, url))
+        self.do(self._navigate(target_id, url))
 
     async def close(self) -> None:
         self._process.keep_windows(None)
@@ -224,7 +224,8 @@ class Hub:
             finally:
                 await call("Target.detachFromTarget", {"sessionId": session_id}, timeout=CALL_TIMEOUT_S)
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+    def do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work` beside everything else, to its end or the hub's."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

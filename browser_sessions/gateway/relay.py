@@ -76,6 +76,8 @@ class Relay:
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
         self._passing: asyncio.Task[None] | None = None
+        self._no_downloads: Callable[[], None] | None = None
+        """Ends being told of downloads."""
         self.gone = False
 
     def __repr__(self) -> str:
@@ -83,6 +85,9 @@ class Relay:
 
     def begin(self) -> None:
         """The client's transport is in place: what the browser says goes to it from now on."""
+        handle = self.live.handle
+        assert handle is not None, "an active session has a context"
+        self._no_downloads = handle.on_download(self._download)
         self._upstream.start(self)
 
     # -- the client's side -----------------------------------------------------------------------------------------
@@ -182,6 +187,9 @@ class Relay:
         self._held.clear()
         if self._passing is not None:
             self._passing.cancel()
+        if self._no_downloads is not None:
+            self._no_downloads()
+        self._actions.client_gone()
         self._upstream.abort()
         self.hub.leave(self.room.contexts.own, self)
         self.live.detach(self)
@@ -255,9 +263,7 @@ class Relay:
             return
         method, params, session_id = message["method"], message.get("params", {}), message.get("sessionId")
         if method in _DOWNLOADS:
-            for told in self.scope.on_download(method, params):
-                self.emit(told)
-            return
+            return  # of every context of the browser: whose they are is told elsewhere
         told_event = self.scope.on_upstream(method, params, session_id)
         if told_event is not None:
             self.emit(told_event)
@@ -267,6 +273,11 @@ class Relay:
                 self.hub.holds.resumed(told_event.params["targetId"], self)
         elif method == "Target.attachedToTarget":
             self.call("Target.detachFromTarget", {"sessionId": params["sessionId"]}, session_id, _nothing)
+
+    def _download(self, context_id: str, method: str, params: Mapping[str, Any]) -> None:
+        if self.scope.contexts.holds(context_id):
+            for told in self.scope.on_download(method, params):
+                self.emit(told)
 
     def whole(self, payload: bytes) -> None:
         """A message that need not be read, where whole ones were asked for."""

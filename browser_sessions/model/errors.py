@@ -6,6 +6,7 @@ BrowserSessionsError
 ├── NotFound
 │   ├── SessionNotFound      also for a session of somebody else: both look the same
 │   ├── PageNotFound
+│   ├── DownloadNotFound
 │   └── KeyNotFound
 ├── InvalidField             one field's value, where only the running service can tell
 ├── WrongState               the session's status does not allow this
@@ -73,6 +74,16 @@ class PageNotFound(NotFound):
             f"The session has no page {page_id[:64]!r}. List its pages with GET .../pages.", session_id=session_id
         )
         self.page_id = page_id
+
+
+class DownloadNotFound(NotFound):
+    """The session has no such download."""
+
+    def __init__(self, session_id: str, download_id: str) -> None:
+        super().__init__(
+            f"The session has no download {download_id[:64]!r}. List them with GET .../downloads.",
+            session_id=session_id,
+        )
 
 
 class KeyNotFound(NotFound):

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from browser_sessions.model.downloads import Download
 from browser_sessions.model.principal import ApiKey, User
 from browser_sessions.model.session import EndReason, SessionRecord, SessionStatus
 from browser_sessions.model.spec import SessionSpec
@@ -98,6 +99,10 @@ class Screen(Protocol):
         or `timeout` seconds have passed. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
 
 
+DownloadListener = Callable[[str, str, Mapping[str, Any]], None]
+"""Called with the context, `Browser.downloadWillBegin` or `Browser.downloadProgress`, and the event's params."""
+
+
 class ContextHandle(Protocol):
     """One session's isolated context in a browser. Calls raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
     `PageFailed`."""
@@ -134,6 +139,19 @@ class ContextHandle(Protocol):
 
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
         """Cookies and local storage of the whole context, in Playwright's form."""
+
+    async def allow_downloads(self, context_id: str, allowed: bool, *, timeout: float) -> None:
+        """Whether pages of a context may download: the session's own, where they may until this is said, or one that a
+        client has made, where this comes first."""
+
+    def on_download(self, listener: DownloadListener) -> Callable[[], None]:
+        """Tells of every download in those contexts. Returns what ends it."""
+
+    def downloads(self) -> list[Download]:
+        """Oldest first."""
+
+    def download_path(self, download_id: str) -> Path:
+        """Where a complete file lies. Raises `DownloadNotFound`, `Conflict` (it is not complete)."""
 
     async def responsive(self, *, timeout: float) -> bool:
         """True when the renderer of its first page answers within `timeout` seconds (True without pages)."""

@@ -81,7 +81,7 @@ _TYPES: Final = (
         "An answer came; told only while somebody watches the session's live view.",
     ),
     EventType("download.started", ("page_id", "url", "filename"), "A page offers a file."),
-    EventType("download.finished", ("page_id", "filename", "state"), "`completed`, or why not."),
+    EventType("download.finished", ("page_id", "filename", "state"), "`completed`, `canceled` or `over_quota`."),
     EventType("dialog.opened", ("page_id", "type", "message"), "An alert, confirm, prompt or beforeunload waits."),
     EventType(
         "dialog.closed",

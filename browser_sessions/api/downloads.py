@@ -1,0 +1,44 @@
+"""The files that a session's pages have downloaded, whoever drives it. They go when the session ends."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+from browser_sessions.api.access import find
+from browser_sessions.api.answers import problems
+from browser_sessions.api.credentials import Caller
+from browser_sessions.api.pages import BYTES_HEADERS, bytes_of, driving
+from browser_sessions.api.services import Here
+from browser_sessions.model.session import SessionStatus
+from browser_sessions.wire import DownloadList, DownloadResponse
+
+router = APIRouter(prefix="/v1/browser/sessions/{session_id}/downloads", tags=["sessions"])
+
+MEDIA_TYPE: Final = "application/octet-stream"
+"""Whatever the site called it: what a stranger wrote is for a disk, not for a browser to show."""
+
+
+@router.get("", responses=problems(401, 404))
+async def list_downloads(session_id: str, services: Here, principal: Caller) -> DownloadList:
+    """Oldest first, those under way too. Looking is no activity; a session that has ended has none."""
+    found = await find(services.pool, principal, session_id)
+    if found.status is not SessionStatus.ACTIVE:
+        return DownloadList(downloads=[])
+    downloads = services.pool.context(session_id).downloads()
+    return DownloadList(downloads=[DownloadResponse.model_validate(each, from_attributes=True) for each in downloads])
+
+
+@router.get(
+    "/{download_id}",
+    response_class=FileResponse,
+    responses={**problems(401, 404, 409), 200: {"content": bytes_of(MEDIA_TYPE), "description": "The file"}},
+)
+async def get_download(session_id: str, download_id: str, services: Here, principal: Caller) -> FileResponse:
+    """A complete file. 409 while it is on its way, and when it was cancelled. It is activity."""
+    async with driving(services, principal, session_id) as context:
+        path = context.download_path(download_id)
+        filename = next(each.filename for each in context.downloads() if each.download_id == download_id)
+        return FileResponse(path, media_type=MEDIA_TYPE, filename=filename, headers=dict(BYTES_HEADERS))

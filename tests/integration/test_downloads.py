@@ -1,0 +1,173 @@
+"""Files that pages download: kept for whoever has the session, told to nobody else, and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.async_api import async_playwright
+
+from browser_sessions import Client
+from tests.client_site import REPORT, ClientSite, client_site
+from tests.raw_cdp import Raw, raw
+from tests.service import ADMIN_KEY, Running, running, until
+
+pytestmark = pytest.mark.browser
+
+QUOTA: Final = 2**20
+CLICK: Final = "document.querySelector('#report').click()"
+LOAD_IN_FRAME: Final = "document.body.append(Object.assign(document.createElement('iframe'), {src: '%s'}))"
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[ClientSite]:
+    with client_site() as served:
+        yield served
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path, max_download_bytes=QUOTA) as service:
+        yield service
+
+
+async def listed(service: Running, session_id: str) -> list[dict[str, Any]]:
+    answer = await service.http.get(f"/v1/browser/sessions/{session_id}/downloads")
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["downloads"]
+    return found
+
+
+async def ended(service: Running, session_id: str, count: int = 1) -> list[dict[str, Any]]:
+    """The downloads, once there are `count` and none is under way."""
+
+    async def all_ended() -> list[dict[str, Any]] | None:
+        found = await listed(service, session_id)
+        return found if len(found) == count and all(each["state"] != "in_progress" for each in found) else None
+
+    found: list[dict[str, Any]] = await until(all_ended, what=f"{count} downloads have ended")
+    return found
+
+
+async def test_a_file_is_listed_and_handed_out_as_the_site_sent_it(service: Running, site: ClientSite) -> None:
+    session_id = (await service.create(start_url=site.url))["session_id"]
+    page_id = await service.first_page(session_id)
+    assert await listed(service, session_id) == []
+    await service.evaluate(session_id, CLICK)
+    (found,) = await ended(service, session_id)
+    told = {key: found[key] for key in ("page_id", "filename", "url", "state", "received_bytes", "total_bytes")}
+    assert told == {
+        "page_id": page_id,
+        "filename": "report.txt",
+        "url": f"{site.url}/report.txt",
+        "state": "completed",
+        "received_bytes": len(REPORT),
+        "total_bytes": len(REPORT),
+    }
+    url = f"/v1/browser/sessions/{session_id}/downloads/{found['download_id']}"
+    answer = await service.http.get(url)
+    assert (answer.status_code, answer.content) == (200, REPORT)
+    assert answer.headers["content-disposition"] == 'attachment; filename="report.txt"'
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    events = [event for event in service.inside.pool.journal.of(session_id) if event.kind.startswith("download")]
+    assert [(event.kind, event.data.get("state")) for event in events] == [
+        ("download.started", None),
+        ("download.finished", "completed"),
+    ]
+    async with service.caller(await service.key()) as stranger:
+        assert (await stranger.get(url)).status_code == 404
+    assert (await service.http.get(url + "x")).status_code == 404
+    async with Client(service.url, ADMIN_KEY) as client:
+        (mine,) = await client.downloads(session_id)
+        assert await client.download(session_id, mine.download_id) == REPORT
+    await service.http.delete(f"/v1/browser/sessions/{session_id}")
+    assert (await service.http.get(url)).status_code == 409
+
+
+async def test_what_a_playwright_client_downloads_is_told_to_it_and_kept_for_it(
+    service: Running, site: ClientSite
+) -> None:
+    created = await service.create()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+        page = browser.contexts[0].pages[0]
+        await page.goto(site.url)
+        async with page.expect_download() as coming:
+            await page.click("#report")
+        assert await (await coming.value).failure() is None
+        nested = await browser.new_context()
+        inside = await nested.new_page()
+        await inside.goto(site.url)
+        async with inside.expect_download() as coming:
+            await inside.click("#report")
+        assert await (await coming.value).failure() is None
+        await browser.close()
+    found = await ended(service, created["session_id"], count=2)
+    assert [each["state"] for each in found] == ["completed"] * 2
+    await service.evaluate(created["session_id"], CLICK)  # and goes on when the client has left
+    assert (await ended(service, created["session_id"], count=3))[-1]["state"] == "completed"
+
+
+@pytest.mark.parametrize("where", ["page", "frame", "frame of another site", "window"])
+async def test_a_neighbour_in_the_same_browser_hears_nothing_of_a_download(
+    service: Running, site: ClientSite, where: str
+) -> None:
+    """Chromium would tell it: it tells every download to everybody who asked for any."""
+    mine = await service.create(start_url=site.url)
+    neighbour = await service.create(start_url=site.url)
+    async with raw(mine["connect_url"]) as client, raw(neighbour["connect_url"]) as other:
+        for each in (client, other):
+            await wants_downloads(each)
+        _, page = await client.page()
+        script = {
+            "page": CLICK,
+            "frame": LOAD_IN_FRAME % "/report.txt",
+            "frame of another site": LOAD_IN_FRAME % f"{site.other}/report.txt",
+            "window": "void window.open('/report.txt')",
+        }[where]
+        await client.value(script, page)
+        await client.event("Browser.downloadProgress", lambda m: bool(m["params"]["state"] == "completed"))
+        await other.value("1 + 1", (await other.page())[1])  # whatever was on its way to it has come
+        told = [message for message in client.events if message["method"].startswith("Browser.download")]
+        assert told[0]["params"]["suggestedFilename"] == "report.txt"
+        assert all("filePath" not in message["params"] for message in told)
+        assert [message for message in other.events if message["method"].startswith("Browser.download")] == []
+    assert [each["state"] for each in await ended(service, mine["session_id"])] == ["completed"]
+    assert await listed(service, neighbour["session_id"]) == []
+
+
+async def test_downloads_have_a_quota_and_what_exceeds_it_is_not_kept(service: Running, site: ClientSite) -> None:
+    session_id = (await service.create(start_url=site.url))["session_id"]
+    await service.evaluate(session_id, f"void (location.href = '{site.url}/endless')")
+    (found,) = await ended(service, session_id)
+    assert (found["state"], found["received_bytes"]) == ("over_quota", 0)
+    url = f"/v1/browser/sessions/{session_id}/downloads/{found['download_id']}"
+    refused = await service.http.get(url)
+    assert (refused.status_code, "over_quota" in refused.json()["detail"]) == (409, True)
+    folder = service.inside.settings.work_dir / "sessions" / session_id / "downloads"
+    await until(lambda: list(folder.iterdir()) == [], what="nothing of it is on the disk")
+    await service.evaluate(session_id, CLICK)
+    assert [each["state"] for each in await ended(service, session_id, count=2)] == ["over_quota", "completed"]
+
+
+async def test_what_a_client_forbids_is_forbidden_while_it_is_there(service: Running, site: ClientSite) -> None:
+    created = await service.create(start_url=site.url)
+    session_id = created["session_id"]
+    async with raw(created["connect_url"]) as client:
+        await client.call("Browser.setDownloadBehavior", {"behavior": "deny"})
+        await service.evaluate(session_id, CLICK)
+        assert [each["state"] for each in await ended(service, session_id)] == ["canceled"]
+
+    async def one_came() -> bool:
+        await service.evaluate(session_id, CLICK)
+        return "completed" in [each["state"] for each in await listed(service, session_id)]
+
+    await until(one_came, every=0.1, what="downloads are allowed again")
+
+
+async def wants_downloads(client: Raw) -> None:
+    asked = {"behavior": "allowAndName", "downloadPath": "/anywhere", "eventsEnabled": True}
+    await client.call("Browser.setDownloadBehavior", asked)
