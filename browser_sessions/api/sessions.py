@@ -69,10 +69,12 @@ async def create_browser_session(
     spec = resolve(asked, services.pool.devices, services.options)
     idempotency = None if idempotency_key is None else Idempotency(_checked(idempotency_key), body_digest(asked))
     try:
-        if asked.wait_seconds <= 0 and idempotency is None:
-            services.pool.check(principal)
-        creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
-        record, new = await unless_gone(request, creating)
+        if idempotency is None:
+            beginning = services.pool.begin(principal, spec, wait_seconds=asked.wait_seconds)
+            record, new = await unless_gone(request, beginning), True
+        else:
+            creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
+            record, new = await unless_gone(request, creating)
     except (QuotaExceeded, Unavailable) as refusal:
         services.metrics.refused.labels(kind_of(refusal).slug).inc()
         raise

@@ -5,8 +5,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from dataclasses import dataclass
 
 from browser_sessions.model.errors import Draining, PoolFull, QuotaExceeded
+
+
+@dataclass(eq=False, slots=True)
+class Turn:
+    """Somebody's place in the line."""
+
+    principal_id: str
+    refusal: PoolFull | QuotaExceeded
+    """What is said when it never comes."""
+    came: asyncio.Future[None]
+    """Done once a place was taken for it, or none will be."""
 
 
 class Admission:
@@ -18,7 +30,7 @@ class Admission:
         self.taken = 0
         self.refused = 0
         self._held: Counter[str] = Counter()
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, deque[Turn]] = {}
         """By principal, in the order of whose turn is next."""
         self._closed = False
 
@@ -51,27 +63,44 @@ class Admission:
         self.check(principal_id)
         self._take(principal_id)
 
-    async def take(self, principal_id: str, wait_seconds: float) -> None:
-        """Takes a place, waiting at most `wait_seconds`. Raises as `try_take`; a cancelled wait leaves nothing."""
+    def ask(self, principal_id: str, wait_seconds: float) -> Turn | None:
+        """Takes a place (None), or a turn in the line for who may wait: `wait` or `leave` must follow. Now, so that who
+        asked first is served first. Raises as `check` for who may not wait."""
         try:
-            return self.try_take(principal_id)
+            self.try_take(principal_id)
+            return None
         except (PoolFull, QuotaExceeded) as refusal:
             if wait_seconds <= 0:
                 raise
-            refused = refusal
-        self.refused -= 1
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.refused -= 1
+            turn = Turn(principal_id, refusal, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(principal_id, deque()).append(turn)
+        return turn
+
+    async def wait(self, turn: Turn, wait_seconds: float) -> None:
+        """Returns with a place, after at most `wait_seconds`. Raises as `check`; a cancelled wait leaves nothing."""
         try:
             async with asyncio.timeout(wait_seconds):
-                await turn
+                await turn.came
         except TimeoutError:
-            self._leave(principal_id, turn)
+            self.leave(turn)
             self.refused += 1
-            raise refused from None
+            raise turn.refusal from None
         except BaseException:
-            self._leave(principal_id, turn)
+            self.leave(turn)
             raise
+
+    def leave(self, turn: Turn) -> None:
+        """Gives up a turn, or the place that it has become."""
+        if turn.came.done() and not turn.came.cancelled() and turn.came.exception() is None:
+            self.release(turn.principal_id)
+            return
+        turn.came.cancel()
+        queue = self._waiting.get(turn.principal_id)
+        if queue is not None and turn in queue:
+            queue.remove(turn)
+            if not queue:
+                del self._waiting[turn.principal_id]
 
     def release(self, principal_id: str) -> None:
         """Gives a place back; the next in line gets it at once."""
@@ -86,8 +115,8 @@ class Admission:
         self._closed = True
         for queue in self._waiting.values():
             for turn in queue:
-                if not turn.done():
-                    turn.set_exception(Draining("The service is going down and starts no new sessions."))
+                if not turn.came.done():
+                    turn.came.set_exception(Draining("The service is going down and starts no new sessions."))
         self._waiting.clear()
 
     def _over_quota(self, principal_id: str) -> bool:
@@ -96,16 +125,6 @@ class Admission:
     def _take(self, principal_id: str) -> None:
         self.taken += 1
         self._held[principal_id] += 1
-
-    def _leave(self, principal_id: str, turn: asyncio.Future[None]) -> None:
-        if turn.done() and not turn.cancelled() and turn.exception() is None:
-            self.release(principal_id)
-            return
-        queue = self._waiting.get(principal_id)
-        if queue is not None and turn in queue:
-            queue.remove(turn)
-            if not queue:
-                del self._waiting[principal_id]
 
     def _admit(self) -> None:
         while self.taken < self.capacity:
@@ -116,6 +135,6 @@ class Admission:
             turn = queue.popleft()
             if queue:
                 self._waiting[principal_id] = queue
-            if not turn.done():
+            if not turn.came.done():
                 self._take(principal_id)
-                turn.set_result(None)
+                turn.came.set_result(None)

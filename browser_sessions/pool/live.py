@@ -33,6 +33,8 @@ class Live:
     creating: asyncio.Task[Any] | None = None
     placed: bool = False
     """True from when it holds one of the node's places."""
+    begun: bool = False
+    """True once the task that starts it runs: one that is cancelled before its first step would undo nothing."""
     cancelled: bool = False
     """True once its start was told to stop: a second word would interrupt the undo."""
     context_died: bool = False

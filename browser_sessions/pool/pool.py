@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -147,9 +147,12 @@ class Pool:
 
     # -- creating --------------------------------------------------------------------------------------------------
 
-    def check(self, principal: Principal) -> None:
-        """Raises what `create` would raise this moment for who does not wait: a herd is refused without a task each."""
-        self._starter.check(principal)
+    def begin(
+        self, principal: Principal, spec: SessionSpec, *, wait_seconds: float = 0.0
+    ) -> Coroutine[Any, Any, SessionRecord]:
+        """As `create` for who has no Idempotency-Key, but placed, in the line or refused before it returns: of five
+        hundred who ask in one moment, none takes part in the work of another. What it returns must be awaited."""
+        return self._starter.begin(principal, spec, wait_seconds, None)
 
     async def create(
         self,
@@ -167,7 +170,7 @@ class Pool:
         again.
         """
         if idempotency is None:
-            return await self._starter.create(principal, spec, wait_seconds, None), True
+            return await self.begin(principal, spec, wait_seconds=wait_seconds), True
         slot = (principal.principal_id, idempotency.key)
         while (under_way := self._keyed.get(slot)) is not None:
             await asyncio.shield(under_way)
@@ -175,7 +178,7 @@ class Pool:
         try:
             earlier = await self.registry.by_idempotency_key(*slot)
             if earlier is None:
-                return await self._starter.create(principal, spec, wait_seconds, idempotency), True
+                return await self._starter.begin(principal, spec, wait_seconds, idempotency), True
             if earlier.body_sha256 != idempotency.body_sha256:
                 raise IdempotencyMismatch(
                     "This Idempotency-Key was used with another body. Use a new key for another session.",
@@ -207,7 +210,8 @@ class Pool:
         if live.creating is not None and not live.cancelled:
             live.session.end_reason = live.session.end_reason or reason
             live.cancelled = True
-            live.creating.cancel()
+            if live.begun:
+                live.creating.cancel()
 
     def begin_end(self, live: Live, reason: EndReason) -> asyncio.Future[SessionRecord]:
         """The one way out of `active`. From the return on the session takes nothing any more, and its status says so.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from browser_sessions.model.errors import (
     Overloaded,
     PoolFull,
     QuotaExceeded,
-    SessionNotFound,
     WrongState,
 )
 from browser_sessions.model.principal import Principal
 from browser_sessions.model.session import MOVES, EndReason, Session, SessionRecord, SessionStatus, new_session_id
 from browser_sessions.model.spec import Isolation, SessionSpec
+from browser_sessions.pool.admission import Turn
 from browser_sessions.pool.live import Live
 from browser_sessions.tracing import span
 
@@ -62,11 +61,24 @@ class Starter:
         self._work_dir = work_dir
         self._opens = asyncio.Semaphore(PARALLEL_OPENS)
 
-    async def create(
+    def begin(
         self, principal: Principal, spec: SessionSpec, wait_seconds: float, idempotency: Idempotency | None
-    ) -> SessionRecord:
-        """A new active session. Raises as `Pool.create`."""
-        return await self._run(self._new(principal, spec, wait_seconds, idempotency), wait_seconds)
+    ) -> Coroutine[Any, Any, SessionRecord]:
+        """Takes a place or a turn in the line before it returns, or refuses: of a herd none gets further than it may.
+
+        The start runs in a task of its own, so that an undo is never interrupted by a caller who leaves. What is
+        returned waits for it, and must be awaited: only so is a start stopped whose caller leaves. Raises, at once or
+        when awaited, as `Pool.create`.
+        """
+        self._check_shortage()
+        turn = self._pool.admission.ask(principal.principal_id, wait_seconds)
+        live = self._new(principal, spec, wait_seconds, idempotency)
+        if turn is None:
+            live.placed = True
+            live.session.move(SessionStatus.STARTING)
+        self._pool.registry.enlist(live)
+        live.creating = self._pool.background.run(self._start(live, turn, wait_seconds))
+        return self._finish(live, live.creating)
 
     def _new(
         self, principal: Principal, spec: SessionSpec, wait_seconds: float, idempotency: Idempotency | None
@@ -93,13 +105,11 @@ class Starter:
             ),
         )
 
-    async def _run(self, live: Live, wait_seconds: float) -> SessionRecord:
-        """Runs the start in a task of its own, so that an undo is never interrupted by a caller who leaves."""
-        live.creating = self._pool.background.run(self._start(live, wait_seconds))
+    async def _finish(self, live: Live, creating: asyncio.Task[SessionRecord]) -> SessionRecord:
         try:
-            return await asyncio.shield(live.creating)
+            return await asyncio.shield(creating)
         except asyncio.CancelledError:
-            if live.creating.cancelled():  # ended from elsewhere while it started
+            if creating.cancelled():  # ended from elsewhere while it started
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise
                 if live.session.end_reason is EndReason.DRAINED:
@@ -109,22 +119,27 @@ class Starter:
                     session_id=live.session.session_id,
                 ) from None
             live.session.idempotency_key = None
-            with contextlib.suppress(SessionNotFound):  # refused in the same moment: there is nothing to end
-                await asyncio.shield(
-                    self._pool.background.run(self._pool.end(live.session.session_id, EndReason.CANCELLED))
-                )
+            await asyncio.shield(
+                self._pool.background.run(self._pool.end(live.session.session_id, EndReason.CANCELLED))
+            )
             raise
 
-    async def _start(self, live: Live, wait_seconds: float) -> SessionRecord:
+    async def _start(self, live: Live, turn: Turn | None, wait_seconds: float) -> SessionRecord:
         with span("session.create", session_id=live.session.session_id):
-            return await self._make(live, wait_seconds)
+            return await self._make(live, turn, wait_seconds)
 
-    async def _make(self, live: Live, wait_seconds: float) -> SessionRecord:
+    async def _make(self, live: Live, turn: Turn | None, wait_seconds: float) -> SessionRecord:
         session = live.session
         async with AsyncExitStack() as undo:
+            undo.push_async_exit(self._failed(live))
+            live.begun = True
+            if live.cancelled:  # before this had begun
+                if turn is not None:
+                    self._pool.admission.leave(turn)
+                raise asyncio.CancelledError
             with span("session.admit", wait_seconds=wait_seconds):
-                await self._admit(live, wait_seconds, undo)
-            session.move(SessionStatus.STARTING)
+                if turn is not None:
+                    await self._wait(live, turn, wait_seconds)
             inserted = self._pool.background.run(self._pool.registry.save(live)) if session.version == 0 else None
             try:
                 async with asyncio.timeout(self._pool.limits.create_timeout_seconds):
@@ -154,31 +169,19 @@ class Starter:
         )
         return session.record(self._pool.clock)
 
-    async def _admit(self, live: Live, wait_seconds: float, undo: AsyncExitStack) -> None:
-        """Takes a place, now or after waiting. From then on `undo` gives it back and writes how the session ended."""
+    async def _wait(self, live: Live, turn: Turn, wait_seconds: float) -> None:
+        """Returns when the turn has come."""
         session = live.session
-        self._check_shortage()
+        self._pool.journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
         try:
-            self._pool.admission.try_take(session.owner)
-        except (PoolFull, QuotaExceeded):
-            if wait_seconds <= 0:
-                raise
-            undo.push_async_exit(self._failed(live))
-            self._pool.registry.enlist(live)
-            self._pool.journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
             # Shielded: a caller who leaves must not leave it unknown whether the record was stored.
             await asyncio.shield(self._pool.background.run(self._pool.registry.save(live)))
-            await self._pool.admission.take(session.owner, wait_seconds)
-            live.placed = True
-        else:
-            live.placed = True
-            undo.push_async_exit(self._failed(live))
-            self._pool.registry.enlist(live)
-
-    def check(self, principal: Principal) -> None:
-        """Raises what keeps the principal from a session this moment."""
-        self._check_shortage()
-        self._pool.admission.check(principal.principal_id)
+        except BaseException:
+            self._pool.admission.leave(turn)
+            raise
+        await self._pool.admission.wait(turn, wait_seconds)
+        live.placed = True
+        session.move(SessionStatus.STARTING)
 
     def _check_shortage(self) -> None:
         if self._pool.shortage and not self._pool.draining:

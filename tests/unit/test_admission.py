@@ -15,9 +15,14 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def take(admission: Admission, who: str, wait: float) -> None:
+    if (turn := admission.ask(who, wait)) is not None:
+        await admission.wait(turn, wait)
+
+
 def enter(admission: Admission, who: str, order: list[str], name: str, wait: float = 60.0) -> asyncio.Task[None]:
     async def come() -> None:
-        await admission.take(who, wait)
+        await take(admission, who, wait)
         order.append(name)
 
     return asyncio.create_task(come())
@@ -87,11 +92,28 @@ async def test_who_leaves_at_the_moment_of_its_turn_gives_the_place_on() -> None
     assert admission.held_by("a") == 1
 
 
+async def test_a_turn_is_given_up_before_and_after_it_came() -> None:
+    admission = Admission(1, None)
+    assert admission.ask("x", 9) is None
+    first, second, third = (admission.ask("a", 9) for _ in range(3))
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    admission.leave(first)
+    assert admission.waiting == 2
+    admission.release("x")
+    assert second.came.done()
+    admission.leave(second)
+    assert third.came.done()
+    await admission.wait(third, 9)
+    assert (admission.taken, admission.waiting) == (1, 0)
+
+
 async def test_waiting_has_an_end() -> None:
     admission = Admission(1, None)
     admission.try_take("x")
     with pytest.raises(PoolFull):
-        await admission.take("a", 0.01)
+        await take(admission, "a", 0.01)
     assert admission.waiting == 0
     assert admission.refused == 1
 
