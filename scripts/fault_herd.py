@@ -8,17 +8,17 @@ import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
+from scripts.herd_callers import all_at_once
 from scripts.soak_left import pool_of
 from tests.service import Running, client, until
 
 LIMIT: Final = 10
 HERD: Final = 500
 WAIT_S: Final = 30
-Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
@@ -27,7 +27,12 @@ class Herd:
     """Places taken at once, and contexts that the browsers had, whichever was more."""
     served: int = 0
     refusals: list[float] = field(default_factory=list)
-    """Seconds that the server took for each, by its own log: five hundred callers in one process are slower than it."""
+    """Seconds that the server took for each, by its own log."""
+    told: list[float] = field(default_factory=list)
+    """Seconds from the sending of a request to its refusal, as the caller saw it."""
+    ran: list[float] = field(default_factory=list)
+    """Seconds of processor time that the server's loop had used by then: on a machine with nothing else to do, about
+    what the caller would see."""
     other: dict[int, int] = field(default_factory=dict)
     """Answers that are neither, by status."""
     left: dict[str, int] = field(default_factory=dict)
@@ -35,6 +40,7 @@ class Herd:
 
 async def herd(service: Running, log: Path) -> Herd:
     """One herd that stays and one that leaves. `log`: the server's, as JSON."""
+    assert service.process is not None
     seen = Herd()
     watching = asyncio.create_task(_watch(service, seen))
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -44,14 +50,6 @@ async def herd(service: Running, log: Path) -> Herd:
         base_url=service.url, headers=headers, timeout=120, limits=limits, trust_env=False
     ) as callers:
 
-        async def stays(line: Line) -> None:
-            status, body = await _post(service, line, random.choice([0, 0, WAIT_S]))
-            if status == 201:
-                seen.served += 1
-                await callers.delete(f"/v1/browser/sessions/{body['session_id']}")
-            elif status != 503:
-                seen.other[status] = seen.other.get(status, 0) + 1
-
         async def leaves() -> None:
             asking = asyncio.create_task(callers.post("/v1/browser/sessions", json={"wait_seconds": WAIT_S}))
             await asyncio.wait({asking}, timeout=random.uniform(0.0, 1.0))
@@ -60,11 +58,17 @@ async def herd(service: Running, log: Path) -> Herd:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
-        port = int(service.url.rpartition(":")[2])
-        lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(HERD)]
-        await asyncio.gather(*(stays(line) for line in lines))
-        for _, writer in lines:
-            writer.close()
+        key = service.http.headers["X-API-Key"]
+        asks = [(key, random.choice([0, 0, WAIT_S])) for _ in range(HERD)]
+        for ask in await all_at_once(int(service.url.rpartition(":")[2]), service.process.pid, asks):
+            if ask.status == 201:
+                seen.served += 1
+            elif ask.status == 503:
+                if not ask.wait_seconds:
+                    seen.told.append(ask.took)
+                    seen.ran.append(ask.ran)
+            else:
+                seen.other[ask.status] = seen.other.get(ask.status, 0) + 1
         for _ in range(HERD // 50):
             await asyncio.gather(*(leaves() for _ in range(50)))
     watching.cancel()
@@ -80,19 +84,6 @@ async def herd(service: Running, log: Path) -> Herd:
     await until(nothing, what="nothing is left of those who left", every=0.2)
     seen.refusals = await asyncio.to_thread(_refusals, log)
     return seen
-
-
-async def _post(service: Running, line: Line, wait_seconds: int) -> tuple[int, dict[str, Any]]:
-    """A create as one piece, so that the server waits for no part of it: (status, body)."""
-    reader, writer = line
-    body = json.dumps({"wait_seconds": wait_seconds})
-    writer.write(
-        f"POST /v1/browser/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {service.http.headers['X-API-Key']}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-    )
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-    length = int(head.partition("content-length:")[2].split("\r\n")[0])
-    return int(head.split(" ")[1]), json.loads(await reader.readexactly(length))
 
 
 def _refusals(log: Path) -> list[float]:

@@ -91,8 +91,14 @@ async def herds(folder: Path, rounds: int, console: Console) -> bool:
             f"{HERD} creates at a limit of {LIMIT}: at the most {seen.most} at once, {seen.served} served, other "
             f"answers {seen.other}; of {HERD} who left, left over {seen.left}"
         )
-        took = {"refused": seen.refusals} if seen.refusals else {}
-        kept &= tell("By the server's own log", took, {"refused": Promise(0.1, 0.5)}, console)
+        took = {
+            "by the server's log": seen.refusals,
+            "as the callers saw it": seen.told,
+            "processor time of the server until then": seen.ran,
+        }
+        took = {name: seconds for name, seconds in took.items() if seconds}
+        promises = dict.fromkeys(("by the server's log", "as the callers saw it"), Promise(0.1, 0.5))
+        kept &= tell("From a request to its refusal", took, promises, console)
         kept &= seen.most <= LIMIT <= seen.served and not seen.left and not seen.other
     return kept
 

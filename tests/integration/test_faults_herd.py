@@ -1,4 +1,4 @@
-"""A herd of creates over HTTP, with a fake browser so that only the service is measured."""
+"""A herd of creates over HTTP: with a fake browser where only the service is looked at, else with a real one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 
 from browser_sessions.model.session import EndReason
+from scripts.fault_herd import WAIT_S
+from scripts.herd_callers import all_at_once
 from tests.fakes import node
+from tests.service import serving, until
 
 LIMIT = 10
 
@@ -63,3 +66,32 @@ async def test_five_hundred_callers_who_leave_leave_nothing(tmp_path: Path) -> N
                     await service.pool.end(session.session_id, EndReason.DELETED)  # made in the moment of leaving
                 await asyncio.sleep(0.01)
         assert sum(len(process.contexts) for process in service.launcher.processes) == 0
+
+
+async def test_who_waits_is_served_in_the_order_of_asking_and_in_turn_with_others(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", max_sessions=1) as service:
+        assert service.process is not None
+        ann, ben, cyd = [await service.key(name=name) for name in ("ann", "ben", "cyd")]
+        holds = await service.create()
+        herd = [ann] * 12 + [ben] * 3 + [cyd] * 3
+        asks = [(key, 4 * WAIT_S) for key in herd]
+        port = int(service.url.rpartition(":")[2])
+        asking = asyncio.create_task(all_at_once(port, service.process.pid, asks))
+
+        async def all_wait() -> bool:
+            pool = (await service.http.get("/v1/browser/pool")).json()
+            assert pool["taken"] == 1
+            return bool(pool["queue"] == len(herd))
+
+        await until(all_wait, what="the herd stands in line", every=0.05)
+        refused = await service.http.post("/v1/browser/sessions", json={"wait_seconds": 0})
+        assert refused.status_code == 503
+        await service.http.delete(f"/v1/browser/sessions/{holds['session_id']}")
+        told = await asking
+    assert {ask.status for ask in told} == {201}
+    served = sorted(told, key=lambda ask: ask.answered)
+    for key in (ann, ben, cyd):
+        mine = [ask for ask in told if ask.key == key]
+        assert [ask for ask in served if ask.key == key] == mine, "first come, first served"
+        assert [ask.created_at for ask in mine] == sorted(ask.created_at for ask in mine)
+    assert [ask.key for ask in served] == [ann, ben, cyd] * 3 + [ann] * 9, "in turn"

@@ -19,6 +19,7 @@ from browser_sessions.model.errors import (
     NoBrowser,
     PageFailed,
     PoolFull,
+    QuotaExceeded,
     SessionNotFound,
     StoreUnavailable,
     WrongState,
@@ -464,3 +465,40 @@ async def test_listing_goes_newest_first_through_live_and_ended(house: House) ->
     last = listed[-1]
     rest = await house.pool.list(SessionQuery(before=(last.created_at, last.session_id)))
     assert [r.session_id for r in rest] == [ids[1], ids[0]]
+
+
+async def test_a_herd_is_placed_and_refused_before_anything_else_runs(house: House) -> None:
+    begun = [house.pool.begin(ME, SessionSpec()) for _ in range(8)]
+    with pytest.raises(QuotaExceeded):
+        await house.pool.begin(ME, SessionSpec())
+    begun += [house.pool.begin(YOU, SessionSpec()) for _ in range(2)]
+    with pytest.raises(PoolFull):
+        await house.pool.begin(YOU, SessionSpec())
+    assert house.pool.admission.taken == 10
+    made = await asyncio.gather(*begun)
+    assert {record.status for record in made} == {SessionStatus.ACTIVE}
+
+
+async def test_a_start_that_is_stopped_before_its_first_step_leaves_nothing(house: House) -> None:
+    placed = house.pool.begin(ME, SessionSpec())
+    for number in range(9):
+        house.pool.admission.try_take(f"other-{number}")
+    waiting = house.pool.begin(YOU, SessionSpec(), wait_seconds=60)
+    assert (house.pool.admission.taken, house.pool.admission.waiting) == (10, 1)
+    for live in list(house.pool.registry.lives.values()):
+        house.pool.cancel_start(live, EndReason.OPERATOR)
+    for beginning in (placed, waiting):
+        with pytest.raises(WrongState):
+            await beginning
+    for number in range(9):
+        house.pool.admission.release(f"other-{number}")
+    assert house.pool.admission.waiting == 0
+    await house.quiet()
+
+
+async def test_a_drain_in_the_moment_of_a_create_refuses_it(house: House) -> None:
+    beginning = house.pool.begin(ME, SessionSpec())
+    house.pool.drain()
+    with pytest.raises(Draining):
+        await beginning
+    await house.quiet()
