@@ -32,6 +32,9 @@ _CONTENT: Final = f"""(() => {{
   const all = type + (document.documentElement ? document.documentElement.outerHTML : '')
   return all.length > {CONTENT_CHARACTERS} ? all.length : all
 }})()"""
+LOOK_SECONDS: Final = 0.25
+"""Between looks at whether the page of a question has crashed."""
+
 T = TypeVar("T")
 _GRACE_SECONDS: Final = 0.25
 """Playwright's own deadline comes this much before ours, so that it cleans up after itself where it can."""
@@ -104,11 +107,11 @@ async def content(host: Host, page: Page, page_id: str, *, timeout: float) -> st
     have no say in how long it is."""
     deadline = Deadline(timeout)
     try:
-        found = await _unless_crashed(page, _content(host, page_id, deadline))
+        found = await _unless_crashed(host, page, page_id, _content(host, page_id, deadline))
     except PageCrashed:
         raise
     except PageFailed:  # it went elsewhere between the two questions
-        found = await _unless_crashed(page, _content(host, page_id, deadline))
+        found = await _unless_crashed(host, page, page_id, _content(host, page_id, deadline))
     if not isinstance(found, str):
         raise PageFailed(
             f"The page is longer than {CONTENT_CHARACTERS} characters. Read parts of it with evaluate, or over CDP."
@@ -125,8 +128,11 @@ async def _content(host: Host, page_id: str, deadline: Deadline) -> Any:
     return answer["result"].get("value")
 
 
-async def _unless_crashed(page: Page, asking: Coroutine[Any, Any, T]) -> T:
-    """Chromium leaves a question to a renderer that dies unanswered. Raises `PageCrashed` instead of waiting."""
+async def _unless_crashed(host: Host, page: Page, page_id: str, asking: Coroutine[Any, Any, T]) -> T:
+    """Chromium leaves a question to a renderer that dies unanswered. Raises `PageCrashed` instead of waiting.
+
+    Playwright tells of a crash once, and at times before the registry does: a question that comes between would hear of
+    it from neither, so the registry is looked at too."""
     crashed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def told(_: Page) -> None:
@@ -136,7 +142,11 @@ async def _unless_crashed(page: Page, asking: Coroutine[Any, Any, T]) -> T:
     page.on("crash", told)
     task: asyncio.Future[Any] = asyncio.ensure_future(asking)
     try:
-        await asyncio.wait({task, crashed}, return_when=asyncio.FIRST_COMPLETED)
+        while not (crashed.done() or task.done()):
+            target = host.registry.get(page_id)
+            if target is not None and target.crashed:
+                break
+            await asyncio.wait({task, crashed}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return cast("T", task.result())
         raise PageCrashed(CRASHED)

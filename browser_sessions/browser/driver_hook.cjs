@@ -1,5 +1,7 @@
 // Loaded into Playwright's driver by browser/windows.py, which says why: a window that a page has opened is let run by
-// the driver only when the service says so. Everything else passes untouched; without the service, nothing is held.
+// the driver only when the service says so. And what a page says or throws does not reach the driver when it is longer
+// than anybody reads: the driver would pass it on, and the service's one loop would be busy with it for a second.
+// Everything else passes untouched; without the service, nothing is held.
 "use strict";
 
 const childProcess = require("node:child_process");
@@ -7,6 +9,9 @@ const net = require("node:net");
 
 const NUL = 0;
 const ATTACHED = Buffer.from('{"method":"Target.attachedToTarget"');
+const SAID = ["Runtime.exceptionThrown", "Runtime.consoleAPICalled"].map((name) => Buffer.from(`{"method":"${name}"`));
+const HEAD = Math.max(ATTACHED.length, ...SAID.map((start) => start.length));
+const SAID_AT_MOST = 1 << 20; // bytes; a thousand times what an event of ours holds
 const RESUME = '"Runtime.runIfWaitingForDebugger"';
 // Milliseconds. The service lets go after five seconds whatever happens; this is for a service that does not answer.
 const AT_MOST_MS = 8000;
@@ -37,33 +42,46 @@ function connect(name) {
   });
 }
 
-// Calls `told` with each event that a target was attached to, out of a stream of messages that end with a NUL.
-function attachments(told) {
-  let pieces = []; // of a message that is one, or may be
+// `message` has at least HEAD bytes.
+const begins = (message, start) => message.compare(start, 0, start.length, 0, start.length) === 0;
+
+// Passes a stream of messages that end with a NUL on to `pass`, in pieces as they come, but for what a page has said at
+// too great a length. Calls `told` with each event that a target was attached to.
+function sieve(pass, told) {
+  let kept = []; // pieces of a message that may not be passed on yet, or that is to be read
   let size = 0;
-  let other = false; // the message is none: skip to its end
-  const whole = () => {
-    if (!other && size > ATTACHED.length) told(JSON.parse(Buffer.concat(pieces).toString("utf8")));
-    pieces = [];
+  let kind = "new"; // then "any", "said", "attached" or "dropped"
+  const take = (piece) => {
+    kept.push(piece);
+    size += piece.length;
+    if (kind === "new" && size >= HEAD) {
+      const head = kept.length === 1 ? kept[0] : Buffer.concat(kept);
+      kept = [head];
+      kind = begins(head, ATTACHED) ? "attached" : SAID.some((start) => begins(head, start)) ? "said" : "any";
+    }
+    if (kind === "said" && size > SAID_AT_MOST) kind = "dropped";
+    if (kind === "dropped") kept = [];
+    if (kind === "any") flush();
+  };
+  const flush = () => {
+    kept.forEach(pass);
+    kept = [];
+  };
+  const end = () => {
+    if (kind === "attached") told(JSON.parse(Buffer.concat(kept).toString("utf8")));
+    if (kind !== "dropped") {
+      flush();
+      pass(Buffer.from([NUL]));
+    }
     size = 0;
-    other = false;
+    kind = "new";
   };
   return (chunk) => {
     for (let start = 0; start < chunk.length; ) {
       const nul = chunk.indexOf(NUL, start);
-      const end = nul < 0 ? chunk.length : nul;
-      if (!other) {
-        pieces.push(chunk.subarray(start, end));
-        size += end - start;
-        const first = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
-        const known = Math.min(first.length, ATTACHED.length);
-        if (first.compare(ATTACHED, 0, known, 0, known) !== 0) {
-          other = true;
-          pieces = [];
-        }
-      }
+      take(chunk.subarray(start, nul < 0 ? chunk.length : nul));
       if (nul < 0) return;
-      whole();
+      end();
       start = nul + 1;
     }
   };
@@ -72,14 +90,14 @@ function attachments(told) {
 function hold(browser) {
   const [, , , commands, messages] = browser.stdio;
   const windows = new Map(); // session id: target id, of windows that are paused
-  messages.on(
-    "data",
-    attachments(({ params: { sessionId, targetInfo, waitingForDebugger } }) => {
-      if (waitingForDebugger && targetInfo.type === "page" && targetInfo.openerId) {
-        windows.set(sessionId, targetInfo.targetId);
-      }
-    }),
-  );
+  const attached = ({ params: { sessionId, targetInfo, waitingForDebugger } }) => {
+    if (waitingForDebugger && targetInfo.type === "page" && targetInfo.openerId) {
+      windows.set(sessionId, targetInfo.targetId);
+    }
+  };
+  const on = messages.on.bind(messages);
+  messages.on = messages.addListener = (event, listener) =>
+    on(event, event === "data" ? sieve((piece) => listener.call(messages, piece), attached) : listener);
   const write = commands.write.bind(commands);
   let endIsHeld = false; // Playwright writes a message and its NUL by two calls
   commands.write = (data, ...more) => {

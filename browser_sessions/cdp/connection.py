@@ -19,6 +19,11 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 MAX_MESSAGE_BYTES: Final = 256 * 2**20
 """The gateway's own limit of a message: what may pass there may be read here."""
+SAID_BYTES: Final = 2**20
+"""What a page says or throws at greater length is not read: nobody shows it, and decoding it would hold up the loop."""
+_SAID: Final = tuple(
+    b'{"method":"%s' % prefix for prefix in (b"Runtime.", b"Log.", b"Network.", b"Page.javascriptDialog")
+)
 SESSION_NOT_FOUND: Final = -32001
 """Chromium's code for a call on a session that it does not know."""
 CLOSE_SECONDS: Final = 0.5
@@ -135,8 +140,10 @@ class Connection:
     async def _read(self) -> None:
         reason = "closed"
         try:
-            async for frame in self._socket:
-                self._dispatch(frame)
+            while True:
+                frame = await self._socket.recv(decode=False)
+                if len(frame) <= SAID_BYTES or not frame.startswith(_SAID):
+                    self._dispatch(frame)
         except ConnectionClosed as end:
             reason = str(end)
         except BaseException as error:
@@ -159,7 +166,7 @@ class Connection:
             if asked_on is not None and asked_on == session_id and not answer.done():
                 answer.set_exception(CdpError(SESSION_NOT_FOUND, "Session with given id not found."))
 
-    def _dispatch(self, frame: str | bytes) -> None:
+    def _dispatch(self, frame: bytes) -> None:
         message = _decode(frame)
         call_id = message.get("id")
         if call_id is None:
@@ -182,7 +189,7 @@ class Connection:
             answer.set_exception(CdpError(int(error.get("code", 0)), str(error.get("message", ""))))
 
 
-def _decode(frame: str | bytes) -> dict[str, Any]:
+def _decode(frame: bytes) -> dict[str, Any]:
     """A page's string may hold half a character, which Chromium passes on as an escape that orjson refuses."""
     try:
         message: dict[str, Any] = orjson.loads(frame)
