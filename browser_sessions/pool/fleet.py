@@ -40,6 +40,9 @@ class Berth:
     empty_since: float = 0.0
     memory_bytes: int = 0
     missed_probes: int = 0
+    """In a row."""
+    idle_misses: int = 0
+    """Those of them, in a row, in which it did nothing."""
     retiring: str | None = None
     """Why it takes nothing new; it ends once it is empty."""
     dead: bool = False

@@ -16,12 +16,15 @@ PROBE_EVERY_S: Final = 0.5
 PROBE_TIMEOUT_S: Final = 1.0
 """A healthy browser answers in a millisecond, a swamped one in a few hundred."""
 MISSES: Final = 2
-"""One miss may be chance; after two in a row, a browser that does nothing is killed: with the start of another, five
-seconds after it hung."""
+"""One miss in which it did nothing may be chance; after two in a row a browser is killed: with the start of another,
+five seconds after it hung."""
 MISSES_WHILE_WORKING: Final = 20
 """For one that, like its driver, used the processor between the misses: it is swamped, as on a machine with more to do
 than it can, and killing it would end sessions that are well. What works for half a minute without an answer is hung in
 a loop."""
+LATE_S: Final = 0.5
+"""When the time-out itself came later than this, our own loop was held: what was missed may lie unread, and the driver
+may wait for us to read it."""
 MEMORY_EVERY: Final = 30
 """Turns between two readings of a browser's memory: reading it costs milliseconds a process."""
 
@@ -52,13 +55,15 @@ class Supervisor:
         try:
             await berth.process.probe(timeout=PROBE_TIMEOUT_S)
         except BrowserTimeout:
-            berth.missed_probes += 1
             working = all(now > before for now, before in zip(berth.process.cpu_seconds(), worked, strict=True))
-            if berth.missed_probes >= (MISSES_WHILE_WORKING if working else MISSES):
+            held = time.perf_counter() - asked > PROBE_TIMEOUT_S + LATE_S
+            berth.missed_probes += 1
+            berth.idle_misses = 0 if working or held else berth.idle_misses + 1
+            if berth.idle_misses >= MISSES or berth.missed_probes >= MISSES_WHILE_WORKING:
                 self._fleet.condemn(berth, EndReason.BROWSER_HUNG)
         except BrowserGone:
             self._fleet.condemn(berth, EndReason.BROWSER_DIED)
         else:
-            berth.missed_probes = 0
+            berth.missed_probes = berth.idle_misses = 0
             if self._observe is not None:
                 self._observe(time.perf_counter() - asked)
