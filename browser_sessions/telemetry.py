@@ -32,6 +32,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "browser.started": "A Chromium runs; `seconds` its start took.",
     "browser.start_failed": "None starts; the next try comes after `pause` seconds.",
     "browser.retiring": "A Chromium takes nothing new and ends when it is empty.",
+    "browser.swamped": "A page kept a Chromium from answering: its process `pid` was ended, its session lives.",
     "browser.died": "A Chromium died or was killed because it hung; its sessions are `crashed`.",
     "browser.ended": "A Chromium was closed.",
     "browser.no_sandbox": "Chromium runs without its sandbox, and why.",

@@ -75,6 +75,8 @@ class FakeProcess:
         self.endpoint = "ws://127.0.0.1:1/"
         self.started = 0.0
         self.alive = True
+        self.loud = 0
+        """Pages that swamp it; without them it is well again."""
         self.hung = False
         self.working = False
         self.work = 0.0
@@ -115,6 +117,15 @@ class FakeProcess:
     def cpu_seconds(self) -> tuple[float, ...]:
         self.work += 1.0 if self.working else 0.0
         return self.work, self.launcher.driver_work
+
+    async def look_at_pages(self) -> None: ...
+
+    async def end_loudest_page(self) -> int | None:
+        if not self.loud:
+            return None
+        self.loud -= 1
+        self.hung = self.loud > 0
+        return 4711
 
     async def memory_bytes(self) -> int:
         return 50_000_000

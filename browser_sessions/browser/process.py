@@ -17,6 +17,7 @@ from browser_sessions.browser.download_events import DownloadEvents
 from browser_sessions.browser.driver import Driver
 from browser_sessions.browser.host import Host
 from browser_sessions.browser.opening import open_context
+from browser_sessions.browser.renderers import Renderers
 from browser_sessions.browser.targets import TargetRegistry
 from browser_sessions.browser.watch import ExitWatch
 from browser_sessions.cdp import CdpClosed, CdpError, Connection
@@ -85,6 +86,7 @@ class ChromiumProcess:
             download_bytes=launched.download_bytes,
             alive=lambda: self.alive,
         )
+        self._renderers = Renderers(self.process_group)
         self._watch = ExitWatch(self.pid, self._exited)
 
     def __repr__(self) -> str:
@@ -140,6 +142,12 @@ class ChromiumProcess:
 
     def cpu_seconds(self) -> tuple[float, ...]:
         return group.cpu_seconds(self.pid), group.cpu_seconds(self.driver.pid)
+
+    async def look_at_pages(self) -> None:
+        await self._renderers.look()
+
+    async def end_loudest_page(self) -> int | None:
+        return await self._renderers.end_loudest()
 
     async def memory_bytes(self) -> int:
         return await asyncio.to_thread(group.memory_bytes, self.process_group)

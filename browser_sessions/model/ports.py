@@ -210,6 +210,13 @@ class BrowserProcess(Protocol):
         """Processor time used so far by each of those that have to answer a probe, the browser and its driver; 0.0 for
         one that is gone. Who stands still uses none."""
 
+    async def look_at_pages(self) -> None:
+        """Notes what its pages have done so far, for `end_loudest_page`. Does not ask the browser."""
+
+    async def end_loudest_page(self) -> int | None:
+        """Ends the process of the page that gave the browser most to do since the last look, and looks anew. Its pid,
+        or None when none stands out. The page is crashed, its session lives. Does not ask the browser."""
+
     async def memory_bytes(self) -> int:
         """PSS of the whole process group (RSS where the system does not tell PSS)."""
 

@@ -95,6 +95,12 @@ _TYPES: Final = (
     EventType(
         "browser.retiring", ("browser_id", "reason", "sessions"), "It takes no new sessions any more.", operators=True
     ),
+    EventType(
+        "browser.swamped",
+        ("browser_id", "misses", "pid"),
+        "A page kept it from answering and was ended: `page.crashed` follows.",
+        operators=True,
+    ),
     EventType("browser.died", ("browser_id", "reason", "sessions"), "Its sessions are `crashed`.", operators=True),
     EventType("browser.ended", ("browser_id", "reason"), "It was closed.", operators=True),
     EventType(

@@ -173,6 +173,10 @@ class Fleet:
             berth.process.kill()
             self._died(berth, reason)
 
+    def calmed(self, berth: Berth, pid: int) -> None:
+        """A page of it that kept it from answering was ended."""
+        self._journal.publish("browser.swamped", browser_id=berth.browser_id, misses=berth.missed_probes, pid=pid)
+
     def kill(self) -> None:
         """Kills every browser, for an end that cannot wait: their sessions close at once, with nothing left to ask."""
         self._stopping = True

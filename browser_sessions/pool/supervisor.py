@@ -22,6 +22,10 @@ MISSES_WHILE_WORKING: Final = 20
 """For one that, like its driver, used the processor between the misses: it is swamped, as on a machine with more to do
 than it can, and killing it would end sessions that are well. What works for half a minute without an answer is hung in
 a loop."""
+CALM_AT: Final = 4
+"""So many misses into it, the page that gives a swamped browser most to do is ended, and another two misses later the
+next: one page is less than all the sessions of a browser. Four of them are over before it would be taken for hung."""
+CALM_AGAIN: Final = 2
 LATE_S: Final = 0.5
 """When the time-out itself came later than this, our own loop was held: what was missed may lie unread, and the driver
 may wait for us to read it."""
@@ -61,9 +65,21 @@ class Supervisor:
             berth.idle_misses = 0 if working or held else berth.idle_misses + 1
             if berth.idle_misses >= MISSES or berth.missed_probes >= MISSES_WHILE_WORKING:
                 self._fleet.condemn(berth, EndReason.BROWSER_HUNG)
+            elif not berth.idle_misses:
+                await self._calm(berth)
         except BrowserGone:
             self._fleet.condemn(berth, EndReason.BROWSER_DIED)
         else:
             berth.missed_probes = berth.idle_misses = 0
             if self._observe is not None:
                 self._observe(time.perf_counter() - asked)
+
+    async def _calm(self, berth: Berth) -> None:
+        """Ends pages that swamp a browser."""
+        assert berth.process is not None
+        over = berth.missed_probes - CALM_AT
+        if over < 0:
+            if berth.missed_probes == 1:
+                await berth.process.look_at_pages()
+        elif over % CALM_AGAIN == 0 and (pid := await berth.process.end_loudest_page()) is not None:
+            self._fleet.calmed(berth, pid)

@@ -214,3 +214,30 @@ async def test_thirty_deaths_leave_no_descriptor(launcher: PlaywrightLauncher) -
             await browser.close(timeout=5)
 
     assert me.num_fds() <= before + 2
+
+
+async def test_of_three_pages_the_one_that_gives_the_browser_most_to_do_is_ended(
+    chromium: ChromiumProcess, tmp_path: Path
+) -> None:
+    scripts = {"loud": "for (;;) console.log({a: [1, 2, 3]})", "busy": "for (;;);", "quiet": "1"}
+    events: dict[str, list[ContextEvent]] = {name: [] for name in scripts}
+    handles = {
+        name: await chromium.open_context(SessionSpec(), tmp_path / name, events[name].append, timeout=20)
+        for name in scripts
+    }
+    await chromium.look_at_pages()
+    for name, script in scripts.items():
+        page_id = handles[name].pages()[0].page_id
+        await handles[name].evaluate(page_id, f"setTimeout(() => {{ {script} }}, 50) && 0", timeout=20)
+
+    ended: int | None = None
+    while ended is None:  # it has to have been loud for a moment first
+        await asyncio.sleep(2)
+        ended = await chromium.end_loudest_page()
+
+    assert ended not in group_of(chromium)
+    await until(lambda: any(event.kind == "page.crashed" for event in events["loud"]), within=promised(10))
+    assert not [event for name in ("busy", "quiet") for event in events[name] if event.kind == "page.crashed"]
+    quiet = handles["quiet"]
+    assert await quiet.evaluate(quiet.pages()[0].page_id, "1 + 1", timeout=20) == 2
+    await chromium.probe(timeout=promised(1))

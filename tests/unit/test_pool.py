@@ -193,6 +193,20 @@ async def test_a_browser_that_is_merely_swamped_is_given_time(house: House) -> N
     assert process not in house.launcher.running
 
 
+async def test_pages_that_swamp_a_browser_are_ended_in_place_of_it(house: House) -> None:
+    record = await house.create()
+    supervisor = Supervisor(house.pool.fleet)
+    process = house.launcher.processes[0]
+    process.hung, process.working, process.loud = True, True, 4
+    for turn in range(1, 12):
+        await supervisor.turn()
+        assert process.loud == 4 - max(0, (turn - 2) // 2) or not process.hung
+    assert (process.loud, house.pool.fleet.berths[0].missed_probes) == (0, 0)
+    assert house.pool.sessions[record.session_id].status is SessionStatus.ACTIVE
+    told = [event.data["misses"] for event in house.pool.journal.since(0)[0] if event.kind == "browser.swamped"]
+    assert told == [4, 6, 8, 10]
+
+
 async def test_failing_starts_back_off_and_recover(house: House) -> None:
     house.launcher.launch_error = no_browser()
     with pytest.raises(NoBrowser):
