@@ -30,6 +30,7 @@ WANTED: Final = {
     "cookies": "who=WHO",
     "route": "from the client",
     "dialog": "yes",
+    "download": "completed",
     "tabs": "who=WHO",
 }
 """What is in the answer of each step."""
@@ -139,6 +140,15 @@ async def drive_mcp(node: Path, url: str, site: ClientSite, who: str, folder: Pa
         await server.tool("browser_click", element="Ask", target="#ask")
         await server.tool("browser_handle_dialog", accept=True, promptText="yes")
         told["dialog"] = await server.tool("browser_evaluate", function="() => out.textContent")
+        # The server connects without asking for downloads, so there is no "download" event; the protocol has them.
+        told["download"] = await server.run(
+            "const session = await page.context().newCDPSession(page);"
+            "const wanted = { behavior: 'allow', downloadPath: '/no', eventsEnabled: true };"
+            "await session.send('Browser.setDownloadBehavior', wanted);"
+            "const ended = new Promise((done) => session.on('Browser.downloadProgress',"
+            "(told) => told.state === 'inProgress' || done(told)));"
+            "await page.click('#report'); const { state, guid } = await ended; return [state, guid];"
+        )
         told["new_page"] = await server.tool("browser_tabs", action="new", url=at("/popup"))
         told["tabs"] = await server.tool("browser_tabs", action="list")
     async with mcp_server(node, url, folder) as server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -160,7 +161,7 @@ class _Steps:
         async with self.page.expect_download() as coming:
             await self.page.click("#report")
         download = await coming.value
-        return [download.suggested_filename, await download.failure()]
+        return [download.suggested_filename, await download.failure(), Path(await download.path()).name]
 
     async def nested(self) -> list[Any]:
         nested = await self.browser.new_context(viewport={"width": 500, "height": 400}, user_agent="nested/1.0")

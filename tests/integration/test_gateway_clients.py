@@ -54,10 +54,12 @@ class Pair:
         self.ids = {who: session["session_id"] for who, session in created.items()}
         self.urls = {who: session["connect_url"] for who, session in created.items()}
 
-    def downloads(self, who: str) -> list[bytes]:
-        assert self.server.process is not None
-        folders = self.server.process.data_dir.rglob(f"{self.ids[who]}/downloads")
-        return [file.read_bytes() for folder in folders for file in folder.iterdir()]
+    async def downloaded(self, who: str) -> dict[str, tuple[str, bytes]]:
+        """Name and content of what the session has downloaded, by id."""
+        path = f"/v1/browser/sessions/{self.ids[who]}/downloads"
+        listed = (await self.server.http.get(path)).json()["downloads"]
+        files = {each["download_id"]: each["filename"] for each in listed}
+        return {each: (name, (await self.server.http.get(f"{path}/{each}")).content) for each, name in files.items()}
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -158,6 +160,7 @@ async def check(results: dict[str, dict[str, Any]], pair: Pair, site: ClientSite
     for who in OPTIONS:
         told = results[who]
         seen = told.pop("targets", None)
+        download_id = told["download"].pop()
         wanted = expected(who, site) | differs
         if wanted["popup"] is None:  # the client has no init scripts for popups
             wanted["popup"] = {**own(who), "first": "none"}
@@ -165,7 +168,7 @@ async def check(results: dict[str, dict[str, Any]], pair: Pair, site: ClientSite
         marks = [url.partition("?who=")[2] for url in seen if "?who=" in url]
         assert marks, f"{who} sees its own pages"
         assert {mark.partition("&")[0] for mark in marks} == {who}
-        assert pair.downloads(who) == [REPORT]
+        assert await pair.downloaded(who) == {download_id: ("report.txt", REPORT)}
         session_id = pair.ids[who]
         assert (await pair.server.get(session_id))["status"] == "active", "a client's close ends its connection only"
         await until(partial(_alone, pair.server, session_id), what="the client has left")
@@ -216,6 +219,9 @@ async def test_playwright_mcp(pair: Pair, site: ClientSite, tmp_path: Path) -> N
             assert MCP_WANTED[name].replace("WHO", who) in text, f"{name}: {text}"
         others = set(OPTIONS) - {who}
         assert not any(f"who={other}" in told["tabs"] for other in others)
+        files = await pair.downloaded(who)
+        assert list(files.values()) == [("report.txt", REPORT)] * 2, "by a tool and by Playwright code"
+        assert any(download_id in told["download"] for download_id in files)
         assert (await pair.server.get(pair.ids[who]))["status"] == "active"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections import Counter
@@ -10,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from browser_sessions.browser.process import ChromiumProcess
@@ -28,11 +30,12 @@ TOLD_S = 1.0
 def browser_pids(service: Running) -> list[int]:
     """Browser processes themselves: not their renderers, not the script that may have started them."""
     assert service.process is not None
-    return [
-        p.pid
-        for p in service.process.tree()
-        if "chrom" in p.name() and not any(part.startswith("--type=") for part in p.cmdline())
-    ]
+    found = []
+    for process in service.process.tree():
+        with contextlib.suppress(psutil.Error):  # some end while they are looked at
+            if "chrom" in process.name() and not any(part.startswith("--type=") for part in process.cmdline()):
+                found.append(process.pid)
+    return found
 
 
 async def test_a_killed_browser_is_told_to_each_of_20_clients_within_a_second(tmp_path: Path) -> None:

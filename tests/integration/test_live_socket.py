@@ -147,6 +147,7 @@ async def test_several_viewers_share_one_screencast_and_a_stalled_one_holds_nobo
         stalled.stalled = True
         await stalled.frame()
         assert (await healthy.message("hello"))["viewers"] == 2
+        await healthy.frame()
         count = len(healthy.frames)
         await healthy.until(lambda: healthy.frames[-1].header["seq"] > count + 30, what="thirty more frames")
         assert len(stalled.frames) < 15

@@ -1,4 +1,5 @@
 // playwright-core, connected with connectOverCDP.
+import { basename } from "node:path";
 import { chromium } from "playwright-core";
 import { both, FACTS, look } from "./both.mjs";
 
@@ -76,7 +77,7 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     const coming = page.waitForEvent("download");
     await page.click("#report");
     const download = await coming;
-    return [download.suggestedFilename(), await download.failure()];
+    return [download.suggestedFilename(), await download.failure(), basename(await download.path())];
   });
   await step("nested", async () => {
     const nested = await browser.newContext({ viewport: { width: 500, height: 400 }, userAgent: "nested/1.0" });

@@ -91,7 +91,8 @@ await both(async ({ who, url, other, step, page: at, together }) => {
       session.on("Browser.downloadProgress", (told) => told.state === "inProgress" || done(told)),
     );
     await page.click("#report");
-    const found = [(await begun).suggestedFilename, (await ended).state, "filePath" in (await ended)];
+    const { suggestedFilename, guid } = await begun;
+    const found = [suggestedFilename, (await ended).state, "filePath" in (await ended), guid];
     await session.detach();
     return found;
   });

@@ -171,7 +171,8 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     const begun = once("Browser.downloadWillBegin", undefined);
     const ended = once("Browser.downloadProgress", undefined, ({ state }) => state !== "inProgress");
     await click("#report");
-    return [(await begun).suggestedFilename, (await ended).state, "filePath" in (await ended)];
+    const { suggestedFilename, guid } = await begun;
+    return [suggestedFilename, (await ended).state, "filePath" in (await ended), guid];
   });
   await step("nested", async () => {
     const { browserContextId } = await client.send("Target.createBrowserContext");
