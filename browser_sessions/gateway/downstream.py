@@ -12,6 +12,9 @@ HIGH_WATER_BYTES: Final = 8 * 2**20
 """Bytes that wait for the client to read them; beyond, the browser is not read for it."""
 CLOSING_S: Final = 2.0
 """How long a client may take to answer a close before the connection is cut."""
+FINISH_S: Final = 2.0
+"""How long the rest of a message that is on its way may take before a close is said after it: 100 MB over a local
+network, 2 MB over a thin line."""
 
 
 class Why(Enum):
@@ -54,6 +57,8 @@ class Downstream(asyncio.Protocol):
         """Bytes still to come of a message that goes straight through."""
         self._waiting = bytearray()
         """Frames of ours that wait for its end."""
+        self._last: tuple[int, str] | None = None
+        """How it is to be closed, once the message that is on its way has come to its end."""
         self._late: tuple[int, str] | None = None
         """How it was closed before the transport came."""
         self._broken = False
@@ -68,7 +73,10 @@ class Downstream(asyncio.Protocol):
 
     def straight(self, data: bytes, rest: int) -> None:
         """Frames that are made already; `rest` bytes of the last one follow, and nothing else may come before them."""
-        if self._transport is None or self.close_code is not None:
+        if self._transport is None:
+            return
+        if self.close_code is not None:
+            self._finish(data)
             return
         self._transport.write(data)
         self._rest = rest
@@ -124,18 +132,45 @@ class Downstream(asyncio.Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Says why, then ends the connection once the client has answered, at the latest after `CLOSING_S`. In the
-        middle of a large message nothing can be said: then the connection is cut."""
+        middle of a large message nothing can be said: its rest comes first, or the connection is cut after `FINISH_S`,
+        or when it is `cut_off`. The listener is not told before."""
         if self.close_code is not None:
             return
         if self._transport is None:
             self._late = self._late or (code, reason)
             return
-        if not self._rest:
-            self._transport.write(to_client(close(code, reason), CLOSE))
         self.close_code = code
-        self._listener.client_gone()
+        self._last = code, reason
         if self._rest:
+            self._cut = self._loop.call_later(FINISH_S, self.cut_off)
+        else:
+            self._say_last()
+
+    def cut_off(self) -> None:
+        """The rest of a message that is on its way will not come."""
+        if self._last is not None and self._transport is not None:
+            self._last = None
             self._transport.abort()
+            self._listener.client_gone()
+
+    def _finish(self, data: bytes) -> None:
+        """The rest of the last message; what came after it is not for the client any more."""
+        if self._last is None or self._transport is None:
+            return
+        rest = data[: self._rest]
+        self._rest -= len(rest)
+        self._transport.write(rest)
+        if not self._rest:
+            self._transport.write(bytes(self._waiting))
+            self._waiting.clear()
+            self._say_last()
+
+    def _say_last(self) -> None:
+        assert self._transport is not None
+        assert self._last is not None
+        code_and_reason, self._last = self._last, None
+        self._transport.write(to_client(close(*code_and_reason), CLOSE))
+        self._listener.client_gone()
         if not self._transport.is_closing():
             self._transport.resume_reading()
         self._cut_soon()
@@ -155,6 +190,9 @@ class Downstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.close_code is None:
             self.close_code = 1006
+            self._listener.client_gone()
+        elif self._last is not None:
+            self._last = None
             self._listener.client_gone()
         if self._cut is not None:
             self._cut.cancel()
@@ -206,5 +244,6 @@ class Downstream(asyncio.Protocol):
 
     def _cut_soon(self) -> None:
         assert self._transport is not None
-        if self._cut is None:
-            self._cut = self._loop.call_later(CLOSING_S, self._transport.abort)
+        if self._cut is not None:
+            self._cut.cancel()
+        self._cut = self._loop.call_later(CLOSING_S, self._transport.abort)

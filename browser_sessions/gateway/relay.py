@@ -191,6 +191,7 @@ class Relay:
             self._no_downloads()
         self._actions.client_gone()
         self._upstream.abort()
+        self.downstream.cut_off()
         self.hub.leave(self.room.contexts.own, self)
         self.live.detach(self)
 
@@ -294,6 +295,7 @@ class Relay:
     def upstream_lost(self) -> None:
         """The browser is gone, or has thrown this connection out."""
         self.downstream.close(1011, "the browser's side of the connection was lost")
+        self.downstream.cut_off()
 
     def session_ended(self, reason: EndReason) -> None:
         self.downstream.close(*close_code(reason))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Frame
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
 
 from browser_sessions.browser.process import ChromiumProcess
 from browser_sessions.pool.fleet import Berth
@@ -178,3 +184,51 @@ async def test_clients_that_come_and_go_at_any_moment_leave_nothing(tmp_path: Pa
 
         await until(nobody, what="no client is counted", every=0.1)
         assert await service.evaluate(made["session_id"], "1 + 1") == 2
+
+
+LARGE: Final = 20 * 2**20
+
+
+async def test_a_session_that_ends_within_a_large_message_is_told_after_it(service: Running) -> None:
+    created = await service.create()
+    url = created["connect_url"]
+    reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
+    client = ClientProtocol(parse_uri(url), max_size=None)
+
+    def send() -> None:
+        writer.write(b"".join(client.data_to_send()))
+
+    def say(call_id: int, method: str, session_id: str | None = None, **params: Any) -> None:
+        message = {"id": call_id, "method": method, "params": params, "sessionId": session_id}
+        client.send_text(json.dumps({k: v for k, v in message.items() if v is not None}).encode())
+        send()
+
+    async def heard(call_id: int) -> dict[str, Any]:
+        while True:
+            client.receive_data(await reader.read(65_536))
+            for event in client.events_received():
+                if isinstance(event, Frame) and (message := json.loads(bytes(event.data))).get("id") == call_id:
+                    result: dict[str, Any] = message["result"]
+                    return result
+
+    client.send_request(client.connect())
+    send()
+    await until(lambda: _opened(client, reader), what="it is open")
+    say(1, "Target.attachToTarget", targetId=await service.first_page(created["session_id"]), flatten=True)
+    session_id = (await heard(1))["sessionId"]
+    expression = f"'x'.repeat({LARGE})"
+    say(2, "Runtime.evaluate", session_id, expression=expression, returnByValue=True)
+    client.receive_data(await reader.readexactly(2**20))
+    assert client.events_received() == [], "it is within the message"
+    answer = await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
+    assert answer.status_code == 200
+    assert len((await heard(2))["result"]["value"]) == LARGE
+    while client.close_rcvd is None:
+        client.receive_data(await reader.read(65_536))
+    assert client.close_rcvd == Close(1000, "the session was ended")
+    writer.close()
+
+
+async def _opened(client: ClientProtocol, reader: asyncio.StreamReader) -> bool:
+    client.receive_data(await reader.read(65_536))
+    return bool(client.events_received()) and client.state is OPEN

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, Protocol
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
@@ -430,10 +430,54 @@ def test_nothing_of_ours_comes_within_a_message_that_streams_through() -> None:
         ours = [(Opcode.TEXT, 33), (Opcode.PING, 0), (Opcode.PONG, 1)]
         assert got == [(Opcode.TEXT, 100_000), *ours, *[(Opcode.TEXT, downstream.HIGH_WATER_BYTES)] * 3]
 
-        side.straight(frame[:70_000], len(frame) - 70_000)
-        wire.take()
-        side.close(4000, "the session expired")  # it cannot be said any more
-        assert (bytes(wire.sent), wire.aborted, side.close_code) == (b"", True, 4000)
+
+def half_sent() -> tuple[Downstream, Wire, Heard, Any, bytes]:
+    """A client that has the first part of a large message. The last is the rest, with another frame after it."""
+    browser = peer(ServerProtocol)
+    browser.send_text(b"x" * 100_000)
+    frame = b"".join(browser.data_to_send())
+    browser.send_text(b"nothing more")
+    side, wire, heard, client = joined()
+    side.straight(frame[:70_000], len(frame) - 70_000)
+    return side, wire, heard, client, frame[70_000:] + b"".join(browser.data_to_send())
+
+
+def test_a_close_within_a_large_message_is_said_after_it() -> None:
+    with loop():
+        side, wire, heard, client, rest = half_sent()
+        side.send(b"said before")
+        side.close(4000, "the session expired")
+        side.send(b"said after")
+        client.send_text(b"{}")
+        side.data_received(b"".join(client.data_to_send()))
+        assert (heard.gone, heard.commands, wire.aborted) == (0, [], False)
+        side.straight(rest[:1000], len(rest) - 1000)
+        assert heard.gone == 0
+        side.straight(rest[1000:], 0)
+        assert (heard.gone, wire.aborted) == (1, False)
+        client.receive_data(wire.take())
+        got = client.events_received()
+        assert [(each.opcode, len(each.data)) for each in got[:2]] == [(Opcode.TEXT, 100_000), (Opcode.TEXT, 11)]
+        assert len(got) == 3, "what the browser said later is not passed on"
+        assert client.close_rcvd == Close(4000, "the session expired")
+
+
+@pytest.mark.parametrize("how", ["late", "never", "client gone"])
+async def test_a_large_message_without_an_end_is_cut(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setattr(downstream, "FINISH_S", 0.01 if how == "late" else 60)
+    side, wire, heard, _, _ = half_sent()
+    wire.take()
+    side.close(1000, "the session was ended")
+    if how == "late":
+        await until(wire.is_aborted, what="it is cut")
+    elif how == "never":
+        side.cut_off()
+        assert wire.aborted
+    else:
+        side.connection_lost(None)
+    assert (bytes(wire.sent), heard.gone, side.close_code) == (b"", 1, 1000)
+    side.cut_off()
+    assert heard.gone == 1
 
 
 def test_slow_is_not_stalled() -> None:
