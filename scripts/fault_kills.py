@@ -86,7 +86,7 @@ async def stop_driver(service: Running, rounds: int) -> Took:
     for _ in range(rounds):
         session_id, _ = await _alone(service)
         children = psutil.Process(service.process.pid).children()
-        (driver,) = [each for each in children if "run-driver" in each.cmdline()]
+        (driver,) = [each for each in children if "run-driver" in _arguments(each)]
         began = time.perf_counter()
         driver.suspend()
         took["driver stopped, in status"].append(await _status(service, session_id, began))
@@ -170,3 +170,11 @@ async def _delete(service: Running, session_id: str) -> float:
     if answer.status_code != 200 or answer.json()["status"] not in FINAL:
         raise AssertionError(answer.text)
     return took
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    """None of a process that has ended and is not buried yet."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []

@@ -16,6 +16,7 @@ from browser_sessions.api.credentials import Caller
 from browser_sessions.api.cursor import cursor_after, moment_of
 from browser_sessions.api.leaving import unless_gone
 from browser_sessions.api.problems import kind_of
+from browser_sessions.api.refusing import CreateRoute
 from browser_sessions.api.resolve import resolve
 from browser_sessions.api.services import Here, Services
 from browser_sessions.api.status import eight
@@ -44,12 +45,6 @@ _LIST_PARAMETERS: Final = frozenset({"status", "limit", "cursor"})
 StatusName = Literal["queued", "starting", "active", "closing", "closed", "expired", "crashed", "lost"]
 
 
-@router.post(
-    "",
-    status_code=201,
-    response_model=BrowserSessionCreated,
-    responses=problems(400, 401, 403, 409, 413, 429, 503, 504),
-)
 async def create_browser_session(
     request: Request,
     response: Response,
@@ -83,6 +78,17 @@ async def create_browser_session(
         response.headers["Idempotency-Replayed"] = "true"
     connect_url, live_url = services.addresses(request, record, principal)
     return eight(record, services.pool.clock) | {"connect_url": connect_url, "live_url": live_url}
+
+
+router.add_api_route(
+    "",
+    create_browser_session,
+    methods=["POST"],
+    status_code=201,
+    response_model=BrowserSessionCreated,
+    responses=problems(400, 401, 403, 409, 413, 429, 503, 504),
+    route_class_override=CreateRoute,
+)
 
 
 @router.get("", response_model=BrowserSessionList, responses=problems(401, 503))

@@ -44,6 +44,11 @@ class Admission:
     def held_by(self, principal_id: str) -> int:
         return self._held[principal_id]
 
+    @property
+    def crowded(self) -> bool:
+        """Whether `check` may refuse somebody this moment."""
+        return self._closed or self.taken >= self.capacity or self.quota is not None
+
     def check(self, principal_id: str) -> None:
         """Raises what keeps the principal from a place this moment: `Draining`, `QuotaExceeded` or `PoolFull`."""
         if self._closed:
