@@ -21,6 +21,9 @@ Handler = Callable[[Command, Scope, Options], Decision]
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(TARGET_HANDLERS | BROWSER_HANDLERS | PAGE_HANDLERS)
 """Who decides on a method's parameters. Every method that is checked, rewritten or answered has one (a test counts)."""
 
+OWN_BROWSER_HINT: Final = ": it would reach every session of the browser; create the session with isolation: browser"
+"""After the words that Chromium has for an unknown method, which clients know."""
+
 
 def decide(command: Command, scope: Scope, options: Options) -> Decision:
     """The decision on one command: default deny. Changes nothing; the relay acts on it."""
@@ -33,7 +36,8 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
     level = Level.BROWSER if command.session_id is None else Level.PAGE
     rule = RULES.get((command.method, level))
     if rule is None or (rule.verdict is Verdict.REFUSE and not (rule.own_browser and options.own_browser)):
-        return Refuse(NOT_FOUND, f"'{command.method}' wasn't found")
+        hint = OWN_BROWSER_HINT if rule is not None and rule.own_browser else ""
+        return Refuse(NOT_FOUND, f"'{command.method}' wasn't found{hint}")
     stranger = _names_a_stranger(command, scope)
     if stranger is not None:
         return stranger
