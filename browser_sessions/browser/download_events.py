@@ -27,6 +27,9 @@ FIND_S: Final = 2.0
 UNKNOWN_AT_MOST: Final = 100
 """Downloads whose context is being looked for."""
 
+FINDING_AT_MOST: Final = 4
+"""Searches at once: a frame that downloads without end must not keep its browser busy with them."""
+
 
 class DownloadEvents:
     """Of one browser."""
@@ -85,6 +88,8 @@ class DownloadEvents:
         self._unknown[params["guid"]] = [(BEGIN, params)]
         while len(self._unknown) > UNKNOWN_AT_MOST:
             self._unknown.popitem(last=False)
+        if len(self._finding) >= FINDING_AT_MOST:
+            return  # its file will tell
         task = asyncio.create_task(self._find(params["guid"], params["frameId"]))
         self._finding.add(task)
         task.add_done_callback(self._finding.discard)

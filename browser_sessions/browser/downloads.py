@@ -20,6 +20,8 @@ from browser_sessions.model.ports import ContextEvent, DownloadListener
 
 NESTED_AT_MOST: Final = 64
 """Contexts of clients that are remembered: four times as many as a session may have at once."""
+REFUSALS_TOLD: Final = 10
+"""Events of files that are one too many: a page that downloads without end fills no history."""
 _STATES: Final = {"completed": DownloadState.COMPLETED, "canceled": DownloadState.CANCELED}
 
 
@@ -42,6 +44,8 @@ class Downloads:
         self._ledger = Ledger(limit_bytes)
         self._tell = tell
         self._contexts: OrderedDict[str, None] = OrderedDict()
+        self._refused = 0
+        """Files that were one too many."""
         self._listeners: list[DownloadListener] = []
 
     async def allow(self, context_id: str, allowed: bool, *, timeout: float) -> None:
@@ -95,8 +99,13 @@ class Downloads:
         known = self._events.is_page(page_id)
         url, filename = params["url"][:TEXT_CHARACTERS], params["suggestedFilename"][:TEXT_CHARACTERS]
         download = Download(guid, page_id if known else None, url, filename, self._clock.wall())
+        taken = self._ledger.begin(download)
+        self._refused += not taken
+        if self._refused > REFUSALS_TOLD:
+            self._calls.background(self._remove(context_id, guid))
+            return
         self._tell(ContextEvent("download.started", {"page_id": download.page_id, "url": url, "filename": filename}))
-        if not self._ledger.begin(download):
+        if not taken:
             self._refuse(context_id, download)
 
     def _progressed(self, context_id: str, params: Mapping[str, Any]) -> None:

@@ -153,6 +153,20 @@ async def test_downloads_have_a_quota_and_what_exceeds_it_is_not_kept(service: R
     assert [each["state"] for each in await ended(service, session_id, count=2)] == ["over_quota", "completed"]
 
 
+async def test_a_page_that_downloads_without_end_gets_a_hundred_files_and_fills_no_history(
+    service: Running, site: ClientSite
+) -> None:
+    session_id = (await service.create(start_url=site.url))["session_id"]
+    many = "(async () => { for (let i = 0; i < 130; i++) { %s; await new Promise(done => setTimeout(done, 20)) } })()"
+    await service.evaluate(session_id, many % CLICK)
+    found = await ended(service, session_id, count=100)
+    assert {each["state"] for each in found} == {"completed"}
+    told = [event for event in service.inside.pool.journal.of(session_id) if event.kind == "download.started"]
+    assert len(told) == 110
+    folder = service.inside.settings.work_dir / "sessions" / session_id / "downloads"
+    await until(lambda: len(list(folder.iterdir())) == 100, what="the others' files are gone")
+
+
 async def test_what_a_client_forbids_is_forbidden_while_it_is_there(service: Running, site: ClientSite) -> None:
     created = await service.create(start_url=site.url)
     session_id = created["session_id"]
