@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +133,17 @@ async def test_a_page_says_its_html_whole_or_that_it_is_too_long(handle: Context
 async def test_html_of_a_page_that_crashes_is_not_waited_for(handle: Context, page_id: str) -> None:
     busy = asyncio.ensure_future(handle.evaluate(page_id, "(() => { while (true); })()", timeout=60))
     reading = asyncio.ensure_future(handle.content(page_id, timeout=60))
-    session = await handle._host.attachments.page(page_id, timeout=20)
-    crashing = asyncio.ensure_future(session.call("Page.crash", timeout=20))
+    running = await handle._host.connection.call("SystemInfo.getProcessInfo", timeout=20)
+    for process in running["processInfo"]:  # Page.crash is not heard by a page that is busy already
+        if process["type"] == "renderer":
+            os.kill(int(process["id"]), signal.SIGKILL)
     with pytest.raises(PageFailed, match="crashed"):
         async with asyncio.timeout(20):
             await reading
     with pytest.raises(PageFailed, match="crashed"):
         await handle.content(page_id, timeout=20)
     busy.cancel()
-    crashing.cancel()
-    await asyncio.wait({busy, crashing})
+    await asyncio.wait({busy})
 
 
 async def test_a_page_too_tall_for_one_picture_is_told(handle: Context, page_id: str, site: Site) -> None:
