@@ -21,7 +21,8 @@ from browser_sessions.api.secrets_file import Secrets
 from browser_sessions.api.services import Console
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.model.clock import Clock, SystemClock
-from browser_sessions.model.errors import BrowserGone, PageFailed, PageNotFound
+from browser_sessions.model.downloads import Download, DownloadState
+from browser_sessions.model.errors import BrowserGone, DownloadNotFound, PageFailed, PageNotFound
 from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, Frame, PageInfo
 from browser_sessions.model.principal import Role
 from browser_sessions.model.session import EndReason
@@ -94,6 +95,14 @@ class DrivableContext(FakeContext):
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
         self._act()
         return {"cookies": [], "origins": [{"origin": "https://a.example", "localStorage": []}]}
+
+    def downloads(self) -> list[Download]:
+        return [Download("guid-1", None, "https://a.example/report", "report.txt", EPOCH, DownloadState.COMPLETED, 6)]
+
+    def download_path(self, download_id: str) -> Path:
+        if download_id != "guid-1":
+            raise DownloadNotFound("", download_id)
+        return Path(__file__)
 
     def screen(self, page_id: str) -> Any:
         self._page(page_id)
