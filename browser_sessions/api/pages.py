@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from browser_sessions.api.access import find, find_active
 from browser_sessions.api.answers import problems
@@ -42,6 +42,7 @@ CLOSE_TIMEOUT_S: Final = 5.0
 """A page closes without its renderer's help, in milliseconds."""
 _PAGE_PROBLEMS: Final = (401, 404, 409, 503, 504)
 _BODY_PROBLEMS: Final = (400, 401, 404, 409, 413, 503, 504)
+_SCREENSHOT_QUERY: Final = ("format", "quality", "full_page")
 BYTES_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -126,6 +127,7 @@ async def navigate_page(
     responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("image/png") | bytes_of("image/jpeg")}},
 )
 async def take_screenshot(
+    request: Request,
     session_id: str,
     page_id: str,
     services: Here,
@@ -135,6 +137,9 @@ async def take_screenshot(
     full_page: Annotated[bool, Query(description="The whole page, not just what the viewport shows")] = False,
 ) -> Response:
     """A picture of the page."""
+    for name in request.query_params:
+        if name not in _SCREENSHOT_QUERY:
+            raise InvalidField(("query", name), "is unknown; this takes format, quality and full_page")
     if quality is not None and image_format != "jpeg":
         raise InvalidField(("query", "quality"), "goes with format=jpeg only; leave it out for png")
     async with driving(services, principal, session_id) as context:

@@ -104,6 +104,15 @@ async def test_what_a_page_made_comes_as_a_file_that_nothing_runs(
     assert "sandbox" in answer.headers["content-security-policy"]
 
 
+@pytest.mark.parametrize("name", ["fullPage", "clip", ""])
+async def test_a_picture_of_something_else_than_asked_for_is_refused(driven: Driven, name: str) -> None:
+    answer = await driven.call("GET", f"/page-1/screenshot?{name}=true")
+    assert answer.status_code == 422
+    (error,) = answer.json()["detail"]
+    assert error["loc"] == ["query", name]
+    assert "full_page" in error["msg"]
+
+
 async def test_content_is_json_never_html(driven: Driven) -> None:
     answer = await driven.call("GET", "/page-1/content")
     assert answer.headers["content-type"] == "application/json"
