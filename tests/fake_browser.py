@@ -145,7 +145,8 @@ class FakeProcess:
 
 
 class FakeLauncher:
-    """`gate` holds context openings back while it is cleared; `launch_error` and `open_error` are raised when set."""
+    """`gate` holds context openings back while it is cleared, `starting` starts; `launch_error` and
+    `open_error` are raised when set."""
 
     sandbox = True
     sandbox_reason = ""
@@ -156,6 +157,8 @@ class FakeLauncher:
         self.opened: list[FakeContext] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.starting = asyncio.Event()
+        self.starting.set()
         self.opening = 0
         self.most_opening = 0
         self.launch_error: Exception | None = None
@@ -167,6 +170,7 @@ class FakeLauncher:
 
     async def launch(self, on_death: Callable[[BrowserProcess, EndReason], None]) -> BrowserProcess:
         await asyncio.sleep(0)
+        await self.starting.wait()
         if self.launch_error is not None:
             raise self.launch_error
         process = FakeProcess(self, next(self._numbers), on_death)

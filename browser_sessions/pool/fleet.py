@@ -231,9 +231,10 @@ class Fleet:
                 raise
             return
         self.failures = 0
+        ended_meanwhile = berth.dead
         berth.process = process
         berth.since = berth.empty_since = self._clock.monotonic()
-        if berth.dead or not process.alive:
+        if not process.alive:
             self._died(berth, EndReason.BROWSER_DIED)
         self._journal.publish(
             "browser.started",
@@ -244,7 +245,9 @@ class Fleet:
         )
         if not berth.started.done():
             berth.started.set_result(process)
-        if self._stopping:
+        if ended_meanwhile:
+            await self._close(berth, process)
+        elif self._stopping:
             await self._end(berth)
 
     def _abandon(self, berth: Berth, error: BaseException) -> None:
@@ -275,9 +278,11 @@ class Fleet:
         berth.dead = True
         if berth in self.berths:
             self.berths.remove(berth)
-        if berth.process is None:
-            return
-        await berth.process.close(timeout=CLOSE_TIMEOUT_S)
+        if berth.process is not None:  # or it is still starting, and `_launch` closes it
+            await self._close(berth, berth.process)
+
+    async def _close(self, berth: Berth, process: BrowserProcess) -> None:
+        await process.close(timeout=CLOSE_TIMEOUT_S)
         self._journal.publish("browser.ended", browser_id=berth.browser_id, reason=berth.retiring or "stopping")
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:

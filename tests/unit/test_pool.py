@@ -518,3 +518,16 @@ async def test_a_drain_in_the_moment_of_a_create_refuses_it(house: House) -> Non
     with pytest.raises(Draining):
         await beginning
     await house.quiet()
+
+
+async def test_a_browser_that_is_still_starting_when_it_is_to_end_is_closed_once_it_has_started(house: House) -> None:
+    fleet = house.pool.fleet
+    house.launcher.starting.clear()
+    waiting = asyncio.create_task(fleet.ensure_spare())
+    await house.until(lambda: fleet.berths)
+    stopping = asyncio.create_task(fleet.stop())
+    await house.until(lambda: not fleet.berths)
+    house.launcher.starting.set()
+    await asyncio.gather(waiting, stopping)
+    assert len(house.launcher.processes) == 1
+    assert house.launcher.running == []
