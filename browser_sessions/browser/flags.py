@@ -35,6 +35,9 @@ def flags(port: int, marker: str) -> list[str]:
         f"--host-resolver-rules=MAP *:{port} ~NOTFOUND",
         # WebRTC sends no UDP past a session's proxy. Of the spellings around, this is the one that works (measured).
         "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+        # Warnings at least: what pages write to their console would all go to standard error, which Playwright's driver
+        # keeps, and puts into the error of a browser that ends: at 80 MB the driver ended itself, and all its browsers.
+        "--log-level=1",
         MARKER + marker,
     ]
 
