@@ -15,6 +15,7 @@ import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,8 @@ async def test_watching_ends_with_ctrl_c_and_without_a_word(tmp_path: Path) -> N
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment(tmp_path / "data"),
+            # A test run in the background of a script has inherited that Ctrl-C is ignored, and would hand it on.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         try:
             assert watching.stdout is not None
