@@ -41,6 +41,18 @@ def identify(services: Services, scope: Scope, api_key: str | None, authorizatio
     return services.keyring.principal_of(api_key, authorization)
 
 
+def credentials_of(scope: Scope) -> tuple[str | None, str | None]:
+    """(X-API-Key, Authorization) as they were sent, for the paths that cannot wait for FastAPI to find them."""
+    api_key: str | None = None
+    authorization: str | None = None
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            api_key = value.decode("latin-1")
+        elif name == b"authorization":
+            authorization = value.decode("latin-1")
+    return api_key, authorization
+
+
 def by_ticket(services: Services, ticket: str, session_id: str, use: Use) -> Principal:
     """Whom a ticket speaks for, as long as the credential that it was made for stands. Raises `Unauthenticated`."""
     principal = verify(services.ticket_secret, ticket, session_id, use, services.pool.clock.wall()).principal

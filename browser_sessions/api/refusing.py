@@ -8,18 +8,14 @@ caller is not known goes the ordinary way.
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
-
 import orjson
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
+from browser_sessions.api.credentials import credentials_of
 from browser_sessions.api.problems import kind_of, response_for
 from browser_sessions.api.services import Services
 from browser_sessions.model.errors import BrowserSessionsError, QuotaExceeded, Unavailable
-
-_CREDENTIALS: Final = (b"x-api-key", b"authorization")
 
 
 class CreateRoute(APIRoute):
@@ -27,17 +23,16 @@ class CreateRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         services: Services = scope["app"].state.services
-        headers = dict(scope["headers"])
-        asks_plainly = b"idempotency-key" not in headers and any(name in headers for name in _CREDENTIALS)
-        if not asks_plainly or not services.pool.admission.crowded:
+        credentials = credentials_of(scope)
+        if not services.pool.admission.crowded or not any(credentials) or _may_be_a_repeat(scope):
             await super().handle(scope, receive, send)
             return
         first = await receive()
         refusal = None
         if _may_wait(first):
-            await asyncio.sleep(0)  # they have time: who is refused hears it first, and their order stays
+            await services.may_wait.turn()  # they have time: who is refused hears it first, and their order stays
         else:
-            refusal = _refusal(services, scope, headers)
+            refusal = _refusal(services, scope, credentials)
         if refusal is None:
             await super().handle(scope, _again(first, receive), send)
             return
@@ -56,11 +51,16 @@ def _may_wait(message: Message) -> bool:
     return not isinstance(asked, dict) or asked.get("wait_seconds", 0) != 0
 
 
-def _refusal(services: Services, scope: Scope, headers: dict[bytes, bytes]) -> BrowserSessionsError | None:
+def _may_be_a_repeat(scope: Scope) -> bool:
+    return any(name == b"idempotency-key" for name, _ in scope["headers"])
+
+
+def _refusal(
+    services: Services, scope: Scope, credentials: tuple[str | None, str | None]
+) -> BrowserSessionsError | None:
     """Why the caller gets no place now; None when it gets one, or is not known."""
-    key, token = (headers[name].decode("latin-1") if name in headers else None for name in _CREDENTIALS)
     try:
-        principal = services.keyring.principal_of(key, token)
+        principal = services.keyring.principal_of(*credentials)
     except BrowserSessionsError:
         return None
     scope["browser_sessions.principal"] = principal

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from browser_sessions.api.auth import KeyRing
 from browser_sessions.api.cookie import Cookies
+from browser_sessions.api.lane import SlowLane
 from browser_sessions.api.secrets_file import Secrets
 from browser_sessions.gateway.devtools import FrontEnd
 from browser_sessions.gateway.gateway import Gateway
@@ -90,6 +91,8 @@ class Services:
     """Pages that are being opened, by session: they count against its limit before they are there."""
     streams: Counter[str] = field(default_factory=Counter)
     """Event streams open, by principal."""
+    may_wait: SlowLane = field(default_factory=SlowLane)
+    """Creates that meet a full pool and have time."""
 
 
 async def services_of(request: Request) -> Services:

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from browser_sessions.api.access import find
-from browser_sessions.api.credentials import Caller, identify
+from browser_sessions.api.credentials import Caller, credentials_of, identify
 from browser_sessions.api.services import Services
 from browser_sessions.model.clock import Clock
 from browser_sessions.model.session import Session, SessionRecord
@@ -71,17 +71,7 @@ class StatusRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         services: Services = scope["app"].state.services
-        api_key: str | None = None
-        authorization: str | None = None
-        for name, value in scope["headers"]:
-            if name == b"x-api-key":
-                api_key = value.decode("latin-1")
-            elif name == b"authorization":
-                authorization = value.decode("latin-1")
-        if api_key is None and authorization is None:
-            principal = identify(services, scope, None, None)
-        else:
-            principal = services.keyring.principal_of(api_key, authorization)
+        principal = identify(services, scope, *credentials_of(scope))
         scope["browser_sessions.principal"] = principal
         found = await find(services.pool, principal, scope["path_params"]["session_id"])
         body = eight_as_json(found, services.pool.clock)
