@@ -1,6 +1,7 @@
 // Loaded into Playwright's driver by browser/windows.py, which says why: a window that a page has opened is let run by
-// the driver only when the service says so. And what a page says or throws does not reach the driver when it is longer
-// than anybody reads: the driver would pass it on, and the service's one loop would be busy with it for a second.
+// the driver only when the service says so. And what a page says, throws, asks or sends does not reach the driver at a
+// greater length than anybody reads: the driver would pass it on, and the service's one loop would be busy with it for
+// a second.
 // Everything else passes untouched; without the service, nothing is held.
 "use strict";
 
@@ -9,9 +10,18 @@ const net = require("node:net");
 
 const NUL = 0;
 const ATTACHED = Buffer.from('{"method":"Target.attachedToTarget"');
-const SAID = ["Runtime.exceptionThrown", "Runtime.consoleAPICalled"].map((name) => Buffer.from(`{"method":"${name}"`));
-const HEAD = Math.max(ATTACHED.length, ...SAID.map((start) => start.length));
-const SAID_AT_MOST = 1 << 20; // bytes; a thousand times what an event of ours holds
+const starts = (...names) => names.map((name) => Buffer.from(`{"method":"${name}"`));
+const SAID = starts("Runtime.exceptionThrown", "Runtime.consoleAPICalled"); // dropped when too long
+// Here something follows from the event whatever it says: its words are cut.
+const CUT = starts(
+  "Page.javascriptDialogOpening",
+  "Network.requestWillBeSent",
+  "Network.webSocketFrameReceived",
+  "Network.webSocketFrameSent",
+);
+const HEAD = Math.max(...[ATTACHED, ...SAID, ...CUT].map((start) => start.length));
+const AT_MOST = 1 << 20; // bytes of an event; a thousand times what one of ours holds
+const WORD_AT_MOST = 1 << 16; // characters of a string in one that is longer
 const RESUME = '"Runtime.runIfWaitingForDebugger"';
 // Milliseconds. The service lets go after five seconds whatever happens; this is for a service that does not answer.
 const AT_MOST_MS = 8000;
@@ -45,21 +55,28 @@ function connect(name) {
 // `message` has at least HEAD bytes.
 const begins = (message, start) => message.compare(start, 0, start.length, 0, start.length) === 0;
 
+function cut(message) {
+  const short = (_, value) =>
+    typeof value === "string" && value.length > WORD_AT_MOST ? value.slice(0, WORD_AT_MOST) : value;
+  return Buffer.from(JSON.stringify(JSON.parse(message.toString("utf8")), short));
+}
+
 // Passes a stream of messages that end with a NUL on to `pass`, in pieces as they come, but for what a page has said at
 // too great a length. Calls `told` with each event that a target was attached to.
 function sieve(pass, told) {
   let kept = []; // pieces of a message that may not be passed on yet, or that is to be read
   let size = 0;
-  let kind = "new"; // then "any", "said", "attached" or "dropped"
+  let kind = "new"; // then "any", "said", "words", "attached" or "dropped"
   const take = (piece) => {
     kept.push(piece);
     size += piece.length;
     if (kind === "new" && size >= HEAD) {
       const head = kept.length === 1 ? kept[0] : Buffer.concat(kept);
       kept = [head];
-      kind = begins(head, ATTACHED) ? "attached" : SAID.some((start) => begins(head, start)) ? "said" : "any";
+      const isOneOf = (names) => names.some((start) => begins(head, start));
+      kind = isOneOf([ATTACHED]) ? "attached" : isOneOf(SAID) ? "said" : isOneOf(CUT) ? "words" : "any";
     }
-    if (kind === "said" && size > SAID_AT_MOST) kind = "dropped";
+    if (kind === "said" && size > AT_MOST) kind = "dropped";
     if (kind === "dropped") kept = [];
     if (kind === "any") flush();
   };
@@ -69,6 +86,7 @@ function sieve(pass, told) {
   };
   const end = () => {
     if (kind === "attached") told(JSON.parse(Buffer.concat(kept).toString("utf8")));
+    if (kind === "words" && size > AT_MOST) kept = [cut(Buffer.concat(kept))];
     if (kind !== "dropped") {
       flush();
       pass(Buffer.from([NUL]));

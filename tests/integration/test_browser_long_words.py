@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.client_site import client_site
 from tests.service import running, until
 
 pytestmark = pytest.mark.browser
@@ -31,3 +32,35 @@ async def test_what_is_longer_than_anybody_reads_is_dropped_and_what_follows_is_
         await until(lambda: len(told()) >= 2 and thrown, what="the short words are told")
         assert [text.splitlines()[0][:50] for text in told()] == ["said", "Error: thrown"]
         assert thrown == ["thrown"]
+
+
+SEND: Final = "void fetch('/', {method: 'POST', body: %s}).catch(() => 0)"
+ASK: Final = "void setTimeout(() => prompt('what?', %s))"
+WORD: Final = 2**16
+"""What is left of each string, as Chromium writes it."""
+
+
+async def test_what_must_be_told_is_told_in_few_words(tmp_path: Path) -> None:
+    """A dialog waits for an answer and a request is waited for, however much they say."""
+    async with running(tmp_path) as service:
+        with client_site() as site:
+            session_id = (await service.create(start_url=site.url))["session_id"]
+            handle: Any = service.inside.pool.context(session_id)
+            asked: list[str] = []
+            sent: list[int] = []
+            handle._inner.on("dialog", lambda dialog: asked.append(dialog.default_value))
+            handle._inner.on("request", lambda request: sent.append(len(request.post_data_buffer or b"")))
+            await service.evaluate(session_id, SEND % LONG)
+            await service.evaluate(session_id, SEND % "'short'")
+            await until(lambda: len(sent) == 2, what="both requests are told")
+            assert sent == [WORD * 3 // 4, len("short")]
+            for words in (LONG, "'short'"):
+                await service.evaluate(session_id, ASK % words)
+            await until(lambda: len(asked) == 2, what="both questions are told")
+            assert [len(each) for each in asked] == [WORD, len("short")]
+
+            def answered() -> int:
+                return sum(event.kind == "dialog.opened" for event in service.inside.pool.journal.of(session_id))
+
+            await until(lambda: answered() == 2, what="both are in the history")
+            assert await service.evaluate(session_id, "1 + 1") == 2
