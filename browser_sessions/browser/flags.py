@@ -10,6 +10,10 @@ from typing import Final
 MARKER: Final = "--browser-sessions-run="
 """Chromium ignores it; it says whose process this is: leftovers are recognised by it, besides pid and start time."""
 
+LEFT_OUT: Final = ("--disable-ipc-flooding-protection",)
+"""Of Playwright's own flags. With this one a page may change its address without end, and each change is an event for
+whoever drives it; without, Chromium lets it do so 200 times in ten seconds, as in everybody's browser."""
+
 _PASSED_ON: Final = (
     "PATH",
     "LANG",

@@ -19,7 +19,7 @@ from browser_sessions.browser import debugport, group, leftovers
 from browser_sessions.browser.calls import DETAIL_CHARACTERS, Calls, TargetClosed
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.driver import Driver
-from browser_sessions.browser.flags import environment, flags
+from browser_sessions.browser.flags import LEFT_OUT, environment, flags
 from browser_sessions.browser.locate import BrowserFound
 from browser_sessions.browser.process import Launched
 from browser_sessions.browser.targets import TargetRegistry
@@ -126,6 +126,7 @@ async def _launch(
         return await driver.playwright.chromium.launch(
             executable_path=recipe.found.executable,
             args=arguments,
+            ignore_default_args=LEFT_OUT,
             env=environment(folder.home, folder.tmp),
             chromium_sandbox=recipe.sandbox,
             headless=True,
