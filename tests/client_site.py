@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,8 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.path == "/frames":
             inner = parse_qs(parts.query)["inner"][0]
             kind, body = HTML, f'<title>Frames</title><iframe name="inner" src="{inner}"></iframe>'.encode()
-        elif parts.path == "/endless":
-            self._endless()
+        elif parts.path in ("/endless", "/trickle"):
+            self._endless(pause=0.0 if parts.path == "/endless" else 0.05)
             return
         elif parts.path == "/cookies":
             kind, body = "text/plain", self.headers.get("Cookie", "").encode()
@@ -91,13 +92,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _endless(self) -> None:
-        """A file without an end, until the browser has had enough."""
+    def _endless(self, pause: float) -> None:
+        """A file without an end, until the browser has had enough; `pause` seconds after each part of it."""
         self.send_response(200)
         self.send_header("Content-Disposition", 'attachment; filename="endless.bin"')
         self.end_headers()
         while True:
-            self.wfile.write(bytes(65_536))
+            self.wfile.write(bytes(65_536 if pause == 0 else 1_024))
+            time.sleep(pause)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Says nothing."""

@@ -23,7 +23,14 @@ from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.model.clock import Clock, SystemClock
 from browser_sessions.model.downloads import Download, DownloadState
 from browser_sessions.model.errors import BrowserGone, DownloadNotFound, PageFailed, PageNotFound
-from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, Frame, PageInfo
+from browser_sessions.model.ports import (
+    BrowserProcess,
+    ContextEvent,
+    ContextHandle,
+    DownloadListener,
+    Frame,
+    PageInfo,
+)
 from browser_sessions.model.principal import Role
 from browser_sessions.model.session import EndReason
 from browser_sessions.model.spec import SessionSpec
@@ -54,12 +61,33 @@ class StillScreen:
         return self.newest
 
 
+class OneDownload:
+    """A session that has downloaded one file, and will again."""
+
+    async def allow(self, context_id: str, allowed: bool, *, timeout: float) -> None: ...
+
+    def listen(self, listener: DownloadListener) -> Callable[[], None]:
+        return lambda: None
+
+    def all(self) -> list[Download]:
+        return [Download("guid-1", None, "https://a.example/report", "report.txt", EPOCH, DownloadState.COMPLETED, 6)]
+
+    def complete(self, download_id: str) -> tuple[Download, Path]:
+        if download_id != "guid-1":
+            raise DownloadNotFound(download_id)
+        return self.all()[0], Path(__file__)
+
+    async def remove(self, download_id: str) -> None:
+        self.complete(download_id)
+
+
 class DrivableContext(FakeContext):
     """A context whose pages can be opened and closed. `action_error` is raised by every page action while it is set."""
 
     def __init__(self, process: FakeProcess, spec: SessionSpec, on_event: Callable[[ContextEvent], None]) -> None:
         super().__init__(process, spec, on_event)
         self.action_error: Exception | None = None
+        self.downloads = OneDownload()
         self.evaluated: Any = None
         self.title = "A title"
         self._numbers = itertools.count(1)
@@ -95,14 +123,6 @@ class DrivableContext(FakeContext):
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
         self._act()
         return {"cookies": [], "origins": [{"origin": "https://a.example", "localStorage": []}]}
-
-    def downloads(self) -> list[Download]:
-        return [Download("guid-1", None, "https://a.example/report", "report.txt", EPOCH, DownloadState.COMPLETED, 6)]
-
-    def download_path(self, download_id: str) -> Path:
-        if download_id != "guid-1":
-            raise DownloadNotFound("", download_id)
-        return Path(__file__)
 
     def screen(self, page_id: str) -> Any:
         self._page(page_id)

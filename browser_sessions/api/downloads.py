@@ -1,10 +1,11 @@
-"""The files that a session's pages have downloaded, whoever drives it. They go when the session ends."""
+"""The files that a session's pages have downloaded, whoever drives it. They go when they are deleted, and when the
+session ends."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
 from browser_sessions.api.access import find
@@ -27,7 +28,7 @@ async def list_downloads(session_id: str, services: Here, principal: Caller) -> 
     found = await find(services.pool, principal, session_id)
     if found.status is not SessionStatus.ACTIVE:
         return DownloadList(downloads=[])
-    downloads = services.pool.context(session_id).downloads()
+    downloads = services.pool.context(session_id).downloads.all()
     return DownloadList(downloads=[DownloadResponse.model_validate(each, from_attributes=True) for each in downloads])
 
 
@@ -39,6 +40,13 @@ async def list_downloads(session_id: str, services: Here, principal: Caller) -> 
 async def get_download(session_id: str, download_id: str, services: Here, principal: Caller) -> FileResponse:
     """A complete file. 409 while it is on its way, and when it was cancelled. It is activity."""
     async with driving(services, principal, session_id) as context:
-        path = context.download_path(download_id)
-        filename = next(each.filename for each in context.downloads() if each.download_id == download_id)
-        return FileResponse(path, media_type=MEDIA_TYPE, filename=filename, headers=dict(BYTES_HEADERS))
+        found, path = context.downloads.complete(download_id)
+        return FileResponse(path, media_type=MEDIA_TYPE, filename=found.filename, headers=dict(BYTES_HEADERS))
+
+
+@router.delete("/{download_id}", status_code=204, responses=problems(401, 404, 409))
+async def delete_download(session_id: str, download_id: str, services: Here, principal: Caller) -> Response:
+    """Makes room for others: forgets a file, and cancels one that is on its way. It is activity."""
+    async with driving(services, principal, session_id) as context:
+        await context.downloads.remove(download_id)
+        return Response(status_code=204)

@@ -25,7 +25,6 @@ from browser_sessions.browser.pages import Pages
 from browser_sessions.browser.screencast import PageScreen
 from browser_sessions.browser.targets import Target
 from browser_sessions.cdp import CdpClosed, CdpError
-from browser_sessions.model.downloads import Download
 from browser_sessions.model.errors import (
     BrowserGone,
     BrowserSessionsError,
@@ -33,7 +32,7 @@ from browser_sessions.model.errors import (
     PageFailed,
     PageNotFound,
 )
-from browser_sessions.model.ports import ContextEvent, DownloadListener, PageInfo
+from browser_sessions.model.ports import ContextEvent, PageInfo
 
 PAGES_AT_MOST: Final = 20
 """Open pages of a session. Playwright turns the popup blocker off, so a page could open windows for ever: what comes
@@ -60,7 +59,7 @@ class Context:
         self._pages = Pages(host.calls, host.registry, context_id, folder.name)
         self._dialogs = Dialogs(host.calls, self._dialog_news)
         self._observer = Observer(host.calls, host.attachments, self._tell)
-        self._downloads = Downloads(
+        self.downloads = Downloads(
             host.downloads, host.calls, host.clock, folder / "downloads", host.download_bytes, self._tell
         )
         self._going: Counter[str] = Counter()
@@ -107,20 +106,8 @@ class Context:
         """Tells of nothing any more."""
         self._host.registry.unwatch(self._context_id)
         self._observer.stop()
-        self._downloads.forget()
+        self.downloads.forget()
         self._pages.forget()
-
-    async def allow_downloads(self, context_id: str, allowed: bool, *, timeout: float) -> None:
-        await self._downloads.allow(context_id, allowed, timeout=timeout)
-
-    def on_download(self, listener: DownloadListener) -> Callable[[], None]:
-        return self._downloads.listen(listener)
-
-    def downloads(self) -> list[Download]:
-        return self._downloads.all()
-
-    def download_path(self, download_id: str) -> Path:
-        return self._downloads.path(download_id, self._folder.name)
 
     def pages(self) -> list[PageInfo]:
         return self._pages.infos()

@@ -44,12 +44,14 @@ class Downloads:
         self._ledger = Ledger(limit_bytes)
         self._tell = tell
         self._contexts: OrderedDict[str, None] = OrderedDict()
+        self._under_way: dict[str, str] = {}
+        """The context of each file that is on its way."""
         self._refused = 0
         """Files that were one too many."""
         self._listeners: list[DownloadListener] = []
 
     async def allow(self, context_id: str, allowed: bool, *, timeout: float) -> None:
-        """Whether pages of a context may download. Raises `BrowserGone`, `BrowserTimeout`, `PageFailed`."""
+        """As `ports.Downloads.allow`."""
         self._contexts[context_id] = None
         if len(self._contexts) > NESTED_AT_MOST:
             own = next(iter(self._contexts))
@@ -73,14 +75,26 @@ class Downloads:
     def all(self) -> list[Download]:
         return [replace(each) for each in self._ledger.all()]
 
-    def path(self, download_id: str, session_id: str) -> Path:
-        """Where a complete file lies. Raises `DownloadNotFound`, `Conflict` (it is not complete)."""
+    def complete(self, download_id: str) -> tuple[Download, Path]:
+        """A complete file, and where it lies. Raises `DownloadNotFound`, `Conflict` (it is not complete)."""
         download = self._ledger.get(download_id)
         if download is None:
-            raise DownloadNotFound(session_id, download_id)
+            raise DownloadNotFound(download_id)
         if download.state is not DownloadState.COMPLETED:
-            raise Conflict(f"The download is not complete: it is {download.state.value}.", session_id=session_id)
-        return self.folder / download_id
+            raise Conflict(f"The download is not complete: it is {download.state.value}.")
+        return download, self.folder / download_id
+
+    async def remove(self, download_id: str) -> None:
+        """As `ports.Downloads.remove`."""
+        download = self._ledger.remove(download_id)
+        if download is None:
+            raise DownloadNotFound(download_id)
+        context_id = self._under_way.get(download_id)
+        if context_id is None:
+            await self._unlink(download_id)
+        else:
+            self._finished(download, DownloadState.CANCELED)
+            await self._remove(context_id, download_id)
 
     def forget(self) -> None:
         self._listeners.clear()
@@ -105,7 +119,9 @@ class Downloads:
             self._calls.background(self._remove(context_id, guid))
             return
         self._tell(ContextEvent("download.started", {"page_id": download.page_id, "url": url, "filename": filename}))
-        if not taken:
+        if taken:
+            self._under_way[guid] = context_id
+        else:
             self._refuse(context_id, download)
 
     def _progressed(self, context_id: str, params: Mapping[str, Any]) -> None:
@@ -125,8 +141,12 @@ class Downloads:
 
     async def _remove(self, context_id: str, download_id: str) -> None:
         await self._events.cancel(context_id, download_id)
-        await asyncio.to_thread((self.folder / download_id).unlink, missing_ok=True)  # it was complete already
+        await self._unlink(download_id)  # it was complete already
+
+    async def _unlink(self, download_id: str) -> None:
+        await asyncio.to_thread((self.folder / download_id).unlink, missing_ok=True)
 
     def _finished(self, download: Download, state: DownloadState) -> None:
+        self._under_way.pop(download.download_id, None)
         told = {"page_id": download.page_id, "filename": download.filename, "state": state.value}
         self._tell(ContextEvent("download.finished", told))

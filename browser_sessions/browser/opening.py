@@ -49,7 +49,7 @@ async def open_context(
         await making
         context = Context(host, inner, context_id, folder, on_event)
         undo.callback(context.forget)
-        await context.allow_downloads(context_id, True, timeout=deadline.left)
+        await context.downloads.allow(context_id, True, timeout=deadline.left)
         context.follow(page, page_id)
         if start_url is not None:
             await actions.goto(host, page, page_id, start_url, wait_until="commit", timeout=deadline.left)

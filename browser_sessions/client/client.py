@@ -246,6 +246,10 @@ class Client:
         """A complete file."""
         return (await self._transport.send("GET", f"{_session(session_id)}/downloads/{quote(download_id)}")).content
 
+    async def delete_download(self, session_id: str, download_id: str) -> None:
+        """Forgets a file, so that there is room for others; cancels one that is on its way."""
+        await self._transport.send("DELETE", f"{_session(session_id)}/downloads/{quote(download_id)}")
+
     # -- operators and admins --------------------------------------------------------------------------------------
 
     async def pool(self) -> PoolState:

@@ -78,6 +78,10 @@ class Session:
         """A complete file."""
         return await self._client.download(self.id, download_id)
 
+    async def delete_download(self, download_id: str) -> None:
+        """Forgets a file, so that there is room for others; cancels one that is on its way."""
+        await self._client.delete_download(self.id, download_id)
+
     async def pages(self) -> Sequence[PageResponse]:
         """Open pages, oldest first."""
         return await self._client.pages(self.id)

@@ -257,7 +257,7 @@ class Actions:
         handle = self._relay.live.handle
         assert handle is not None, "an active session has a context"
         try:
-            await handle.allow_downloads(context_id, allowed, timeout=DOWNLOADS_S)
+            await handle.downloads.allow(context_id, allowed, timeout=DOWNLOADS_S)
         except BrowserSessionsError as error:
             if command is not None:
                 self._relay.pass_error(command, {"code": SERVER_ERROR, "message": error.detail})

@@ -87,7 +87,7 @@ class Relay:
         """The client's transport is in place: what the browser says goes to it from now on."""
         handle = self.live.handle
         assert handle is not None, "an active session has a context"
-        self._no_downloads = handle.on_download(self._download)
+        self._no_downloads = handle.downloads.listen(self._download)
         self._upstream.start(self)
 
     # -- the client's side -----------------------------------------------------------------------------------------

@@ -43,9 +43,6 @@ class Ledger:
         self._limit_files = limit_files
         self._downloads: dict[str, Download] = {}
 
-    def __len__(self) -> int:
-        return len(self._downloads)
-
     @property
     def received_bytes(self) -> int:
         return sum(each.received_bytes for each in self._downloads.values())
@@ -55,6 +52,10 @@ class Ledger:
 
     def all(self) -> list[Download]:
         return list(self._downloads.values())
+
+    def remove(self, download_id: str) -> Download | None:
+        """Takes it out; its room is free. None when there is none."""
+        return self._downloads.pop(download_id, None)
 
     def begin(self, download: Download) -> bool:
         """Takes it in. False: it is one too many, and is to be cancelled."""

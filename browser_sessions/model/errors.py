@@ -79,11 +79,8 @@ class PageNotFound(NotFound):
 class DownloadNotFound(NotFound):
     """The session has no such download."""
 
-    def __init__(self, session_id: str, download_id: str) -> None:
-        super().__init__(
-            f"The session has no download {download_id[:64]!r}. List them with GET .../downloads.",
-            session_id=session_id,
-        )
+    def __init__(self, download_id: str) -> None:
+        super().__init__(f"The session has no download {download_id[:64]!r}. List them with GET .../downloads.")
 
 
 class KeyNotFound(NotFound):

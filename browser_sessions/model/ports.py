@@ -103,6 +103,27 @@ DownloadListener = Callable[[str, str, Mapping[str, Any]], None]
 """Called with the context, `Browser.downloadWillBegin` or `Browser.downloadProgress`, and the event's params."""
 
 
+class Downloads(Protocol):
+    """The files that one session's pages download."""
+
+    async def allow(self, context_id: str, allowed: bool, *, timeout: float) -> None:
+        """Whether pages of a context may download: the session's own, where they may until this is said, or one that a
+        client has made, where this comes first. Raises `BrowserTimeout`, `BrowserGone`, `PageFailed`."""
+
+    def listen(self, listener: DownloadListener) -> Callable[[], None]:
+        """Tells of every download in those contexts. Returns what ends it."""
+
+    def all(self) -> list[Download]:
+        """Oldest first."""
+
+    def complete(self, download_id: str) -> tuple[Download, Path]:
+        """A complete file, and where it lies. Raises `DownloadNotFound`, `Conflict` (it is not complete)."""
+
+    async def remove(self, download_id: str) -> None:
+        """Forgets a file, so that there is room for another; one that is on its way is cancelled. Raises
+        `DownloadNotFound`."""
+
+
 class ContextHandle(Protocol):
     """One session's isolated context in a browser. Calls raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
     `PageFailed`."""
@@ -140,18 +161,8 @@ class ContextHandle(Protocol):
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
         """Cookies and local storage of the whole context, in Playwright's form."""
 
-    async def allow_downloads(self, context_id: str, allowed: bool, *, timeout: float) -> None:
-        """Whether pages of a context may download: the session's own, where they may until this is said, or one that a
-        client has made, where this comes first."""
-
-    def on_download(self, listener: DownloadListener) -> Callable[[], None]:
-        """Tells of every download in those contexts. Returns what ends it."""
-
-    def downloads(self) -> list[Download]:
-        """Oldest first."""
-
-    def download_path(self, download_id: str) -> Path:
-        """Where a complete file lies. Raises `DownloadNotFound`, `Conflict` (it is not complete)."""
+    @property
+    def downloads(self) -> Downloads: ...
 
     async def responsive(self, *, timeout: float) -> bool:
         """True when the renderer of its first page answers within `timeout` seconds (True without pages)."""

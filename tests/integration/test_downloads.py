@@ -153,6 +153,29 @@ async def test_downloads_have_a_quota_and_what_exceeds_it_is_not_kept(service: R
     assert [each["state"] for each in await ended(service, session_id, count=2)] == ["over_quota", "completed"]
 
 
+async def test_a_deleted_file_makes_room_and_one_on_its_way_is_cancelled(service: Running, site: ClientSite) -> None:
+    session_id = (await service.create(start_url=site.url))["session_id"]
+    url = f"/v1/browser/sessions/{session_id}/downloads/"
+    folder = service.inside.settings.work_dir / "sessions" / session_id / "downloads"
+    await service.evaluate(session_id, CLICK)
+    (found,) = await ended(service, session_id)
+    async with service.caller(await service.key()) as stranger:
+        assert (await stranger.delete(url + found["download_id"])).status_code == 404
+    assert (await service.http.delete(url + found["download_id"])).status_code == 204
+    assert (await service.http.delete(url + found["download_id"])).status_code == 404
+    assert (await listed(service, session_id), list(folder.iterdir())) == ([], [])
+
+    await service.evaluate(session_id, f"void (location.href = '{site.url}/trickle')")
+    (under_way,) = await until(lambda: listed(service, session_id), what="a file is on its way")
+    assert under_way["state"] == "in_progress"
+    async with Client(service.url, ADMIN_KEY) as client:
+        await client.delete_download(session_id, under_way["download_id"])
+    assert await listed(service, session_id) == []
+    await until(lambda: list(folder.iterdir()) == [], what="nothing of it is on the disk")
+    last = service.inside.pool.journal.of(session_id)[-1]
+    assert (last.kind, last.data["state"]) == ("download.finished", "canceled")
+
+
 async def test_a_page_that_downloads_without_end_gets_a_hundred_files_and_fills_no_history(
     service: Running, site: ClientSite
 ) -> None:

@@ -64,7 +64,19 @@ def test_a_cancelled_file_takes_no_room_and_what_comes_after_changes_nothing() -
 def test_there_are_no_more_files_than_a_session_may_have() -> None:
     book = Ledger(100, limit_files=2)
     assert [book.begin(download(str(n))) for n in range(3)] == [True, True, False]
-    assert len(book) == 2
+    assert len(book.all()) == 2
+
+
+def test_what_is_removed_makes_room_and_is_not_heard_of_again() -> None:
+    book = Ledger(100, limit_files=1)
+    assert book.begin(download("a"))
+    assert book.progress("a", 100, None, DONE)
+    assert not book.begin(download("b"))
+    assert book.remove("a") is not None
+    assert book.remove("a") is None
+    assert book.progress("a", 500, None, UNDER_WAY)
+    assert (book.all(), book.received_bytes) == ([], 0)
+    assert book.begin(download("b"))
 
 
 def test_nothing_begins_when_the_room_is_used_up() -> None:
