@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     max_download_bytes: int = Field(
         DEFAULT_BYTES,
         ge=0,
-        description="What one session may download in all. Its files are kept until it ends.",
+        description="What one session may download in all. Its files are kept until it ends, or they are deleted.",
     )
     default_idle_timeout_seconds: float | None = Field(
         300.0, gt=0, le=604_800, description="Idle timeout of sessions that name none."
