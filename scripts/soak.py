@@ -4,7 +4,8 @@ python scripts/soak.py                     ten minutes
 python scripts/soak.py --seconds 60
 python scripts/soak.py --cycles 1000       so many lives, however long they take
 
-Exit code 1 when something is left over, a promise was broken, or the server's memory grew by more than 10 MB.
+Exit code 1 when something is left over, a promise was broken, or the server's memory grew: by more than 10 MB in the
+first thousand lives, while it fills its histories, or by more than 5 MB once they are full.
 """
 
 from __future__ import annotations
@@ -43,7 +44,12 @@ WORKERS: Final = 6
 CAPACITY: Final = 8
 """Places: fewer than the lives sometimes want, so that some wait."""
 GROWTH_BYTES: Final = 10 * 2**20
-"""What the server's memory may grow after its warm-up."""
+"""What the server's memory may grow in the first `FILLING` lives after its warm-up."""
+FILLING: Final = 1_000
+FULL_AFTER: Final = 2_500
+"""Lives after which every history is full: the longest are the 2,000 ended sessions of `registry.RECENT`."""
+FLAT_BYTES: Final = 5 * 2**20
+"""What it may grow from then on, however long: what an allocator does, and nothing that is kept."""
 TOLD: Final = Promise(0.5, 1.0)
 PROMISES: Final = {
     "browser killed, told": TOLD,
@@ -74,11 +80,21 @@ class Report:
 
     @property
     def growth(self) -> int:
-        return self.after.rss - self.before.rss
+        """Bytes, in the first `FILLING` lives or in all when there were fewer."""
+        return (self.memory[FILLING - 1] if len(self.memory) > FILLING else self.after.rss) - self.before.rss
+
+    @property
+    def growth_when_full(self) -> int:
+        """Bytes, from `FULL_AFTER` lives on; 0 when there were fewer."""
+        return self.after.rss - self.memory[FULL_AFTER - 1] if len(self.memory) > FULL_AFTER else 0
+
+    @property
+    def flat(self) -> bool:
+        return self.growth <= GROWTH_BYTES and self.growth_when_full <= FLAT_BYTES
 
     @property
     def good(self) -> bool:
-        return not self.left and not self.broken and self.foreigner_lives and self.growth <= GROWTH_BYTES
+        return not self.left and not self.broken and self.foreigner_lives and self.flat
 
 
 async def soak(
@@ -191,7 +207,8 @@ def tell(report: Report, console: Console) -> None:
     mega = 2**20
     console.print(
         f"Memory of the server: {report.before.rss / mega:.1f} MB after the warm-up, {report.after.rss / mega:.1f} MB "
-        f"at the end ({report.growth / mega:+.1f}, of {GROWTH_BYTES / mega:.0f})"
+        f"at the end; {report.growth / mega:+.1f} in the first {FILLING:,} lives (of {GROWTH_BYTES / mega:.0f}), "
+        f"{report.growth_when_full / mega:+.1f} after {FULL_AFTER:,} (of {FLAT_BYTES / mega:.0f})"
     )
     on_the_way = [max(1, len(report.memory) * n // 8) for n in range(1, 9)] if report.memory else []
     shown = [f"{report.memory[lives - 1] / mega:.1f} after {lives}" for lives in on_the_way]
@@ -199,7 +216,11 @@ def tell(report: Report, console: Console) -> None:
     console.print(f"The foreign Chromium {'lives' if report.foreigner_lives else 'IS DEAD'}.")
     for line in report.broken[:20]:
         console.print(f"[red]broken[/] {line}", markup=True, highlight=False)
-    console.print("[green]Nothing is left over.[/]" if report.good else f"[red]Not well:[/] left over {report.left}")
+    if report.good:
+        console.print("[green]Nothing is left over.[/]")
+    else:
+        memory = "did not stay flat" if not report.flat else "is well"
+        console.print(f"[red]Not well:[/] left over {report.left}, broken {len(report.broken)}, memory {memory}")
 
 
 def main() -> None:
