@@ -92,11 +92,15 @@ class PlaywrightLauncher:
             log.warning("browser.no_sandbox", reason=self.sandbox_reason)
 
     async def launch(self, on_death: OnDeath) -> BrowserProcess:
-        for _ in range(PORT_TRIES):
+        for tries_left in reversed(range(PORT_TRIES)):
+            driver = await self._ready_driver()
             try:
-                return await self._launch(on_death)
+                return await self._launch(driver, on_death)
             except PortTaken:
                 log.info("browser.port_taken")
+            except NoBrowser:  # with a driver that died meanwhile it is no browser's fault: another one does it
+                if driver.alive or self._stopping or tries_left == 0:
+                    raise
         raise NoBrowser(
             f"Chromium's debugging port was taken {PORT_TRIES} times in a row: are all ports of this machine in use?"
         )
@@ -113,8 +117,7 @@ class PlaywrightLauncher:
             await asyncio.to_thread(self._run.remove)
             await asyncio.to_thread(group.reap_orphans)
 
-    async def _launch(self, on_death: OnDeath) -> ChromiumProcess:
-        driver = await self._ready_driver()
+    async def _launch(self, driver: Driver, on_death: OnDeath) -> ChromiumProcess:
         assert self.found is not None, "start() came first"
         assert self._run is not None, "start() came first"
         calls = Calls()
@@ -181,7 +184,7 @@ class PlaywrightLauncher:
         """Starts one browser with the sandbox on; falls back to none where that is allowed. Raises `SettingsError`
         where not."""
         try:
-            process = await self._launch(lambda _process, _reason: None)
+            process = await self._launch(await self._ready_driver(), lambda _process, _reason: None)
         except PortTaken:
             return
         except NoBrowser as error:
