@@ -21,9 +21,9 @@ from browser_sessions.model.downloads import DEFAULT_BYTES
 from browser_sessions.model.errors import NoBrowser, SettingsError
 from browser_sessions.model.ports import BrowserProcess
 
-PORT_TRIES: Final = 4
-"""A free port is taken by somebody else within a tenth of a second perhaps once in ten thousand starts; four times in
-a row, never."""
+LAUNCH_TRIES: Final = 4
+"""A launch is tried again when its port was taken or its driver died. A free port is taken by somebody else within a
+tenth of a second perhaps once in ten thousand starts; four times in a row, never."""
 CLOSE_SECONDS: Final = 5.0
 """For each browser at the end; it takes 50 ms."""
 REQUIRE_SANDBOX: Final = "BROWSER_SESSIONS_REQUIRE_SANDBOX"
@@ -92,7 +92,7 @@ class PlaywrightLauncher:
             log.warning("browser.no_sandbox", reason=self.sandbox_reason)
 
     async def launch(self, on_death: OnDeath) -> BrowserProcess:
-        for tries_left in reversed(range(PORT_TRIES)):
+        for tries_left in reversed(range(LAUNCH_TRIES)):
             driver = await self._ready_driver()
             try:
                 return await self._launch(driver, on_death)
@@ -102,7 +102,7 @@ class PlaywrightLauncher:
                 if driver.alive or self._stopping or tries_left == 0:
                     raise
         raise NoBrowser(
-            f"Chromium's debugging port was taken {PORT_TRIES} times in a row: are all ports of this machine in use?"
+            f"Chromium's debugging port was taken {LAUNCH_TRIES} times in a row: are all ports of this machine in use?"
         )
 
     async def stop(self) -> None:
