@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
+from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.model.errors import BrowserMissing
 
 Kind = Literal["headless_shell", "full"]
@@ -110,14 +111,18 @@ async def version(found: BrowserFound, deadline: float = VERSION_DEADLINE_S) -> 
     return answer
 
 
-def sandbox_expected(*, uid: int | None = None, proc_sys: Path = Path("/proc/sys")) -> tuple[bool, str]:
+def sandbox_expected(
+    user: BrowserUser | None = None, *, uid: int | None = None, proc_sys: Path = Path("/proc/sys")
+) -> tuple[bool, str]:
     """Whether Chromium's sandbox can be expected to start here, and why.
+
+    `user` is who Chromium runs as, where it is not this process's own user. `uid` stands for the latter in tests.
 
     The sandbox needs user namespaces of an unprivileged user. The first setting is Debian's, the second Ubuntu's
     (since 23.10), the third the kernel's own (user_namespaces(7)). A container's seccomp profile can still forbid
     them, which no file shows: only a start tells.
     """
-    if (os.getuid() if uid is None else uid) == 0:
+    if user is None and (os.getuid() if uid is None else uid) == 0:
         return False, "Chromium has no sandbox as root: run the service as another user."
     for setting, bad, remedy in (
         ("kernel.unprivileged_userns_clone", 0, "set it to 1"),

@@ -11,6 +11,7 @@ import pytest
 
 from browser_sessions.browser import locate as room
 from browser_sessions.browser.locate import BrowserFound, Places, locate, sandbox_expected, version
+from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.model.errors import BrowserMissing
 
 
@@ -234,3 +235,8 @@ def test_the_sandbox_is_expected_where_nothing_forbids_it(
 def test_without_a_word_the_running_user_is_asked(tmp_path: Path) -> None:
     possible, _ = sandbox_expected(proc_sys=tmp_path)
     assert possible is (os.getuid() != 0)
+
+
+def test_root_can_have_it_when_chromium_runs_as_another_user(tmp_path: Path) -> None:
+    possible, _ = sandbox_expected(BrowserUser(65534, 65534, "nobody"), uid=0, proc_sys=tmp_path)
+    assert possible

@@ -1,0 +1,1 @@
+"""Chromium itself: how it is started. Knows neither sessions nor Playwright."""
