@@ -1,198 +1,86 @@
-"""A raw CDP client over one WebSocket: calls, events, and a truthful end.
-
-The wire format is that of https://chromedevtools.github.io/devtools-protocol/: JSON objects, answers matched to calls
-by `id`, events without one, `sessionId` on whatever belongs to an attached target (flat mode).
-"""
+"""Routes what comes through a Chromium's pipe to the CDP session that it belongs to."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import logging
+import itertools
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Protocol
 
-import orjson
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
-
-MAX_MESSAGE_BYTES: Final = 256 * 2**20
-"""The gateway's own limit of a message: what may pass there may be read here."""
-SAID_BYTES: Final = 2**20
-"""What a page says or throws at greater length is not read: nobody shows it, and decoding it would hold up the loop."""
-_SAID: Final = tuple(
-    b'{"method":"%s' % prefix for prefix in (b"Runtime.", b"Log.", b"Network.", b"Page.javascriptDialog")
-)
-SESSION_NOT_FOUND: Final = -32001
-"""Chromium's code for a call on a session that it does not know."""
-CLOSE_SECONDS: Final = 0.5
-"""How long a closing handshake may take: loopback answers in a millisecond, a stopped browser never."""
-
-Listener = Callable[[dict[str, Any], str | None], None]
-"""Called on the event loop with an event's `params` and its `sessionId`."""
-
-log = logging.getLogger(__name__)
+from browser_sessions.cdp.messages import FIRST_OWN_ID, LAST_ID, session_of
+from browser_sessions.cdp.pipe import Pipe
 
 
-class CdpError(Exception):
-    """Chromium answered a call with an error object."""
+class Receiver(Protocol):
+    """One session, or a client's browser session with all that is below it."""
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(f"{message} ({code})")
-        self.code = code
-        self.message = message
+    def receive(self, message: bytes, session_id: bytes | None) -> None: ...
 
+    def lost(self) -> None:
+        """The browser is gone."""
 
-class CdpClosed(Exception):
-    """The connection has ended, or never began; `reason` says why."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def full(self, full: bool) -> None:
+        """Whether the browser is behind with reading commands."""
 
 
 class Connection:
-    """One CDP connection. Made with `Connection.open`; lives until either side closes it.
+    """`closed` gets the reason of the end, once; it never fails and must not be cancelled."""
 
-    `closed` is a future that gets the reason of the end, once; it never fails and must not be cancelled.
-    """
+    def __init__(self, lost: Callable[[], None]) -> None:
+        """`lost` is called once, when the connection has ended and all receivers know."""
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._lost = lost
+        self._pipe = Pipe(self._receive, self._pipe_lost, self._full)
+        self._routes: dict[bytes | None, Receiver] = {}
+        """By session id; None: the browser's root."""
+        self._ids = itertools.cycle(range(FIRST_OWN_ID, LAST_ID))
 
-    def __init__(self, socket: ClientConnection) -> None:
-        loop = asyncio.get_running_loop()
-        self.closed: asyncio.Future[str] = loop.create_future()
-        self._socket = socket
-        self._pending: dict[int, tuple[asyncio.Future[dict[str, Any]], str | None]] = {}
-        """By call id: the answer, and the session it is asked on."""
-        self._listeners: dict[str, list[Listener]] = {}
-        self._last_id = 0
-        self._reader = loop.create_task(self._read(), name="cdp-reader")
+    async def open(self, messages: int, commands: int) -> None:
+        """Takes the pipe's descriptors over: the one that Chromium writes to, and the one that it reads from."""
+        await self._pipe.open(messages, commands)
 
-    def __repr__(self) -> str:
-        state = f"closed: {self.closed.result()}" if self.closed.done() else "open"
-        return f"<Connection {state}, {len(self._pending)} calls pending>"
+    def new_id(self) -> int:
+        """For a call of ours: one count for all sessions, some of which get answers to what another one has asked."""
+        return next(self._ids)
 
-    @classmethod
-    async def open(cls, url: str, *, timeout: float) -> Connection:
-        """Connects to a ws:// address within `timeout` seconds. Raises `CdpClosed`, `TimeoutError`."""
-        try:
-            async with asyncio.timeout(timeout):
-                socket = await connect(
-                    url,
-                    max_size=MAX_MESSAGE_BYTES,
-                    compression=None,  # loopback: deflate costs more than it saves
-                    open_timeout=None,  # the deadline above is the one
-                    ping_interval=None,  # callers probe with calls, which reach further than a ping
-                    close_timeout=CLOSE_SECONDS,
-                    proxy=None,  # a proxy of the environment is not for loopback
-                    user_agent_header=None,
-                )
-        except (OSError, WebSocketException) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise CdpClosed(f"could not connect: {error}") from error
-        return cls(socket)
+    def send(self, message: bytes) -> None:
+        """Raises `MessageTooLong`."""
+        self._pipe.send(message)
 
-    def on(self, method: str, listener: Listener) -> Callable[[], None]:
-        """Calls `listener` for every event `method`, in the order of the wire. Returns what takes it away again."""
-        self._listeners.setdefault(method, []).append(listener)
+    def route(self, session_id: str | None, receiver: Receiver) -> None:
+        """What carries this session's id goes to `receiver` from now on."""
+        self._routes[None if session_id is None else session_id.encode()] = receiver
 
-        def off() -> None:
-            with contextlib.suppress(KeyError, ValueError):
-                self._listeners[method].remove(listener)
+    def unroute(self, session_id: str) -> None:
+        self._routes.pop(session_id.encode(), None)
 
-        return off
+    def receiver(self, session_id: str) -> Receiver | None:
+        return self._routes.get(session_id.encode())
 
-    async def call(
-        self, method: str, params: dict[str, Any] | None = None, *, session_id: str | None = None, timeout: float
-    ) -> dict[str, Any]:
-        """The `result` of one call, within `timeout` seconds. Raises `CdpError`, `CdpClosed`, `TimeoutError`."""
+    def close(self) -> None:
+        """Closes the pipe, which ends the browser."""
+        self._pipe.close()
+        self._end("closed")
+
+    def _receive(self, message: bytes) -> None:
+        session_id = session_of(message)
+        receiver = self._routes.get(session_id)
+        if receiver is not None:  # else it was sent before Chromium heard of the session's end
+            receiver.receive(message, session_id)
+
+    def _full(self, full: bool) -> None:
+        for receiver in set(self._routes.values()):
+            receiver.full(full)
+
+    def _pipe_lost(self) -> None:
+        self._pipe.close()
+        self._end("the browser closed its pipe")
+
+    def _end(self, reason: str) -> None:
         if self.closed.done():
-            raise CdpClosed(self.closed.result())
-        self._last_id += 1
-        call_id = self._last_id
-        message: dict[str, Any] = {"id": call_id, "method": method}
-        if params is not None:
-            message["params"] = params
-        if session_id is not None:
-            message["sessionId"] = session_id
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._pending[call_id] = answer, session_id
-        try:
-            async with asyncio.timeout(timeout):
-                await self._socket.send(orjson.dumps(message).decode())
-                result = await answer
-        except TimeoutError:
-            raise TimeoutError(f"{method} was not answered within {timeout:g} s") from None
-        except ConnectionClosed as end:
-            raise CdpClosed(str(end)) from end
-        finally:
-            self._pending.pop(call_id, None)
-            if not answer.cancel() and not answer.cancelled():
-                answer.exception()  # read, so that asyncio does not report it as never retrieved
-        return result
-
-    async def close(self) -> None:
-        """Ends the connection and waits for its end, at most `CLOSE_SECONDS` for the other side's part in it."""
-        await self._socket.close()
-        await asyncio.wait({self._reader})
-
-    async def _read(self) -> None:
-        reason = "closed"
-        try:
-            while True:
-                frame = await self._socket.recv(decode=False)
-                if len(frame) <= SAID_BYTES or not frame.startswith(_SAID):
-                    self._dispatch(frame)
-        except ConnectionClosed as end:
-            reason = str(end)
-        except BaseException as error:
-            reason = f"reader failed: {error!r}"
-            raise
-        finally:
-            self._finish(reason)
-
-    def _finish(self, reason: str) -> None:
-        if not self.closed.done():
-            self.closed.set_result(reason)
-        for answer, _ in self._pending.values():
-            if not answer.done():
-                answer.set_exception(CdpClosed(reason))
-        self._listeners.clear()
-
-    def _session_gone(self, session_id: str | None) -> None:
-        """Chromium does not answer what was asked on a session that has gone: this gives the answer later calls get."""
-        for answer, asked_on in self._pending.values():
-            if asked_on is not None and asked_on == session_id and not answer.done():
-                answer.set_exception(CdpError(SESSION_NOT_FOUND, "Session with given id not found."))
-
-    def _dispatch(self, frame: bytes) -> None:
-        message = _decode(frame)
-        call_id = message.get("id")
-        if call_id is None:
-            params, session_id = message.get("params", {}), message.get("sessionId")
-            for listener in tuple(self._listeners.get(message.get("method", ""), ())):
-                try:
-                    listener(params, session_id)
-                except Exception:  # one bad listener must not end the connection of all others
-                    log.exception("a listener of %s failed", message.get("method"))
-            if message.get("method") == "Target.detachedFromTarget":
-                self._session_gone(params.get("sessionId"))
             return
-        answer, _ = self._pending.get(call_id, (None, None))
-        if answer is None or answer.done():
-            return
-        error = message.get("error")
-        if error is None:
-            answer.set_result(message.get("result", {}))
-        else:
-            answer.set_exception(CdpError(int(error.get("code", 0)), str(error.get("message", ""))))
-
-
-def _decode(frame: bytes) -> dict[str, Any]:
-    """A page's string may hold half a character, which Chromium passes on as an escape that orjson refuses."""
-    try:
-        message: dict[str, Any] = orjson.loads(frame)
-    except orjson.JSONDecodeError:
-        message = json.loads(frame)
-    return message
+        self.closed.set_result(reason)
+        for receiver in set(self._routes.values()):
+            receiver.lost()
+        self._routes.clear()
+        self._lost()

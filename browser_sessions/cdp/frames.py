@@ -1,0 +1,130 @@
+"""WebSocket frames (RFC 6455, section 5.2), as far as CDP needs them: no extensions. Pure."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from websockets.speedups import apply_mask
+
+from browser_sessions.cdp.pipe import MAX_COMMAND_BYTES
+
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+
+MAX_MESSAGE_BYTES: Final = MAX_COMMAND_BYTES
+"""A longer message closes 1009."""
+MAX_CONTROL_BYTES: Final = 125
+"""RFC 6455, section 5.5."""
+MAX_REASON_BYTES: Final = 123
+
+
+class FrameError(Exception):
+    """The other side broke the protocol or a limit: the connection closes with `code`."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def head(opcode: int, length: int) -> bytes:
+    """What comes before a payload of so many bytes: a whole message as one frame, unmasked as a server sends it."""
+    if length < 126:
+        return bytes((0x80 | opcode, length))
+    if length < 65_536:
+        return struct.pack("!BBH", 0x80 | opcode, 126, length)
+    return struct.pack("!BBQ", 0x80 | opcode, 127, length)
+
+
+def close(code: int, reason: str) -> bytes:
+    """The payload of a close frame; the reason is cut to what a control frame holds."""
+    return struct.pack("!H", code) + reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
+
+
+class ClientFrames:
+    """Reads what a client sends: whole messages, whatever the pieces they came in."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._have = 0
+        self._need = 2
+        """Bytes without which nothing more can be told: a large message is put together once, not at every piece."""
+        self._message = bytearray()
+        """Of a message in fragments. Not a list of them: a million empty ones would cost megabytes."""
+        self._kind = 0
+        """The opcode of a message in fragments, 0 when there is none."""
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """(opcode, payload) of every message that is whole now, and of control frames. Raises `FrameError`."""
+        if self._pieces or len(data) < self._need:
+            self._pieces.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        position, end = 0, len(data)
+        self._need = 2
+        try:
+            while end - position >= 2:
+                first, second = data[position], data[position + 1]
+                length, start = second & 0x7F, position + 2
+                if length == 126:
+                    if end < start + 2:
+                        self._need = 4
+                        return
+                    length, start = int.from_bytes(data[start : start + 2]), start + 2
+                elif length == 127:
+                    if end < start + 8:
+                        self._need = 10
+                        return
+                    length, start = int.from_bytes(data[start : start + 8]), start + 8
+                self._check(first, second, length)
+                after = start + 4 + length
+                if end < after:
+                    self._need = after - position
+                    return
+                payload = apply_mask(data[start + 4 : after], data[start : start + 4])
+                position = after
+                if first & 0x80 and (opcode := first & 0x0F) != CONTINUATION and not self._kind:
+                    yield opcode, payload
+                elif (message := self._join(first, payload)) is not None:
+                    yield message
+        finally:
+            self._have = end - position
+            if self._have:
+                self._pieces.append(data[position:])
+
+    def _check(self, first: int, second: int, length: int) -> None:
+        if first & 0x70:
+            raise FrameError(1002, "reserved bits are set")
+        if not second & 0x80:
+            raise FrameError(1002, "a client must mask its frames")
+        opcode = first & 0x0F
+        if opcode >= CLOSE:
+            if opcode > PONG or length > MAX_CONTROL_BYTES or not first & 0x80:
+                raise FrameError(1002, "not a control frame")
+        elif opcode > BINARY:
+            raise FrameError(1002, "unknown opcode")
+        elif length + len(self._message) > MAX_MESSAGE_BYTES:
+            raise FrameError(1009, f"a message may have {MAX_MESSAGE_BYTES} bytes")
+
+    def _join(self, first: int, payload: bytes) -> tuple[int, bytes] | None:
+        opcode = first & 0x0F
+        if opcode >= CLOSE:
+            return opcode, payload
+        if (opcode == CONTINUATION) is not bool(self._kind):
+            raise FrameError(1002, "fragments out of order")
+        self._kind = self._kind or opcode
+        self._message += payload
+        if not first & 0x80:
+            return None
+        whole = self._kind, bytes(self._message)
+        self._kind, self._message = 0, bytearray()
+        return whole
