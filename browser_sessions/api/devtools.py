@@ -12,7 +12,8 @@ from browser_sessions.api.answers import problems
 from browser_sessions.api.credentials import Caller, by_ticket
 from browser_sessions.api.origin import base_url
 from browser_sessions.api.services import Here, Services
-from browser_sessions.gateway.devtools import START
+from browser_sessions.chromium.devtools.crawl import START
+from browser_sessions.gateway.devtools import file
 from browser_sessions.gateway.ticket import mint
 from browser_sessions.model.errors import PageNotFound
 from browser_sessions.model.ports import BrowserProcess
@@ -40,6 +41,7 @@ async def open_devtools(
     await find_active(services.pool, principal, session_id)
     if all(page.page_id != body.page_id for page in services.pool.context(session_id).pages()):
         raise PageNotFound(session_id, body.page_id)
+    services.console.devtools.check(_process(services, session_id).version)
     now = services.pool.clock.wall()
     socket_ticket = mint(services.ticket_secret, session_id, "cdp", principal, now)
     files_ticket = mint(
@@ -55,7 +57,7 @@ async def open_devtools(
 async def devtools_file(request: Request, session_id: str, ticket: str, path: str, services: Here) -> Response:
     """A file of the front end. The ticket stands in the path, so that files that name each other keep it."""
     by_ticket(services, ticket, session_id, "devtools")
-    content, media_type = await services.console.devtools.file(_process(services, session_id), path)
+    content, media_type = await file(services.console.devtools, _process(services, session_id).version, path)
     scheme, host = _address(request, services)
     own = f"{'https' if scheme == 'wss' else 'http'}://{host}"
     headers = {

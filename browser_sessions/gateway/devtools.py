@@ -1,26 +1,16 @@
-"""Chromium's own DevTools front end, as the session's browser serves it on its debugging port: static files only.
+"""Chromium's own DevTools front end: which of its files may be had, and what they are given as.
 
-The debugging port itself is never reached from outside: a path is checked against what such files are called, asked for
-with a GET of our own, and the answer is kept for the next one.
+A path is checked against what such files are called before it is looked up among those that are kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from typing import Final
-from urllib.parse import urlsplit
 
-import httpx
-
-from browser_sessions.model.errors import BrowserGone, BrowserTimeout, NotFound
-from browser_sessions.model.ports import BrowserProcess
-
-START: Final = "inspector.html"
-FETCH_S: Final = 10.0
-"""The largest file has some megabytes and takes 20 ms."""
-KEPT_BYTES: Final = 48 * 2**20
-"""Of files kept: the whole front end of one version of Chromium has about 30 MB."""
+from browser_sessions.chromium.devtools.cache import DevToolsCache
+from browser_sessions.chromium.devtools.crawl import START
+from browser_sessions.model.errors import NotFound
 
 _TYPES: Final = {
     "html": "text/html; charset=utf-8",
@@ -71,50 +61,13 @@ def media_type(path: str) -> str:
     return kind
 
 
-class FrontEnd:
-    """Files by version of Chromium and path, the ones that were wanted last."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
-        self._bytes = 0
-
-    async def file(self, process: BrowserProcess, path: str) -> File:
-        """A file and its type. Raises `NotFound`, `BrowserGone`, `BrowserTimeout`."""
-        kind = media_type(path)
-        if path == SHIM:
-            return _SHIM, kind
-        key = (process.version, path)
-        body = self._kept.get(key)
-        if body is None:
-            body = await self._fetch(process, path)
-            if path == START:
-                body = with_shim(body)
-            self._keep(key, body)
-        else:
-            self._kept.move_to_end(key)
-        return body, kind
-
-    async def _fetch(self, process: BrowserProcess, path: str) -> bytes:
-        url = f"http://{urlsplit(process.endpoint).netloc}/devtools/{path}"
-        try:
-            async with httpx.AsyncClient(trust_env=False, timeout=FETCH_S, follow_redirects=False) as http:
-                answer = await http.get(url)
-        except httpx.TimeoutException:
-            raise BrowserTimeout("The browser did not give its DevTools in time.") from None
-        except httpx.HTTPError:
-            raise BrowserGone("The browser is gone.") from None
-        if answer.status_code != 200 or not answer.content:  # Chromium answers 200 and nothing for what it has not
-            raise NotFound(_MISSING)
-        return answer.content
-
-    def _keep(self, key: tuple[str, str], body: bytes) -> None:
-        if key in self._kept or len(body) > KEPT_BYTES // 4:
-            return
-        self._kept[key] = body
-        self._bytes += len(body)
-        while self._bytes > KEPT_BYTES:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= len(oldest)
+async def file(cache: DevToolsCache, version: str, path: str) -> File:
+    """A file of the front end of this version of Chromium, and its type. Raises `NotFound`, `DevToolsUnavailable`."""
+    kind = media_type(path)
+    if path == SHIM:
+        return _SHIM, kind
+    body = await cache.file(version, path)
+    return (with_shim(body) if path == START else body), kind
 
 
 def with_shim(page: bytes) -> bytes:

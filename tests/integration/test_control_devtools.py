@@ -69,6 +69,45 @@ async def test_it_opens_on_the_page_and_has_no_origin(service: Running, operator
     assert service.inside.pool.connections(session_id) == 1
 
 
+PANELS = (
+    "elements",
+    "console",
+    "sources",
+    "network",
+    "timeline",
+    "resources",
+    "heap-profiler",
+    "security",
+    "lighthouse",
+)
+"""As the front end names them: `timeline` is Performance, `resources` is Application."""
+OPEN_PANEL = """async (name) => {
+  const { ViewManager } = await import(new URL("./ui/legacy/legacy.js", location.href).href);
+  await ViewManager.ViewManager.instance().showView(name);
+  return ViewManager.ViewManager.instance().isViewVisible(name);
+}"""
+
+
+async def test_all_its_panels_open_and_miss_no_file(service: Running, operator: Browser) -> None:
+    session_id = (await service.create())["session_id"]
+    await show(service, session_id, "<title>Inspect me</title>")
+    page = await operator.new_page()
+    asked: dict[str, int] = {}
+    page.on("response", lambda answer: asked.update({answer.url.partition("?")[0]: answer.status}))
+    wrong: list[str] = []
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    await page.goto(service.url + await opened(service, session_id))
+    await until(lambda: titled(page, "Inspect me"), what="it shows the page's name")
+    for panel in PANELS:
+        assert await page.evaluate(OPEN_PANEL, panel), panel
+    await page.wait_for_load_state("networkidle")
+    files = {url: status for url, status in asked.items() if "/devtools/" in url}
+    assert len(files) > 150
+    assert {url for url, status in files.items() if status != 200} == set()
+    assert wrong == []
+
+
 async def test_its_socket_lists_and_reaches_that_session_only(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     other = (await service.create())["session_id"]

@@ -1,4 +1,4 @@
-"""Which files of a browser's debugging port may be had through us."""
+"""Which files of Chromium's DevTools may be had through us."""
 
 from __future__ import annotations
 
