@@ -11,7 +11,7 @@ from browser_sessions.gateway.filters import TargetFilter
 
 Params = Mapping[str, Any]
 
-# Error codes as Chromium 156 answers them on its debugging port; the policy's texts are its own too where it has one.
+# Error codes as Chromium 156 answers them ; the policy's texts are its own too where it has one.
 NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 SERVER_ERROR: Final = -32000
@@ -20,7 +20,7 @@ NO_SESSION: Final = -32001
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Send it to Chromium on the client's own upstream, under the client's own id."""
+    """Send it to Chromium through the client's own browser session, under the client's own id."""
 
     params: Params | None = None
     """What replaces the client's params; None leaves them as they are."""
@@ -44,10 +44,12 @@ class Refuse:
 class Reading(Enum):
     """What `Scope.read` takes from, or does to, an answer before the client gets it."""
 
+    NOTHING = "pass it on as it is"
     STREAM = "remember the IO handle in `stream`"
     BLOB = "remember the blob's `uuid` as an IO handle"
     WINDOW = "remember the `windowId`"
-    COMMAND_LINE = "leave out `commandLine`: it names the debugging port and folders of the host"
+    COMMAND_LINE = "leave out `commandLine`: it names folders of the host"
+    TRACE = "leave out the command line from a piece of a trace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,15 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
-class AttachBrowser:
-    """`Target.attachToBrowserTarget`: a CDP session of ours that means the browser's level, under another name."""
+class Detach:
+    """`Target.detachFromTarget` of a CDP session of this client's."""
+
+    session_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class DetachBrowser:
-    """`Target.detachFromTarget` of such a session: it goes with what was attached through it."""
-
-    session_id: str
+class AttachBrowser:
+    """`Target.attachToBrowserTarget`: one more session at the browser's level, on the level the command came on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,13 @@ class CreateTarget:
 
 @dataclass(frozen=True, slots=True)
 class CreateContext:
-    """`Target.createBrowserContext`: on the client's own upstream with `disposeOnDetach`, the session's own proxy and
-    downloads; then `Contexts.add_nested`."""
+    """`Target.createBrowserContext`: through the client's own browser session with `disposeOnDetach`, the session's own
+    proxy and downloads; then `Room.adopt`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DisposeContext:
-    """`Target.disposeBrowserContext` of a nested context; then `Contexts.discard_nested`."""
+    """`Target.disposeBrowserContext` of a nested context; then `Room.discard`."""
 
     context_id: str
 
@@ -130,7 +132,7 @@ class SetDownloads:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """`Runtime.runIfWaitingForDebugger`: passed on as it is, and the hub hears that this client waits no more."""
+    """`Runtime.runIfWaitingForDebugger`: the target runs when all that it waits for have said so."""
 
     session_id: str
 
@@ -145,7 +147,7 @@ Action = (
     | Discover
     | Attach
     | AttachBrowser
-    | DetachBrowser
+    | Detach
     | CreateTarget
     | CreateContext
     | DisposeContext

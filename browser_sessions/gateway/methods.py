@@ -48,13 +48,19 @@ _BROWSER, _PAGE, _BOTH = Level.BROWSER, Level.PAGE, Level.BOTH
 
 _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
     ("Target", "getTargets getTargetInfo getBrowserContexts", ANSWER, _BOTH, "own contexts only"),
-    ("Target", "setDiscoverTargets", ANSWER, _BOTH, "the hub watches for all clients; own contexts only"),
+    (
+        "Target",
+        "setDiscoverTargets",
+        ANSWER,
+        _BOTH,
+        "the service tells of targets, of own contexts only",
+    ),
     (
         "Target",
         "setAutoAttach",
         ANSWER,
         _BROWSER,
-        "the hub hands over new targets of own contexts; below, see page level",
+        "the service attaches the client to new targets of own contexts; below, see page level",
     ),
     ("Target", "setAutoAttach", CHECK, _PAGE, "frames, workers and pages of that target only; flat sessions only"),
     ("Target", "createTarget", REWRITE, _BOTH, "in an own context, and sent to its address when all have attached"),
@@ -74,7 +80,7 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "autoAttachRelated",
         REFUSE,
         _BOTH,
-        "attaches beside the hub; setAutoAttach on the target does the same",
+        "attaches past the service; setAutoAttach on the target does the same",
     ),
     (
         "Target",
@@ -107,7 +113,7 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "grantPermissions setPermission",
         REWRITE,
         _BOTH,
-        "in an own context; not to read the clipboard, which all contexts of a browser share",
+        "in an own context, known names only; not what all contexts of a browser share, as the clipboard",
     ),
     ("Browser", "resetPermissions cancelDownload", REWRITE, _BOTH, "in an own context"),
     ("Browser", "setDownloadBehavior", ANSWER, _BOTH, "the folder is the session's own"),
@@ -126,7 +132,7 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "windows that getWindowForTarget told this client",
     ),
     ("Browser", "crash crashGpuProcess", REFUSE, _BOTH, "ends or slows every session of the browser"),
-    ("Browser", "getBrowserCommandLine", REFUSE, _BOTH, "names the debugging port and folders of the host"),
+    ("Browser", "getBrowserCommandLine", REFUSE, _BOTH, "names folders of the host"),
     ("Browser", "getHistograms getHistogram", REFUSE, _BOTH, "counts what every session does"),
     ("Browser", "executeBrowserCommand setDockTile", REFUSE, _BOTH, "acts on the browser's own window"),
     ("Browser", "addMockCamera", REFUSE, _BOTH, "a camera for every page of the browser"),
@@ -140,7 +146,13 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
     ("Schema", "getDomains", PASS, _BOTH, "says nothing of any session"),
     ("IO", "read close", CHECK, _BOTH, "handles that answers gave this client"),
     ("IO", "resolveBlob", CHECK, _PAGE, "a blob of the page's own; its uuid becomes a handle of this client"),
-    ("Storage", "getCookies setCookies clearCookies", REWRITE, _BOTH, "in an own context"),
+    (
+        "Storage",
+        "getCookies setCookies clearCookies",
+        REWRITE,
+        _BOTH,
+        "in an own context; on a page's session, the page's",
+    ),
     ("Storage", "overrideQuotaForOrigin", CHECK, _PAGE, "a size below zero or beyond 64 bits kills the browser (156)"),
     (
         "Page",
@@ -152,24 +164,29 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
     ("Page", "setDownloadBehavior", ANSWER, _PAGE, "the folder is the session's own"),
     (
         "Page",
-        "printToPDF startScreenRecording stopScreenRecording",
+        "printToPDF",
+        CHECK,
+        _PAGE,
+        "paper too small kills the browser (156); a stream in the answer becomes a handle of this client",
+    ),
+    (
+        "Page",
+        "startScreenRecording stopScreenRecording",
         CHECK,
         _PAGE,
         "a stream in the answer becomes a handle of this client",
     ),
-    (
-        "Page",
-        "captureScreenshot setDeviceMetricsOverride",
-        CHECK,
-        _PAGE,
-        "pixels are capped: the GPU process is everybody's",
-    ),
-    (
-        "Emulation",
-        "setDeviceMetricsOverride setVisibleSize",
-        CHECK,
-        _PAGE,
-        "pixels are capped: the GPU process is everybody's",
+    ("Page", "captureScreenshot", CHECK, _PAGE, "pixels are capped: the GPU process is everybody's"),
+    ("Emulation", "setVisibleSize", CHECK, _PAGE, "pixels are capped: the GPU process is everybody's"),
+    *(
+        (
+            domain,
+            "setDeviceMetricsOverride",
+            CHECK,
+            _PAGE,
+            "pixels are capped: the GPU process is everybody's; an unknown posture kills the browser (156)",
+        )
+        for domain in ("Page", "Emulation")
     ),
     ("Emulation", "setDisplayFeaturesOverride", CHECK, _PAGE, "an empty list kills the browser (156)"),
     (
@@ -183,11 +200,12 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
     ("Input", "dispatchDragEvent", CHECK, _PAGE, "files in the session's own upload folder only"),
     ("Input", "dispatchKeyEvent", CHECK, _PAGE, "no keys that paste: all contexts of a browser share one clipboard"),
     ("Input", "imeSetComposition", CHECK, _PAGE, "a replacement range below zero kills the browser (156)"),
+    ("Input", "synthesizeTapGesture", CHECK, _PAGE, "a thousand million taps stop the browser (156)"),
     ("Fetch", "continueRequest", CHECK, _PAGE, "another url may be http or https only"),
     ("Fetch", "takeResponseBodyAsStream", CHECK, _PAGE, "the stream becomes a handle of this client"),
     ("Network", "loadNetworkResource", CHECK, _PAGE, "http or https only; the stream becomes a handle of this client"),
     ("Network", "configureDurableMessages", CHECK, _PAGE, "bytes are capped: the network process is everybody's"),
-    ("Runtime", "runIfWaitingForDebugger", PASS, _PAGE, "as it is, and the hub hears that this client waits no more"),
+    ("Runtime", "runIfWaitingForDebugger", ANSWER, _PAGE, "the target runs once all who hold it have asked"),
     (
         "Memory",
         "getAllTimeSamplingProfile getSamplingProfile startSampling stopSampling getBrowserSamplingProfile",
@@ -282,7 +300,7 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
 )
 
 _OWN_BROWSER: Final = frozenset({"Tracing", "Memory"})
-"""Domains whose refusals protect neighbours only (GATEWAY.md, `isolation: "browser"`); and `SystemInfo.getInfo`."""
+"""Domains whose refusals protect neighbours only (`isolation: "browser"`); and `SystemInfo.getInfo`."""
 
 
 def _build() -> Mapping[tuple[str, Level], Rule]:

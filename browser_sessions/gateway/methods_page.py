@@ -169,7 +169,6 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         """
         insertText dispatchMouseEvent dispatchTouchEvent cancelDragging emulateTouchFromMouseEvent
         setIgnoreInputEvents setInterceptDrags synthesizePinchGesture synthesizeScrollGesture
-        synthesizeTapGesture
         """,
     ),
     "Inspector": (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
+from browser_sessions.cdp.messages import Command
 from browser_sessions.gateway.decision import (
     INVALID_PARAMS,
     SERVER_ERROR,
@@ -16,16 +18,9 @@ from browser_sessions.gateway.decision import (
     Refuse,
     SetDownloads,
 )
-from browser_sessions.gateway.message import Command
 from browser_sessions.gateway.options import Options
-from browser_sessions.gateway.policy_page import MAX_PIXELS, too_large
+from browser_sessions.gateway.permissions import permission_descriptor, refused_types
 from browser_sessions.gateway.scope import Scope
-
-_SHARED_PERMISSIONS: Final = frozenset(
-    {"clipboardReadWrite", "clipboard-read", "smartCard", "smart-card", "webPrinting", "web-printing"}
-)
-"""Names of `grantPermissions` and `setPermission` that open what all contexts share: the browser process's clipboard
-(read across contexts on headless shell 156), card readers and printers of the host."""
 
 _DOWNLOAD_BEHAVIORS: Final = frozenset({"deny", "allow", "allowAndName", "default"})
 
@@ -63,17 +58,28 @@ def _in_own_context(command: Command, scope: Scope, options: Options) -> Decisio
     return Pass(_known(command) | {"browserContextId": context_id})
 
 
-def _permissions(command: Command, scope: Scope, options: Options) -> Decision:
-    named = command.params.get("permissions", [])
-    descriptor = command.params.get("permission")
-    asked: list[Any] = list(named) if isinstance(named, list) else []
-    if isinstance(descriptor, dict) and command.params.get("setting") == "granted":
-        asked.append(descriptor.get("name"))
-    shared = [name for name in asked if isinstance(name, str) and name in _SHARED_PERMISSIONS]
-    if shared and not options.own_browser:
-        text = f"{shared[0]}: shared by every session of the browser; create the session with isolation: browser"
-        return Refuse(INVALID_PARAMS, text)
-    return _in_own_context(command, scope, options)
+def _cookies(command: Command, scope: Scope, options: Options) -> Decision:
+    """On a page's session: the cookies of the page's own context, asked for at browser level. On the page's session
+    Chromium 156 itself takes no context and means the profile that all contexts of a browser stand on."""
+    if command.session_id is None:
+        return _in_own_context(command, scope, options)
+    if command.params.get("browserContextId") is not None:
+        return Refuse(INVALID_PARAMS, "browserContextId is only allowed for Browser target")
+    params = _known(command) | {"browserContextId": scope.context_of(command.session_id)}
+    return Ask(params, None, Reading.NOTHING)
+
+
+def _grant_permissions(command: Command, scope: Scope, options: Options) -> Decision:
+    refused = refused_types(command.params.get("permissions"), options.own_browser)
+    return _in_own_context(command, scope, options) if refused is None else Refuse(INVALID_PARAMS, refused)
+
+
+def _set_permission(command: Command, scope: Scope, options: Options) -> Decision:
+    granted = command.params.get("setting") == "granted"
+    descriptor = permission_descriptor(command.params.get("permission"), granted and not options.own_browser)
+    if isinstance(descriptor, str):
+        return Refuse(INVALID_PARAMS, descriptor)
+    return _in_own_context(replace(command, params=command.params | {"permission": descriptor}), scope, options)
 
 
 def _set_download_behavior(command: Command, scope: Scope, options: Options) -> Decision:
@@ -101,10 +107,6 @@ def _get_window_for_target(command: Command, scope: Scope, options: Options) -> 
 def _own_window(command: Command, scope: Scope, options: Options) -> Decision:
     if not scope.holds_window(command.params.get("windowId")):
         return Refuse(SERVER_ERROR, "Browser window not found")
-    bounds = command.params.get("bounds")
-    size = bounds if isinstance(bounds, dict) else command.params
-    if too_large(size.get("width"), size.get("height")):
-        return Refuse(INVALID_PARAMS, f"width and height: at most {MAX_PIXELS} pixels")
     return Pass(_known(command))
 
 
@@ -113,8 +115,13 @@ def _close(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _own_handle(command: Command, scope: Scope, options: Options) -> Decision:
-    if not scope.holds_handle(command.session_id, command.params.get("handle")):
+    handle = command.params.get("handle")
+    if not scope.holds_handle(command.session_id, handle):
         return Refuse(INVALID_PARAMS, "Invalid stream handle")
+    if command.method == "IO.read" and scope.is_trace(command.session_id, handle):
+        if command.params.get("offset") is not None:
+            return Refuse(INVALID_PARAMS, "offset: a trace is read from its beginning to its end; leave it out")
+        return Ask(_known(command), command.session_id, Reading.TRACE)
     return Pass(_known(command))
 
 
@@ -123,12 +130,15 @@ def _resolve_blob(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _start_tracing(command: Command, scope: Scope, options: Options) -> Decision:
-    """Of Chromium's own processes only: the `system` backend is the host's tracing service, which `auto` prefers."""
+    """Of Chromium's own processes only: the `system` backend is the host's tracing service, which `auto` prefers. A
+    stream is plain JSON, from which `Scope.read` can leave out the command line; events do not hold it."""
     if command.params.get("perfettoConfig"):
         return Refuse(
             INVALID_PARAMS, "perfettoConfig: pass traceConfig instead; a Perfetto one may name files of the host"
         )
-    return Pass(command.params | {"tracingBackend": "chrome"})
+    if command.params.get("streamFormat", "json") != "json":
+        return Refuse(INVALID_PARAMS, "streamFormat: must be json; a Perfetto trace holds the browser's command line")
+    return Pass(command.params | {"tracingBackend": "chrome", "streamCompression": "none"})
 
 
 def _system_info(command: Command, scope: Scope, options: Options) -> Decision:
@@ -137,13 +147,13 @@ def _system_info(command: Command, scope: Scope, options: Options) -> Decision:
 
 BROWSER_HANDLERS: Final = {
     "Browser.getVersion": _as_known,
-    "Storage.getCookies": _in_own_context,
-    "Storage.setCookies": _in_own_context,
-    "Storage.clearCookies": _in_own_context,
+    "Storage.getCookies": _cookies,
+    "Storage.setCookies": _cookies,
+    "Storage.clearCookies": _cookies,
     "Browser.resetPermissions": _in_own_context,
     "Browser.cancelDownload": _in_own_context,
-    "Browser.grantPermissions": _permissions,
-    "Browser.setPermission": _permissions,
+    "Browser.grantPermissions": _grant_permissions,
+    "Browser.setPermission": _set_permission,
     "Browser.setDownloadBehavior": _set_download_behavior,
     "Page.setDownloadBehavior": _set_download_behavior,
     "Browser.getWindowForTarget": _get_window_for_target,

@@ -6,6 +6,8 @@ from math import isfinite
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from browser_sessions.cdp.messages import Command
+from browser_sessions.gateway.bounds import MAX_SIDE
 from browser_sessions.gateway.decision import (
     INVALID_PARAMS,
     SERVER_ERROR,
@@ -17,7 +19,6 @@ from browser_sessions.gateway.decision import (
     Refuse,
     Resume,
 )
-from browser_sessions.gateway.message import Command
 from browser_sessions.gateway.options import Options
 from browser_sessions.gateway.scope import Scope
 from browser_sessions.model.urls import REFUSED, may_open, scheme_of
@@ -27,10 +28,6 @@ MAX_PIXELS: Final = 8192 * 8192
 GPU process, which all sessions of a browser share, past 1 GB and the next ones past 4 (headless shell 156)."""
 MAX_SCALE: Final = 10.0
 """Device pixels a CSS pixel: twice what any device of Playwright's list has, and some."""
-MAX_QUOTA_BYTES: Final = 2**60
-"""Chromium 156 ends when a quota does not fit 63 bits; an exabyte is enough for everybody."""
-MAX_DURABLE_BYTES: Final = 100 * 2**20
-"""Response bodies kept by the network process, which all sessions of a browser share."""
 
 _NO_FILES: Final = "files: must lie in the session's own upload folder"
 _CTRL, _SHIFT = 2, 8
@@ -63,6 +60,9 @@ def _metrics(command: Command, scope: Scope, options: Options) -> Decision:
         (given("width"), given("height"), given("deviceScaleFactor") or 1),
         (given("screenWidth"), given("screenHeight"), 1),
     ]
+    width, height, _ = sizes[0]
+    if bool(width) != bool(height) and too_large(width or MAX_SIDE, height or MAX_SIDE):
+        return _too_many_pixels("width, height, deviceScaleFactor")  # the side that is not named is the window's
     if any(too_large(*size) for size in sizes):
         return _too_many_pixels("width, height, deviceScaleFactor")
     return Pass()
@@ -156,37 +156,6 @@ def _pastes(params: dict[str, Any]) -> bool:
     return (key == _VK_V and bool(int(held) & _CTRL)) or (key == _VK_INSERT and bool(int(held) & _SHIFT))
 
 
-def _ime_set_composition(command: Command, scope: Scope, options: Options) -> Decision:
-    for name in ("replacementStart", "replacementEnd"):
-        value = command.params.get(name)
-        if value is not None and ((number := _number(value)) is None or number < 0):
-            return Refuse(INVALID_PARAMS, f"{name}: must be 0 or more")
-    return Pass()
-
-
-def _display_features(command: Command, scope: Scope, options: Options) -> Decision:
-    if not command.params.get("features"):
-        return Refuse(
-            INVALID_PARAMS, "features: must name one; use Emulation.clearDisplayFeaturesOverride to take it away"
-        )
-    return Pass()
-
-
-def _override_quota(command: Command, scope: Scope, options: Options) -> Decision:
-    size = command.params.get("quotaSize")
-    if size is not None and ((number := _number(size)) is None or not 0 <= number <= MAX_QUOTA_BYTES):
-        return Refuse(INVALID_PARAMS, f"quotaSize: must be from 0 to {MAX_QUOTA_BYTES} bytes")
-    return Pass()
-
-
-def _durable_messages(command: Command, scope: Scope, options: Options) -> Decision:
-    for name in ("maxTotalBufferSize", "maxResourceBufferSize"):
-        number = _number(command.params.get(name))
-        if number is not None and number > MAX_DURABLE_BYTES:
-            return Refuse(INVALID_PARAMS, f"{name}: at most {MAX_DURABLE_BYTES} bytes")
-    return Pass()
-
-
 def _resume(command: Command, scope: Scope, options: Options) -> Decision:
     return Pass() if command.session_id is None else Do(Resume(command.session_id))
 
@@ -200,15 +169,11 @@ PAGE_HANDLERS: Final = {
     "Page.setDeviceMetricsOverride": _metrics,
     "Emulation.setDeviceMetricsOverride": _metrics,
     "Emulation.setVisibleSize": _metrics,
-    "Emulation.setDisplayFeaturesOverride": _display_features,
     "DOM.setFileInputFiles": _set_file_input_files,
     "Input.dispatchDragEvent": _dispatch_drag_event,
     "Input.dispatchKeyEvent": _dispatch_key_event,
-    "Input.imeSetComposition": _ime_set_composition,
     "Fetch.continueRequest": _continue_request,
     "Fetch.takeResponseBodyAsStream": _with_stream,
     "Network.loadNetworkResource": _load_network_resource,
-    "Network.configureDurableMessages": _durable_messages,
-    "Storage.overrideQuotaForOrigin": _override_quota,
     "Runtime.runIfWaitingForDebugger": _resume,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from browser_sessions.cdp.messages import Command
 from browser_sessions.gateway.contexts import MAX_NESTED
 from browser_sessions.gateway.decision import (
     INVALID_PARAMS,
@@ -15,7 +16,7 @@ from browser_sessions.gateway.decision import (
     CreateContext,
     CreateTarget,
     Decision,
-    DetachBrowser,
+    Detach,
     Discover,
     DisposeContext,
     Do,
@@ -23,9 +24,7 @@ from browser_sessions.gateway.decision import (
     Refuse,
 )
 from browser_sessions.gateway.filters import BadFilter, TargetFilter, parse_filter
-from browser_sessions.gateway.message import Command
 from browser_sessions.gateway.options import Options
-from browser_sessions.gateway.policy_page import MAX_PIXELS, too_large
 from browser_sessions.gateway.scope import BROWSER_TARGET, Scope
 from browser_sessions.model.urls import REFUSED, may_open
 
@@ -93,7 +92,9 @@ def _get_targets(command: Command, scope: Scope, options: Options) -> Decision:
     wanted = _filter(command)
     if isinstance(wanted, Refuse):
         return wanted
-    return Answer({"targetInfos": [info for info in scope.contexts.targets() if wanted.matches(info["type"])]})
+    return Answer(
+        {"targetInfos": [i for i in (BROWSER_TARGET, *scope.contexts.targets()) if wanted.matches(i["type"])]}
+    )
 
 
 def _get_target_info(command: Command, scope: Scope, options: Options) -> Decision:
@@ -123,9 +124,7 @@ def _create_target(command: Command, scope: Scope, options: Options) -> Decision
     for name in ("hidden", "enableBeginFrameControl"):
         if command.params.get(name):
             return Refuse(INVALID_PARAMS, f"{name} is not supported: every client of the session must see the page")
-    if too_large(command.params.get("width"), command.params.get("height")):
-        return Refuse(INVALID_PARAMS, f"width and height: at most {MAX_PIXELS} pixels")
-    if scope.contexts.count("page") >= options.max_pages:
+    if scope.contexts.count("page") + scope.contexts.creating >= options.max_pages:
         return Refuse(SERVER_ERROR, f"The session has {options.max_pages} pages, its most: close one first")
     context_id = command.params.get("browserContextId") or scope.contexts.own
     params: dict[str, Any] = {n: command.params[n] for n in _CREATE_TARGET_PARAMS if n in command.params}
@@ -140,7 +139,11 @@ def _attach_to_target(command: Command, scope: Scope, options: Options) -> Decis
         return _ONLY_FLAT
     if scope.full:
         return Refuse(SERVER_ERROR, "Too many sessions on this connection: detach from some first")
-    return Do(Attach(target_id))
+    if target_id != BROWSER_TARGET["targetId"]:
+        return Do(Attach(target_id))
+    if command.session_id is not None:  # as attachToBrowserTarget, which a page has not got
+        return Refuse(INVALID_PARAMS, "No target with given id found")
+    return Do(AttachBrowser())
 
 
 def _attach_to_browser_target(command: Command, scope: Scope, options: Options) -> Decision:
@@ -165,11 +168,9 @@ def _detach_from_target(command: Command, scope: Scope, options: Options) -> Dec
         session_id = held[0] if held else ""
     if session_id is None:
         return Refuse(INVALID_PARAMS, "Session id must be specified")
-    if isinstance(session_id, str) and scope.is_browser(session_id):
-        return Do(DetachBrowser(session_id))
-    if not isinstance(session_id, str) or scope.session(session_id) is None:
+    if not isinstance(session_id, str) or (scope.session(session_id) is None and not scope.is_browser(session_id)):
         return Refuse(INVALID_PARAMS, "No session with given id")
-    return Pass({"sessionId": session_id})
+    return Do(Detach(session_id))
 
 
 def _create_browser_context(command: Command, scope: Scope, options: Options) -> Decision:

@@ -17,7 +17,7 @@ from browser_sessions.gateway.decision import (
     CloseConnection,
     CreateContext,
     CreateTarget,
-    DetachBrowser,
+    Detach,
     Discover,
     DisposeContext,
     Do,
@@ -30,7 +30,8 @@ from browser_sessions.gateway.decision import (
 from browser_sessions.gateway.filters import DEFAULT_FILTER
 from browser_sessions.gateway.options import Options
 from browser_sessions.gateway.policy import decide
-from tests.unit.gateway_world import FOREIGN, NESTED, OWN, attach, say, target, world
+from browser_sessions.gateway.scope import BROWSER_TARGET
+from tests.unit.gateway_world import FOREIGN, NESTED, OWN, attach, attach_browser, say, target, world
 
 SHARED = Options(upload_folder=PurePosixPath("/data/s1/uploads"))
 ALONE = Options(own_browser=True)
@@ -72,17 +73,28 @@ def test_what_is_not_allowed_is_unknown(method: str, session_id: str | None) -> 
 
 
 class TestSessionOnTheBrowserTarget:
-    """Playwright's `newCDPSession` asks for one: it is the connection's own level under another name."""
+    """Playwright's `newBrowserCDPSession` asks for one: the connection's own level under another name."""
 
     def test_is_made_at_browser_level_only(self) -> None:
         assert decide(say("Target.attachToBrowserTarget"), world(), SHARED) == Do(AttachBrowser())
         refused = Refuse(-32601, "'Target.attachToBrowserTarget' wasn't found")
         assert decide(say("Target.attachToBrowserTarget", {}, "S-PAGE"), world(), SHARED) == refused
 
+    def test_is_made_by_the_browser_s_id_too_and_flat(self) -> None:
+        flat = {"targetId": BROWSER_TARGET["targetId"], "flatten": True}
+        assert decide(say("Target.attachToTarget", flat), world(), SHARED) == Do(AttachBrowser())
+        assert isinstance(decide(say("Target.attachToTarget", flat | {"flatten": False}), world(), SHARED), Refuse)
+        assert isinstance(decide(say("Target.attachToTarget", flat, "S-PAGE"), world(), SHARED), Refuse)
+
+    def test_may_be_made_below_another_one(self) -> None:
+        scope = world()
+        attach_browser(scope, "S-BROWSER")
+        assert decide(say("Target.attachToBrowserTarget", {}, "S-BROWSER"), scope, SHARED) == Do(AttachBrowser())
+
     @pytest.mark.parametrize("method", DENIED)
     def test_opens_nothing(self, method: str) -> None:
         scope = world()
-        scope.attach_browser("S-BROWSER")
+        attach_browser(scope, "S-BROWSER")
         assert decide(say(method, {}, "S-BROWSER"), scope, SHARED) == unknown(method)
 
     @pytest.mark.parametrize(
@@ -100,21 +112,21 @@ class TestSessionOnTheBrowserTarget:
     )
     def test_is_decided_on_as_the_connection_itself(self, method: str, params: dict[str, Any]) -> None:
         scope = world()
-        scope.attach_browser("S-BROWSER")
+        attach_browser(scope, "S-BROWSER")
         assert decide(say(method, params, "S-BROWSER"), scope, SHARED) == decide(say(method, params), world(), SHARED)
 
     def test_does_not_auto_attach(self) -> None:
         scope = world()
-        scope.attach_browser("S-BROWSER")
+        attach_browser(scope, "S-BROWSER")
         asked = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
         assert isinstance(decide(say("Target.setAutoAttach", asked, "S-BROWSER"), scope, SHARED), Refuse)
 
     def test_may_be_given_up_and_is_unknown_then(self) -> None:
         scope = world()
-        scope.attach_browser("S-BROWSER")
+        attach_browser(scope, "S-BROWSER")
         leave = say("Target.detachFromTarget", {"sessionId": "S-BROWSER"})
-        assert decide(leave, scope, SHARED) == Do(DetachBrowser("S-BROWSER"))
-        scope.detach_browser("S-BROWSER")
+        assert decide(leave, scope, SHARED) == Do(Detach("S-BROWSER"))
+        scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-BROWSER"}, None)
         assert decide(leave, scope, SHARED) == Refuse(-32602, "No session with given id")
         assert decide(say("Target.getTargets", {}, "S-BROWSER"), scope, SHARED) == Refuse(
             -32001, "Session with given id not found."
@@ -146,16 +158,22 @@ def test_what_is_a_page_s_own_passes_as_it_is(method: str, session_id: str | Non
 def test_targets_are_own_targets(session_id: str | None) -> None:
     answer = decide(say("Target.getTargets", {"filter": [{}]}, session_id), world(), SHARED)
     assert isinstance(answer, Answer)
-    assert [info["targetId"] for info in answer.result["targetInfos"]] == ["PAGE", "TAB", "PAGE-NESTED", "WORKER"]
+    assert [info["targetId"] for info in answer.result["targetInfos"]] == [
+        "browser",
+        "PAGE",
+        "TAB",
+        "WORKER",
+        "PAGE-NESTED",
+    ]
 
 
 def test_tabs_are_not_among_targets_unless_asked_for() -> None:
     answer = decide(say("Target.getTargets"), world(), SHARED)
     assert isinstance(answer, Answer)
-    assert [info["targetId"] for info in answer.result["targetInfos"]] == ["PAGE", "PAGE-NESTED", "WORKER"]
+    assert [info["targetId"] for info in answer.result["targetInfos"]] == ["PAGE", "WORKER", "PAGE-NESTED"]
 
 
-@pytest.mark.parametrize("target_id", ["FOREIGN", "HIDDEN", "", "browser", 5, ["PAGE"]])
+@pytest.mark.parametrize("target_id", ["FOREIGN", "HIDDEN", "", 5, ["PAGE"]])
 @pytest.mark.parametrize(
     "method", ["Target.getTargetInfo", "Target.attachToTarget", "Target.activateTarget", "Browser.getWindowForTarget"]
 )
@@ -181,7 +199,23 @@ def test_target_info_without_an_id_is_about_the_one_that_was_asked() -> None:
     assert isinstance(page, Answer)
     assert isinstance(browser, Answer)
     assert page.result["targetInfo"]["targetId"] == "PAGE"
-    assert browser.result["targetInfo"]["type"] == "browser"
+    assert browser.result["targetInfo"] == BROWSER_TARGET
+
+
+@pytest.mark.parametrize("session_id", [None, "S-PAGE"])
+def test_the_browser_is_a_target_that_anybody_may_ask_about(session_id: str | None) -> None:
+    about = say("Target.getTargetInfo", {"targetId": BROWSER_TARGET["targetId"]}, session_id)
+    assert decide(about, world(), SHARED) == Answer({"targetInfo": BROWSER_TARGET})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [([{"type": "browser"}], ["browser"]), ([{"type": "browser", "exclude": True}, {"type": "tab"}], ["TAB"])],
+)
+def test_the_browser_is_among_targets_where_the_filter_takes_it(wanted: list[dict[str, Any]], shown: list[str]) -> None:
+    answer = decide(say("Target.getTargets", {"filter": wanted}), world(), SHARED)
+    assert isinstance(answer, Answer)
+    assert [info["targetId"] for info in answer.result["targetInfos"]] == shown
 
 
 def test_contexts_are_the_nested_ones_and_the_own_one_by_default() -> None:
@@ -205,11 +239,33 @@ def test_the_own_context_is_filled_in(method: str, params: dict[str, Any]) -> No
     scope = world()
     attach(scope, target("PAGE-NESTED", NESTED), "S-NESTED")
     assert decide(say(method, params), scope, SHARED) == Pass({**params, "browserContextId": OWN})
-    assert decide(say(method, params, "S-NESTED"), scope, SHARED) == Pass({**params, "browserContextId": NESTED})
+    if not method.startswith("Storage."):  # see TestCookiesOnAPage
+        at_page = decide(say(method, params, "S-NESTED"), scope, SHARED)
+        assert at_page == Pass({**params, "browserContextId": NESTED})
     named = {**params, "browserContextId": NESTED}
     assert decide(say(method, named), scope, SHARED) == Pass(named)
     foreign = decide(say(method, {**params, "browserContextId": FOREIGN}), scope, SHARED)
     assert foreign == Refuse(-32602, f"Failed to find browser context for id {FOREIGN}")
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [("Storage.getCookies", {}), ("Storage.setCookies", {"cookies": []}), ("Storage.clearCookies", {})],
+)
+class TestCookiesOnAPage:
+    """Chromium takes no context there, and means the profile below all contexts; so it is asked at browser level."""
+
+    def test_are_the_page_s_own_context_s(self, method: str, params: dict[str, Any]) -> None:
+        scope = world()
+        attach(scope, target("PAGE-NESTED", NESTED), "S-NESTED")
+        for session_id, context_id in (("S-PAGE", OWN), ("S-WORKER", OWN), ("S-NESTED", NESTED)):
+            answer = decide(say(method, params, session_id), scope, SHARED)
+            assert answer == Ask({**params, "browserContextId": context_id}, None, Reading.NOTHING)
+
+    @pytest.mark.parametrize("context_id", [OWN, NESTED, FOREIGN, 5])
+    def test_name_no_context(self, method: str, params: dict[str, Any], context_id: Any) -> None:
+        answer = decide(say(method, {**params, "browserContextId": context_id}, "S-PAGE"), world(), SHARED)
+        assert answer == Refuse(-32602, "browserContextId is only allowed for Browser target")
 
 
 @pytest.mark.parametrize(
@@ -259,6 +315,8 @@ class TestCreateTarget:
         scope, blank = world(), say("Target.createTarget", {"url": "about:blank"})
         assert isinstance(decide(blank, scope, Options(max_pages=3)), Do)
         assert isinstance(decide(blank, scope, Options(max_pages=2)), Refuse)
+        scope.contexts.creating = 1  # asked for already, by any client
+        assert isinstance(decide(blank, scope, Options(max_pages=3)), Refuse)
 
 
 class TestContexts:
@@ -340,9 +398,9 @@ def test_attaching_is_flat_or_not_at_all() -> None:
 @pytest.mark.parametrize(
     ("params", "session_id", "decision"),
     [
-        ({"sessionId": "S-PAGE"}, None, Pass({"sessionId": "S-PAGE"})),
-        ({"targetId": "PAGE"}, None, Pass({"sessionId": "S-PAGE"})),
-        ({"targetId": "WORKER"}, "S-PAGE", Pass({"sessionId": "S-WORKER"})),
+        ({"sessionId": "S-PAGE"}, None, Do(Detach("S-PAGE"))),
+        ({"targetId": "PAGE"}, None, Do(Detach("S-PAGE"))),
+        ({"targetId": "WORKER"}, "S-PAGE", Do(Detach("S-WORKER"))),
         ({"targetId": "WORKER"}, None, Refuse(-32602, "No session with given id")),
         ({"sessionId": "S-FOREIGN"}, None, Refuse(-32602, "No session with given id")),
         ({"sessionId": ["S-PAGE"]}, None, Refuse(-32602, "No session with given id")),
@@ -507,7 +565,7 @@ def test_closing_the_browser_ends_the_connection(session_id: str | None) -> None
     assert decide(say("Browser.close", {}, session_id), world(), SHARED) == Do(CloseConnection())
 
 
-def test_resuming_a_target_is_told_to_the_hub() -> None:
+def test_resuming_a_target_is_not_left_to_chromium() -> None:
     assert decide(say("Runtime.runIfWaitingForDebugger", {}, "S-PAGE"), world(), SHARED) == Do(Resume("S-PAGE"))
 
 
@@ -605,5 +663,14 @@ class TestABrowserOfOnesOwn:
 
     def test_traces_are_of_the_browser_not_of_the_host(self) -> None:
         traced = decide(say("Tracing.start", {"categories": "x", "tracingBackend": "system"}), world(), ALONE)
-        assert traced == Pass({"categories": "x", "tracingBackend": "chrome"})
+        assert traced == Pass({"categories": "x", "tracingBackend": "chrome", "streamCompression": "none"})
         assert isinstance(decide(say("Tracing.start", {"perfettoConfig": "AAAA"}), world(), ALONE), Refuse)
+        assert isinstance(decide(say("Tracing.start", {"streamFormat": "proto"}), world(), ALONE), Refuse)
+
+    def test_a_trace_is_read_from_its_beginning_to_its_end(self) -> None:
+        scope = world()
+        assert scope.on_upstream("Tracing.tracingComplete", {"stream": "9"}, None) is not None
+        read = say("IO.read", {"handle": "9", "size": 100})
+        assert decide(read, scope, ALONE) == Ask({"handle": "9", "size": 100}, None, Reading.TRACE)
+        assert isinstance(decide(say("IO.read", {"handle": "9", "offset": 5}), scope, ALONE), Refuse)
+        assert decide(say("IO.close", {"handle": "9"}), scope, ALONE) == Pass({"handle": "9"})
