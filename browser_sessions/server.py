@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from browser_sessions import tracing
 from browser_sessions.app import Service, build
@@ -25,13 +26,17 @@ from browser_sessions.settings import Settings
 log = structlog.get_logger()
 
 LAST_REQUESTS_S: Final = 3
-"""How long answers under way may take after every session has ended; FAULTS.md allows five seconds beyond the drain."""
+"""How long answers under way may take after every session has ended: a stop takes five seconds beyond the drain at
+most."""
 
 KEEP_ALIVE_S: Final = 75
 """How long an idle connection stays: longer than the minute that proxies and clients keep theirs, so that they close
 first and no request meets a connection that is just being closed."""
-MAX_MESSAGE_BYTES: Final = 256 * 2**20
-"""GATEWAY.md, "Limits": a longer WebSocket message closes 1009."""
+_IN_LOWER_CASE: Final = frozenset({b"get ", b"put "})
+"""Methods of `/json/…` as tools may write them."""
+VIEWER_MESSAGE_BYTES: Final = 2**20
+"""Of what a live view's viewer sends; `gateway.live` has a lower limit of its own. CDP connections are taken over from
+uvicorn and have the limit of `cdp.frames`."""
 
 
 class Server(uvicorn.Server):
@@ -79,6 +84,22 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
 
+class AnyCaseProtocol(HttpToolsProtocol):
+    """uvicorn's own, for tools that write `get /json/version`: Chromium takes that, and a strict parser does not.
+
+    Only the first request of a connection is looked at: what comes later may be the middle of a body.
+    """
+
+    _begun = False
+
+    def data_received(self, data: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            if data[:4] in _IN_LOWER_CASE:
+                data = data[:4].upper() + data[4:]
+        super().data_received(data)
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `SettingsError` when the port is taken or the address is not this machine's."""
     try:
@@ -104,7 +125,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     """How uvicorn runs the application: our own log, no banner, no trust in headers that nobody vouched for."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=AnyCaseProtocol,
         ws=TakeOverProtocol,
         log_config=None,
         access_log=False,
@@ -112,7 +133,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
         proxy_headers=False,
         timeout_graceful_shutdown=LAST_REQUESTS_S,
         timeout_keep_alive=KEEP_ALIVE_S,
-        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_max_size=VIEWER_MESSAGE_BYTES,
         ws_per_message_deflate=False,
     )
 

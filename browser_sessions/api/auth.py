@@ -36,7 +36,7 @@ HASHES_WAITING: Final = 20
 """Sign-ins that may wait for their hash, about half a second's work; the next one is told to come back."""
 
 _LADDER: Final = (Role.CLIENT, Role.OPERATOR, Role.ADMIN)
-"""Each role may what the ones before it may (API.md, "Who may call")."""
+"""Each role may what the ones before it may (the table of docs/api.md)."""
 _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=\-]+) *", re.IGNORECASE)
 """RFC 6750, section 2.1."""
 _WRONG_KEY: Final = "The API key is not valid. Send a current one as X-API-Key."

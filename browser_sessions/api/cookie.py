@@ -1,7 +1,7 @@
 """The console's sign-in as a cookie: a signed note of which key or user it was, never the key itself.
 
 Of all credentials it counts last, and a browser sends it without being asked: what changes something must show that a
-page of ours asked for it (FAULTS.md, "DNS rebinding, cross-site WebSocket, CSRF").
+page of ours asked for it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Hosts:
-    """The Host check: a page whose name was rebound to our address still names itself (FAULTS.md, "DNS rebinding")."""
+    """The Host check: a page whose name was rebound to our address still names itself."""
 
     def __init__(self, listen_host: str, public_url: str | None, allowed: Iterable[str]) -> None:
         names = {name.lower().strip() for name in allowed}

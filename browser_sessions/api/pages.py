@@ -1,4 +1,4 @@
-"""Pages of a session over plain HTTP, for clients with nothing else. An action is activity, when it begins and ends."""
+"""Pages of a session over plain HTTP, for clients with nothing else. An action is use until it has its answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -16,10 +16,10 @@ from browser_sessions.api.access import find, find_active
 from browser_sessions.api.answers import problems
 from browser_sessions.api.credentials import Caller
 from browser_sessions.api.services import Here, Services
-from browser_sessions.model.errors import BrowserSessionsError, Conflict, InvalidField, PageFailed
+from browser_sessions.model.errors import BrowserSessionsError, Conflict, InvalidField, PageFailed, WrongState
 from browser_sessions.model.ports import ContextHandle, PageInfo
 from browser_sessions.model.principal import Principal
-from browser_sessions.model.session import SessionStatus
+from browser_sessions.model.session import EndReason, SessionStatus
 from browser_sessions.wire import (
     EvaluateBody,
     EvaluateResponse,
@@ -34,7 +34,7 @@ from browser_sessions.wire import (
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}/pages", tags=["pages"])
 
 MAX_PAGES: Final = 20
-"""Pages a session: FAULTS.md, "bombs"."""
+"""Open pages of a session, so that a page that opens pages does not fill the machine."""
 OPEN_TIMEOUT_S: Final = 30.0
 READ_TIMEOUT_S: Final = 30.0
 """Playwright's own default for the same calls."""
@@ -56,21 +56,30 @@ def bytes_of(media_type: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def driving(services: Services, principal: Principal, session_id: str) -> AsyncIterator[ContextHandle]:
-    """The session's context for one action, which is activity when it begins and when it ends.
+    """The session's context for one action, which is use from its beginning to its end.
 
-    Raises `SessionNotFound`, `WrongState`.
+    Raises `SessionNotFound`, `WrongState`: also for whatever the action met where the session ended under it.
     """
     await find_active(services.pool, principal, session_id)
-    context = services.pool.context(session_id)
-    services.pool.touch(session_id)
-    try:
-        yield context
-    except BrowserSessionsError as error:
-        error.session_id = session_id  # the browser knows contexts, not sessions
-        raise
-    finally:
-        with suppress(BrowserSessionsError):  # the session may have ended meanwhile
-            services.pool.touch(session_id)
+    with services.pool.using(session_id) as context:
+        try:
+            yield context
+        except BrowserSessionsError as error:
+            error.session_id = session_id  # the browser knows contexts, not sessions
+            if (reason := _ended(services, session_id)) is not None:
+                raise WrongState(
+                    f"The session is {reason.status} ({reason}): it ended during the call. Create another one.",
+                    session_id=session_id,
+                ) from error
+            raise
+
+
+def _ended(services: Services, session_id: str) -> EndReason | None:
+    """Why the session has ended, or None. One whose browser died says so in the error of the call itself."""
+    known = services.pool.known(session_id)
+    if known is None or known.end_reason is None or known.end_reason.status is SessionStatus.CRASHED:
+        return None
+    return known.end_reason
 
 
 @router.get("", response_model=PageList, responses=problems(401, 404, 503))

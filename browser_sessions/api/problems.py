@@ -60,6 +60,7 @@ TABLE: Final[Mapping[type[BaseException], Kind]] = {
     errors.Overloaded: Kind(503, "overloaded", "The machine is short of something"),
     errors.StoreUnavailable: Kind(503, "store-unavailable", "Records cannot be stored"),
     errors.BrowserMissing: Kind(503, "browser-missing", "No browser on this machine"),
+    errors.DevToolsUnavailable: Kind(503, "devtools-unavailable", "DevTools not available"),
     errors.BrowserTimeout: Kind(504, "browser-timeout", "The browser did not answer"),
     errors.BrowserSessionsError: Kind(500, "internal", "Internal error"),
 }

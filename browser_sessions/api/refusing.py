@@ -1,9 +1,8 @@
 """A create for which there is no place is refused before anything else is done for it.
 
-Five hundred callers who meet a full pool are to be told so within a tenth of a second (FAULTS.md, "a herd of
-creates"). Solving an endpoint's dependencies and validating a body takes most of what a refusal would cost, so it
-comes first: who asks, and whether there is a place. A create that may wait, that may be a repeated one, or whose
-caller is not known goes the ordinary way.
+500 concurrent creates against a full pool are to be refused within 100 ms. Solving an endpoint's dependencies and
+validating a body takes most of what a refusal would cost, so it comes first: who asks, and whether there is a place. A
+create that may wait, that may be a repeated one, or whose caller is not known goes the ordinary way.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from browser_sessions.api import (
     downloads,
     events,
     live,
+    one_line,
     overview,
     pages,
     problems,
@@ -42,7 +43,7 @@ _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "lo
 _ROUTERS: Final = tuple(
     room.router
     for room in (
-        *(sessions, pages, storage, downloads, cdp, events, overview),
+        *(sessions, pages, storage, downloads, cdp, one_line, events, overview),
         *(live, devtools, console, accounts, service, assets),
     )
 )

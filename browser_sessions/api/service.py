@@ -70,6 +70,8 @@ def refresh(services: Services) -> None:
     services.metrics.queue.set(state.queue)
     services.metrics.viewers.set(sum(live.viewers for live in services.pool.registry.lives.values()))
     services.metrics.tasks.set(len(asyncio.all_tasks()))
+    running = [berth.process for berth in services.pool.fleet.berths if berth.process is not None]
+    services.metrics.browser_contexts.set(sum(process.context_count for process in running))
     browsers: dict[str, int] = dict.fromkeys(("starting", "running", "retiring"), 0)
     for browser in state.browsers:
         browsers[browser.state] = browsers.get(browser.state, 0) + 1

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Depends, Request
 
@@ -14,7 +14,7 @@ from browser_sessions.api.auth import KeyRing
 from browser_sessions.api.cookie import Cookies
 from browser_sessions.api.lane import SlowLane
 from browser_sessions.api.secrets_file import Secrets
-from browser_sessions.gateway.devtools import FrontEnd
+from browser_sessions.chromium.devtools.cache import DevToolsCache
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.gateway.pictures import Pictures
 from browser_sessions.model.principal import Principal
@@ -25,8 +25,11 @@ from browser_sessions.pool.overview import Overview
 from browser_sessions.pool.pool import Pool
 from browser_sessions.telemetry import Metrics
 
+if TYPE_CHECKING:
+    from browser_sessions.api.one_line import Launch
+
 MAX_BODY_BYTES: Final = 2**20
-"""FAULTS.md, "bombs": body 1 MB. Also for a storage_state: one that is larger than this is cache, not a login."""
+"""Of a request's body. Also for a storage_state: one that is larger than this is cache, not a login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +62,20 @@ class Console:
     archive: Archive
     pictures: Pictures
     lag: LoopLag
-    devtools: FrontEnd
+    devtools: DevToolsCache
 
     @classmethod
-    def over(cls, pool: Pool, keyring: KeyRing, own: Secrets, archive: Path, metrics: Metrics) -> Console:
-        """All of it over one pool; `archive` is the folder for what is kept of ended sessions."""
+    def over(cls, pool: Pool, keyring: KeyRing, own: Secrets, data_dir: Path, metrics: Metrics) -> Console:
+        """All of it over one pool; what is kept goes to folders in `data_dir`."""
         lag = LoopLag(metrics.loop_lag_seconds.observe)
         pictures = Pictures(pool)
         return cls(
             cookies=Cookies(own.token_secret, keyring),
             overview=Overview(pool, lag),
-            archive=Archive(archive, pool.journal, pictures.last),
+            archive=Archive(data_dir / "archive", pool.journal, pictures.last),
             pictures=pictures,
             lag=lag,
-            devtools=FrontEnd(),
+            devtools=DevToolsCache(data_dir / "devtools"),
         )
 
 
@@ -91,6 +94,8 @@ class Services:
     """Pages that are being opened, by session: they count against its limit before they are there."""
     streams: Counter[str] = field(default_factory=Counter)
     """Event streams open, by principal."""
+    launches: dict[str, Launch] = field(default_factory=dict, repr=False)
+    """What tickets of `/json/version` have opened and still lives, by ticket."""
     may_wait: SlowLane = field(default_factory=SlowLane)
     """Creates that meet a full pool and have time."""
 

@@ -29,7 +29,8 @@ _JSON: Final = (b"content-type", b"application/json")
 def eight(found: Session | SessionRecord, clock: Clock) -> dict[str, Any]:
     """The contract's eight fields in their order."""
     if isinstance(found, Session):
-        deadline = found.deadline()
+        now = clock.monotonic()
+        deadline = found.deadline(now)
         return {
             "session_id": found.session_id,
             "status": found.status,
@@ -37,7 +38,7 @@ def eight(found: Session | SessionRecord, clock: Clock) -> dict[str, Any]:
             "viewport_height": found.spec.viewport_height,
             "user_agent": found.spec.user_agent,
             "created_at": found.created_at,
-            "last_activity": clock.wall(found.last_active),
+            "last_activity": clock.wall(found.last_used(now)),
             "expires_at": None if deadline is None else clock.wall(deadline),
         }
     return {

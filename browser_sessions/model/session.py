@@ -147,6 +147,8 @@ class Session:
     """True when `last_active` moved since the record was stored."""
     extended: float = 0.0
     """Seconds by which the hard limit was moved."""
+    in_use: int = 0
+    """Commands and calls that have no answer yet. While there is one, the idle timeout does not run."""
 
     def move(self, to: SessionStatus) -> None:
         """The one door between statuses. Raises `IllegalMove` where the table has no such row."""
@@ -163,6 +165,24 @@ class Session:
             self.dirty = True
         return True
 
+    def begin_use(self, now: float) -> bool:
+        """A command or call begins at `now`: as `touch`, and the session is in use until `end_use`, which must follow
+        whatever this returns."""
+        self.in_use += 1
+        return self.touch(now)
+
+    def end_use(self, now: float, uses: int = 1) -> None:
+        """`uses` of those that began have their answer at `now`, or will never have one."""
+        self.last_active = self.last_used(now)
+        self.in_use -= uses
+        self.dirty = True
+
+    def last_used(self, now: float) -> float:
+        """The moment of the last activity, which is `now` (or its end) while it is in use."""
+        if not self.in_use:
+            return self.last_active
+        return max(self.last_active, now if self.ended is None else self.ended)
+
     def extend(self, seconds: float) -> None:
         """Moves the hard limit, where there is one."""
         if self.hard_deadline is not None:
@@ -175,21 +195,23 @@ class Session:
         asked = self.spec.max_lifetime_seconds
         return None if asked is None else asked + self.extended
 
-    def idle_deadline(self) -> float | None:
-        """When it has been quiet for too long. A session that still waits or starts cannot be idle."""
+    def idle_deadline(self, now: float) -> float | None:
+        """When it has been quiet for too long, as things stand at `now`. A session that still waits or starts cannot be
+        idle."""
         if self.spec.idle_timeout_seconds is None or self.status in _NOT_YET_USED:
             return None
-        return self.last_active + self.spec.idle_timeout_seconds
+        return self.last_used(now) + self.spec.idle_timeout_seconds
 
-    def deadline(self) -> float | None:
-        """The moment at which it ends if nothing more happens, or None when nothing limits it."""
+    def deadline(self, now: float) -> float | None:
+        """The moment at which it ends if nothing more happens after `now`, or None when nothing limits it."""
         waiting = self.wait_deadline if self.status is SessionStatus.QUEUED else None
-        limits = [d for d in (self.hard_deadline, self.idle_deadline(), waiting) if d is not None]
+        limits = [d for d in (self.hard_deadline, self.idle_deadline(now), waiting) if d is not None]
         return min(limits, default=None)
 
     def record(self, clock: Clock) -> SessionRecord:
         """The snapshot to store or show now."""
-        deadline = self.deadline()
+        now = clock.monotonic()
+        deadline = self.deadline(now)
         return SessionRecord(
             session_id=self.session_id,
             owner=self.owner,
@@ -201,7 +223,7 @@ class Session:
             user_agent=self.spec.user_agent,
             isolation=self.spec.isolation,
             created_at=self.created_at,
-            last_activity=clock.wall(self.last_active),
+            last_activity=clock.wall(self.last_used(now)),
             expires_at=None if deadline is None else clock.wall(deadline),
             ended_at=None if self.ended is None else clock.wall(self.ended),
             end_reason=self.end_reason,
@@ -222,7 +244,7 @@ def due(session: Session, now: float) -> EndReason | None:
     """Why `session` must end at `now`, or None when it may live on. Never before a deadline."""
     if session.status.final or session.status is SessionStatus.CLOSING:
         return None
-    idle_deadline = session.idle_deadline()
+    idle_deadline = session.idle_deadline(now)
     out_of_time = session.hard_deadline is not None and now >= session.hard_deadline
     gone_quiet = idle_deadline is not None and now >= idle_deadline
     if out_of_time:

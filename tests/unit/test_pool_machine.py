@@ -4,6 +4,7 @@ that do what they are told: no illegal move, no early end after an acknowledged 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Coroutine
 from datetime import timedelta
@@ -56,6 +57,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.last: dict[str, SessionStatus] = {}
         self.clients: list[tuple[str, Client]] = []
         self.reasons: dict[str, EndReason] = {}
+        self.calls: list[tuple[str, contextlib.ExitStack]] = []
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -98,6 +100,9 @@ class PoolMachine(RuleBasedStateMachine):
         """On the monotonic clock; the wall clock may jump besides, which moves nothing. The reaper looks."""
         self.clock.advance(seconds)
         self.clock.jump += timedelta(seconds=jump)
+        for session_id, _ in self.calls:
+            if session_id in self.pool.sessions:  # what has no answer yet is use up to this very moment
+                self._promise(session_id)
         due = {s.session_id for s in self.pool.sessions.values() if self._due(s.session_id)}
         self.run(self.reaper.turn())
         self.run(self._settled())
@@ -115,6 +120,23 @@ class PoolMachine(RuleBasedStateMachine):
             return
         assert self.pool.sessions[session_id].status is SessionStatus.ACTIVE
         self._promise(session_id)
+
+    @rule(session_id=sessions)
+    def call_begins(self, session_id: str) -> None:
+        with contextlib.ExitStack() as call:
+            try:
+                call.enter_context(self.pool.using(session_id))
+            except WrongState:
+                return
+            self.calls.append((session_id, call.pop_all()))
+
+    @rule(data=st.data())
+    def call_is_answered(self, data: st.DataObject) -> None:
+        if self.calls:
+            session_id, call = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
+            call.close()
+            if session_id in self.pool.sessions:
+                self._promise(session_id)
 
     @rule(session_id=sessions, seconds=st.sampled_from([10.0, 500.0, 5000.0]))
     def extend(self, session_id: str, seconds: float) -> None:
@@ -227,12 +249,12 @@ class PoolMachine(RuleBasedStateMachine):
             assert len(client.heard) == (session_id not in self.pool.sessions)
 
     def _promise(self, session_id: str) -> None:
-        deadline = self.pool.sessions[session_id].deadline()
+        deadline = self.pool.sessions[session_id].deadline(self.clock.now)
         if deadline is not None:
             self.promised[session_id] = deadline
 
     def _due(self, session_id: str) -> bool:
-        deadline = self.pool.sessions[session_id].deadline()
+        deadline = self.pool.sessions[session_id].deadline(self.clock.now)
         return deadline is not None and deadline <= self.clock.now
 
     def teardown(self) -> None:

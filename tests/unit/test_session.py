@@ -75,7 +75,7 @@ def test_a_session_that_starts_cannot_be_idle_but_can_be_out_of_time() -> None:
 
 def test_nothing_limits_a_session_without_limits() -> None:
     it = session(idle=None, lifetime=None)
-    assert it.deadline() is None
+    assert it.deadline(0.0) is None
     assert it.record(ManualClock()).expires_at is None
     assert overdue([it], 1e12) == []
 
@@ -104,8 +104,51 @@ def test_due_exactly_from_the_deadline_on(
     it = session(idle=idle, lifetime=lifetime)
     for moment in sorted(touches):
         it.touch(moment)
-    deadline = it.deadline()
+    deadline = it.deadline(now)
     assert (due(it, now) is not None) == (deadline is not None and now >= deadline)
+
+
+@given(
+    idle=st.none() | st.floats(0.1, 1e6),
+    lifetime=st.none() | st.floats(0.1, 1e6),
+    calls=st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), max_size=6),
+    now=st.floats(0, 3e6),
+)
+def test_the_idle_timeout_runs_from_the_last_answer_on_and_not_while_one_is_due(
+    idle: float | None, lifetime: float | None, calls: list[tuple[float, float]], now: float
+) -> None:
+    it = session(idle=idle, lifetime=lifetime)
+    spans = [(begin, begin + lasts) for begin, lasts in calls]
+    moments = sorted([(begin, "begins") for begin, _ in spans] + [(end, "ends") for _, end in spans])
+    for moment, what in moments:
+        if moment > now:
+            break
+        if what == "begins":
+            assert it.begin_use(moment)
+        else:
+            it.end_use(moment)
+    under_way = sum(begin <= now < end for begin, end in spans if begin != end)
+    last_answer = max([0.0, *(end for _, end in spans if end <= now)])
+    assert it.in_use == under_way
+    assert it.last_used(now) == (now if under_way else last_answer)
+    limits = [] if lifetime is None else [lifetime]
+    if idle is not None:
+        limits.append(it.last_used(now) + idle)
+    assert it.deadline(now) == min(limits, default=None)
+    out_of_time = lifetime is not None and now >= lifetime
+    gone_quiet = idle is not None and not under_way and now >= last_answer + idle
+    assert due(it, now) is (EndReason.LIFETIME if out_of_time else EndReason.IDLE if gone_quiet else None)
+
+
+def test_use_ends_with_the_session_at_the_latest() -> None:
+    it = session(lifetime=100.0)
+    it.begin_use(5.0)
+    it.begin_use(6.0)
+    it.move(SessionStatus.CLOSING)
+    it.ended = 100.0
+    assert it.last_used(150.0) == 100.0
+    it.end_use(150.0, uses=2)
+    assert (it.in_use, it.last_used(160.0)) == (0, 100.0)
 
 
 def test_options_show_no_secret() -> None:
