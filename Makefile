@@ -26,7 +26,8 @@ run: setup ## Start the service on http://127.0.0.1:8000
 test: setup-tests ## Run all tests; they drive a real Chromium
 	@$(BIN)/python -m pytest $(ARGS)
 
-PURE := session placement admission control_wheel gateway_policy gateway_scope gateway_methods gateway_filters gateway_message
+PURE := session placement admission control_wheel gateway_policy gateway_scope gateway_methods gateway_filters \
+	cdp_messages cdp_frames cdp_targets cdp_pauses
 test-pure: setup ## Run the tests of the pure rooms (seconds, no browser)
 	@$(BIN)/python -m pytest $(PURE:%=tests/unit/test_%.py) -m "not slow" $(ARGS)
 

@@ -26,6 +26,8 @@ from browser_sessions.api.routes import build_api
 from browser_sessions.api.secrets_file import Secrets, load_or_create
 from browser_sessions.api.services import ApiOptions, Console, Services
 from browser_sessions.browser.launcher import PlaywrightLauncher
+from browser_sessions.chromium.launch import folders
+from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.gateway.gateway import TURN_S as GATEWAY_TURN_S
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.model.clock import SystemClock
@@ -51,7 +53,7 @@ PURGE_EVERY_S: Final = 600.0
 TRIM_EVERY_S: Final = 30.0
 """Between two times that freed memory is handed back to the system; it takes a few milliseconds of a thread."""
 IDEMPOTENCY_LIFETIME: Final = timedelta(hours=24)
-"""API.md: the same key within 24 h gives the same session."""
+"""docs/api.md: the same key within 24 h gives the same session."""
 
 
 class Service:
@@ -64,11 +66,12 @@ class Service:
         self.secrets: Secrets = load_or_create(
             settings.data_dir, settings.admin_api_key.get_secret_value() if settings.admin_api_key else None
         )
-        self._session_folders = settings.work_dir / "sessions"
+        self.work_dir = folders.work_folder(settings.work_dir, browser_user())
+        self._session_folders = self.work_dir / "sessions"
         """One folder a session. What lies here at start belongs to nobody: the lock on the data folder is ours."""
         self.store = EmbeddedStore(settings.database)
         self.launcher = PlaywrightLauncher(
-            settings.work_dir,
+            self.work_dir,
             settings.browser_executable,
             settings.require_sandbox,
             self.clock,
@@ -91,7 +94,7 @@ class Service:
             work_dir=self._session_folders,
         )
         self.gateway = Gateway(self.pool, self._session_folders, self.metrics)
-        self.console = Console.over(self.pool, self.keyring, self.secrets, settings.data_dir / "archive", self.metrics)
+        self.console = Console.over(self.pool, self.keyring, self.secrets, settings.data_dir, self.metrics)
         project(self.pool, self.metrics)
         self._lock: IO[str] | None = None
         self._loops: list[asyncio.Task[object]] = []
@@ -110,9 +113,10 @@ class Service:
             await self.store.open()
             lost = await self.store.mark_lost(self.pool.node, self.clock.wall())
             await self.keyring.load()
-            await asyncio.to_thread(shutil.rmtree, self._session_folders, ignore_errors=True)
+            await asyncio.to_thread(self._prepare_folders)
             await self.launcher.start()
             await self.pool.fleet.first()
+            await self._prepare_devtools()
         except BaseException:
             await self.stop()
             raise
@@ -151,11 +155,26 @@ class Service:
         await self.pool.stop()
         await self.gateway.stop()
         await self.console.archive.close()
+        self.console.devtools.close()
         await self.launcher.stop()
         await self.store.close()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            if self.work_dir != self.settings.work_dir:
+                await asyncio.to_thread(folders.leave, self.work_dir)
+            lock.close()
+
+    def _prepare_folders(self) -> None:
+        """Raises `SettingsError`."""
+        folders.prepare(self.work_dir, browser_user())
+        shutil.rmtree(self._session_folders, ignore_errors=True)
+        folders.prepare(self._session_folders, browser_user())
+
+    async def _prepare_devtools(self) -> None:
+        """Before the first session: the browser that this may start has a debugging port."""
+        assert self.launcher.found is not None, "it has started"
+        user = None if self.launcher.user is None else (self.launcher.user.uid, self.launcher.user.gid)
+        await self.console.devtools.prepare(self.launcher.version, self.launcher.found.executable, user)
 
     async def _keep_records(self) -> None:
         if jump := self.clock.follow():

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import psutil
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -205,23 +205,38 @@ class Settings(BaseSettings):
 
     @property
     def work_dir(self) -> Path:
-        """Where browsers keep what does not outlive them."""
+        """Where browsers keep what does not outlive them, unless their user cannot reach it: `Service.work_dir` is the
+        real place."""
         return self.data_dir / "work"
 
 
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_is_secret(each) for each in get_args(annotation))
+
+
+_SECRETS: Final = frozenset(
+    PREFIX + name.upper() for name, field in Settings.model_fields.items() if _is_secret(field.annotation)
+)
+"""Variables that hold a secret."""
+
+
 def load(**flags: Any) -> Settings:
-    """Settings from the environment; `flags` that are not None win.
+    """Settings from the environment; `flags` that are not None win. Secrets are taken out of the environment, so that
+    no child process holds them.
 
     Raises `SettingsError` naming each bad one and what would be right.
     """
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        settings = Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         lines = [
             f"{PREFIX}{'_'.join(map(str, part['loc'])).upper()}: {_said(part)}"
             for part in error.errors(include_url=False, include_input=False)
         ]
         raise SettingsError("Some settings are wrong:\n  " + "\n  ".join(lines)) from None
+    for variable in [each for each in os.environ if each.upper() in _SECRETS]:
+        del os.environ[variable]
+    return settings
 
 
 def unknown(environ: Iterable[str]) -> list[str]:

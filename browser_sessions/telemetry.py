@@ -38,15 +38,17 @@ EVENTS: Final[Mapping[str, str]] = {
     "browser.no_sandbox": "Chromium runs without its sandbox, and why.",
     "browser.close_forced": "A Chromium did not end when asked and was killed.",
     "browser.survived_kill": "A process of a killed Chromium is still there.",
-    "browser.port_taken": "A debugging port was taken meanwhile; another is tried.",
     "browser.folder_not_removed": "A work folder could not be removed.",
     "browser.leftovers_swept": "What a killed run left behind was removed.",
     "browser.listener_failed": "A bug of ours in an event listener.",
     "browser.driver_started": "Playwright's driver runs.",
     "browser.driver_died": "Playwright's driver died; the next create starts another.",
     "browser.driver_hung": "Playwright's driver did not answer and was killed.",
+    "devtools.cached": "DevTools' files were taken from a new Chromium; `isolated`: in a network of its own.",
+    "devtools.not_available": "They could not be taken, and why: DevTools answers with a problem.",
     "gateway.client_silent": "A CDP client answered no ping: its connection was closed.",
     "gateway.client_slow": "A CDP client read too slowly: its connection was closed with 1013.",
+    "connect.options_ignored": "A one-line connect named options that this service does not have: `names`, `count`.",
     "archive.not_written": "Events and last picture of an ended session could not be kept.",
     "archive.not_readable": "A kept file of an ended session is damaged.",
     "task.failed": "A bug of ours in a background task.",
@@ -193,6 +195,11 @@ class Metrics:
         self.queue = Gauge(f"{prefix}_queue", "Creates that wait for a place", registry=registry)
         self.refused = Counter(f"{prefix}_refused", "Creates refused", ["reason"], registry=registry)
         self.browsers = Gauge(f"{prefix}_browsers", "Browser processes", ["state"], registry=registry)
+        self.browser_contexts = Gauge(
+            f"{prefix}_browser_contexts",
+            "Contexts that Chromium has, of sessions and of their clients",
+            registry=registry,
+        )
         self.browser_restarts = Counter(
             f"{prefix}_browser_restarts", "Browsers that died or were replaced", ["reason"], registry=registry
         )

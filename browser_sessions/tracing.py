@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """OpenTelemetry's own; one of them must be set. Its other variables count too (sampler, headers, service name)."""
 FLUSH_S: Final = 2.0
-"""What the last spans may take to be sent at the end; FAULTS.md allows five seconds beyond the drain for everything."""
+"""What the last spans may take to be sent at the end; a stop takes five seconds beyond the drain at most."""
 PREFIX: Final = "browser_sessions."
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ from browser_sessions.model.spec import Geolocation, Isolation, Proxy, SessionSp
 from browser_sessions.model.urls import REFUSED, may_open, normalise
 
 MAX_SIDE: Final = 8192
-"""CSS pixels of a viewport's side: API.md."""
+"""CSS pixels of a viewport's side."""
 MAX_PIXELS: Final = 8192 * 4320
 """Area of a viewport: a full-size 8K screen; a larger one costs hundreds of megabytes a frame."""
 MAX_TIMEOUT_SECONDS: Final = 2_592_000
@@ -273,7 +273,9 @@ class BrowserSessionList(BaseModel):
 
 
 class BrowserSessionHealth(BaseModel):
-    """What a probe of the live browser found, now. Memory in bytes of the session's own renderers."""
+    """What a probe of the live browser found, now. `memory_bytes` is the JavaScript heap of the pages' renderers,
+    `cpu_seconds` what their main threads have used since the pages are in them: a page that goes to another site begins
+    anew."""
 
     healthy: bool
     status: str

@@ -1,7 +1,8 @@
 """Speed, as ratios between two things measured in one run: what we are against the bare parts that we are made of.
 
 python scripts/bench.py status    # our status endpoint : a bare FastAPI endpoint of the same model
-python scripts/bench.py create    # our create : raw Playwright new_context + new_page
+python scripts/bench.py create    # our create and DELETE : raw Playwright new_context + new_page and context.close()
+python scripts/bench.py gateway   # a client through the gateway : on the debugging port of a bare Chromium
 """
 
 from __future__ import annotations

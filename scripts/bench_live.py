@@ -33,7 +33,7 @@ ROUNDS: Final = 7
 """Of the stalled viewer's: with and without it take turns."""
 STALLED_SECONDS: Final = 4.0
 STALLED_GOAL: Final = 0.9
-"""Frames a second of a healthy viewer beside a stalled one, as a part of those alone: issue 4, "Must show" 4."""
+"""Frames a second of a healthy viewer beside a stalled one, as a part of those alone."""
 CHANGES: Final = 30
 WIDTH: Final = 1280
 

@@ -14,6 +14,8 @@ from typing import Final
 import httpx
 import psutil
 
+from browser_sessions.chromium.launch.folders import work_folder
+from browser_sessions.chromium.launch.user import browser_user
 from tests.service import ADMIN_KEY, Running, ServerProcess, client
 
 DRAIN_S: Final = 2.0
@@ -107,7 +109,6 @@ def _left(data_dir: Path, tree: dict[int, psutil.Process]) -> list[str]:
     while alive and time.monotonic() < deadline:
         _, alive = psutil.wait_procs(alive, timeout=0.1)
         alive = [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-    work = data_dir / "work"
-    folders = [str(each.relative_to(data_dir)) for each in work.glob("run-*")] if work.exists() else []
-    folders += [str(each.relative_to(data_dir)) for each in work.glob("sessions/*")] if work.exists() else []
+    work = work_folder(data_dir / "work", browser_user())
+    folders = [str(each.relative_to(work)) for pattern in ("run-*", "sessions/*") for each in work.glob(pattern)]
     return [f"process {each.pid}" for each in alive] + folders

@@ -28,18 +28,18 @@ PER_SESSION: Final = 10
 """CDP clients of one session; the gateway takes sixteen."""
 ANSWER_BYTES: Final = 4 * 2**20
 ANSWERS: Final = 4
-"""So many times so much each silent client asks for: twice what the gateway keeps for it."""
+"""So many times so much each silent client asks for: all of them together twice what the gateway keeps for them."""
 WATCH_S: Final = 3.0
 ASK_EVERY_S: Final = 0.02
 FREED_S: Final = 60.0
 """A CDP client that takes nothing is closed after 30 s, a viewer that answers no ping after 40."""
 BOUND_BYTES: Final = CLIENTS * 9 * 2**20 + VIEWERS * 2**20
-"""What the server may hold: of a CDP client 8 MiB that wait (`downstream.HIGH_WATER_BYTES`) and one read more; of a
-viewer two pictures."""
+"""What the server may hold: of a CDP client its largest message and its part of what may wait for one principal's
+clients together (`gateway.PRINCIPAL_BYTES`); of a viewer two pictures."""
 KEPT_BYTES: Final = 32 * 2**20
 """What the allocator may keep of it afterwards."""
 FRAMES_GOAL: Final = 0.9
-"""Issue 4, "Must show" 4: of a healthy viewer's frames a second."""
+"""Of a healthy viewer's frames a second."""
 SLOWER_GOAL_S: Final = 0.005
 """Of a healthy client's round trip of two milliseconds."""
 _PLAIN: Final[dict[str, Any]] = {"max_size": None, "compression": None, "proxy": None, "ping_interval": None}

@@ -5,6 +5,8 @@ python scripts/faults.py storm --rounds 200    the server killed while it create
 python scripts/faults.py drain --rounds 50     SIGTERM at random moments under load
 python scripts/faults.py herd --rounds 3       five hundred creates at a limit of ten, and as many who leave
 python scripts/faults.py silent --rounds 5     fifty viewers and twenty CDP clients that stop reading
+python scripts/faults.py pressure --rounds 2   clients that flood, pull and never read; pages that load at once
+python scripts/faults.py contexts --rounds 500 contexts that clients make and close while the processors are busy
 """
 
 from __future__ import annotations
@@ -27,9 +29,25 @@ from rich.progress import track
 from scripts.fault_drain import DRAIN_S, drain_round
 from scripts.fault_herd import HERD, LIMIT, herd
 from scripts.fault_kills import delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
+from scripts.fault_pressure import (
+    FLOOD_GOAL,
+    HELD_GOAL_BYTES,
+    LAG_GOAL,
+    LAG_S,
+    PAGES,
+    PULL_GOAL,
+    RESOURCES,
+    lag_while_loading,
+    middle,
+    pull,
+    read_nothing,
+    slower,
+)
 from scripts.fault_silent import BOUND_BYTES, FRAMES_GOAL, KEPT_BYTES, SLOWER_GOAL_S, silence
 from scripts.fault_storm import storm
 from scripts.figures import Promise, tell
+from tests.client_site import client_site
+from tests.contexts import contexts_come_and_go
 from tests.service import serving
 
 KILLED: Final = Promise(0.5, 1.0)
@@ -46,7 +64,7 @@ KILLS: Final = {
     "hung page, deleted": DELETED_HUNG_PAGE,
     "hung browser, deleted": FIVE_SECONDS,
 }
-"""Issue 5, "Must show" 2."""
+"""Seconds within which each fault is to be known, or put right."""
 
 
 async def kills(folder: Path, rounds: int, console: Console) -> bool:
@@ -122,12 +140,68 @@ async def silent(folder: Path, rounds: int, console: Console) -> bool:
     return within and seen.frames >= FRAMES_GOAL and seen.slower <= SLOWER_GOAL_S
 
 
+async def pressure(folder: Path, rounds: int, console: Console) -> bool:
+    async with serving(folder / "data", log_level="warning") as service:
+        seen = await read_nothing(service, rounds)
+        bare, ours = await pull(service, folder, rounds)
+        within, loads = await lag_while_loading(service, 5 * rounds)
+    console.print(f"A neighbour alone: {middle(seen.alone)}")
+    kept = True
+    for kind, trips in seen.beside.items():
+        ratio, held, codes = slower(seen.alone, trips), seen.held[kind], seen.codes[kind]
+        good = (
+            ratio <= FLOOD_GOAL
+            and held <= HELD_GOAL_BYTES
+            and set(codes) <= {1013, 1006 if kind == "answers" else 1013}
+        )
+        console.print(
+            f"Beside one that reads nothing ({kind}): {middle(trips)}, {ratio:.2f} of alone (goal {FLOOD_GOAL}); "
+            f"it cost {held / 2**20:.0f} MB (goal {HELD_GOAL_BYTES / 2**20:.0f}), closed with {codes} (goal 1013)",
+            style=None if good else "red",
+        )
+        kept &= good
+    ratio = slower(bare, ours, 0.95)
+    console.print(
+        f"Beside one that pulls 20 MB answers: on a bare port {middle(bare)}; on the service {middle(ours)}; "
+        f"{ratio:.2f} of its p95 (goal {PULL_GOAL})",
+        style=None if ratio <= PULL_GOAL else "red",
+    )
+    console.print(
+        f"{PAGES} pages of {RESOURCES} resources at once, {statistics.median(loads):.1f} s: {100 * within:.1f} % of "
+        f"the loop's samples within {1000 * LAG_S:.0f} ms (goal {100 * LAG_GOAL:.0f} %)",
+        style=None if within >= LAG_GOAL else "red",
+    )
+    return kept and ratio <= PULL_GOAL and within >= LAG_GOAL
+
+
+async def contexts(folder: Path, rounds: int, console: Console) -> bool:
+    with client_site() as site:
+        async with serving(folder / "data", log_level="warning") as service:
+            told = await contexts_come_and_go(service, await service.create(), site.url, rounds=rounds)
+    tell("new_context, new_page, goto, close", {"one round": told.rounds_s}, {}, console)
+    console.print(
+        f"failed: {len(told.refused)} {told.refused[:3]}; counted wrong (counted, open): {told.counted_wrong[:5]}"
+    )
+    return not told.refused and not told.counted_wrong
+
+
+FAULTS: Final = {
+    "kills": kills,
+    "storm": storms,
+    "drain": drains,
+    "herd": herds,
+    "silent": silent,
+    "pressure": pressure,
+    "contexts": contexts,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("fault", choices=["kills", "storm", "drain", "herd", "silent"])
+    parser.add_argument("fault", choices=list(FAULTS))
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
-    run = {"kills": kills, "storm": storms, "drain": drains, "herd": herds, "silent": silent}[options.fault]
+    run = FAULTS[options.fault]
     console = Console()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         good = asyncio.run(run(Path(folder) / "run", options.rounds, console))

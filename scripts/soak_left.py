@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import tempfile
 import time
@@ -14,15 +13,15 @@ from typing import Any, Final
 
 import httpx
 import psutil
-from websockets.asyncio.client import connect
 
+from browser_sessions.chromium.launch.folders import work_folder
+from browser_sessions.chromium.launch.user import browser_user
 from tests.service import Running, ServerProcess, until
 
 SETTLE_S: Final = 60.0
 """What the end of the last browser may take: an empty one stays half a minute for the next caller of its principal."""
 LOOK_S: Final = 8.0
-"""How long the first count looks: what the last life left for a while is gone by then, a hub without clients after six
-seconds as the last."""
+"""How long the first count looks: what the last life left for a while is gone by then."""
 LINGER_S: Final = 30.0
 """How long the last count waits for what is over to go: what stays longer is a leak."""
 
@@ -35,6 +34,7 @@ class Left:
     places: int
     waiting: int
     contexts: int
+    """As Chromium itself counted them at the last probe."""
     processes: int
     """Descendants of the server that are neither its driver nor of a browser that it knows."""
     zombies: int
@@ -99,7 +99,7 @@ async def count(service: Running, server: ServerProcess) -> Left:
         sessions=len(living["sessions"]),
         places=pool["taken"],
         waiting=pool["queue"],
-        contexts=sum([await contexts(pid) for pid in known]),
+        contexts=int(await metric(service.http, "browser_sessions_browser_contexts")),
         processes=strangers,
         zombies=zombies,
         folders=await asyncio.to_thread(_folders, server.data_dir, len(known)),
@@ -144,34 +144,18 @@ def descriptors_of(server: ServerProcess) -> int:
 
 
 def _folders(data_dir: Path, browsers: int) -> int:
-    """Folders of sessions, and of browsers beyond those that run."""
-    work = data_dir / "work"
+    """Folders of sessions, and of browsers and drivers beyond those that run."""
+    work = work_folder(data_dir / "work", browser_user())
     sessions = len(list((work / "sessions").glob("*"))) if (work / "sessions").exists() else 0
-    profiles = sum(1 for each in work.glob("run-*/driver-*/*") if each.is_dir() and "profile" in each.name)
     artifacts = sum(1 for each in work.glob("run-*/driver-*/playwright-artifacts-*"))
+    drivers = len(list(work.glob("run-*/driver-*")))
     homes = len(list(work.glob("run-*/brw_*")))
     runs = {each.name.removeprefix("run-") for each in work.glob("run-*")}
     short = [each for run in runs for each in Path(tempfile.gettempdir()).glob(f"browser-sessions-{run}-*")]
     return (
         sessions
-        + max(0, profiles - browsers)
         + max(0, artifacts - browsers)
+        + max(0, drivers - 1)
         + max(0, homes - browsers)
         + max(0, len(short) - browsers)
     )
-
-
-async def contexts(pid: int) -> int:
-    """Contexts of a browser beside its default one, as Chromium itself counts them; 0 when it has ended."""
-    try:
-        arguments = psutil.Process(pid).cmdline()
-        port = next(each.partition("=")[2] for each in arguments if each.startswith("--remote-debugging-port="))
-        async with httpx.AsyncClient(trust_env=False) as http:
-            version = (await http.get(f"http://127.0.0.1:{port}/json/version")).json()
-        async with connect(version["webSocketDebuggerUrl"], proxy=None) as socket:
-            await socket.send(json.dumps({"id": 1, "method": "Target.getBrowserContexts"}))
-            while (answer := json.loads(await socket.recv())).get("id") != 1:
-                pass
-            return len(answer["result"]["browserContextIds"])
-    except (psutil.Error, StopIteration, httpx.HTTPError):
-        return 0

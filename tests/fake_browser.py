@@ -9,12 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from browser_sessions.cdp import Browser
 from browser_sessions.model.errors import BrowserGone, BrowserTimeout, NoBrowser
-from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo, WindowKeeper
+from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
 from browser_sessions.model.session import EndReason
 from browser_sessions.model.spec import SessionSpec
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+VERSION = "1.0.0.0"
+"""Of the Chromium that these stand in for."""
 
 
 class ManualClock:
@@ -71,8 +74,8 @@ class FakeProcess:
         self.launcher = launcher
         self.browser_id = f"fake-{number}"
         self.pid = 100_000 + number
-        self.version = "Fake/1"
-        self.endpoint = "ws://127.0.0.1:1/"
+        self.version = VERSION
+        self.cdp = Browser(lambda: datetime.now(UTC))
         self.started = 0.0
         self.alive = True
         self.loud = 0
@@ -82,6 +85,10 @@ class FakeProcess:
         self.work = 0.0
         self.contexts: set[FakeContext] = set()
         self._on_death = on_death
+
+    @property
+    def context_count(self) -> int:
+        return len(self.contexts)
 
     async def open_context(
         self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
@@ -107,12 +114,6 @@ class FakeProcess:
             raise BrowserTimeout("it hangs")
         if not self.alive:
             raise BrowserGone("it died")
-
-    def keep_windows(self, keeper: WindowKeeper | None) -> None: ...
-
-    @property
-    def windows_kept(self) -> bool:
-        return False
 
     def cpu_seconds(self) -> tuple[float, ...]:
         self.work += 1.0 if self.working else 0.0

@@ -195,6 +195,7 @@ class Node:
     launcher: DrivableLauncher
     metrics: Metrics
     secrets: Secrets
+    console: Console
     client: httpx.AsyncClient
     """Sends no credential of its own."""
 
@@ -235,7 +236,7 @@ def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int)
         )
     )
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE_URL)
-    return Node(app, pool, keyring, store, launcher, metrics, own, client)
+    return Node(app, pool, keyring, store, launcher, metrics, own, console, client)
 
 
 @asynccontextmanager

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -108,6 +111,7 @@ async def until(
 @asynccontextmanager
 async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     """The service in this process; `settings` are those of `browser_sessions.settings`."""
+    _lend_devtools(data_dir)
     chosen = load(data_dir=data_dir, port=0, admin_api_key=ADMIN_KEY, drain_seconds=0, **settings)
     listener = listen(chosen.host, chosen.port)
     node = Service(chosen)
@@ -118,12 +122,30 @@ async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     try:
         async with client(url, ADMIN_KEY) as http:
             await until(lambda: server.started or serving.done(), what="the server listens")
+            _keep_devtools(data_dir)
             yield Running(url, http, node)
     finally:
         server.should_exit = True
         await node.stop()
         await serving
         listener.close()
+
+
+_DEVTOOLS = Path(tempfile.mkdtemp(prefix="devtools-for-tests-"))
+atexit.register(shutil.rmtree, _DEVTOOLS, ignore_errors=True)
+
+
+def _lend_devtools(data_dir: Path) -> None:
+    """A new data folder gets DevTools' files from an earlier one of this run: taking them anew costs a second."""
+    if not (data_dir / "devtools").exists():
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copytree(_DEVTOOLS, data_dir / "devtools")
+
+
+def _keep_devtools(data_dir: Path) -> None:
+    for archive in (data_dir / "devtools").glob("*.zip"):
+        if not (_DEVTOOLS / archive.name).exists():
+            shutil.copy(archive, _DEVTOOLS)
 
 
 class _Server(uvicorn.Server):
@@ -178,6 +200,7 @@ class ServerProcess:
         becomes the server (`exec`), for limits and mounts of its own."""
         address = self.data_dir / "service.json"
         address.unlink(missing_ok=True)
+        _lend_devtools(self.data_dir)
         loop = asyncio.get_running_loop()
         began = loop.time()
         with (self.data_dir.parent / "server.log").open("ab") as log:
@@ -199,6 +222,7 @@ class ServerProcess:
         http = client(self.url, ADMIN_KEY)
         await until(lambda: _ready(http), what="the server is ready")
         self.ready_after = loop.time() - began
+        _keep_devtools(self.data_dir)
         return Running(self.url, http)
 
     def tree(self) -> list[psutil.Process]:

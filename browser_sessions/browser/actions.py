@@ -7,7 +7,7 @@ means there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal, TypeVar, cast
 
 from playwright.async_api import Page
@@ -26,6 +26,12 @@ FULL_PAGE_PIXELS: Final = 8192 * 8192
 CONTENT_CHARACTERS: Final = 16 * 2**20
 """Of a page's HTML. Receiving it holds the event loop up for some 100 ms, for 20 million a fifth of a second was
 measured; the largest pages of the web have a quarter of it."""
+FIRST_PICTURE_S: Final = 10.0
+"""After this a picture is asked for once more: Chromium never answers for one of a page that has navigated by itself
+meanwhile, and the slowest full page on a busy machine took seven seconds."""
+PICTURE_TRIES: Final = 5
+"""A document that is just there may have nothing to draw yet."""
+_NOTHING_TO_DRAW: Final = ("Unable to capture screenshot", "Not attached to an active page")
 _WORLD: Final = "browser-sessions"
 _CONTENT: Final = f"""(() => {{
   const type = document.doctype ? new XMLSerializer().serializeToString(document.doctype) : ''
@@ -54,8 +60,18 @@ def check_address(url: str, loc: tuple[str | int, ...]) -> str:
     return normalise(url)
 
 
-async def goto(host: Host, page: Page, page_id: str, url: str, *, wait_until: str, timeout: float) -> int | None:
+async def goto(
+    host: Host,
+    page: Page,
+    page_id: str,
+    url: str,
+    *,
+    wait_until: str,
+    timeout: float,
+    committed: Callable[[], None] = lambda: None,
+) -> int | None:
     """Navigates; the HTTP status of the main resource, None where there is none (data:, about:, the same document).
+    `committed` is called when the new document is there.
 
     A navigation whose answer has not begun by the deadline, or when the caller leaves, is given up: Playwright lets no
     call at the page through while one is under way. One that is still loading goes on.
@@ -68,6 +84,7 @@ async def goto(host: Host, page: Page, page_id: str, url: str, *, wait_until: st
     except (BrowserTimeout, asyncio.CancelledError):
         calls.background(host.ask(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS))
         raise
+    committed()
     if wait_until != "commit":
         await calls(
             page.wait_for_load_state(cast("LoadState", wait_until), timeout=_milliseconds(deadline.left)),
@@ -90,16 +107,27 @@ async def screenshot(
     deadline = Deadline(timeout)
     if full_page:
         await _check_size(host, page_id, timeout=timeout)
-    left = deadline.left
-    return await host.calls(
-        page.screenshot(
-            type=cast("Literal['jpeg', 'png']", image_format),
-            quality=quality if image_format == "jpeg" else None,
-            full_page=full_page,
-            timeout=_milliseconds(left),
-        ),
-        timeout=left,
-    )
+    tries = 0
+    while True:
+        tries += 1
+        left = deadline.left
+        within = left if tries > 1 else min(left, FIRST_PICTURE_S)
+        try:
+            return await host.calls(
+                page.screenshot(
+                    type=cast("Literal['jpeg', 'png']", image_format),
+                    quality=quality if image_format == "jpeg" else None,
+                    full_page=full_page,
+                    timeout=_milliseconds(within),
+                ),
+                timeout=within,
+            )
+        except BrowserTimeout:
+            if within == left:
+                raise
+        except PageFailed as error:
+            if tries == PICTURE_TRIES or not any(words in error.detail for words in _NOTHING_TO_DRAW):
+                raise
 
 
 async def content(host: Host, page: Page, page_id: str, *, timeout: float) -> str:
@@ -171,16 +199,17 @@ async def responds(host: Host, page_id: str, *, timeout: float) -> None:
     await host.ask(page_id, ("Runtime.evaluate", {"expression": "1"}), timeout=timeout)
 
 
-async def metrics(host: Host, page_id: str, *, timeout: float) -> dict[str, float]:
-    """Chromium's `Performance.getMetrics` of the page's renderer, by name."""
-    _, answer, _ = await host.ask(
-        page_id,
-        ("Performance.enable", {}),
-        ("Performance.getMetrics", {}),
-        ("Performance.disable", {}),
-        timeout=timeout,
+async def measure(host: Host, page_id: str) -> None:
+    """Has Chromium count what `metrics` tells, from now on."""
+    await host.ask(page_id, ("Performance.enable", {}), timeout=CHECK_SECONDS)
+
+
+async def metrics(host: Host, page_id: str, *, timeout: float) -> tuple[str, dict[str, float]]:
+    """(id of the page's renderer, Chromium's `Performance.getMetrics` of it by name): empty before `measure`."""
+    renderer, answer = await host.ask(
+        page_id, ("Runtime.getIsolateId", {}), ("Performance.getMetrics", {}), timeout=timeout
     )
-    return {entry["name"]: float(entry["value"]) for entry in answer["metrics"]}
+    return renderer["id"], {entry["name"]: float(entry["value"]) for entry in answer["metrics"]}
 
 
 async def _check_size(host: Host, page_id: str, *, timeout: float) -> None:

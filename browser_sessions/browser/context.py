@@ -23,8 +23,9 @@ from browser_sessions.browser.host import CHECK_SECONDS, Host
 from browser_sessions.browser.observe import Observer
 from browser_sessions.browser.pages import Pages
 from browser_sessions.browser.screencast import PageScreen
-from browser_sessions.browser.targets import Target
-from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.browser.targets import title_of
+from browser_sessions.browser.turns import Action, Turn, Turns
+from browser_sessions.cdp import CdpClosed, CdpError, Target
 from browser_sessions.model.errors import (
     BrowserGone,
     BrowserSessionsError,
@@ -32,7 +33,7 @@ from browser_sessions.model.errors import (
     PageFailed,
     PageNotFound,
 )
-from browser_sessions.model.ports import ContextEvent, PageInfo
+from browser_sessions.model.ports import ContextEvent, Owner, PageInfo
 
 PAGES_AT_MOST: Final = 20
 """Open pages of a session. Playwright turns the popup blocker off, so a page could open windows for ever: what comes
@@ -58,12 +59,14 @@ class Context:
         self._on_event = on_event
         self._pages = Pages(host.calls, host.registry, context_id, folder.name)
         self._dialogs = Dialogs(host.calls, self._dialog_news)
-        self._observer = Observer(host.calls, host.attachments, self._tell)
+        self._observer = Observer(host.calls, host.cdp, self._tell)
         self.downloads = Downloads(
             host.downloads, host.calls, host.clock, folder / "downloads", host.download_bytes, self._tell
         )
         self._going: Counter[str] = Counter()
         """Pages that are being navigated through us, by id."""
+        self._turns: dict[str, Turns] = {}
+        """By page id, from its first action on."""
         self._screens: dict[str, PageScreen] = {}
         self._closing: asyncio.Task[None] | None = None
         self._gone = False
@@ -74,6 +77,10 @@ class Context:
     @property
     def context_id(self) -> str:
         return self._context_id
+
+    @property
+    def owner(self) -> Owner:
+        return self._host.link
 
     @property
     def clients_attached(self) -> int:
@@ -108,6 +115,8 @@ class Context:
         self._observer.stop()
         self.downloads.forget()
         self._pages.forget()
+        for turns in self._turns.values():
+            turns.end()
 
     def pages(self) -> list[PageInfo]:
         return self._pages.infos()
@@ -117,7 +126,7 @@ class Context:
         self._pages.info(page_id)
         screen = self._screens.get(page_id)
         if screen is None:
-            screen = self._screens[page_id] = PageScreen(self._host.attachments, page_id)
+            screen = self._screens[page_id] = PageScreen(self._host.cdp, page_id)
         return screen
 
     async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
@@ -137,7 +146,8 @@ class Context:
                     raise BrowserTimeout("The new page was not ready in time.")
                 page_id = adopting.result()
                 if address is not None:
-                    await actions.goto(self._host, page, page_id, address, wait_until="commit", timeout=deadline.left)
+                    async with self._turns_of(page_id).turn(Action.NAVIGATE, timeout=deadline.left) as turn:
+                        await self._goto(page, page_id, address, "commit", deadline, turn)
         except BaseException:
             if page is not None:
                 await self._calls.finish(page.close())
@@ -146,25 +156,21 @@ class Context:
 
     async def close_page(self, page_id: str, *, timeout: float) -> None:
         """Closes it without asking it (`beforeunload` does not run), crashed and hung ones too."""
-        async with self._page(page_id, timeout) as (page, deadline):
+        deadline = Deadline(timeout)
+        async with self._spoken_to(page_id):
+            page = await self._pages.find(page_id, timeout=deadline.left)
             await self._calls(page.close(), timeout=deadline.left)
 
     async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
         address = actions.check_address(url, ("body", "url"))
-        async with self._page(page_id, timeout) as (page, deadline):
-            self._going[page_id] += 1
-            try:
-                status = await actions.goto(
-                    self._host, page, page_id, address, wait_until=wait_until, timeout=deadline.left
-                )
-            finally:
-                self._going -= Counter({page_id: 1})
-        return await self._info(page_id), status
+        async with self._page(page_id, Action.NAVIGATE, timeout) as (page, deadline, turn):
+            status = await self._goto(page, page_id, address, wait_until, deadline, turn)
+            return await self._info(page_id), status
 
     async def screenshot(
         self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float
     ) -> bytes:
-        async with self._page(page_id, timeout) as (page, deadline):
+        async with self._page(page_id, Action.DRAW, timeout) as (page, deadline, _):
             return await actions.screenshot(
                 self._host,
                 page,
@@ -176,18 +182,18 @@ class Context:
             )
 
     async def content(self, page_id: str, *, timeout: float) -> str:
-        async with self._page(page_id, timeout) as (page, deadline):
+        async with self._page(page_id, Action.READ, timeout) as (page, deadline, _):
             if self._pages.info(page_id).crashed:
                 raise PageCrashed(CRASHED)
             return await actions.content(self._host, page, page_id, timeout=deadline.left)
 
     async def pdf(self, page_id: str, *, timeout: float) -> bytes:
-        async with self._page(page_id, timeout) as (page, deadline):
+        async with self._page(page_id, Action.DRAW, timeout) as (page, deadline, _):
             return await actions.pdf(self._calls, page, timeout=deadline.left)
 
     async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
         """As `ContextHandle.evaluate`; `jsonable` says what becomes of values that JSON does not know."""
-        async with self._page(page_id, timeout) as (page, deadline):
+        async with self._page(page_id, Action.READ, timeout) as (page, deadline, _):
             return await actions.evaluate(self._calls, page, expression, timeout=deadline.left)
 
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
@@ -216,18 +222,24 @@ class Context:
         return True
 
     async def usage(self, *, timeout: float = USAGE_SECONDS) -> tuple[int | None, float | None]:
-        """JavaScript heap in bytes and CPU seconds so far of the renderers of its pages; None where no page tells in
-        time.
+        """JavaScript heap in bytes and CPU seconds of the renderers of its pages; None where no page tells in time.
 
-        From `Performance.getMetrics`: the heap is the scripts' part of the memory only (DOM, images and Chromium's own
-        code come on top), the CPU time that of whole renderer processes. Frames of other sites have renderers of their
-        own, which are not in it.
+        The heap is the scripts' part of the memory only: DOM, images and Chromium's own code come on top. The CPU time
+        is that of each renderer's main thread since the page is in it, so a page that goes to another site begins anew.
+        `ProcessTime` of the same metrics would be the whole process, but is 0 in the sandbox, where there is no /proc.
+        Frames of other sites have renderers of their own, which are not in it.
         """
         asked = [self._metrics(page.page_id, timeout) for page in self._pages.infos() if not page.crashed]
-        answers = {answer for answer in await asyncio.gather(*asked) if answer is not None}
-        if not answers:
+        heaps: dict[str, float] = {}
+        seconds: dict[str, float] = {}
+        for answer in await asyncio.gather(*asked):
+            if answer is not None:
+                renderer, heap, cpu = answer
+                heaps[renderer] = heap
+                seconds[renderer] = max(cpu, seconds.get(renderer, 0.0))
+        if not heaps:
             return None, None
-        return int(sum(heap for heap, _ in answers)), sum(cpu for _, cpu in answers)
+        return int(sum(heaps.values())), sum(seconds.values())
 
     async def close(self, *, timeout: float) -> None:
         """Closes the context, by Playwright or, when that does not answer in half of the time, by CDP; removes its
@@ -245,32 +257,67 @@ class Context:
             closed = True
         if not closed and self._host.alive():
             with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
-                await self._host.connection.call(
+                await self._host.cdp.root.call(
                     "Target.disposeBrowserContext", {"browserContextId": self._context_id}, timeout=timeout / 2
                 )
         await remove(self._folder)
 
-    async def _metrics(self, page_id: str, timeout: float) -> tuple[float, float] | None:
-        """(heap, CPU): equal for pages that share a renderer, so that a set counts them once."""
+    async def _metrics(self, page_id: str, timeout: float) -> tuple[str, float, float] | None:
+        """(renderer, heap in bytes, CPU seconds); pages that share a renderer name the same one."""
         try:
-            found = await actions.metrics(self._host, page_id, timeout=timeout)
+            renderer, found = await actions.metrics(self._host, page_id, timeout=timeout)
         except BrowserSessionsError:
             return None
-        return found.get("JSHeapTotalSize", 0.0), found.get("ProcessTime", 0.0)
+        if not found:
+            return None  # it has only just opened
+        return renderer, found.get("JSHeapTotalSize", 0.0), found.get("ThreadTime", 0.0)
+
+    async def _goto(
+        self, page: Page, page_id: str, address: str, wait_until: str, deadline: Deadline, turn: Turn
+    ) -> int | None:
+        self._going[page_id] += 1
+        try:
+            return await actions.goto(
+                self._host,
+                page,
+                page_id,
+                address,
+                wait_until=wait_until,
+                timeout=deadline.left,
+                committed=turn.committed,
+            )
+        finally:
+            self._going -= Counter({page_id: 1})
 
     @asynccontextmanager
-    async def _page(self, page_id: str, timeout: float) -> AsyncIterator[tuple[Page, Deadline]]:
+    async def _page(self, page_id: str, action: Action, timeout: float) -> AsyncIterator[tuple[Page, Deadline, Turn]]:
+        """The page when it is this action's turn, and what is left of its time then."""
         deadline = Deadline(timeout)
         async with self._spoken_to(page_id):
-            yield await self._pages.find(page_id, timeout=deadline.left), deadline
+            page = await self._pages.find(page_id, timeout=deadline.left)
+            async with self._turns_of(page_id).turn(action, timeout=deadline.left) as turn:
+                yield page, deadline, turn
+
+    def _turns_of(self, page_id: str) -> Turns:
+        """Raises `PageNotFound`."""
+        turns = self._turns.get(page_id)
+        if turns is None:
+            self._pages.info(page_id)
+            turns = self._turns[page_id] = Turns()
+        return turns
 
     @asynccontextmanager
     async def _spoken_to(self, page_id: str | None) -> AsyncIterator[None]:
-        """Turns `TargetClosed` into what it means: no such page any more, or no such context or browser."""
+        """Turns `TargetClosed` into what it means: no such page any more, or no such context or browser. A navigation
+        of a page that is closed fails like one whose site did."""
         if self._gone:
             raise BrowserGone("The session's browser context is closed.")
         try:
             yield
+        except PageFailed:
+            if page_id is not None and await self._host.has_target(page_id) is False:
+                raise PageNotFound(self._folder.name, page_id) from None
+            raise
         except TargetClosed:
             if page_id is not None and await self._host.has_target(page_id) is False:
                 raise PageNotFound(self._folder.name, page_id) from None
@@ -287,15 +334,17 @@ class Context:
         if kind in ("opened", "navigated"):
             data["url"] = target.url[:DETAIL_CHARACTERS]
         if kind == "navigated":
-            data["title"] = target.title[:DETAIL_CHARACTERS]
+            data["title"] = title_of(target)[:DETAIL_CHARACTERS]
         self._tell(ContextEvent(f"page.{kind}", data))
         if kind == "opened":
             self._observer.opened(target.target_id)
+            self._calls.background(actions.measure(self._host, target.target_id))
         if kind == "opened" and len(self._pages) > PAGES_AT_MOST:
             self._calls.background(self._refuse(target.target_id))
         if kind == "closed":
-            self._observer.closed(target.target_id)
             self._screens.pop(target.target_id, None)
+            if (turns := self._turns.pop(target.target_id, None)) is not None:
+                turns.end()
             self._pages.drop(target.target_id)
             if not len(self._pages):
                 self._maybe_gone(self._inner)
@@ -315,7 +364,7 @@ class Context:
 
     async def _refuse(self, target_id: str) -> None:
         with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
-            await self._host.connection.call("Target.closeTarget", {"targetId": target_id}, timeout=CHECK_SECONDS)
+            await self._host.cdp.root.call("Target.closeTarget", {"targetId": target_id}, timeout=CHECK_SECONDS)
 
     def _maybe_gone(self, _inner: BrowserContext) -> None:
         if not self._gone:

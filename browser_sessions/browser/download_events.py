@@ -1,8 +1,8 @@
 """Whose a download is: Chromium tells every download of a browser to everybody who asked for any.
 
-A connection that asks for the downloads of one context is told of those of all (seen with Chromium 156), by a frame's
-id and without a context's. So one connection of ours asks, finds out whose each is, and tells that context alone; a
-client asks us, and never Chromium.
+A session that asks for the downloads of one context gets those of all (seen with Chromium 156), by a frame's id and
+without a context's. So our root session asks, finds out whose each is, and tells that context alone; a client asks us,
+and never Chromium.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from browser_sessions.browser.attach import Attachments
+from browser_sessions.browser.page_session import ask, page_session
 from browser_sessions.browser.targets import TargetRegistry
-from browser_sessions.cdp import CdpClosed, CdpError, Connection
+from browser_sessions.cdp import Browser, CdpClosed, CdpError
 from browser_sessions.model.errors import BrowserSessionsError
 from browser_sessions.model.ports import DownloadListener
 
@@ -34,18 +34,17 @@ FINDING_AT_MOST: Final = 4
 class DownloadEvents:
     """Of one browser."""
 
-    def __init__(self, connection: Connection, registry: TargetRegistry, attachments: Attachments) -> None:
-        self._connection = connection
+    def __init__(self, cdp: Browser, registry: TargetRegistry) -> None:
+        self._cdp = cdp
         self._registry = registry
-        self._attachments = attachments
         self._served: dict[str, tuple[Path, DownloadListener]] = {}
         """By context: its folder, and who is told."""
         self._owner: dict[str, str] = {}
         """Contexts of downloads under way, by their id."""
         self._unknown: OrderedDict[str, list[tuple[str, Mapping[str, Any]]]] = OrderedDict()
         self._finding: set[asyncio.Task[None]] = set()
-        connection.on(BEGIN, self._began)
-        connection.on(PROGRESS, self._progressed)
+        cdp.root.on(BEGIN, self._began)
+        cdp.root.on(PROGRESS, self._progressed)
 
     def __repr__(self) -> str:
         return f"<DownloadEvents {len(self._served)} contexts, {len(self._owner)} under way>"
@@ -54,11 +53,11 @@ class DownloadEvents:
         self, context_id: str, folder: Path, listener: DownloadListener, *, allowed: bool = True, timeout: float
     ) -> None:
         """Files of this context go to `folder` from now on, named by their ids; or nowhere, when not `allowed`. Raises
-        what `Connection.call` raises."""
+        what `cdp.Session.call` raises."""
         self._served[context_id] = folder, listener
         params: dict[str, Any] = {"browserContextId": context_id, "eventsEnabled": True}
         params |= {"behavior": "allowAndName", "downloadPath": str(folder)} if allowed else {"behavior": "deny"}
-        await self._connection.call("Browser.setDownloadBehavior", params, timeout=timeout)
+        await self._cdp.root.call("Browser.setDownloadBehavior", params, timeout=timeout)
 
     def forget(self, *context_ids: str) -> None:
         for context_id in context_ids:
@@ -72,7 +71,7 @@ class DownloadEvents:
     async def cancel(self, context_id: str, download_id: str) -> None:
         with contextlib.suppress(CdpError, CdpClosed, TimeoutError):
             params = {"guid": download_id, "browserContextId": context_id}
-            await self._connection.call("Browser.cancelDownload", params, timeout=FIND_S)
+            await self._cdp.root.call("Browser.cancelDownload", params, timeout=FIND_S)
 
     def stop(self) -> None:
         for task in tuple(self._finding):
@@ -80,7 +79,7 @@ class DownloadEvents:
 
     # -- what Chromium tells ---------------------------------------------------------------------------------------
 
-    def _began(self, params: dict[str, Any], _session: str | None) -> None:
+    def _began(self, params: dict[str, Any]) -> None:
         page = self._registry.get(params["frameId"])
         if page is not None:
             self._found(params["guid"], page.context_id, [(BEGIN, params)])
@@ -94,7 +93,7 @@ class DownloadEvents:
         self._finding.add(task)
         task.add_done_callback(self._finding.discard)
 
-    def _progressed(self, params: dict[str, Any], _session: str | None) -> None:
+    def _progressed(self, params: dict[str, Any]) -> None:
         guid = params["guid"]
         told = self._unknown.get(guid)
         if told is not None:
@@ -120,12 +119,12 @@ class DownloadEvents:
         """A frame that is a target of its own is known to Chromium by its id; any other, to its page."""
         owner = None
         with contextlib.suppress(CdpError, CdpClosed, TimeoutError):
-            answer = await self._connection.call("Target.getTargetInfo", {"targetId": frame_id}, timeout=FIND_S)
+            answer = await self._cdp.root.call("Target.getTargetInfo", {"targetId": frame_id}, timeout=FIND_S)
             owner = answer["targetInfo"].get("browserContextId")
         for page in [] if owner else [page for context in self._served for page in self._registry.pages(context)]:
             with contextlib.suppress(CdpError, TimeoutError, BrowserSessionsError):
-                session = await self._attachments.page(page.target_id, timeout=FIND_S)
-                tree = await session.call("Page.getFrameTree", timeout=FIND_S)
+                session = await page_session(self._cdp, page.target_id, timeout=FIND_S)
+                tree = await ask(session, "Page.getFrameTree", timeout=FIND_S)
                 if frame_id in _frames(tree["frameTree"]):
                     owner = page.context_id
                     break

@@ -19,19 +19,33 @@ import structlog
 from playwright.async_api import Error, Playwright, async_playwright
 
 from browser_sessions.browser.watch import ExitWatch
-from browser_sessions.browser.windows import Windows
 from browser_sessions.model.errors import NoBrowser
 
 START_SECONDS: Final = 20.0
 """Node needs half a second to load the driver; a machine under a herd of starts was seen to need ten times that."""
 STOP_SECONDS: Final = 5.0
-"""What a polite end may take before the driver is killed: it waits for its browsers, which are gone by then."""
+"""What a polite end may take before the driver is killed: it waits for its connections, which are gone by then."""
 PING_SECONDS: Final = 2.0
 """A round trip to a living driver takes 5 ms."""
 _DRIVER_ARGUMENT: Final = "run-driver"
 """The driver's last argument: tells it from other children of ours that start at the same moment."""
 _NODE_SETTING: Final = "PLAYWRIGHT_NODEJS_PATH"
 """Playwright's own: the Node that it starts."""
+_PASSED_ON: Final = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "PW_LANG_NAME",  # which language its client speaks, in its version and its error messages
+    "PW_LANG_NAME_VERSION",
+    "PW_CLI_DISPLAY_VERSION",
+)
+"""The driver's whole environment: none of ours, none of the machine's secrets, no proxy that its own connection to us
+would go through."""
 _LOST_PIPE: Final = "Connection closed while reading from the driver"
 
 log = structlog.get_logger()
@@ -40,25 +54,21 @@ log = structlog.get_logger()
 class Driver:
     """One driver process. `dead` is a future that is done when it has ended, asked or unasked."""
 
-    def __init__(
-        self, playwright: Playwright, pid: int, folder: Path, windows: Windows, on_exit: Callable[[Driver], None]
-    ) -> None:
+    def __init__(self, playwright: Playwright, pid: int, folder: Path, on_exit: Callable[[Driver], None]) -> None:
         self.playwright = playwright
         self.pid = pid
-        self.windows = windows
         self.folder = folder
-        """Its TMPDIR: profiles and artifacts of its browsers are here and nowhere else."""
+        """Its TMPDIR."""
         self.suspect = False
         """Something waited for it in vain; ask it before the next use."""
-        self.unburied: set[int] = set()
-        """Groups of dead browsers of which a zombie is left: a child of this driver, which comes to us when it dies."""
         self.dead: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_exit = on_exit
         self._watch = ExitWatch(pid, self._ended)
 
     @property
     def alive(self) -> bool:
-        """False as soon as its browsers can notice: they end with it, and must not look as if they had died first."""
+        """False as soon as its files are closed: its browsers end with it, and must not look as if they had died
+        first."""
         return self._watch.alive and not self._watch.letting_go
 
     @classmethod
@@ -68,26 +78,21 @@ class Driver:
         _hush(asyncio.get_running_loop())
         me = psutil.Process()
         before = {child.pid for child in me.children()}
-        driver: Driver | None = None
         try:
             apart = await asyncio.to_thread(_apart, folder)
-            windows = await Windows.open()
         except OSError as error:
             raise NoBrowser(f"Playwright's driver did not start: {error}") from error
-        starting = asyncio.create_task(_start({"TMPDIR": str(folder), **windows.environment, **apart}))
+        starting = asyncio.create_task(_start({"TMPDIR": str(folder), **apart}))
         try:
             done, _ = await asyncio.wait({starting}, timeout=timeout)
             if not done:
                 raise NoBrowser(f"Playwright's driver did not start within {timeout:g} s. Is the machine overloaded?")
             playwright = starting.result()
             pid = next(pid for pid in _drivers(me) if pid not in before)
-            driver = cls(playwright, pid, folder, windows, on_exit)
-            return driver
+            return cls(playwright, pid, folder, on_exit)
         except (Error, OSError, StopIteration) as error:
             raise NoBrowser(f"Playwright's driver did not start: {error}") from error
         finally:
-            if driver is None:
-                windows.close()
             if not starting.done() or starting.cancelled() or starting.exception() is not None:
                 for pid in _drivers(me):
                     if pid not in before:
@@ -119,14 +124,13 @@ class Driver:
             await asyncio.wait({self.dead})
 
     def kill(self) -> None:
-        """SIGKILL, now. Its browsers lose their pipe and end with it; the launcher kills their groups besides."""
+        """SIGKILL, now. The launcher ends its browsers: nobody else can drive their sessions' pages."""
         if self.alive:
             _kill(self.pid)
 
     def _ended(self) -> None:
         if not self.dead.done():
             self.dead.set_result(None)
-        self.windows.close()
         self._on_exit(self)
 
 
@@ -149,19 +153,22 @@ async def _start(environment: Mapping[str, str]) -> Playwright:
 
 
 def _apart(folder: Path) -> dict[str, str]:
-    """Environment in which Playwright starts its Node through a script of ours, in a session of its own: a signal to
-    our process group (a process manager's SIGTERM, a terminal that closes) reaches the server alone, and sessions may
-    finish.
+    """Environment in which Playwright starts its Node through a script of ours: with the few variables that it needs,
+    and in a session of its own. A signal to our process group (a process manager's SIGTERM, a terminal that closes)
+    reaches the server alone then, and sessions may finish.
 
-    Empty where the system has no setsid(1), or where nothing in `folder` may be run. The driver ends with its pipe to
-    us either way. Raises `OSError`. Blocks: for threads.
+    Empty where nothing in `folder` may be run: the driver has our environment then, from which `settings.load` has
+    taken our secrets. No session of its own where the system has no setsid(1). The driver ends with its pipe to us
+    either way. Raises `OSError`. Blocks: for threads.
     """
     node = os.environ.get(_NODE_SETTING) or str(Path(playwright.__file__).parent / "driver" / "node")
     setsid = shutil.which("setsid")
-    if setsid is None or shutil.which(node) is None:
+    if shutil.which(node) is None:
         return {}
+    words = ["exec env -i", *(f'${{{name}+"{name}=${name}"}}' for name in _PASSED_ON)]
+    words += [shlex.quote(each) for each in (setsid, node) if each is not None]
     script = folder / "node"
-    script.write_text(f'#!/bin/sh\nexec {shlex.quote(setsid)} {shlex.quote(node)} "$@"\n', encoding="utf-8")
+    script.write_text("#!/bin/sh\n" + " ".join([*words, '"$@"']) + "\n", encoding="utf-8")
     script.chmod(0o700)
     return {_NODE_SETTING: str(script)} if os.access(script, os.X_OK) else {}
 

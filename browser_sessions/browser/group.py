@@ -1,6 +1,6 @@
 """A process group of Chromium's: who belongs to it, what it weighs, and its certain end.
 
-Playwright starts each browser as the leader of a session and group of its own; zygotes, renderers and helpers stay in
+Each browser is started as the leader of a session and group of its own; zygotes, renderers and helpers stay in
 it. The leader can be a shell wrapper (Debian's `/usr/bin/chromium-headless-shell` is one), so the group, not the
 browser's pid, is what gets killed.
 """
@@ -27,14 +27,14 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 GONE_SECONDS: Final = 5.0
 """What the kernel may take to end a killed group; it takes 20 ms."""
 ZOMBIE_SECONDS: Final = 0.5
-"""What a parent may take to bury its dead; Playwright's driver takes milliseconds."""
+"""What a parent may take to bury its dead: milliseconds, where it is not stopped."""
 _LOOK_SECONDS: Final = 0.005
 """Between two looks whether a killed group is gone: the kernel needs a few milliseconds to take a browser's memory
 apart."""
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of its orphaned descendants (Linux), so that it can reap what a dead driver leaves.
+    """Makes this process the parent of its orphaned descendants (Linux), so that it can reap what a browser leaves.
 
     Otherwise they go to pid 1, which in a container often is no init and reaps late or never.
     """
@@ -92,20 +92,17 @@ def reap(group: int) -> None:
             pass
 
 
-def reap_orphans(leaders_born_after: float | None = None) -> None:
+def reap_orphans() -> None:
     """Buries zombies that came to us when their parent died. Blocks: for threads.
 
     A child of ours is in our session or leads its own; one that is neither was not born to us: Chromium's crash
-    handler, say, which leaves its group. A session's leader may be either, so of those only the ones born after
-    `leaders_born_after` (Unix time) go: what a driver leaves that dies while it starts a browser.
+    handler, say, which leaves its group. A session's leader may be either, so it is left alone.
     """
     ours = os.getsid(0)
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error, ProcessLookupError, ChildProcessError):
             session = os.getsid(child.pid)
-            if child.status() != psutil.STATUS_ZOMBIE or session == ours:
-                continue
-            if session != child.pid or (leaders_born_after is not None and child.create_time() >= leaders_born_after):
+            if child.status() == psutil.STATUS_ZOMBIE and session not in (ours, child.pid):
                 os.waitpid(child.pid, os.WNOHANG)
 
 
@@ -122,7 +119,7 @@ def gone(group: int) -> bool:
 async def wait_gone(group: int, *, timeout: float = GONE_SECONDS) -> bool:
     """True when the killed group has no living process any more, False when `timeout` seconds were not enough.
 
-    Zombies are waited for too, `ZOMBIE_SECONDS` at most: some belong to a driver that may be too sick to bury them.
+    Zombies are waited for too, `ZOMBIE_SECONDS` at most: some belong to a process that may be too sick to bury them.
     """
     began = asyncio.get_running_loop().time()
     while not gone(group):

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from browser_sessions.browser.attach import PageSession
 from browser_sessions.browser.input import Command, commands
-from browser_sessions.cdp import CdpError
+from browser_sessions.browser.page_session import ask
+from browser_sessions.cdp import CdpError, Session
 from browser_sessions.model.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.model.urls import may_open
 
@@ -25,7 +25,7 @@ OUTSIDE: Final = -1.0
 class PageHands:
     """One page's. `attached` gives the page's session within so many seconds."""
 
-    def __init__(self, attached: Callable[[float], Awaitable[PageSession]]) -> None:
+    def __init__(self, attached: Callable[[float], Awaitable[Session]]) -> None:
         self._attached = attached
         self._pressed: dict[str, Command] = {}
         """What lets go of each key, button and finger that is down."""
@@ -61,10 +61,10 @@ class PageHands:
         if begun:
             await asyncio.wait(begun, timeout=timeout)
 
-    def _begin(self, session: PageSession, command: Command) -> asyncio.Task[dict[str, Any]]:
+    def _begin(self, session: Session, command: Command) -> asyncio.Task[dict[str, Any]]:
         note(self._pressed, command)
         method, params = command
-        sending = asyncio.create_task(session.call(method, params, timeout=LONGEST_S), name="hand")
+        sending = asyncio.create_task(ask(session, method, params, timeout=LONGEST_S), name="hand")
         self._under_way.add(sending)
         sending.add_done_callback(self._answered)
         return sending
@@ -79,7 +79,7 @@ class PageHands:
         if delta not in (-1, 1):
             raise InvalidField(("delta",), "must be -1 (back) or 1 (forward)")
         session = await self._attached(timeout)
-        history = await session.call("Page.getNavigationHistory", timeout=timeout)
+        history = await ask(session, "Page.getNavigationHistory", timeout=timeout)
         place = history["currentIndex"] + delta
         if not 0 <= place < len(history["entries"]) or not may_open(history["entries"][place]["url"]):
             return []

@@ -11,19 +11,24 @@ import structlog
 
 from browser_sessions.browser import group, leftovers
 from browser_sessions.browser.calls import Calls
-from browser_sessions.browser.debugport import PortTaken
 from browser_sessions.browser.driver import Driver
 from browser_sessions.browser.locate import BrowserFound, locate, sandbox_expected
-from browser_sessions.browser.process import ChromiumProcess, OnDeath
-from browser_sessions.browser.starting import SANDBOX_FAILED, Recipe, start_browser
+from browser_sessions.browser.process import ChromiumProcess, Launched, OnDeath
+from browser_sessions.browser.starting import Recipe, start_browser
+from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.chromium.endpoint import LocalEndpoint
+from browser_sessions.chromium.launch.child import SANDBOX_FAILED
+from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can_run
 from browser_sessions.model.clock import Clock
 from browser_sessions.model.downloads import DEFAULT_BYTES
 from browser_sessions.model.errors import NoBrowser, SettingsError
 from browser_sessions.model.ports import BrowserProcess
 
 LAUNCH_TRIES: Final = 4
-"""A launch is tried again when its port was taken or its driver died. A free port is taken by somebody else within a
-tenth of a second perhaps once in ten thousand starts; four times in a row, never."""
+"""A launch is tried again when its driver died, with the one that replaces it, and without the sandbox when that cannot
+be set up."""
+PROOF_SECONDS: Final = 10.0
+"""For each of the calls that show whether a page runs in the sandbox: milliseconds on an idle machine."""
 CLOSE_SECONDS: Final = 5.0
 """For each browser at the end; it takes 50 ms."""
 REQUIRE_SANDBOX: Final = "BROWSER_SESSIONS_REQUIRE_SANDBOX"
@@ -35,7 +40,8 @@ class PlaywrightLauncher:
     """Implements `model.ports.BrowserLauncher`.
 
     After `start`: `found` is the executable, `sandbox` whether Chromium's sandbox is on, `sandbox_reason` why,
-    `version` what the browser calls itself (empty until the first one ran).
+    `version` what the browser calls itself (empty until the first one ran), `user` who Chromium runs as when it is not
+    the service's own user.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class PlaywrightLauncher:
         download_bytes: int = DEFAULT_BYTES,
     ) -> None:
         self.found: BrowserFound | None = None
+        self.user: BrowserUser | None = None
         self.sandbox = False
         self.sandbox_reason = ""
         self.version = ""
@@ -56,6 +63,7 @@ class PlaywrightLauncher:
         self._clock = clock
         self._download_bytes = download_bytes
         self._run: leftovers.RunFolder | None = None
+        self._endpoint: LocalEndpoint | None = None
         self._driver: Driver | None = None
         self._driver_lock = asyncio.Lock()
         self._launching: dict[Calls, Driver] = {}
@@ -63,6 +71,8 @@ class PlaywrightLauncher:
         self._devices: dict[str, dict[str, Any]] = {}
         self._sweeping: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._proved = False
+        """A page of a browser of ours has run in the sandbox."""
 
     def __repr__(self) -> str:
         return f"<PlaywrightLauncher {len(self._processes)} browsers, {len(self._launching)} starting>"
@@ -73,21 +83,21 @@ class PlaywrightLauncher:
 
     async def start(self) -> None:
         self.found = await asyncio.to_thread(locate, self._executable)
-        self.sandbox, reason = sandbox_expected()
-        self.sandbox_reason = "" if self.sandbox else reason
+        self.user, self.sandbox, self.sandbox_reason = await _decide(self.found.executable)
         if self._require_sandbox and not self.sandbox:
-            raise SettingsError(f"{REQUIRE_SANDBOX} is set, but Chromium's sandbox cannot be used here. {reason}")
+            raise SettingsError(
+                f"{REQUIRE_SANDBOX} is set, but Chromium's sandbox cannot be used here. {self.sandbox_reason}"
+            )
         group.adopt_orphans()
         for line in await asyncio.to_thread(leftovers.sweep, self._work_dir):
             log.warning("browser.leftovers_swept", found=line)
         try:
-            self._run = await asyncio.to_thread(leftovers.RunFolder.create, self._work_dir)
+            self._run = await asyncio.to_thread(leftovers.RunFolder.create, self._work_dir, self.user)
         except OSError as error:
             raise SettingsError(f"The work folder {self._work_dir} cannot be used: {error.strerror}") from error
+        self._endpoint = await LocalEndpoint.open()
         driver = await self._ready_driver()
         self._devices = {name: dict(values) for name, values in driver.playwright.devices.items()}
-        if self.sandbox:
-            await self._try_sandbox()
         if not self.sandbox:
             log.warning("browser.no_sandbox", reason=self.sandbox_reason)
 
@@ -96,14 +106,13 @@ class PlaywrightLauncher:
             driver = await self._ready_driver()
             try:
                 return await self._launch(driver, on_death)
-            except PortTaken:
-                log.info("browser.port_taken")
-            except NoBrowser:  # with a driver that died meanwhile it is no browser's fault: another one does it
-                if driver.alive or self._stopping or tries_left == 0:
+            except NoBrowser as error:
+                if self.sandbox and not self._proved and SANDBOX_FAILED in error.detail:
+                    self._without_sandbox(error)
+                # with a driver that died meanwhile it is no browser's fault: another one does it
+                elif driver.alive or self._stopping or tries_left == 0:
                     raise
-        raise NoBrowser(
-            f"Chromium's debugging port was taken {LAUNCH_TRIES} times in a row: are all ports of this machine in use?"
-        )
+        raise AssertionError("the last try returns or raises")
 
     async def stop(self) -> None:
         self._stopping = True
@@ -111,6 +120,8 @@ class PlaywrightLauncher:
         async with self._driver_lock:
             if self._driver is not None:
                 await self._driver.stop()
+        if self._endpoint is not None:
+            self._endpoint.close()
         await asyncio.gather(*self._sweeping)
         if self._run is not None:
             await asyncio.to_thread(leftovers.end_marked, self._run.marker(""))
@@ -120,11 +131,16 @@ class PlaywrightLauncher:
     async def _launch(self, driver: Driver, on_death: OnDeath) -> ChromiumProcess:
         assert self.found is not None, "start() came first"
         assert self._run is not None, "start() came first"
+        assert self._endpoint is not None, "start() came first"
         calls = Calls()
         self._launching[calls] = driver
         try:
-            recipe = Recipe(self.found, self.sandbox, self._run, self._clock, self._download_bytes)
+            recipe = Recipe(
+                self.found, self.user, self.sandbox, self._run, self._endpoint, self._clock, self._download_bytes
+            )
             launched = await start_browser(recipe, driver, calls)
+            if self.sandbox and not self._proved:
+                await self._prove(launched)
         except NoBrowser:
             driver.suspect = True
             raise
@@ -133,8 +149,7 @@ class PlaywrightLauncher:
         try:
             process = ChromiumProcess(launched, started=self._clock.monotonic(), on_death=on_death)
         except ProcessLookupError as error:
-            await launched.connection.close()
-            await asyncio.to_thread(leftovers.discard, launched.process_group, launched.folders)
+            await self._discard(launched)
             raise NoBrowser("Chromium ended as soon as it had started.") from error
         self._processes = {each for each in self._processes if not each.cleaned} | {process}
         self.version = process.version
@@ -176,22 +191,44 @@ class PlaywrightLauncher:
         """A dead driver removes nothing: what it left in its folder goes once its browsers are gone."""
         for process in orphans:
             await process.wait_cleaned()
-        for process_group in driver.unburied:
-            group.reap(process_group)
         await asyncio.to_thread(shutil.rmtree, driver.folder, ignore_errors=True)
 
-    async def _try_sandbox(self) -> None:
-        """Starts one browser with the sandbox on; falls back to none where that is allowed. Raises `SettingsError`
-        where not."""
+    async def _prove(self, launched: Launched) -> None:
+        """Whether the sandbox works shows with the first page only. Raises `NoBrowser`."""
         try:
-            process = await self._launch(await self._ready_driver(), lambda _process, _reason: None)
-        except PortTaken:
-            return
-        except NoBrowser as error:
-            if SANDBOX_FAILED not in error.detail:
-                return  # broken in another way: the first launch will tell
-            self.sandbox, self.sandbox_reason = False, "Chromium could not set up its sandbox on this system"
-            if self._require_sandbox:
-                raise SettingsError(f"{REQUIRE_SANDBOX} is set, but {self.sandbox_reason}.") from error
-        else:
-            await process.close(timeout=CLOSE_SECONDS)
+            created = await launched.cdp.root.call("Target.createTarget", {"url": "about:blank"}, timeout=PROOF_SECONDS)
+            page = await launched.cdp.page(created["targetId"], timeout=PROOF_SECONDS)
+            if page is None:
+                raise CdpClosed("its page is gone")
+            await page.call("Runtime.evaluate", {"expression": "1"}, timeout=PROOF_SECONDS)
+            await launched.cdp.root.call("Target.closeTarget", created, timeout=PROOF_SECONDS)
+        except (CdpError, CdpClosed, TimeoutError) as error:
+            await launched.child.wait(timeout=CLOSE_SECONDS if isinstance(error, CdpClosed) else 0.0)
+            complaint = launched.child.complaint()
+            await self._discard(launched)
+            raise NoBrowser(f"Chromium did not start: {complaint}.") from None
+        self._proved = True
+
+    def _without_sandbox(self, error: NoBrowser) -> None:
+        """Raises `SettingsError` where there must be one."""
+        self.sandbox, self.sandbox_reason = False, f"{SANDBOX_FAILED} on this system."
+        if self._require_sandbox:
+            raise SettingsError(f"{REQUIRE_SANDBOX} is set, but {self.sandbox_reason}") from error
+        log.warning("browser.no_sandbox", reason=self.sandbox_reason)
+
+    async def _discard(self, launched: Launched) -> None:
+        launched.link.close()
+        launched.cdp.close()
+        await asyncio.to_thread(leftovers.discard, launched.child.pid, launched.folders)
+        launched.child.close()
+        launched.child.reap()
+
+
+async def _decide(executable: Path) -> tuple[BrowserUser | None, bool, str]:
+    """(who Chromium runs as, None for our own user; whether its sandbox is expected; why not, in a sentence)."""
+    user = browser_user()
+    if user is not None and not await can_run(executable, user):
+        why = f"The user {user.name} ({user.uid}) cannot run {executable}, so Chromium runs as root"
+        return None, False, f"{why}: install one that all users can run, or run the service as an ordinary user."
+    sandbox, reason = sandbox_expected(user)
+    return user, sandbox, "" if sandbox else reason

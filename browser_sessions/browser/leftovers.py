@@ -2,8 +2,8 @@
 
 ```
 <work_dir>/run-<id>/run.json                pid and birth of the server
-<work_dir>/run-<id>/driver-<n>/             TMPDIR of a driver: profiles and artifacts
-<work_dir>/run-<id>/brw_<id>/{home,tmp}     of one browser
+<work_dir>/run-<id>/driver-<n>/             TMPDIR of a driver
+<work_dir>/run-<id>/brw_<id>/{home,profile,tmp}  of one browser
 <work_dir>/run-<id>/brw_<id>/process.json   pid, birth and marker of one browser
 <system's TMPDIR>/browser-sessions-<id>-*   in place of brw_<id>/tmp, where that path is too long for a socket in it
 ```
@@ -28,7 +28,9 @@ from typing import Final
 import psutil
 
 from browser_sessions.browser import group
-from browser_sessions.browser.flags import MARKER
+from browser_sessions.chromium.launch import folders
+from browser_sessions.chromium.launch.flags import MARKER
+from browser_sessions.chromium.launch.user import BrowserUser
 
 _RUN_PREFIX: Final = "run-"
 _RUN_RECORD: Final = "run.json"
@@ -42,7 +44,7 @@ UNWRITTEN_SECONDS: Final = 60.0
 """A run folder without a readable record may be one that is being made this moment; after this long it is not."""
 _TRIES: Final = 10
 _PAUSE_SECONDS: Final = 0.05
-"""Removing goes on this often: the driver removes the same folders, and a dying Chromium still writes into them."""
+"""Removing goes on this often: a dying Chromium still writes into its folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class BrowserFolder:
-    """Where one browser keeps its files, beside its profile."""
+    """Where one browser keeps its files. `path` is ours, with our record in it; the folders in it are the browser's."""
 
     path: Path
     tmp: Path
@@ -89,6 +91,10 @@ class BrowserFolder:
     def home(self) -> Path:
         return self.path / "home"
 
+    @property
+    def profile(self) -> Path:
+        return self.path / "profile"
+
     def remove(self) -> None:
         remove(self.path, self.tmp)
 
@@ -96,21 +102,22 @@ class BrowserFolder:
 class RunFolder:
     """The folder of this run of the server."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, user: BrowserUser | None = None) -> None:
         self.path = path
+        self._user = user
         self.run_id = path.name.removeprefix(_RUN_PREFIX)
         self._drivers = 0
 
     @classmethod
-    def create(cls, work_dir: Path) -> RunFolder:
-        """Raises `OSError`."""
-        work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def create(cls, work_dir: Path, user: BrowserUser | None = None) -> RunFolder:
+        """`user` is who the browsers run as, where it is not our own. Raises `OSError`, `SettingsError`."""
+        folders.prepare(work_dir, user)
         path = work_dir.absolute() / f"{_RUN_PREFIX}{secrets.token_hex(8)}"
-        path.mkdir(mode=0o700)
+        folders.make_passage(path, user)
         me = Identity.of(os.getpid())
         assert me is not None, "this process lives"
         me.write(path / _RUN_RECORD)
-        return cls(path)
+        return cls(path, user)
 
     def driver_folder(self) -> Path:
         """A new one. Raises `OSError`."""
@@ -124,8 +131,9 @@ class RunFolder:
         folder = BrowserFolder(self.path / browser_id, self.path / browser_id / "tmp")
         if with_socket and len(os.fsencode(folder.tmp)) + SOCKET_CHARACTERS > SOCKET_PATH_CHARACTERS:
             folder = BrowserFolder(folder.path, Path(tempfile.mkdtemp(prefix=f"{_SHORT_PREFIX}{self.run_id}-")))
-        for path in (folder.path, folder.home, folder.tmp):
-            path.mkdir(mode=0o700, exist_ok=path == folder.tmp)
+        folders.make_passage(folder.path, self._user)
+        for path in (folder.home, folder.profile, folder.tmp):
+            folders.make(path, self._user)
         return folder
 
     def remove(self) -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from browser_sessions.browser.allowance import BURST, Allowance
-from browser_sessions.browser.attach import Attachments, PageSession
 from browser_sessions.browser.calls import Calls
+from browser_sessions.browser.page_session import ask, page_session
 from browser_sessions.browser.said import TEXT_CHARACTERS, error_of, failure_of, text_of, where, worker_error_of
-from browser_sessions.cdp import CdpError
+from browser_sessions.cdp import Browser, CdpError, Session
 from browser_sessions.model.errors import BrowserSessionsError
 from browser_sessions.model.ports import ContextEvent
 
@@ -34,16 +34,6 @@ it fails to fetch, only its own network tells."""
 _WATCHED: Final = {"page": ("Network", "Page"), "iframe": ("Network",), "worker": ()}
 """While somebody looks. With `Page` on, Chromium takes our answer to a dialog too, and tells when one is answered."""
 _PARTS: Final = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
-_EVENTS: Final = (
-    "Runtime.consoleAPICalled",
-    "Runtime.exceptionThrown",
-    "Log.entryAdded",
-    "Network.requestWillBeSent",
-    "Network.responseReceived",
-    "Network.loadingFailed",
-    "Page.javascriptDialogClosed",
-    "Target.attachedToTarget",
-)
 
 Tell = Callable[[ContextEvent], None]
 
@@ -62,12 +52,12 @@ class Observer:
     """Listens to the pages of one context. `watched` adds every answer of the network, which costs the page, and that
     dialogs close: for when somebody looks."""
 
-    def __init__(self, calls: Calls, attachments: Attachments, tell: Tell) -> None:
+    def __init__(self, calls: Calls, cdp: Browser, tell: Tell) -> None:
         self._calls = calls
-        self._attachments = attachments
+        self._cdp = cdp
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self._sources: dict[PageSession, Source] = {}
+        self._sources: dict[Session, Source] = {}
         self._requests: dict[str, tuple[str, str]] = {}
         """(HTTP method, address) of requests under way, where the network is listened to."""
         self._allowances: dict[str, Allowance] = {}
@@ -87,9 +77,6 @@ class Observer:
         """A page of the context is there."""
         self._calls.background(self._follow(page_id))
 
-    def closed(self, page_id: str) -> None:
-        self._attachments.drop(page_id)
-
     @property
     def watched(self) -> bool:
         return self._watched
@@ -108,17 +95,15 @@ class Observer:
     # -- subscriptions ---------------------------------------------------------------------------------------------
 
     async def _follow(self, page_id: str) -> None:
-        for event in _EVENTS:
-            self._attachments.hear(event)
-        session = await self._attachments.page(page_id, timeout=ASK_SECONDS)
+        session = await page_session(self._cdp, page_id, timeout=ASK_SECONDS)
         if self._stopped:
             return
         session.on("Page.javascriptDialogClosed", lambda params: self._dialog_closed(page_id, params))
         for domain in self._listen(session, Source(page_id, "page")):
-            await session.call(f"{domain}.enable", timeout=ASK_SECONDS)
-        await session.call("Target.setAutoAttach", _PARTS, timeout=ASK_SECONDS)
+            await ask(session, f"{domain}.enable", timeout=ASK_SECONDS)
+        await ask(session, "Target.setAutoAttach", _PARTS, timeout=ASK_SECONDS)
 
-    def _listen(self, session: PageSession, source: Source) -> list[str]:
+    def _listen(self, session: Session, source: Source) -> list[str]:
         """Hears what comes from now on. The domains that have to be enabled for something to come."""
         self._sources[session] = source
         session.closed.add_done_callback(lambda _: self._sources.pop(session, None))
@@ -134,12 +119,14 @@ class Observer:
     def _domains(self, source: Source) -> tuple[str, ...]:
         return (*_ALWAYS[source.kind], *(_WATCHED[source.kind] if self._watched else ()))
 
-    def _part_came(self, parent: PageSession, of: Source, params: dict[str, Any]) -> None:
+    def _part_came(self, parent: Session, of: Source, params: dict[str, Any]) -> None:
         """A worker, or a frame in a process of its own: what it says is its page's. It runs already."""
         kind = params.get("targetInfo", {}).get("type")
         if self._stopped or kind not in _ALWAYS or kind == "page" or len(self._sources) >= SOURCES_AT_MOST:
             return
-        part = self._attachments.part(parent, params)
+        part = parent.below(params["sessionId"])
+        if part is None:
+            return
         for domain in self._listen(part, Source(of.page_id, kind)):
             self._calls.background(_ask(part, f"{domain}.enable"))
         self._calls.background(_ask(part, "Target.setAutoAttach", _PARTS))
@@ -171,7 +158,7 @@ class Observer:
 
     # -- what came -------------------------------------------------------------------------------------------------
 
-    def _console(self, session: PageSession, source: Source, params: dict[str, Any]) -> None:
+    def _console(self, session: Session, source: Source, params: dict[str, Any]) -> None:
         if not self._allowed("Runtime"):
             return
         arguments = params.get("args", [])
@@ -242,14 +229,14 @@ class Observer:
             self._tell(ContextEvent(kind, data))
 
 
-async def _ask(session: PageSession, method: str, params: dict[str, Any] | None = None) -> None:
+async def _ask(session: Session, method: str, params: dict[str, Any] | None = None) -> None:
     try:
-        await session.call(method, params, timeout=ASK_SECONDS)
+        await ask(session, method, params, timeout=ASK_SECONDS)
     except (CdpError, BrowserSessionsError):
         return  # the page is gone, or has nothing to switch
 
 
-async def _listen_again(session: PageSession, domain: str) -> None:
+async def _listen_again(session: Session, domain: str) -> None:
     """What Chromium kept meanwhile would all come at once: it is told to forget that first."""
     if domain == "Runtime":
         await _ask(session, "Runtime.discardConsoleEntries")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from playwright.async_api import BrowserContext
@@ -16,8 +15,9 @@ from browser_sessions.browser.context import Context, EventListener, remove
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.host import Host
 from browser_sessions.browser.options import context_options, refusal
-from browser_sessions.browser.pages import identify
-from browser_sessions.model.errors import BrowserGone, BrowserTimeout, PageFailed, Unavailable
+from browser_sessions.chromium.launch import folders
+from browser_sessions.chromium.launch.user import BrowserUser
+from browser_sessions.model.errors import BrowserGone, PageFailed, Unavailable
 from browser_sessions.model.spec import SessionSpec
 
 
@@ -28,24 +28,21 @@ async def open_context(
     deadline, calls = Deadline(timeout), host.calls
     start_url = None if spec.start_url is None else actions.check_address(spec.start_url, ("body", "start_url"))
     options = context_options(spec)
-    making = asyncio.create_task(_make(folder))
+    making = asyncio.create_task(_make(folder, host.user))
     undo = AsyncExitStack()
     try:
-        async with _turn(host.births, deadline):
-            before = await host.context_ids()
-            inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
-            undo.push_async_callback(inner.close)
-            after = await host.context_ids()
+        inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
+        undo.push_async_callback(inner.close)
         if spec.permissions:
             await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
-        page = await calls(inner.new_page(), timeout=deadline.left)
-        # Sound only in this order: what was there before is none of ours, and ours is there after.
-        born = frozenset() if before is None or after is None else after - before
-        known = host.registry.pages(next(iter(born))) if len(born) == 1 else []
-        if len(known) == 1:
-            context_id, page_id = known[0].context_id, known[0].target_id
-        else:  # a client made a context of its own at the same moment: ask the page itself, which takes longer
-            context_id, page_id = await identify(calls, page, timeout=deadline.left)
+        claim = host.link.claim()
+        page, _ = await asyncio.gather(
+            calls(inner.new_page(), timeout=deadline.left),
+            calls(inner.grant_permissions([], origin=claim), timeout=deadline.left),
+        )
+        context_id = host.link.claimed(claim)
+        (target,) = host.registry.pages(context_id)  # nobody else knows of the context yet
+        page_id = target.target_id
         await making
         context = Context(host, inner, context_id, folder, on_event)
         undo.callback(context.forget)
@@ -64,23 +61,9 @@ async def open_context(
     return context
 
 
-@asynccontextmanager
-async def _turn(lock: asyncio.Lock, deadline: Deadline) -> AsyncIterator[None]:
-    """Holds `lock`. Raises `BrowserTimeout` when it is not free by the deadline."""
+async def _make(folder: Path, user: BrowserUser | None) -> None:
     try:
-        async with asyncio.timeout(deadline.left):
-            await lock.acquire()
-    except TimeoutError:
-        raise BrowserTimeout("The browser is busy: others of its contexts are still being made.") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-async def _make(folder: Path) -> None:
-    try:
-        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(folders.make, folder, user)
     except OSError as error:
         raise Unavailable(f"The session's folder could not be made: {error.strerror}. Is the disk full?") from error
 

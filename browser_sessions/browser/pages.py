@@ -8,7 +8,8 @@ from typing import Final
 from playwright.async_api import CDPSession, Frame, Page
 
 from browser_sessions.browser.calls import Calls
-from browser_sessions.browser.targets import Target, TargetRegistry
+from browser_sessions.browser.targets import TargetRegistry, title_of
+from browser_sessions.cdp import Target
 from browser_sessions.model.errors import BrowserTimeout, PageNotFound
 from browser_sessions.model.ports import PageInfo
 
@@ -19,12 +20,10 @@ seconds."""
 
 async def identify(calls: Calls, page: Page, *, timeout: float) -> tuple[str, str]:
     """The context id and the target id of a page. Playwright tells neither; Chromium does, on a CDP session of the
-    page."""
+    page. The session stays until the page goes: its end would take off what clients have emulated there, see
+    `cdp.overrides`."""
     session = await calls(page.context.new_cdp_session(page), timeout=timeout, undo=CDPSession.detach)
-    try:
-        info = (await calls(session.send("Target.getTargetInfo"), timeout=timeout))["targetInfo"]
-    finally:
-        calls.background(session.detach())
+    info = (await calls(session.send("Target.getTargetInfo"), timeout=timeout))["targetInfo"]
     return info["browserContextId"], info["targetId"]
 
 
@@ -84,6 +83,8 @@ class Pages:
         if not future.done():
             await asyncio.wait({future}, timeout=timeout)
         self._target(page_id)
+        if future.cancelled():  # the context was closed meanwhile
+            raise PageNotFound(self._session_id, page_id)
         if not future.done():
             raise BrowserTimeout(f"The page was not ready within {timeout:.3g} s; something holds it back.")
         return future.result()
@@ -114,7 +115,7 @@ class Pages:
         future, url = self._by_id.get(target.target_id), target.url
         if future is not None and future.done() and not future.cancelled():
             url = future.result().url  # Playwright hears of a changed fragment, Chromium's target list only when asked
-        return PageInfo(target.target_id, url, target.title, target.created_at, target.crashed)
+        return PageInfo(target.target_id, url, title_of(target), target.created_at, target.crashed)
 
     async def _learn(self, page: Page) -> str:
         _, page_id = await identify(self._calls, page, timeout=IDENTIFY_SECONDS)

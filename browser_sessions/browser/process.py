@@ -11,7 +11,6 @@ import structlog
 from playwright.async_api import Browser, CDPSession
 
 from browser_sessions.browser import group, leftovers
-from browser_sessions.browser.attach import Attachments
 from browser_sessions.browser.calls import Calls, TargetClosed
 from browser_sessions.browser.download_events import DownloadEvents
 from browser_sessions.browser.driver import Driver
@@ -20,10 +19,14 @@ from browser_sessions.browser.opening import open_context
 from browser_sessions.browser.renderers import Renderers
 from browser_sessions.browser.targets import TargetRegistry
 from browser_sessions.browser.watch import ExitWatch
-from browser_sessions.cdp import CdpClosed, CdpError, Connection
+from browser_sessions.cdp import Browser as CdpBrowser
+from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.chromium.launch.child import Child
+from browser_sessions.chromium.launch.user import BrowserUser
+from browser_sessions.chromium.playwright_link import PlaywrightLink
 from browser_sessions.model.clock import Clock
-from browser_sessions.model.errors import BrowserGone, BrowserSessionsError, BrowserTimeout
-from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, WindowKeeper
+from browser_sessions.model.errors import BrowserGone, BrowserTimeout
+from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle
 from browser_sessions.model.session import EndReason
 from browser_sessions.model.spec import SessionSpec
 
@@ -38,15 +41,17 @@ class Launched:
 
     browser_id: str
     pid: int
-    process_group: int
-    endpoint: str
+    version: str
+    child: Child
+    """The leader of its process group, which may be a wrapper of the browser."""
+    cdp: CdpBrowser
+    link: PlaywrightLink
     browser: Browser
     session: CDPSession
     """A browser-level CDP session through Playwright's driver."""
-    connection: Connection
-    registry: TargetRegistry
     calls: Calls
     driver: Driver
+    user: BrowserUser | None
     clock: Clock
     download_bytes: int
     folders: tuple[Path, ...]
@@ -59,35 +64,39 @@ class ChromiumProcess:
     def __init__(self, launched: Launched, *, started: float, on_death: OnDeath) -> None:
         self.browser_id = launched.browser_id
         self.pid = launched.pid
-        self.process_group = launched.process_group
-        self.version = launched.browser.version
-        self.endpoint = launched.endpoint
+        self.process_group = launched.child.pid
+        self.version = launched.version
+        self.cdp = launched.cdp
         self.started = started
         self.driver = launched.driver
         self._browser = launched.browser
         self._session = launched.session
-        self._connection = launched.connection
-        self._registry = launched.registry
+        self._child = launched.child
+        self._link = launched.link
+        self._registry = TargetRegistry(launched.cdp)
         self._calls = launched.calls
         self._folders = launched.folders
         self._on_death = on_death
+        self.context_count = 0
         self._asked = False
         self._cleaning: asyncio.Task[None] | None = None
-        self._attachments = Attachments(launched.endpoint)
-        self._downloads = DownloadEvents(self._connection, self._registry, self._attachments)
+        self._downloads = DownloadEvents(self.cdp, self._registry)
         self._host = Host(
             browser=self._browser,
             calls=self._calls,
-            connection=self._connection,
+            link=self._link,
+            cdp=self.cdp,
             registry=self._registry,
-            attachments=self._attachments,
             downloads=self._downloads,
+            user=launched.user,
             clock=launched.clock,
             download_bytes=launched.download_bytes,
             alive=lambda: self.alive,
         )
         self._renderers = Renderers(self.process_group)
         self._watch = ExitWatch(self.pid, self._exited)
+        self.cdp.closed.add_done_callback(lambda _: self._exited())
+        self._link.lost = self._link_lost
 
     def __repr__(self) -> str:
         return f"<ChromiumProcess {self.browser_id} pid {self.pid} {'alive' if self.alive else 'gone'}>"
@@ -114,9 +123,9 @@ class ChromiumProcess:
         await self._calls(self._session.send("Browser.getVersion"), timeout=timeout)
 
     async def probe(self, *, timeout: float) -> None:
-        """Asks on our own connection and, at the same time, through Playwright's driver: sessions need both."""
+        """Asks on the pipe and, at the same time, through Playwright's driver: sessions need both."""
         direct, through_driver = await asyncio.gather(
-            self._connection.call("Browser.getVersion", timeout=timeout),
+            self.cdp.root.call("Target.getBrowserContexts", timeout=timeout),
             self._ask_driver(timeout),
             return_exceptions=True,
         )
@@ -131,14 +140,9 @@ class ChromiumProcess:
         for answer in (direct, through_driver):
             if isinstance(answer, BaseException):
                 raise answer
+        if isinstance(direct, dict):
+            self.context_count = len(direct["browserContextIds"])
         self._registry.touch()
-
-    def keep_windows(self, keeper: WindowKeeper | None) -> None:
-        self.driver.windows.keep(self.process_group, keeper)
-
-    @property
-    def windows_kept(self) -> bool:
-        return self.driver.windows.held
 
     def cpu_seconds(self) -> tuple[float, ...]:
         return group.cpu_seconds(self.pid), group.cpu_seconds(self.driver.pid)
@@ -156,10 +160,10 @@ class ChromiumProcess:
         self._asked = True
         try:
             if self.alive:
-                await self._calls(self._browser.close(), timeout=timeout)
-        except BrowserTimeout:
+                await self.cdp.root.call("Browser.close", timeout=timeout)
+        except TimeoutError:
             log.warning("browser.close_forced", browser_id=self.browser_id, seconds=timeout)
-        except (BrowserSessionsError, TargetClosed):
+        except (CdpClosed, CdpError):
             pass  # it ended before it could answer, which is what was asked
         finally:
             self._end(EndReason.BROWSER_DIED)
@@ -181,14 +185,18 @@ class ChromiumProcess:
             await asyncio.shield(self._cleaning)
 
     def _exited(self) -> None:
-        self._end(EndReason.BROWSER_DIED if self.driver.alive else EndReason.DRIVER_DIED)
+        self._end(EndReason.BROWSER_DIED)
+
+    def _link_lost(self) -> None:
+        """The driver has closed its connection to this browser, as it does when it dies."""
+        self.driver.suspect = True
+        self._end(EndReason.DRIVER_DIED)
 
     def _end(self, reason: EndReason) -> None:
         """The one door to the end: kills, cleans up, and tells if nobody asked for it. Once."""
         if self._cleaning is not None:
             return
         group.kill(self.process_group)
-        self.keep_windows(None)
         self._calls.end("The browser has ended.")
         self._registry.stop()
         self._downloads.stop()
@@ -204,12 +212,12 @@ class ChromiumProcess:
     async def _clean(self) -> None:
         if not await group.wait_gone(self.process_group):
             log.error("browser.survived_kill", browser_id=self.browser_id, process_group=self.process_group)
-        if not group.gone(self.process_group):
-            self.driver.unburied.add(self.process_group)
-        await asyncio.to_thread(group.reap_orphans)
         self._watch.stop()
-        await self._attachments.close()
-        await self._connection.close()
+        self._link.close()
+        self.cdp.close()
+        self._child.close()
+        self._child.reap()
+        await asyncio.to_thread(group.reap_orphans)
         await self._calls.drain()
         if not await asyncio.to_thread(leftovers.remove, *self._folders):
             log.error("browser.folder_not_removed", folders=[str(folder) for folder in self._folders])

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from browser_sessions.browser.attach import Attachments, PageSession
 from browser_sessions.browser.frame import read_frame
 from browser_sessions.browser.hands import PageHands
 from browser_sessions.browser.input import FAR
-from browser_sessions.cdp import CdpError
+from browser_sessions.browser.page_session import ask, page_session
+from browser_sessions.cdp import Browser, CdpError, Session
 from browser_sessions.model.errors import BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
 from browser_sessions.model.ports import Demand, Frame
 
@@ -83,14 +83,14 @@ class ScreenLook:
 class PageScreen:
     """Implements `model.ports.Screen`."""
 
-    def __init__(self, attachments: Attachments, page_id: str) -> None:
+    def __init__(self, cdp: Browser, page_id: str) -> None:
         self.newest: Frame | None = None
         self.news = asyncio.Event()
-        self._attachments = attachments
+        self._cdp = cdp
         self._page_id = page_id
         self._loop = asyncio.get_running_loop()
         self._looks: set[ScreenLook] = set()
-        self._session: PageSession | None = None
+        self._session: Session | None = None
         self._running: Tuning | None = None
         self._anew = False
         self._tuned = 0.0
@@ -188,7 +188,7 @@ class PageScreen:
                 if self._running is not None:
                     self._running = None
                     self._quiet()
-                    await session.call("Page.stopScreencast", timeout=CALL_SECONDS)
+                    await ask(session, "Page.stopScreencast", timeout=CALL_SECONDS)
                 if wanted is not None:
                     await self._start(session, wanted)
         except CdpError as error:
@@ -196,7 +196,7 @@ class PageScreen:
         except BrowserSessionsError as error:
             self._fail(error)
 
-    async def _start(self, session: PageSession, wanted: Tuning) -> None:
+    async def _start(self, session: Session, wanted: Tuning) -> None:
         self._tuned = self._loop.time()
         self._running = wanted
         params = {
@@ -205,13 +205,12 @@ class PageScreen:
             "maxWidth": wanted.width,
             "maxHeight": wanted.height,
         }
-        await session.call("Page.startScreencast", params, timeout=CALL_SECONDS)
+        await ask(session, "Page.startScreencast", params, timeout=CALL_SECONDS)
 
-    async def _attached(self, timeout: float) -> PageSession:
+    async def _attached(self, timeout: float) -> Session:
         session = self._session
         if session is None or session.closed.done():
-            self._attachments.hear("Page.screencastFrame")
-            session = await self._attachments.page(self._page_id, timeout=timeout)
+            session = await page_session(self._cdp, self._page_id, timeout=timeout)
             if self._session is not session:
                 self._session = session
                 session.on("Page.screencastFrame", self._framed)
@@ -283,9 +282,9 @@ class PageScreen:
         news.set()
 
 
-async def _tell(session: PageSession, frame: int) -> None:
+async def _tell(session: Session, frame: int) -> None:
     with contextlib.suppress(CdpError, BrowserSessionsError):
-        await session.call("Page.screencastFrameAck", {"sessionId": frame}, timeout=CALL_SECONDS)
+        await ask(session, "Page.screencastFrameAck", {"sessionId": frame}, timeout=CALL_SECONDS)
 
 
 def _rounded(pixels: int) -> int:

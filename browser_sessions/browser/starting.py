@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import secrets
-import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-import psutil
-from playwright.async_api import Browser, Error
+from playwright.async_api import Browser, CDPSession, Error
 
-from browser_sessions.browser import debugport, group, leftovers
-from browser_sessions.browser.calls import DETAIL_CHARACTERS, Calls, TargetClosed
+from browser_sessions.browser import group, leftovers
+from browser_sessions.browser.calls import Calls, TargetClosed
 from browser_sessions.browser.deadline import Deadline
 from browser_sessions.browser.driver import Driver
-from browser_sessions.browser.flags import LEFT_OUT, environment, flags
 from browser_sessions.browser.locate import BrowserFound
 from browser_sessions.browser.process import Launched
-from browser_sessions.browser.targets import TargetRegistry
-from browser_sessions.cdp import CdpClosed, CdpError, Connection
+from browser_sessions.cdp import Browser as CdpBrowser
+from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.chromium.endpoint import LocalEndpoint
+from browser_sessions.chromium.launch.child import Child, spawn
+from browser_sessions.chromium.launch.flags import environment, switches
+from browser_sessions.chromium.launch.user import BrowserUser
+from browser_sessions.chromium.playwright_link import PlaywrightLink
 from browser_sessions.model.clock import Clock
 from browser_sessions.model.errors import BrowserGone, BrowserTimeout, NoBrowser, PageFailed
 
 LAUNCH_SECONDS: Final = 15.0
 """For a browser to be ready. It takes 0.1 s on an idle machine; under a herd of starts on two cores it was seen to
 take seconds."""
-CONNECT_SECONDS: Final = 3.0
-"""For a connection on loopback; it takes 2 ms."""
-SANDBOX_FAILED: Final = "Chromium sandboxing failed"
-"""Playwright's words for it, whatever Chromium's were."""
-COMPLAINT_LINES: Final = 3
-"""Chromium's last words are the ones that count."""
-_EXIT: Final = re.compile(r"<process did exit: (exitCode=\w+, signal=\w+)>")
-_PROFILE_FLAG: Final = "--user-data-dir="
+LAST_WORDS_SECONDS: Final = 1.0
+"""How long a browser that has closed its pipe may take to end, and to say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,130 +39,107 @@ class Recipe:
     """What all browsers of a launcher have in common."""
 
     found: BrowserFound
+    user: BrowserUser | None
+    """Who they run as; None: our own user."""
     sandbox: bool
     run: leftovers.RunFolder
+    endpoint: LocalEndpoint
+    """Where the driver connects."""
     clock: Clock
     download_bytes: int
     """What one session may download in all."""
 
 
 async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout: float = LAUNCH_SECONDS) -> Launched:
-    """A running browser with its own connection. `calls` becomes the browser's.
+    """A running browser that Playwright is connected to. `calls` becomes the browser's.
 
-    Raises `NoBrowser`, `debugport.PortTaken`; after these and after a cancellation nothing is left: no process, no
-    folder.
+    Raises `NoBrowser`; after it and after a cancellation nothing is left: no process, no folder.
     """
     browser_id = f"brw_{secrets.token_hex(6)}"
     marker = recipe.run.marker(browser_id)
-    began, deadline, port = time.time(), Deadline(timeout), debugport.free_port()
+    deadline = Deadline(timeout)
     making = asyncio.create_task(
         asyncio.to_thread(recipe.run.browser_folder, browser_id, with_socket=recipe.found.kind == "full")
     )
     undo = AsyncExitStack()
     undo.push_async_callback(_unmake, making)
-    undo.push_async_callback(asyncio.to_thread, leftovers.end_marked, marker)
+    child: Child | None = None
     try:
         folder = await asyncio.shield(making)
-        browser = await calls(
-            _launch(recipe, driver, flags(port, marker), folder, timeout=timeout),
-            timeout=deadline.left,
-            undo=lambda _late: asyncio.to_thread(leftovers.end_marked, marker),
+        child = await spawn(
+            recipe.found.executable,
+            switches(folder.profile, marker, sandbox=recipe.sandbox),
+            environment(folder.home, folder.tmp),
+            recipe.user,
         )
-        session = await calls(browser.new_browser_cdp_session(), timeout=deadline.left)
-        processes = await calls(session.send("SystemInfo.getProcessInfo"), timeout=deadline.left)
+        undo.push_async_callback(asyncio.to_thread, group.end, child.pid)
+        undo.callback(child.close)
+        cdp = CdpBrowser(recipe.clock.wall)
+        undo.callback(cdp.close)
+        commands, messages = child.take()
+        await cdp.open(messages, commands, timeout=deadline.left)
+        version = await cdp.root.call("Browser.getVersion", timeout=deadline.left)
+        processes = await cdp.root.call("SystemInfo.getProcessInfo", timeout=deadline.left)
         pid = int(next(each["id"] for each in processes["processInfo"] if each["type"] == "browser"))
-        process_group = group.group_of(pid)
-        if process_group is None:
-            raise NoBrowser("The browser ended while it was starting.")
-        profile = await asyncio.to_thread(_profile, pid)
-        undo.push_async_callback(asyncio.to_thread, leftovers.remove, profile)
         await asyncio.to_thread(leftovers.record_process, folder.path, pid, marker)
-        endpoint = await debugport.endpoint(pid, profile, port)
-        connection = await Connection.open(endpoint, timeout=CONNECT_SECONDS)
-        undo.push_async_callback(connection.close)
-        registry = TargetRegistry(connection, recipe.clock)
-        await registry.start(timeout=deadline.left)
+        link = await cdp.connect(lambda session: PlaywrightLink(session, cdp), timeout=deadline.left)
+        undo.callback(link.close)
+        with recipe.endpoint.expect(link.socket) as address:
+            browser = await calls(_connect(driver, address, timeout=deadline.left), timeout=deadline.left)
+        session: CDPSession = await calls(browser.new_browser_cdp_session(), timeout=deadline.left)
     except BaseException as error:
-        await asyncio.shield(asyncio.create_task(_undo(calls, driver, undo, began)))
+        said = await _last_words(child) if isinstance(error, CdpClosed) else ""
+        await asyncio.shield(asyncio.create_task(_undo(undo, child)))
+        if said:
+            raise NoBrowser(f"Chromium did not start: {said}.") from None
         if isinstance(error, (PageFailed, TargetClosed, BrowserGone, BrowserTimeout, CdpClosed, CdpError)):
             raise NoBrowser(f"Chromium did not start: {error}") from error
-        if isinstance(error, (OSError, psutil.Error)):  # a full disk; TimeoutError is an OSError too
+        if isinstance(error, TimeoutError):
+            raise NoBrowser(f"Chromium did not start: it did not answer within {timeout:g} s.") from error
+        if isinstance(error, OSError):  # a full disk
             raise NoBrowser(f"Chromium did not start: {error!r}") from error
         raise
     return Launched(
         browser_id=browser_id,
         pid=pid,
-        process_group=process_group,
-        endpoint=endpoint,
+        version=version["product"].partition("/")[2],
+        child=child,
+        cdp=cdp,
+        link=link,
         browser=browser,
         session=session,
-        connection=connection,
-        registry=registry,
         calls=calls,
         driver=driver,
+        user=recipe.user,
         clock=recipe.clock,
         download_bytes=recipe.download_bytes,
-        folders=(folder.path, folder.tmp, profile),
+        folders=(folder.path, folder.tmp),
     )
+
+
+async def _connect(driver: Driver, address: str, *, timeout: float) -> Browser:
+    """Playwright's own message would name the address, which holds a secret. Raises `NoBrowser`."""
+    try:
+        return await driver.playwright.chromium.connect_over_cdp(address, timeout=timeout * 1000)
+    except Error as error:
+        raise NoBrowser(f"Playwright's driver could not connect to it ({type(error).__name__}).") from None
+
+
+async def _last_words(child: Child | None) -> str:
+    """What Chromium said before it ended."""
+    if child is None:
+        return ""
+    await child.wait(timeout=LAST_WORDS_SECONDS)
+    return child.complaint()
+
+
+async def _undo(undo: AsyncExitStack, child: Child | None) -> None:
+    await undo.aclose()
+    if child is not None:
+        child.reap()
 
 
 async def _unmake(making: asyncio.Task[leftovers.BrowserFolder]) -> None:
     with contextlib.suppress(OSError):
         folder = await making
         await asyncio.to_thread(folder.remove)
-
-
-async def _launch(
-    recipe: Recipe, driver: Driver, arguments: list[str], folder: leftovers.BrowserFolder, *, timeout: float
-) -> Browser:
-    """Raises `NoBrowser` with what Chromium said."""
-    try:
-        return await driver.playwright.chromium.launch(
-            executable_path=recipe.found.executable,
-            args=arguments,
-            ignore_default_args=LEFT_OUT,
-            env=environment(folder.home, folder.tmp),
-            chromium_sandbox=recipe.sandbox,
-            headless=True,
-            handle_sigint=False,  # the service decides what a signal ends, not the driver
-            handle_sigterm=False,
-            handle_sighup=False,
-            timeout=timeout * 1000,
-        )
-    except Error as error:
-        raise NoBrowser(f"Chromium did not start: {complaint(error.message)}") from None
-
-
-def complaint(message: str) -> str:
-    """The few words of Playwright's launch log that say what went wrong. Pure.
-
-    The log begins with a page of flags and paths, which are no caller's business.
-    """
-    if SANDBOX_FAILED in message:
-        return f"{SANDBOX_FAILED}."
-    said = [line.partition("[err]")[2].strip() for line in message.splitlines() if "[err]" in line]
-    if fatal := [line for line in said if ":FATAL:" in line]:
-        return fatal[0][:DETAIL_CHARACTERS]
-    ended = _EXIT.search(message)
-    if said or ended:
-        return "; ".join([*said[-COMPLAINT_LINES:], *([f"it ended with {ended.group(1)}"] if ended else [])])[
-            :DETAIL_CHARACTERS
-        ]
-    return message.splitlines()[0][:DETAIL_CHARACTERS]
-
-
-async def _undo(calls: Calls, driver: Driver, undo: AsyncExitStack, began: float) -> None:
-    """Kills the browser and removes its folders. The driver's own launch fails as soon as its browser is dead; where
-    there is no driver any more, nothing is waited for."""
-    await undo.aclose()
-    if not driver.alive:
-        calls.end("Playwright's driver has died.")
-        await asyncio.to_thread(group.reap_orphans, began)
-
-
-def _profile(pid: int) -> Path:
-    """The browser's profile folder, as its arguments say. Raises `NoBrowser`, `psutil.Error`."""
-    for argument in psutil.Process(pid).cmdline():
-        if argument.startswith(_PROFILE_FLAG):
-            return Path(argument.removeprefix(_PROFILE_FLAG))
-    raise NoBrowser("The browser does not say where its profile is.")

@@ -1,18 +1,15 @@
-"""What is open in one browser, by target id: kept by events of a connection of our own, shown without asking
-anybody."""
+"""The pages of a browser's contexts, and what happens to them, told once."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
-from browser_sessions.cdp import CdpClosed, CdpError, Connection
-from browser_sessions.model.clock import Clock
+from browser_sessions.cdp import Browser, CdpClosed, CdpError, Target
 
 REFRESH_SECONDS: Final = 2.0
 """How long Chromium may take to list its targets; it takes 1 ms."""
@@ -25,55 +22,23 @@ _PAGES_ONLY: Final = [{"type": "page"}, {"exclude": True}]
 _BLANK: Final = "about:blank"
 """Where every page begins; getting there is not a navigation."""
 
-
-@dataclass(slots=True)
-class Target:
-    """One page as Chromium describes it."""
-
-    target_id: str
-    context_id: str
-    created_at: datetime
-    url: str = ""
-    title: str = ""
-    crashed: bool = False
-    told_url: str = ""
-    """The address that listeners were told last."""
-    untold: int = 0
-    """How often it was looked at since its address became another than `told_url`."""
-
-
 Listener = Callable[[str, Target], None]
 """Called with `opened`, `closed`, `crashed` or `navigated`, and the page."""
 
 
 class TargetRegistry:
-    """The pages of one browser, oldest first.
+    """The pages in a browser's target tree, oldest first.
 
-    Chromium tells of a page's birth and death at once, but of a new address or title late or never (measured: a title
-    set by a script and a changed fragment bring no event). So whoever learns of a navigation calls `touch`, and the
-    probe refreshes once a second.
+    Chromium reports a page's birth and death at once, but a new address or title late or never (measured: a title set
+    by a script and a changed fragment bring no event). So whoever learns of a navigation calls `touch`, and the probe
+    refreshes once a second.
     """
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        self._connection = connection
-        self._clock = clock
-        self._targets: dict[str, Target] = {}
-        self._listeners: dict[str, Listener] = {}
+    def __init__(self, cdp: Browser) -> None:
+        self._cdp = cdp
+        self._watching: dict[str, _Watcher] = {}
         self._refresher: asyncio.Task[None] | None = None
         self._again = False
-
-    async def start(self, *, timeout: float) -> None:
-        """Learns of every page from now on. Raises what `Connection.call` raises."""
-        for event, handler in (
-            ("Target.targetCreated", self._created),
-            ("Target.targetInfoChanged", self._changed),
-            ("Target.targetDestroyed", self._destroyed),
-            ("Target.targetCrashed", self._crashed),
-        ):
-            self._connection.on(event, handler)
-        await self._connection.call(
-            "Target.setDiscoverTargets", {"discover": True, "filter": _PAGES_ONLY}, timeout=timeout
-        )
 
     def stop(self) -> None:
         if self._refresher is not None:
@@ -81,25 +46,30 @@ class TargetRegistry:
 
     def pages(self, context_id: str) -> list[Target]:
         """Open pages of a context, oldest first."""
-        return [target for target in self._targets.values() if target.context_id == context_id]
+        return [target for target in self._cdp.targets.of(context_id, "page") if _is_page(target)]
 
     def get(self, target_id: str) -> Target | None:
-        return self._targets.get(target_id)
+        target = self._cdp.targets.get(target_id)
+        return target if target is not None and _is_page(target) else None
 
     def watch(self, context_id: str, listener: Listener) -> None:
         """Tells `listener` what happens to the context's pages; those that are open already are told as opened."""
-        self._listeners[context_id] = listener
+        watcher = self._watching[context_id] = _Watcher(listener, self.touch)
+        self._cdp.targets.watch(context_id, watcher)
         for target in self.pages(context_id):
-            listener("opened", target)
+            watcher.target_created(target)
 
     def unwatch(self, context_id: str) -> None:
-        self._listeners.pop(context_id, None)
+        watcher = self._watching.pop(context_id, None)
+        if watcher is not None:
+            self._cdp.targets.unwatch(context_id, watcher)
 
     async def refresh(self, *, timeout: float) -> None:
-        """Brings addresses and titles up to date. Raises what `Connection.call` raises."""
-        listed = await self._connection.call("Target.getTargets", {"filter": _PAGES_ONLY}, timeout=timeout)
+        """Brings addresses and titles up to date. Raises `CdpError`, `CdpClosed`, `TimeoutError`."""
+        listed = await self._cdp.root.call("Target.getTargets", {"filter": _PAGES_ONLY}, timeout=timeout)
         for info in listed["targetInfos"]:
-            self._update(info)
+            if self._cdp.targets.get(info["targetId"]) is not None:
+                self._cdp.targets.seen(info)
 
     def touch(self) -> None:
         """Something navigated: refreshes soon, once for any number of calls."""
@@ -114,66 +84,73 @@ class TargetRegistry:
                 await self.refresh(timeout=REFRESH_SECONDS)
             await asyncio.sleep(REFRESH_PAUSE_SECONDS)
 
-    def _tell(self, kind: str, target: Target) -> None:
-        listener = self._listeners.get(target.context_id)
-        if listener is not None:
-            listener(kind, target)
 
-    def _created(self, params: dict[str, Any], _session: str | None) -> None:
-        info = params["targetInfo"]
-        if info["type"] != "page" or info.get("subtype") or info["targetId"] in self._targets:
+@dataclass(slots=True)
+class _Told:
+    """What listeners know of a page."""
+
+    url: str
+    looks: int = 0
+    """How often it was looked at since its address became another than `url`."""
+    crashed: bool = False
+
+
+class _Watcher:
+    """Turns changes of one context's targets into what happened to its pages."""
+
+    def __init__(self, listener: Listener, touch: Callable[[], None]) -> None:
+        self._listener = listener
+        self._touch = touch
+        self._told: dict[str, _Told] = {}
+
+    def target_created(self, target: Target) -> None:
+        if _is_page(target) and target.target_id not in self._told:
+            self._told[target.target_id] = _Told(target.url)
+            self._listener("opened", target)
+
+    def target_changed(self, target: Target) -> None:
+        told = self._told.get(target.target_id)
+        if told is None:
+            self.target_created(target)  # a prerendered page that has come to the front
+        elif target.url == told.url:
             return
-        target = Target(info["targetId"], info.get("browserContextId", ""), self._clock.wall())
-        self._targets[target.target_id] = target
-        self._describe(target, info)
-        target.told_url = target.url
-        self._tell("opened", target)
-
-    def _changed(self, params: dict[str, Any], session: str | None) -> None:
-        if params["targetInfo"]["targetId"] in self._targets:
-            self._update(params["targetInfo"])
+        elif not told.url and target.url == _BLANK:
+            told.url = target.url
         else:
-            self._created(params, session)  # a prerendered page that has come to the front
+            told.looks += 1
+            if title_of(target) or told.looks > UNTITLED_LOOKS:
+                told.url, told.looks = target.url, 0
+                self._listener("navigated", target)
+            else:
+                self._touch()
 
-    def _update(self, info: dict[str, Any]) -> None:
-        target = self._targets.get(info["targetId"])
-        if target is None:
-            return
-        self._describe(target, info)
-        if target.url == target.told_url:
-            return
-        if not target.told_url and target.url == _BLANK:
-            target.told_url = target.url
-            return
-        target.untold += 1
-        if target.title or target.untold > UNTITLED_LOOKS:
-            target.told_url, target.untold = target.url, 0
-            self._tell("navigated", target)
-        else:
-            self.touch()
+    def target_destroyed(self, target: Target) -> None:
+        if self._told.pop(target.target_id, None) is not None:
+            self._listener("closed", target)
 
-    @staticmethod
-    def _describe(target: Target, info: dict[str, Any]) -> None:
-        if not info["url"] and target.url:
-            return  # a full Chromium says that between two pages
-        target.url = info["url"]
-        target.title = "" if stands_for_none(info["title"], info["url"]) else info["title"]
+    def target_crashed(self, target: Target, params: Mapping[str, Any]) -> None:
+        told = self._told.get(target.target_id)
+        if told is not None and not told.crashed:
+            told.crashed = True
+            self._listener("crashed", target)
 
-    def _destroyed(self, params: dict[str, Any], _session: str | None) -> None:
-        target = self._targets.pop(params["targetId"], None)
-        if target is not None:
-            self._tell("closed", target)
+    def target_waits(self, target: Target) -> Iterable[object]:
+        return ()
 
-    def _crashed(self, params: dict[str, Any], _session: str | None) -> None:
-        target = self._targets.get(params["targetId"])
-        if target is not None and not target.crashed:
-            target.crashed = True
-            self._tell("crashed", target)
+
+def title_of(target: Target) -> str:
+    """The page's own title; empty while it has none."""
+    return "" if stands_for_none(target.title, target.url) else target.title
 
 
 def stands_for_none(title: str, url: str) -> bool:
     """True when `title` is only the address: Chromium shows that, shortened for people, of what has no title (yet)."""
     return _shortened(title) == _shortened(url)
+
+
+def _is_page(target: Target) -> bool:
+    """Not one that is prerendered, or part of the window."""
+    return target.type == "page" and not target.info.get("subtype")
 
 
 def _shortened(text: str) -> str:

@@ -57,7 +57,7 @@ def doctor(
     """Look whether the service can run here, and say what to do where it cannot. Exit code 1 when it cannot."""
     with complaints(FAILED):
         found = examine(
-            values_of({"data_dir": data_dir, "port": port, "browser_executable": browser_executable}), os.environ
+            values_of({"data_dir": data_dir, "port": port, "browser_executable": browser_executable}), dict(os.environ)
         )
     well = not any(each.state == "problem" for each in found)
     if as_json:
@@ -114,6 +114,8 @@ async def try_browser(settings: Settings) -> list[Finding]:
     # Playwright takes most of a second to load: only this command needs it.
     from browser_sessions.browser.launcher import PlaywrightLauncher
     from browser_sessions.browser.locate import locate, version
+    from browser_sessions.chromium.launch import folders
+    from browser_sessions.chromium.launch.user import browser_user
 
     found = []
     try:
@@ -124,9 +126,8 @@ async def try_browser(settings: Settings) -> list[Finding]:
         return [Finding("browser", "problem", error.detail, do)]
     found.append(findings.on_browser(shown, browser.executable, browser.source, full=browser.kind == "full"))
     with tempfile.TemporaryDirectory(prefix="browser-sessions-doctor-") as folder:
-        launcher = PlaywrightLauncher(
-            Path(folder, "work"), settings.browser_executable, settings.require_sandbox, SystemClock()
-        )
+        work = folders.work_folder(Path(folder, "work"), browser_user())
+        launcher = PlaywrightLauncher(work, settings.browser_executable, settings.require_sandbox, SystemClock())
         began = time.monotonic()
         try:
             await launcher.start()
@@ -134,7 +135,7 @@ async def try_browser(settings: Settings) -> list[Finding]:
             found.append(findings.on_sandbox(launcher.sandbox, launcher.sandbox_reason))
             process = await launcher.launch(lambda _process, _reason: None)
             context = await process.open_context(
-                SessionSpec(), Path(folder, "session"), lambda _event: None, timeout=TRY_SECONDS
+                SessionSpec(), work / "sessions" / "doctor", lambda _event: None, timeout=TRY_SECONDS
             )
             await context.close(timeout=CLOSE_SECONDS)
             seconds = time.monotonic() - began
@@ -143,6 +144,7 @@ async def try_browser(settings: Settings) -> list[Finding]:
             found.append(Finding("start", "problem", error.detail, "Put that right, and try again."))
         finally:
             await launcher.stop()
+            folders.leave(work)
     return found
 
 

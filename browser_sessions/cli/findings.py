@@ -148,9 +148,10 @@ def on_sandbox(sandbox: bool, reason: str) -> Finding:
     return Finding(
         "sandbox",
         "warning",
-        f"Chromium runs without its sandbox: a hostile page that breaks out of its renderer has this user's rights. "
+        f"Chromium runs without its sandbox: a hostile page that breaks out of its renderer has the rights of "
+        f"the user that it runs as. "
         f"{reason}",
-        "Run the service as an ordinary user, or give it a container of its own.",
+        "Run the service as an ordinary user where user namespaces are allowed, or give it a container of its own.",
     )
 
 

@@ -1,14 +1,12 @@
-"""What takes more than one frame: attaching, creating, disposing. Callbacks run in the order of the wire."""
+"""What takes more than one message: attaching, creating, disposing. Callbacks run in the order of the pipe."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from browser_sessions.gateway.contexts import TargetInfo
+from browser_sessions.cdp import BrowserSession, Target
+from browser_sessions.cdp.messages import Command, encode
 from browser_sessions.gateway.decision import (
     SERVER_ERROR,
     Action,
@@ -18,35 +16,55 @@ from browser_sessions.gateway.decision import (
     CloseConnection,
     CreateContext,
     CreateTarget,
-    DetachBrowser,
+    Detach,
     Discover,
     DisposeContext,
     Resume,
     SetDownloads,
 )
-from browser_sessions.gateway.message import Command
+from browser_sessions.gateway.replies import Replies
+from browser_sessions.gateway.room import Room
+from browser_sessions.gateway.scope import Scope
 from browser_sessions.model.errors import BrowserSessionsError
-
-if TYPE_CHECKING:
-    from browser_sessions.gateway.relay import Relay
+from browser_sessions.model.ports import Downloads, Owner
+from browser_sessions.model.spec import Proxy
+from browser_sessions.pool.background import Background
 
 Result = Mapping[str, Any] | None
-
-ATTACH_WAIT_S: Final = 3.0
-"""How long the answer to createTarget waits for the client's own attach to go first: Playwright crashes otherwise. It
-takes milliseconds; past this the client gets its answer, and the attach when it comes."""
+Answered = Callable[[Result, Result], None]
 
 DOWNLOADS_S: Final = 5.0
 """For a call that Chromium's browser process answers by itself in a millisecond."""
 
 
 class Actions:
-    """For one relay."""
+    """For one client."""
 
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
-        self._after_attach: dict[str, Callable[[], None]] = {}
-        """Answers to createTarget that wait for the attach of their target."""
+    def __init__(
+        self,
+        session: BrowserSession,
+        scope: Scope,
+        room: Room,
+        replies: Replies,
+        downloads: Downloads,
+        owner: Owner,
+        proxy: Proxy | None,
+        close: Callable[[int, str], None],
+    ) -> None:
+        """`proxy` is the session's own, which holds in the client's contexts too; `close` ends the connection."""
+        self._session = session
+        self._scope = scope
+        self._room = room
+        self._replies = replies
+        self._downloads = downloads
+        self._owner = owner
+        self._proxy = proxy
+        self._close = close
+        self._background = Background()
+        self._creating = 0
+        """Pages that this client has asked for and that are not there yet."""
+        self._nested: set[str] = set()
+        """Contexts that this client has made: they go with it."""
         self._denied: set[str] = set()
         """Contexts in which the client wants no downloads."""
 
@@ -55,19 +73,17 @@ class Actions:
             case AutoAttach():
                 self._auto_attach(command, action)
             case Discover():
-                for told in self._relay.scope.discover(command.session_id, action.filter):
-                    self._relay.emit(told)
-                self._relay.answer(command, {})
+                for told in self._scope.discover(command.session_id, action.filter):
+                    self._replies.emit(told)
+                self._replies.answer(command, {})
             case Attach():
                 self._attach(command, action.target_id)
             case AttachBrowser():
-                session_id = secrets.token_hex(16).upper()  # the form of Chromium's own
-                self._relay.emit(replace(self._relay.scope.attach_browser(session_id), session_id=command.session_id))
-                self._relay.answer(command, {"sessionId": session_id})
-            case DetachBrowser():
-                for below in self._relay.scope.detach_browser(action.session_id):
-                    self._detach(below, lambda: None)
-                self._relay.answer(command, {})
+                self._scope.attaching_browser(command.session_id)
+                answered = self._pass_answer(command)
+                self._session.post("Target.attachToBrowserTarget", None, answered, session_id=command.session_id)
+            case Detach():
+                self._session.detach(action.session_id, self._pass_answer(command), level=command.session_id)
             case CreateTarget():
                 self._create_target(command, action)
             case CreateContext():
@@ -79,194 +95,201 @@ class Actions:
             case Resume():
                 self._resume(command, action.session_id)
             case CloseConnection():
-                self._relay.answer(command, {})
-                self._relay.downstream.close(1000, "closed as asked")
+                self._replies.answer(command, {})
+                self._close(1000, "closed as asked")
+
+    def client_gone(self) -> None:
+        """The client's contexts go with it, and what it forbade its session is allowed again."""
+        self._creates(-self._creating)
+        for context_id in self._nested:
+            self._room.discard(context_id)
+        own = self._room.contexts.own
+        if own in self._denied:
+            _ = self._background.run(self._allow_downloads(own, True, None))
 
     # -- attaching -------------------------------------------------------------------------------------------------
 
-    def offer(self, info: TargetInfo, *, waiting: bool) -> bool:
-        """A new target of the client's contexts: attached when its auto-attach takes it. True: it resumes it."""
-        scope = self._relay.scope
-        if scope.wants(info):
-            self._attach_by_itself(info["targetId"], waiting=waiting)
-            return True
+    def offer(self, target: Target) -> bool:
+        """A new target of the session's contexts: attached when the client's auto-attach takes it. True: it waits for
+        the client to resume it."""
+        scope, info = self._scope, self._scope.contexts.target(target.target_id)
         wanted = scope.auto_attach
-        in_a_tab = info.get("type") == "page" and wanted is not None and wanted.filter is not None
-        return in_a_tab and wanted is not None and wanted.filter is not None and wanted.filter.matches("tab")
+        if info is None or wanted is None or wanted.filter is None:
+            return False
+        if scope.wants(info):
+            self._attach_by_itself(target.target_id)
+            return scope.waits
+        in_a_tab = target.type == "page" and wanted.filter.matches("tab")  # attached below it, by Chromium
+        return in_a_tab and scope.waits
 
-    def attached(self, target_id: str) -> None:
-        """An attach of this target has been passed on to the client."""
-        waiting = self._after_attach.pop(target_id, None)
-        if waiting is not None:
-            waiting()
-
-    def target_gone(self, target_id: str) -> None:
-        self.attached(target_id)
-
-    def _attach_by_itself(self, target_id: str, *, waiting: bool, then: Callable[[], None] | None = None) -> None:
-        scope = self._relay.scope
-        scope.attaching(target_id, None, automatic=True, waiting=waiting)
+    def _attach_by_itself(self, target_id: str, then: Callable[[], None] | None = None) -> None:
+        scope, session = self._scope, self._session
+        scope.attaching(target_id, None, automatic=True, waits=scope.waits)
 
         def answered(value: Result, _error: Result) -> None:
             if value is None:
                 scope.attach_failed(target_id, None)
-                self._relay.hub.holds.resumed(target_id, self._relay)
+                session.pauses.let_go(target_id, session)
             if then is not None:
                 then()
 
-        self._relay.call("Target.attachToTarget", {"targetId": target_id, "flatten": True}, None, answered)
+        session.attach_new(target_id, answered)
 
     def _auto_attach(self, command: Command, wanted: AutoAttach) -> None:
-        change = self._relay.scope.set_auto_attach(wanted)
+        takes_pages = wanted.filter is not None and wanted.filter.matches("page")
+        if takes_pages and self._room.takers + (not self._scope.takes_pages) > len(self._room.cdp.carriers):
+            _ = self._background.run(self._carried(lambda: self._set_auto_attach(command, wanted)))
+        else:
+            self._set_auto_attach(command, wanted)
+
+    async def _carried(self, then: Callable[[], None]) -> None:
+        """Without a carrier for each client of the session, what one says to a new window may come too late."""
+        try:
+            await self._room.cdp.carriers.add()
+        finally:
+            then()
+
+    def _set_auto_attach(self, command: Command, wanted: AutoAttach) -> None:
+        change = self._scope.set_auto_attach(wanted)
         left = len(change.detach) + len(change.attach)
         if not left:
-            self._relay.answer(command, {})
+            self._replies.answer(command, {})
             return
 
         def one_less() -> None:
             nonlocal left
             left -= 1
             if not left:
-                self._relay.answer(command, {})
+                self._replies.answer(command, {})
 
         for session_id in change.detach:
-            self._detach(session_id, one_less)
+            self._session.detach(session_id, lambda _v, _e: one_less())
         for target_id in change.attach:
-            held = target_id in self._relay.hub.holds
-            if held:
-                self._relay.hub.holds.wait_for(target_id, self._relay)
-            self._attach_by_itself(target_id, waiting=held, then=one_less)
-
-    def _detach(self, session_id: str, then: Callable[[], None]) -> None:
-        self._relay.call("Target.detachFromTarget", {"sessionId": session_id}, None, lambda _value, _error: then())
+            if self._scope.waits:
+                self._session.pauses.wait_for(target_id, self._session)
+            self._attach_by_itself(target_id, one_less)
 
     def _attach(self, command: Command, target_id: str) -> None:
-        scope, asked_at = self._relay.scope, command.session_id
-        at_browser = scope.is_browser(asked_at)
-        parent, told_at = (None, asked_at) if at_browser else (asked_at, None)
-        scope.attaching(target_id, parent, automatic=False, waiting=False, told_at=told_at)
+        parent = command.session_id
+        self._scope.attaching(target_id, parent, automatic=False)
 
         def answered(value: Result, error: Result) -> None:
             if value is None:
-                scope.attach_failed(target_id, parent)
-                self._relay.pass_error(command, error)
-            else:
-                self._relay.answer(command, value)
+                self._scope.attach_failed(target_id, parent)
+            self._pass_answer(command)(value, error)
 
-        self._relay.call("Target.attachToTarget", {"targetId": target_id, "flatten": True}, parent, answered)
+        # Not before it runs: a page that is navigated while it is paused crashes.
+        self._session.pauses.once_running(
+            target_id, lambda: self._session.attach(target_id, answered, session_id=parent)
+        )
 
     def _resume(self, command: Command, session_id: str) -> None:
-        """The hub hears of it once Chromium has answered on the same session: what the client asked for before is done
-        then. The hub's own word goes another way, and would overtake an init script. And the client hears of it once
-        the target runs: what it navigates while the target is still paused never comes to an end.
-
-        The first connection that resumes a page runs it, whoever else still waits. So for a page Chromium is asked
-        something else first, and the command follows when the page runs. A paused worker answers nothing else."""
-        held = self._relay.scope.session(session_id)
-        holds = self._relay.hub.holds
-        if held is None or held.target_id not in holds:
-            self._relay.forward(command)
+        """The client is answered once the target runs: what it navigates while the target is still paused never comes
+        to an end."""
+        held = self._scope.session(session_id)
+        if held is None or held.target_id not in self._session.pauses:
+            self._session.send(encode(command.call_id, command.method, command.params, session_id))
             return
-
-        info = self._relay.scope.contexts.target(held.target_id)
-        first = "Runtime.getIsolateId" if info is not None and info["type"] == "page" else command.method
-
-        def answered(value: Result, error: Result) -> None:
-            def running() -> None:
-                if first != command.method:
-                    self._relay.forward(command)
-                elif value is None:
-                    self._relay.pass_error(command, error)
-                else:
-                    self._relay.answer(command, value)
-
-            holds.once_running(held.target_id, running)
-            holds.resumed(held.target_id, self._relay)
-
-        self._relay.call(first, {}, session_id, answered)
+        self._session.resume(held.target_id, lambda: self._replies.answer(command, {}))
 
     # -- creating --------------------------------------------------------------------------------------------------
 
     def _create_target(self, command: Command, action: CreateTarget) -> None:
+        self._creates(1)
+
+        def created(target_id: str) -> None:
+            self._creates(-1)
+            if sized:
+                self._owner.leave_size(target_id)
+
         def answered(value: Result, error: Result) -> None:
             if value is None:
-                self._relay.pass_error(command, error)
-                return
-            target_id = value["targetId"]
-            self._once_attached(target_id, lambda: self._relay.answer(command, value))
-            if action.url != "about:blank":
-                self._relay.hub.navigate(target_id, action.url)
+                self._creates(-1)
+            self._pass_answer(command)(value, error)
+            if value is not None and action.url != "about:blank":
+                target_id = value["targetId"]
+                self._session.pauses.once_running(target_id, lambda: self._navigate(target_id, action.url))
 
-        self._relay.call("Target.createTarget", {**action.params, "url": "about:blank"}, None, answered)
+        params = {**action.params, "url": "about:blank"}
+        sized = "width" in params or "height" in params
+        self._session.create_target(params, self._attaches_itself, answered, resumes=self._scope.waits, created=created)
 
-    def _once_attached(self, target_id: str, then: Callable[[], None]) -> None:
-        """Now, when the client does not auto-attach to it or has it already; else when the attach was passed on."""
-        scope = self._relay.scope
-        info = scope.contexts.target(target_id)
-        wanted = scope.auto_attach
-        takes_pages = wanted is not None and wanted.filter is not None and wanted.filter.matches("page")
-        if not takes_pages or (info is not None and scope.any_session_of(target_id) is not None):
-            then()
-            return
-        timer = asyncio.get_running_loop().call_later(ATTACH_WAIT_S, self.attached, target_id)
+    def _creates(self, pages: int) -> None:
+        """So many pages more are asked for and not there yet."""
+        self._creating += pages
+        self._room.contexts.creating += pages
 
-        def attached() -> None:
-            timer.cancel()
-            then()
+    def _attaches_itself(self, target_id: str) -> bool:
+        """Whether the client is still to be told of an attach of its own to a new page."""
+        return self._scope.takes_pages and self._scope.any_session_of(target_id) is None
 
-        self._after_attach[target_id] = attached
+    def _navigate(self, target_id: str, url: str) -> None:
+        """Sends a new page on its way: navigating one that is still paused crashes its renderer."""
+        page = self._room.cdp.attached_page(target_id)
+        if page is not None:
+            page.post("Page.navigate", {"url": url})
 
     def _create_context(self, command: Command) -> None:
         params: dict[str, Any] = {"disposeOnDetach": True}
-        proxy = self._relay.live.session.spec.proxy
-        if proxy is not None:
-            params["proxyServer"] = proxy.server
-            if proxy.bypass:
-                params["proxyBypassList"] = proxy.bypass
+        if self._proxy is not None:
+            params["proxyServer"] = self._proxy.server
+            params["proxyBypassList"] = bypass_list(self._proxy.bypass)
 
         def answered(value: Result, error: Result) -> None:
-            if value is None:
-                self._relay.pass_error(command, error)
-                return
-            self._relay.hub.adopt(self._relay.room, value["browserContextId"])
-            self._relay.answer(command, value)
+            if value is not None:
+                self._nested.add(value["browserContextId"])
+                self._room.adopt(value["browserContextId"])
+                _ = self._background.run(self._allow_downloads(value["browserContextId"], True, None))
+            self._pass_answer(command)(value, error)
 
-        self._relay.call("Target.createBrowserContext", params, None, answered)
+        self._session.post("Target.createBrowserContext", params, answered)
 
     def _dispose_context(self, command: Command, context_id: str) -> None:
         def answered(value: Result, error: Result) -> None:
-            if value is None:
-                self._relay.pass_error(command, error)
-                return
-            self._relay.room.contexts.discard_nested(context_id)
-            self._relay.answer(command, value)
+            if value is not None:
+                self._nested.discard(context_id)
+                self._room.discard(context_id)
+            self._pass_answer(command)(value, error)
 
-        self._relay.call("Target.disposeBrowserContext", {"browserContextId": context_id}, None, answered)
+        self._session.post("Target.disposeBrowserContext", {"browserContextId": context_id}, answered)
+
+    # -- downloads -------------------------------------------------------------------------------------------------
 
     def _set_downloads(self, command: Command, action: SetDownloads) -> None:
-        """Never asked of Chromium by the client's upstream, which would be told of every download of the browser, and
-        whose end would take back what is set for the context."""
-        self._relay.scope.set_downloads(command.session_id, action.events)
+        """Never asked of Chromium by the client's own session, which would be told of every download of the browser,
+        and whose end would take back what is set for the context."""
+        self._scope.set_downloads(command.session_id, action.events)
         if action.deny:
             self._denied.add(action.context_id)
         else:
             self._denied.discard(action.context_id)
-        self._relay.hub.do(self._allow_downloads(action.context_id, not action.deny, command))
+        _ = self._background.run(self._allow_downloads(action.context_id, not action.deny, command))
 
     async def _allow_downloads(self, context_id: str, allowed: bool, command: Command | None) -> None:
-        handle = self._relay.live.handle
-        assert handle is not None, "an active session has a context"
         try:
-            await handle.downloads.allow(context_id, allowed, timeout=DOWNLOADS_S)
+            await self._downloads.allow(context_id, allowed, timeout=DOWNLOADS_S)
         except BrowserSessionsError as error:
             if command is not None:
-                self._relay.pass_error(command, {"code": SERVER_ERROR, "message": error.detail})
+                self._replies.refuse(command, SERVER_ERROR, error.detail)
         else:
             if command is not None:
-                self._relay.answer(command, {})
+                self._replies.answer(command, {})
 
-    def client_gone(self) -> None:
-        """What the client forbade its session for the time that it was there is allowed again."""
-        own = self._relay.room.contexts.own
-        if own in self._denied:
-            self._relay.hub.do(self._allow_downloads(own, True, None))
+    def _pass_answer(self, command: Command) -> Answered:
+        def answered(value: Result, error: Result) -> None:
+            if value is None:
+                self._replies.pass_error(command, error)
+            else:
+                self._replies.answer(command, value)
+
+        return answered
+
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::]", "[::1]", "<loopback>", "<-loopback>"})
+
+
+def bypass_list(bypass: str | None) -> str:
+    """As Playwright makes it for the session's own context: loopback goes through the proxy too, unless the list names
+    it. Pure."""
+    hosts = [host.strip() for host in (bypass or "").split(",") if host.strip()]
+    return ",".join(hosts if _LOOPBACK & set(hosts) else ["<-loopback>", *hosts])

@@ -1,4 +1,4 @@
-"""Close codes of a WebSocket, by what ended it: the table of API.md, "Errors". Pure."""
+"""Close codes of a WebSocket, by what ended it: the table of docs/api.md. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final
 from browser_sessions.model.session import EndReason, SessionStatus
 
 WENT_SILENT: Final = 1011
-TOO_SLOW: Final = 1013
 
 _BY_REASON: Final = {EndReason.DRAINED: 1001, EndReason.OPERATOR: 4001, EndReason.NODE_LOST: 1011}
 _BY_STATUS: Final = {

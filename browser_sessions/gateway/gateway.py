@@ -1,26 +1,21 @@
-"""Every client of this node: a hub a browser, a relay a client, one loop that looks after all."""
+"""Every client of this node: a room a session, a relay a client, one loop that looks after all."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path, PurePosixPath
 from typing import Final
-from urllib.parse import urlsplit
 
-import httpx
 import structlog
 
-from browser_sessions.cdp import CdpClosed, CdpError
-from browser_sessions.gateway.codes import TOO_SLOW, WENT_SILENT
-from browser_sessions.gateway.hub import Hub
+from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError
+from browser_sessions.cdp.websocket import TOO_SLOW
+from browser_sessions.gateway.codes import WENT_SILENT
 from browser_sessions.gateway.options import Options
-from browser_sessions.gateway.page import PageRelay
-from browser_sessions.gateway.relay import Relay, Traffic
-from browser_sessions.gateway.upstream import Upstream
+from browser_sessions.gateway.relay import CONNECT_S, Relay, Traffic
+from browser_sessions.gateway.room import Room
 from browser_sessions.model.errors import BrowserGone, Conflict
-from browser_sessions.model.ports import BrowserProcess
 from browser_sessions.model.spec import Isolation
-from browser_sessions.pool.fleet import Berth
 from browser_sessions.pool.pool import Pool
 from browser_sessions.telemetry import Metrics
 
@@ -28,16 +23,14 @@ TURN_S: Final = 1.0
 PING_AFTER_S: Final = 20.0
 """Of silence. An answered ping is a sign of life, not an activity."""
 SILENT_S: Final = 50.0
-"""After which a connection is half open: GATEWAY.md wants it found within a minute."""
+"""After which a connection is half open: it is found within a minute."""
 SLOW_S: Final = 30.0
-"""How long a client may be behind with reading (GATEWAY.md, "Limits")."""
-EMPTY_HUB_S: Final = 5.0
-"""How long a hub without clients stays, for those that reconnect; it costs each new page of its browser a moment."""
+"""How long a client may take nothing of what waits for it: docs/clients.md promises that."""
+PRINCIPAL_BYTES: Final = 48 * 2**20
+"""Of unread messages for all clients of one principal's sessions, besides the largest of each: half as much again as
+one client may have. A client that reads has one message on its way and little more: hundreds of them stay far below."""
 MAX_CLIENTS: Final = 16
 """Clients of one session at once: a few tools and a person's DevTools; each holds memory in the browser."""
-
-PROTOCOL_TIMEOUT_S: Final = 5.0
-"""For two megabytes over loopback."""
 
 log = structlog.get_logger()
 
@@ -49,19 +42,18 @@ class Gateway:
         self._pool = pool
         self._folders = folders
         self._metrics = metrics
-        self._hubs: dict[Berth, asyncio.Task[Hub]] = {}
-        self._empty_since: dict[Berth, float] = {}
+        self._rooms: dict[str, Room] = {}
+        """Of sessions with clients, by session id."""
         self._relays: set[Relay] = set()
-        self._protocols: dict[str, bytes] = {}
         self._traffic = Traffic()
         self._counted = Traffic()
 
     def __repr__(self) -> str:
-        return f"<Gateway {len(self._hubs)} hubs, {len(self._relays)} clients>"
+        return f"<Gateway {len(self._rooms)} sessions, {len(self._relays)} clients>"
 
     async def open(self, session_id: str, page_id: str | None = None) -> Relay:
         """A relay to a session, or to one of its pages, connected to its browser and not to its client yet: hand
-        `relay.downstream` the transport, then call `begin`. Raises `WrongState`, `SessionNotFound`, `PageNotFound`,
+        `relay.socket` the transport, then call `begin`. Raises `WrongState`, `SessionNotFound`, `PageNotFound`,
         `BrowserGone`, `Conflict` (too many clients)."""
         live = self._pool.registry.live(session_id)
         if live.clients >= MAX_CLIENTS:
@@ -72,110 +64,69 @@ class Gateway:
         assert berth is not None
         assert handle is not None
         assert berth.process is not None
-        hub = await self._hub(berth)
-        upstream = await Upstream.connect(berth.process.endpoint)
-        folder = PurePosixPath(self._folders / session_id)
         options = Options(
             own_browser=live.session.spec.isolation is Isolation.BROWSER,
-            upload_folder=folder / "uploads",
+            upload_folder=PurePosixPath(self._folders / session_id / "uploads"),
         )
-        room = hub.room(handle.context_id)
-        kind = Relay if page_id is None else PageRelay
-        relay = kind(live, hub, room, upstream, options, self._pool.clock, self._traffic)
+        cdp = berth.process.cdp
+
+        def make(session: BrowserSession) -> Relay:
+            room = self._rooms.get(session_id)
+            if room is None or not room.clients:
+                room = self._rooms[session_id] = Room(cdp, handle.context_id, live.session.spec.proxy)
+            return Relay(session, live, handle, room, options, self._pool.clock, self._traffic)
+
+        try:
+            relay = await cdp.connect(make, timeout=CONNECT_S)
+        except (CdpClosed, CdpError, TimeoutError) as error:
+            raise BrowserGone("The browser takes no connection.") from error
         try:
             live.attach(relay)
+            if page_id is not None:
+                await relay.stand_at(page_id)
         except BaseException:
-            upstream.abort()
-            hub.leave(handle.context_id, relay)
+            relay.client_gone()
             raise
-        room.clients.append(relay)
         self._relays.add(relay)
-        if isinstance(relay, PageRelay) and page_id is not None:
-            try:
-                await relay.attach(page_id)
-            except BaseException:
-                relay.client_gone()
-                raise
+        relay.socket.on_behind = lambda: self._check_principal(live.session.owner)
         return relay
 
-    async def protocol(self, process: BrowserProcess) -> bytes:
-        """Chromium's description of the protocol, as JSON; asked once a version. Raises `BrowserGone`."""
-        known = self._protocols.get(process.version)
-        if known is None:
-            port = urlsplit(process.endpoint).netloc
-            try:
-                async with httpx.AsyncClient(trust_env=False, timeout=PROTOCOL_TIMEOUT_S) as http:
-                    answer = (await http.get(f"http://{port}/json/protocol")).raise_for_status()
-            except httpx.HTTPError as error:
-                raise BrowserGone("The browser does not tell its protocol.") from error
-            known = self._protocols[process.version] = answer.content
-        return known
+    def session_of(self, page_id: str) -> str | None:
+        """The session with clients that has this page, in its own context or in one that a client has made."""
+        found = (session_id for session_id, room in self._rooms.items() if room.contexts.target(page_id) is not None)
+        return next(found, None)
 
     async def turn(self) -> None:
-        """Once a second: pings, time-outs, hubs that nobody needs, and what went through."""
+        """Once a second: pings, time-outs, rooms without clients, and what went through."""
         now = asyncio.get_running_loop().time()
         for relay in tuple(self._relays):
             if relay.gone:
                 self._relays.discard(relay)
                 continue
-            side = relay.downstream
+            side = relay.socket
             if side.stalled_for(now) > SLOW_S:
-                log.info("gateway.client_slow", session_id=relay.live.session.session_id)
                 side.close(TOO_SLOW, "the client does not read")
             elif not side.paused and now - side.heard > SILENT_S:
                 log.info("gateway.client_silent", session_id=relay.live.session.session_id)
                 side.close(WENT_SILENT, "the client does not answer pings")
             elif not side.paused and now - side.heard > PING_AFTER_S:
                 side.ping()
-        for berth, opening in list(self._hubs.items()):
-            await self._look_after(berth, opening, now)
+        self._rooms = {session_id: room for session_id, room in self._rooms.items() if room.clients}
         self._measure()
 
+    def _check_principal(self, owner: str) -> None:
+        """Closes the client that is furthest behind when too much waits for all of its principal's."""
+        sockets = [relay.socket for relay in self._relays if not relay.gone and relay.live.session.owner == owner]
+        if sum(socket.behind for socket in sockets) > PRINCIPAL_BYTES:
+            max(sockets, key=lambda socket: socket.behind).close(TOO_SLOW, "the client does not read")
+
     async def stop(self) -> None:
-        """Closes every client (1001) and every hub."""
+        """Closes every client (1001)."""
         for relay in tuple(self._relays):
-            relay.downstream.shutdown()
+            relay.socket.shutdown()
             relay.client_gone()
         self._relays.clear()
-        hubs, self._hubs = self._hubs, {}
-        for opening in hubs.values():
-            opening.cancel()
-            hub = (await asyncio.gather(opening, return_exceptions=True))[0]
-            if isinstance(hub, Hub):
-                await hub.close()
-
-    async def _hub(self, berth: Berth) -> Hub:
-        assert berth.process is not None
-        opening = self._hubs.get(berth)
-        if opening is None or (opening.done() and (opening.cancelled() or opening.exception() or not _usable(opening))):
-            opening = self._hubs[berth] = asyncio.create_task(Hub.open(berth.process))
-        self._empty_since.pop(berth, None)
-        try:
-            return await asyncio.shield(opening)
-        except (CdpClosed, CdpError, TimeoutError) as error:
-            raise BrowserGone("The browser takes no connection.") from error
-
-    async def _look_after(self, berth: Berth, opening: asyncio.Task[Hub], now: float) -> None:
-        if not opening.done():
-            return
-        if opening.cancelled() or opening.exception() is not None:
-            self._forget(berth)
-            return
-        hub = opening.result()
-        if not hub.usable:
-            self._forget(berth)
-            for relay in [r for r in self._relays if r.hub is hub]:
-                relay.downstream.close(1011, "the browser's side of the connection was lost")
-            await hub.close()
-        elif not hub.empty:
-            self._empty_since.pop(berth, None)
-        elif now - self._empty_since.setdefault(berth, now) > EMPTY_HUB_S:
-            self._forget(berth)
-            await hub.close()
-
-    def _forget(self, berth: Berth) -> None:
-        self._hubs.pop(berth, None)
-        self._empty_since.pop(berth, None)
+        self._rooms.clear()
 
     def _measure(self) -> None:
         seen, told, metrics = self._traffic, self._counted, self._metrics
@@ -187,7 +138,3 @@ class Gateway:
         metrics.gateway_clients.set(len(self._relays))
         told.bytes_up, told.bytes_down = seen.bytes_up, seen.bytes_down
         told.commands, told.refused = seen.commands, seen.refused
-
-
-def _usable(opening: asyncio.Task[Hub]) -> bool:
-    return opening.result().usable

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from browser_sessions.gateway.contexts import Contexts, TargetInfo
+from browser_sessions.cdp import TargetInfo
+from browser_sessions.gateway.contexts import Contexts
 from browser_sessions.gateway.decision import Ask, AutoAttach, Reading
 from browser_sessions.gateway.filters import TargetFilter
+from browser_sessions.gateway.trace import TraceReader
 
 MAX_SESSIONS: Final = 4096
 """CDP sessions of one connection: twenty pages of two hundred frames and workers. Beyond, attachToTarget is refused."""
@@ -31,9 +33,6 @@ class CdpSession:
     """Attached by the client's browser-level `setAutoAttach`, so detached when that is switched off."""
     info: TargetInfo
     """What Chromium told of the target when it attached."""
-    told_at: str | None = None
-    """The session on the browser target that it was attached through, where there is one: Chromium does not know of
-    it, the client hears there what becomes of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,7 @@ class AutoAttachChange:
 @dataclass(frozen=True, slots=True)
 class _Attaching:
     automatic: bool
-    waiting: bool
-    told_at: str | None
+    waits: bool
 
 
 @dataclass(slots=True)
@@ -75,12 +73,14 @@ class Scope:
         self.contexts = contexts
         self.auto_attach: AutoAttach | None = None
         self._sessions: dict[str, CdpSession] = {}
-        self._at_browser: set[str] = set()
+        self._at_browser: dict[str, str | None] = {}
+        """Sessions on the browser target, and what each was attached through."""
         self._attaching: dict[tuple[str | None, str], deque[_Attaching]] = {}
         self._discovery: dict[str | None, _Discovery] = {}
         self._downloads: set[str | None] = set()
         self._windows: set[int] = set()
         self._handles: set[tuple[str | None, str]] = set()
+        self._traces: dict[tuple[str | None, str], TraceReader] = {}
 
     def __repr__(self) -> str:
         return f"<Scope of {self.contexts!r}, {len(self._sessions)} CDP sessions, {len(self._handles)} handles>"
@@ -94,9 +94,17 @@ class Scope:
         """Whether it is a session on the browser target: this connection's own level, under another name."""
         return session_id in self._at_browser
 
+    def holds(self, session_id: str) -> bool:
+        """Whether the client has this CDP session now."""
+        return session_id in self._sessions or session_id in self._at_browser
+
     def sessions_of(self, target_id: str, parent: str | None) -> tuple[str, ...]:
         """The CDP sessions on a target that were attached through `parent`."""
         return tuple(s.session_id for s in self._sessions.values() if s.target_id == target_id and s.parent == parent)
+
+    def sessions_on(self, target_id: str) -> tuple[str, ...]:
+        """The CDP sessions on a target."""
+        return tuple(s.session_id for s in self._sessions.values() if s.target_id == target_id)
 
     def any_session_of(self, target_id: str) -> str | None:
         return next((s.session_id for s in self._sessions.values() if s.target_id == target_id), None)
@@ -108,6 +116,8 @@ class Scope:
 
     def target(self, target_id: object) -> TargetInfo | None:
         """A target of the session's contexts, or one below that the client is attached to."""
+        if target_id == BROWSER_TARGET["targetId"]:
+            return BROWSER_TARGET
         found = self.contexts.target(target_id)
         if found is None:
             found = next((s.info for s in self._sessions.values() if s.target_id == target_id), None)
@@ -119,9 +129,24 @@ class Scope:
     def holds_handle(self, session_id: str | None, handle: object) -> bool:
         return isinstance(handle, str) and (self._place(session_id), handle) in self._handles
 
+    def is_trace(self, session_id: str | None, handle: object) -> bool:
+        """Whether a handle is a trace's."""
+        return isinstance(handle, str) and (self._place(session_id), handle) in self._traces
+
     @property
     def full(self) -> bool:
         return len(self._sessions) + len(self._at_browser) >= MAX_SESSIONS
+
+    @property
+    def takes_pages(self) -> bool:
+        """Whether the client's browser-level auto-attach takes pages, not tabs."""
+        wanted = self.auto_attach
+        return wanted is not None and wanted.filter is not None and wanted.filter.matches("page")
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client's browser-level auto-attach wants new targets to wait for it."""
+        return self.auto_attach is not None and self.auto_attach.wait_for_debugger
 
     # --- the client's commands -----------------------------------------------------------------------------------
 
@@ -131,7 +156,7 @@ class Scope:
             self._discovery.pop(session_id, None)
             return []
         discovery = self._discovery[session_id] = _Discovery(wanted)
-        found = [info for info in self.contexts.targets() if wanted.matches(info["type"])]
+        found = [info for info in (BROWSER_TARGET, *self.contexts.targets()) if wanted.matches(info["type"])]
         discovery.told.update(info["targetId"] for info in found)
         return [Event("Target.targetCreated", {"targetInfo": info}, session_id) for info in found]
 
@@ -155,28 +180,16 @@ class Scope:
             return False
         return not any(s.automatic and s.target_id == info["targetId"] for s in self._sessions.values())
 
-    def attach_browser(self, session_id: str) -> Event:
-        """A session on the browser target has been made for the client. The event is what it is told first."""
-        self._at_browser.add(session_id)
-        shown = {"sessionId": session_id, "targetInfo": BROWSER_TARGET, "waitingForDebugger": False}
-        return Event("Target.attachedToTarget", shown)
-
-    def detach_browser(self, session_id: str) -> tuple[str, ...]:
-        """It is gone. Returns the sessions that were attached through it: the relay has to detach them."""
-        self._at_browser.discard(session_id)
-        self._discovery.pop(session_id, None)
-        self._downloads.discard(session_id)
-        return tuple(s.session_id for s in self._sessions.values() if s.told_at == session_id)
-
-    def attaching(
-        self, target_id: str, parent: str | None, *, automatic: bool, waiting: bool, told_at: str | None = None
-    ) -> None:
+    def attaching(self, target_id: str, parent: str | None, *, automatic: bool, waits: bool = False) -> None:
         """The relay is about to send `attachToTarget`: only attaches announced here are passed on to the client.
 
-        `waiting`: the hub still holds the target, so the client is told that it waits for the debugger. `told_at`: the
-        session on the browser target that the client asked through.
+        `waits`: the client is told that the target waits for the debugger, where it does.
         """
-        self._attaching.setdefault((parent, target_id), deque()).append(_Attaching(automatic, waiting, told_at))
+        self._attaching.setdefault((parent, target_id), deque()).append(_Attaching(automatic, waits))
+
+    def attaching_browser(self, parent: str | None) -> None:
+        """The relay is about to send `attachToBrowserTarget` on this level."""
+        self.attaching(BROWSER_TARGET["targetId"], parent, automatic=False)
 
     def attach_failed(self, target_id: str, parent: str | None) -> None:
         """Chromium refused the attach that was announced first."""
@@ -191,6 +204,7 @@ class Scope:
 
     def close_handle(self, session_id: str | None, handle: str) -> None:
         self._handles.discard((self._place(session_id), handle))
+        self._traces.pop((self._place(session_id), handle), None)
 
     def read(self, ask: Ask, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Takes from an answer what the client holds from now on. Returns what the client is to get."""
@@ -208,14 +222,17 @@ class Scope:
                 window_id = answer.get("windowId")
                 if isinstance(window_id, int):
                     self._windows.add(window_id)
+            case Reading.TRACE:
+                reader = self._traces.get((self._place(ask.session_id), ask.params["handle"]))
+                return {**answer, "data": ""} if reader is None else reader.read(answer)
             case Reading.COMMAND_LINE:
                 return {key: "" if key == "commandLine" else value for key, value in answer.items()}
         return answer
 
-    # --- what the hub tells, session by session ------------------------------------------------------------------
+    # --- what the target tree tells, session by session ----------------------------------------------------------
 
     def on_target(self, target_id: str) -> list[Event]:
-        """A target has come or changed, after `Contexts.see`."""
+        """A target has come or changed."""
         info = self.contexts.target(target_id)
         events = []
         for session_id, discovery in self._discovery.items():
@@ -230,7 +247,7 @@ class Scope:
         return events
 
     def on_target_gone(self, target_id: str) -> list[Event]:
-        """A target has gone, after `Contexts.gone`."""
+        """A target has gone."""
         return self._to_those_told(target_id, Event("Target.targetDestroyed", {"targetId": target_id}), forget=True)
 
     def on_target_crashed(self, target_id: str, status: str, error_code: int) -> list[Event]:
@@ -251,30 +268,29 @@ class Scope:
                     discovery.told.discard(target_id)
         return events
 
-    # --- what Chromium says on the client's own upstream ---------------------------------------------------------
+    # --- what Chromium says on the client's own session ----------------------------------------------------------
 
     def on_upstream(self, method: str, params: Mapping[str, Any], session_id: str | None) -> Event | None:
         """An event that had to be read. None: it is not for the client. An `attachedToTarget` that is not must be
         detached again by the relay."""
-        if session_id is not None and session_id not in self._sessions:
+        if session_id is not None and session_id not in self._sessions and session_id not in self._at_browser:
             return None
         match method:
             case "Target.attachedToTarget":
                 return self._attached(params, session_id)
             case "Target.detachedFromTarget":
-                gone = self.session(params.get("sessionId"))
-                if gone is None:
-                    return None
-                self._forget(gone.session_id)
-                told = {"sessionId": gone.session_id, "targetId": gone.target_id}
-                return Event(method, told, gone.told_at or session_id)
+                return self._detached(params["sessionId"], session_id)
             case "Tracing.tracingComplete":
                 self._remember(session_id, params.get("stream"))
+                if isinstance(params.get("stream"), str):
+                    self._traces[self._place(session_id), params["stream"]] = TraceReader()
                 return Event(method, params, session_id)
-        return None  # discovery is the hub's, downloads too; nothing else of these domains is known
+        return None  # discovery comes from the target tree, downloads from the session's own folder
 
     def _attached(self, params: Mapping[str, Any], parent: str | None) -> Event | None:
         info: TargetInfo = params["targetInfo"]
+        if info["type"] == "browser":
+            return self._attached_browser(params["sessionId"], parent)
         target_id, session_id = info["targetId"], params["sessionId"]
         above = self.session(parent)
         announced = self._announced(parent, target_id)
@@ -288,11 +304,25 @@ class Scope:
         if told is None:
             told = {key: value for key, value in info.items() if key not in ("openerId", "openerFrameId", "parentId")}
         told = {**told, "attached": True}
-        told_at = announced.told_at if announced is not None else None
-        self._sessions[session_id] = CdpSession(session_id, target_id, parent, context_id, automatic, told, told_at)
-        waiting = announced.waiting if announced is not None else bool(params.get("waitingForDebugger"))
+        self._sessions[session_id] = CdpSession(session_id, target_id, parent, context_id, automatic, told)
+        waiting = bool(params.get("waitingForDebugger")) and (announced is None or announced.waits)
         shown = {"sessionId": session_id, "targetInfo": told, "waitingForDebugger": waiting}
-        return Event("Target.attachedToTarget", shown, told_at or parent)
+        return Event("Target.attachedToTarget", shown, parent)
+
+    def _attached_browser(self, session_id: str, parent: str | None) -> Event | None:
+        if self._announced(parent, BROWSER_TARGET["targetId"]) is None:
+            return None
+        self._at_browser[session_id] = parent
+        shown = {"sessionId": session_id, "targetInfo": BROWSER_TARGET, "waitingForDebugger": False}
+        return Event("Target.attachedToTarget", shown, parent)
+
+    def _detached(self, session_id: str, parent: str | None) -> Event | None:
+        gone = self.session(session_id)
+        if gone is None and session_id not in self._at_browser:
+            return None
+        target_id = BROWSER_TARGET["targetId"] if gone is None else gone.target_id
+        self._forget(session_id)
+        return Event("Target.detachedFromTarget", {"sessionId": session_id, "targetId": target_id}, parent)
 
     def _announced(self, parent: str | None, target_id: str) -> _Attaching | None:
         waiting = self._attaching.get((parent, target_id))
@@ -305,14 +335,17 @@ class Scope:
 
     def _forget(self, session_id: str) -> None:
         """A CDP session has ended, and with it those that were attached through it."""
-        ended = self._sessions.pop(session_id)
+        ended = self._sessions.pop(session_id, None)
+        self._at_browser.pop(session_id, None)
         self._discovery.pop(session_id, None)
         self._downloads.discard(session_id)
-        if self.any_session_of(ended.target_id) is None:
+        if ended is not None and self.any_session_of(ended.target_id) is None:
             self._handles = {held for held in self._handles if held[0] != ended.target_id}
-        for below in [s.session_id for s in self._sessions.values() if s.parent == session_id]:
-            if below in self._sessions:
-                self._forget(below)
+            self._traces = {held: reader for held, reader in self._traces.items() if held in self._handles}
+        below = [s.session_id for s in self._sessions.values() if s.parent == session_id]
+        below += [each for each, parent in self._at_browser.items() if parent == session_id]
+        for each in below:
+            self._forget(each)
 
     def _remember(self, session_id: str | None, handle: object) -> None:
         if isinstance(handle, str):
@@ -332,7 +365,7 @@ BROWSER_TARGET: Final[TargetInfo] = {
     "attached": True,
     "canAccessOpener": False,
 }
-"""What a client is told of the browser itself. Chromium's own id for it is in the debugging port's path."""
+"""What a client is told of the browser itself, under an id that is the same for everybody."""
 
 BELOW: Final = frozenset({"iframe", "worker", "worklet", "shared_storage_worklet", "auction_worklet"})
 """Types that are never attached at browser level: Chromium attaches them through their page, and so do we."""

@@ -10,10 +10,11 @@ from browser_sessions.gateway.signed import Kind
 from browser_sessions.model.errors import Unauthenticated
 from browser_sessions.model.principal import Principal, Role
 
-Use = Literal["cdp", "live", "devtools"]
+Use = Literal["cdp", "live", "devtools", "launch"]
+"""`launch` makes the session that it names: the id is one of its own until then."""
 
 TICKET_LIFETIME_S: Final = 60.0
-"""Seconds: long enough to open a WebSocket, too short to be worth stealing (FAULTS.md, "keys and tokens")."""
+"""Seconds: long enough to open a WebSocket, too short to be worth stealing."""
 
 _TICKET: Final = Kind("browser-sessions/ticket")
 _REFUSED: Final = "The ticket does not cover this, or its time is over. Ask for the session's details to get a new one."

@@ -19,7 +19,8 @@ BrowserSessionsError
 │   ├── Draining
 │   ├── NoBrowser            none starts
 │   ├── Overloaded           the machine is short of memory, disk or descriptors
-│   └── StoreUnavailable
+│   ├── StoreUnavailable
+│   └── DevToolsUnavailable  there are no files of this Chromium's DevTools
 ├── BrowserTimeout           the browser did not answer in time
 ├── BrowserGone              it died under the call
 ├── PageFailed               the page or the site refused: navigation error, script error
@@ -34,6 +35,8 @@ from typing import Final
 RETRY_AFTER_SECONDS: Final = 5.0
 """Seconds that a refused caller is told to wait when nothing better is known: a create takes well under a second, so
 five seconds is long enough for a place to come free and short enough that nobody gives up."""
+DEVTOOLS_SECONDS: Final = 60.0
+"""The same for DevTools, whose files are taken when the service starts."""
 
 
 class BrowserSessionsError(Exception):
@@ -165,6 +168,13 @@ class PageFailed(BrowserSessionsError):
 
 class BrowserMissing(BrowserSessionsError):
     """No usable browser executable on this machine."""
+
+
+class DevToolsUnavailable(Unavailable):
+    """There are no files of this Chromium's DevTools; `detail` says why."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after=DEVTOOLS_SECONDS)
 
 
 class SettingsError(BrowserSessionsError):

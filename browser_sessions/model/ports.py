@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from browser_sessions.cdp import Browser
 from browser_sessions.model.downloads import Download
 from browser_sessions.model.principal import ApiKey, User
 from browser_sessions.model.session import EndReason, SessionRecord, SessionStatus
@@ -124,6 +125,24 @@ class Downloads(Protocol):
         `DownloadNotFound`."""
 
 
+class Owner(Protocol):
+    """Who has set the session's options in its pages. Clients may override them while they are connected; see
+    `cdp.overrides` for the names of settings."""
+
+    def give_way(self, page_id: str, setting: str, *, in_all_pages: bool = False) -> None:
+        """Takes the owner's override off, for a client's to be accepted: that of one page, or of all pages of its
+        context, one of which may be in the same process."""
+
+    def restore(self, page_id: str, setting: str) -> None:
+        """Puts the owner's word back in place, after a client that said something else."""
+
+    def restore_permissions(self, context_id: str) -> None:
+        """The same for all permissions of a context."""
+
+    def leave_size(self, page_id: str) -> None:
+        """A new page keeps the size that a client has created it with."""
+
+
 class ContextHandle(Protocol):
     """One session's isolated context in a browser. Calls raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
     `PageFailed`."""
@@ -164,6 +183,9 @@ class ContextHandle(Protocol):
     @property
     def downloads(self) -> Downloads: ...
 
+    @property
+    def owner(self) -> Owner: ...
+
     async def responsive(self, *, timeout: float) -> bool:
         """True when the renderer of its first page answers within `timeout` seconds (True without pages)."""
 
@@ -171,15 +193,11 @@ class ContextHandle(Protocol):
         """What one of its pages shows. Raises `PageNotFound`."""
 
     async def usage(self) -> tuple[int | None, float | None]:
-        """Memory in bytes and CPU seconds of its pages, as far as the browser tells; None where it does not."""
+        """JavaScript heap in bytes and CPU seconds of the main threads of its pages' renderers; None where the browser
+        does not tell."""
 
     async def close(self, *, timeout: float) -> None:
         """Closes the context and removes its folder. Never raises because it is gone already."""
-
-
-WindowKeeper = Callable[[str, Callable[[], None]], None]
-"""Called with the target id of a window that a page has opened, once the session's options hold in it, and with what
-lets it run."""
 
 
 class BrowserProcess(Protocol):
@@ -188,9 +206,13 @@ class BrowserProcess(Protocol):
     browser_id: str
     pid: int
     version: str
-    endpoint: str
-    """ws:// address of its debugging port on loopback. Never shown to a caller."""
+    cdp: Browser
+    """The owner of its pipe."""
     started: float
+
+    @property
+    def context_count(self) -> int:
+        """Contexts beside the default one that Chromium had at the last probe: of sessions, and what clients made."""
 
     @property
     def alive(self) -> bool: ...
@@ -206,16 +228,7 @@ class BrowserProcess(Protocol):
         """
 
     async def probe(self, *, timeout: float) -> None:
-        """Asks the browser for its version. Raises `BrowserTimeout` or `BrowserGone`."""
-
-    def keep_windows(self, keeper: WindowKeeper | None) -> None:
-        """Asks `keeper` before a window that a page of this browser has opened is let run from our side; with None, it
-        runs as soon as the session's options hold. A window runs when the first connection that holds it lets go: so
-        whoever else holds windows has to wait for `keeper`'s call too."""
-
-    @property
-    def windows_kept(self) -> bool:
-        """Whether the keeper will be asked at all."""
+        """Asks the browser for its contexts. Raises `BrowserTimeout` or `BrowserGone`."""
 
     def cpu_seconds(self) -> tuple[float, ...]:
         """Processor time used so far by each of those that have to answer a probe, the browser and its driver; 0.0 for
@@ -258,8 +271,8 @@ class BrowserLauncher(Protocol):
         """Finds the executable and starts the driver. Raises `BrowserMissing`, `SettingsError` (sandbox required)."""
 
     async def launch(self, on_death: Callable[[BrowserProcess, EndReason], None]) -> BrowserProcess:
-        """Raises `NoBrowser`. `on_death` is called once, on the event loop, when the process or its driver dies
-        unasked."""
+        """Raises `NoBrowser`, and `SettingsError` where the first browser shows that the sandbox that is required does
+        not work. `on_death` is called once, on the event loop, when the process or its driver dies unasked."""
 
     async def stop(self) -> None: ...
 

@@ -35,7 +35,7 @@ _ANY: Final[dict[Role, frozenset[Action]]] = {
     Role.OPERATOR: frozenset({Action.CREATE, Action.VIEW, Action.DRIVE, Action.END, Action.TAKE_OVER, Action.SEE_POOL}),
     Role.ADMIN: frozenset(Action),
 }
-"""What a role may do whoever owns the session: the table of API.md, "Who may call"."""
+"""What a role may do whoever owns the session: the table of docs/api.md."""
 
 
 @dataclass(frozen=True, slots=True)

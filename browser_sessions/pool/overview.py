@@ -142,11 +142,11 @@ class Overview:
         session, berth = live.session, live.berth
         pages: Sequence[PageInfo] = live.handle.pages() if live.handle is not None else ()
         active = pages[-1] if pages else None
-        deadline = session.deadline()
-        wall = self._pool.clock.wall
+        now, wall = self._pool.clock.monotonic(), self._pool.clock.wall
+        deadline = session.deadline(now)
         return {
             "status": session.status.value,
-            "last_activity": wall(session.last_active),
+            "last_activity": wall(session.last_used(now)),
             "expires_at": None if deadline is None else wall(deadline),
             "title": clip(active.title) if active else "",
             "url": clip(active.url) if active else "",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,6 +102,18 @@ class Pool:
         """Counts as activity. Raises `WrongState`, `SessionNotFound`: what was accepted is never followed by an early
         idle end."""
         self.registry.live(session_id).session.touch(self.clock.monotonic())
+
+    @contextmanager
+    def using(self, session_id: str) -> Iterator[ContextHandle]:
+        """The context of an active session, for one call: until the body is done the session cannot go idle. Raises as
+        `touch`."""
+        live = self.registry.live(session_id)
+        assert live.handle is not None, "an active session has a context"
+        live.session.begin_use(self.clock.monotonic())
+        try:
+            yield live.handle
+        finally:
+            live.session.end_use(self.clock.monotonic())
 
     async def extend(self, session_id: str, seconds: float) -> None:
         """Moves the hard limit by `seconds`. Raises `InvalidField` beyond the server's maximum, else as `touch`."""

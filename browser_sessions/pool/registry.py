@@ -151,7 +151,7 @@ class Registry:
 
     async def flush_activity(self) -> None:
         """Stores when live sessions were last used, all in one transaction."""
-        moved = [s for s in self.sessions.values() if s.dirty and s.status is SessionStatus.ACTIVE]
+        moved = [s for s in self.sessions.values() if (s.dirty or s.in_use) and s.status is SessionStatus.ACTIVE]
         if not moved:
             return
         for session in moved:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from browser_sessions.pool.pool import Pool
 
 HEALTH_TIMEOUT_S: Final = 1.5
-"""For each of the probes, which run side by side: API.md promises an answer within two seconds, also of a hung page."""
+"""For each of the probes, which run side by side: docs/api.md promises an answer in two seconds, of hung pages too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from browser_sessions.browser.launcher import PlaywrightLauncher
+from browser_sessions.chromium.launch import folders
+from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.ports import BrowserProcess
 from tests.real_browser import Death, Site, until
@@ -33,8 +37,20 @@ async def site() -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-def work_dir(tmp_path: Path) -> Path:
-    return tmp_path / "work"
+def work_dir(tmp_path: Path) -> Iterator[Path]:
+    """Where the service would keep it: elsewhere, when the browsers' user cannot reach the test's folder."""
+    work = folders.work_folder(tmp_path / "work", browser_user())
+    yield work
+    if not work.is_relative_to(tmp_path):
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

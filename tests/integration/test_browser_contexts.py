@@ -12,7 +12,6 @@ import pytest
 
 from browser_sessions.browser.context import PAGES_AT_MOST, Context
 from browser_sessions.browser.process import ChromiumProcess
-from browser_sessions.cdp import Connection
 from browser_sessions.model.errors import BrowserGone, BrowserTimeout, InvalidField, PageFailed, PageNotFound
 from browser_sessions.model.ports import ContextEvent
 from browser_sessions.model.spec import Geolocation, Proxy, SessionSpec
@@ -41,7 +40,7 @@ def events() -> Events:
 
 async def contexts_in(chromium: ChromiumProcess) -> set[str]:
     """Chromium's own list."""
-    answer = await chromium._connection.call("Target.getBrowserContexts", timeout=10)
+    answer = await chromium.cdp.root.call("Target.getBrowserContexts", timeout=10)
     return set(answer["browserContextIds"])
 
 
@@ -256,7 +255,7 @@ async def test_a_context_disposed_of_behind_our_back_is_told(
     handle, page_id = await opened(chromium, tmp_path / "session", events)
     other, other_page = await opened(chromium, tmp_path / "other")
 
-    await chromium._connection.call("Target.disposeBrowserContext", {"browserContextId": handle.context_id}, timeout=5)
+    await chromium.cdp.root.call("Target.disposeBrowserContext", {"browserContextId": handle.context_id}, timeout=5)
     await until(lambda: "context.died" in events.kinds(), what="the news")
 
     with pytest.raises((BrowserGone, PageNotFound)):
@@ -298,7 +297,7 @@ async def test_a_popup_keeps_the_options_and_is_known_by_its_target_id(
     assert next(headers for path, headers in site.requests if path == "/popup")["user-agent"] == "Agent/1"
     assert [data["page_id"] for data in events.of("page.opened")] == [page_id, popup]
     assert {"page_id": popup, "url": f"{site.url}/popup", "title": "Popup"} in events.of("page.navigated")
-    targets = await chromium._connection.call("Target.getTargets", timeout=5)
+    targets = await chromium.cdp.root.call("Target.getTargets", timeout=5)
     assert popup in {info["targetId"] for info in targets["targetInfos"]}
     await handle.close_page(popup, timeout=5)
     await until(lambda: {"page_id": popup} in events.of("page.closed"))
@@ -348,22 +347,21 @@ async def test_an_attached_client_keeps_the_dialog_until_it_answers_or_leaves(
     chromium: ChromiumProcess, tmp_path: Path, events: Events
 ) -> None:
     handle, page_id = await opened(chromium, tmp_path / "session", events)
-    client = await Connection.open(chromium.endpoint, timeout=10)
-    attached = await client.call("Target.attachToTarget", {"targetId": page_id, "flatten": True}, timeout=10)
-    session_id = attached["sessionId"]
-    await client.call("Page.enable", session_id=session_id, timeout=10)
+    client = await chromium.cdp.page(page_id, timeout=10)
+    assert client is not None
+    await client.call("Page.enable", timeout=10)
     handle.clients_attached = 1
     asking = asyncio.create_task(handle.evaluate(page_id, "confirm('sure?')", timeout=30))
     await until(lambda: "dialog.opened" in events.kinds())
     assert not await handle.responsive(timeout=0.3)
 
-    await client.call("Page.handleJavaScriptDialog", {"accept": True}, session_id=session_id, timeout=10)
+    await client.call("Page.handleJavaScriptDialog", {"accept": True}, timeout=10)
 
     assert await asking is True
     assert await handle.screenshot(page_id, image_format="png", quality=None, full_page=False, timeout=10)
     asking = asyncio.create_task(handle.evaluate(page_id, "confirm('and now?')", timeout=30))
     await until(lambda: events.kinds().count("dialog.opened") == 2)
-    await client.close()
+    await client.call("Page.disable", timeout=10)
     handle.clients_attached = 0
     assert await asking is False
     assert await handle.responsive(timeout=5)
@@ -394,4 +392,21 @@ async def test_usage_is_that_of_its_own_renderers(chromium: ChromiumProcess, tmp
     assert cpu is not None
     assert idle_cpu is not None
     assert memory > idle_memory + 20 * 2**20
-    assert cpu > idle_cpu
+    assert cpu > idle_cpu + 0.05
+
+
+async def test_pages_that_share_a_renderer_are_counted_once(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session")
+    spin = "const until = Date.now() + 300; while (Date.now() < until);"
+    await handle.evaluate(page_id, f"(() => {{ window.open('about:blank'); {spin} }})()", timeout=20)
+    await until(lambda: len(handle.pages()) == 2)
+    memory, cpu = await handle.usage(timeout=10)
+    await handle.close_page(handle.pages()[1].page_id, timeout=10)
+    alone, cpu_alone = await handle.usage(timeout=10)
+
+    assert memory is not None
+    assert alone is not None
+    assert cpu is not None
+    assert cpu_alone is not None
+    assert memory < 1.5 * alone
+    assert cpu <= cpu_alone

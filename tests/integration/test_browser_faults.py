@@ -105,7 +105,7 @@ async def test_a_launch_whose_driver_is_killed_goes_on_with_another_and_leaves_n
     driver = launcher._driver
     assert driver is not None
     launching = asyncio.gather(*(launcher.launch(lambda *_: None) for _ in range(3)))
-    await until(lambda: len(psutil.Process(driver.pid).children()) > 0, what="the first Chromium")
+    await until(lambda: bool(list(work_dir.rglob("brw_*/process.json"))), what="the first Chromium")
     driver.kill()
     browsers = [cast(ChromiumProcess, each) for each in await asyncio.wait_for(launching, 20)]
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from browser_sessions.browser import leftovers
-from browser_sessions.browser.flags import MARKER
 from browser_sessions.browser.launcher import PlaywrightLauncher
+from browser_sessions.chromium.launch.flags import MARKER
 from browser_sessions.model.clock import SystemClock
 from tests.real_browser import until
 

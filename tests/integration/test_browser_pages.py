@@ -133,7 +133,7 @@ async def test_a_page_says_its_html_whole_or_that_it_is_too_long(handle: Context
 async def test_html_of_a_page_that_crashes_is_not_waited_for(handle: Context, page_id: str) -> None:
     busy = asyncio.ensure_future(handle.evaluate(page_id, "(() => { while (true); })()", timeout=60))
     reading = asyncio.ensure_future(handle.content(page_id, timeout=60))
-    running = await handle._host.connection.call("SystemInfo.getProcessInfo", timeout=20)
+    running = await handle._host.cdp.root.call("SystemInfo.getProcessInfo", timeout=20)
     for process in running["processInfo"]:  # Page.crash is not heard by a page that is busy already
         if process["type"] == "renderer":
             os.kill(int(process["id"]), signal.SIGKILL)
@@ -285,7 +285,7 @@ async def test_a_page_closed_under_a_call_is_not_found(
     waiting = asyncio.create_task(handle.evaluate(page_id, "new Promise(() => {})", timeout=30))
     await handle.evaluate(page_id, "1", timeout=10)
 
-    await chromium._connection.call("Target.closeTarget", {"targetId": page_id}, timeout=10)
+    await chromium.cdp.root.call("Target.closeTarget", {"targetId": page_id}, timeout=10)
 
     with pytest.raises(PageNotFound):
         await waiting

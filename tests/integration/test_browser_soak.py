@@ -110,7 +110,7 @@ async def test_nothing_is_left_and_nothing_grows(launcher: PlaywrightLauncher, t
     browser = await soak.browser()
 
     async def no_context() -> bool:
-        answer = await browser._connection.call("Target.getBrowserContexts", timeout=10)
+        answer = await browser.cdp.root.call("Target.getBrowserContexts", timeout=10)
         return not answer["browserContextIds"]
 
     await until(no_context, what="the end of every context")

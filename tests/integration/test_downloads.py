@@ -147,7 +147,7 @@ async def test_downloads_have_a_quota_and_what_exceeds_it_is_not_kept(service: R
     url = f"/v1/browser/sessions/{session_id}/downloads/{found['download_id']}"
     refused = await service.http.get(url)
     assert (refused.status_code, "over_quota" in refused.json()["detail"]) == (409, True)
-    folder = service.inside.settings.work_dir / "sessions" / session_id / "downloads"
+    folder = service.inside.work_dir / "sessions" / session_id / "downloads"
     await until(lambda: list(folder.iterdir()) == [], what="nothing of it is on the disk")
     await service.evaluate(session_id, CLICK)
     assert [each["state"] for each in await ended(service, session_id, count=2)] == ["over_quota", "completed"]
@@ -156,7 +156,7 @@ async def test_downloads_have_a_quota_and_what_exceeds_it_is_not_kept(service: R
 async def test_a_deleted_file_makes_room_and_one_on_its_way_is_cancelled(service: Running, site: ClientSite) -> None:
     session_id = (await service.create(start_url=site.url))["session_id"]
     url = f"/v1/browser/sessions/{session_id}/downloads/"
-    folder = service.inside.settings.work_dir / "sessions" / session_id / "downloads"
+    folder = service.inside.work_dir / "sessions" / session_id / "downloads"
     await service.evaluate(session_id, CLICK)
     (found,) = await ended(service, session_id)
     async with service.caller(await service.key()) as stranger:
@@ -189,7 +189,7 @@ async def test_a_page_that_downloads_without_end_gets_a_hundred_files_and_fills_
         return sum(event.kind == "download.started" for event in service.inside.pool.journal.of(session_id))
 
     await until(lambda: told() >= 110, what="the first ten that are refused are told")
-    folder = service.inside.settings.work_dir / "sessions" / session_id / "downloads"
+    folder = service.inside.work_dir / "sessions" / session_id / "downloads"
     await until(lambda: len(list(folder.iterdir())) == 100, what="the others' files are gone")
     assert told() == 110
 

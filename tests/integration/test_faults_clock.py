@@ -7,6 +7,7 @@ driver, as a file says. The monotonic clock goes on, as it does when a host's cl
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ HOUR = 3600.0
 LATE_S = 1.0
 IDLE_S = 5.0
 LIFETIME_S = 6.0
+SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds) and None\n"
+"""libfaketime refuses (EINVAL) to sleep until a moment of the monotonic clock, which is how Python sleeps."""
 LONG_S = HOUR / 2
 """Shorter than the jump: by the wall clock it would be over."""
 
@@ -51,7 +54,12 @@ class Host:
 
     @property
     def environment(self) -> list[str]:
+        shim = self._file.parent / "shim"
+        shim.mkdir(exist_ok=True)
+        (shim / "sitecustomize.py").write_text(SLEEP)
+        path = os.pathsep.join([str(shim), *filter(None, [os.environ.get("PYTHONPATH")])])
         return [
+            f"PYTHONPATH={path}",
             f"LD_PRELOAD={LIBRARIES[0]}",
             f"FAKETIME_TIMESTAMP_FILE={self._file}",
             "FAKETIME_NO_CACHE=1",

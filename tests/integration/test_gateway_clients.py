@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,13 +19,11 @@ from tests import client_playwright
 from tests.client_mcp import WANTED as MCP_WANTED
 from tests.client_mcp import drive_mcp
 from tests.client_site import REPORT, ClientSite, client_site
+from tests.node_client import NODE, needs_node, run_node
 from tests.service import ADMIN_KEY, Running, serving, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-NODE: Final = Path(__file__).resolve().parents[1] / "node"
-CLIENT_S: Final = 80.0
-"""One client with its two sessions: five seconds on a quiet machine."""
 OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "anna": {"viewport_width": 1024, "viewport_height": 600, "user_agent": "anna/1.0", "locale": "de-DE"},
     "bert": {"viewport_width": 900, "viewport_height": 500, "user_agent": "bert/1.0", "locale": "fr-FR"},
@@ -70,44 +66,6 @@ async def pair(server: Running) -> AsyncIterator[Pair]:
     yield pair
     for session_id in pair.ids.values():
         await server.http.delete(f"/v1/browser/sessions/{session_id}")
-
-
-OLDEST_NODE = 20
-"""playwright-core and puppeteer-core need it."""
-
-
-def node_missing() -> str | None:
-    if shutil.which("node") is None:
-        return "node is not installed: install Node 20 or newer, then run scripts/setup.sh"
-    found = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    if int(found.removeprefix("v").partition(".")[0] or 0) < OLDEST_NODE:
-        return f"node {found} is too old for the clients: install Node {OLDEST_NODE} or newer"
-    if not (NODE / "node_modules").is_dir():
-        return "the Node clients are not installed: run scripts/setup.sh"
-    return None
-
-
-needs_node = pytest.mark.skipif(node_missing() is not None, reason=node_missing() or "")
-
-
-async def run_node(script: str, told: dict[str, Any]) -> Any:
-    """Standard output of a script of tests/node, as JSON."""
-    process = await asyncio.create_subprocess_exec(
-        *("node", str(NODE / script)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=NODE,
-    )
-    try:
-        async with asyncio.timeout(CLIENT_S):
-            out, err = await process.communicate(json.dumps(told).encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, err.decode()[-3000:]
-    return json.loads(out)
 
 
 async def drive_with_node(script: str, pair: Pair, site: ClientSite) -> dict[str, dict[str, Any]]:
@@ -223,6 +181,16 @@ async def test_playwright_mcp(pair: Pair, site: ClientSite, tmp_path: Path) -> N
         assert list(files.values()) == [("report.txt", REPORT)] * 2, "by a tool and by Playwright code"
         assert any(download_id in told["download"] for download_id in files)
         assert (await pair.server.get(pair.ids[who]))["status"] == "active"
+
+
+@pytest.mark.node
+@needs_node
+async def test_a_window_has_the_size_that_puppeteer_asked_for(server: Running) -> None:
+    made = await server.create()
+    bounds = {"left": 0, "top": 0, "width": 640, "height": 480}
+    sizes = await run_node("window.mjs", {"url": made["connect_url"], "bounds": bounds})
+    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+    assert sizes == [[640, 480]] * 2
 
 
 # -- ends ------------------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ async def test_two_clients_of_a_session_both_have_their_scripts_in_before_a_popu
 async def test_a_neighbour_without_a_client_has_its_own_options_in_its_popups(
     service: Running, site: ClientSite
 ) -> None:
-    """The browser's hub lets windows of sessions without a client run: not before the session's options hold."""
+    """The service lets windows of sessions without a client run: not before the session's options hold."""
     created = await service.create()
     neighbour = await service.create(viewport_width=700, user_agent="popups/1.0", start_url=site.url)
     async with raw(created["connect_url"]) as client:

@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from browser_sessions.browser.locate import locate, sandbox_expected
+from browser_sessions.cdp.messages import Malformed, decode, event_method, session_of
 from browser_sessions.gateway.decision import Answer, Ask, Do, Pass, Refuse
-from browser_sessions.gateway.message import Malformed, decode, must_read
 from browser_sessions.gateway.methods import METHODS, RULES, Level, Verdict
 from browser_sessions.gateway.options import Options
 from browser_sessions.gateway.policy import decide
@@ -213,21 +213,22 @@ async def test_a_frame_means_to_us_what_it_means_to_chromium(browser: Browser) -
         assert meaning(frame) == (theirs.get("id"), theirs.get("error", {}).get("code")), frame
 
 
-async def test_frames_begin_as_the_fast_path_expects(browser: Browser) -> None:
-    """Whatever tells of targets or downloads must be read, and nothing is read without need."""
+async def test_messages_of_chromium_end_and_begin_as_the_routing_expects(browser: Browser) -> None:
+    """The session stands last, the method or the id first: nothing else of a message is read on its way."""
     await browser.call("Target.setDiscoverTargets", {"discover": True})
     await browser.call("Target.setAutoAttach", {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True})
     _, session_id = await browser.page("<title>x</title><iframe srcdoc='<p>y'></iframe>")
     for method in ("Page.enable", "Runtime.enable", "Network.enable", "Page.nothing", "Target.nothing"):
         await browser.call(method, {}, session_id)
     await browser.call("Page.navigate", {"url": "data:text/html,again"}, session_id)
-    await browser.call("Runtime.evaluate", {"expression": "console.log('x'.repeat(100000))"}, session_id)
+    spoken = json.dumps("""},"sessionId":"0123456789ABCDEF0123456789ABCDEF"}""")
+    await browser.call("Runtime.evaluate", {"expression": f"console.log({spoken}, 'x'.repeat(100000))"}, session_id)
     seen = set()
     for frame in browser.frames:
-        message = json.loads(frame)
-        domain = message.get("method", "answer").partition(".")[0]
-        assert must_read(frame[:64]) is (domain in ("Target", "Browser")), frame[:100]
-        seen.add(domain)
+        message, tail, head = json.loads(frame), session_of(frame), event_method(frame)
+        assert message.get("sessionId") == (None if tail is None else tail.decode()), frame[-100:]
+        assert message.get("method") == (None if head is None else head.decode()), frame[:100]
+        seen.add(message.get("method", "answer").partition(".")[0])
     assert {"answer", "Target", "Page", "Runtime", "Network"} <= seen
 
 
@@ -254,6 +255,69 @@ REFUSED_AS_CHROMIUM_DOES: Final[list[tuple[str, dict[str, Any], str | None]]] = 
         None,
     ),
 ]
+
+
+ID_TYPES: Final = ("BrowserContextID", "TargetID", "SessionID", "WindowID", "StreamHandle", "FrameId")
+UNKNOWN: Final = "F" * 32
+SANE: Final[dict[str, Any]] = {
+    "url": "http://127.0.0.1:9/",
+    "permission": {"name": "midi"},
+    "setting": "granted",
+    "behavior": "deny",
+    "bounds": {"width": 100, "height": 100},
+    "flatten": True,
+    "options": {"disableCache": False, "includeCredentials": False},
+}
+"""What the other parameters must be for the id to be looked at."""
+FATAL_IDS: Final = frozenset({"Browser.getWindowForTarget"})
+"""An id that Chromium 156 does not know ends it: there is nothing to compare with."""
+
+
+def ids_of(command: dict[str, Any]) -> list[str]:
+    """Names of the parameters that name a context, a target, a session, a window, a stream or a frame."""
+    named = []
+    for param in command.get("parameters", []):
+        name, is_text = param["name"].lower(), param.get("type") == "string"
+        if param.get("$ref", "").endswith(ID_TYPES) or (
+            is_text and name.endswith(("browsercontextid", "targetid", "frameid"))
+        ):
+            named.append(param["name"])
+    return named
+
+
+def with_unknown(command: dict[str, Any], name: str) -> dict[str, Any]:
+    params = {p["name"]: FILLERS.get(p.get("type"), "x") for p in command["parameters"] if not p.get("optional")}
+    params |= {key: value for key, value in SANE.items() if any(p["name"] == key for p in command["parameters"])}
+    return params | {name: 999 if name == "windowId" else UNKNOWN}
+
+
+async def test_an_id_of_another_session_is_answered_as_one_that_is_not_there(browser: Browser) -> None:
+    """Each parameter that bears an id, of each method that may be called, at each level: what a bare Chromium says of
+    an unknown id is what the gateway says; below a page it may be Chromium itself that says it."""
+    _, at_page = await browser.page("<p>x")
+    compared = set()
+    for domain in await protocol(browser):
+        for command in domain.get("commands", []):
+            method = f"{domain['domain']}.{command['name']}"
+            for level, theirs_at, ours_at in ((Level.BROWSER, None, None), (Level.PAGE, at_page, "S-PAGE")):
+                rule = RULES.get((method, level))
+                if rule is None or rule.verdict is Verdict.REFUSE or method in FATAL_IDS:
+                    continue
+                for name in ids_of(command):
+                    params = with_unknown(command, name)
+                    ours = decide(say(method, params, ours_at), world(), Options())
+                    theirs = await browser.call(method, params, theirs_at)
+                    if isinstance(ours, Refuse):
+                        error = theirs["error"]
+                        assert (ours.code, ours.message) == (error["code"], error["message"]), (method, level, name)
+                        compared.add((method, level, name))
+                    else:
+                        assert level is Level.PAGE, (method, name, ours)
+                        assert name.lower().endswith("frameid"), (method, name, ours)
+                        assert isinstance(ours, Pass | Ask), (method, name, ours)
+                        said = theirs.get("result", "an error")
+                        assert said in ("an error", SAYS_NOTHING.get(method)), (method, theirs)
+    assert len(compared) > 35, sorted(compared)
 
 
 async def test_a_refusal_is_chromium_s_own_to_the_letter(browser: Browser) -> None:

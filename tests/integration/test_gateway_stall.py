@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from browser_sessions.cdp import Browser
+from browser_sessions.cdp.websocket import BEHIND_BYTES, QUEUE_BYTES
 from browser_sessions.gateway import gateway as gateway_module
-from browser_sessions.gateway.downstream import HIGH_WATER_BYTES
-from browser_sessions.gateway.hub import Hub
+from browser_sessions.gateway.room import Room
 from tests.raw_cdp import Raw, raw
 from tests.service import Running, running, serving, until
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.browser
 ROUNDS = 15
 FACTOR = 2.0
 """Between two medians of one run on a machine that others load. Were a stalled client's target held for a neighbour
-too, a page would take `HOLD_S`, five seconds: some hundred times as long."""
+too, a page would take `HOLD_S`: some ten times as long."""
 
 
 async def page_takes(client: Raw) -> float:
@@ -125,22 +126,15 @@ async def test_a_neighbour_s_pages_are_not_slowed_by_a_client_that_stalls(tmp_pa
             assert statistics.median(beside) < 1.0, beside  # its pages and browser's work are real: none waits for it
 
 
-def hubs(service: Running) -> list[Hub]:
-    return [opening.result() for opening in service.inside.gateway._hubs.values() if opening.done()]
+def browser_of(service: Running, session_id: str) -> Browser:
+    berth = service.inside.pool.registry.live(session_id).berth
+    assert berth is not None
+    assert berth.process is not None
+    return berth.process.cdp
 
 
-def held(hub: Hub) -> dict[str, int]:
-    """What a hub keeps on behalf of clients."""
-    return {
-        "rooms": len(hub._rooms),
-        "holds": len(hub.holds),
-        "started": len(hub.holds._started),
-        "prepared": len(hub.holds._prepared),
-        "tasks": len(hub._tasks),
-    }
-
-
-NOTHING = {"rooms": 0, "holds": 0, "started": 0, "prepared": 0, "tasks": 0}
+def rooms(service: Running) -> list[Room]:
+    return [room for room in service.inside.gateway._rooms.values() if room.clients]
 
 
 async def test_nothing_is_held_after_clients_that_never_resume_or_vanish(service: Running) -> None:
@@ -149,11 +143,11 @@ async def test_nothing_is_held_after_clients_that_never_resume_or_vanish(service
         await client.auto_attach(wait=True)
         await client.socket.send(say(client, "Target.createTarget", {"url": "data:text/html,<title>held"}))
         await client.event("Target.attachedToTarget", lambda m: bool(m["params"]["waitingForDebugger"]))
-        (hub,) = hubs(service)
-        assert held(hub)["holds"] == 1
+        browser = browser_of(service, made["session_id"])
+        assert len(browser.pauses) == 1
         reset(client)
-    await until(lambda: held(hub) == NOTHING, what="it lets go", within=10)
-    assert "0 clients, 0 targets held" in repr(hub)
+    await until(lambda: not browser.pauses and not rooms(service), what="it lets go", within=10)
+    assert "0 paused" in repr(browser)
     live = service.inside.pool.registry.live(made["session_id"])
     assert live.clients == 0
     # the page that was held runs: the session has it
@@ -161,7 +155,6 @@ async def test_nothing_is_held_after_clients_that_never_resume_or_vanish(service
     assert len(pages) == 2
     for page in pages:
         assert await service.evaluate(made["session_id"], "1 + 1", page["page_id"]) == 2
-    await until(lambda: not hubs(service), what="the empty hub is closed")
 
 
 async def test_a_client_that_never_resumes_keeps_its_own_page_for_seconds_only(service: Running) -> None:
@@ -170,8 +163,8 @@ async def test_a_client_that_never_resumes_keeps_its_own_page_for_seconds_only(s
         await client.auto_attach(wait=True)
         await client.socket.send(say(client, "Target.createTarget", {"url": "data:text/html,<title>late"}))
         await client.event("Target.attachedToTarget", lambda m: bool(m["params"]["waitingForDebugger"]))
-        (hub,) = hubs(service)
-        await until(lambda: not held(hub)["holds"], within=15, what="the hub's patience is over")
+        browser = browser_of(service, made["session_id"])
+        await until(lambda: not browser.pauses, within=15, what="its time is over")
         async with raw(made["connect_url"]) as other:
 
             async def opened() -> bool:
@@ -194,21 +187,17 @@ async def test_who_does_not_read_is_closed_with_1013_and_its_session_lives(
             await client.socket.send(say(client, "Runtime.enable", {}, at_page))
             talk = {"expression": "for (i = 0; i < 1000; i++) console.log('x'.repeat(30000))"}
             await client.socket.send(say(client, "Runtime.evaluate", talk, at_page))
-            side = relay.downstream
-            await until(lambda: side.full_since is not None, what="it is behind")
-            assert side._transport is not None
-            buffered = side._transport.get_write_buffer_size()
-            assert buffered < 3 * HIGH_WATER_BYTES  # bounded: the browser is not read for it
-            assert side.paused
-            await until(lambda: side.close_code is not None, within=10, what="it is closed")
+            side = relay.socket
+            await until(lambda: side.paused, what="it is behind")
+            assert side.waiting < QUEUE_BYTES + 2**20  # bounded, though the browser's pipe goes on
+            await until(lambda: relay.gone, within=10, what="it is closed")
             client.socket.transport.resume_reading()  # it looks again: the reason waits for it
             async with asyncio.timeout(10):
                 await client.closed.wait()
-            assert (client.close_code, side.close_code) == (1013, 1013)
-            assert relay.gone
+            assert client.close_code == 1013
             assert (await reader.call("Target.getTargets"))["targetInfos"]
         assert (await service.details(made["session_id"]))["status"] == "active"
-        await until(lambda: all(held(hub) == NOTHING for hub in hubs(service)))
+        await until(lambda: not rooms(service))
 
 
 async def test_who_asks_without_listening_is_not_asked_on(service: Running) -> None:
@@ -219,7 +208,7 @@ async def test_who_asks_without_listening_is_not_asked_on(service: Running) -> N
         client.socket.transport.pause_reading()
         (relay,) = service.inside.gateway._relays
         frame = json.dumps({"id": 1, "method": "N" * 200_000})  # the refusal says it back
-        side = relay.downstream
+        side = relay.socket
 
         async def flood() -> None:
             while True:
@@ -229,11 +218,24 @@ async def test_who_asks_without_listening_is_not_asked_on(service: Running) -> N
         try:
             await until(lambda: side.paused, what="it is not read any more")
             before = relay._traffic.commands
-            assert side._transport is not None
-            assert side._transport.get_write_buffer_size() < 3 * HIGH_WATER_BYTES
+            assert side.waiting < BEHIND_BYTES + 2**20
             await service.get(made["session_id"])
             assert relay._traffic.commands == before
         finally:
             flooding.cancel()
             client.socket.transport.abort()
     assert (await service.details(made["session_id"]))["status"] == "active"
+
+
+async def test_of_many_pages_asked_for_at_once_as_many_come_as_there_may_be_and_the_others_are_refused(
+    service: Running,
+) -> None:
+    made = await service.create()
+    async with raw(made["connect_url"]) as client:
+        await client.auto_attach(wait=False)
+        asked = (client.ask("Target.createTarget", {"url": "about:blank"}) for _ in range(25))
+        answers = await asyncio.gather(*asked)
+        assert ["result" in answer for answer in answers] == [True] * 19 + [False] * 6
+        assert "20 pages" in answers[-1]["error"]["message"]
+        targets = (await client.call("Target.getTargets"))["targetInfos"]
+        assert sum(info["type"] == "page" for info in targets) == 20

@@ -32,8 +32,8 @@ paint()</script>"""
 
 
 @pytest_asyncio.fixture
-async def process(tmp_path: Path) -> AsyncIterator[BrowserProcess]:
-    launcher = PlaywrightLauncher(tmp_path / "work", None, False, SystemClock())
+async def process(work_dir: Path) -> AsyncIterator[BrowserProcess]:
+    launcher = PlaywrightLauncher(work_dir, None, False, SystemClock())
     await launcher.start()
     try:
         yield await launcher.launch(lambda _process, _reason: None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -27,8 +29,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from browser_sessions.api import ApiOptions
+from browser_sessions.chromium.devtools import crawl
+from browser_sessions.chromium.devtools.cache import DevToolsCache
 from browser_sessions.model.clock import SystemClock
 from browser_sessions.model.principal import Role
+from tests.fake_browser import VERSION
 from tests.fakes import ADMIN_KEY, assemble, node
 
 pytestmark = pytest.mark.slow
@@ -80,6 +85,7 @@ async def _serve(folder: Path, listening: Future[tuple[str, str]], stop: threadi
     try:
         async with node(folder, max_sessions=500) as service:
             await service.pool.fleet.first()
+            await _prepare_devtools(service.console.devtools, folder / "archive" / "devtools")
             await service.keyring.create_user("admin", PASSWORD, Role.ADMIN)
             grant = await service.keyring.sign_in("admin", PASSWORD, "", "127.0.0.1")
             listener = socket.create_server(("127.0.0.1", 0))
@@ -122,6 +128,17 @@ def check(case: Any, served: Served, **ids: str) -> None:
         headers={"Authorization": f"Bearer {served.token}"},
         excluded_checks=[*told_elsewhere, positive_data_acceptance],
     )
+
+
+async def _prepare_devtools(cache: DevToolsCache, folder: Path) -> None:
+    """What a Chromium would have given: the stand-in has no files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / f"{VERSION}.zip", "w") as archive:
+        archive.writestr(crawl.ABOUT, json.dumps({"version": VERSION, "isolated": True}))
+        archive.writestr(crawl.PROTOCOL, json.dumps({"domains": []}))
+        archive.writestr(crawl.FILES + crawl.START, "<!doctype html>")
+    await cache.prepare(VERSION, folder / "no-chromium", None)
+    cache.check(VERSION)
 
 
 @schema.parametrize()

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from browser_sessions.chromium.launch.folders import work_folder
+from browser_sessions.chromium.launch.user import browser_user
 from tests.crowd import promised
 from tests.service import Running, ServerProcess, running, serving, until
 
@@ -137,7 +139,7 @@ async def test_a_crashed_renderer_is_told_and_the_session_lives(service: Running
     assert await service.evaluate(session_id, "40+2", fresh["page_id"]) == 42
 
 
-async def test_a_killed_driver_is_told_and_replaced_and_leaves_no_folder(service: Running, tmp_path: Path) -> None:
+async def test_a_killed_driver_is_told_and_replaced_and_leaves_no_folder(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
     (driver,) = [p for p in living if "run-driver" in p.cmdline()]
@@ -148,11 +150,13 @@ async def test_a_killed_driver_is_told_and_replaced_and_leaves_no_folder(service
     assert await service.evaluate(again["session_id"], "1+1") == 2
     await service.http.delete(f"/v1/browser/sessions/{again['session_id']}")
 
-    def profiles() -> int:
-        return len([p for p in (tmp_path / "data").rglob("playwright_chromiumdev_profile-*") if p.is_dir()])
+    work, browsers = service.inside.work_dir, service.inside.pool.fleet.berths
 
-    browsers = service.inside.pool.fleet.berths
-    await until(lambda: profiles() == len([b for b in browsers if b.process]), what="only living browsers' folders")
+    def only_the_living() -> bool:
+        folders = len(list(work.glob("run-*/brw_*")))
+        return folders == len([b for b in browsers if b.process]) and len(list(work.glob("run-*/driver-*"))) == 1
+
+    await until(only_the_living, what="only the folders of living browsers and of one driver")
 
 
 @pytest.mark.slow
@@ -176,7 +180,8 @@ async def test_a_killed_server_loses_no_record_and_says_lost(tmp_path: Path) -> 
         again = await service.create()
         assert again["status"] == "active"
         assert await server.stop() == 0
-        assert not list((data / "work").rglob("playwright*"))
+        work = work_folder(data / "work", browser_user())
+        assert not work.exists() or not [each for each in work.rglob("*") if each.name != "sessions"]
     finally:
         await service.http.aclose()
         await server.kill()

@@ -6,7 +6,7 @@ const STEP_MS = 20_000;
 export const FACTS =
   "({size: [innerWidth, innerHeight], agent: navigator.userAgent, language: navigator.language})";
 
-const within = (work, ms = STEP_MS) => {
+export const within = (work, ms = STEP_MS) => {
   let timer;
   const late = new Promise((_, fail) => {
     timer = setTimeout(() => fail(new Error(`not within ${ms} ms`)), ms);
@@ -35,17 +35,17 @@ class Meeting {
   }
 }
 
-const read = async () => {
+export const read = async () => {
   let text = "";
   for await (const part of process.stdin) text += part;
   return JSON.parse(text);
 };
 
-export const eventually = async (find) => {
+export const eventually = async (find, every = 5) => {
   for (;;) {
     const found = await find();
     if (found) return found;
-    await new Promise((done) => setTimeout(done, 5));
+    await new Promise((done) => setTimeout(done, every));
   }
 };
 

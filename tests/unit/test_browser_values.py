@@ -8,8 +8,8 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from browser_sessions.browser.calls import translate
 from browser_sessions.browser.jsonable import CHARACTERS_AT_MOST, read
 from browser_sessions.browser.options import PIXELS_AT_MOST, context_options, refusal
-from browser_sessions.browser.starting import complaint
 from browser_sessions.browser.targets import stands_for_none
+from browser_sessions.chromium.launch.child import DETAIL_CHARACTERS, SANDBOX_FAILED, complaint
 from browser_sessions.model.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.model.spec import Geolocation, Proxy, SessionSpec
 
@@ -88,25 +88,29 @@ def test_an_address_in_place_of_a_title_is_none(title: str, url: str, none: bool
 
 
 @pytest.mark.parametrize(
-    ("log", "told"),
+    ("said", "returncode", "told"),
     [
-        ("BrowserType.launch: closed\nChromium sandboxing failed!\n=====", "Chromium sandboxing failed."),
+        ("[1:1:FATAL:zygote_host.cc(132)] No usable sandbox! Update your kernel\n", -6, SANDBOX_FAILED),
+        ("[1:1:FATAL:x.cc] Running as root without --no-sandbox is not supported.\n", 1, SANDBOX_FAILED),
+        ("one\n[1:2:FATAL:a.cc:3] It is too long.\ntwo\n", -6, "It is too long"),
         (
-            "closed\n<launching> /x --flag\n[pid=1][err] one\n[pid=1][err] [1:FATAL:a.cc:3] too long\n[pid=1][err] two",
-            "[1:FATAL:a.cc:3] too long",
+            "/x/chrome: error while loading shared libraries: libnss3.so: cannot open shared object file\n",
+            127,
+            "it lacks the library libnss3.so",
         ),
-        (
-            (
-                "closed\n<launching> /x --flag\n[pid=1][err] libnss3.so: cannot open\n"
-                "  - [pid=1] <process did exit: exitCode=127, signal=null>"
-            ),
-            "libnss3.so: cannot open; it ended with exitCode=127, signal=null",
-        ),
-        ("Failed to launch: spawn ENOENT\n<launching> /x --flag", "Failed to launch: spawn ENOENT"),
+        ("one\n\n two \nthree\nfour\n", 3, "two; three; four; it ended with status 3"),
+        ("one\n", None, "one"),
+        ("", -9, "it was ended by SIGKILL"),
+        ("", None, "it says nothing about why"),
     ],
 )
-def test_a_failed_start_is_told_without_flags_and_paths(log: str, told: str) -> None:
-    assert complaint(log) == told
+def test_a_failed_start_is_told_in_few_words(said: str, returncode: int | None, told: str) -> None:
+    assert complaint(said, returncode) == told
+
+
+def test_however_much_chromium_says_what_is_told_is_short() -> None:
+    for said in ("x" * 10_000, f"[1:FATAL:a.cc] {'x' * 10_000}"):
+        assert len(complaint(said, 1)) == DETAIL_CHARACTERS
 
 
 @pytest.mark.parametrize(

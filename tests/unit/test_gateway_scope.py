@@ -9,8 +9,20 @@ import pytest
 from browser_sessions.gateway.contexts import Contexts
 from browser_sessions.gateway.decision import Ask, AutoAttach, Reading
 from browser_sessions.gateway.filters import DEFAULT_FILTER, parse_filter
-from browser_sessions.gateway.scope import MAX_SESSIONS, Scope
-from tests.unit.gateway_world import FOREIGN, NESTED, OWN, attach, target, world
+from browser_sessions.gateway.scope import BROWSER_TARGET, MAX_SESSIONS, Scope
+from tests.unit.gateway_world import (
+    FOREIGN,
+    NESTED,
+    OWN,
+    attach,
+    attach_browser,
+    browser_target,
+    empty_tree,
+    gone,
+    seen,
+    target,
+    world,
+)
 
 TABS = parse_filter([{"type": "tab"}])
 
@@ -19,13 +31,29 @@ def told(info: dict[str, Any], session_id: str = "S-NEW") -> dict[str, Any]:
     return {"sessionId": session_id, "targetInfo": info, "waitingForDebugger": False}
 
 
+def contexts_of(*infos: dict[str, Any]) -> Contexts:
+    """One session's, in a browser that has these targets."""
+    tree = empty_tree()
+    for info in infos:
+        tree.seen(info)
+    return Contexts(OWN, tree)
+
+
 class TestContexts:
     @pytest.mark.parametrize("context_id", [FOREIGN, None, "", 5, [OWN]])
     def test_hold_nothing_of_others(self, context_id: Any) -> None:
-        contexts = Contexts(OWN)
-        assert not contexts.holds(context_id)
-        assert not contexts.see(target("T", context_id))
+        assert not contexts_of().holds(context_id)
+
+    @pytest.mark.parametrize("context_id", [FOREIGN, ""])
+    def test_show_nothing_of_others(self, context_id: str) -> None:
+        contexts = contexts_of(target("T", context_id))
+        assert contexts.target("T") is None
         assert list(contexts.targets()) == []
+        assert contexts.count("page") == 0
+
+    @pytest.mark.parametrize("target_id", [None, 5, ["T"], ""])
+    def test_know_no_target_by_what_is_no_id(self, target_id: Any) -> None:
+        assert contexts_of(target("T")).target(target_id) is None
 
     @pytest.mark.parametrize(
         "info",
@@ -37,58 +65,69 @@ class TestContexts:
         ],
     )
     def test_hide_the_browser_s_own(self, info: dict[str, Any]) -> None:
-        contexts = Contexts(OWN)
-        assert contexts.see(info)
+        contexts = contexts_of(info)
         assert contexts.target("T") is None
+        assert list(contexts.targets()) == []
+        assert contexts.count(info["type"]) == 0
 
     def test_name_no_relatives_of_others(self) -> None:
-        contexts = Contexts(OWN)
-        contexts.see(
-            target("T", openerId="STRANGER", openerFrameId="STRANGER", parentId="STRANGER", embedderData={"x": 1})
-        )
-        assert contexts.target("T") == target("T")
+        related: dict[str, Any] = {
+            "openerId": "STRANGER",
+            "openerFrameId": "STRANGER",
+            "parentId": "STRANGER",
+            "embedderData": {"x": 1},
+        }
+        assert contexts_of(target("T", **related)).target("T") == target("T")
+        assert contexts_of(target("STRANGER", FOREIGN), target("T", **related)).target("T") == target("T")
 
     def test_name_an_opener_that_discovery_told_later(self) -> None:
-        contexts = Contexts(OWN)
-        contexts.see(target("POPUP", openerId="PAGE", openerFrameId="F"))
-        contexts.see(target("PAGE"))
-        assert contexts.target("POPUP") == target("POPUP", openerId="PAGE", openerFrameId="F")
+        popup = target("POPUP", openerId="PAGE", openerFrameId="F")
+        assert contexts_of(popup, target("PAGE")).target("POPUP") == popup
+
+    def test_count_what_is_open(self) -> None:
+        scope = world()
+        assert (scope.contexts.count("page"), scope.contexts.count("tab")) == (2, 1)
+        gone(scope, "PAGE")
+        gone(scope, "FOREIGN")
+        assert scope.contexts.count("page") == 1
 
     def test_forget_a_nested_one(self) -> None:
-        contexts = Contexts(OWN)
+        contexts = contexts_of(target("T", NESTED))
         contexts.add_nested(NESTED)
         assert contexts.holds(NESTED)
+        assert contexts.target("T") is not None
         contexts.discard_nested(NESTED)
         contexts.discard_nested(NESTED)
         assert not contexts.holds(NESTED)
+        assert contexts.target("T") is None
 
 
 class TestDiscovery:
     def test_starts_with_what_is_there(self) -> None:
         events = world().discover(None, DEFAULT_FILTER)
-        assert [e.params["targetInfo"]["targetId"] for e in events] == ["PAGE", "PAGE-NESTED", "WORKER"]
+        assert [e.params["targetInfo"]["targetId"] for e in events] == ["PAGE", "WORKER", "PAGE-NESTED"]
         assert {e.method for e in events} == {"Target.targetCreated"}
 
     def test_tells_each_level_that_asked(self) -> None:
         scope = world()
         scope.discover(None, DEFAULT_FILTER)
         scope.discover("S-PAGE", TABS)
-        scope.contexts.see(target("NEW"))
+        seen(scope, target("NEW"))
         assert [(e.method, e.session_id) for e in scope.on_target("NEW")] == [("Target.targetCreated", None)]
-        scope.contexts.see(target("NEW-TAB", target_type="tab"))
+        seen(scope, target("NEW-TAB", target_type="tab"))
         assert [(e.method, e.session_id) for e in scope.on_target("NEW-TAB")] == [("Target.targetCreated", "S-PAGE")]
 
     def test_follows_a_target_from_its_coming_to_its_going(self) -> None:
         scope = world()
         scope.discover(None, DEFAULT_FILTER)
-        scope.contexts.see(target("NEW", url="chrome://newtab/"))
+        seen(scope, target("NEW", url="chrome://newtab/"))
         names = [e.method for e in scope.on_target("NEW")]
-        scope.contexts.see(target("NEW"))
+        seen(scope, target("NEW"))
         names += [e.method for e in scope.on_target("NEW")]
-        scope.contexts.see(target("NEW", title="x"))
+        seen(scope, target("NEW", title="x"))
         names += [e.method for e in scope.on_target("NEW")]
         names += [e.method for e in scope.on_target_crashed("NEW", "killed", 9)]
-        scope.contexts.gone("NEW")
+        gone(scope, "NEW")
         names += [e.method for e in scope.on_target_gone("NEW")]
         names += [e.method for e in scope.on_target_gone("NEW")]
         told_in_order = ["targetCreated", "targetInfoChanged", "targetCrashed", "targetDestroyed"]
@@ -97,7 +136,7 @@ class TestDiscovery:
     def test_a_target_that_becomes_the_browser_s_own_is_gone(self) -> None:
         scope = world()
         scope.discover(None, DEFAULT_FILTER)
-        scope.contexts.see(target("PAGE", url="chrome://settings/"))
+        seen(scope, target("PAGE", url="chrome://settings/"))
         assert [e.method for e in scope.on_target("PAGE")] == ["Target.targetDestroyed"]
 
     def test_off_is_silent(self) -> None:
@@ -105,6 +144,26 @@ class TestDiscovery:
         scope.discover(None, DEFAULT_FILTER)
         assert scope.discover(None, None) == []
         assert scope.on_target("PAGE") == []
+
+    def test_of_everything_begins_with_the_browser_itself(self) -> None:
+        scope = world()
+        events = scope.discover(None, parse_filter([{}]))
+        told_first = [e.params["targetInfo"]["targetId"] for e in events]
+        assert told_first == ["browser", "PAGE", "TAB", "WORKER", "PAGE-NESTED"]
+
+    def test_tells_nothing_of_others(self) -> None:
+        scope = world()
+        scope.discover(None, parse_filter([{}]))
+        assert scope.on_target("FOREIGN") == []
+        assert scope.on_target_crashed("FOREIGN", "killed", 9) == []
+        assert scope.on_target_gone("FOREIGN") == []
+
+    def test_tells_of_a_context_s_pages_as_gone_when_they_are(self) -> None:
+        scope = world()
+        scope.discover(None, DEFAULT_FILTER)
+        scope.contexts.discard_nested(NESTED)
+        gone(scope, "PAGE-NESTED")
+        assert [e.params for e in scope.on_target_gone("PAGE-NESTED")] == [{"targetId": "PAGE-NESTED"}]
 
     def test_ends_with_its_session(self) -> None:
         scope = world()
@@ -159,13 +218,25 @@ class TestAutoAttach:
 class TestAttached:
     def test_what_was_announced_is_told_as_it_waits(self) -> None:
         scope = world()
-        scope.attaching("PAGE-NESTED", None, automatic=True, waiting=True)
-        event = scope.on_upstream("Target.attachedToTarget", told(target("PAGE-NESTED", NESTED)), None)
+        scope.attaching("PAGE-NESTED", None, automatic=True, waits=True)
+        params = told(target("PAGE-NESTED", NESTED)) | {"waitingForDebugger": True}
+        event = scope.on_upstream("Target.attachedToTarget", params, None)
         assert event is not None
         assert event.params["waitingForDebugger"] is True
         held = scope.session("S-NEW")
         assert held is not None
         assert (held.target_id, held.context_id, held.parent, held.automatic) == ("PAGE-NESTED", NESTED, None, True)
+
+    @pytest.mark.parametrize(("waits", "waiting"), [(False, True), (True, False), (False, False)])
+    def test_no_pause_is_told_to_a_client_that_asked_for_none_or_of_a_target_that_runs(
+        self, waits: bool, waiting: bool
+    ) -> None:
+        scope = world()
+        scope.attaching("PAGE-NESTED", None, automatic=True, waits=waits)
+        params = told(target("PAGE-NESTED", NESTED)) | {"waitingForDebugger": waiting}
+        event = scope.on_upstream("Target.attachedToTarget", params, None)
+        assert event is not None
+        assert event.params["waitingForDebugger"] is False
 
     def test_what_was_not_announced_is_not_for_the_client(self) -> None:
         scope = world()
@@ -175,7 +246,7 @@ class TestAttached:
     def test_nothing_of_another_context_even_when_announced(self) -> None:
         scope = world()
         for parent in (None, "S-PAGE"):
-            scope.attaching("FOREIGN", parent, automatic=False, waiting=False)
+            scope.attaching("FOREIGN", parent, automatic=False)
             assert scope.on_upstream("Target.attachedToTarget", told(target("FOREIGN", FOREIGN)), parent) is None
         assert scope.session("S-NEW") is None
 
@@ -185,7 +256,7 @@ class TestAttached:
 
     def test_a_failed_attach_leaves_nothing_announced(self) -> None:
         scope = world()
-        scope.attaching("PAGE-NESTED", None, automatic=False, waiting=False)
+        scope.attaching("PAGE-NESTED", None, automatic=False)
         scope.attach_failed("PAGE-NESTED", None)
         assert scope.on_upstream("Target.attachedToTarget", told(target("PAGE-NESTED", NESTED)), None) is None
 
@@ -223,9 +294,10 @@ class TestDetached:
         scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-PAGE"}, None)
         assert scope.holds_handle("S-TWO", "1")
 
-    @pytest.mark.parametrize("params", [{"sessionId": "S-FOREIGN"}, {}])
-    def test_of_others_is_not_told(self, params: dict[str, Any]) -> None:
-        assert world().on_upstream("Target.detachedFromTarget", params, None) is None
+    @pytest.mark.parametrize("session_id", [None, "S-PAGE", "S-FOREIGN"])
+    def test_of_others_is_not_told(self, session_id: str | None) -> None:
+        params = {"sessionId": "S-FOREIGN", "targetId": "FOREIGN"}
+        assert world().on_upstream("Target.detachedFromTarget", params, session_id) is None
 
 
 @pytest.mark.parametrize(
@@ -298,17 +370,52 @@ def test_scopes_of_one_session_share_targets_and_nothing_else() -> None:
     assert not two.holds_handle("S-PAGE", "1")
 
 
-def test_what_was_attached_through_a_session_on_the_browser_is_told_there() -> None:
-    scope = world()
-    made = scope.attach_browser("S-BROWSER")
-    assert (made.params["sessionId"], made.params["targetInfo"]["type"]) == ("S-BROWSER", "browser")
-    scope.attaching("PAGE", None, automatic=False, waiting=False, told_at="S-BROWSER")
-    attached = scope.on_upstream("Target.attachedToTarget", told(target("PAGE")), None)
-    assert attached is not None
-    assert attached.session_id == "S-BROWSER"
-    assert scope.detach_browser("S-BROWSER") == ("S-NEW",)
-    assert not scope.is_browser("S-BROWSER")
-    gone = scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-NEW"}, None)
-    assert gone is not None
-    assert gone.session_id == "S-BROWSER"
-    assert scope.session("S-NEW") is None
+class TestSessionOnTheBrowserTarget:
+    def test_is_told_where_it_was_asked_for_and_without_chromium_s_own_id(self) -> None:
+        scope = world()
+        scope.attaching_browser(None)
+        event = scope.on_upstream("Target.attachedToTarget", told(browser_target(), "S-BROWSER"), None)
+        assert event is not None
+        assert event.session_id is None
+        assert event.params == {"sessionId": "S-BROWSER", "targetInfo": BROWSER_TARGET, "waitingForDebugger": False}
+        assert scope.is_browser("S-BROWSER")
+        assert scope.session("S-BROWSER") is None
+
+    def test_that_nobody_asked_for_is_not_the_client_s(self) -> None:
+        scope = world()
+        assert scope.on_upstream("Target.attachedToTarget", told(browser_target(), "S-BROWSER"), None) is None
+        assert not scope.is_browser("S-BROWSER")
+
+    def test_what_was_attached_through_it_is_told_there_and_goes_with_it(self) -> None:
+        scope = world()
+        attach_browser(scope, "S-BROWSER")
+        attach_browser(scope, "S-BELOW", "S-BROWSER")
+        scope.attaching("PAGE", "S-BELOW", automatic=False)
+        attached = scope.on_upstream("Target.attachedToTarget", told(target("PAGE")), "S-BELOW")
+        assert attached is not None
+        assert attached.session_id == "S-BELOW"
+        assert scope.context_of("S-NEW") == OWN
+        scope.discover("S-BELOW", DEFAULT_FILTER)
+        detached = scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-BROWSER"}, None)
+        assert detached is not None
+        assert (detached.session_id, detached.params["targetId"]) == (None, "browser")
+        assert not scope.is_browser("S-BROWSER")
+        assert not scope.is_browser("S-BELOW")
+        assert scope.session("S-NEW") is None
+        assert scope.on_target("PAGE") == []
+        assert scope.session("S-PAGE") is not None
+
+    def test_nothing_is_attached_through_it_that_was_not_announced(self) -> None:
+        scope = world()
+        attach_browser(scope, "S-BROWSER")
+        assert scope.on_upstream("Target.attachedToTarget", told(target("PAGE")), "S-BROWSER") is None
+        scope.attaching("FOREIGN", "S-BROWSER", automatic=False)
+        assert scope.on_upstream("Target.attachedToTarget", told(target("FOREIGN", FOREIGN)), "S-BROWSER") is None
+        assert scope.session("S-NEW") is None
+
+    def test_counts_among_the_sessions_of_a_connection(self) -> None:
+        scope = world()
+        for number in range(MAX_SESSIONS - 2):
+            assert not scope.full
+            attach_browser(scope, f"B{number}")
+        assert scope.full

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from browser_sessions.cdp.messages import Malformed, decode, encode, event, refusal, result
 from browser_sessions.gateway import policy
 from browser_sessions.gateway.contexts import Contexts
 from browser_sessions.gateway.decision import (
@@ -28,7 +29,7 @@ from browser_sessions.gateway.decision import (
     CloseConnection,
     CreateContext,
     CreateTarget,
-    DetachBrowser,
+    Detach,
     Discover,
     DisposeContext,
     Do,
@@ -37,11 +38,10 @@ from browser_sessions.gateway.decision import (
     Resume,
     SetDownloads,
 )
-from browser_sessions.gateway.message import Malformed, decode, encode, event, refusal, result
 from browser_sessions.gateway.methods import RULES, Verdict
 from browser_sessions.gateway.options import Options
 from browser_sessions.gateway.scope import Event, Scope
-from tests.unit.gateway_world import FOREIGN, OWN, target
+from tests.unit.gateway_world import FOREIGN, OWN, browser_target, empty_tree, target
 
 ALL: Final = (Path(__file__).parents[1] / "data" / "cdp-methods-156.txt").read_text().split()
 SCOPED: Final = sorted({m for (m, _), rule in RULES.items() if rule.verdict not in (Verdict.PASS, Verdict.REFUSE)})
@@ -56,7 +56,8 @@ class Wire:
     """One client, its scope, and a Chromium that has a neighbour's things too. Every frame is looked at."""
 
     def __init__(self) -> None:
-        self.contexts = Contexts(OWN)
+        self.tree = empty_tree()
+        self.contexts = Contexts(OWN, self.tree)
         self.scope = Scope(self.contexts)
         self.alive: dict[str, tuple[str, str]] = {}
         self.counter = 0
@@ -86,30 +87,26 @@ class Wire:
         context_id, target_type = self.alive[target_id]
         return target(target_id, context_id, target_type, **more)
 
-    # --- Chromium and the hub ---
+    # --- Chromium and its target tree ---
 
     def born(self, target_type: str, context_id: str, **more: Any) -> str:
         target_id = self.new("TARGET", context_id)
         self.alive[target_id] = (context_id, target_type)
         info = self.info(target_id, **more)
-        if self.contexts.see(info):
-            self.tell(self.scope.on_target(target_id))
-            if self.scope.wants(info):
-                self.attach(target_id, None, automatic=True)
-        else:
-            assert self.scope.on_target(target_id) == []
+        self.tree.seen(info)
+        self.tell(self.scope.on_target(target_id))
+        if self.scope.wants(info):
+            self.attach(target_id, None, automatic=True)
         return target_id
 
     def dies(self, target_id: str) -> None:
         self.alive.pop(target_id, None)
-        self.contexts.gone(target_id)
+        self.tree.destroyed(target_id)
         self.tell(self.scope.on_target_crashed(target_id, "killed", 9))
         self.tell(self.scope.on_target_gone(target_id))
 
-    def attach(self, target_id: str, asked_at: str | None, *, automatic: bool) -> None:
-        at_browser = self.scope.is_browser(asked_at)
-        parent, told_at = (None, asked_at) if at_browser else (asked_at, None)
-        self.scope.attaching(target_id, parent, automatic=automatic, waiting=False, told_at=told_at)
+    def attach(self, target_id: str, parent: str | None, *, automatic: bool) -> None:
+        self.scope.attaching(target_id, parent, automatic=automatic)
         self.to_chromium(encode(2_000_000_000, "Target.attachToTarget", {"targetId": target_id}, parent))
         if target_id not in self.alive:
             self.scope.attach_failed(target_id, parent)
@@ -146,10 +143,7 @@ class Wire:
                 self.to_client(result(command.call_id, level, value))
             case Pass(params):
                 sent = command.params if params is None else params
-                at = None if self.scope.is_browser(level) else level
-                self.to_chromium(encode(command.call_id, command.method, sent, at))
-                if command.method == "Target.detachFromTarget":
-                    self.detached(sent["sessionId"], at)
+                self.to_chromium(encode(command.call_id, command.method, sent, level))
                 if command.method == "Target.closeTarget":
                     self.dies(sent["targetId"])
             case Ask() as ask:
@@ -172,11 +166,14 @@ class Wire:
                 self.tell(self.scope.discover(level, wanted))
             case Attach(target_id):
                 self.attach(target_id, level, automatic=False)
+            case Detach(session_id):
+                self.to_chromium(encode(2_000_000_005, "Target.detachFromTarget", {"sessionId": session_id}, level))
+                self.detached(session_id, level)
             case AttachBrowser():
-                self.tell([self.scope.attach_browser(self.new("BROWSER"))])
-            case DetachBrowser(session_id):
-                for below in self.scope.detach_browser(session_id):
-                    self.detached(below, None)
+                self.scope.attaching_browser(level)
+                self.to_chromium(encode(2_000_000_004, "Target.attachToBrowserTarget", {}, level))
+                told = {"sessionId": self.new("BROWSER"), "targetInfo": browser_target(), "waitingForDebugger": False}
+                self.chromium("Target.attachedToTarget", told, level)
             case CreateTarget(context_id, _, params):
                 self.to_chromium(encode(2_000_000_003, "Target.createTarget", params, None))
                 self.to_client(result(1, level, {"targetId": self.born("page", context_id)}))
@@ -200,7 +197,7 @@ class Wire:
     # --- picking ids: by number, so that examples stay small ---
 
     def target_id(self, number: int) -> str:
-        return [*self.alive, "FOREIGN-CLOSED", "CLOSED"][number % (len(self.alive) + 2)]
+        return [*self.alive, "FOREIGN-CLOSED", "CLOSED", "browser"][number % (len(self.alive) + 3)]
 
     def context_id(self, number: int) -> str:
         return [OWN, "CONTEXT-FOREIGN-GONE", FOREIGN, *self.contexts.nested][number % (3 + len(self.contexts.nested))]
@@ -261,7 +258,7 @@ def chromium(wire: Wire, drawn: Any) -> None:
     elif kind == 3:
         wire.chromium("Target.attachedToTarget", wire.attached(target_id), level)
     elif kind == 4:
-        wire.scope.attaching(target_id, level, automatic=False, waiting=False)
+        wire.scope.attaching(target_id, level, automatic=False)
         wire.chromium("Target.attachedToTarget", wire.attached(target_id), level)
     elif kind == 5:
         name = ("targetCreated", "targetInfoChanged", "targetDestroyed", "receivedMessageFromTarget")[b % 4]

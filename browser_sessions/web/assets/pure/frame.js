@@ -14,7 +14,7 @@ export function parseFrame(buffer) {
   }
 }
 
-/** What a close of the live socket means: API.md, "Errors". `again`: worth another try. */
+/** What a close of the live socket means (docs/api.md). `again`: worth another try. */
 export function closeMeaning(code) {
   switch (code) {
     case 1000: return { ended: true, text: "The session has ended." };
