@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-HOLD_S: Final = 0.75
+HOLD_S: Final = 0.6
 """How long a new target waits for its clients. A client resumes within one to three round trips of its own network; one
 that never does delays its session's windows by this, once: until it resumes one, it is not waited for again."""
 

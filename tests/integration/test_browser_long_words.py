@@ -29,9 +29,9 @@ async def test_what_is_longer_than_anybody_reads_is_dropped_and_what_follows_is_
             events = service.inside.pool.journal.of(session_id)
             return [event.data["text"] for event in events if event.kind in ("console", "page.error")]
 
-        await until(lambda: len(told()) >= 2 and thrown, what="the short words are told")
+        await until(lambda: len(told()) >= 2, what="the short words are told")
         assert [text.splitlines()[0][:50] for text in told()] == ["said", "Error: thrown"]
-        assert thrown == ["thrown"]
+        assert thrown == []  # nothing of a console goes through the driver
 
 
 SEND: Final = "void fetch('/', {method: 'POST', body: %s}).catch(() => 0)"
