@@ -114,6 +114,30 @@ async def test_commands_end_with_one_nul(ends: Ends, size: int) -> None:
     assert taken == b"x" * size + b"\0{}\0"
 
 
+async def test_many_commands_of_one_moment_keep_their_order(ends: Ends) -> None:
+    commands = [b"first", b"second", b"x" * LARGE_BYTES, b"fourth", b"y" * LARGE_BYTES, b"sixth", b"seventh"]
+    for command in commands:
+        ends.pipe.send(command)
+    await asyncio.sleep(0)
+    ends.pipe.send(b"of the next")
+    taken = b""
+
+    def whole() -> bool:
+        nonlocal taken
+        taken += ends.take()
+        return taken.count(b"\0") == len(commands) + 1
+
+    await until(whole, what="all commands are there")
+    assert taken.split(b"\0") == [*commands, b"of the next", b""]
+
+
+async def test_what_was_sent_before_the_end_is_written(ends: Ends) -> None:
+    for command in (b"first", b"second"):
+        ends.pipe.send(command)
+    ends.pipe.close()
+    assert await until(ends.take, what="both commands") == b"first\0second\0"
+
+
 async def test_messages_are_read_from_the_descriptor(ends: Ends) -> None:
     os.write(ends.their_messages, b'{"id":1}\0{"id":2}\0{"id"')
     await until(lambda: len(ends.received) == 2, what="two messages")
