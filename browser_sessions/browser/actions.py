@@ -77,19 +77,20 @@ async def goto(
     call at the page through while one is under way. One that is still loading goes on.
     """
     calls, deadline = host.calls, Deadline(timeout)
-    try:
-        response = await calls(
-            page.goto(url, wait_until="commit", timeout=_milliseconds(deadline.left)), timeout=deadline.left
-        )
-    except (BrowserTimeout, asyncio.CancelledError):
-        calls.background(host.ask(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS))
-        raise
-    committed()
-    if wait_until != "commit":
-        await calls(
-            page.wait_for_load_state(cast("LoadState", wait_until), timeout=_milliseconds(deadline.left)),
-            timeout=deadline.left,
-        )
+    with host.link.navigation(page_id, everything=wait_until == "networkidle"):
+        try:
+            response = await calls(
+                page.goto(url, wait_until="commit", timeout=_milliseconds(deadline.left)), timeout=deadline.left
+            )
+        except (BrowserTimeout, asyncio.CancelledError):
+            calls.background(host.ask(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS))
+            raise
+        committed()
+        if wait_until != "commit":
+            await calls(
+                page.wait_for_load_state(cast("LoadState", wait_until), timeout=_milliseconds(deadline.left)),
+                timeout=deadline.left,
+            )
     return None if response is None else response.status
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from browser_sessions.cdp import Browser, BrowserSession, Target
 from browser_sessions.cdp.messages import encode, event, event_method, read, refusal, result, without_session
 from browser_sessions.cdp.overrides import EXCLUSIVE, NEUTRAL, NOT_WHILE_PAUSED, Said, overridden, to_repeat
 from browser_sessions.cdp.websocket import ClientSocket
+from browser_sessions.chromium.driver_network import EVENT, DriverNetwork
 
 EVENT_BYTES: Final = 2**20
 """Events of pages beyond this length are cut or left out: Playwright would hand them on to our own loop, at length."""
@@ -22,7 +24,6 @@ STRING_CHARACTERS: Final = 2**16
 _UNHEARD: Final = (
     b'{"method":"Runtime.consoleAPICalled"',
     b'{"method":"Runtime.exceptionThrown"',
-    b'{"method":"Log.entryAdded"',
 )
 """Nobody listens to a page's console through Playwright, and a page can log faster than its driver reads."""
 FLOOD_EVENTS: Final = 1000
@@ -46,6 +47,8 @@ _CLAIM: Final = "https://claim-"
 """Begins the origin of a permission that nobody asks for: see `claim`."""
 _SERVER_ERROR: Final = -32000
 _SIZES: Final = frozenset({"Emulation.setDeviceMetricsOverride", "Browser.setWindowBounds"})
+_NOT_NEEDED: Final = frozenset({"Log.enable"})
+"""Commands whose events nobody hears."""
 _ATTACHED: Final = frozenset({"page", "service_worker"})
 """What Playwright does anything with at its browser's level; it detaches from everything else."""
 
@@ -88,6 +91,7 @@ class PlaywrightLink:
         """By CDP session of Playwright's."""
         self._sized: set[str] = set()
         """Pages whose size somebody else has asked for."""
+        self._network = DriverNetwork(lambda method, session_id: self._say(session_id, (method, {})))
 
     def __repr__(self) -> str:
         return f"<PlaywrightLink {len(self._contexts)} contexts>"
@@ -100,6 +104,10 @@ class PlaywrightLink:
     def claimed(self, claim: str) -> str:
         """The id of the context. Raises `KeyError`."""
         return self._claims.pop(claim)
+
+    def navigation(self, page_id: str, *, everything: bool) -> AbstractContextManager[None]:
+        """For a navigation by Playwright, see `driver_network`; `everything`: it waits for the network to be idle."""
+        return self._network.navigation(page_id, everything=everything)
 
     def give_way(self, page_id: str, setting: str, *, in_all_pages: bool = False) -> None:
         """Takes Playwright's own override off, for a client's to be accepted."""
@@ -148,9 +156,11 @@ class PlaywrightLink:
             self._at_root(session, call_id, method, params)
             return
         page_id = self._pages.get(session_id)
-        if page_id is not None and not self._at_page(session, page_id, command, result(call_id, session_id, {})):
-            return
-        session.send(payload)
+        answer = result(call_id, session_id, {})
+        if method in _NOT_NEEDED or not self._network.passes(method, session_id):
+            self.socket.send(answer)
+        elif page_id is None or self._at_page(session, page_id, command, answer):
+            session.send(payload)
 
     def client_gone(self) -> None:
         self._end()
@@ -214,7 +224,10 @@ class PlaywrightLink:
     def receive(self, message: bytes, session_id: bytes | None) -> None:
         if session_id is not None and session_id.decode() in self._strange:
             return
-        if message.startswith(_UNHEARD):
+        if message.startswith(EVENT) and session_id is not None:
+            if not self._network.hears(message, session_id.decode()):
+                return
+        elif message.startswith(_UNHEARD):
             self._count_unheard(session_id)
             return
         if len(message) > EVENT_BYTES and event_method(message) in _CUT:
@@ -245,6 +258,8 @@ class PlaywrightLink:
                 self._session.post(method, session_id=session_id.decode())
 
     def target_event(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
+        if method == "Target.attachedToTarget":
+            self._network.attached(params["sessionId"], session_id, params["targetInfo"]["targetId"])
         if method == "Target.attachedToTarget" and session_id is None:
             info, child = params["targetInfo"], params["sessionId"]
             if info["type"] in _ATTACHED and info.get("browserContextId") in self._contexts:
@@ -259,6 +274,7 @@ class PlaywrightLink:
             self._pages[params["sessionId"]] = params["targetInfo"]["targetId"]
         elif method == "Target.detachedFromTarget":
             self._floods.pop(params["sessionId"].encode(), None)
+            self._network.detached(params["sessionId"])
             if params["sessionId"] in self._strange:
                 self._strange.remove(params["sessionId"])
                 return

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import async_playwright
 
 from browser_sessions.browser.context import Context
+from browser_sessions.browser.locate import locate
 from browser_sessions.browser.process import ChromiumProcess
 from browser_sessions.model.errors import BrowserTimeout, InvalidField, PageFailed, PageNotFound
 from browser_sessions.model.ports import ContextEvent
@@ -50,6 +52,47 @@ async def test_navigating_tells_the_page_and_its_status(handle: Context, page_id
 
     info, status = await handle.navigate(page_id, "data:text/html,<title>D</title>", wait_until="load", timeout=20)
     assert (info.title, status) == ("D", None)
+
+
+async def test_a_network_that_is_to_be_idle_is_listened_to_as_a_whole(
+    handle: Context, page_id: str, site: Site
+) -> None:
+    site.pages["/late"] = """<title>Waits</title><script>
+        const fetched = (n) => n ? fetch('/more').then((r) => r.text()).then(() => setTimeout(fetched, 300, n - 1))
+                                 : document.title = 'Idle'
+        addEventListener('load', () => setTimeout(fetched, 300, 3))
+        </script>"""
+    site.pages["/more"] = "more"
+    info, status = await handle.navigate(page_id, f"{site.url}/late", wait_until="networkidle", timeout=20)
+    assert (info.title, status) == ("Idle", 200)
+    info, _ = await handle.navigate(page_id, f"{site.url}/late", wait_until="load", timeout=20)
+    assert info.title == "Waits"
+    info, _ = await handle.navigate(page_id, f"{site.url}/late", wait_until="networkidle", timeout=20)
+    assert info.title == "Idle"
+
+
+async def test_a_site_sees_what_it_sees_of_a_browser_that_playwright_listens_to(
+    handle: Context, page_id: str, site: Site
+) -> None:
+    """Playwright's own network domain is off most of the time: neither the requests nor their headers tell."""
+    site.pages["/shop"] = """<link rel=stylesheet href=/style.css><script src=/script.js></script><img src=/picture>
+        <iframe src=/frame></iframe><script>fetch('/data', {method: 'POST', body: 'x'})</script>"""
+    site.pages |= {"/style.css": "", "/script.js": "", "/frame": "<img src=/inner>", "/data": ""}
+    found = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=locate(None).executable)
+        context = await browser.new_context(viewport={"width": 800, "height": 600})
+        page = await context.new_page()
+        for _ in range(2):
+            site.requests.clear()
+            await page.goto(f"{site.url}/shop", wait_until="networkidle")
+            found.append(sorted((path, sorted(headers.items())) for path, headers in site.requests))
+        await browser.close()
+    for seen in found:
+        site.requests.clear()
+        await handle.navigate(page_id, f"{site.url}/shop", wait_until="load", timeout=20)
+        await until(lambda: len(site.requests) >= len(seen))  # noqa: B023 - called before the next
+        assert sorted((path, sorted(headers.items())) for path, headers in site.requests) == seen
 
 
 @pytest.mark.parametrize(

@@ -239,8 +239,36 @@ async def test_a_new_page_is_answered_after_its_attach(world: World) -> None:
     assert last_two[1]["result"]["targetId"] == last_two[0]["params"]["targetInfo"]["targetId"]
 
 
+@pytest.mark.parametrize("method", ["Log.enable", "Network.enable"])
+async def test_what_nobody_listens_to_is_not_asked_of_chromium(world: World, method: str) -> None:
+    await world.born("PAGE", await world.context())
+    call_id = world.say(method, {}, world.session_on("PAGE"))
+    await settled(world.browser)
+    [answer] = [each for each in world.heard() if each.get("id") == call_id]
+    assert answer["result"] == {}
+    assert world.chromium.said(method) == []
+
+
+async def test_a_navigation_is_heard_of(world: World) -> None:
+    await world.born("PAGE", await world.context())
+    session_id = world.session_on("PAGE")
+    world.say("Network.enable", {}, session_id)
+    document = {"requestId": "L1", "loaderId": "L1", "frameId": "PAGE"}
+    with world.link.navigation("PAGE", everything=False):
+        await settled(world.browser)
+        (enabled,) = world.chromium.said("Network.enable")
+        assert enabled["sessionId"] == session_id
+        world.chromium.event("Network.requestWillBeSent", {"requestId": "R2", "loaderId": "L1"}, session_id)
+        world.chromium.event("Network.requestWillBeSent", document, session_id)
+        world.chromium.event("Network.responseReceived", document, session_id)
+        await settled(world.browser)
+        assert world.events("Network.requestWillBeSent") == world.events("Network.responseReceived") == [document]
+    await settled(world.browser)
+    assert len(world.chromium.said("Network.disable")) == 1
+
+
 class TestEvents:
-    @pytest.mark.parametrize("method", ["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"])
+    @pytest.mark.parametrize("method", ["Runtime.consoleAPICalled", "Runtime.exceptionThrown"])
     async def test_of_a_console_are_left_out_and_the_objects_in_them_let_go(self, world: World, method: str) -> None:
         session_id = await self.page(world)
         for _ in range(RELEASE_EVERY):
@@ -268,6 +296,7 @@ class TestEvents:
     )
     async def test_from_which_something_follows_are_cut(self, world: World, method: str) -> None:
         session_id = await self.page(world)
+        world.say("Network.setExtraHTTPHeaders", {}, session_id)  # which needs the network's events
         long = {"number": 1, "deep": [{"text": "x" * EVENT_BYTES, "short": "y"}], "on": True}
         world.chromium.event(method, long, session_id)
         world.chromium.event(method, {"text": "x" * (EVENT_BYTES // 2)}, session_id)

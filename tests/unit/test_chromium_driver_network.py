@@ -1,0 +1,80 @@
+"""What Playwright's driver hears of the network."""
+
+from __future__ import annotations
+
+import pytest
+
+from browser_sessions.chromium.driver_network import DISABLE, ENABLE, DriverNetwork
+
+REQUEST = b'{"method":"Network.requestWillBeSent","params":{"requestId":"%s","loaderId":"L1"}}'
+RESPONSE = b'{"method":"Network.responseReceived","params":{"requestId":"%s","loaderId":"L1","frameId":"%s"}}'
+
+
+@pytest.fixture
+def posted() -> list[tuple[str, str]]:
+    return []
+
+
+@pytest.fixture
+def network(posted: list[tuple[str, str]]) -> DriverNetwork:
+    """One page with a frame of another site, in both of which Playwright has enabled the domain."""
+    network = DriverNetwork(lambda method, session_id: posted.append((method, session_id)))
+    network.attached("page", None, "PAGE")
+    network.attached("frame", "page", "FRAME")
+    network.attached("other", None, "OTHER")
+    for session_id in ("page", "frame", "other"):
+        assert not network.passes(ENABLE, session_id)
+    return network
+
+
+def test_other_domains_pass(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+    assert network.passes("Page.enable", "page")
+    assert posted == []
+
+
+def test_a_navigation_is_heard_until_its_document_comes(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+    with network.navigation("PAGE", everything=False):
+        assert posted == [(ENABLE, "page"), (ENABLE, "frame")]
+        assert network.hears(REQUEST % b"L1", "page")
+        assert not network.hears(REQUEST % b"R7", "page")
+        assert network.hears(RESPONSE % (b"L1", b"FRAME"), "page"), "of a frame in it"
+        assert posted[2:] == []
+        assert network.hears(RESPONSE % (b"L1", b"PAGE"), "page")
+        assert posted[2:] == [(DISABLE, "page")]
+    assert posted[3:] == [(DISABLE, "frame")]
+
+
+def test_one_that_fails_is_heard_no_longer(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+    with pytest.raises(ValueError, match="why"), network.navigation("PAGE", everything=False):
+        raise ValueError("why")
+    assert posted[2:] == [(DISABLE, "page"), (DISABLE, "frame")]
+
+
+def test_one_that_waits_for_the_network_hears_everything(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+    with network.navigation("PAGE", everything=True), network.navigation("PAGE", everything=False):
+        assert network.hears(REQUEST % b"R7", "page")
+        assert network.hears(RESPONSE % (b"L1", b"PAGE"), "page")
+        network.attached("worker", "frame", "WORKER")
+        assert network.passes(ENABLE, "worker"), "what comes up meanwhile is heard from its start"
+        assert posted == [(ENABLE, "page"), (ENABLE, "frame")]
+    assert posted[2:] == [(DISABLE, "page"), (DISABLE, "frame"), (DISABLE, "worker")]
+
+
+@pytest.mark.parametrize("method", ["Network.setExtraHTTPHeaders", "Fetch.enable"])
+def test_what_needs_the_network_turns_it_on_for_good(
+    network: DriverNetwork, posted: list[tuple[str, str]], method: str
+) -> None:
+    assert network.passes(method, "page")
+    assert posted == [(ENABLE, "page")]
+    with network.navigation("PAGE", everything=False):
+        assert network.hears(REQUEST % b"R7", "page")
+    assert (DISABLE, "page") not in posted
+    assert network.passes("Network.setCacheDisabled", "page")
+    assert posted.count((ENABLE, "page")) == 1
+
+
+def test_a_session_that_is_gone_is_forgotten(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+    network.detached("frame")
+    with network.navigation("PAGE", everything=False):
+        network.detached("page")
+    assert posted == [(ENABLE, "page")]
