@@ -101,13 +101,17 @@ class Context:
     def watched(self, on: bool) -> None:
         self._observer.watched = on
 
-    def follow(self, page: Page, page_id: str) -> None:
-        """Tells of what happens from now on. `page` is open already."""
-        self._inner.on("page", self._pages.came_up)
+    def follow(self) -> None:
+        """Tells of what happens from now on. Its page may still be opening: what is asked of it meanwhile costs
+        nothing."""
         self._inner.on("dialog", self._dialogs.opened)
         self._inner.on("close", self._maybe_gone)
-        self._pages.add(page, page_id)
         self._host.registry.watch(self._context_id, self._page_news)
+
+    def opened(self, page: Page, page_id: str) -> None:
+        """Its first page is ready."""
+        self._inner.on("page", self._pages.came_up)
+        self._pages.add(page, page_id)
 
     def forget(self) -> None:
         """Tells of nothing any more."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from playwright.async_api import BrowserContext
 
@@ -19,6 +21,9 @@ from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.model.errors import BrowserGone, PageFailed, Unavailable
 from browser_sessions.model.spec import SessionSpec
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 async def open_context(
@@ -35,19 +40,13 @@ async def open_context(
         undo.push_async_callback(inner.close)
         if spec.permissions:
             await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
-        claim = host.link.claim()
-        page, _ = await asyncio.gather(
+        page, context = await both(
             calls(inner.new_page(), timeout=deadline.left),
-            calls(inner.grant_permissions([], origin=claim), timeout=deadline.left),
+            _named(host, inner, folder, making, on_event, undo, deadline),
         )
-        context_id = host.link.claimed(claim)
-        (target,) = host.registry.pages(context_id)  # nobody else knows of the context yet
+        (target,) = host.registry.pages(context.context_id)  # nobody else knows of the context yet
         page_id = target.target_id
-        await making
-        context = Context(host, inner, context_id, folder, on_event)
-        undo.callback(context.forget)
-        await context.downloads.allow(context_id, True, timeout=deadline.left)
-        context.follow(page, page_id)
+        context.opened(page, page_id)
         if start_url is not None:
             await actions.goto(host, page, page_id, start_url, wait_until="commit", timeout=deadline.left)
     except BaseException as error:
@@ -59,6 +58,36 @@ async def open_context(
             raise refusal(error.detail, spec) or error from None
         raise
     return context
+
+
+async def _named(
+    host: Host,
+    inner: BrowserContext,
+    folder: Path,
+    making: Awaitable[None],
+    on_event: EventListener,
+    undo: AsyncExitStack,
+    deadline: Deadline,
+) -> Context:
+    """The context once its id is known, with its downloads allowed: while its page opens."""
+    claim = host.link.claim()
+    await host.calls(inner.grant_permissions([], origin=claim), timeout=deadline.left)
+    context_id = host.link.claimed(claim)
+    await making
+    context = Context(host, inner, context_id, folder, on_event)
+    undo.callback(context.forget)
+    context.follow()
+    await context.downloads.allow(context_id, True, timeout=deadline.left)
+    return context
+
+
+async def both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """The results of both. Raises the first error when both have ended: neither goes on behind the caller's back."""
+    one, other = await asyncio.gather(first, second, return_exceptions=True)
+    for result in (one, other):
+        if isinstance(result, BaseException):
+            raise result
+    return cast("tuple[A, B]", (one, other))
 
 
 async def _make(folder: Path, user: BrowserUser | None) -> None:
