@@ -97,7 +97,7 @@ class Services:
     launches: dict[str, Launch] = field(default_factory=dict, repr=False)
     """What tickets of `/json/version` have opened and still lives, by ticket."""
     may_wait: SlowLane = field(default_factory=SlowLane)
-    """Creates that meet a full pool and have time."""
+    """Actions on pages, and creates that meet a full pool and have time: many at once never hold the loop up."""
 
 
 async def services_of(request: Request) -> Services:
