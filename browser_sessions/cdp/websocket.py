@@ -75,6 +75,8 @@ class ClientSocket(asyncio.Protocol):
         self._queue: deque[tuple[bytes, ...]] = deque()
         """Frames that wait for the system to take more, each whole: a close may come after any of them."""
         self._queued = 0
+        self._batch: list[bytes] | None = None
+        """Small frames of this turn of the loop after its first; None: nothing was written yet."""
         self._largest = 0
         """Of what waits."""
         self._full_since: float | None = None
@@ -142,6 +144,7 @@ class ClientSocket(asyncio.Protocol):
             return
         self.code = code
         if code == TOO_SLOW:
+            self._flush()
             self._queue.clear()
             self._queued = 0
         self._frame(CLOSE, close(code, reason))
@@ -222,12 +225,42 @@ class ClientSocket(asyncio.Protocol):
 
     def _write(self, *frame: bytes) -> None:
         assert self._transport is not None
-        if self._writable and not self._queue:
-            for part in frame:
-                self._transport.write(part)
-        else:
+        if len(frame) > 1 or not self._free:
+            self._flush()
+        if not self._free:
             self._queue.append(frame)
             self._queued += sum(map(len, frame))
+        elif len(frame) > 1:
+            for part in frame:
+                self._transport.write(part)
+        elif self._batch is None:
+            self._transport.write(frame[0])
+            self._batch = []
+            self._loop.call_soon(self._end_turn)
+        else:
+            self._batch.append(frame[0])
+
+    @property
+    def _free(self) -> bool:
+        """Whether a frame goes to the system at once."""
+        return self._writable and not self._queue
+
+    def _end_turn(self) -> None:
+        self._flush()
+        self._batch = None
+        if not self._writable and self._state is State.OPEN:
+            self._check_queue(0)
+
+    def _flush(self) -> None:
+        """One write for many small frames: each is a call to the system, and wakes the client."""
+        if not self._batch or self._transport is None or self._state is State.CLOSED:
+            return
+        if self._free:
+            self._transport.write(b"".join(self._batch))
+        else:
+            self._queue.extend((each,) for each in self._batch)
+            self._queued += sum(map(len, self._batch))
+        self._batch.clear()
 
     def _check_queue(self, added: int) -> None:
         self._largest = max(self._largest, added)
@@ -246,6 +279,7 @@ class ClientSocket(asyncio.Protocol):
         self._frame(CLOSE, payload[:2])
         self._end()
         self._cut_in(CLOSING_S)  # it may never read what waits for it
+        self._flush()
         if not self._queue:
             self._transport.close()
 

@@ -62,6 +62,8 @@ class Wire(asyncio.Transport):
         self.read_by_client(self.waits)
 
     def take(self) -> bytes:
+        """What the client finds after this turn of the loop."""
+        self.protocol._end_turn()
         taken, self.sent = bytes(self.sent), bytearray()
         return taken
 
@@ -211,6 +213,41 @@ def test_a_message_is_one_text_frame(size: int) -> None:
         side.send(b"x" * size)
         side.ping()
         assert lengths(client, wire) == [(Opcode.TEXT, size), (Opcode.PING, 0)]
+
+
+async def test_small_messages_of_one_turn_are_one_write_in_their_order() -> None:
+    class Kept(Wire):
+        def __init__(self) -> None:
+            super().__init__()
+            self.written: list[int] = []
+
+        def write(self, data: Any) -> None:
+            self.written.append(len(data))
+            super().write(data)
+
+    side, wire, client = ClientSocket(Heard()), Kept(), peer()
+    wire.protocol = side
+    side.connection_made(wire)
+    sizes = [1, 2, 3, COPY_BYTES, 4, 5]
+    for size in sizes:
+        side.send(b"x" * size)
+    assert len(wire.written) == 4, "the first, two together, and the large one in two parts"
+    await asyncio.sleep(0)
+    assert len(wire.written) == 5
+    side.send(b"x" * 6)
+    assert len(wire.written) == 6, "the first of the next turn does not wait"
+    assert lengths(client, wire) == [(Opcode.TEXT, size) for size in [*sizes, 6]]
+
+
+async def test_small_messages_of_a_client_that_does_not_read_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
+    side, wire, heard, _ = joined()
+    wire.stuck = True
+    for _ in range(6 * WRITE_BYTES // 1000):
+        side.send(b"x" * 1000)
+    assert heard.gone == 0
+    await asyncio.sleep(0)
+    assert (heard.gone, side.code) == (1, 1013)
 
 
 def test_a_large_message_is_not_copied() -> None:
