@@ -20,25 +20,25 @@ from typing import IO, Final
 import structlog
 from fastapi import FastAPI
 
-from browser_sessions.api.addresses import TicketAddresses
-from browser_sessions.api.auth import KeyRing
-from browser_sessions.api.routes import build_api
-from browser_sessions.api.secrets_file import Secrets, load_or_create
-from browser_sessions.api.services import ApiOptions, Console, Services
-from browser_sessions.browser.launcher import PlaywrightLauncher
+from browser_sessions.api.application import build_api
+from browser_sessions.api.dependencies import ApiOptions, Console, Services
+from browser_sessions.api.session_addresses import TicketAddresses
+from browser_sessions.auth.keyring import KeyRing
+from browser_sessions.auth.secrets_file import Secrets, load_or_create
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
+from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.console.overview import LOOK_EVERY_S, POINT_EVERY_S
+from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.errors import SettingsError, StoreUnavailable
+from browser_sessions.events.log_and_metrics import project
 from browser_sessions.gateway.gateway import TURN_S as GATEWAY_TURN_S
 from browser_sessions.gateway.gateway import Gateway
-from browser_sessions.model.clock import SystemClock
-from browser_sessions.model.errors import SettingsError, StoreUnavailable
-from browser_sessions.pool.loops import every, finish
-from browser_sessions.pool.overview import LOOK_EVERY_S, POINT_EVERY_S
-from browser_sessions.pool.pool import Pool, PoolLimits
+from browser_sessions.pool.browsers.overload import SAMPLE_EVERY_S, Shedding
+from browser_sessions.pool.browsers.supervisor import PROBE_EVERY_S, Supervisor
+from browser_sessions.pool.manager import Pool, PoolLimits
+from browser_sessions.pool.periodic_tasks import every, finish
 from browser_sessions.pool.reaper import REAP_EVERY_S, Reaper
-from browser_sessions.pool.shedding import SAMPLE_EVERY_S, Shedding
-from browser_sessions.pool.supervisor import PROBE_EVERY_S, Supervisor
-from browser_sessions.projections import project
 from browser_sessions.settings import Settings
 from browser_sessions.store import EmbeddedStore
 from browser_sessions.telemetry import Metrics

@@ -19,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from browser_sessions import tracing
 from browser_sessions.app import Service, build
-from browser_sessions.gateway.takeover import TakeOverProtocol
-from browser_sessions.model.errors import SettingsError
+from browser_sessions.domain.errors import SettingsError
+from browser_sessions.gateway.websocket_takeover import TakeOverProtocol
 from browser_sessions.settings import Settings
 
 log = structlog.get_logger()
@@ -35,8 +35,8 @@ first and no request meets a connection that is just being closed."""
 _IN_LOWER_CASE: Final = frozenset({b"get ", b"put "})
 """Methods of `/json/…` as tools may write them."""
 VIEWER_MESSAGE_BYTES: Final = 2**20
-"""Of what a live view's viewer sends; `gateway.live` has a lower limit of its own. CDP connections are taken over from
-uvicorn and have the limit of `cdp.frames`."""
+"""Of what a live view's viewer sends; `live.viewer` has a lower limit of its own. CDP connections are taken over from
+uvicorn and have the limit of `cdp.websocket_frames`."""
 
 
 class Server(uvicorn.Server):

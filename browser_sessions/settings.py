@@ -15,8 +15,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from browser_sessions.model.downloads import DEFAULT_BYTES
-from browser_sessions.model.errors import SettingsError
+from browser_sessions.domain.download_ledger import DEFAULT_BYTES
+from browser_sessions.domain.errors import SettingsError
 
 PREFIX: Final = "BROWSER_SESSIONS_"
 

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, async_playwright
 from rich.console import Console
 from rich.table import Table
 
-from browser_sessions.browser.locate import locate
+from browser_sessions.chromium.launch.executable import locate
 from tests.service import Running, ServerProcess
 
 CREATE_GOAL: Final = 1.15

@@ -19,11 +19,11 @@ from fastapi import FastAPI
 from rich.console import Console
 from rich.table import Table
 
-from browser_sessions.model.session import EndReason, SessionRecord, SessionStatus
-from browser_sessions.model.spec import Isolation
+from browser_sessions.api.models import BrowserSessionResponse
+from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
+from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.server import listen, uvicorn_config
 from browser_sessions.store import EmbeddedStore
-from browser_sessions.wire import BrowserSessionResponse
 from scripts.bench_load import Load, load
 from tests.service import ADMIN_KEY, ServerProcess
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from browser_sessions.browser.group import cpu_seconds
+from browser_sessions.chromium.launch.process_group import cpu_seconds
 
 PATIENCE_S: Final = 120.0
 _PATH: Final = "/v1/browser/sessions"

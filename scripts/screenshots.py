@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright
 ROOT: Final = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from browser_sessions.browser.locate import locate  # noqa: E402 - needs the path
+from browser_sessions.chromium.launch.executable import locate  # noqa: E402 - needs the path
 from scripts.demo_fleet import Fleet, fleet  # noqa: E402 - needs the path
 from tests.service import ADMIN_KEY, serving  # noqa: E402 - needs the path
 

@@ -85,15 +85,15 @@ install_dependencies() {
 }
 
 # ---- Browser ------------------------------------------------------------------------------------------------------
-# Which one is taken is decided by browser_sessions/browser/locate.py, here as in the service. Prints path and version;
+# Which one is taken is decided by browser_sessions/chromium/launch/executable.py, here as in the service. Prints path and version;
 # exit status 3: there is none; 4: there is one, and it does not run.
 locate_browser() {
     "$VENV/bin/python" - <<'PYTHON'
 import asyncio, os, sys
 from pathlib import Path
 
-from browser_sessions.browser.locate import EXECUTABLE_SETTING, locate, version
-from browser_sessions.model.errors import BrowserMissing
+from browser_sessions.chromium.launch.executable import EXECUTABLE_SETTING, locate, version
+from browser_sessions.domain.errors import BrowserMissing
 
 named = os.environ.get(EXECUTABLE_SETTING)
 try:

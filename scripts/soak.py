@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from browser_sessions.browser.locate import locate
+from browser_sessions.chromium.launch.executable import locate
 from scripts.figures import Promise
 from scripts.figures import tell as show_figures
 from scripts.soak_left import Left, at_rest

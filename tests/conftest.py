@@ -11,8 +11,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
-from browser_sessions.browser import leftovers
-from browser_sessions.chromium.launch import folders
+from browser_sessions.chromium.launch import cleanup, folders
 from tests.service import Running, running
 
 # Two slow cores are shared by browsers and tests: how long an example takes says nothing about the code.
@@ -26,7 +25,7 @@ def state_swept() -> Iterator[None]:
     Runs that live, somebody else's too, are left alone."""
     yield
     for work in folders.STATE.glob("*") if os.geteuid() == 0 else ():
-        leftovers.sweep(work)
+        cleanup.sweep(work)
         if not list(work.glob("run-*")):
             shutil.rmtree(work / "sessions", ignore_errors=True)
             folders.leave(work)

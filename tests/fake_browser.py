@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from browser_sessions.cdp import Browser
-from browser_sessions.model.errors import BrowserGone, BrowserTimeout, NoBrowser
-from browser_sessions.model.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
-from browser_sessions.model.session import EndReason
-from browser_sessions.model.spec import SessionSpec
+from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, NoBrowser
+from browser_sessions.domain.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
+from browser_sessions.domain.session import EndReason
+from browser_sessions.domain.session_spec import SessionSpec
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 VERSION = "1.0.0.0"

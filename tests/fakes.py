@@ -15,26 +15,20 @@ from fastapi import FastAPI
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from browser_sessions.api import ApiOptions, KeyRing, Services, build_api
-from browser_sessions.api.addresses import TicketAddresses
-from browser_sessions.api.secrets_file import Secrets
-from browser_sessions.api.services import Console
+from browser_sessions.api.application import build_api
+from browser_sessions.api.dependencies import ApiOptions, Console, Services
+from browser_sessions.api.session_addresses import TicketAddresses
+from browser_sessions.auth.keyring import KeyRing
+from browser_sessions.auth.secrets_file import Secrets
+from browser_sessions.domain.clock import Clock, SystemClock
+from browser_sessions.domain.download_ledger import Download, DownloadState
+from browser_sessions.domain.errors import BrowserGone, DownloadNotFound, PageFailed, PageNotFound
+from browser_sessions.domain.ports import BrowserProcess, ContextEvent, ContextHandle, DownloadListener, Frame, PageInfo
+from browser_sessions.domain.principal import Role
+from browser_sessions.domain.session import EndReason
+from browser_sessions.domain.session_spec import SessionSpec
 from browser_sessions.gateway.gateway import Gateway
-from browser_sessions.model.clock import Clock, SystemClock
-from browser_sessions.model.downloads import Download, DownloadState
-from browser_sessions.model.errors import BrowserGone, DownloadNotFound, PageFailed, PageNotFound
-from browser_sessions.model.ports import (
-    BrowserProcess,
-    ContextEvent,
-    ContextHandle,
-    DownloadListener,
-    Frame,
-    PageInfo,
-)
-from browser_sessions.model.principal import Role
-from browser_sessions.model.session import EndReason
-from browser_sessions.model.spec import SessionSpec
-from browser_sessions.pool.pool import Pool, PoolLimits
+from browser_sessions.pool.manager import Pool, PoolLimits
 from browser_sessions.store import EmbeddedStore
 from browser_sessions.telemetry import Metrics
 from tests.fake_browser import EPOCH, FakeContext, FakeLauncher, FakeProcess

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from browser_sessions.model.session import EndReason
+from browser_sessions.domain.session import EndReason
 
 Death = tuple[str, EndReason]
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from browser_sessions.browser.locate import locate, sandbox_expected
+from browser_sessions.chromium.launch.executable import locate, sandbox_expected
 from tests.service import ServerProcess, until
 
 _OURS: Final = (

@@ -7,7 +7,7 @@ from typing import Final
 
 from websockets.frames import Frame, Opcode
 
-from browser_sessions.cdp.frames import MAX_MESSAGE_BYTES
+from browser_sessions.cdp.websocket_frames import MAX_MESSAGE_BYTES
 
 
 def masked(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:

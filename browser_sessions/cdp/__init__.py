@@ -1,9 +1,9 @@
-"""The Chrome DevTools Protocol over one Chromium's pipe: its owner, its sessions, its targets."""
+"""The Chrome DevTools Protocol over one Chromium's pipe: its owner, sessions, target tree, WebSocket framing."""
 
 from browser_sessions.cdp.browser import Browser
+from browser_sessions.cdp.cdp_session import BrowserSession, Client, Session
 from browser_sessions.cdp.errors import CdpClosed, CdpError, MessageTooLong
-from browser_sessions.cdp.session import BrowserSession, Client, Session
-from browser_sessions.cdp.targets import Target, TargetInfo, TargetTree, Watcher
+from browser_sessions.cdp.target_tree import Target, TargetInfo, TargetTree, Watcher
 
 __all__ = [
     "Browser",

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from browser_sessions.cdp.carriers import Carriers
+from browser_sessions.cdp.cdp_session import BrowserSession, Client, Session
 from browser_sessions.cdp.connection import Connection
 from browser_sessions.cdp.errors import CdpClosed, CdpError
 from browser_sessions.cdp.pauses import Pauses
-from browser_sessions.cdp.session import BrowserSession, Client, Session
-from browser_sessions.cdp.targets import TargetTree
+from browser_sessions.cdp.target_tree import TargetTree
 
 C = TypeVar("C", bound=Client)
 

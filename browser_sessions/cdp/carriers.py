@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from browser_sessions.cdp.cdp_session import BrowserSession, OnAnswer, Session
 from browser_sessions.cdp.pauses import Pauses
-from browser_sessions.cdp.session import BrowserSession, OnAnswer, Session
 
 CALL_S: Final = 5.0
 """For calls that Chromium's browser process answers by itself in a millisecond."""

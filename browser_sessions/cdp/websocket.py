@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol, cast
 
-from browser_sessions.cdp.frames import CLOSE, PING, PONG, TEXT, ClientFrames, FrameError, close, head
+from browser_sessions.cdp.websocket_frames import CLOSE, PING, PONG, TEXT, ClientFrames, FrameError, close, head
 
 WRITE_BYTES: Final = 2**20
 """Handed to the system ahead of what the client takes; the rest waits here, where a close can overtake it."""

@@ -1,1 +1,1 @@
-"""Chromium itself: how it is started. Knows neither sessions nor Playwright."""
+"""One Chromium: launching, driving and observing it. Knows neither the pool nor the API."""

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from browser_sessions.cli import accounts, console, sessions
+from browser_sessions.cli import account_commands, console_commands, session_commands
 from browser_sessions.cli.doctor import doctor
 from browser_sessions.cli.drain import drain
+from browser_sessions.cli.output import show_json
 from browser_sessions.cli.serve import serve
-from browser_sessions.cli.speak import show_json
 
 app = typer.Typer(
     name="browser-sessions",
@@ -28,18 +28,18 @@ users = typer.Typer(
 
 app.command()(serve)
 app.command()(drain)
-app.command("ls")(sessions.ls)
-app.command("show")(sessions.show_session)
-app.command("create")(sessions.create)
-app.command("end")(sessions.end)
-app.command("watch")(console.watch)
-app.command("open")(console.open_session)
-keys.command("create")(accounts.create_key)
-keys.command("ls")(accounts.list_keys)
-keys.command("revoke")(accounts.revoke_key)
-users.command("create")(accounts.create_user)
-users.command("ls")(accounts.list_users)
-users.command("rm")(accounts.remove_user)
+app.command("ls")(session_commands.ls)
+app.command("show")(session_commands.show_session)
+app.command("create")(session_commands.create)
+app.command("end")(session_commands.end)
+app.command("watch")(console_commands.watch)
+app.command("open")(console_commands.open_session)
+keys.command("create")(account_commands.create_key)
+keys.command("ls")(account_commands.list_keys)
+keys.command("revoke")(account_commands.revoke_key)
+users.command("create")(account_commands.create_user)
+users.command("ls")(account_commands.list_users)
+users.command("rm")(account_commands.remove_user)
 app.add_typer(keys, name="keys")
 app.add_typer(users, name="users")
 app.command()(doctor)

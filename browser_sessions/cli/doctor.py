@@ -20,16 +20,16 @@ import structlog
 import typer
 from rich.text import Text
 
-from browser_sessions.cli import findings
-from browser_sessions.cli.findings import Finding, Folder
-from browser_sessions.cli.flags import values_of
-from browser_sessions.cli.speak import FAILED, complaints, plain, show, show_json
+from browser_sessions.cli import doctor_findings
+from browser_sessions.cli.doctor_findings import Finding, Folder
+from browser_sessions.cli.output import FAILED, complaints, plain, show, show_json
+from browser_sessions.cli.setting_flags import values_of
 from browser_sessions.cli.tables import facts
 from browser_sessions.client import ApiError, Client, NotReachable
 from browser_sessions.client.discovery import announced_pid
-from browser_sessions.model.clock import SystemClock
-from browser_sessions.model.errors import BrowserSessionsError, SettingsError
-from browser_sessions.model.spec import SessionSpec
+from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.errors import BrowserSessionsError, SettingsError
+from browser_sessions.domain.session_spec import SessionSpec
 from browser_sessions.settings import Settings, load, memory_limit_bytes, unknown
 
 TRY_SECONDS: Final = 60.0
@@ -70,7 +70,7 @@ def doctor(
 
 def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Finding]:
     """Everything, in the order in which a start would meet it."""
-    found = [findings.on_python(sys.version_info[:3])]
+    found = [doctor_findings.on_python(sys.version_info[:3])]
     try:
         settings = load(**flags)
     except SettingsError as error:
@@ -81,11 +81,11 @@ def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Findin
         found.append(Finding("settings", "ok", f"All can be used ({_set_by(environ)})."))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     found += asyncio.run(_live(settings))
-    found.append(findings.on_folder(folder_at(settings.data_dir)))
-    found.append(findings.on_memory(memory_limit_bytes(), settings.max_sessions))
-    found.append(findings.on_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], settings.max_sessions))
-    found.append(findings.on_threads(*_threads(), settings.max_sessions))
-    found.append(findings.on_shared_memory(_size(Path("/dev/shm"))))  # noqa: S108 - looked at, not written to
+    found.append(doctor_findings.on_folder(folder_at(settings.data_dir)))
+    found.append(doctor_findings.on_memory(memory_limit_bytes(), settings.max_sessions))
+    found.append(doctor_findings.on_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], settings.max_sessions))
+    found.append(doctor_findings.on_threads(*_threads(), settings.max_sessions))
+    found.append(doctor_findings.on_shared_memory(_size(Path("/dev/shm"))))  # noqa: S108 - looked at, not written to
     return found
 
 
@@ -106,16 +106,16 @@ async def _live(settings: Settings) -> list[Finding]:
                 "Look for what keeps this machine busy, and try again.",
             )
         ]
-    return [*browser, findings.on_port(host, port, refused, holder)]
+    return [*browser, doctor_findings.on_port(host, port, refused, holder)]
 
 
 async def try_browser(settings: Settings) -> list[Finding]:
     """Starts the driver and a browser as the service would, and opens a page in it; nothing of it is left."""
     # Playwright takes most of a second to load: only this command needs it.
-    from browser_sessions.browser.launcher import PlaywrightLauncher
-    from browser_sessions.browser.locate import locate, version
     from browser_sessions.chromium.launch import folders
+    from browser_sessions.chromium.launch.executable import locate, version
     from browser_sessions.chromium.launch.user import browser_user
+    from browser_sessions.chromium.launcher import PlaywrightLauncher
 
     found = []
     try:
@@ -124,7 +124,7 @@ async def try_browser(settings: Settings) -> list[Finding]:
     except BrowserSessionsError as error:
         do = "Install one, or set BROWSER_SESSIONS_BROWSER_EXECUTABLE to the path of one."
         return [Finding("browser", "problem", error.detail, do)]
-    found.append(findings.on_browser(shown, browser.executable, browser.source, full=browser.kind == "full"))
+    found.append(doctor_findings.on_browser(shown, browser.executable, browser.source, full=browser.kind == "full"))
     with tempfile.TemporaryDirectory(prefix="browser-sessions-doctor-") as folder:
         work = folders.work_folder(Path(folder, "work"), browser_user())
         launcher = PlaywrightLauncher(work, settings.browser_executable, settings.require_sandbox, SystemClock())
@@ -132,7 +132,7 @@ async def try_browser(settings: Settings) -> list[Finding]:
         try:
             await launcher.start()
             found.append(Finding("driver", "ok", "Playwright's driver runs."))
-            found.append(findings.on_sandbox(launcher.sandbox, launcher.sandbox_reason))
+            found.append(doctor_findings.on_sandbox(launcher.sandbox, launcher.sandbox_reason))
             process = await launcher.launch(lambda _process, _reason: None)
             context = await process.open_context(
                 SessionSpec(), work / "sessions" / "doctor", lambda _event: None, timeout=TRY_SECONDS

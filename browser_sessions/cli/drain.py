@@ -9,8 +9,8 @@ from typing import Final
 
 import typer
 
-from browser_sessions.cli.speak import FAILED, say
-from browser_sessions.cli.talk import DataDir
+from browser_sessions.cli.output import FAILED, say
+from browser_sessions.cli.service_command import DataDir
 from browser_sessions.client.discovery import announced_pid, data_folder
 
 LOOK_EVERY_S: Final = 0.1

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from browser_sessions.cli.flags import parameters, values_of
-from browser_sessions.cli.speak import WRONG_USE, complaints
+from browser_sessions.cli.output import WRONG_USE, complaints
+from browser_sessions.cli.setting_flags import parameters, values_of
 from browser_sessions.client.discovery import announce, is_loopback, withdraw
-from browser_sessions.model.errors import SettingsError
+from browser_sessions.domain.errors import SettingsError
 from browser_sessions.settings import Settings, load, unknown
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def greeting(service: Service, url: str) -> list[str]:
         f"Data folder: {folder}",
     ]
     if service.secrets.admin_key_is_new:
-        from browser_sessions.api.secrets_file import admin_key_path
+        from browser_sessions.auth.secrets_file import admin_key_path
 
         lines += [
             f"Admin key:   {service.secrets.admin_key}",

@@ -9,15 +9,15 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from browser_sessions.cli.speak import plain
-from browser_sessions.model.session import SessionStatus
-from browser_sessions.wire import (
+from browser_sessions.api.models import (
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,
     KeyResponse,
     UserResponse,
 )
+from browser_sessions.cli.output import plain
+from browser_sessions.domain.session import SessionStatus
 
 SHORT_ID: Final = 12
 """`ses_` and eight hexadecimal digits: two of 10,000 sessions share these in one case of a hundred."""

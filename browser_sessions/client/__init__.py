@@ -19,8 +19,8 @@ from browser_sessions.client.errors import (
     Unauthorized,
     Unavailable,
 )
-from browser_sessions.client.options import SessionOptions
-from browser_sessions.client.session import Session
+from browser_sessions.client.session_handle import Session
+from browser_sessions.client.session_options import SessionOptions
 
 __all__ = [
     "ApiError",

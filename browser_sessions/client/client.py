@@ -1,4 +1,4 @@
-"""The service from Python: every call as a method, every answer as a model of `wire`."""
+"""The service from Python: every call as a method, every answer as a model of `api.models`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from browser_sessions.client.discovery import discover
-from browser_sessions.client.options import RoleName, SessionOptions, WaitUntil
-from browser_sessions.client.session import Session
-from browser_sessions.client.transport import ANSWER_TIMEOUT_S, Query, Transport, decoded
-from browser_sessions.wire import (
+from browser_sessions.api.models import (
     BrowserSessionCreated,
     BrowserSessionDetails,
     BrowserSessionHealth,
@@ -35,6 +31,10 @@ from browser_sessions.wire import (
     UserList,
     UserResponse,
 )
+from browser_sessions.client.discovery import discover
+from browser_sessions.client.session_handle import Session
+from browser_sessions.client.session_options import RoleName, SessionOptions, WaitUntil
+from browser_sessions.client.transport import ANSWER_TIMEOUT_S, Query, Transport, decoded
 
 SESSIONS: Final = "/v1/browser/sessions"
 LIST_LIMIT: Final = 500

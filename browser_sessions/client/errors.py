@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import httpx
 
-from browser_sessions.model.errors import BrowserSessionsError
+from browser_sessions.domain.errors import BrowserSessionsError
 
 
 class NotReachable(BrowserSessionsError):

@@ -1,0 +1,1 @@
+"""Clients over CDP: one relay each, and what each may see."""

@@ -10,13 +10,13 @@ import structlog
 
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError
 from browser_sessions.cdp.websocket import TOO_SLOW
-from browser_sessions.gateway.codes import WENT_SILENT
-from browser_sessions.gateway.options import Options
+from browser_sessions.domain.close_codes import WENT_SILENT
+from browser_sessions.domain.errors import BrowserGone, Conflict
+from browser_sessions.domain.session_spec import Isolation
+from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.relay import CONNECT_S, Relay, Traffic
-from browser_sessions.gateway.room import Room
-from browser_sessions.model.errors import BrowserGone, Conflict
-from browser_sessions.model.spec import Isolation
-from browser_sessions.pool.pool import Pool
+from browser_sessions.gateway.shared_session import Room
+from browser_sessions.pool.manager import Pool
 from browser_sessions.telemetry import Metrics
 
 TURN_S: Final = 1.0

@@ -10,7 +10,7 @@ import orjson
 
 from browser_sessions.cdp import Session
 from browser_sessions.cdp.messages import read
-from browser_sessions.model.spec import Proxy
+from browser_sessions.domain.session_spec import Proxy
 
 GRACE_S: Final = 2.0
 """How long the proxy may take to ask about requests that were on their way when another one was answered."""

@@ -11,25 +11,25 @@ from typing import Any, Final
 import structlog
 
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError, MessageTooLong, Target, TargetInfo
+from browser_sessions.cdp.cdp_session import OnAnswer
 from browser_sessions.cdp.messages import Command, Malformed, decode, encode, read
-from browser_sessions.cdp.overrides import NOT_WHILE_PAUSED
-from browser_sessions.cdp.session import OnAnswer
+from browser_sessions.cdp.page_overrides import NOT_WHILE_PAUSED
 from browser_sessions.cdp.websocket import TOO_SLOW, ClientSocket, Why
-from browser_sessions.gateway.actions import Actions
-from browser_sessions.gateway.codes import close_code
-from browser_sessions.gateway.decision import Answer, Ask, Do, Pass, Refuse, Resume
-from browser_sessions.gateway.options import Options
-from browser_sessions.gateway.overrides import Overrides
-from browser_sessions.gateway.policy import decide
+from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.close_codes import close_code
+from browser_sessions.domain.errors import BrowserGone, PageNotFound
+from browser_sessions.domain.ports import ContextHandle
+from browser_sessions.domain.session import EndReason
+from browser_sessions.gateway.client_overrides import Overrides
+from browser_sessions.gateway.client_replies import Replies
+from browser_sessions.gateway.command_actions import Actions
+from browser_sessions.gateway.command_decision import Answer, Ask, Do, Pass, Refuse, Resume
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.proxy_login import without_login
-from browser_sessions.gateway.replies import Replies
-from browser_sessions.gateway.room import Room
 from browser_sessions.gateway.scope import Event, Scope
-from browser_sessions.model.clock import Clock
-from browser_sessions.model.errors import BrowserGone, PageNotFound
-from browser_sessions.model.ports import ContextHandle
-from browser_sessions.model.session import EndReason
-from browser_sessions.pool.live import Live
+from browser_sessions.gateway.shared_session import Room
+from browser_sessions.pool.live_session import Live
 
 HELD_BYTES: Final = 4 * 2**20
 """Commands that may wait while somebody else is in control before the client is not read any more."""
@@ -51,7 +51,8 @@ class Traffic:
 
 
 class Relay:
-    """Implements `pool.live.Attached`, `room.Member`, `cdp.Client` and the listener of the client's socket."""
+    """Implements `pool.live_session.Attached`, `shared_session.Member`, `cdp.Client` and the listener of the client's
+    socket."""
 
     drives = True
     of: str | None = None

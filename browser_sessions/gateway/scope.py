@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from browser_sessions.cdp import TargetInfo
-from browser_sessions.gateway.contexts import Contexts
-from browser_sessions.gateway.decision import Ask, AutoAttach, Reading
-from browser_sessions.gateway.filters import TargetFilter
-from browser_sessions.gateway.trace import TraceReader
+from browser_sessions.gateway.command_decision import Ask, AutoAttach, Reading
+from browser_sessions.gateway.session_contexts import Contexts
+from browser_sessions.gateway.target_filters import TargetFilter
+from browser_sessions.gateway.trace_stream import TraceReader
 
 MAX_SESSIONS: Final = 4096
 """CDP sessions of one connection: twenty pages of two hundred frames and workers. Beyond, attachToTarget is refused."""

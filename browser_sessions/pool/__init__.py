@@ -1,1 +1,1 @@
-"""Sessions and the browsers they live in: who gets a place, where, for how long."""
+"""The pool manager: which sessions there are, who is admitted, how a session starts and ends."""

@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from browser_sessions.model.errors import Draining, PoolFull, QuotaExceeded
+from browser_sessions.domain.errors import Draining, PoolFull, QuotaExceeded
 
 
 @dataclass(eq=False, slots=True)

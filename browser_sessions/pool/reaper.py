@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from browser_sessions.model.session import SessionStatus, overdue
-from browser_sessions.pool.pool import Pool
+from browser_sessions.domain.session import SessionStatus, overdue
+from browser_sessions.pool.manager import Pool
 
 REAP_EVERY_S: Final = 0.1
 """Looking at a thousand sessions takes a fifth of a millisecond; a session that is due a tenth of a second ago may go

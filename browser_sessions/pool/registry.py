@@ -12,12 +12,12 @@ from typing import Final
 
 import structlog
 
-from browser_sessions.model.clock import Clock
-from browser_sessions.model.errors import Conflict, SessionNotFound, StoreUnavailable, WrongState
-from browser_sessions.model.ports import SessionQuery, SessionStore
-from browser_sessions.model.session import FINAL, Session, SessionRecord, SessionStatus
-from browser_sessions.pool.journal import Journal
-from browser_sessions.pool.live import Live, require_active
+from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.errors import Conflict, SessionNotFound, StoreUnavailable, WrongState
+from browser_sessions.domain.ports import SessionQuery, SessionStore
+from browser_sessions.domain.session import FINAL, Session, SessionRecord, SessionStatus
+from browser_sessions.events.journal import Journal
+from browser_sessions.pool.live_session import Live, require_active
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""Where records outlive the process: adapters of the port `SessionStore`."""
+"""Records that outlive the process: implementations of `domain.ports.SessionStore`."""
 
 from browser_sessions.store.embedded import EmbeddedStore
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from browser_sessions.store.connection import DatabaseThread, fault_of_the_store, unavailable
+from browser_sessions.store.database_connection import DatabaseThread, fault_of_the_store, unavailable
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], T]

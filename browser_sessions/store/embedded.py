@@ -13,13 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from browser_sessions.model.errors import Conflict, StoreUnavailable
-from browser_sessions.model.ports import SessionQuery
-from browser_sessions.model.principal import ApiKey, User
-from browser_sessions.model.session import EndReason, SessionRecord, SessionStatus
+from browser_sessions.domain.errors import Conflict, StoreUnavailable
+from browser_sessions.domain.ports import SessionQuery
+from browser_sessions.domain.principal import ApiKey, User
+from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
 from browser_sessions.store import rows
 from browser_sessions.store.commits import GroupCommit, Write
-from browser_sessions.store.connection import DatabaseThread, connect_reader, connect_writer, copy_to, unavailable
+from browser_sessions.store.database_connection import (
+    DatabaseThread,
+    connect_reader,
+    connect_writer,
+    copy_to,
+    unavailable,
+)
 from browser_sessions.store.schema import LIVE_ONLY
 
 T = TypeVar("T")

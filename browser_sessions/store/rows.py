@@ -14,10 +14,10 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
 
-from browser_sessions.model.ports import SessionQuery
-from browser_sessions.model.principal import ApiKey, Role, User
-from browser_sessions.model.session import FINAL, EndReason, SessionRecord, SessionStatus
-from browser_sessions.model.spec import Isolation
+from browser_sessions.domain.ports import SessionQuery
+from browser_sessions.domain.principal import ApiKey, Role, User
+from browser_sessions.domain.session import FINAL, EndReason, SessionRecord, SessionStatus
+from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.store.schema import LIVE_ONLY
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from browser_sessions.model.errors import SettingsError
-from browser_sessions.model.session import FINAL, SessionStatus
+from browser_sessions.domain.errors import SettingsError
+from browser_sessions.domain.session import FINAL, SessionStatus
 
 LIVE_ONLY: Final = "status IN ({})".format(", ".join(f"'{s.value}'" for s in SessionStatus if s not in FINAL))
 """Spelled the same in the partial index and in queries: SQLite uses such an index only where it can see that."""

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from browser_sessions.model.session import EndReason, SessionRecord, SessionStatus, new_session_id
-from browser_sessions.model.spec import Isolation
+from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus, new_session_id
+from browser_sessions.domain.session_spec import Isolation
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 printable = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from browser_sessions.model.session import SessionRecord, SessionStatus, new_session_id
-from browser_sessions.model.spec import Isolation, SessionSpec
+from browser_sessions.domain.session import SessionRecord, SessionStatus, new_session_id
+from browser_sessions.domain.session_spec import Isolation, SessionSpec
 
 NOON: Final = datetime(2026, 3, 1, 12, 0, 0, 250_001, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.api.status import eight_as_json
-from browser_sessions.model.session import Session
-from browser_sessions.wire import BrowserSessionResponse
+from browser_sessions.api.models import BrowserSessionResponse
+from browser_sessions.api.routes.session_status import eight_as_json
+from browser_sessions.domain.session import Session
 from tests.fakes import Node, node
 
 CONTRACT: dict[str, Any] = json.loads((Path(__file__).parent / "get_browser_session.json").read_text())

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from browser_sessions.model.errors import Conflict, StoreUnavailable
-from browser_sessions.model.ports import SessionQuery, SessionStore
-from browser_sessions.model.principal import ApiKey, Role, User
-from browser_sessions.model.session import FINAL, EndReason, SessionRecord, SessionStatus
-from browser_sessions.model.spec import Isolation
+from browser_sessions.domain.errors import Conflict, StoreUnavailable
+from browser_sessions.domain.ports import SessionQuery, SessionStore
+from browser_sessions.domain.principal import ApiKey, Role, User
+from browser_sessions.domain.session import FINAL, EndReason, SessionRecord, SessionStatus
+from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.store import EmbeddedStore
 from tests.contract.any_record import any_record, printable
 from tests.contract.records import NOON, a_record

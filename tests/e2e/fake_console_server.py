@@ -20,7 +20,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
-WEB: Final = Path(__file__).parents[2] / "browser_sessions" / "web"
+WEB: Final = Path(__file__).parents[2] / "browser_sessions" / "console" / "static"
 KEY: Final = "bs_fake_key"
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from browser_sessions.model.session import SessionRecord, SessionStatus
+from browser_sessions.domain.session import SessionRecord, SessionStatus
 from browser_sessions.store import EmbeddedStore
 from tests.contract.records import a_record
 

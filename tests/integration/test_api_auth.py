@@ -12,13 +12,12 @@ from typing import Any
 import jwt
 import pytest
 
-from browser_sessions.api import KeyRing
-from browser_sessions.api.auth import ATTEMPTS_PER_NAME
-from browser_sessions.api.secrets_file import load_or_create
-from browser_sessions.api.tokens import TOKEN_LIFETIME_S
-from browser_sessions.model.clock import SystemClock
-from browser_sessions.model.errors import StoreUnavailable
-from browser_sessions.model.principal import Role
+from browser_sessions.auth.access_tokens import TOKEN_LIFETIME_S
+from browser_sessions.auth.keyring import ATTEMPTS_PER_NAME, KeyRing
+from browser_sessions.auth.secrets_file import load_or_create
+from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.errors import StoreUnavailable
+from browser_sessions.domain.principal import Role
 from browser_sessions.store import EmbeddedStore
 from tests.fakes import ADMIN_KEY, Node, node
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.api.pages import MAX_PAGES
-from browser_sessions.model.errors import BrowserGone, BrowserTimeout
+from browser_sessions.api.routes.pages import MAX_PAGES
+from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from tests.fake_browser import ManualClock
 from tests.fakes import DrivableContext, Node, node
 

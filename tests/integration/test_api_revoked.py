@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from browser_sessions.api.leases import Leases
+from browser_sessions.auth.credential_leases import Leases
 from tests.raw_cdp import raw
 from tests.service import Running, until
 from tests.sse import stream

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import structlog
 
-from browser_sessions.api import ApiOptions
-from browser_sessions.api.middleware import STATUS_ROUTE, UNKNOWN_ROUTE
+from browser_sessions.api.dependencies import ApiOptions
+from browser_sessions.api.middleware.edge import STATUS_ROUTE, UNKNOWN_ROUTE
 from browser_sessions.telemetry import configure_logging
 from tests.fakes import ADMIN_KEY, Node, node
 

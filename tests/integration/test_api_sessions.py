@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.api import ApiOptions
-from browser_sessions.gateway.ticket import verify
-from browser_sessions.model.errors import NoBrowser, PageFailed
-from browser_sessions.model.session import EndReason
+from browser_sessions.api.dependencies import ApiOptions
+from browser_sessions.auth.tickets import verify
+from browser_sessions.domain.errors import NoBrowser, PageFailed
+from browser_sessions.domain.session import EndReason
 from tests.fake_browser import ManualClock
 from tests.fakes import BASE_URL, Node, node
 from tests.service import until

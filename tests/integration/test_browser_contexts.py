@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.browser.context import PAGES_AT_MOST, Context
-from browser_sessions.browser.process import ChromiumProcess
-from browser_sessions.model.errors import BrowserGone, BrowserTimeout, InvalidField, PageFailed, PageNotFound
-from browser_sessions.model.ports import ContextEvent
-from browser_sessions.model.spec import Geolocation, Proxy, SessionSpec
+from browser_sessions.chromium.context.context import PAGES_AT_MOST, Context
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, InvalidField, PageFailed, PageNotFound
+from browser_sessions.domain.ports import ContextEvent
+from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
 from tests.real_browser import Site, until
 
 pytestmark = pytest.mark.browser

@@ -12,12 +12,12 @@ from typing import cast
 import psutil
 import pytest
 
-from browser_sessions.browser.launcher import PlaywrightLauncher
-from browser_sessions.browser.process import ChromiumProcess
-from browser_sessions.model.errors import BrowserGone, BrowserTimeout
-from browser_sessions.model.ports import ContextEvent
-from browser_sessions.model.session import EndReason
-from browser_sessions.model.spec import SessionSpec
+from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
+from browser_sessions.domain.ports import ContextEvent
+from browser_sessions.domain.session import EndReason
+from browser_sessions.domain.session_spec import SessionSpec
 from tests.crowd import promised
 from tests.real_browser import Death, until
 

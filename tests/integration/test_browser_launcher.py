@@ -10,16 +10,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from browser_sessions.browser import group, starting
-from browser_sessions.browser.launcher import PlaywrightLauncher
-from browser_sessions.browser.locate import locate
-from browser_sessions.browser.process import ChromiumProcess
+from browser_sessions.chromium import browser_start
+from browser_sessions.chromium.launch import process_group
+from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launch.flags import MARKER
-from browser_sessions.model.clock import SystemClock
-from browser_sessions.model.errors import BrowserMissing, NoBrowser, SettingsError
-from browser_sessions.model.ports import BrowserProcess
-from browser_sessions.model.session import EndReason
-from browser_sessions.model.spec import SessionSpec
+from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.errors import BrowserMissing, NoBrowser, SettingsError
+from browser_sessions.domain.ports import BrowserProcess
+from browser_sessions.domain.session import EndReason
+from browser_sessions.domain.session_spec import SessionSpec
 from tests.real_browser import Death, until
 
 pytestmark = pytest.mark.browser
@@ -68,7 +69,7 @@ async def test_a_browser_runs_with_its_own_pipe_group_and_marker(chromium: Chrom
         f"--user-data-dir={work_dir}/"
     )
     connections = []
-    for pid in group.members(chromium.process_group):
+    for pid in process_group.members(chromium.process_group):
         with contextlib.suppress(psutil.NoSuchProcess):  # a helper that has ended meanwhile
             connections += psutil.Process(pid).net_connections()
     assert not [connection for connection in connections if connection.status == psutil.CONN_LISTEN]
@@ -154,8 +155,8 @@ async def test_a_browser_that_does_not_start_is_told_and_leaves_nothing(
     launcher = PlaywrightLauncher(work_dir, executable, False, SystemClock())
     await launcher.start()
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    real = starting.start_browser
-    monkeypatch.setattr("browser_sessions.browser.launcher.start_browser", lambda *args: real(*args, timeout=1.0))
+    real = browser_start.start_browser
+    monkeypatch.setattr("browser_sessions.chromium.launcher.start_browser", lambda *args: real(*args, timeout=1.0))
 
     with pytest.raises(NoBrowser, match=word):
         await launcher.launch(nothing)

@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from browser_sessions.browser import leftovers
-from browser_sessions.browser.launcher import PlaywrightLauncher
+from browser_sessions.chromium.launch import cleanup
 from browser_sessions.chromium.launch.flags import MARKER
-from browser_sessions.model.clock import SystemClock
+from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.domain.clock import SystemClock
 from tests.real_browser import until
 
 pytestmark = pytest.mark.browser
@@ -50,7 +50,7 @@ def dead_run(work_dir: Path, record: dict[str, object] | None) -> Path:
 
 
 def true_record(process: subprocess.Popen[bytes]) -> dict[str, object]:
-    identity = leftovers.Identity.of(process.pid, "0123456789abcdef/brw_1")
+    identity = cleanup.Identity.of(process.pid, "0123456789abcdef/brw_1")
     assert identity is not None
     return {"pid": identity.pid, "birth": identity.birth, "marker": identity.marker}
 
@@ -60,7 +60,7 @@ async def test_a_browser_of_a_dead_run_is_ended_and_its_folder_removed(
 ) -> None:
     dead_run(work_dir, true_record(stand_in))
 
-    told = await asyncio.to_thread(leftovers.sweep, work_dir)
+    told = await asyncio.to_thread(cleanup.sweep, work_dir)
 
     assert told == ["run-0123456789abcdef: 1 browsers killed, folder removed"]
     assert list(work_dir.iterdir()) == []
@@ -82,19 +82,19 @@ async def test_a_process_that_is_not_certainly_ours_survives(
 ) -> None:
     dead_run(work_dir, true_record(stand_in) | wrong)
 
-    await asyncio.to_thread(leftovers.sweep, work_dir)
+    await asyncio.to_thread(cleanup.sweep, work_dir)
 
     assert stand_in.poll() is None
     assert list(work_dir.iterdir()) == []
 
 
 async def test_a_living_run_and_foreign_folders_are_left_alone(work_dir: Path) -> None:
-    mine = leftovers.RunFolder.create(work_dir)
+    mine = cleanup.RunFolder.create(work_dir)
     (work_dir / "run-unwritten").mkdir()
     (work_dir / "something-else").mkdir()
     (work_dir / "run-file").write_text("x")
 
-    assert await asyncio.to_thread(leftovers.sweep, work_dir) == []
+    assert await asyncio.to_thread(cleanup.sweep, work_dir) == []
 
     assert {path.name for path in work_dir.iterdir()} == {
         mine.path.name,
@@ -107,10 +107,10 @@ async def test_a_living_run_and_foreign_folders_are_left_alone(work_dir: Path) -
 async def test_a_run_without_a_record_goes_once_it_is_old(work_dir: Path) -> None:
     folder = work_dir / "run-unwritten"
     folder.mkdir(parents=True)
-    old = time.time() - leftovers.UNWRITTEN_SECONDS - 1
+    old = time.time() - cleanup.UNWRITTEN_SECONDS - 1
     os.utime(folder, (old, old))
 
-    await asyncio.to_thread(leftovers.sweep, work_dir)
+    await asyncio.to_thread(cleanup.sweep, work_dir)
 
     assert not folder.exists()
 
@@ -120,8 +120,8 @@ async def test_a_server_killed_together_with_its_driver_is_swept_by_the_next(wor
     script = textwrap.dedent("""
         import asyncio, sys
         from pathlib import Path
-        from browser_sessions.browser.launcher import PlaywrightLauncher
-        from browser_sessions.model.clock import SystemClock
+        from browser_sessions.chromium.launcher import PlaywrightLauncher
+        from browser_sessions.domain.clock import SystemClock
 
         async def main():
             launcher = PlaywrightLauncher(Path(sys.argv[1]), None, False, SystemClock())
@@ -163,15 +163,15 @@ async def test_a_server_killed_together_with_its_driver_is_swept_by_the_next(wor
 
 
 async def test_a_work_folder_too_deep_for_a_socket_has_a_short_one_beside_it(tmp_path: Path) -> None:
-    run = leftovers.RunFolder.create(tmp_path / ("x" * 60))
+    run = cleanup.RunFolder.create(tmp_path / ("x" * 60))
 
     without = run.browser_folder("brw_1", with_socket=False)
     folder = run.browser_folder("brw_2", with_socket=True)
 
     assert without.tmp.parent == without.path
-    assert len(str(folder.tmp)) + leftovers.SOCKET_CHARACTERS <= leftovers.SOCKET_PATH_CHARACTERS
+    assert len(str(folder.tmp)) + cleanup.SOCKET_CHARACTERS <= cleanup.SOCKET_PATH_CHARACTERS
     assert folder.tmp.stat().st_mode & 0o777 == 0o700
     (run.path / "run.json").write_text(json.dumps(DEAD_SERVER))
-    await asyncio.to_thread(leftovers.sweep, run.path.parent)
+    await asyncio.to_thread(cleanup.sweep, run.path.parent)
     assert not folder.tmp.exists()
     assert list(run.path.parent.iterdir()) == []

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from playwright.async_api import async_playwright
 
-from browser_sessions.browser.context import Context
-from browser_sessions.browser.locate import locate
-from browser_sessions.browser.process import ChromiumProcess
-from browser_sessions.model.errors import BrowserTimeout, InvalidField, PageFailed, PageNotFound
-from browser_sessions.model.ports import ContextEvent
-from browser_sessions.model.spec import SessionSpec
+from browser_sessions.chromium.context.context import Context
+from browser_sessions.chromium.launch.executable import locate
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed, PageNotFound
+from browser_sessions.domain.ports import ContextEvent
+from browser_sessions.domain.session_spec import SessionSpec
 from tests.crowd import promised
 from tests.real_browser import Site, until
 

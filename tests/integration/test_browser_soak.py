@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from browser_sessions.browser.context import Context
-from browser_sessions.browser.launcher import PlaywrightLauncher
-from browser_sessions.browser.process import ChromiumProcess
-from browser_sessions.model.errors import BrowserGone, BrowserSessionsError, BrowserTimeout
-from browser_sessions.model.ports import ContextHandle
-from browser_sessions.model.spec import SessionSpec
+from browser_sessions.chromium.context.context import Context
+from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, BrowserTimeout
+from browser_sessions.domain.ports import ContextHandle
+from browser_sessions.domain.session_spec import SessionSpec
 from tests.real_browser import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -21,9 +21,7 @@ import psutil
 import pytest
 import uvloop
 
-from browser_sessions.browser import group
-from browser_sessions.browser.locate import locate, sandbox_expected
-from browser_sessions.chromium.launch import folders
+from browser_sessions.chromium.launch import folders, process_group
 from browser_sessions.chromium.launch.child import (
     NICENESS,
     PIPE_BYTES,
@@ -33,9 +31,10 @@ from browser_sessions.chromium.launch.child import (
     complaint,
     spawn,
 )
+from browser_sessions.chromium.launch.executable import locate, sandbox_expected
 from browser_sessions.chromium.launch.flags import MARKER, environment, switches
 from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can_run
-from browser_sessions.model.errors import NoBrowser, SettingsError
+from browser_sessions.domain.errors import NoBrowser, SettingsError
 from tests.real_browser import until
 from tests.service import ADMIN_KEY, ServerProcess, running
 
@@ -140,7 +139,7 @@ async def test_it_answers_on_its_pipe_and_listens_on_nothing(folder: Path) -> No
         assert "Chrome/" in version["product"]
         listening = [
             each
-            for pid in group.members(talk.child.pid)
+            for pid in process_group.members(talk.child.pid)
             for each in psutil.Process(pid).net_connections()
             if each.status == psutil.CONN_LISTEN
         ]
@@ -156,7 +155,7 @@ async def test_it_answers_on_its_pipe_and_listens_on_nothing(folder: Path) -> No
 async def test_it_gives_way_to_the_service(folder: Path) -> None:
     async with chromium(folder) as talk:
         await talk.page()
-        processes = [psutil.Process(pid) for pid in group.members(talk.child.pid)]
+        processes = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
         renderers = [each for each in processes if "--type=renderer" in each.cmdline()]
         assert renderers
         assert {each.nice() for each in processes} == {NICENESS}
@@ -189,7 +188,7 @@ async def test_roots_chromium_has_no_rights_and_its_sandbox(folder: Path) -> Non
         session = await talk.page()
         answer = await talk.ask("Runtime.evaluate", session, expression="6 * 7")
         assert answer["result"]["value"] == 42
-        processes = [psutil.Process(pid) for pid in group.members(talk.child.pid)]
+        processes = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
         renderers = [status(each) for each in processes if "--type=renderer" in each.cmdline()]
         everybody = [status(each) for each in processes]
 
@@ -210,7 +209,7 @@ async def test_an_ordinary_user_has_the_sandbox_too(folder: Path) -> None:
     program = textwrap.dedent("""
         import asyncio, concurrent.futures.thread, os, sys
         from pathlib import Path
-        from browser_sessions.browser.locate import locate
+        from browser_sessions.chromium.launch.executable import locate
         from browser_sessions.chromium.launch import folders
         from browser_sessions.chromium.launch.flags import environment, switches
         from browser_sessions.chromium.launch.user import browser_user

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from browser_sessions.pool.archive import Archive
+from browser_sessions.events.session_archive import Archive
 from tests.pixels import Eye
 from tests.service import Running, running, until
 from tests.sse import stream
@@ -161,7 +161,7 @@ async def test_a_small_picture_shows_the_page_and_costs_no_life(service: Running
 
 async def test_a_hundred_askers_cost_one_capture_a_second(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     session_id = (await service.create())["session_id"]
-    from browser_sessions.browser.screencast import PageScreen
+    from browser_sessions.chromium.screencast.screencast import PageScreen
 
     taken = 0
     original = PageScreen.still

@@ -12,8 +12,8 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from browser_sessions.api.cookie import COOKIE, COOKIE_LIFETIME_S
-from browser_sessions.model.principal import Role
+from browser_sessions.auth.console_cookie import COOKIE, COOKIE_LIFETIME_S
+from browser_sessions.domain.principal import Role
 from tests.fakes import ADMIN_KEY, BASE_URL, Node, node
 
 SESSIONS = "/v1/browser/sessions"
@@ -204,7 +204,7 @@ async def test_a_cookie_ends(service: Node, monkeypatch: pytest.MonkeyPatch) -> 
     import time
 
     later = time.time() + COOKIE_LIFETIME_S + 1
-    monkeypatch.setattr("browser_sessions.api.cookie.time.time", lambda: later)
+    monkeypatch.setattr("browser_sessions.auth.console_cookie.time.time", lambda: later)
     assert (await service.client.get(SIGN_IN, headers=headers)).status_code == 401
 
 

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from websockets.asyncio.client import connect
 from websockets.typing import Origin
 
-from browser_sessions.browser.locate import locate
+from browser_sessions.chromium.launch.executable import locate
 from tests.service import Running, until
 
 pytestmark = pytest.mark.browser

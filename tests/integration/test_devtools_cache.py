@@ -17,12 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
-from browser_sessions.browser.locate import locate
-from browser_sessions.browser.locate import version as asked_version
 from browser_sessions.chromium.devtools import cache as cache_module
 from browser_sessions.chromium.devtools import crawl
 from browser_sessions.chromium.devtools.cache import DevToolsCache
-from browser_sessions.model.errors import DevToolsUnavailable, NotFound
+from browser_sessions.chromium.launch.executable import locate
+from browser_sessions.chromium.launch.executable import version as asked_version
+from browser_sessions.domain.errors import DevToolsUnavailable, NotFound
 from tests.service import running, until
 
 pytestmark = pytest.mark.browser

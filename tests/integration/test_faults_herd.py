@@ -7,7 +7,7 @@ import random
 import time
 from pathlib import Path
 
-from browser_sessions.model.session import EndReason
+from browser_sessions.domain.session import EndReason
 from scripts.fault_herd import WAIT_S
 from scripts.herd_callers import all_at_once
 from tests.fakes import node

@@ -17,7 +17,7 @@ import pytest
 from browser_sessions.cdp import Browser
 from browser_sessions.cdp.websocket import BEHIND_BYTES, QUEUE_BYTES
 from browser_sessions.gateway import gateway as gateway_module
-from browser_sessions.gateway.room import Room
+from browser_sessions.gateway.shared_session import Room
 from tests.raw_cdp import Raw, raw
 from tests.service import Running, running, serving, until
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from browser_sessions.browser.frame import jpeg_size
-from browser_sessions.browser.launcher import PlaywrightLauncher
-from browser_sessions.browser.screencast import PageScreen
-from browser_sessions.model.clock import SystemClock
-from browser_sessions.model.errors import BrowserTimeout, PageNotFound
-from browser_sessions.model.ports import BrowserProcess, ContextHandle, Demand, Frame
-from browser_sessions.model.spec import SessionSpec
+from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.screencast.screencast import PageScreen
+from browser_sessions.chromium.screencast.screencast_frame import jpeg_size
+from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
+from browser_sessions.domain.ports import BrowserProcess, ContextHandle, Demand, Frame
+from browser_sessions.domain.session_spec import SessionSpec
 from tests.pixels import Colour, Eye
 from tests.service import until
 

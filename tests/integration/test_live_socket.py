@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from browser_sessions.pool.journal import Event
+from browser_sessions.events.journal import Event
 from tests.live_client import LiveClient, watching
 from tests.pixels import Eye
 from tests.service import ADMIN_KEY, Running, until

@@ -28,11 +28,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from browser_sessions.api import ApiOptions
+from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.chromium.devtools import crawl
 from browser_sessions.chromium.devtools.cache import DevToolsCache
-from browser_sessions.model.clock import SystemClock
-from browser_sessions.model.principal import Role
+from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.principal import Role
 from tests.fake_browser import VERSION
 from tests.fakes import ADMIN_KEY, assemble, node
 

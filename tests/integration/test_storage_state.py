@@ -61,7 +61,7 @@ async def test_a_log_in_goes_on_in_another_session(service: Running, site: Clien
 async def test_storage_of_a_page_that_hangs_of_nobody_and_of_the_past(
     service: Running, site: ClientSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("browser_sessions.api.storage.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("browser_sessions.api.routes.storage_state.TIMEOUT_S", 1.0)
     session_id = (await service.create(start_url=site.url))["session_id"]
     page_id = await service.first_page(session_id)
     path = f"{SESSIONS}/{session_id}/storage-state"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.model.errors import StoreUnavailable
-from browser_sessions.model.ports import SessionQuery
-from browser_sessions.model.session import SessionRecord, SessionStatus
+from browser_sessions.domain.errors import StoreUnavailable
+from browser_sessions.domain.ports import SessionQuery
+from browser_sessions.domain.session import SessionRecord, SessionStatus
 from browser_sessions.store import EmbeddedStore
 from tests.contract.records import NOON, a_record
 from tests.integration.store_writer import CALLERS

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.model.errors import Conflict, SettingsError, StoreUnavailable
-from browser_sessions.model.ports import SessionQuery
-from browser_sessions.model.session import SessionStatus
+from browser_sessions.domain.errors import Conflict, SettingsError, StoreUnavailable
+from browser_sessions.domain.ports import SessionQuery
+from browser_sessions.domain.session import SessionStatus
 from browser_sessions.store import EmbeddedStore, commits, embedded, rows, schema
 from tests.contract.records import NOON, a_record
 

@@ -22,7 +22,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright
 
-from browser_sessions.browser.locate import locate
+from browser_sessions.chromium.launch.executable import locate
 from tests.raw_cdp import raw
 from tests.real_chromium import bare_chromium
 from tests.service import ADMIN_KEY, Running, ServerProcess, client, serving, until

@@ -6,9 +6,9 @@ from typing import Any
 
 from browser_sessions.cdp import TargetTree
 from browser_sessions.cdp.messages import Command
-from browser_sessions.gateway.contexts import Contexts
-from browser_sessions.gateway.decision import Ask, Reading
+from browser_sessions.gateway.command_decision import Ask, Reading
 from browser_sessions.gateway.scope import Scope
+from browser_sessions.gateway.session_contexts import Contexts
 from tests.fake_browser import EPOCH
 
 OWN, NESTED, FOREIGN = "CONTEXT-OWN", "CONTEXT-NESTED", "CONTEXT-FOREIGN"

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from browser_sessions.model.errors import Draining, PoolFull, QuotaExceeded
+from browser_sessions.domain.errors import Draining, PoolFull, QuotaExceeded
 from browser_sessions.pool.admission import Admission
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.api.cursor import cursor_after, moment_of
-from browser_sessions.model.errors import InvalidField
-from browser_sessions.model.session import Session, SessionRecord, new_session_id
-from browser_sessions.model.spec import SessionSpec
+from browser_sessions.api.list_cursor import cursor_after, moment_of
+from browser_sessions.domain.errors import InvalidField
+from browser_sessions.domain.session import Session, SessionRecord, new_session_id
+from browser_sessions.domain.session_spec import SessionSpec
 from tests.fake_browser import ManualClock
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
-from browser_sessions.api.lane import SlowLane
+from browser_sessions.api.middleware.create_queue import SlowLane
 
 
 async def test_between_two_of_them_everything_else_that_is_ready_runs() -> None:

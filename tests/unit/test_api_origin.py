@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.api.origin import REMEMBERED, Hosts, apply_forwarded, base_url, networks
+from browser_sessions.api.middleware.origin import REMEMBERED, Hosts, apply_forwarded, base_url, networks
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - a string, nothing listens
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.api.problems import MAX_TEXT, TABLE, clean, invalid_response, kind_of, response_for, retry_after
-from browser_sessions.model import errors
+from browser_sessions.api.errors import MAX_TEXT, TABLE, clean, invalid_response, kind_of, response_for, retry_after
+from browser_sessions.domain import errors
 
 EVERY_ERROR = [
     cls

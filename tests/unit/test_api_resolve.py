@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.api.resolve import resolve
-from browser_sessions.api.services import ApiOptions
-from browser_sessions.api.sessions import body_digest
-from browser_sessions.model.errors import InvalidField
-from browser_sessions.model.spec import SessionSpec
-from browser_sessions.wire import CreateBrowserSession
+from browser_sessions.api.dependencies import ApiOptions
+from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.api.routes.sessions import body_digest
+from browser_sessions.api.spec_resolution import resolve
+from browser_sessions.domain.errors import InvalidField
+from browser_sessions.domain.session_spec import SessionSpec
 from tests.fakes import IPHONE
 
 DEVICES = {"iPhone 15": IPHONE, "iPhone 15 Pro": IPHONE, "Pixel 7": IPHONE}

@@ -9,8 +9,8 @@ from threading import Barrier
 
 import pytest
 
-from browser_sessions.api.secrets_file import Secrets, admin_key_path, load_or_create
-from browser_sessions.model.errors import SettingsError
+from browser_sessions.auth.secrets_file import Secrets, admin_key_path, load_or_create
+from browser_sessions.domain.errors import SettingsError
 
 
 def test_the_first_start_makes_them_and_the_second_finds_them(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from browser_sessions.api.throttle import Throttle
-from browser_sessions.model.errors import QuotaExceeded
+from browser_sessions.auth.throttle import Throttle
+from browser_sessions.domain.errors import QuotaExceeded
 from tests.fake_browser import ManualClock
 
 

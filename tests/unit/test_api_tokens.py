@@ -12,10 +12,10 @@ from typing import Any
 import jwt
 import pytest
 
-from browser_sessions.api.tokens import REMEMBERED, TOKEN_LIFETIME_S, Tokens
-from browser_sessions.gateway.ticket import Ticket, mint, verify
-from browser_sessions.model.errors import Unauthenticated
-from browser_sessions.model.principal import Principal, Role
+from browser_sessions.auth.access_tokens import REMEMBERED, TOKEN_LIFETIME_S, Tokens
+from browser_sessions.auth.tickets import Ticket, mint, verify
+from browser_sessions.domain.errors import Unauthenticated
+from browser_sessions.domain.principal import Principal, Role
 
 SECRET = b"s" * 32
 OTHER = b"o" * 32

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.browser.turns import Action, Turn, Turns
-from browser_sessions.model.errors import BrowserTimeout
+from browser_sessions.chromium.context.action_queue import Action, Turn, Turns
+from browser_sessions.domain.errors import BrowserTimeout
 from tests.real_browser import until
 
 READ, DRAW, NAVIGATE, LOAD = Action.READ, Action.DRAW, Action.NAVIGATE, Action.LOAD

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from browser_sessions.browser.calls import translate
-from browser_sessions.browser.jsonable import CHARACTERS_AT_MOST, read
-from browser_sessions.browser.options import PIXELS_AT_MOST, context_options, refusal
-from browser_sessions.browser.targets import stands_for_none
+from browser_sessions.chromium.context.context_options import PIXELS_AT_MOST, context_options, refusal
+from browser_sessions.chromium.context.javascript_values import CHARACTERS_AT_MOST, read
+from browser_sessions.chromium.driver.playwright_calls import translate
 from browser_sessions.chromium.launch.child import DETAIL_CHARACTERS, SANDBOX_FAILED, complaint
-from browser_sessions.model.errors import BrowserTimeout, InvalidField, PageFailed
-from browser_sessions.model.spec import Geolocation, Proxy, SessionSpec
+from browser_sessions.chromium.page_targets import stands_for_none
+from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
+from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
 
 
 async def test_what_a_page_wrote_is_read_and_what_is_no_json_is_told() -> None:

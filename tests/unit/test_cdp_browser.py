@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from browser_sessions.cdp import Browser, BrowserSession, CdpClosed, CdpError, Session, Target
-from browser_sessions.cdp import session as session_module
+from browser_sessions.cdp import cdp_session as session_module
+from browser_sessions.cdp.cdp_session import UNREAD_BYTES
 from browser_sessions.cdp.messages import FIRST_OWN_ID, encode, read, without_session
-from browser_sessions.cdp.session import UNREAD_BYTES
 from tests.scripted_chromium import Chromium, Refused, chromium, info, settled, wire
 from tests.service import until
 

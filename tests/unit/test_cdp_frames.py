@@ -15,7 +15,7 @@ from websockets.frames import Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from browser_sessions.cdp.frames import (
+from browser_sessions.cdp.websocket_frames import (
     CLOSE,
     MAX_CONTROL_BYTES,
     PING,

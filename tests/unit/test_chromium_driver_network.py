@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from browser_sessions.chromium.driver_network import DISABLE, ENABLE, DriverNetwork
+from browser_sessions.chromium.driver.driver_network import DISABLE, ENABLE, DriverNetwork
 
 REQUEST = b'{"method":"Network.requestWillBeSent","params":{"requestId":"%s","loaderId":"L1"}}'
 RESPONSE = b'{"method":"Network.responseReceived","params":{"requestId":"%s","loaderId":"L1","frameId":"%s"}}'

@@ -12,8 +12,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from browser_sessions.chromium import endpoint as endpoint_module
-from browser_sessions.chromium.endpoint import SECRET_BYTES, LocalEndpoint
+from browser_sessions.chromium.driver import driver_endpoint as endpoint_module
+from browser_sessions.chromium.driver.driver_endpoint import SECRET_BYTES, LocalEndpoint
 from tests.service import until
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from browser_sessions.cdp import Browser, BrowserSession
-from browser_sessions.chromium import playwright_link
-from browser_sessions.chromium.playwright_link import (
+from browser_sessions.chromium.driver import playwright_link
+from browser_sessions.chromium.driver.playwright_link import (
     EVENT_BYTES,
     FLOOD_EVENTS,
     RELEASE_EVERY,

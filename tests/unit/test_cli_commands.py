@@ -11,8 +11,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from browser_sessions.cli import app, talk
-from browser_sessions.cli.flags import described
+from browser_sessions.cli import app, service_command
+from browser_sessions.cli.setting_flags import described
 from browser_sessions.client import Client
 
 KEY = "bs_key_that-must-not-be-shown"
@@ -81,7 +81,7 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service
     def client(*args: Any, **kwargs: Any) -> Client:
         return Client(*args, **kwargs, carrier=carrier)
 
-    monkeypatch.setattr(talk, "Client", client)
+    monkeypatch.setattr(service_command, "Client", client)
     for name in ("URL", "API_KEY", "ADMIN_API_KEY", "HOST", "PORT"):
         monkeypatch.delenv(f"BROWSER_SESSIONS_{name}", raising=False)
     monkeypatch.setenv("BROWSER_SESSIONS_DATA_DIR", str(tmp_path))
@@ -117,7 +117,7 @@ def test_ls_says_when_there_is_more_and_reads_several_pages_for_many(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "There are more: raise --limit." in bs("ls", "-n", "3").stdout
-    monkeypatch.setattr("browser_sessions.cli.sessions.LIST_LIMIT", 2)
+    monkeypatch.setattr("browser_sessions.cli.session_commands.LIST_LIMIT", 2)
     service.asked.clear()
     told = json.loads(bs("ls", "-n", "3", "--json").stdout)
     assert [each["session_id"] for each in told["sessions"]] == IDS[:3]

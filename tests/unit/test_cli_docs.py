@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.api.problems import TABLE
-from browser_sessions.model.session import EndReason, SessionStatus
+from browser_sessions.api.errors import TABLE
+from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.domain.session import EndReason, SessionStatus
 from browser_sessions.settings import PREFIX, Settings
-from browser_sessions.wire import CreateBrowserSession
 from scripts import gen_telemetry_doc
 
 ROOT = Path(__file__).resolve().parents[2]

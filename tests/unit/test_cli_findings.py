@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.cli import findings
+from browser_sessions.cli import doctor_findings
 from browser_sessions.cli.doctor import examine, folder_at
-from browser_sessions.cli.findings import Folder, State
-from browser_sessions.model.errors import SettingsError
+from browser_sessions.cli.doctor_findings import Folder, State
+from browser_sessions.domain.errors import SettingsError
 from browser_sessions.settings import load, unknown
 
 GIB = 2**30
@@ -42,7 +42,7 @@ def folder(**fields: Any) -> Folder:
     ],
 )
 def test_data_folder(fields: dict[str, Any], state: State, words: str) -> None:
-    found = findings.on_folder(folder(**fields))
+    found = doctor_findings.on_folder(folder(**fields))
     assert found.state == state
     assert words in found.says
     assert bool(found.do) is (state != "ok")
@@ -64,7 +64,7 @@ def test_data_folder(fields: dict[str, Any], state: State, words: str) -> None:
     ],
 )
 def test_port(port: int, refused: str, holder: str, state: State, words: str) -> None:
-    found = findings.on_port("127.0.0.1", port, refused, holder)
+    found = doctor_findings.on_port("127.0.0.1", port, refused, holder)
     assert found.state == state
     assert words in found.says
 
@@ -74,14 +74,14 @@ def test_port(port: int, refused: str, holder: str, state: State, words: str) ->
     [(8, 64, "ok", ""), (8, 128, "ok", ""), (8, 129, "warning", "to 64"), (0.05, 4, "warning", "to 1")],
 )
 def test_memory_for_the_sessions_that_are_allowed(gib: float, sessions: int, state: State, do: str) -> None:
-    found = findings.on_memory(int(gib * GIB), sessions)
+    found = doctor_findings.on_memory(int(gib * GIB), sessions)
     assert found.state == state
     assert do in found.do
 
 
 @pytest.mark.parametrize(("limit", "state"), [(1056, "ok"), (1055, "warning")])
 def test_open_files_for_a_hundred_sessions(limit: int, state: State) -> None:
-    found = findings.on_open_files(limit, 100)
+    found = doctor_findings.on_open_files(limit, 100)
     assert found.state == state
     assert "1056" in found.says
     assert ("ulimit -n 1056" in found.do) is (state == "warning")
@@ -92,26 +92,26 @@ def test_open_files_for_a_hundred_sessions(limit: int, state: State) -> None:
     [(None, 0, "ok", ""), (2300, 100, "ok", ""), (2300, 101, "warning", "to 99"), (100, 90, "warning", "to 1.")],
 )
 def test_threads_for_a_hundred_sessions(limit: int | None, used: int, state: State, do: str) -> None:
-    found = findings.on_threads(limit, used, 100)
+    found = doctor_findings.on_threads(limit, used, 100)
     assert found.state == state
     assert do in found.do
 
 
 @pytest.mark.parametrize(("version", "state"), [((3, 11, 0), "ok"), ((3, 10, 9), "problem"), ((4, 0, 0), "ok")])
 def test_python(version: tuple[int, int, int], state: State) -> None:
-    assert findings.on_python(version).state == state
+    assert doctor_findings.on_python(version).state == state
 
 
 def test_a_full_chromium_works_and_a_headless_shell_works_better() -> None:
-    assert findings.on_browser("Chromium 1", Path("/c"), "the system's", full=False).state == "ok"
-    full = findings.on_browser("Chromium 1", Path("/c"), "the system's", full=True)
+    assert doctor_findings.on_browser("Chromium 1", Path("/c"), "the system's", full=False).state == "ok"
+    full = doctor_findings.on_browser("Chromium 1", Path("/c"), "the system's", full=True)
     assert full.state == "warning"
     assert "headless shell" in full.do
 
 
 def test_no_sandbox_is_a_warning_with_its_reason() -> None:
-    assert findings.on_sandbox(True, "").state == "ok"
-    without = findings.on_sandbox(False, "As root there is none.")
+    assert doctor_findings.on_sandbox(True, "").state == "ok"
+    without = doctor_findings.on_sandbox(False, "As root there is none.")
     assert without.state == "warning"
     assert "As root there is none." in without.says
 

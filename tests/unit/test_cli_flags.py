@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.cli.flags import described, parameters, values_of
-from browser_sessions.model.errors import SettingsError
+from browser_sessions.cli.setting_flags import described, parameters, values_of
+from browser_sessions.domain.errors import SettingsError
 from browser_sessions.settings import Settings, load
 from scripts import gen_settings_doc
 

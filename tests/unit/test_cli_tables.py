@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from browser_sessions.cli.speak import plain
+from browser_sessions.api.models import BrowserSessionDetails, BrowserSessionHealth, BrowserSessionResponse
+from browser_sessions.cli.output import plain
 from browser_sessions.cli.tables import details_table, duration, facts, moment, sessions_table, short_ids
-from browser_sessions.model.session import SessionStatus
-from browser_sessions.wire import BrowserSessionDetails, BrowserSessionHealth, BrowserSessionResponse
+from browser_sessions.domain.session import SessionStatus
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 

@@ -13,9 +13,9 @@ import stamina
 
 import browser_sessions
 from browser_sessions import client as sdk
+from browser_sessions.api.models import CreateBrowserSession
 from browser_sessions.client import ApiError, Client, NotFound, NotReachable, SessionOptions, Unavailable
 from browser_sessions.client.transport import RETRY_FOR_S, _again
-from browser_sessions.wire import CreateBrowserSession
 
 ID = "ses_" + "0" * 32
 EIGHT = {

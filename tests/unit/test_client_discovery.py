@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.api.secrets_file import admin_key_path, load_or_create
+from browser_sessions.auth.secrets_file import admin_key_path, load_or_create
 from browser_sessions.client import Client
 from browser_sessions.client.discovery import (
     ADMIN_KEY_FILE,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from browser_sessions.api.problems import TABLE
+from browser_sessions.api.errors import TABLE
 from browser_sessions.client import (
     ApiError,
     BrowserTimeout,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.model.errors import Conflict
-from browser_sessions.model.principal import Principal, Role
-from browser_sessions.pool.wheel import Wheel
+from browser_sessions.domain.errors import Conflict
+from browser_sessions.domain.principal import Principal, Role
+from browser_sessions.pool.control_lock import Wheel
 
 ANN = Principal("ann", Role.OPERATOR, "Ann")
 BOB = Principal("bob", Role.OPERATOR, "Bob")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.model.downloads import Download, DownloadState, Ledger
+from browser_sessions.domain.download_ledger import Download, DownloadState, Ledger
 
 UNDER_WAY, DONE, CANCELED, OVER = (
     DownloadState.IN_PROGRESS,

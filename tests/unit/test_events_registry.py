@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.pool.events import EVENTS, POOL_FIELDS
-from browser_sessions.pool.journal import NODE_EVENTS, SESSION_EVENTS, SESSION_UPDATES, Journal, clip
-from browser_sessions.pool.report import PoolSnapshot
+from browser_sessions.domain.event_types import EVENTS, POOL_FIELDS
+from browser_sessions.events.journal import NODE_EVENTS, SESSION_EVENTS, SESSION_UPDATES, Journal, clip
+from browser_sessions.pool.pool_report import PoolSnapshot
 from tests.fake_browser import ManualClock
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z._]+)` \| (.*?) \| (.*) \|$", re.MULTILINE)
-PUBLISHERS = {"observe.py": {"_say"}, "wheel.py": {"_say"}, "live.py": {"_happened"}}
+PUBLISHERS = {"observer.py": {"_say"}, "control_lock.py": {"_say"}, "live_session.py": {"_happened"}}
 """Calls that publish what their first argument names, where they are others than `publish` and `ContextEvent`."""
 
 
@@ -44,8 +44,8 @@ def test_what_the_code_publishes_is_registered_with_its_fields() -> None:
     for kind, keys, where in found:
         if kind == "context.died":
             continue  # for the pool, which turns it into session.ended
-        assert kind in EVENTS, f"{where} publishes {kind}, which pool/events.py does not have"
-        assert keys <= set(EVENTS[kind].fields), f"{where}: {kind} has fields that pool/events.py does not name"
+        assert kind in EVENTS, f"{where} publishes {kind}, which domain/event_types.py does not have"
+        assert keys <= set(EVENTS[kind].fields), f"{where}: {kind} has fields that domain/event_types.py does not name"
 
 
 def test_the_page_lists_every_type_with_its_fields_and_nothing_else() -> None:

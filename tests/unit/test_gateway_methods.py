@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from browser_sessions.gateway.bounds import BOUNDS
-from browser_sessions.gateway.methods import METHODS, RULES, Level, Verdict
-from browser_sessions.gateway.policy import HANDLERS
+from browser_sessions.gateway.policy.command_policy import HANDLERS
+from browser_sessions.gateway.policy.method_table import METHODS, RULES, Level, Verdict
+from browser_sessions.gateway.policy.parameter_bounds import BOUNDS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = (ROOT / "tests" / "data" / "cdp-methods-156.txt").read_text().split()

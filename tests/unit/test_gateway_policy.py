@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.gateway.contexts import MAX_NESTED
-from browser_sessions.gateway.decision import (
+from browser_sessions.gateway.command_decision import (
     Answer,
     Ask,
     Attach,
@@ -27,10 +26,11 @@ from browser_sessions.gateway.decision import (
     Resume,
     SetDownloads,
 )
-from browser_sessions.gateway.filters import DEFAULT_FILTER
-from browser_sessions.gateway.options import Options
-from browser_sessions.gateway.policy import decide
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.scope import BROWSER_TARGET
+from browser_sessions.gateway.session_contexts import MAX_NESTED
+from browser_sessions.gateway.target_filters import DEFAULT_FILTER
 from tests.unit.gateway_world import FOREIGN, NESTED, OWN, attach, attach_browser, say, target, world
 
 SHARED = Options(upload_folder=PurePosixPath("/data/s1/uploads"))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.gateway.contexts import Contexts
-from browser_sessions.gateway.decision import Ask, AutoAttach, Reading
-from browser_sessions.gateway.filters import DEFAULT_FILTER, parse_filter
+from browser_sessions.gateway.command_decision import Ask, AutoAttach, Reading
 from browser_sessions.gateway.scope import BROWSER_TARGET, MAX_SESSIONS, Scope
+from browser_sessions.gateway.session_contexts import Contexts
+from browser_sessions.gateway.target_filters import DEFAULT_FILTER, parse_filter
 from tests.unit.gateway_world import (
     FOREIGN,
     NESTED,

@@ -17,9 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from browser_sessions.cdp.messages import Malformed, decode, encode, event, refusal, result
-from browser_sessions.gateway import policy
-from browser_sessions.gateway.contexts import Contexts
-from browser_sessions.gateway.decision import (
+from browser_sessions.gateway.command_decision import (
     Action,
     Answer,
     Ask,
@@ -38,9 +36,11 @@ from browser_sessions.gateway.decision import (
     Resume,
     SetDownloads,
 )
-from browser_sessions.gateway.methods import RULES, Verdict
-from browser_sessions.gateway.options import Options
+from browser_sessions.gateway.policy import command_policy
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.method_table import RULES, Verdict
 from browser_sessions.gateway.scope import Event, Scope
+from browser_sessions.gateway.session_contexts import Contexts
 from tests.unit.gateway_world import FOREIGN, OWN, browser_target, empty_tree, target
 
 ALL: Final = (Path(__file__).parents[1] / "data" / "cdp-methods-156.txt").read_text().split()
@@ -132,7 +132,7 @@ class Wire:
         except Malformed as malformed:
             self.to_client(malformed.as_answer())
             return
-        decision = policy.decide(command, self.scope, options)
+        decision = command_policy.decide(command, self.scope, options)
         self.passed[type(decision).__name__] += 1
         level = command.session_id
         match decision:
@@ -317,10 +317,10 @@ def test_no_foreign_id_passes_in_ten_thousand_random_sequences() -> None:
 @pytest.mark.parametrize(
     ("wall", "without"),
     [
-        ("policy._names_a_stranger", lambda command, scope: None),
-        ("contexts.Contexts.holds", lambda contexts, context_id: True),
+        ("policy.command_policy._names_a_stranger", lambda command, scope: None),
+        ("session_contexts.Contexts.holds", lambda contexts, context_id: True),
         ("scope.Scope.session", lambda scope, session_id: next(iter(scope._sessions.values()), None)),
-        ("contexts.Contexts._without_strangers", lambda contexts, info: dict(info)),
+        ("session_contexts.Contexts._without_strangers", lambda contexts, info: dict(info)),
     ],
 )
 def test_a_wall_that_is_missing_is_noticed(wall: str, without: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.gateway.devtools import SHIM, media_type, with_shim
-from browser_sessions.model.errors import NotFound
+from browser_sessions.chromium.devtools.front_end import SHIM, media_type, with_shim
+from browser_sessions.domain.errors import NotFound
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from browser_sessions.browser.hands import note
-from browser_sessions.browser.input import Command, commands
+from browser_sessions.chromium.input.input_commands import Command, commands
+from browser_sessions.chromium.input.page_input import note
 
 
 def pressed(*messages: dict[str, Any]) -> list[Command]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.browser.frame import jpeg_size
-from browser_sessions.browser.input import FAR, commands
-from browser_sessions.model.errors import InvalidField
+from browser_sessions.chromium.input.input_commands import FAR, commands
+from browser_sessions.chromium.screencast.screencast_frame import jpeg_size
+from browser_sessions.domain.errors import InvalidField
 
 
 def one(**message: Any) -> tuple[str, dict[str, Any]]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.browser import locate as room
-from browser_sessions.browser.locate import BrowserFound, Places, locate, sandbox_expected, version
+from browser_sessions.chromium.launch import executable as room
+from browser_sessions.chromium.launch.executable import BrowserFound, Places, locate, sandbox_expected, version
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.model.errors import BrowserMissing
+from browser_sessions.domain.errors import BrowserMissing
 
 
 def program(path: Path, script: str = "echo Chromium 1.2.3.4") -> Path:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.pool.placement import RECYCLE_AGE_S, RECYCLE_SERVED, Seat, choose, recycle_reason
+from browser_sessions.pool.browsers.placement import RECYCLE_AGE_S, RECYCLE_SERVED, Seat, choose, recycle_reason
 
 FRESH = Seat("fresh", None, False, 0, 0, 1.0, 1.0, 0, False)
 MINE = Seat("mine", "me", False, 2, 5, 9.0, 0.0, 0, False)

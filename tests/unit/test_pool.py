@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from browser_sessions.model.errors import (
+from browser_sessions.domain.errors import (
     BrowserSessionsError,
     Draining,
     IdempotencyMismatch,
@@ -24,13 +24,13 @@ from browser_sessions.model.errors import (
     StoreUnavailable,
     WrongState,
 )
-from browser_sessions.model.ports import ContextEvent, SessionQuery
-from browser_sessions.model.principal import Principal, Role
-from browser_sessions.model.session import EndReason, SessionRecord, SessionStatus
-from browser_sessions.model.spec import Isolation, SessionSpec
-from browser_sessions.pool.pool import Idempotency, Pool, PoolLimits
+from browser_sessions.domain.ports import ContextEvent, SessionQuery
+from browser_sessions.domain.principal import Principal, Role
+from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
+from browser_sessions.domain.session_spec import Isolation, SessionSpec
+from browser_sessions.pool.browsers.supervisor import Supervisor
+from browser_sessions.pool.manager import Idempotency, Pool, PoolLimits
 from browser_sessions.pool.reaper import Reaper
-from browser_sessions.pool.supervisor import Supervisor
 from browser_sessions.store import EmbeddedStore
 from tests.fake_browser import FakeLauncher, ManualClock, no_browser
 

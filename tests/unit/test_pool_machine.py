@@ -16,14 +16,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from browser_sessions.model.errors import BrowserSessionsError, Conflict, WrongState
-from browser_sessions.model.ports import ContextEvent
-from browser_sessions.model.principal import Principal, Role
-from browser_sessions.model.session import MOVES, EndReason, SessionRecord, SessionStatus
-from browser_sessions.model.spec import Isolation, SessionSpec
-from browser_sessions.pool.pool import Pool, PoolLimits
+from browser_sessions.domain.errors import BrowserSessionsError, Conflict, WrongState
+from browser_sessions.domain.ports import ContextEvent
+from browser_sessions.domain.principal import Principal, Role
+from browser_sessions.domain.session import MOVES, EndReason, SessionRecord, SessionStatus
+from browser_sessions.domain.session_spec import Isolation, SessionSpec
+from browser_sessions.pool.browsers.supervisor import Supervisor
+from browser_sessions.pool.manager import Pool, PoolLimits
 from browser_sessions.pool.reaper import Reaper
-from browser_sessions.pool.supervisor import Supervisor
 from browser_sessions.store import EmbeddedStore
 from tests.fake_browser import FakeLauncher, FakeProcess, ManualClock
 

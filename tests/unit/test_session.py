@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.model.errors import IllegalMove
-from browser_sessions.model.session import FINAL, MOVES, EndReason, Session, SessionStatus, due, overdue
-from browser_sessions.model.spec import MASK, Proxy, SessionSpec
-from browser_sessions.model.urls import without_password
+from browser_sessions.domain.errors import IllegalMove
+from browser_sessions.domain.session import FINAL, MOVES, EndReason, Session, SessionStatus, due, overdue
+from browser_sessions.domain.session_spec import MASK, Proxy, SessionSpec
+from browser_sessions.domain.urls import without_password
 from tests.fake_browser import EPOCH, ManualClock
 
 

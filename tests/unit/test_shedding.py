@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.model.errors import Overloaded
-from browser_sessions.model.principal import Principal, Role
-from browser_sessions.model.spec import SessionSpec
-from browser_sessions.pool.pool import Pool, PoolLimits
-from browser_sessions.pool.report import readiness
-from browser_sessions.pool.shedding import DESCRIPTORS, DISK_BYTES, MEMORY_BYTES, Sample, Shedding, measure, shortage
+from browser_sessions.domain.errors import Overloaded
+from browser_sessions.domain.principal import Principal, Role
+from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.pool.browsers.overload import (
+    DESCRIPTORS,
+    DISK_BYTES,
+    MEMORY_BYTES,
+    Sample,
+    Shedding,
+    measure,
+    shortage,
+)
+from browser_sessions.pool.manager import Pool, PoolLimits
+from browser_sessions.pool.pool_report import readiness
 from browser_sessions.store import EmbeddedStore
 from tests.fake_browser import FakeLauncher, ManualClock
 

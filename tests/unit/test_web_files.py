@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.model.session import EndReason
+from browser_sessions.domain.session import EndReason
 
-WEB = Path(__file__).parents[2] / "browser_sessions" / "web"
+WEB = Path(__file__).parents[2] / "browser_sessions" / "console" / "static"
 ASSETS = WEB / "assets"
 SCRIPTS = sorted(ASSETS.rglob("*.js"))
 OWN = [path for path in SCRIPTS if path.parent.name != "vendor"]

@@ -29,7 +29,7 @@ from typing import IO, Final
 import structlog
 
 from browser_sessions.chromium.devtools import crawl
-from browser_sessions.model.errors import DevToolsUnavailable, NotFound
+from browser_sessions.domain.errors import DevToolsUnavailable, NotFound
 
 MAKE_SECONDS: Final = 25.0
 """For a new archive. Takes 1.1 s on two idle cores; a cold disk on a busy machine takes longer."""

@@ -1,1 +1,1 @@
-"""Starts Chromium on a pair of pipes: its switches, its environment, its user, its folders."""
+"""Starts Chromium on a pair of pipes: executable, flags, user, folders, process group, cleanup."""

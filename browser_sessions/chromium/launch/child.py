@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.model.errors import NoBrowser
+from browser_sessions.domain.errors import NoBrowser
 
 PIPE_BYTES: Final = 2**20
 """Of each pipe, where the kernel allows it (Linux: `fs.pipe-max-size`, 1 MiB by default, and a limit for all pipes of

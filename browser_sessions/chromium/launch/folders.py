@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.model.errors import SettingsError
+from browser_sessions.domain.errors import SettingsError
 
 STATE: Final = Path("/var/lib/browser-sessions")
 """Where the work folders of services are whose data folders the browser user cannot reach."""

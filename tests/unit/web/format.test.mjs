@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { bytes, clip, clock, countdown, duration, hostOf, maskTicket, moment, placeOf, statusIn } from "../../../browser_sessions/web/assets/pure/format.js";
+import { bytes, clip, clock, countdown, duration, hostOf, maskTicket, moment, placeOf, statusIn } from "../../../browser_sessions/console/static/assets/pure/format.js";
 
 test("bytes take the unit that keeps them short", () => {
   const facts = [[null, "–"], [0, "0 B"], [999, "999 B"], [1536, "1.5 kB"], [182_400_000, "182 MB"], [999_700_000, "1.0 GB"], [6.54e9, "6.5 GB"], [5e15, "5000 TB"]];

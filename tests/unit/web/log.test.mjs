@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { addEvents, EMPTY_LOG, isAfter, KEEP } from "../../../browser_sessions/web/assets/pure/log.js";
+import { addEvents, EMPTY_LOG, isAfter, KEEP } from "../../../browser_sessions/console/static/assets/pure/log.js";
 
 let seq = 0;
 const event = (type, data = {}) => ({ id: `boot-${(seq += 1)}`, type, at: "2031-01-01T00:00:00Z", session_id: "a", data });

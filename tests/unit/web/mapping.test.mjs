@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import * as map from "../../../browser_sessions/web/assets/pure/mapping.js";
+import * as map from "../../../browser_sessions/console/static/assets/pure/mapping.js";
 
 test("a point of a scaled picture is the page's own point", () => {
   const rect = { left: 100, top: 50, width: 640, height: 360 };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { addPoint, paths, refusals, pointAt, POINTS, pointOf, spanOf } from "../../../browser_sessions/web/assets/pure/plots.js";
+import { addPoint, paths, refusals, pointAt, POINTS, pointOf, spanOf } from "../../../browser_sessions/console/static/assets/pure/plots.js";
 
 const at = (seconds) => new Date(Date.UTC(2031, 0, 1) + seconds * 1000).toISOString();
 const point = (seconds, active) => ({ at: at(seconds), active });

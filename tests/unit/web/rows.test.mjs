@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { applyEvents, counts, fromOverview, nextRow, owners } from "../../../browser_sessions/web/assets/pure/rows.js";
+import { applyEvents, counts, fromOverview, nextRow, owners } from "../../../browser_sessions/console/static/assets/pure/rows.js";
 
 const row = (id, more = {}) => ({ session_id: id, status: "active", owner: "p1", owner_name: "anna", page_count: 1, title: "T", url: "https://a.example/", ...more });
 const event = (type, id, data = {}) => ({ type, session_id: id, at: "2031-01-01T00:00:00Z", data });

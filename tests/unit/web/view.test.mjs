@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { arrange, COLUMNS, DEFAULT_VIEW, matches, parseQuery, readView, sortedBy, step, writeView } from "../../../browser_sessions/web/assets/pure/view.js";
+import { arrange, COLUMNS, DEFAULT_VIEW, matches, parseQuery, readView, sortedBy, step, writeView } from "../../../browser_sessions/console/static/assets/pure/view.js";
 
 const row = (id, more = {}) => ({
   session_id: id, status: "active", owner: "p1", owner_name: "anna", title: "Kettles", url: "https://nordlys.example/k", metadata: { team: "search" },

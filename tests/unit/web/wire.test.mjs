@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { closeMeaning, parseFrame } from "../../../browser_sessions/web/assets/pure/frame.js";
-import { backoff, sseParser } from "../../../browser_sessions/web/assets/pure/sse.js";
+import { closeMeaning, parseFrame } from "../../../browser_sessions/console/static/assets/pure/frame.js";
+import { backoff, sseParser } from "../../../browser_sessions/console/static/assets/pure/sse.js";
 
 const STREAM = ': hello\n\nid: b-1\nevent: console\ndata: {"a":1}\n\nid: b-2\r\nevent: x\r\ndata: one\r\ndata:two\r\n\r\ndata: last\n\nid: never\ndata: cut';
 const WHOLE = [{ id: "b-1", event: "console", data: '{"a":1}' }, { id: "b-2", event: "x", data: "one\ntwo" }, { id: "b-2", event: "message", data: "last" }];

@@ -1,0 +1,95 @@
+"""The HTTP application, put together."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+from starlette.exceptions import HTTPException
+from starlette.types import Lifespan, Receive, Scope, Send
+
+from browser_sessions import tracing
+from browser_sessions.api import errors, openapi_document
+from browser_sessions.api.dependencies import Services
+from browser_sessions.api.middleware.edge import STATUS_ROUTE, Edge, refuse_websocket
+from browser_sessions.api.models import BrowserSessionResponse
+from browser_sessions.api.routes import (
+    accounts,
+    cdp,
+    console_overview,
+    devtools,
+    downloads,
+    events,
+    health,
+    live,
+    one_line,
+    pages,
+    sessions,
+    sign_in,
+    storage_state,
+)
+from browser_sessions.api.routes.session_status import StatusRoute, get_browser_session
+from browser_sessions.console import static_files
+
+DESCRIPTION: Final = (
+    "Live browser sessions: real headless Chromium, isolated contexts, exact expiry. Send an API key as X-API-Key, or "
+    "a token from POST /v1/auth/token as Authorization: Bearer."
+)
+
+_NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own would record whole addresses, tickets and all: see `request_spans`."""
+_ROUTERS: Final = tuple(
+    room.router
+    for room in (
+        *(sessions, pages, storage_state, downloads, cdp, one_line, events, console_overview),
+        *(live, devtools, sign_in, accounts, health, static_files),
+    )
+)
+
+
+def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> FastAPI:
+    """The whole API over `services`. No CORS: no page of another site may call it."""
+    app = FastAPI(
+        title="browser-sessions",
+        version=services.version,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
+    app.state.services = services
+    app.router.routes.append(
+        _status_route()
+    )  # first: the call that everybody repeats meets no other pattern on its way
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.router.default = _nowhere
+    openapi_document.install(app)
+    errors.install(app)
+    app.add_middleware(Edge, options=services.options, metrics=services.metrics)
+    if (tracer := tracing.tracer()) is not None:
+        from browser_sessions.api.middleware.request_spans import Traced  # OpenTelemetry is an extra
+
+        app.add_middleware(Traced, tracer=tracer)
+    return app
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """No route fits. Starlette would close a WebSocket unasked, which is a bare 403."""
+    if scope["type"] == "websocket":
+        await refuse_websocket(scope, receive, send, errors.nowhere())
+    else:
+        raise HTTPException(404)
+
+
+def _status_route() -> StatusRoute:
+    return StatusRoute(
+        STATUS_ROUTE, get_browser_session, response_model=BrowserSessionResponse, methods=["GET"], tags=["sessions"]
+    )
+
+
+__all__ = ["build_api"]

@@ -1,0 +1,93 @@
+"""The caller of an endpoint, and what the OpenAPI document says about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from fastapi.security import OAuth2PasswordBearer
+from starlette.types import Scope
+
+from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.auth.console_cookie import check_same_site, cookie_of
+from browser_sessions.auth.tickets import Use, verify
+from browser_sessions.domain.errors import Forbidden, Unauthenticated
+from browser_sessions.domain.principal import Action, Principal, may
+
+_bearer = OAuth2PasswordBearer(
+    tokenUrl="/v1/auth/token", auto_error=False, description="A token for a user name and password."
+)
+
+
+async def caller(
+    request: Request,
+    services: Here,
+    _token: Annotated[str | None, Depends(_bearer)] = None,
+    x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
+) -> Principal:
+    """Whom the request speaks for. Raises `Unauthenticated`, `Forbidden` (a cookie from another site's page)."""
+    principal = identify(services, request.scope, x_api_key, request.headers.get("authorization"))
+    request.scope["browser_sessions.principal"] = principal
+    return principal
+
+
+def identify(services: Services, scope: Scope, api_key: str | None, authorization: str | None) -> Principal:
+    """The key decides, then the token, then the console's cookie. Raises as `caller`."""
+    if api_key is None and authorization is None and (cookie := cookie_of(scope)) is not None:
+        principal = services.console.cookies.principal_of(cookie)
+        if scope["type"] == "http":
+            check_same_site(scope, services.options.public_url)
+        return principal
+    return services.keyring.principal_of(api_key, authorization)
+
+
+def credentials_of(scope: Scope) -> tuple[str | None, str | None]:
+    """(X-API-Key, Authorization) as they were sent, for the paths that cannot wait for FastAPI to find them."""
+    api_key: str | None = None
+    authorization: str | None = None
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            api_key = value.decode("latin-1")
+        elif name == b"authorization":
+            authorization = value.decode("latin-1")
+    return api_key, authorization
+
+
+def by_ticket(services: Services, ticket: str, session_id: str, use: Use) -> Principal:
+    """Whom a ticket speaks for, as long as the credential that it was made for stands. Raises `Unauthenticated`."""
+    principal = verify(services.ticket_secret, ticket, session_id, use, services.pool.clock.wall()).principal
+    if not services.keyring.stands(principal):
+        raise Unauthenticated("The ticket's key was revoked, or its user removed.", session_id=session_id[:64])
+    return principal
+
+
+Caller = Annotated[Principal, Depends(caller)]
+
+
+async def declared(
+    _token: Annotated[str | None, Depends(_bearer)] = None,
+    _x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
+) -> None:
+    """For endpoints that look at the credential themselves, because a ticket may stand in its place: the OpenAPI
+    document names the two others all the same."""
+
+
+Declared = Annotated[None, Depends(declared)]
+
+
+async def operator(principal: Caller) -> Principal:
+    """A caller who may read pool and node state. Raises `Forbidden`."""
+    if not may(principal, Action.SEE_POOL):
+        raise Forbidden("This needs the role operator or admin. Ask whoever runs the service for such a key.")
+    return principal
+
+
+async def admin(principal: Caller) -> Principal:
+    """A caller who may manage keys and users. Raises `Forbidden`."""
+    if not may(principal, Action.MANAGE_KEYS):
+        raise Forbidden("This needs the role admin. Ask whoever runs the service for such a key.")
+    return principal
+
+
+Operator = Annotated[Principal, Depends(operator)]
+Admin = Annotated[Principal, Depends(admin)]

@@ -1,0 +1,108 @@
+"""What the HTTP room needs of the rest, and how an endpoint gets at it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from fastapi import Depends, Request
+
+from browser_sessions.api.middleware.create_queue import SlowLane
+from browser_sessions.auth.console_cookie import Cookies
+from browser_sessions.auth.keyring import KeyRing
+from browser_sessions.auth.secrets_file import Secrets
+from browser_sessions.chromium.devtools.cache import DevToolsCache
+from browser_sessions.console.loop_lag import LoopLag
+from browser_sessions.console.overview import Overview
+from browser_sessions.domain.principal import Principal
+from browser_sessions.domain.session import SessionRecord
+from browser_sessions.events.session_archive import Archive
+from browser_sessions.gateway.gateway import Gateway
+from browser_sessions.live.thumbnails import Pictures
+from browser_sessions.pool.manager import Pool
+from browser_sessions.telemetry import Metrics
+
+if TYPE_CHECKING:
+    from browser_sessions.api.routes.one_line import Launch
+
+MAX_BODY_BYTES: Final = 2**20
+"""Of a request's body. Also for a storage_state: one that is larger than this is cache, not a login."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """What an operator may set of the HTTP side; see settings. Seconds.
+
+    `listen_host` is the address that the service is bound to: on loopback only loopback names are answered.
+    """
+
+    listen_host: str = "127.0.0.1"
+    public_url: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    default_idle_timeout_seconds: float | None = 300.0
+    default_max_lifetime_seconds: float = 3600.0
+    max_lifetime_seconds: float | None = 86_400.0
+    max_body_bytes: int = MAX_BODY_BYTES
+
+
+Addresses = Callable[[Request, SessionRecord, Principal], tuple[str, str]]
+"""(connect_url, live_url) of a session for the one who asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What the operators' console needs beside the rest."""
+
+    cookies: Cookies
+    overview: Overview
+    archive: Archive
+    pictures: Pictures
+    lag: LoopLag
+    devtools: DevToolsCache
+
+    @classmethod
+    def over(cls, pool: Pool, keyring: KeyRing, own: Secrets, data_dir: Path, metrics: Metrics) -> Console:
+        """All of it over one pool; what is kept goes to folders in `data_dir`."""
+        lag = LoopLag(metrics.loop_lag_seconds.observe)
+        pictures = Pictures(pool)
+        return cls(
+            cookies=Cookies(own.token_secret, keyring),
+            overview=Overview(pool, lag),
+            archive=Archive(data_dir / "archive", pool.journal, pictures.last),
+            pictures=pictures,
+            lag=lag,
+            devtools=DevToolsCache(data_dir / "devtools"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    pool: Pool
+    keyring: KeyRing
+    options: ApiOptions
+    addresses: Addresses
+    metrics: Metrics
+    version: str
+    console: Console
+    gateway: Gateway
+    ticket_secret: bytes = field(repr=False)
+    opening: Counter[str] = field(default_factory=Counter)
+    """Pages that are being opened, by session: they count against its limit before they are there."""
+    streams: Counter[str] = field(default_factory=Counter)
+    """Event streams open, by principal."""
+    launches: dict[str, Launch] = field(default_factory=dict, repr=False)
+    """What tickets of `/json/version` have opened and still lives, by ticket."""
+    may_wait: SlowLane = field(default_factory=SlowLane)
+    """Actions on pages, and creates that meet a full pool and have time: many at once never hold the loop up."""
+
+
+async def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Here = Annotated[Services, Depends(services_of)]

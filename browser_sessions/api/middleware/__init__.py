@@ -1,0 +1,1 @@
+"""What runs around the endpoints: host check, proxy headers, limits, request log, spans, early rejection."""

@@ -1,0 +1,215 @@
+"""The one layer around everything: names the request, checks what it is addressed to, bounds, measures and logs it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from fastapi import Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from browser_sessions.api.dependencies import ApiOptions
+from browser_sessions.api.errors import INTERNAL, Kind, problem_response
+from browser_sessions.api.middleware.origin import Hosts, apply_forwarded, networks
+from browser_sessions.telemetry import REQUEST_ID, Metrics
+
+log = structlog.get_logger()
+
+STATUS_ROUTE: Final = "/v1/browser/sessions/{session_id}"
+QUIET: Final = frozenset({STATUS_ROUTE, "/healthz", "/readyz", "/metrics"})
+"""Read all the time by machines: their successful reads are counted, not logged."""
+UNKNOWN_ROUTE: Final = "(none)"
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
+_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+_CSP: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox")
+_SECURITY: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+_STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
+"""Of an answer, and of an answer that refuses an upgrade."""
+_MISDIRECTED: Final = Kind(421, "host-not-allowed", "Unknown host name")
+_TOO_LARGE: Final = Kind(413, "too-large", "Too large")
+
+
+class _HeadSent(Exception):
+    """A HEAD request has its answer, and the endpoint would go on: it is a stream."""
+
+
+@dataclass(slots=True)
+class _Answer:
+    """Watches the answer on its way out, adds the headers that every answer has and takes the body from one to HEAD."""
+
+    send: Send
+    request_id: bytes
+    head: bool = False
+    status: int = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] in _STARTS:
+            self.status = message["status"]
+            headers = list(message.get("headers", ()))
+            present = {name for name, _ in headers}
+            headers.append((b"x-request-id", self.request_id))
+            headers.extend(pair for pair in _SECURITY if pair[0] not in present)
+            if _CSP[0] not in present:
+                headers.append(_CSP)
+            message["headers"] = headers
+        elif self.head and message["type"] == "http.response.body":
+            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+            if message.get("more_body"):
+                raise _HeadSent
+            return
+        await self.send(message)
+
+
+class Edge:
+    """Pure ASGI: it stands on the status path, where a task group or a Request object would be felt."""
+
+    def __init__(self, app: ASGIApp, options: ApiOptions, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._hosts = Hosts(options.listen_host, options.public_url, options.allowed_hosts)
+        self._trusted = networks(options.trusted_proxies)
+        self._max_body = options.max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        if self._trusted:
+            apply_forwarded(scope, self._trusted)
+        host, request_id, length = _interesting(scope)
+        REQUEST_ID.set(request_id.decode("ascii"))
+        head = scope["method"] == "HEAD"
+        if head:  # what GET would say, less the body (RFC 9110, section 9.3.2)
+            scope = {**scope, "method": "GET"}
+        answer = _Answer(send, request_id, head)
+        try:
+            if not self._hosts.allows(host):
+                await _misdirected()(scope, receive, answer)
+            elif length is not None and length > self._max_body:
+                await self._too_large()(scope, receive, answer)
+            else:
+                if scope["method"] not in _BODILESS:
+                    receive = self._bounded(receive)
+                await self._app(scope, receive, answer)
+        except _HeadSent:
+            pass
+        except Exception:
+            log.exception("http.failed", method=scope["method"], route=_route(scope))
+            if answer.status:
+                raise  # the answer has begun: only the connection can say that it is not whole
+            await problem_response(Kind(500, "internal", "Internal error"), INTERNAL)(scope, receive, answer)
+        seconds = time.perf_counter() - began
+        route = _route(scope)
+        self._metrics.answered(scope["method"], route, answer.status, seconds)
+        if answer.status >= 400 or route not in QUIET or scope["method"] != "GET":
+            _log(scope, "HEAD" if head else scope["method"], route, answer.status, seconds)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._trusted:
+            apply_forwarded(scope, self._trusted)
+        began = time.perf_counter()
+        host, request_id, _ = _interesting(scope)
+        REQUEST_ID.set(request_id.decode("ascii"))
+        answer = _Answer(send, request_id)
+        try:
+            if self._hosts.allows(host):
+                await self._app(scope, receive, answer)
+            else:
+                await refuse_websocket(scope, receive, answer, _misdirected())
+        except Exception:
+            log.exception("websocket.failed", route=_route(scope))
+            raise
+        if answer.status:  # refused before the upgrade
+            _log(scope, "GET", _route(scope), answer.status, time.perf_counter() - began)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Counts the body as it comes: a chunked one does not say its length."""
+        taken = 0
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                if taken > self._max_body:
+                    raise HTTPException(413)
+            return message
+
+        return bounded
+
+    def _too_large(self) -> Response:
+        return problem_response(
+            _TOO_LARGE,
+            f"The body is too large. The most that is taken is {self._max_body} bytes.",
+            headers={"Connection": "close"},
+        )
+
+
+async def refuse_websocket(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
+    """Refuses an upgrade with an HTTP answer, where the server can; else closes it, which is a 403."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await response(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": ""})
+
+
+def _interesting(scope: Scope) -> tuple[bytes, bytes, int | None]:
+    """(Host, request id, Content-Length) in one look over the headers. A caller's request id counts when harmless."""
+    host = b""
+    request_id: bytes | None = None
+    length: int | None = None
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host = value
+        elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            request_id = value
+        elif name == b"content-length" and value.isdigit():
+            length = int(value[:20])
+    return host, request_id or secrets.token_hex(8).encode(), length
+
+
+def _misdirected() -> Response:
+    return problem_response(
+        _MISDIRECTED,
+        "This service does not answer to that host name. Whoever runs it can add it to BROWSER_SESSIONS_ALLOWED_HOSTS.",
+    )
+
+
+def _route(scope: Scope) -> str:
+    path: str = getattr(scope.get("route"), "path_format", UNKNOWN_ROUTE)
+    return path
+
+
+def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
+    principal: Any = scope.get("browser_sessions.principal")
+    facts = {
+        "method": method,
+        "route": route,
+        "status": status,
+        "ms": round(seconds * 1000, 2),
+        "client": (scope.get("client") or ("",))[0],
+        "principal_id": getattr(principal, "principal_id", None),
+        "session_id": scope.get("path_params", {}).get("session_id", "")[:64] or None,
+    }
+    if status >= 500:
+        log.warning("http.request", **facts)
+    else:
+        log.info("http.request", **facts)

@@ -1,0 +1,133 @@
+"""Which names the service answers to, and what a trusted proxy says about the caller. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+from browser_sessions.domain.errors import Forbidden
+
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+REMEMBERED: Final = 256
+"""Host headers remembered as good: few are in use, and a caller that varies the port must not fill the memory."""
+
+_HOST: Final = re.compile(rb"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._\-]+)(?::[0-9]{1,5})?")
+"""RFC 9112, section 3.2: host with an optional port."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Hosts:
+    """The Host check: a page whose name was rebound to our address still names itself."""
+
+    def __init__(self, listen_host: str, public_url: str | None, allowed: Iterable[str]) -> None:
+        names = {name.lower().strip() for name in allowed}
+        self._any = "*" in names
+        self._names = LOOPBACK_NAMES | names | {_bracketed(listen_host.lower())}
+        if public_url is not None:
+            self._names |= {_bracketed((urlsplit(public_url).hostname or "").lower())}
+        self._addresses = not is_loopback(listen_host)
+        """Reached from elsewhere, by addresses that we cannot know; an address cannot be rebound."""
+        self._good: set[bytes] = set()
+
+    def allows(self, host: bytes) -> bool:
+        """True when a request may name this Host."""
+        if host in self._good:
+            return True
+        match = _HOST.fullmatch(host)
+        if match is None or not (self._any or self._is_ours(match.group(1).decode("ascii").lower())):
+            return False
+        if len(self._good) < REMEMBERED:
+            self._good.add(host)
+        return True
+
+    def _is_ours(self, name: str) -> bool:
+        return name in self._names or (self._addresses and _is_address(name)) or name.endswith(".localhost")
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address or name that only this machine reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Addresses or CIDRs of proxies. Raises `ValueError` on anything else."""
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def apply_forwarded(scope: Scope, trusted: Sequence[Network]) -> None:
+    """Puts what a trusted proxy says about the caller into the scope: address, scheme and Host.
+
+    The address is the last one in X-Forwarded-For that is no trusted proxy itself: what stands before it anybody can
+    write. Does nothing when the peer is not trusted.
+    """
+    peer = scope.get("client")
+    if not peer or not _within(peer[0], trusted):
+        return
+    headers = scope["headers"]
+    if chain := _last(headers, b"x-forwarded-for"):
+        hops = [hop.strip() for hop in chain.split(",")]
+        caller = next((hop for hop in reversed(hops) if not _within(hop, trusted)), hops[0])
+        if _is_address(caller):
+            scope["client"] = (caller, 0)
+    if (scheme := _last(headers, b"x-forwarded-proto")) in ("http", "https"):
+        scope["scheme"] = scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme
+    if host := _last(headers, b"x-forwarded-host"):
+        named = host.split(",")[-1].strip().encode("latin-1")
+        scope["headers"] = [(name, value) for name, value in headers if name != b"host"] + [(b"host", named)]
+
+
+def base_url(scope: Scope, public_url: str | None) -> str:
+    """How the caller reaches us, such as `https://browsers.example.com`: the public URL, else what was asked."""
+    if public_url is not None:
+        return public_url
+    host = _last(scope["headers"], b"host") or "localhost"
+    scheme = "https" if scope["scheme"] in ("https", "wss") else "http"
+    return f"{scheme}://{host}{scope.get('root_path', '')}"
+
+
+def check_origin(scope: Scope, public_url: str | None, *, ticketed: bool) -> None:
+    """Before a WebSocket is taken: programs name no Origin, pages name theirs, and only ours may connect.
+
+    `ticketed`: a page of a sandboxed frame (`null`) may come with a ticket, which nobody else's page knows. Raises
+    `Forbidden`.
+    """
+    origin = _last(scope["headers"], b"origin")
+    if not origin or (origin == "null" and ticketed) or origin in (base_url(scope, public_url), base_url(scope, None)):
+        return
+    raise Forbidden("Pages of other sites may not connect. Connect from a program, or from the console.")
+
+
+def _last(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:
+    """All values of a header as one, in their order."""
+    return ",".join(value.decode("latin-1") for name, value in headers if name == wanted)
+
+
+def _within(text: str, trusted: Sequence[Network]) -> bool:
+    try:
+        address = ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return any(address in network for network in trusted)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name and not name.startswith("[") else name

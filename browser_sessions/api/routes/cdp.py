@@ -1,0 +1,171 @@
+"""A session as a whole browser: the WebSocket and its discovery."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response, WebSocket
+from starlette.types import Scope
+
+from browser_sessions.api.caller_credentials import Declared, by_ticket, identify
+from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.errors import kind_of, response_for
+from browser_sessions.api.middleware.origin import check_origin
+from browser_sessions.api.responses import problems
+from browser_sessions.api.session_access import find_active
+from browser_sessions.auth.credential_leases import STOPPED, until_stopped
+from browser_sessions.chromium.chromium_version import chromium_version
+from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
+from browser_sessions.domain.principal import Principal
+from browser_sessions.gateway.relay import Relay
+from browser_sessions.gateway.websocket_takeover import EXTENSION
+
+router = APIRouter(tags=["cdp"])
+
+_JSON: Final = "application/json; charset=UTF-8"
+Ticket = Annotated[str | None, Query(max_length=2048, description="Instead of a credential: from `connect_url`")]
+
+
+@router.websocket("/v1/browser/sessions/{session_id}/cdp")
+async def connect_to_session(websocket: WebSocket, session_id: str) -> None:
+    """The session as a whole browser, over the Chrome DevTools Protocol."""
+    await _connect(websocket, session_id, None)
+
+
+@router.websocket("/v1/browser/sessions/{session_id}/cdp/devtools/page/{page_id}")
+async def connect_to_page(websocket: WebSocket, session_id: str, page_id: str) -> None:
+    """One page of the session at its root, as Chromium's own DevTools opens it."""
+    await _connect(websocket, session_id, page_id)
+
+
+async def _connect(websocket: WebSocket, session_id: str, page_id: str | None) -> None:
+    services: Services = websocket.app.state.services
+    try:
+        principal = _principal(services, websocket.scope, session_id)
+        await find_active(services.pool, principal, session_id)
+        relay = await services.gateway.open(session_id, page_id)
+        relay.of = None if page_id is None else principal.principal_id
+    except BrowserSessionsError as error:
+        await refuse(websocket, error)
+        return
+    await carry(websocket, relay, principal)
+
+
+@router.websocket("/v1/browser/sessions/{session_id}/cdp/devtools/browser/{_any}")
+async def connect_as_to_chromium(websocket: WebSocket, session_id: str, _any: str) -> None:
+    """The same, at the path that Chromium itself would name."""
+    await connect_to_session(websocket, session_id)
+
+
+@router.get("/v1/browser/sessions/{session_id}/cdp/json/version", responses=problems(401, 404, 409))
+@router.get("/v1/browser/sessions/{session_id}/cdp/json/version/", include_in_schema=False)
+async def cdp_version(
+    request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None
+) -> Response:
+    """What Chromium says at `/json/version`, for this session: for clients that are given an http:// address."""
+    principal = await _driver(services, request.scope, session_id)
+    told = await chromium_version(_process(services, session_id))
+    record = await services.pool.record(session_id)
+    assert record is not None
+    connect_url = services.addresses(request, record, principal)[0]
+    return as_json(
+        told | ({"User-Agent": record.user_agent} if record.user_agent else {}) | {"webSocketDebuggerUrl": connect_url}
+    )
+
+
+@router.get("/v1/browser/sessions/{session_id}/cdp/json/list", responses=problems(401, 404, 409))
+@router.get("/v1/browser/sessions/{session_id}/cdp/json", include_in_schema=False)
+@router.get("/v1/browser/sessions/{session_id}/cdp/json/", include_in_schema=False)
+@router.get("/v1/browser/sessions/{session_id}/cdp/json/list/", include_in_schema=False)
+async def cdp_list(request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None) -> Response:
+    """The session's pages as Chromium lists targets."""
+    principal = await _driver(services, request.scope, session_id)
+    record = await services.pool.record(session_id)
+    assert record is not None
+    connect_url = services.addresses(request, record, principal)[0]
+    path, _mark, query = connect_url.partition("?")
+    return as_json(
+        [
+            {
+                "id": page.page_id,
+                "type": "page",
+                "title": page.title,
+                "url": page.url,
+                "webSocketDebuggerUrl": f"{path}/devtools/page/{page.page_id}?{query}",
+            }
+            for page in services.pool.context(session_id).pages()
+        ]
+    )
+
+
+@router.get("/v1/browser/sessions/{session_id}/cdp/json/protocol", responses=problems(401, 404, 409, 503))
+@router.get("/v1/browser/sessions/{session_id}/cdp/json/protocol/", include_in_schema=False)
+async def cdp_protocol(
+    request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None
+) -> Response:
+    """Chromium's own description of the protocol."""
+    await _driver(services, request.scope, session_id)
+    version = _process(services, session_id).version
+    return Response(await services.console.devtools.protocol(version), media_type=_JSON)
+
+
+async def carry(websocket: WebSocket, relay: Relay, principal: Principal, session_id: str | None = None) -> None:
+    """Answers the handshake, hands the transport over, and stays until the client has gone or may not stay."""
+    take_over = websocket.scope["extensions"].get(EXTENSION)
+    try:
+        if take_over is None:
+            raise RuntimeError("The server was started without gateway.websocket_takeover.TakeOverProtocol.")
+        named = [(b"browser-session-id", session_id.encode())] if session_id else []
+        await websocket.accept(headers=named)
+        take_over(relay.socket)
+        relay.begin()
+    except BaseException:
+        relay.client_gone()
+        raise
+    services: Services = websocket.app.state.services
+    with services.keyring.lease(principal) as stopped:
+        if await until_stopped(stopped, relay.socket.closed):
+            relay.socket.close(*STOPPED)
+    await asyncio.shield(relay.socket.closed)
+
+
+async def refuse(websocket: WebSocket, error: BrowserSessionsError) -> None:
+    if kind_of(error).status == 500 and not isinstance(error, InvalidField):
+        raise error
+    await websocket.send_denial_response(response_for(error))
+
+
+def _principal(services: Services, scope: Scope, session_id: str) -> Principal:
+    """By ticket, else by headers. Raises `Unauthenticated`, `Forbidden`."""
+    query = dict(_pairs(scope))
+    ticket = query.get("ticket")
+    if scope["type"] == "websocket":
+        check_origin(scope, services.options.public_url, ticketed=ticket is not None)
+    if ticket is not None:
+        return by_ticket(services, ticket, session_id, "cdp")
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    return identify(services, scope, headers.get(b"x-api-key"), headers.get(b"authorization"))
+
+
+async def _driver(services: Services, scope: Scope, session_id: str) -> Principal:
+    principal = _principal(services, scope, session_id)
+    await find_active(services.pool, principal, session_id)
+    return principal
+
+
+def _process(services: Services, session_id: str) -> Any:
+    berth = services.pool.registry.live(session_id).berth
+    assert berth is not None
+    return berth.process
+
+
+def _pairs(scope: Scope) -> list[tuple[str, str]]:
+    from urllib.parse import parse_qsl
+
+    return parse_qsl(scope["query_string"].decode("latin-1"))
+
+
+def as_json(value: Any) -> Response:
+    return Response(orjson.dumps(value), media_type=_JSON)

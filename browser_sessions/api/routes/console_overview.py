@@ -1,0 +1,107 @@
+"""What the console shows: the fleet at a glance, small pictures, and what is left of a session after its end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+
+from browser_sessions.api.caller_credentials import Caller
+from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.models import LiveTicket, OverviewResponse, SessionHistory
+from browser_sessions.api.responses import problems
+from browser_sessions.api.routes.events import event_id
+from browser_sessions.api.session_access import find, find_record
+from browser_sessions.console.overview import POINT_EVERY_S
+from browser_sessions.domain.errors import WrongState
+from browser_sessions.domain.principal import Action, may
+from browser_sessions.domain.session import SessionStatus
+from browser_sessions.live.thumbnails import etag
+
+router = APIRouter(prefix="/v1/browser", tags=["console"])
+
+WIDEST: Final = 640
+"""Pixels of a small picture's side; the live view has larger ones."""
+_JPEG: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+    204: {"description": "There is no picture (yet)"},
+    304: {"description": "It is the one that If-None-Match names"},
+}
+
+
+@router.get("/overview", response_model=OverviewResponse, responses=problems(401, 503))
+async def get_overview(services: Here, principal: Caller) -> Response:
+    """Your live sessions and the newest 500 that have ended (operators: everybody's, the pool, and its last hour).
+
+    `position` is the id to begin an event stream with (`last_event_id`): nothing is missed in between.
+    """
+    everything = may(principal, Action.SEE_POOL)
+    journal, overview = services.pool.journal, services.console.overview
+    position = event_id(journal, journal.newest)
+    shown = {
+        "sessions": await overview.rows(None if may(principal, Action.VIEW) else principal.principal_id),
+        "pool": asdict(services.pool.state()) if everything else None,
+        "history": {"step_seconds": POINT_EVERY_S, "points": list(overview.history)} if everything else None,
+        "you": {"principal_id": principal.principal_id, "name": principal.name, "role": principal.role},
+        "position": position,
+    }
+    return Response(orjson.dumps(shown, option=orjson.OPT_UTC_Z), media_type="application/json")
+
+
+@router.get("/sessions/{session_id}/thumbnail", response_class=Response, responses=_JPEG | problems(401, 404, 503))
+async def get_thumbnail(
+    request: Request,
+    session_id: str,
+    services: Here,
+    principal: Caller,
+    width: Annotated[int, Query(ge=32, le=WIDEST, description="The most pixels that you can use, to a side")] = 320,
+) -> Response:
+    """A small picture of the session's newest page, at most a second old; of an ended session the last one."""
+    await find(services.pool, principal, session_id)
+    picture = await services.console.pictures.thumbnail(session_id, width)
+    return _picture(request, picture.jpeg if picture else await services.console.archive.picture(session_id))
+
+
+@router.get("/sessions/{session_id}/frame", response_class=Response, responses=_JPEG | problems(401, 404, 503))
+async def get_last_frame(request: Request, session_id: str, services: Here, principal: Caller) -> Response:
+    """The last picture that anybody saw of a session, in the console or its overview."""
+    await find(services.pool, principal, session_id)
+    return _picture(request, await _last_frame(services, session_id))
+
+
+@router.get("/sessions/{session_id}/history", response_model=SessionHistory, responses=problems(401, 404, 503))
+async def get_session_history(session_id: str, services: Here, principal: Caller) -> Response:
+    """Everything that is kept of what happened to a session, oldest first, also after its end."""
+    await find(services.pool, principal, session_id)
+    shown = {
+        "events": await services.console.archive.events(session_id),
+        "has_frame": await _last_frame(services, session_id) is not None,
+    }
+    body = orjson.dumps(shown, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)
+    return Response(body, media_type="application/json")
+
+
+@router.post(
+    "/sessions/{session_id}/live-ticket", response_model=LiveTicket, responses=problems(401, 403, 404, 409, 503)
+)
+async def make_live_ticket(request: Request, session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
+    """A fresh address to watch a session at, good for a minute."""
+    record = await find_record(services.pool, principal, session_id)
+    if record.status is not SessionStatus.ACTIVE:
+        raise WrongState(f"The session is {record.status}; only an active one can be watched.", session_id=session_id)
+    return {"live_url": services.addresses(request, record, principal)[1]}
+
+
+async def _last_frame(services: Services, session_id: str) -> bytes | None:
+    return services.console.pictures.last(session_id) or await services.console.archive.picture(session_id)
+
+
+def _picture(request: Request, jpeg: bytes | None) -> Response:
+    if jpeg is None:
+        return Response(status_code=204)
+    headers = {"ETag": etag(jpeg), "Cache-Control": "no-cache"}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(jpeg, headers=headers, media_type="image/jpeg")

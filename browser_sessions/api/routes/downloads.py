@@ -1,0 +1,52 @@
+"""The files that a session's pages have downloaded, whoever drives it. They go when they are deleted, and when the
+session ends."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter, Response
+from fastapi.responses import FileResponse
+
+from browser_sessions.api.caller_credentials import Caller
+from browser_sessions.api.dependencies import Here
+from browser_sessions.api.models import DownloadList, DownloadResponse
+from browser_sessions.api.responses import problems
+from browser_sessions.api.routes.pages import BYTES_HEADERS, bytes_of, driving
+from browser_sessions.api.session_access import find
+from browser_sessions.domain.session import SessionStatus
+
+router = APIRouter(prefix="/v1/browser/sessions/{session_id}/downloads", tags=["sessions"])
+
+MEDIA_TYPE: Final = "application/octet-stream"
+"""Whatever the site called it: what a stranger wrote is for a disk, not for a browser to show."""
+
+
+@router.get("", responses=problems(401, 404))
+async def list_downloads(session_id: str, services: Here, principal: Caller) -> DownloadList:
+    """Oldest first, those under way too. Looking is no activity; a session that has ended has none."""
+    found = await find(services.pool, principal, session_id)
+    if found.status is not SessionStatus.ACTIVE:
+        return DownloadList(downloads=[])
+    downloads = services.pool.context(session_id).downloads.all()
+    return DownloadList(downloads=[DownloadResponse.model_validate(each, from_attributes=True) for each in downloads])
+
+
+@router.get(
+    "/{download_id}",
+    response_class=FileResponse,
+    responses={**problems(401, 404, 409), 200: {"content": bytes_of(MEDIA_TYPE), "description": "The file"}},
+)
+async def get_download(session_id: str, download_id: str, services: Here, principal: Caller) -> FileResponse:
+    """A complete file. 409 while it is on its way, and when it was cancelled. It is activity."""
+    async with driving(services, principal, session_id) as context:
+        found, path = context.downloads.complete(download_id)
+        return FileResponse(path, media_type=MEDIA_TYPE, filename=found.filename, headers=dict(BYTES_HEADERS))
+
+
+@router.delete("/{download_id}", status_code=204, responses=problems(401, 404, 409))
+async def delete_download(session_id: str, download_id: str, services: Here, principal: Caller) -> Response:
+    """Makes room for others: forgets a file, and cancels one that is on its way. It is activity."""
+    async with driving(services, principal, session_id) as context:
+        await context.downloads.remove(download_id)
+        return Response(status_code=204)

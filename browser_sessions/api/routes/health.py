@@ -1,0 +1,79 @@
+"""Alive, ready, measured, and the state of the pool.
+
+The first three take no credential: they listen on loopback by default, and probes and scrapers have none. They tell
+counts, never a session, a key or an address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any, Final
+
+from fastapi import APIRouter, Response
+from prometheus_client import generate_latest
+
+from browser_sessions.api.caller_credentials import Operator
+from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.models import HealthzResponse, PoolState, ReadyzResponse
+from browser_sessions.api.responses import problems
+
+router = APIRouter(tags=["service"])
+
+METRICS_TYPE: Final = "text/plain; version=1.0.0; charset=utf-8"
+"""The Prometheus text format that `generate_latest` writes."""
+
+
+@router.get("/healthz", response_model=HealthzResponse)
+async def healthz(services: Here) -> dict[str, Any]:
+    """The process is alive."""
+    return {"status": "ok", "version": services.version}
+
+
+@router.get(
+    "/readyz", response_model=ReadyzResponse, responses={503: {"model": ReadyzResponse, "description": "Not ready"}}
+)
+async def readyz(services: Here, response: Response) -> dict[str, Any]:
+    """The node takes new sessions: 503 while it drains or no browser works. Warnings do not make it unready."""
+    found, warnings = services.pool.ready()
+    if found:
+        response.status_code = 503
+    return {"ready": not found, "problems": found, "warnings": warnings}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(services: Here) -> Response:
+    """Metrics for Prometheus."""
+    refresh(services)
+    return Response(generate_latest(services.metrics.registry), headers={"Content-Type": METRICS_TYPE})
+
+
+@router.get("/v1/browser/pool", response_model=PoolState, responses=problems(401, 403))
+async def get_pool(services: Here, by: Operator) -> dict[str, Any]:
+    """Places, browser processes and the queue of this node."""
+    return asdict(services.pool.state())
+
+
+def refresh(services: Services) -> None:
+    """Sets the gauges to what is true now: they are read when asked for, so nothing can drift."""
+    counted: dict[str, int] = dict.fromkeys(("queued", "starting", "active", "closing"), 0)
+    for session in services.pool.sessions.values():
+        counted[session.status.value] = counted.get(session.status.value, 0) + 1
+    for status, count in counted.items():
+        services.metrics.sessions.labels(status).set(count)
+    state = services.pool.state()
+    services.metrics.capacity.set(state.capacity)
+    services.metrics.queue.set(state.queue)
+    services.metrics.viewers.set(sum(live.viewers for live in services.pool.registry.lives.values()))
+    services.metrics.tasks.set(len(asyncio.all_tasks()))
+    running = [berth.process for berth in services.pool.fleet.berths if berth.process is not None]
+    services.metrics.browser_contexts.set(sum(process.context_count for process in running))
+    browsers: dict[str, int] = dict.fromkeys(("starting", "running", "retiring"), 0)
+    for browser in state.browsers:
+        browsers[browser.state] = browsers.get(browser.state, 0) + 1
+    for name, count in browsers.items():
+        services.metrics.browsers.labels(name).set(count)

@@ -1,0 +1,152 @@
+"""The live view over a WebSocket, and the wheel over HTTP: docs/live.md."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from browser_sessions.api.caller_credentials import Caller, by_ticket, identify
+from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.errors import response_for
+from browser_sessions.api.middleware.origin import check_origin
+from browser_sessions.api.models import ControlBody, ControlResponse
+from browser_sessions.api.responses import problems
+from browser_sessions.api.session_access import find, find_active
+from browser_sessions.auth.console_cookie import is_ours
+from browser_sessions.auth.credential_leases import STOPPED, until_stopped
+from browser_sessions.domain.close_codes import close_code
+from browser_sessions.domain.errors import BrowserSessionsError, Forbidden, InvalidField, QuotaExceeded, WrongState
+from browser_sessions.domain.principal import Action, Principal
+from browser_sessions.domain.session import Session, SessionStatus
+from browser_sessions.live.viewer import MOST_FPS, WIDEST, Viewer
+
+router = APIRouter(prefix="/v1/browser/sessions/{session_id}", tags=["console"])
+
+VIEWERS: Final = 50
+"""Views of one session at once: a class that watches a demonstration, not a leak."""
+CLOSE_S: Final = 2.0
+"""For a goodbye to somebody who may not read it."""
+
+
+class _Socket:
+    """`live.viewer.Channel` over a WebSocket that was accepted."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def send_bytes(self, data: bytes) -> None:
+        await self._websocket.send_bytes(data)
+
+    async def send_text(self, data: str) -> None:
+        await self._websocket.send_text(data)
+
+    async def receive(self) -> str | None:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return None
+        return message.get("text") or ""
+
+
+@router.websocket("/live")
+async def watch_session(websocket: WebSocket, session_id: str) -> None:
+    """JPEG frames out, an operator's input in."""
+    services: Services = websocket.app.state.services
+    try:
+        principal = _principal(services, websocket, session_id)
+        viewer = await _viewer(services, websocket, session_id, principal)
+    except BrowserSessionsError as error:
+        await websocket.send_denial_response(response_for(error))
+        return
+    await websocket.accept()
+    with services.metrics.viewers.track_inprogress():
+        try:
+            code, reason = await _watch(services, principal, viewer)
+        except WebSocketDisconnect:
+            return
+        except WrongState:  # it ended while the handshake was made
+            ended = viewer.session.end_reason
+            code, reason = close_code(ended) if ended else (1000, "")
+    if websocket.client_state is WebSocketState.CONNECTED and websocket.application_state is WebSocketState.CONNECTED:
+        async with asyncio.timeout(CLOSE_S):
+            await websocket.close(code, reason)
+
+
+@router.post("/control", response_model=ControlResponse, responses=problems(400, 401, 403, 404, 409, 413, 503))
+async def control_session(session_id: str, services: Here, principal: Caller, body: ControlBody) -> dict[str, Any]:
+    """Take the wheel: the client's commands wait until it is given back. Operators may anywhere, owners at their own.
+
+    It goes back by itself when the last live view of who has it closes.
+    """
+    await find_active(services.pool, principal, session_id)
+    wheel = services.pool.registry.live(session_id).wheel
+    if body.action == "take":
+        wheel.take(principal)
+        services.pool.touch(session_id)
+    else:
+        wheel.release(principal)
+    return {"controlled_by": wheel.holder.name if wheel.holder else None, "waiting": wheel.waiting}
+
+
+async def _watch(services: Services, principal: Principal, viewer: Viewer) -> tuple[int, str]:
+    """Until the viewer goes, the session ends or the credential stops; what to close with. Raises as `Viewer.run`."""
+    with services.keyring.lease(principal) as stopped:
+        running = asyncio.ensure_future(viewer.run())
+        try:
+            return STOPPED if await until_stopped(stopped, running) else running.result()
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+
+async def _viewer(services: Services, websocket: WebSocket, session_id: str, principal: Principal) -> Viewer:
+    """Raises what keeps this one from watching."""
+    found = await find(services.pool, principal, session_id, Action.VIEW)
+    if not isinstance(found, Session) or found.status is not SessionStatus.ACTIVE:
+        raise WrongState(f"The session is {found.status}; only an active one can be watched.", session_id=session_id)
+    live = services.pool.registry.live(session_id)
+    if live.viewers >= VIEWERS:
+        raise QuotaExceeded(f"{VIEWERS} people watch this session, as many as may.")
+    query = websocket.query_params
+    page_id = query.get("page_id")
+    if page_id is not None and live.handle is not None:
+        live.handle.screen(page_id)  # raises when the session has no such page
+    return Viewer(
+        services.pool,
+        live,
+        services.console.pictures,
+        principal,
+        _Socket(websocket),
+        page_id=page_id,
+        max_width=int(_number(query.get("max_width"), "max_width", 1280, WIDEST)),
+        max_fps=_number(query.get("max_fps"), "max_fps", MOST_FPS, 1000),
+    )
+
+
+def _principal(services: Services, websocket: WebSocket, session_id: str) -> Principal:
+    """By ticket, header or cookie, for a page of ours or a program. Raises `Unauthenticated`, `Forbidden`."""
+    ticket = websocket.query_params.get("ticket")
+    origin = websocket.headers.get("origin")
+    if not is_ours(origin, websocket.scope, services.options.public_url):
+        check_origin(websocket.scope, services.options.public_url, ticketed=False)
+    if ticket is not None:
+        return by_ticket(services, ticket, session_id, "live")
+    api_key, authorization = websocket.headers.get("x-api-key"), websocket.headers.get("authorization")
+    if api_key is None and authorization is None and origin is None and websocket.headers.get("cookie"):
+        raise Forbidden("Signed in by cookie, only the console's own pages may connect.")  # browsers always name theirs
+    return identify(services, websocket.scope, api_key, authorization)
+
+
+def _number(text: str | None, name: str, default: float, most: float) -> float:
+    """Raises `InvalidField`."""
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 1:
+        raise InvalidField(("query", name), f"must be a number from 1 to {most:g}")
+    return min(value, most)

@@ -1,0 +1,239 @@
+"""Pages of a session over plain HTTP, for clients with nothing else. An action is use until it has its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+
+from browser_sessions.api.caller_credentials import Caller
+from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.models import (
+    EvaluateBody,
+    EvaluateResponse,
+    NavigateBody,
+    NavigationResponse,
+    OpenPageBody,
+    PageContent,
+    PageList,
+    PageResponse,
+)
+from browser_sessions.api.responses import problems
+from browser_sessions.api.session_access import find, find_active
+from browser_sessions.domain.errors import BrowserSessionsError, Conflict, InvalidField, PageFailed, WrongState
+from browser_sessions.domain.ports import ContextHandle, PageInfo
+from browser_sessions.domain.principal import Principal
+from browser_sessions.domain.session import EndReason, SessionStatus
+
+router = APIRouter(prefix="/v1/browser/sessions/{session_id}/pages", tags=["pages"])
+
+MAX_PAGES: Final = 20
+"""Open pages of a session, so that a page that opens pages does not fill the machine."""
+OPEN_TIMEOUT_S: Final = 30.0
+READ_TIMEOUT_S: Final = 30.0
+"""Playwright's own default for the same calls."""
+CLOSE_TIMEOUT_S: Final = 5.0
+"""A page closes without its renderer's help, in milliseconds."""
+_PAGE_PROBLEMS: Final = (401, 404, 409, 503, 504)
+_BODY_PROBLEMS: Final = (400, 401, 404, 409, 413, 503, 504)
+_SCREENSHOT_QUERY: Final = ("format", "quality", "full_page")
+BYTES_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+"""What a page made must not become a page of ours in the browser that asked for it."""
+
+
+def bytes_of(media_type: str) -> dict[str, Any]:
+    return {media_type: {"schema": {"type": "string", "format": "binary"}}}
+
+
+@asynccontextmanager
+async def driving(services: Services, principal: Principal, session_id: str) -> AsyncIterator[ContextHandle]:
+    """The session's context for one action, which is use from its beginning to its end.
+
+    Raises `SessionNotFound`, `WrongState`: also for whatever the action met where the session ended under it.
+    """
+    await services.may_wait.turn()
+    await find_active(services.pool, principal, session_id)
+    with services.pool.using(session_id) as context:
+        try:
+            yield context
+        except BrowserSessionsError as error:
+            error.session_id = session_id  # the browser knows contexts, not sessions
+            if (reason := _ended(services, session_id)) is not None:
+                raise WrongState(
+                    f"The session is {reason.status} ({reason}): it ended during the call. Create another one.",
+                    session_id=session_id,
+                ) from error
+            raise
+
+
+def _ended(services: Services, session_id: str) -> EndReason | None:
+    """Why the session has ended, or None. One whose browser died says so in the error of the call itself."""
+    known = services.pool.known(session_id)
+    if known is None or known.end_reason is None or known.end_reason.status is SessionStatus.CRASHED:
+        return None
+    return known.end_reason
+
+
+@router.get("", response_model=PageList, responses=problems(401, 404, 503))
+async def list_pages(session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
+    """Open pages, oldest first. Looking is no activity; a session that has ended has none."""
+    found = await find(services.pool, principal, session_id)
+    if found.status is not SessionStatus.ACTIVE:
+        return {"pages": []}
+    return {"pages": [_shown(page) for page in services.pool.context(session_id).pages()]}
+
+
+@router.post("", status_code=201, response_model=PageResponse, responses=problems(*_BODY_PROBLEMS))
+async def open_page(
+    session_id: str, services: Here, principal: Caller, body: OpenPageBody | None = None
+) -> dict[str, Any]:
+    """Open a page, empty or at `url`. A session has at most twenty."""
+    async with driving(services, principal, session_id) as context:
+        if len(context.pages()) + services.opening[session_id] >= MAX_PAGES:
+            raise Conflict(
+                f"The session has {MAX_PAGES} pages, as many as it may. Close one first.", session_id=session_id
+            )
+        services.opening[session_id] += 1
+        try:
+            page = await context.open_page(body.url if body else None, timeout=OPEN_TIMEOUT_S)
+        finally:
+            services.opening[session_id] -= 1
+            if not services.opening[session_id]:
+                del services.opening[session_id]
+    return _shown(page)
+
+
+@router.delete("/{page_id}", status_code=204, responses=problems(*_PAGE_PROBLEMS))
+async def close_page(session_id: str, page_id: str, services: Here, principal: Caller) -> None:
+    """Close a page."""
+    async with driving(services, principal, session_id) as context:
+        await context.close_page(page_id, timeout=CLOSE_TIMEOUT_S)
+
+
+@router.post("/{page_id}/navigate", response_model=NavigationResponse, responses=problems(*_BODY_PROBLEMS))
+async def navigate_page(
+    session_id: str, page_id: str, services: Here, principal: Caller, body: NavigateBody
+) -> dict[str, Any]:
+    """Go to an address and wait until the page is as far as `wait_until` says."""
+    async with driving(services, principal, session_id) as context:
+        page, http_status = await context.navigate(
+            page_id, body.url, wait_until=body.wait_until, timeout=body.timeout_seconds
+        )
+    return {"page_id": page.page_id, "url": _text(page.url), "title": _text(page.title), "http_status": http_status}
+
+
+@router.get(
+    "/{page_id}/screenshot",
+    response_class=Response,
+    responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("image/png") | bytes_of("image/jpeg")}},
+)
+async def take_screenshot(
+    request: Request,
+    session_id: str,
+    page_id: str,
+    services: Here,
+    principal: Caller,
+    image_format: Annotated[Literal["png", "jpeg"], Query(alias="format")] = "png",
+    quality: Annotated[int | None, Query(ge=1, le=100, description="jpeg only")] = None,
+    full_page: Annotated[bool, Query(description="The whole page, not just what the viewport shows")] = False,
+) -> Response:
+    """A picture of the page."""
+    for name in request.query_params:
+        if name not in _SCREENSHOT_QUERY:
+            raise InvalidField(("query", name), "is unknown; this takes format, quality and full_page")
+    if quality is not None and image_format != "jpeg":
+        raise InvalidField(("query", "quality"), "goes with format=jpeg only; leave it out for png")
+    async with driving(services, principal, session_id) as context:
+        image = await context.screenshot(
+            page_id, image_format=image_format, quality=quality, full_page=full_page, timeout=READ_TIMEOUT_S
+        )
+    return _file(image, f"image/{image_format}", f"screenshot.{image_format}")
+
+
+@router.get("/{page_id}/content", response_model=PageContent, responses=problems(*_PAGE_PROBLEMS))
+async def get_page_content(session_id: str, page_id: str, services: Here, principal: Caller) -> dict[str, Any]:
+    """The page's HTML as it is now."""
+    async with driving(services, principal, session_id) as context:
+        content = await context.content(page_id, timeout=READ_TIMEOUT_S)
+        page = next((page for page in context.pages() if page.page_id == page_id), None)
+    return {
+        "url": _text(page.url) if page else "",
+        "title": _text(page.title) if page else "",
+        "content": _text(content),
+    }
+
+
+@router.get(
+    "/{page_id}/pdf",
+    response_class=Response,
+    responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("application/pdf")}},
+)
+async def print_page(session_id: str, page_id: str, services: Here, principal: Caller) -> Response:
+    """The page as a PDF."""
+    async with driving(services, principal, session_id) as context:
+        document = await context.pdf(page_id, timeout=READ_TIMEOUT_S)
+    return _file(document, "application/pdf", "page.pdf")
+
+
+@router.post("/{page_id}/evaluate", response_model=EvaluateResponse, responses=problems(*_BODY_PROBLEMS))
+async def evaluate_in_page(
+    session_id: str, page_id: str, services: Here, principal: Caller, body: EvaluateBody
+) -> Response:
+    """The JSON value of a JavaScript expression; a promise is awaited. NaN and the infinities become null."""
+    async with driving(services, principal, session_id) as context:
+        result = await context.evaluate(page_id, body.expression, timeout=body.timeout_seconds)
+    return Response(await asyncio.to_thread(_result, result), media_type="application/json")
+
+
+def _result(value: Any) -> bytes:
+    """Runs in a thread, for a page may answer with megabytes. What orjson does not write, the standard library may: in
+    ASCII, for JavaScript strings may be no Unicode."""
+    try:
+        return orjson.dumps({"result": value})
+    except TypeError:
+        pass
+    try:
+        return json.dumps({"result": _finite(value)}, allow_nan=False).encode("ascii")
+    except (TypeError, ValueError, RecursionError):
+        raise PageFailed(
+            "The value of the expression is no JSON: give back numbers, strings, arrays or plain objects."
+        ) from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _text(text: str) -> str:
+    """Valid Unicode: a page's title may hold half a character."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _shown(page: PageInfo) -> dict[str, Any]:
+    return {
+        "page_id": page.page_id,
+        "url": _text(page.url),
+        "title": _text(page.title),
+        "created_at": page.created_at,
+        "crashed": page.crashed,
+    }
+
+
+def _file(content: bytes, media_type: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', **BYTES_HEADERS}
+    return Response(content, media_type=media_type, headers=headers)

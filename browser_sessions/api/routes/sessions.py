@@ -1,0 +1,206 @@
+"""Sessions: made, listed, looked at, kept alive, ended."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import asdict
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from browser_sessions.api.caller_credentials import Caller
+from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.errors import kind_of
+from browser_sessions.api.list_cursor import cursor_after, moment_of
+from browser_sessions.api.middleware.client_disconnect import unless_gone
+from browser_sessions.api.middleware.create_gate import CreateRoute
+from browser_sessions.api.models import (
+    BrowserSessionCreated,
+    BrowserSessionDetails,
+    BrowserSessionHealth,
+    BrowserSessionList,
+    BrowserSessionResponse,
+    CreateBrowserSession,
+    KeepaliveBody,
+)
+from browser_sessions.api.responses import problems
+from browser_sessions.api.routes.session_status import eight
+from browser_sessions.api.session_access import find, find_active, find_record
+from browser_sessions.api.spec_resolution import resolve
+from browser_sessions.domain.errors import InvalidField, QuotaExceeded, Unavailable
+from browser_sessions.domain.ports import SessionQuery
+from browser_sessions.domain.principal import Action, Principal, may
+from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
+from browser_sessions.pool.manager import Idempotency
+
+router = APIRouter(prefix="/v1/browser/sessions", tags=["sessions"])
+
+MAX_METADATA_FILTERS: Final = 32
+"""As many as a session may have pairs."""
+_IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_LIST_PARAMETERS: Final = frozenset({"status", "limit", "cursor"})
+
+StatusName = Literal["queued", "starting", "active", "closing", "closed", "expired", "crashed", "lost"]
+
+
+async def create_browser_session(
+    request: Request,
+    response: Response,
+    services: Here,
+    principal: Caller,
+    body: CreateBrowserSession | None = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Up to 255 printable ASCII characters; the same key and body within 24 h: the same session",
+        ),
+    ] = None,
+) -> dict[str, Any]:
+    """Create a session: an isolated browser context with one open page, ready to use."""
+    asked = body if body is not None else CreateBrowserSession()
+    spec = resolve(asked, services.pool.devices, services.options)
+    idempotency = None if idempotency_key is None else Idempotency(_checked(idempotency_key), body_digest(asked))
+    try:
+        if idempotency is None:
+            beginning = services.pool.begin(principal, spec, wait_seconds=asked.wait_seconds)
+            record, new = await unless_gone(request, beginning), True
+        else:
+            creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
+            record, new = await unless_gone(request, creating)
+    except (QuotaExceeded, Unavailable) as refusal:
+        services.metrics.refused.labels(kind_of(refusal).slug).inc()
+        raise
+    response.headers["Location"] = f"/v1/browser/sessions/{record.session_id}"
+    if not new:
+        response.headers["Idempotency-Replayed"] = "true"
+    connect_url, live_url = services.addresses(request, record, principal)
+    return eight(record, services.pool.clock) | {"connect_url": connect_url, "live_url": live_url}
+
+
+router.add_api_route(
+    "",
+    create_browser_session,
+    methods=["POST"],
+    status_code=201,
+    response_model=BrowserSessionCreated,
+    responses=problems(400, 401, 403, 409, 413, 429, 503, 504),
+    route_class_override=CreateRoute,
+)
+
+
+@router.get("", response_model=BrowserSessionList, responses=problems(401, 503))
+async def list_browser_sessions(
+    request: Request,
+    services: Here,
+    principal: Caller,
+    status: Annotated[list[StatusName] | None, Query(description="Only these; may be given several times")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
+) -> dict[str, Any]:
+    """List your sessions, newest first (operators see everybody's). `metadata.<key>=<value>` filters by metadata."""
+    query = SessionQuery(
+        owner=None if may(principal, Action.VIEW) else principal.principal_id,
+        statuses=frozenset(SessionStatus(name) for name in status) if status else None,
+        metadata=_metadata_filters(request),
+        before=None if cursor is None else moment_of(cursor),
+        limit=limit + 1,
+    )
+    found = await services.pool.list(query)
+    shown = found[:limit]
+    return {
+        "sessions": [eight(record, services.pool.clock) for record in shown],
+        "next_cursor": cursor_after(shown[-1]) if len(found) > limit else None,
+    }
+
+
+@router.get("/{session_id}/details", response_model=BrowserSessionDetails, responses=problems(401, 404, 503))
+async def get_browser_session_details(
+    request: Request, session_id: str, services: Here, principal: Caller
+) -> dict[str, Any]:
+    """Everything that is known about a session, with fresh addresses to connect and to watch."""
+    record = await find_record(services.pool, principal, session_id)
+    return _details(request, services, principal, record)
+
+
+@router.get("/{session_id}/health", response_model=BrowserSessionHealth, responses=problems(401, 404, 503))
+async def get_browser_session_health(session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
+    """Probe the live browser now. Answers within two seconds, also when the page hangs."""
+    await find(services.pool, principal, session_id)
+    return asdict(await services.pool.health(session_id))
+
+
+@router.post(
+    "/{session_id}/keepalive",
+    response_model=BrowserSessionResponse,
+    responses=problems(400, 401, 404, 409, 413, 503),
+)
+async def keep_browser_session_alive(
+    session_id: str, services: Here, principal: Caller, body: KeepaliveBody | None = None
+) -> dict[str, Any]:
+    """Count as activity; `extend_seconds` moves the hard limit, within the server's maximum."""
+    await find_active(services.pool, principal, session_id)
+    if body is not None and body.extend_seconds is not None:
+        await services.pool.extend(session_id, body.extend_seconds)
+    services.pool.touch(session_id)
+    return eight(await find(services.pool, principal, session_id), services.pool.clock)
+
+
+@router.delete("/{session_id}", response_model=BrowserSessionResponse, responses=problems(401, 404, 503))
+async def end_browser_session(session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
+    """End a session. Again: the same answer."""
+    found = await find(services.pool, principal, session_id, Action.END)
+    reason = EndReason.DELETED if found.owner == principal.principal_id else EndReason.OPERATOR
+    return eight(await services.pool.end(session_id, reason), services.pool.clock)
+
+
+def body_digest(asked: CreateBrowserSession) -> str:
+    """SHA-256 of what was asked, in hexadecimal: the same whatever the order and spacing of the JSON."""
+    shown = asked.model_dump(mode="json", exclude_unset=True)
+    return hashlib.sha256(orjson.dumps(shown, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _checked(idempotency_key: str) -> str:
+    if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+        raise InvalidField(("header", "Idempotency-Key"), "must be 1 to 255 printable ASCII characters")
+    return idempotency_key
+
+
+def _metadata_filters(request: Request) -> tuple[tuple[str, str], ...]:
+    """`metadata.<key>=<value>` pairs. A misspelt filter would list what was not asked for: anything else is refused."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in request.query_params.multi_items():
+        prefix, dot, key = name.partition(".")
+        if prefix == "metadata" and dot and key:
+            pairs.append((key, value))
+        elif name not in _LIST_PARAMETERS:
+            raise InvalidField(("query", name), "is no filter; there are status, limit, cursor and metadata.<key>")
+    if len(pairs) > MAX_METADATA_FILTERS:
+        raise InvalidField(("query", "metadata"), f"at most {MAX_METADATA_FILTERS} metadata filters are taken")
+    return tuple(pairs)
+
+
+def _details(request: Request, services: Services, principal: Principal, record: SessionRecord) -> dict[str, Any]:
+    connect_url = live_url = None
+    pages = 0
+    if not record.status.final:
+        connect_url, live_url = services.addresses(request, record, principal)
+    if record.status is SessionStatus.ACTIVE:
+        pages = len(services.pool.context(record.session_id).pages())
+    return eight(record, services.pool.clock) | {
+        "end_reason": record.end_reason,
+        "ended_at": record.ended_at,
+        "isolation": record.isolation,
+        "node": record.node,
+        "owner": record.owner,
+        "connections": services.pool.connections(record.session_id),
+        "pages": pages,
+        "idle_timeout_seconds": record.idle_timeout_seconds,
+        "max_lifetime_seconds": record.max_lifetime_seconds,
+        "metadata": record.metadata,
+        "connect_url": connect_url,
+        "live_url": live_url,
+        "options": record.options,
+    }

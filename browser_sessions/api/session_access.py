@@ -1,0 +1,42 @@
+"""Finding a session for a caller: what is not theirs looks exactly like what never was."""
+
+from __future__ import annotations
+
+from browser_sessions.domain.errors import SessionNotFound, WrongState
+from browser_sessions.domain.principal import Action, Principal, may
+from browser_sessions.domain.session import Session, SessionRecord, SessionStatus, new_session_id
+from browser_sessions.pool.manager import Pool
+
+
+async def find(
+    pool: Pool, principal: Principal, session_id: str, action: Action = Action.VIEW
+) -> Session | SessionRecord:
+    """The session as it is known: live from memory, else its record. Raises `SessionNotFound`.
+
+    A foreign one found in memory costs a look into the store all the same, as an unknown one does: time tells nothing.
+    """
+    known = pool.known(session_id)
+    found = known if known is not None else await pool.record(session_id)
+    if found is not None:
+        if may(principal, action, found.owner):
+            return found
+        if known is not None:
+            await pool.record(new_session_id())
+    raise SessionNotFound(session_id)
+
+
+async def find_record(pool: Pool, principal: Principal, session_id: str, action: Action = Action.VIEW) -> SessionRecord:
+    """As `find`, as a snapshot."""
+    found = await find(pool, principal, session_id, action)
+    return found.record(pool.clock) if isinstance(found, Session) else found
+
+
+async def find_active(pool: Pool, principal: Principal, session_id: str) -> None:
+    """Makes sure that the caller may drive the session now. Raises `SessionNotFound`, `WrongState`."""
+    found = await find(pool, principal, session_id, Action.DRIVE)
+    if found.status is not SessionStatus.ACTIVE:
+        why = f" ({found.end_reason})" if found.end_reason else ""
+        raise WrongState(
+            f"The session is {found.status}{why}; only an active one can be used. Create another one.",
+            session_id=session_id,
+        )

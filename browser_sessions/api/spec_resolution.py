@@ -1,0 +1,69 @@
+"""From what was asked to what the session will be: a device becomes its values, defaults and limits apply. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from browser_sessions.api.dependencies import ApiOptions
+from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.domain.errors import InvalidField
+from browser_sessions.domain.session_spec import SessionSpec
+
+_SHARED_BY_CONTEXTS: Final = frozenset({"clipboard-read", "clipboard-write", "clipboard-sanitized-write"})
+NEAR_NAMES: Final = 3
+"""Device names told to somebody who mistyped one."""
+
+
+def resolve(asked: CreateBrowserSession, devices: Mapping[str, Mapping[str, Any]], options: ApiOptions) -> SessionSpec:
+    """The whole spec. What the caller names wins over the device, the device over defaults. Raises `InvalidField`."""
+    values: dict[str, Any] = {}
+    if asked.device is not None:
+        values |= _device_values(asked.device, devices)
+        values = {name: value for name, value in values.items() if name not in asked.model_fields_set}
+    if "idle_timeout_seconds" not in asked.model_fields_set:
+        values["idle_timeout_seconds"] = options.default_idle_timeout_seconds
+    if "max_lifetime_seconds" not in asked.model_fields_set:
+        values["max_lifetime_seconds"] = options.default_max_lifetime_seconds
+    else:
+        _check_lifetime(asked.max_lifetime_seconds, options.max_lifetime_seconds)
+    if asked.isolation != "browser":
+        _check_permissions(asked.permissions)
+    return asked.spec(**values)
+
+
+def _check_permissions(permissions: Sequence[str]) -> None:
+    """Chromium keeps one clipboard for all contexts of a browser: reading it reads the neighbours'."""
+    if shared := _SHARED_BY_CONTEXTS & set(permissions):
+        raise InvalidField(
+            ("body", "permissions"),
+            f"{', '.join(sorted(shared))}: sessions of one browser share its clipboard; use isolation: browser",
+        )
+
+
+def _device_values(name: str, devices: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What Playwright's descriptor says, by our names."""
+    device = devices.get(name)
+    if device is None:
+        known = {known.lower(): known for known in devices}
+        near = [known[match] for match in difflib.get_close_matches(name.lower(), known, NEAR_NAMES, 0.4)]
+        hint = f"; near it are {', '.join(map(repr, near))}" if near else ", such as 'iPhone 15' or 'Pixel 7'"
+        raise InvalidField(("body", "device"), f"must be a Playwright device name{hint}")
+    return {
+        "viewport_width": device["viewport"]["width"],
+        "viewport_height": device["viewport"]["height"],
+        "user_agent": device["user_agent"],
+        "device_scale_factor": device["device_scale_factor"],
+        "is_mobile": device["is_mobile"],
+        "has_touch": device["has_touch"],
+    }
+
+
+def _check_lifetime(asked: float | None, longest: float | None) -> None:
+    if longest is None or (asked is not None and asked <= longest):
+        return
+    raise InvalidField(
+        ("body", "max_lifetime_seconds"),
+        f"must be at most {longest:g} on this server" + ("; null is not allowed here" if asked is None else ""),
+    )

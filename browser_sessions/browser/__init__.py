@@ -1,1 +1,0 @@
-"""Real Chromium: the only room that imports Playwright."""

@@ -1,0 +1,145 @@
+"""Starts one browser, or leaves nothing of the attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from playwright.async_api import Browser, CDPSession, Error
+
+from browser_sessions.cdp import Browser as CdpBrowser
+from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.chromium.deadline import Deadline
+from browser_sessions.chromium.driver.driver_endpoint import LocalEndpoint
+from browser_sessions.chromium.driver.driver_process import Driver
+from browser_sessions.chromium.driver.playwright_calls import Calls, TargetClosed
+from browser_sessions.chromium.driver.playwright_link import PlaywrightLink
+from browser_sessions.chromium.launch import cleanup, process_group
+from browser_sessions.chromium.launch.child import Child, spawn
+from browser_sessions.chromium.launch.executable import BrowserFound
+from browser_sessions.chromium.launch.flags import environment, switches
+from browser_sessions.chromium.launch.user import BrowserUser
+from browser_sessions.chromium.process import Launched
+from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, NoBrowser, PageFailed
+
+LAUNCH_SECONDS: Final = 15.0
+"""For a browser to be ready. It takes 0.1 s on an idle machine; under a herd of starts on two cores it was seen to
+take seconds."""
+LAST_WORDS_SECONDS: Final = 1.0
+"""How long a browser that has closed its pipe may take to end, and to say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What all browsers of a launcher have in common."""
+
+    found: BrowserFound
+    user: BrowserUser | None
+    """Who they run as; None: our own user."""
+    sandbox: bool
+    run: cleanup.RunFolder
+    endpoint: LocalEndpoint
+    """Where the driver connects."""
+    clock: Clock
+    download_bytes: int
+    """What one session may download in all."""
+
+
+async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout: float = LAUNCH_SECONDS) -> Launched:
+    """A running browser that Playwright is connected to. `calls` becomes the browser's.
+
+    Raises `NoBrowser`; after it and after a cancellation nothing is left: no process, no folder.
+    """
+    browser_id = f"brw_{secrets.token_hex(6)}"
+    marker = recipe.run.marker(browser_id)
+    deadline = Deadline(timeout)
+    making = asyncio.create_task(
+        asyncio.to_thread(recipe.run.browser_folder, browser_id, with_socket=recipe.found.kind == "full")
+    )
+    undo = AsyncExitStack()
+    undo.push_async_callback(_unmake, making)
+    child: Child | None = None
+    try:
+        folder = await asyncio.shield(making)
+        child = await spawn(
+            recipe.found.executable,
+            switches(folder.profile, marker, sandbox=recipe.sandbox),
+            environment(folder.home, folder.tmp),
+            recipe.user,
+        )
+        undo.push_async_callback(asyncio.to_thread, process_group.end, child.pid)
+        undo.callback(child.close)
+        cdp = CdpBrowser(recipe.clock.wall)
+        undo.callback(cdp.close)
+        commands, messages = child.take()
+        await cdp.open(messages, commands, timeout=deadline.left)
+        version = await cdp.root.call("Browser.getVersion", timeout=deadline.left)
+        processes = await cdp.root.call("SystemInfo.getProcessInfo", timeout=deadline.left)
+        pid = int(next(each["id"] for each in processes["processInfo"] if each["type"] == "browser"))
+        await asyncio.to_thread(cleanup.record_process, folder.path, pid, marker)
+        link = await cdp.connect(lambda session: PlaywrightLink(session, cdp), timeout=deadline.left)
+        undo.callback(link.close)
+        with recipe.endpoint.expect(link.socket) as address:
+            browser = await calls(_connect(driver, address, timeout=deadline.left), timeout=deadline.left)
+        session: CDPSession = await calls(browser.new_browser_cdp_session(), timeout=deadline.left)
+    except BaseException as error:
+        said = await _last_words(child) if isinstance(error, CdpClosed) else ""
+        await asyncio.shield(asyncio.create_task(_undo(undo, child)))
+        if said:
+            raise NoBrowser(f"Chromium did not start: {said}.") from None
+        if isinstance(error, (PageFailed, TargetClosed, BrowserGone, BrowserTimeout, CdpClosed, CdpError)):
+            raise NoBrowser(f"Chromium did not start: {error}") from error
+        if isinstance(error, TimeoutError):
+            raise NoBrowser(f"Chromium did not start: it did not answer within {timeout:g} s.") from error
+        if isinstance(error, OSError):  # a full disk
+            raise NoBrowser(f"Chromium did not start: {error!r}") from error
+        raise
+    return Launched(
+        browser_id=browser_id,
+        pid=pid,
+        version=version["product"].partition("/")[2],
+        child=child,
+        cdp=cdp,
+        link=link,
+        browser=browser,
+        session=session,
+        calls=calls,
+        driver=driver,
+        user=recipe.user,
+        clock=recipe.clock,
+        download_bytes=recipe.download_bytes,
+        folders=(folder.path, folder.tmp),
+    )
+
+
+async def _connect(driver: Driver, address: str, *, timeout: float) -> Browser:
+    """Playwright's own message would name the address, which holds a secret. Raises `NoBrowser`."""
+    try:
+        return await driver.playwright.chromium.connect_over_cdp(address, timeout=timeout * 1000)
+    except Error as error:
+        raise NoBrowser(f"Playwright's driver could not connect to it ({type(error).__name__}).") from None
+
+
+async def _last_words(child: Child | None) -> str:
+    """What Chromium said before it ended."""
+    if child is None:
+        return ""
+    await child.wait(timeout=LAST_WORDS_SECONDS)
+    return child.complaint()
+
+
+async def _undo(undo: AsyncExitStack, child: Child | None) -> None:
+    await undo.aclose()
+    if child is not None:
+        child.reap()
+
+
+async def _unmake(making: asyncio.Task[cleanup.BrowserFolder]) -> None:
+    with contextlib.suppress(OSError):
+        folder = await making
+        await asyncio.to_thread(folder.remove)

@@ -1,0 +1,1 @@
+"""One session's browser context: its options, pages, page actions and dialogs."""

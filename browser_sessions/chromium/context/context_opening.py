@@ -1,0 +1,103 @@
+"""Opens a session's context: ready with one page, or nothing is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from playwright.async_api import BrowserContext
+
+from browser_sessions.chromium.context import page_actions
+from browser_sessions.chromium.context.context import Context, EventListener, remove
+from browser_sessions.chromium.context.context_host import Host
+from browser_sessions.chromium.context.context_options import context_options, refusal
+from browser_sessions.chromium.deadline import Deadline
+from browser_sessions.chromium.driver.playwright_calls import TargetClosed
+from browser_sessions.chromium.launch import folders
+from browser_sessions.chromium.launch.user import BrowserUser
+from browser_sessions.domain.errors import BrowserGone, PageFailed, Unavailable
+from browser_sessions.domain.session_spec import SessionSpec
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+async def open_context(
+    host: Host, spec: SessionSpec, folder: Path, on_event: EventListener, *, timeout: float
+) -> Context:
+    """A context with one open page, ready; see `BrowserProcess.open_context`."""
+    deadline, calls = Deadline(timeout), host.calls
+    start_url = None if spec.start_url is None else page_actions.check_address(spec.start_url, ("body", "start_url"))
+    options = context_options(spec)
+    making = asyncio.create_task(_make(folder, host.user))
+    undo = AsyncExitStack()
+    try:
+        inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
+        undo.push_async_callback(inner.close)
+        if spec.permissions:
+            await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
+        page, context = await both(
+            calls(inner.new_page(), timeout=deadline.left),
+            _named(host, inner, folder, making, on_event, undo, deadline),
+        )
+        (target,) = host.registry.pages(context.context_id)  # nobody else knows of the context yet
+        page_id = target.target_id
+        context.opened(page, page_id)
+        if start_url is not None:
+            await page_actions.goto(host, page, page_id, start_url, wait_until="commit", timeout=deadline.left)
+    except BaseException as error:
+        await calls.finish(undo.aclose())
+        await asyncio.shield(_unmake(making, folder))
+        if isinstance(error, TargetClosed):
+            raise BrowserGone("The browser or the page went away while the session was starting.") from None
+        if isinstance(error, PageFailed):
+            raise refusal(error.detail, spec) or error from None
+        raise
+    return context
+
+
+async def _named(
+    host: Host,
+    inner: BrowserContext,
+    folder: Path,
+    making: Awaitable[None],
+    on_event: EventListener,
+    undo: AsyncExitStack,
+    deadline: Deadline,
+) -> Context:
+    """The context once its id is known, with its downloads allowed: while its page opens."""
+    claim = host.link.claim()
+    await host.calls(inner.grant_permissions([], origin=claim), timeout=deadline.left)
+    context_id = host.link.claimed(claim)
+    await making
+    context = Context(host, inner, context_id, folder, on_event)
+    undo.callback(context.forget)
+    context.follow()
+    await context.downloads.allow(context_id, True, timeout=deadline.left)
+    return context
+
+
+async def both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """The results of both. Raises the first error when both have ended: neither goes on behind the caller's back."""
+    one, other = await asyncio.gather(first, second, return_exceptions=True)
+    for result in (one, other):
+        if isinstance(result, BaseException):
+            raise result
+    return cast("tuple[A, B]", (one, other))
+
+
+async def _make(folder: Path, user: BrowserUser | None) -> None:
+    try:
+        await asyncio.to_thread(folders.make, folder, user)
+    except OSError as error:
+        raise Unavailable(f"The session's folder could not be made: {error.strerror}. Is the disk full?") from error
+
+
+async def _unmake(making: asyncio.Task[None], folder: Path) -> None:
+    with contextlib.suppress(Unavailable):
+        await making
+    await remove(folder)

@@ -1,0 +1,96 @@
+"""From a session's spec to what Playwright's `new_context` takes, and from its refusals back to the field that caused
+them. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from browser_sessions.domain.errors import InvalidField
+from browser_sessions.domain.session_spec import SessionSpec
+
+PIXELS_AT_MOST: Final = 8192 * 8192
+"""Device pixels of a viewport: the largest viewport of the API at a scale of 1. Three times as many hung a renderer
+for six seconds."""
+
+_REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = tuple(
+    (re.compile(pattern, re.IGNORECASE), field, what)
+    for pattern, field, what in (
+        (r"timezone", "timezone_id", "must be a time zone of the IANA list, such as Europe/Berlin"),
+        (r"locale", "locale", "must be a BCP 47 language tag, such as de-DE"),
+        (r"permission", "permissions", "must be permissions that Chromium knows, such as geolocation or notifications"),
+        (r"geolocation|latitude|longitude|accuracy", "geolocation", "must be a place on earth"),
+        (r"useragent|user_agent", "user_agent", "must be printable characters without line breaks"),
+        (r"header", "extra_http_headers", "must be valid HTTP header names and values"),
+        (r"color_?scheme", "color_scheme", "must be light, dark or no-preference"),
+        (r"storage[_ ]?state|cookie|localstorage", "storage_state", "must be a storage state as Playwright exports it"),
+        (r"proxy|socks", "proxy", "must be a proxy that Chromium can use, such as http://proxy.example:3128"),
+        (r"device_?scale_?factor", "device_scale_factor", "must be a positive number"),
+        (r"isMobile|is_mobile", "is_mobile", "is not supported by this browser"),
+        (r"hasTouch|has_touch", "has_touch", "is not supported by this browser"),
+        (r"viewport|devicemetrics", "viewport_width", "must be a size that Chromium can draw"),
+    )
+)
+
+
+def context_options(spec: SessionSpec) -> dict[str, Any]:
+    """Keyword arguments for `Browser.new_context`. Raises `InvalidField` for a picture too large to draw.
+
+    Permissions are not among them: with an unknown one, `new_context` fails and leaves its context behind.
+    """
+    _check_pixels(spec)
+    options: dict[str, Any] = {
+        "viewport": {"width": spec.viewport_width, "height": spec.viewport_height},
+        "is_mobile": spec.is_mobile,
+        "has_touch": spec.has_touch,
+        "ignore_https_errors": spec.ignore_https_errors,
+        "java_script_enabled": spec.java_script_enabled,
+        "service_workers": "allow",
+        "accept_downloads": False,  # not Playwright keeps them: see session_downloads
+    }
+    optional = {
+        "user_agent": spec.user_agent,
+        "device_scale_factor": spec.device_scale_factor,
+        "locale": spec.locale,
+        "timezone_id": spec.timezone_id,
+        "color_scheme": spec.color_scheme,
+        "storage_state": spec.storage_state,
+        "extra_http_headers": dict(spec.extra_http_headers) or None,
+    }
+    options |= {name: value for name, value in optional.items() if value is not None}
+    if spec.geolocation is not None:
+        place = spec.geolocation
+        options["geolocation"] = {
+            "latitude": place.latitude,
+            "longitude": place.longitude,
+            "accuracy": place.accuracy,
+        }
+    if spec.proxy is not None:
+        parts = {
+            "server": spec.proxy.server,
+            "bypass": spec.proxy.bypass,
+            "username": spec.proxy.username,
+            "password": spec.proxy.password,
+        }
+        options["proxy"] = {name: value for name, value in parts.items() if value is not None}
+    return options
+
+
+def refusal(message: str, spec: SessionSpec) -> InvalidField | None:
+    """The field that Chromium's or Playwright's `message` is about, when the spec sets it; None when it is about
+    none."""
+    for pattern, field, what in _REFUSALS:
+        if pattern.search(message) and getattr(spec, field) not in (None, (), False):
+            return InvalidField(("body", field), f"{what} ({message[:200]})")
+    if "Invalid URL" in message and spec.proxy is not None:
+        return InvalidField(("body", "proxy", "server"), "must be an address such as http://proxy.example:3128")
+    return None
+
+
+def _check_pixels(spec: SessionSpec) -> None:
+    scale = spec.device_scale_factor or 1.0
+    if spec.viewport_width * spec.viewport_height * scale * scale > PIXELS_AT_MOST:
+        raise InvalidField(
+            ("body", "device_scale_factor"),
+            f"viewport_width x viewport_height x device_scale_factor squared must not exceed {PIXELS_AT_MOST} pixels",
+        )

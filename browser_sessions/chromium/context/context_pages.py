@@ -1,0 +1,140 @@
+"""The pages of one context: which Playwright page is which CDP target."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from playwright.async_api import CDPSession, Frame, Page
+
+from browser_sessions.cdp import Target
+from browser_sessions.chromium.driver.playwright_calls import Calls
+from browser_sessions.chromium.page_targets import TargetRegistry, title_of
+from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
+from browser_sessions.domain.ports import PageInfo
+
+IDENTIFY_SECONDS: Final = 10.0
+"""How long a page may take to tell its target id. 4 ms; one that a client holds back on its first line can take
+seconds."""
+
+
+async def identify(calls: Calls, page: Page, *, timeout: float) -> tuple[str, str]:
+    """The context id and the target id of a page. Playwright tells neither; Chromium does, on a CDP session of the
+    page. The session stays until the page goes: its end would take off what clients have emulated there, see
+    `cdp.page_overrides`."""
+    session = await calls(page.context.new_cdp_session(page), timeout=timeout, undo=CDPSession.detach)
+    info = (await calls(session.send("Target.getTargetInfo"), timeout=timeout))["targetInfo"]
+    return info["browserContextId"], info["targetId"]
+
+
+class Pages:
+    """Finds the Playwright page of a target id. Pages that clients or scripts open become known a few milliseconds
+    after they exist."""
+
+    def __init__(self, calls: Calls, registry: TargetRegistry, context_id: str, session_id: str) -> None:
+        self._calls = calls
+        self._registry = registry
+        self._context_id = context_id
+        self._session_id = session_id
+        self._by_id: dict[str, asyncio.Future[Page]] = {}
+        self._ids: dict[Page, str] = {}
+        self._identifying: dict[Page, asyncio.Task[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._registry.pages(self._context_id))
+
+    def infos(self) -> list[PageInfo]:
+        """Open pages, oldest first."""
+        return [self._info(target) for target in self._registry.pages(self._context_id)]
+
+    def info(self, page_id: str) -> PageInfo:
+        """Raises `PageNotFound`."""
+        return self._info(self._target(page_id))
+
+    def add(self, page: Page, page_id: str) -> None:
+        """A page whose target id is known."""
+        self._ids[page] = page_id
+        future = self._future(page_id)
+        if not future.done():
+            future.set_result(page)
+        page.on("close", self._closed)
+        page.on("framenavigated", self._navigated)
+        page.on("load", self._loaded)
+
+    def adopt(self, page: Page) -> asyncio.Task[str]:
+        """A page that has just come up; returns the task that learns its target id, one for any number of calls."""
+        task = self._identifying.get(page)
+        if task is None:
+            task = self._identifying[page] = asyncio.create_task(self._learn(page))
+            task.add_done_callback(lambda done: self._learnt(page, done))
+        return task
+
+    def came_up(self, page: Page) -> None:
+        """Listener for pages that clients and scripts open."""
+        _ = self.adopt(page)
+
+    def id_of(self, page: Page | None) -> str | None:
+        return None if page is None else self._ids.get(page)
+
+    async def find(self, page_id: str, *, timeout: float) -> Page:
+        """The page, waiting for it to become known. Raises `PageNotFound`, `BrowserTimeout`."""
+        self._target(page_id)
+        future = self._future(page_id)
+        if not future.done():
+            await asyncio.wait({future}, timeout=timeout)
+        self._target(page_id)
+        if future.cancelled():  # the context was closed meanwhile
+            raise PageNotFound(self._session_id, page_id)
+        if not future.done():
+            raise BrowserTimeout(f"The page was not ready within {timeout:.3g} s; something holds it back.")
+        return future.result()
+
+    def drop(self, page_id: str) -> None:
+        """The page is closed."""
+        future = self._by_id.pop(page_id, None)
+        if future is not None:
+            future.cancel()
+
+    def forget(self) -> None:
+        """The context is closed."""
+        for page_id in tuple(self._by_id):
+            self.drop(page_id)
+        for task in tuple(self._identifying.values()):
+            task.cancel()
+
+    def _target(self, page_id: str) -> Target:
+        target = self._registry.get(page_id)
+        if target is None or target.context_id != self._context_id:
+            raise PageNotFound(self._session_id, page_id)
+        return target
+
+    def _future(self, page_id: str) -> asyncio.Future[Page]:
+        return self._by_id.setdefault(page_id, asyncio.get_running_loop().create_future())
+
+    def _info(self, target: Target) -> PageInfo:
+        future, url = self._by_id.get(target.target_id), target.url
+        if future is not None and future.done() and not future.cancelled():
+            url = future.result().url  # Playwright hears of a changed fragment, Chromium's target list only when asked
+        return PageInfo(target.target_id, url, title_of(target), target.created_at, target.crashed)
+
+    async def _learn(self, page: Page) -> str:
+        _, page_id = await identify(self._calls, page, timeout=IDENTIFY_SECONDS)
+        self.add(page, page_id)
+        return page_id
+
+    def _learnt(self, page: Page, task: asyncio.Task[str]) -> None:
+        self._identifying.pop(page, None)
+        if not task.cancelled():
+            task.exception()  # read: a page that is gone again before it told its id is nobody's error
+
+    def _closed(self, page: Page) -> None:
+        page_id = self._ids.pop(page, None)
+        if page_id is not None:
+            self.drop(page_id)
+
+    def _navigated(self, frame: Frame) -> None:
+        if frame.parent_frame is None:
+            self._registry.touch()
+
+    def _loaded(self, _page: Page) -> None:
+        self._registry.touch()

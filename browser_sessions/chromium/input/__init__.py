@@ -1,0 +1,1 @@
+"""Mouse, keyboard, touch and paste for a page."""

@@ -1,0 +1,234 @@
+"""Starts browsers: one executable, one sandbox decision, one driver that is replaced when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.chromium.browser_start import Recipe, start_browser
+from browser_sessions.chromium.driver.driver_endpoint import LocalEndpoint
+from browser_sessions.chromium.driver.driver_process import Driver
+from browser_sessions.chromium.driver.playwright_calls import Calls
+from browser_sessions.chromium.launch import cleanup, process_group
+from browser_sessions.chromium.launch.child import SANDBOX_FAILED
+from browser_sessions.chromium.launch.executable import BrowserFound, locate, sandbox_expected
+from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can_run
+from browser_sessions.chromium.process import ChromiumProcess, Launched, OnDeath
+from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.download_ledger import DEFAULT_BYTES
+from browser_sessions.domain.errors import NoBrowser, SettingsError
+from browser_sessions.domain.ports import BrowserProcess
+
+LAUNCH_TRIES: Final = 4
+"""A launch is tried again when its driver died, with the one that replaces it, and without the sandbox when that cannot
+be set up."""
+PROOF_SECONDS: Final = 10.0
+"""For each of the calls that show whether a page runs in the sandbox: milliseconds on an idle machine."""
+CLOSE_SECONDS: Final = 5.0
+"""For each browser at the end; it takes 50 ms."""
+REQUIRE_SANDBOX: Final = "BROWSER_SESSIONS_REQUIRE_SANDBOX"
+
+log = structlog.get_logger()
+
+
+class PlaywrightLauncher:
+    """Implements `domain.ports.BrowserLauncher`.
+
+    After `start`: `found` is the executable, `sandbox` whether Chromium's sandbox is on, `sandbox_reason` why,
+    `version` what the browser calls itself (empty until the first one ran), `user` who Chromium runs as when it is not
+    the service's own user.
+    """
+
+    def __init__(
+        self,
+        work_dir: Path,
+        executable: Path | None,
+        require_sandbox: bool,
+        clock: Clock,
+        download_bytes: int = DEFAULT_BYTES,
+    ) -> None:
+        self.found: BrowserFound | None = None
+        self.user: BrowserUser | None = None
+        self.sandbox = False
+        self.sandbox_reason = ""
+        self.version = ""
+        self._work_dir = work_dir
+        self._executable = executable
+        self._require_sandbox = require_sandbox
+        self._clock = clock
+        self._download_bytes = download_bytes
+        self._run: cleanup.RunFolder | None = None
+        self._endpoint: LocalEndpoint | None = None
+        self._driver: Driver | None = None
+        self._driver_lock = asyncio.Lock()
+        self._launching: dict[Calls, Driver] = {}
+        self._processes: set[ChromiumProcess] = set()
+        self._devices: dict[str, dict[str, Any]] = {}
+        self._sweeping: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._proved = False
+        """A page of a browser of ours has run in the sandbox."""
+
+    def __repr__(self) -> str:
+        return f"<PlaywrightLauncher {len(self._processes)} browsers, {len(self._launching)} starting>"
+
+    @property
+    def devices(self) -> dict[str, dict[str, Any]]:
+        return self._devices
+
+    async def start(self) -> None:
+        self.found = await asyncio.to_thread(locate, self._executable)
+        self.user, self.sandbox, self.sandbox_reason = await _decide(self.found.executable)
+        if self._require_sandbox and not self.sandbox:
+            raise SettingsError(
+                f"{REQUIRE_SANDBOX} is set, but Chromium's sandbox cannot be used here. {self.sandbox_reason}"
+            )
+        process_group.adopt_orphans()
+        for line in await asyncio.to_thread(cleanup.sweep, self._work_dir):
+            log.warning("browser.leftovers_swept", found=line)
+        try:
+            self._run = await asyncio.to_thread(cleanup.RunFolder.create, self._work_dir, self.user)
+        except OSError as error:
+            raise SettingsError(f"The work folder {self._work_dir} cannot be used: {error.strerror}") from error
+        self._endpoint = await LocalEndpoint.open()
+        driver = await self._ready_driver()
+        self._devices = {name: dict(values) for name, values in driver.playwright.devices.items()}
+        if not self.sandbox:
+            log.warning("browser.no_sandbox", reason=self.sandbox_reason)
+
+    async def launch(self, on_death: OnDeath) -> BrowserProcess:
+        for tries_left in reversed(range(LAUNCH_TRIES)):
+            driver = await self._ready_driver()
+            try:
+                return await self._launch(driver, on_death)
+            except NoBrowser as error:
+                if self.sandbox and not self._proved and SANDBOX_FAILED in error.detail:
+                    self._without_sandbox(error)
+                # with a driver that died meanwhile it is no browser's fault: another one does it
+                elif driver.alive or self._stopping or tries_left == 0:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await asyncio.gather(*(process.close(timeout=CLOSE_SECONDS) for process in tuple(self._processes)))
+        async with self._driver_lock:
+            if self._driver is not None:
+                await self._driver.stop()
+        if self._endpoint is not None:
+            self._endpoint.close()
+        await asyncio.gather(*self._sweeping)
+        if self._run is not None:
+            await asyncio.to_thread(cleanup.end_marked, self._run.marker(""))
+            await asyncio.to_thread(self._run.remove)
+            await asyncio.to_thread(process_group.reap_orphans)
+
+    async def _launch(self, driver: Driver, on_death: OnDeath) -> ChromiumProcess:
+        assert self.found is not None, "start() came first"
+        assert self._run is not None, "start() came first"
+        assert self._endpoint is not None, "start() came first"
+        calls = Calls()
+        self._launching[calls] = driver
+        try:
+            recipe = Recipe(
+                self.found, self.user, self.sandbox, self._run, self._endpoint, self._clock, self._download_bytes
+            )
+            launched = await start_browser(recipe, driver, calls)
+            if self.sandbox and not self._proved:
+                await self._prove(launched)
+        except NoBrowser:
+            driver.suspect = True
+            raise
+        finally:
+            del self._launching[calls]
+        try:
+            process = ChromiumProcess(launched, started=self._clock.monotonic(), on_death=on_death)
+        except ProcessLookupError as error:
+            await self._discard(launched)
+            raise NoBrowser("Chromium ended as soon as it had started.") from error
+        self._processes = {each for each in self._processes if not each.cleaned} | {process}
+        self.version = process.version
+        log.info("browser.started", browser_id=process.browser_id, pid=process.pid, version=process.version)
+        return process
+
+    async def _ready_driver(self) -> Driver:
+        """The driver that serves the next launch: the one there is, or a new one. Raises `NoBrowser`."""
+        async with self._driver_lock:
+            if self._stopping:
+                raise NoBrowser("The service is going down.")
+            driver = self._driver
+            if driver is not None and driver.alive:
+                if not driver.suspect or await driver.answers():
+                    driver.suspect = False
+                    return driver
+                log.error("browser.driver_hung", pid=driver.pid)
+                await driver.stop(timeout=0.0)
+            assert self._run is not None, "start() came first"
+            folder = await asyncio.to_thread(self._run.driver_folder)
+            self._driver = await Driver.start(folder, self._driver_exited)
+            log.info("browser.driver_started", pid=self._driver.pid)
+            return self._driver
+
+    def _driver_exited(self, driver: Driver) -> None:
+        for calls, its_driver in self._launching.items():
+            if its_driver is driver:
+                calls.end("Playwright's driver has died.")
+        orphans = [process for process in self._processes if process.driver is driver]
+        if not self._stopping:
+            log.error("browser.driver_died", pid=driver.pid, browsers=len(orphans))
+        for process in orphans:
+            process.driver_died()
+        sweeping = asyncio.create_task(self._sweep_after(driver, orphans))
+        self._sweeping.add(sweeping)
+        sweeping.add_done_callback(self._sweeping.discard)
+
+    async def _sweep_after(self, driver: Driver, orphans: list[ChromiumProcess]) -> None:
+        """A dead driver removes nothing: what it left in its folder goes once its browsers are gone."""
+        for process in orphans:
+            await process.wait_cleaned()
+        await asyncio.to_thread(shutil.rmtree, driver.folder, ignore_errors=True)
+
+    async def _prove(self, launched: Launched) -> None:
+        """Whether the sandbox works shows with the first page only. Raises `NoBrowser`."""
+        try:
+            created = await launched.cdp.root.call("Target.createTarget", {"url": "about:blank"}, timeout=PROOF_SECONDS)
+            page = await launched.cdp.page(created["targetId"], timeout=PROOF_SECONDS)
+            if page is None:
+                raise CdpClosed("its page is gone")
+            await page.call("Runtime.evaluate", {"expression": "1"}, timeout=PROOF_SECONDS)
+            await launched.cdp.root.call("Target.closeTarget", created, timeout=PROOF_SECONDS)
+        except (CdpError, CdpClosed, TimeoutError) as error:
+            await launched.child.wait(timeout=CLOSE_SECONDS if isinstance(error, CdpClosed) else 0.0)
+            complaint = launched.child.complaint()
+            await self._discard(launched)
+            raise NoBrowser(f"Chromium did not start: {complaint}.") from None
+        self._proved = True
+
+    def _without_sandbox(self, error: NoBrowser) -> None:
+        """Raises `SettingsError` where there must be one."""
+        self.sandbox, self.sandbox_reason = False, f"{SANDBOX_FAILED} on this system."
+        if self._require_sandbox:
+            raise SettingsError(f"{REQUIRE_SANDBOX} is set, but {self.sandbox_reason}") from error
+        log.warning("browser.no_sandbox", reason=self.sandbox_reason)
+
+    async def _discard(self, launched: Launched) -> None:
+        launched.link.close()
+        launched.cdp.close()
+        await asyncio.to_thread(cleanup.discard, launched.child.pid, launched.folders)
+        launched.child.close()
+        launched.child.reap()
+
+
+async def _decide(executable: Path) -> tuple[BrowserUser | None, bool, str]:
+    """(who Chromium runs as, None for our own user; whether its sandbox is expected; why not, in a sentence)."""
+    user = browser_user()
+    if user is not None and not await can_run(executable, user):
+        why = f"The user {user.name} ({user.uid}) cannot run {executable}, so Chromium runs as root"
+        return None, False, f"{why}: install one that all users can run, or run the service as an ordinary user."
+    sandbox, reason = sandbox_expected(user)
+    return user, sandbox, "" if sandbox else reason

@@ -1,0 +1,1 @@
+"""What pages do by themselves, as events: console messages, errors, failed requests."""

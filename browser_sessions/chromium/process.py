@@ -1,0 +1,223 @@
+"""One Chromium process group while it runs: its contexts, its health, its certain end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from playwright.async_api import Browser, CDPSession
+
+from browser_sessions.cdp import Browser as CdpBrowser
+from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.chromium.context.context_host import Host
+from browser_sessions.chromium.context.context_opening import open_context
+from browser_sessions.chromium.downloads.download_events import DownloadEvents
+from browser_sessions.chromium.driver.driver_process import Driver
+from browser_sessions.chromium.driver.playwright_calls import Calls, TargetClosed
+from browser_sessions.chromium.driver.playwright_link import PlaywrightLink
+from browser_sessions.chromium.launch import cleanup, process_group
+from browser_sessions.chromium.launch.child import Child
+from browser_sessions.chromium.launch.exit_watch import ExitWatch
+from browser_sessions.chromium.launch.user import BrowserUser
+from browser_sessions.chromium.page_targets import TargetRegistry
+from browser_sessions.chromium.renderers import Renderers
+from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
+from browser_sessions.domain.ports import BrowserProcess, ContextEvent, ContextHandle
+from browser_sessions.domain.session import EndReason
+from browser_sessions.domain.session_spec import SessionSpec
+
+OnDeath = Callable[[BrowserProcess, EndReason], None]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """Everything that a launch has found out about its browser."""
+
+    browser_id: str
+    pid: int
+    version: str
+    child: Child
+    """The leader of its process group, which may be a wrapper of the browser."""
+    cdp: CdpBrowser
+    link: PlaywrightLink
+    browser: Browser
+    session: CDPSession
+    """A browser-level CDP session through Playwright's driver."""
+    calls: Calls
+    driver: Driver
+    user: BrowserUser | None
+    clock: Clock
+    download_bytes: int
+    folders: tuple[Path, ...]
+    """Removed when the browser is gone."""
+
+
+class ChromiumProcess:
+    """Implements `domain.ports.BrowserProcess`."""
+
+    def __init__(self, launched: Launched, *, started: float, on_death: OnDeath) -> None:
+        self.browser_id = launched.browser_id
+        self.pid = launched.pid
+        self.process_group = launched.child.pid
+        self.version = launched.version
+        self.cdp = launched.cdp
+        self.started = started
+        self.driver = launched.driver
+        self._browser = launched.browser
+        self._session = launched.session
+        self._child = launched.child
+        self._link = launched.link
+        self._registry = TargetRegistry(launched.cdp)
+        self._calls = launched.calls
+        self._folders = launched.folders
+        self._on_death = on_death
+        self.context_count = 0
+        self._asked = False
+        self._cleaning: asyncio.Task[None] | None = None
+        self._downloads = DownloadEvents(self.cdp, self._registry)
+        self._host = Host(
+            browser=self._browser,
+            calls=self._calls,
+            link=self._link,
+            cdp=self.cdp,
+            registry=self._registry,
+            downloads=self._downloads,
+            user=launched.user,
+            clock=launched.clock,
+            download_bytes=launched.download_bytes,
+            alive=lambda: self.alive,
+        )
+        self._renderers = Renderers(self.process_group)
+        self._watch = ExitWatch(self.pid, self._exited)
+        self.cdp.closed.add_done_callback(lambda _: self._exited())
+        self._link.lost = self._link_lost
+
+    def __repr__(self) -> str:
+        return f"<ChromiumProcess {self.browser_id} pid {self.pid} {'alive' if self.alive else 'gone'}>"
+
+    @property
+    def alive(self) -> bool:
+        return self._cleaning is None and self._watch.alive
+
+    @property
+    def cleaned(self) -> bool:
+        """True when it has ended and nothing is left of it."""
+        return self._cleaning is not None and self._cleaning.done()
+
+    async def open_context(
+        self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
+    ) -> ContextHandle:
+        if not self.alive:
+            raise BrowserGone("The browser has ended.")
+        return await open_context(self._host, spec, folder, on_event, timeout=timeout)
+
+    async def _ask_driver(self, timeout: float) -> None:
+        """A coroutine of its own, so that a probe that is cancelled before it begins leaves no call that nobody
+        awaits."""
+        await self._calls(self._session.send("Browser.getVersion"), timeout=timeout)
+
+    async def probe(self, *, timeout: float) -> None:
+        """Asks on the pipe and, at the same time, through Playwright's driver: sessions need both."""
+        direct, through_driver = await asyncio.gather(
+            self.cdp.root.call("Target.getBrowserContexts", timeout=timeout),
+            self._ask_driver(timeout),
+            return_exceptions=True,
+        )
+        for answer in (direct, through_driver):
+            if isinstance(answer, (CdpClosed, CdpError, BrowserGone, TargetClosed)) or not self.alive:
+                raise BrowserGone("The browser has ended.")
+        if isinstance(direct, TimeoutError):
+            raise BrowserTimeout(f"The browser did not answer a probe within {timeout:g} s.")
+        if isinstance(through_driver, BrowserTimeout):
+            self.driver.suspect = True
+            raise BrowserTimeout(f"Playwright's driver did not answer a probe within {timeout:g} s.")
+        for answer in (direct, through_driver):
+            if isinstance(answer, BaseException):
+                raise answer
+        if isinstance(direct, dict):
+            self.context_count = len(direct["browserContextIds"])
+        self._registry.touch()
+
+    def cpu_seconds(self) -> tuple[float, ...]:
+        return process_group.cpu_seconds(self.pid), process_group.cpu_seconds(self.driver.pid)
+
+    async def look_at_pages(self) -> None:
+        await self._renderers.look()
+
+    async def end_loudest_page(self) -> int | None:
+        return await self._renderers.end_loudest()
+
+    async def memory_bytes(self) -> int:
+        return await asyncio.to_thread(process_group.memory_bytes, self.process_group)
+
+    async def close(self, *, timeout: float) -> None:
+        self._asked = True
+        try:
+            if self.alive:
+                await self.cdp.root.call("Browser.close", timeout=timeout)
+        except TimeoutError:
+            log.warning("browser.close_forced", browser_id=self.browser_id, seconds=timeout)
+        except (CdpClosed, CdpError):
+            pass  # it ended before it could answer, which is what was asked
+        finally:
+            self._end(EndReason.BROWSER_DIED)
+        await self.wait_cleaned()
+
+    def kill(self) -> None:
+        self._asked = True
+        self._end(EndReason.BROWSER_HUNG)
+
+    def driver_died(self) -> None:
+        """The driver is gone: whatever the browser still does, nobody can drive it. Kills it and tells."""
+        self._end(EndReason.DRIVER_DIED)
+
+    async def wait_cleaned(self) -> None:
+        """Returns when the browser has ended and nothing is left of it; at once while it lives."""
+        if not self._watch.alive:
+            self._exited()  # the system knows already, the loop is about to hear it
+        if self._cleaning is not None:
+            await asyncio.shield(self._cleaning)
+
+    def _exited(self) -> None:
+        self._end(EndReason.BROWSER_DIED)
+
+    def _link_lost(self) -> None:
+        """The driver has closed its connection to this browser, as it does when it dies."""
+        self.driver.suspect = True
+        self._end(EndReason.DRIVER_DIED)
+
+    def _end(self, reason: EndReason) -> None:
+        """The one door to the end: kills, cleans up, and tells if nobody asked for it. Once."""
+        if self._cleaning is not None:
+            return
+        process_group.kill(self.process_group)
+        self._calls.end("The browser has ended.")
+        self._registry.stop()
+        self._downloads.stop()
+        self._cleaning = asyncio.create_task(self._clean())
+        if self._asked:
+            return
+        log.warning("browser.died", browser_id=self.browser_id, pid=self.pid, reason=reason.value)
+        try:
+            self._on_death(self, reason)
+        except Exception:  # a listener's bug must not stop the clean-up
+            log.exception("browser.listener_failed", browser_id=self.browser_id)
+
+    async def _clean(self) -> None:
+        if not await process_group.wait_gone(self.process_group):
+            log.error("browser.survived_kill", browser_id=self.browser_id, process_group=self.process_group)
+        self._watch.stop()
+        self._link.close()
+        self.cdp.close()
+        self._child.close()
+        self._child.reap()
+        await asyncio.to_thread(process_group.reap_orphans)
+        await self._calls.drain()
+        if not await asyncio.to_thread(cleanup.remove, *self._folders):
+            log.error("browser.folder_not_removed", folders=[str(folder) for folder in self._folders])

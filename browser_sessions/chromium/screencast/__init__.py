@@ -1,0 +1,1 @@
+"""A page's frames as Chromium draws them."""

@@ -1,0 +1,1 @@
+"""The operators' page: its read model, and its files in static/."""

@@ -1,0 +1,201 @@
+"""All sessions at a glance, and what changed since the last look: one loop over all of them, from memory only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from browser_sessions.console.loop_lag import LoopLag
+from browser_sessions.domain.event_types import ROW_FIELDS
+from browser_sessions.domain.ports import PageInfo, SessionQuery
+from browser_sessions.domain.session import FINAL, SessionRecord
+from browser_sessions.events.journal import Event, clip
+from browser_sessions.pool.live_session import Live
+from browser_sessions.pool.manager import Pool
+
+LOOK_EVERY_S: Final = 1.0
+"""How often sessions are compared with what was told of them: two hundred that all changed take two milliseconds."""
+AT_ONCE: Final = 50
+"""Sessions looked at before everybody else on the loop has a turn."""
+POOL_EVERY: Final = 2
+"""Looks between two of the pool's state."""
+POINT_EVERY_S: Final = 10.0
+POINTS: Final = 360
+"""An hour of points."""
+ENDED_SHOWN: Final = 500
+"""Ended sessions in the overview: the newest."""
+LAST_SEEN: Final = 2_000
+"""Ended sessions whose last title and address are kept, as many as the registry keeps records of: about 2 MB."""
+_ALWAYS_MOVES: Final = frozenset({"age_seconds"})
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The node at one moment. `refused` counts since the start; `loop_lag_ms` is the worst since the point before."""
+
+    at: datetime
+    active: int
+    queue: int
+    refused: int
+    memory_bytes: int
+    loop_lag_ms: float
+    browsers: int
+
+
+class Overview:
+    """Rows, history, and the events that keep whoever shows them up to date."""
+
+    def __init__(self, pool: Pool, lag: LoopLag) -> None:
+        self.history: deque[Point] = deque(maxlen=POINTS)
+        self._pool = pool
+        self._lag = lag
+        self._told: dict[str, Row] = {}
+        self._told_pool: dict[str, Any] = {}
+        self._seen: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
+        """(title, address, number of pages) of sessions that have ended."""
+        self._went: dict[str, tuple[str, str]] = {}
+        """(title, address) that a live session went to last: one that ends before a look sees it is shown all the
+        same."""
+        self._looks = 0
+        pool.journal.sinks.append(self._happened)
+
+    async def rows(self, owner: str | None) -> list[Row]:
+        """Live sessions and the newest ended ones, newest first, of one owner or of all. Raises `StoreUnavailable`."""
+        lives = self._pool.registry.lives
+        rows = [self._live(live) for live in list(lives.values()) if owner is None or live.session.owner == owner]
+        rows.sort(key=lambda row: (row["created_at"], row["session_id"]), reverse=True)
+        ended = await self._pool.list(SessionQuery(owner=owner, statuses=FINAL, limit=ENDED_SHOWN))
+        return rows + [self._ended(record) for record in ended if record.session_id not in lives]
+
+    async def look(self) -> None:
+        """One turn of the loop: tells what changed since the one before."""
+        self._looks += 1
+        lives = self._pool.registry.lives
+        for place, (session_id, live) in enumerate(list(lives.items())):
+            if place % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+            if session_id not in lives:
+                continue
+            row = self._changing(live)
+            before = self._told.get(session_id)
+            self._told[session_id] = row
+            if live.session.status.final:
+                continue
+            # the first time all of it: somebody may show what it was before this look
+            changed = {name: row[name] for name in ROW_FIELDS if before is None or row[name] != before[name]}
+            if changed:
+                self._pool.journal.publish("session.updated", session_id, live.session.owner, **changed)
+        if self._looks % POOL_EVERY == 0:
+            self._look_at_pool()
+
+    async def point(self) -> None:
+        """Adds one point to the history."""
+        state = self._pool.state()
+        self.history.append(
+            Point(
+                at=self._pool.clock.wall(),
+                active=state.taken,
+                queue=state.queue,
+                refused=state.refused_total,
+                memory_bytes=sum(browser.memory_bytes or 0 for browser in state.browsers),
+                loop_lag_ms=round(self._lag.worst() * 1000, 1),
+                browsers=len(state.browsers),
+            )
+        )
+
+    def _look_at_pool(self) -> None:
+        state = asdict(self._pool.state())
+        lasting = state | {
+            "browsers": [
+                {name: value for name, value in browser.items() if name not in _ALWAYS_MOVES}
+                for browser in state["browsers"]
+            ]
+        }
+        if lasting != self._told_pool:
+            self._told_pool = lasting
+            self._pool.journal.publish("pool.updated", **state)
+
+    def _live(self, live: Live) -> Row:
+        session, spec = live.session, live.session.spec
+        return {
+            "session_id": session.session_id,
+            "owner": session.owner,
+            "owner_name": session.owner_name,
+            "viewport_width": spec.viewport_width,
+            "viewport_height": spec.viewport_height,
+            "created_at": session.created_at,
+            "ended_at": None if session.ended is None else self._pool.clock.wall(session.ended),
+            "end_reason": session.end_reason.value if session.end_reason else None,
+            "metadata": dict(spec.metadata),
+            "isolation": spec.isolation.value,
+            "browser_id": live.berth.browser_id if live.berth else None,
+        } | self._changing(live)
+
+    def _changing(self, live: Live) -> Row:
+        """The fields of the row that may be others a moment later."""
+        session, berth = live.session, live.berth
+        pages: Sequence[PageInfo] = live.handle.pages() if live.handle is not None else ()
+        active = pages[-1] if pages else None
+        now, wall = self._pool.clock.monotonic(), self._pool.clock.wall
+        deadline = session.deadline(now)
+        return {
+            "status": session.status.value,
+            "last_activity": wall(session.last_used(now)),
+            "expires_at": None if deadline is None else wall(deadline),
+            "title": clip(active.title) if active else "",
+            "url": clip(active.url) if active else "",
+            "page_count": len(pages),
+            "connections": live.clients,
+            "viewers": live.viewers,
+            "controlled_by": live.wheel.holder.name if live.wheel.holder else None,
+            "memory_bytes": berth.memory_bytes // max(1, berth.taken) or None if berth else None,
+        }
+
+    def _ended(self, record: SessionRecord) -> Row:
+        title, url, pages = self._seen.get(record.session_id, ("", "", 0))
+        return {
+            "session_id": record.session_id,
+            "status": record.status.value,
+            "owner": record.owner,
+            "owner_name": record.owner_name,
+            "viewport_width": record.viewport_width,
+            "viewport_height": record.viewport_height,
+            "created_at": record.created_at,
+            "last_activity": record.last_activity,
+            "expires_at": record.expires_at,
+            "ended_at": record.ended_at,
+            "end_reason": record.end_reason.value if record.end_reason else None,
+            "metadata": record.metadata,
+            "isolation": record.isolation.value,
+            "title": title,
+            "url": url,
+            "page_count": pages,
+            "connections": 0,
+            "viewers": 0,
+            "controlled_by": None,
+            "memory_bytes": None,
+            "browser_id": None,
+        }
+
+    def _happened(self, event: Event) -> None:
+        """Keeps what a session showed last."""
+        if event.session_id is None:
+            return
+        live = self._pool.registry.lives.get(event.session_id)
+        if event.kind == "page.navigated" and live is not None and not live.session.status.final:
+            self._went[event.session_id] = (event.data["title"], event.data["url"])
+        elif event.kind == "session.ended":
+            row = self._told.pop(event.session_id, None)
+            went = self._went.pop(event.session_id, None)
+            if row is not None and row["url"]:
+                self._seen[event.session_id] = (row["title"], row["url"], row["page_count"])
+            elif went is not None:
+                self._seen[event.session_id] = (*went, 1)
+            if len(self._seen) > LAST_SEEN:
+                self._seen.popitem(last=False)

@@ -1,0 +1,1 @@
+"""The domain: sessions, principals, errors, event types as pure data and rules, and the ports between packages."""

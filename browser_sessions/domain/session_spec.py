@@ -1,0 +1,96 @@
+"""What a session was asked to be. Resolved: a device name has become its values, every default is filled in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Final
+
+from browser_sessions.domain.urls import without_password
+
+MASK: Final = "***"
+
+
+class Isolation(StrEnum):
+    CONTEXT = "context"
+    """A browser context of its own in a Chromium process shared with other sessions of the same principal."""
+    BROWSER = "browser"
+    """A Chromium process of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geolocation:
+    latitude: float
+    longitude: float
+    accuracy: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    server: str
+    bypass: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSpec:
+    """Every option of a session. Times in seconds, sizes in CSS pixels; None means the browser's own or none."""
+
+    viewport_width: int = 1280
+    viewport_height: int = 720
+    user_agent: str | None = None
+    idle_timeout_seconds: float | None = 300.0
+    max_lifetime_seconds: float | None = 3600.0
+    isolation: Isolation = Isolation.CONTEXT
+    device: str | None = None
+    device_scale_factor: float | None = None
+    is_mobile: bool = False
+    has_touch: bool = False
+    locale: str | None = None
+    timezone_id: str | None = None
+    geolocation: Geolocation | None = None
+    permissions: tuple[str, ...] = ()
+    color_scheme: str | None = None
+    extra_http_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ignore_https_errors: bool = False
+    java_script_enabled: bool = True
+    proxy: Proxy | None = None
+    storage_state: dict[str, Any] | None = field(default=None, repr=False, hash=False)
+    start_url: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    def options(self) -> dict[str, Any]:
+        """What is shown and stored of the options beyond the eight fields: secrets masked, nothing that needs the spec
+        again."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SHOWN_ELSEWHERE}
+        shown["permissions"] = list(self.permissions)
+        shown["start_url"] = None if self.start_url is None else without_password(self.start_url)
+        shown["geolocation"] = None if self.geolocation is None else asdict(self.geolocation)
+        shown["extra_http_headers"] = {name: MASK for name, _ in self.extra_http_headers}
+        if self.proxy is not None:
+            shown["proxy"] = {
+                "server": self.proxy.server,
+                "bypass": self.proxy.bypass,
+                "username": self.proxy.username,
+                "password": None if self.proxy.password is None else MASK,
+            }
+        if self.storage_state is not None:
+            shown["storage_state"] = {
+                "cookies": len(self.storage_state.get("cookies", ())),
+                "origins": len(self.storage_state.get("origins", ())),
+            }
+        return shown
+
+
+_SHOWN_ELSEWHERE: Final = frozenset(
+    {
+        "viewport_width",
+        "viewport_height",
+        "user_agent",
+        "idle_timeout_seconds",
+        "max_lifetime_seconds",
+        "isolation",
+        "metadata",
+    }
+)

@@ -1,0 +1,1 @@
+"""What happened: the journal, and its readers that keep, log and count it."""

@@ -1,0 +1,132 @@
+"""What happened, in order: numbered events in bounded rings, readable from any point that is still there.
+
+Readers hold a position, not a buffer: a slow one costs nothing and learns that it missed something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.event_types import EVENTS
+
+SESSION_EVENTS: Final = 500
+"""Events kept a session: a busy page's last minutes, about 150 kB at the most."""
+SESSION_UPDATES: Final = 60
+"""Of those that only pass (`EventType.passing`), a minute's worth: they would push everything else out of the story."""
+NODE_EVENTS: Final = 5_000
+"""Events kept for those who watch all sessions: about a minute of 100 busy ones."""
+CLIP: Final = 500
+"""Characters kept of any string that a page may have made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`seq` counts over the whole node, so that one position serves every stream."""
+
+    seq: int
+    at: datetime
+    kind: str
+    session_id: str | None
+    owner: str | None
+    data: dict[str, Any]
+
+
+def clip(value: Any) -> Any:
+    """Strings shortened to `CLIP` characters and made valid Unicode (a page's may hold half a character), also inside
+    lists and mappings."""
+    if isinstance(value, str):
+        short = value if len(value) <= CLIP else value[: CLIP - 1] + "…"
+        return short if short.isascii() else short.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {str(clip(key)): clip(item) for key, item in list(value.items())[:50]}
+    if isinstance(value, list | tuple):
+        return [clip(item) for item in value[:50]]
+    return value
+
+
+class Journal:
+    """Publish from anywhere on the loop; read with `since` and `news`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.boot = secrets.token_hex(4)
+        """Tells numbers of this run from those of an earlier one."""
+        self.newest = 0
+        self.sinks: list[Callable[[Event], None]] = []
+        """Called with every event: logs and metrics are projections of the same facts."""
+        self._clock = clock
+        self._all: deque[Event] = deque(maxlen=NODE_EVENTS)
+        self._by_session: dict[str, deque[Event]] = {}
+        self._updates: dict[str, deque[Event]] = {}
+        """By session: what passes and is not part of its story."""
+        self._news = asyncio.Event()
+        self.closed = False
+        """True once nothing more will come: readers end."""
+
+    def publish(self, kind: str, session_id: str | None = None, owner: str | None = None, /, **data: Any) -> Event:
+        self.newest += 1
+        event = Event(self.newest, self._clock.wall(), kind, session_id, owner, clip(data))
+        self._all.append(event)
+        if session_id is not None:
+            if kind in _PASSING:
+                self._updates.setdefault(session_id, deque(maxlen=SESSION_UPDATES)).append(event)
+            else:
+                self._by_session.setdefault(session_id, deque(maxlen=SESSION_EVENTS)).append(event)
+        self._wake()
+        for sink in self.sinks:
+            sink(event)
+        return event
+
+    def since(self, seq: int, *, session_id: str | None = None, owner: str | None = None) -> tuple[list[Event], bool]:
+        """Events after `seq`, oldest first, of a session, an owner or all; and whether some before them are gone."""
+        if session_id is None:
+            return _after(self._all, seq, owner)
+        story, story_missed = _after(self._by_session.get(session_id, _NONE), seq, owner)
+        updates, updates_missed = _after(self._updates.get(session_id, _NONE), seq, owner)
+        if updates:
+            story = sorted(story + updates, key=lambda event: event.seq)
+        return story, story_missed or updates_missed
+
+    async def news(self, seq: int) -> None:
+        """Returns when something newer than `seq` was published, or nothing more will be."""
+        while self.newest <= seq and not self.closed:
+            await self._news.wait()
+
+    def of(self, session_id: str) -> list[Event]:
+        """The story of one session as far as it is kept, oldest first, without what only passed."""
+        return list(self._by_session.get(session_id, ()))
+
+    def forget(self, session_id: str) -> None:
+        self._by_session.pop(session_id, None)
+        self._updates.pop(session_id, None)
+
+    def close(self) -> None:
+        """Nothing more will be published: whoever waits for news is told."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+_PASSING: Final = frozenset(name for name, known in EVENTS.items() if known.passing)
+_NONE: Final[deque[Event]] = deque(maxlen=1)
+
+
+def _after(ring: deque[Event], seq: int, owner: str | None) -> tuple[list[Event], bool]:
+    missed = len(ring) == ring.maxlen and ring[0].seq > seq + 1
+    fresh: list[Event] = []
+    for event in reversed(ring):
+        if event.seq <= seq:
+            break
+        if owner is None or event.owner == owner:
+            fresh.append(event)
+    fresh.reverse()
+    return fresh, missed

@@ -1,0 +1,49 @@
+"""The journal's facts as log lines and metrics: what happened is said once, and read in three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from browser_sessions.events.journal import Event
+from browser_sessions.pool.manager import Pool
+from browser_sessions.telemetry import Metrics
+
+log = structlog.get_logger()
+
+LOGGED: Final = ("session.", "browser.", "control.", "client.")
+"""What operators look for afterwards. What pages do (console, network, navigation) is in the events, not in the log."""
+NOT_LOGGED: Final = frozenset({"session.updated"})
+WARNINGS: Final = frozenset({"browser.died", "browser.start_failed"})
+
+
+def project(pool: Pool, metrics: Metrics) -> None:
+    """From now on everything that the pool's journal says is logged and counted."""
+    pool.journal.sinks += [_log, _count(metrics)]
+
+
+def _log(event: Event) -> None:
+    if not event.kind.startswith(LOGGED) or event.kind in NOT_LOGGED:
+        return
+    facts = {"session_id": event.session_id, "owner": event.owner} if event.session_id else {}
+    crashed = event.kind == "session.ended" and event.data.get("status") == "crashed"
+    say = log.warning if crashed or event.kind in WARNINGS else log.info
+    say(event.kind, **facts, **event.data)
+
+
+def _count(metrics: Metrics) -> Callable[[Event], None]:
+    def count(event: Event) -> None:
+        if event.kind == "session.active":
+            metrics.create_seconds.observe(event.data["seconds"])
+        elif event.kind == "session.ended":
+            metrics.sessions_ended.labels(event.data["reason"] or "unknown").inc()
+            if (closing := event.data.get("closing_seconds")) is not None:
+                metrics.end_seconds.observe(closing)
+        elif event.kind == "browser.started":
+            metrics.browser_start_seconds.observe(event.data["seconds"])
+        elif event.kind in ("browser.died", "browser.retiring"):
+            metrics.browser_restarts.labels(event.data["reason"]).inc()
+
+    return count

@@ -1,0 +1,164 @@
+"""What is kept of a session after its end beside its record: its events and its last picture, one small file each.
+
+Written once, off the loop, after the session has ended: nobody waits for it. A server that is killed before loses
+them, never a record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from browser_sessions.events.journal import Event, Journal
+
+log = structlog.get_logger()
+
+KEPT_IN_MEMORY: Final = 50
+"""Ended sessions whose events stay in memory too: those that somebody probably still looks at."""
+PICTURE_BYTES: Final = 2 * 2**20
+"""A larger last picture (of an 8K viewport) is not kept."""
+FOLDER_BYTES: Final = 2 * 2**30
+"""Of all files together; beyond it the oldest go before their retention has passed. A session takes 5 to 150 kB."""
+_SESSION_ID: Final = re.compile(r"ses_[0-9a-f]{32}")
+
+Picture = Callable[[str], bytes | None]
+"""The last picture of a session as a JPEG, when there is one."""
+
+
+def wire(journal: Journal, event: Event) -> dict[str, Any]:
+    """An event as callers see it: in streams, in histories, and in files."""
+    return {
+        "id": f"{journal.boot}-{event.seq}",
+        "type": event.kind,
+        "at": event.at,
+        "session_id": event.session_id,
+        "owner": event.owner,
+        "data": event.data,
+    }
+
+
+class Archive:
+    """Files under one folder, by session id. Trouble with the disk is logged and never anybody's error."""
+
+    def __init__(self, folder: Path, journal: Journal, picture: Picture) -> None:
+        self._folder = folder
+        self._journal = journal
+        self._picture = picture
+        self._writing: dict[str, asyncio.Task[None]] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._in_memory: OrderedDict[str, None] = OrderedDict()
+        journal.sinks.append(self._happened)
+
+    async def events(self, session_id: str) -> list[dict[str, Any]]:
+        """Everything that is kept of a session, oldest first: from memory, else from its file; empty when there is
+        none."""
+        kept = self._journal.of(session_id)
+        if kept:
+            return [wire(self._journal, event) for event in kept]
+        return await asyncio.to_thread(_read_events, self._path(session_id, ".json.gz"))
+
+    async def picture(self, session_id: str) -> bytes | None:
+        """The last picture of a session that has ended."""
+        if (writing := self._writing.get(session_id)) is not None:
+            await asyncio.wait({writing})
+        return await asyncio.to_thread(_read, self._path(session_id, ".jpg"))
+
+    async def purge(self, before: datetime) -> None:
+        """Removes what ended before a moment, and the oldest when all is too much."""
+        await asyncio.to_thread(_purge, self._folder, before.timestamp())
+
+    async def close(self) -> None:
+        """Returns when everything is written."""
+        while self._writing:
+            await asyncio.wait(set(self._writing.values()))
+
+    def _happened(self, event: Event) -> None:
+        if event.kind != "session.ended" or event.session_id is None:
+            return
+        session_id = event.session_id
+        events = [wire(self._journal, each) for each in self._journal.of(session_id)]
+        picture = self._picture(session_id)
+        task = asyncio.create_task(self._write(session_id, events, picture), name="archive")
+        self._writing[session_id] = task
+        task.add_done_callback(lambda _: self._writing.pop(session_id, None))
+
+    async def _write(self, session_id: str, events: list[dict[str, Any]], picture: bytes | None) -> None:
+        if picture is not None and len(picture) > PICTURE_BYTES:
+            picture = None
+        try:
+            async with self._one_at_a_time:  # a herd of ends must not take every thread
+                await asyncio.to_thread(self._store, session_id, events, picture)
+        except OSError as error:
+            log.error("archive.not_written", session_id=session_id, reason=error.strerror or str(error))
+            return
+        self._in_memory[session_id] = None
+        if len(self._in_memory) > KEPT_IN_MEMORY:
+            oldest, _ = self._in_memory.popitem(last=False)
+            self._journal.forget(oldest)
+
+    def _store(self, session_id: str, events: list[dict[str, Any]], picture: bytes | None) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        body = orjson.dumps(events, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)
+        _replace(self._path(session_id, ".json.gz"), gzip.compress(body, 5))
+        if picture is not None:
+            _replace(self._path(session_id, ".jpg"), picture)
+
+    def _path(self, session_id: str, ending: str) -> Path:
+        name = session_id if _SESSION_ID.fullmatch(session_id) else "none"
+        return self._folder / (name + ending)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    draft.replace(path)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _read_events(path: Path) -> list[dict[str, Any]]:
+    packed = _read(path)
+    if packed is None:
+        return []
+    try:
+        events: list[dict[str, Any]] = orjson.loads(gzip.decompress(packed))
+    except (OSError, EOFError, ValueError) as error:
+        log.error("archive.not_readable", file=path.name, reason=str(error))
+        return []
+    return events
+
+
+def _purge(folder: Path, before: float) -> None:
+    found: list[tuple[float, int, Path]] = []
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            with contextlib.suppress(OSError):
+                told = entry.stat(follow_symlinks=False)
+                found.append((told.st_mtime, told.st_size, Path(entry.path)))
+    found.sort()
+    total = sum(size for _, size, _ in found)
+    for modified, size, path in found:
+        if modified >= before and total <= FOLDER_BYTES:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink()
+        total -= size

@@ -1,0 +1,89 @@
+"""What one client may say: the decision on each of its commands. Pure; driven by `method_table`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from browser_sessions.cdp.messages import Command
+from browser_sessions.gateway.command_decision import (
+    INVALID_PARAMS,
+    NO_SESSION,
+    NOT_FOUND,
+    SERVER_ERROR,
+    Decision,
+    Pass,
+    Refuse,
+)
+from browser_sessions.gateway.policy.browser_rules import BROWSER_HANDLERS
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.method_table import RULES, Level, Verdict
+from browser_sessions.gateway.policy.page_rules import PAGE_HANDLERS
+from browser_sessions.gateway.policy.parameter_bounds import out_of_bounds
+from browser_sessions.gateway.policy.target_rules import TARGET_HANDLERS
+from browser_sessions.gateway.scope import Scope
+
+Handler = Callable[[Command, Scope, Options], Decision]
+
+HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(TARGET_HANDLERS | BROWSER_HANDLERS | PAGE_HANDLERS)
+"""Who decides on a method's parameters. Every method that is checked, rewritten or answered has one, or a row in
+`parameter_bounds.BOUNDS` (a test counts)."""
+
+OWN_BROWSER_HINT: Final = ": it would reach every session of the browser; create the session with isolation: browser"
+"""After the words that Chromium has for an unknown method, which clients know."""
+
+
+def decide(command: Command, scope: Scope, options: Options) -> Decision:
+    """The decision on one command: default deny. Changes nothing; the relay acts on it."""
+    if scope.is_browser(command.session_id):
+        if command.method == "Target.setAutoAttach":
+            return Refuse(INVALID_PARAMS, "Auto-attach at browser level: without a sessionId only")
+        command = replace(command, session_id=None)
+    if command.session_id is not None and scope.session(command.session_id) is None:
+        return Refuse(NO_SESSION, "Session with given id not found.")
+    level = Level.BROWSER if command.session_id is None else Level.PAGE
+    rule = RULES.get((command.method, level))
+    if rule is None or (rule.verdict is Verdict.REFUSE and not (rule.own_browser and options.own_browser)):
+        hint = OWN_BROWSER_HINT if rule is not None and rule.own_browser else ""
+        return Refuse(NOT_FOUND, f"'{command.method}' wasn't found{hint}")
+    stranger = _names_a_stranger(command, scope)
+    if stranger is not None:
+        return stranger
+    out = out_of_bounds(command.method, command.params)
+    if out is not None:
+        return Refuse(INVALID_PARAMS, out)
+    handler = HANDLERS.get(command.method)
+    return Pass() if handler is None else handler(command, scope, options)
+
+
+def _names_a_stranger(command: Command, scope: Scope) -> Refuse | None:
+    """A second lock, for every method alike: no id of a context, target or session passes that is not this client's.
+    The texts are what Chromium 156 says of an id that it does not know (tests/integration/test_gateway_protocol.py)."""
+    method, params = command.method, command.params
+    context_id = params.get("browserContextId")
+    if context_id is not None and not scope.contexts.holds(context_id):
+        if method in _PAGE_TAKES_NO_CONTEXT and command.session_id is not None:
+            return Refuse(INVALID_PARAMS, "browserContextId is only allowed for Browser target")
+        if method == "Target.createTarget":
+            return Refuse(INVALID_PARAMS, "browserContextId")
+        if method == "Target.disposeBrowserContext":
+            if command.session_id is not None:
+                return Refuse(SERVER_ERROR, "Not allowed")
+            return Refuse(SERVER_ERROR, f"Failed to find context with id {context_id}")
+        return Refuse(INVALID_PARAMS, f"Failed to find browser context for id {context_id}")
+    target_id = params.get("targetId")
+    if target_id is not None and scope.target(target_id) is None:
+        return Refuse(INVALID_PARAMS, _NO_SUCH_TARGET.get(method, "No target with given id found"))
+    session_id = params.get("sessionId")  # Page.screencastFrameAck has a number of that name
+    if isinstance(session_id, str) and scope.session(session_id) is None and not scope.is_browser(session_id):
+        return Refuse(INVALID_PARAMS, "No session with given id")
+    return None
+
+
+_PAGE_TAKES_NO_CONTEXT: Final = frozenset({"Storage.getCookies", "Storage.setCookies", "Storage.clearCookies"})
+_NO_SUCH_TARGET: Final = {
+    "Target.closeTarget": "No target found for targetId",
+    "Target.detachFromTarget": "No session for given target id",
+}

@@ -1,0 +1,179 @@
+"""A page's own methods whose parameters reach further: files, addresses, shared processes, fatal bugs. Pure."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from browser_sessions.cdp.messages import Command
+from browser_sessions.domain.urls import REFUSED, may_open, scheme_of
+from browser_sessions.gateway.command_decision import (
+    INVALID_PARAMS,
+    SERVER_ERROR,
+    Ask,
+    Decision,
+    Do,
+    Pass,
+    Reading,
+    Refuse,
+    Resume,
+)
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.parameter_bounds import MAX_SIDE
+from browser_sessions.gateway.scope import Scope
+
+MAX_PIXELS: Final = 8192 * 8192
+"""Of a viewport or a screenshot: what the API's own viewport limits allow. One screenshot of 20,000 by 20,000 took the
+GPU process, which all sessions of a browser share, past 1 GB and the next ones past 4 (headless shell 156)."""
+MAX_SCALE: Final = 10.0
+"""Device pixels a CSS pixel: twice what any device of Playwright's list has, and some."""
+
+_NO_FILES: Final = "files: must lie in the session's own upload folder"
+_CTRL, _SHIFT = 2, 8
+_VK_INSERT, _VK_V = 45, 86
+
+
+def _number(value: object) -> float | None:
+    """A JSON number that is one, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return None
+    return float(value)
+
+
+def too_large(width: object, height: object, scale: object = 1) -> bool:
+    """Whether a picture of this size has more than `MAX_PIXELS`. A missing side is taken for one pixel."""
+    sides = [1.0 if side is None else _number(side) for side in (width, height, scale)]
+    if None in sides:
+        return False  # no number: Chromium refuses it
+    across, down, factor = (abs(side or 0.0) for side in sides)
+    return factor > MAX_SCALE or max(across, 1) * max(down, 1) * max(factor, 1) ** 2 > MAX_PIXELS
+
+
+def _too_many_pixels(name: str) -> Refuse:
+    return Refuse(INVALID_PARAMS, f"{name}: at most {MAX_PIXELS} pixels and {MAX_SCALE:g} device pixels a CSS pixel")
+
+
+def _metrics(command: Command, scope: Scope, options: Options) -> Decision:
+    given = command.params.get
+    sizes = [
+        (given("width"), given("height"), given("deviceScaleFactor") or 1),
+        (given("screenWidth"), given("screenHeight"), 1),
+    ]
+    width, height, _ = sizes[0]
+    if bool(width) != bool(height) and too_large(width or MAX_SIDE, height or MAX_SIDE):
+        return _too_many_pixels("width, height, deviceScaleFactor")  # the side that is not named is the window's
+    if any(too_large(*size) for size in sizes):
+        return _too_many_pixels("width, height, deviceScaleFactor")
+    return Pass()
+
+
+def _screenshot(command: Command, scope: Scope, options: Options) -> Decision:
+    clip = command.params.get("clip")
+    if isinstance(clip, dict) and too_large(clip.get("width"), clip.get("height"), clip.get("scale", 1)):
+        return _too_many_pixels("clip")
+    return Pass()
+
+
+def _navigate(command: Command, scope: Scope, options: Options) -> Decision:
+    url = command.params.get("url")
+    if not isinstance(url, str):
+        return Refuse(INVALID_PARAMS, "Invalid parameters: url must be a string")
+    scheme = scheme_of(url)
+    if not scheme:
+        return Refuse(SERVER_ERROR, "Cannot navigate to invalid URL")
+    if scheme != "javascript" and not may_open(url):  # a script runs with the page's own rights
+        return Refuse(INVALID_PARAMS, f"url: {REFUSED}")
+    return Pass()
+
+
+def _continue_request(command: Command, scope: Scope, options: Options) -> Decision:
+    url = command.params.get("url")
+    if isinstance(url, str) and scheme_of(url) not in ("http", "https"):
+        return Refuse(INVALID_PARAMS, "url: a request may be sent on to http: and https: addresses only")
+    return Pass()
+
+
+def _load_network_resource(command: Command, scope: Scope, options: Options) -> Decision:
+    url = command.params.get("url")
+    if not isinstance(url, str) or scheme_of(url) not in ("http", "https"):
+        return Refuse(INVALID_PARAMS, "Unsupported URL scheme")
+    return _with_stream(command, scope, options)
+
+
+def _with_stream(command: Command, scope: Scope, options: Options) -> Decision:
+    return Ask(command.params, command.session_id, Reading.STREAM)
+
+
+def _print_to_pdf(command: Command, scope: Scope, options: Options) -> Decision:
+    if command.params.get("transferMode") == "ReturnAsStream":
+        return _with_stream(command, scope, options)
+    return Pass()
+
+
+def _files_refused(files: object, options: Options) -> bool:
+    """Whether a list names anything but files in the upload folder. By name only: see `Options.upload_folder`."""
+    if files is None:
+        return False
+    if not isinstance(files, list):
+        return True
+    return any(not _may_upload(file, options.upload_folder) for file in files)
+
+
+def _may_upload(file: object, folder: PurePosixPath | None) -> bool:
+    if folder is None or not isinstance(file, str) or "\0" in file:
+        return False
+    path = PurePosixPath(file)
+    return path.is_absolute() and ".." not in path.parts and path != folder and path.is_relative_to(folder)
+
+
+def _set_file_input_files(command: Command, scope: Scope, options: Options) -> Decision:
+    return Refuse(INVALID_PARAMS, _NO_FILES) if _files_refused(command.params.get("files"), options) else Pass()
+
+
+def _dispatch_drag_event(command: Command, scope: Scope, options: Options) -> Decision:
+    data = command.params.get("data")
+    files = data.get("files") if isinstance(data, dict) else None
+    return Refuse(INVALID_PARAMS, _NO_FILES) if _files_refused(files, options) else Pass()
+
+
+def _dispatch_key_event(command: Command, scope: Scope, options: Options) -> Decision:
+    """No paste where others could have copied. Found on headless shell 156: Ctrl+V (with Shift too), Shift+Insert, the
+    Paste key, and editing commands in any case; not Meta+V, not the control character."""
+    if options.own_browser or not _pastes(command.params):
+        return Pass()
+    text = "Pasting is off: all sessions of a browser share one clipboard; use Input.insertText, or isolation: browser"
+    return Refuse(INVALID_PARAMS, text)
+
+
+def _pastes(params: dict[str, Any]) -> bool:
+    commands = params.get("commands")
+    if isinstance(commands, list) and any(isinstance(c, str) and "paste" in c.lower() for c in commands):
+        return True
+    if any(isinstance(name, str) and name.lower() == "paste" for name in (params.get("key"), params.get("code"))):
+        return True
+    held, key = _number(params.get("modifiers")) or 0, _number(params.get("windowsVirtualKeyCode"))
+    return (key == _VK_V and bool(int(held) & _CTRL)) or (key == _VK_INSERT and bool(int(held) & _SHIFT))
+
+
+def _resume(command: Command, scope: Scope, options: Options) -> Decision:
+    return Pass() if command.session_id is None else Do(Resume(command.session_id))
+
+
+PAGE_HANDLERS: Final = {
+    "Page.navigate": _navigate,
+    "Page.printToPDF": _print_to_pdf,
+    "Page.startScreenRecording": _with_stream,
+    "Page.stopScreenRecording": _with_stream,
+    "Page.captureScreenshot": _screenshot,
+    "Page.setDeviceMetricsOverride": _metrics,
+    "Emulation.setDeviceMetricsOverride": _metrics,
+    "Emulation.setVisibleSize": _metrics,
+    "DOM.setFileInputFiles": _set_file_input_files,
+    "Input.dispatchDragEvent": _dispatch_drag_event,
+    "Input.dispatchKeyEvent": _dispatch_key_event,
+    "Fetch.continueRequest": _continue_request,
+    "Fetch.takeResponseBodyAsStream": _with_stream,
+    "Network.loadNetworkResource": _load_network_resource,
+    "Runtime.runIfWaitingForDebugger": _resume,
+}

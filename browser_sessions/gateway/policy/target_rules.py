@@ -1,0 +1,208 @@
+"""`Target.*`: answered for the client's own contexts, or handed to the relay. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from browser_sessions.cdp.messages import Command
+from browser_sessions.domain.urls import REFUSED, may_open
+from browser_sessions.gateway.command_decision import (
+    INVALID_PARAMS,
+    SERVER_ERROR,
+    Answer,
+    Attach,
+    AttachBrowser,
+    AutoAttach,
+    CreateContext,
+    CreateTarget,
+    Decision,
+    Detach,
+    Discover,
+    DisposeContext,
+    Do,
+    Pass,
+    Refuse,
+)
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.scope import BROWSER_TARGET, Scope
+from browser_sessions.gateway.session_contexts import MAX_NESTED
+from browser_sessions.gateway.target_filters import BadFilter, TargetFilter, parse_filter
+
+_CREATE_TARGET_PARAMS: Final = (
+    "left",
+    "top",
+    "width",
+    "height",
+    "windowState",
+    "newWindow",
+    "background",
+    "forTab",
+    "focus",
+)
+"""Passed on as they are. `hidden` and `enableBeginFrameControl` are not: such a page is no page to anybody else."""
+
+_ONLY_FLAT: Final = Refuse(INVALID_PARAMS, "Only flatten protocol is supported: pass flatten: true")
+
+
+def _filter(command: Command) -> TargetFilter | Refuse:
+    try:
+        return parse_filter(command.params.get("filter"))
+    except BadFilter as error:
+        return Refuse(INVALID_PARAMS, f"Invalid parameters: {error}")
+
+
+def _flag(command: Command, name: str) -> bool | Refuse:
+    value = command.params.get(name, False)
+    return value if isinstance(value, bool) else Refuse(INVALID_PARAMS, f"Invalid parameters: {name} must be a boolean")
+
+
+def _set_auto_attach(command: Command, scope: Scope, options: Options) -> Decision:
+    attach, wait, flat = (_flag(command, name) for name in ("autoAttach", "waitForDebuggerOnStart", "flatten"))
+    if isinstance(attach, Refuse):
+        return attach
+    if isinstance(wait, Refuse):
+        return wait
+    if attach and flat is not True:
+        return _ONLY_FLAT
+    wanted = _filter(command)
+    if isinstance(wanted, Refuse):
+        return wanted
+    if command.session_id is not None:  # below a target Chromium attaches that target's relatives only
+        params = {"autoAttach": attach, "waitForDebuggerOnStart": wait, "flatten": True}
+        return Pass(params | {"filter": wanted.as_params()} if "filter" in command.params else params)
+    if attach and wanted.takes_tabs_and_pages:
+        text = 'Filter should not simultaneously allow "tab" and "page", page targets are attached via tab targets'
+        return Refuse(INVALID_PARAMS, text)
+    return Do(AutoAttach(wanted if attach else None, wait))
+
+
+def _set_discover_targets(command: Command, scope: Scope, options: Options) -> Decision:
+    on = _flag(command, "discover")
+    if isinstance(on, Refuse):
+        return on
+    if not on:
+        if command.params.get("filter") is not None:
+            return Refuse(INVALID_PARAMS, "Filter should not be present with `discover` is off")
+        return Do(Discover(None))
+    wanted = _filter(command)
+    return wanted if isinstance(wanted, Refuse) else Do(Discover(wanted))
+
+
+def _get_targets(command: Command, scope: Scope, options: Options) -> Decision:
+    wanted = _filter(command)
+    if isinstance(wanted, Refuse):
+        return wanted
+    return Answer(
+        {"targetInfos": [i for i in (BROWSER_TARGET, *scope.contexts.targets()) if wanted.matches(i["type"])]}
+    )
+
+
+def _get_target_info(command: Command, scope: Scope, options: Options) -> Decision:
+    target_id = command.params.get("targetId")
+    if target_id is None:
+        held = scope.session(command.session_id)
+        if held is None:
+            return Answer({"targetInfo": BROWSER_TARGET})
+        target_id = held.target_id
+    info = scope.target(target_id)
+    if info is None:
+        return Refuse(INVALID_PARAMS, "No target with given id found")
+    return Answer({"targetInfo": info})
+
+
+def _get_browser_contexts(command: Command, scope: Scope, options: Options) -> Decision:
+    contexts = scope.contexts
+    return Answer({"browserContextIds": list(contexts.nested), "defaultBrowserContextId": contexts.own})
+
+
+def _create_target(command: Command, scope: Scope, options: Options) -> Decision:
+    url = command.params.get("url")
+    if not isinstance(url, str):
+        return Refuse(INVALID_PARAMS, "Invalid parameters: url must be a string")
+    if url and not may_open(url):
+        return Refuse(INVALID_PARAMS, f"url: {REFUSED}")
+    for name in ("hidden", "enableBeginFrameControl"):
+        if command.params.get(name):
+            return Refuse(INVALID_PARAMS, f"{name} is not supported: every client of the session must see the page")
+    if scope.contexts.count("page") + scope.contexts.creating >= options.max_pages:
+        return Refuse(SERVER_ERROR, f"The session has {options.max_pages} pages, its most: close one first")
+    context_id = command.params.get("browserContextId") or scope.contexts.own
+    params: dict[str, Any] = {n: command.params[n] for n in _CREATE_TARGET_PARAMS if n in command.params}
+    return Do(CreateTarget(context_id, url or "about:blank", params | {"browserContextId": context_id}))
+
+
+def _attach_to_target(command: Command, scope: Scope, options: Options) -> Decision:
+    target_id = command.params.get("targetId")
+    if not isinstance(target_id, str):
+        return Refuse(INVALID_PARAMS, "Invalid parameters: targetId must be a string")
+    if _flag(command, "flatten") is not True:
+        return _ONLY_FLAT
+    if scope.full:
+        return Refuse(SERVER_ERROR, "Too many sessions on this connection: detach from some first")
+    if target_id != BROWSER_TARGET["targetId"]:
+        return Do(Attach(target_id))
+    if command.session_id is not None:  # as attachToBrowserTarget, which a page has not got
+        return Refuse(INVALID_PARAMS, "No target with given id found")
+    return Do(AttachBrowser())
+
+
+def _attach_to_browser_target(command: Command, scope: Scope, options: Options) -> Decision:
+    if scope.full:
+        return Refuse(SERVER_ERROR, "Too many sessions on this connection: detach from some first")
+    return Do(AttachBrowser())
+
+
+def _own_target(command: Command, scope: Scope, options: Options) -> Decision:
+    target_id = command.params.get("targetId")
+    if not isinstance(target_id, str):
+        return Refuse(INVALID_PARAMS, "Invalid parameters: targetId must be a string")
+    return Pass({"targetId": target_id})
+
+
+def _detach_from_target(command: Command, scope: Scope, options: Options) -> Decision:
+    session_id, target_id = command.params.get("sessionId"), command.params.get("targetId")
+    if session_id is None and isinstance(target_id, str):
+        held = scope.sessions_of(target_id, command.session_id)
+        if len(held) > 1:
+            return Refuse(SERVER_ERROR, "Multiple sessions attached, specify id.")
+        session_id = held[0] if held else ""
+    if session_id is None:
+        return Refuse(INVALID_PARAMS, "Session id must be specified")
+    if not isinstance(session_id, str) or (scope.session(session_id) is None and not scope.is_browser(session_id)):
+        return Refuse(INVALID_PARAMS, "No session with given id")
+    return Do(Detach(session_id))
+
+
+def _create_browser_context(command: Command, scope: Scope, options: Options) -> Decision:
+    for name in ("proxyServer", "proxyBypassList", "originsWithUniversalNetworkAccess"):
+        if command.params.get(name):
+            return Refuse(INVALID_PARAMS, f"{name}: the network of a session is set when it is created, not by clients")
+    if len(scope.contexts.nested) >= MAX_NESTED:
+        return Refuse(SERVER_ERROR, f"The session has {MAX_NESTED} nested contexts, its most: dispose of one first")
+    return Do(CreateContext())
+
+
+def _dispose_browser_context(command: Command, scope: Scope, options: Options) -> Decision:
+    context_id = command.params.get("browserContextId")
+    if not isinstance(context_id, str):
+        return Refuse(INVALID_PARAMS, "Invalid parameters: browserContextId must be a string")
+    if not scope.contexts.is_nested(context_id):
+        return Refuse(SERVER_ERROR, "Cannot dispose default browser context.")
+    return Do(DisposeContext(context_id))
+
+
+TARGET_HANDLERS: Final = {
+    "Target.setAutoAttach": _set_auto_attach,
+    "Target.setDiscoverTargets": _set_discover_targets,
+    "Target.getTargets": _get_targets,
+    "Target.getTargetInfo": _get_target_info,
+    "Target.getBrowserContexts": _get_browser_contexts,
+    "Target.createTarget": _create_target,
+    "Target.attachToTarget": _attach_to_target,
+    "Target.attachToBrowserTarget": _attach_to_browser_target,
+    "Target.closeTarget": _own_target,
+    "Target.activateTarget": _own_target,
+    "Target.detachFromTarget": _detach_from_target,
+    "Target.createBrowserContext": _create_browser_context,
+    "Target.disposeBrowserContext": _dispose_browser_context,
+}

@@ -1,0 +1,113 @@
+"""One session's contexts in its browser, and the clients that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from browser_sessions.cdp import Browser, BrowserSession, Target
+from browser_sessions.domain.session_spec import Proxy
+from browser_sessions.gateway.client_overrides import Overridden
+from browser_sessions.gateway.proxy_login import ProxyLogin
+from browser_sessions.gateway.scope import Scope
+from browser_sessions.gateway.session_contexts import Contexts
+
+
+class Member(Protocol):
+    """What a room needs of a client."""
+
+    session: BrowserSession
+    scope: Scope
+
+    def offer(self, target: Target) -> bool:
+        """Attaches the client to a new target when it wants it. True when the target waits for it to resume."""
+
+    def target_seen(self, target_id: str) -> None:
+        """A target has come or changed."""
+
+    def target_gone(self, target_id: str) -> None: ...
+
+    def target_crashed(self, target_id: str, params: Mapping[str, Any]) -> None: ...
+
+
+class Room:
+    """Lives while the session has clients. Implements `cdp.Watcher`."""
+
+    def __init__(self, cdp: Browser, own: str, proxy: Proxy | None) -> None:
+        """`own` is the session's context, `proxy` the session's."""
+        self.cdp = cdp
+        self.contexts = Contexts(own, cdp.targets)
+        self.clients: list[Member] = []
+        self.overridden = Overridden()
+        self._login = ProxyLogin.of(proxy)
+        self._watched: set[str] = set()
+        self._watch(own)
+
+    def __repr__(self) -> str:
+        return f"<Room of {self.contexts!r}, {len(self.clients)} clients>"
+
+    @property
+    def takers(self) -> int:
+        """How many clients auto-attach to pages."""
+        return sum(client.scope.takes_pages for client in self.clients)
+
+    def adopt(self, context_id: str) -> None:
+        """A client has made a context."""
+        self.contexts.add_nested(context_id)
+        self._watch(context_id)
+        for target in self.cdp.targets.of(context_id):
+            self.target_created(target)
+
+    def discard(self, context_id: str) -> None:
+        """The context is disposed of: nothing in it is anybody's any more. Its targets are told as gone when they
+        are."""
+        self.contexts.discard_nested(context_id)
+        if self._login is not None:
+            self._login.forget(context_id)
+        self._unwatch_if_empty(context_id)
+
+    def leave(self, client: Member) -> None:
+        if client in self.clients:
+            self.clients.remove(client)
+        if not self.clients:
+            for context_id in tuple(self._watched):
+                self._unwatch(context_id)
+
+    # -- what the target tree tells --------------------------------------------------------------------------------
+
+    def target_created(self, target: Target) -> None:
+        self.target_changed(target)
+        if target.type == "tab":  # nothing pauses tabs
+            for client in tuple(self.clients):
+                client.offer(target)
+
+    def target_changed(self, target: Target) -> None:
+        for client in tuple(self.clients):
+            client.target_seen(target.target_id)
+
+    def target_destroyed(self, target: Target) -> None:
+        for client in tuple(self.clients):
+            client.target_gone(target.target_id)
+        self._unwatch_if_empty(target.context_id)
+
+    def target_crashed(self, target: Target, params: Mapping[str, Any]) -> None:
+        for client in tuple(self.clients):
+            client.target_crashed(target.target_id, params)
+
+    def target_waits(self, target: Target) -> Iterable[object]:
+        page = self.cdp.attached_page(target.target_id)
+        if self._login is not None and page is not None and target.context_id != self.contexts.own:
+            self._login.watch(page, target.context_id)
+        return [client.session for client in tuple(self.clients) if client.offer(target)]
+
+    def _watch(self, context_id: str) -> None:
+        self._watched.add(context_id)
+        self.cdp.targets.watch(context_id, self)
+
+    def _unwatch(self, context_id: str) -> None:
+        self._watched.discard(context_id)
+        self.cdp.targets.unwatch(context_id, self)
+
+    def _unwatch_if_empty(self, context_id: str) -> None:
+        if not self.contexts.holds(context_id) and not self.cdp.targets.of(context_id):
+            self._unwatch(context_id)

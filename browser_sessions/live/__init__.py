@@ -1,0 +1,1 @@
+"""Viewers of a session: frames out, input in, thumbnails."""

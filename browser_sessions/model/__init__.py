@@ -1,1 +1,0 @@
-"""The domain: pure data and rules. No await, no I/O, no third party."""

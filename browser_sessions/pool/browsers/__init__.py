@@ -1,0 +1,1 @@
+"""The Chromium processes of this node: started, shared, probed, replaced."""

@@ -1,0 +1,111 @@
+"""Refuses creates early while the machine runs short of something, so that the sessions there are keep what they need.
+
+One loop samples; a create only reads what the last sample said. What is short may be taken by others on the machine:
+when it comes back, creates are taken again, without a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+import structlog
+
+from browser_sessions.pool.manager import Pool
+
+log = structlog.get_logger()
+
+SAMPLE_EVERY_S: Final = 1.0
+"""A node creates at most twenty sessions a second: between two samples they take less than what is kept free."""
+MEMORY_BYTES: Final = 256 * 2**20
+"""Kept free: a burst of a second, or one heavy page. Below it the kernel begins to choose whom to kill."""
+DISK_BYTES: Final = 64 * 2**20
+"""Kept free: a browser's profile takes 5 to 10 MB, and ends of sessions must still be written."""
+DESCRIPTORS: Final = 32
+"""Kept free: those who are connected, the database and the end of a browser need some."""
+RELEASE: Final = 1.25
+"""Taken again at this much more than the limit: a node on the edge must not say yes and no by turns."""
+_PROC_FDS: Final = Path("/proc/self/fd")
+_CGROUP: Final = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is free: bytes and descriptors; None where the system does not say."""
+
+    memory_bytes: int | None
+    disk_bytes: int | None
+    descriptors: int | None
+
+
+def shortage(sample: Sample, *, short_already: bool = False) -> str:
+    """What there is too little of, as a sentence for the caller; empty when there is enough. Pure."""
+    factor = RELEASE if short_already else 1.0
+    mega = 2**20
+    if sample.memory_bytes is not None and sample.memory_bytes < MEMORY_BYTES * factor:
+        return f"The machine is short of memory: {sample.memory_bytes // mega} MB are free."
+    if sample.disk_bytes is not None and sample.disk_bytes < DISK_BYTES * factor:
+        return f"The disk of the data folder is nearly full: {sample.disk_bytes // mega} MB are free."
+    if sample.descriptors is not None and sample.descriptors < DESCRIPTORS * factor:
+        return f"The service is short of file descriptors: {sample.descriptors} are free. Raise the limit (ulimit -n)."
+    return ""
+
+
+class Shedding:
+    """Keeps `pool.shortage` true. Blocking looks run in a thread: a disk may hang."""
+
+    def __init__(self, pool: Pool, data_dir: Path, look: Callable[[Path], Sample] | None = None) -> None:
+        self._pool = pool
+        self._data_dir = data_dir
+        self._look = look or measure
+
+    async def turn(self) -> None:
+        sample = await asyncio.to_thread(self._look, self._data_dir)
+        before = self._pool.shortage
+        self._pool.shortage = shortage(sample, short_already=bool(before))
+        if self._pool.shortage and not before:
+            log.warning("creates.refused", reason=self._pool.shortage)
+        elif before and not self._pool.shortage:
+            log.info("creates.taken_again")
+
+
+def measure(data_dir: Path) -> Sample:
+    """What is free now."""
+    return Sample(_memory(), _disk(data_dir), _descriptors())
+
+
+def _memory() -> int:
+    free = int(psutil.virtual_memory().available)
+    try:  # cgroup v2, where a container's own limit may be nearer than the machine's
+        limit = int((_CGROUP / "memory.max").read_text())
+        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        used = int((_CGROUP / "memory.current").read_text()) - int(stat["inactive_file"])
+    except (OSError, ValueError, KeyError):
+        return free
+    return min(free, limit - used)
+
+
+def _disk(data_dir: Path) -> int | None:
+    try:
+        told = os.statvfs(data_dir)
+    except OSError:
+        return None
+    return told.f_bavail * told.f_frsize
+
+
+def _descriptors() -> int | None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return None
+    try:
+        return limit - sum(1 for _ in _PROC_FDS.iterdir())
+    except FileNotFoundError:  # not Linux
+        return limit - psutil.Process().num_fds()
+    except OSError:  # none left even for looking
+        return 0
