@@ -38,9 +38,14 @@ class Pipe:
     async def open(self, messages: int, commands: int) -> None:
         """Takes over both descriptors: the one that Chromium writes to, and the one that it reads from."""
         loop = asyncio.get_running_loop()
-        reading, _ = await loop.connect_read_pipe(lambda: _Messages(self), os.fdopen(messages, "rb", 0))
+        # uvloop closes the descriptor and then the object that it is given, asyncio only the object. A second close
+        # would hit whatever a thread has opened in between.
+        closes = isinstance(loop, asyncio.BaseEventLoop)
+        reading, _ = await loop.connect_read_pipe(lambda: _Messages(self), os.fdopen(messages, "rb", 0, closefd=closes))
         self._reading = reading
-        writing, _ = await loop.connect_write_pipe(lambda: _Commands(self), os.fdopen(commands, "wb", 0))
+        writing, _ = await loop.connect_write_pipe(
+            lambda: _Commands(self), os.fdopen(commands, "wb", 0, closefd=closes)
+        )
         self._writing = writing
         self._writing.set_write_buffer_limits(high=HIGH_WATER_BYTES)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import io
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +66,48 @@ async def ends() -> AsyncIterator[Ends]:
             os.close(descriptor)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_its_descriptors_are_closed_once(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """A second close would end a file that a thread has opened since."""
+    closed_before: list[int] = []
+
+    class Watched(io.FileIO):
+        def __init__(self, descriptor: int, mode: str, _buffering: int, *, closefd: bool) -> None:
+            super().__init__(descriptor, mode, closefd=closefd)
+            self._closes = closefd
+
+        def close(self) -> None:
+            if self._closes and not self.closed and not is_open(self.fileno()):
+                closed_before.append(self.fileno())
+            super().close()
+
+    async def run() -> None:
+        ends = Ends()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fdopen", Watched)
+            messages, their_messages = os.pipe()
+            their_commands, commands = os.pipe()
+            await ends.pipe.open(messages, commands)
+        ends.pipe.close()
+        await until(lambda: not is_open(messages) and not is_open(commands), what="both are closed")
+        await asyncio.sleep(0)
+        os.close(their_messages)
+        os.close(their_commands)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
+    gc.collect()
+    assert closed_before == []
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
