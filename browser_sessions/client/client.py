@@ -38,7 +38,7 @@ from browser_sessions.client.transport import ANSWER_TIMEOUT_S, Query, Transport
 
 SESSIONS: Final = "/v1/browser/sessions"
 LIST_LIMIT: Final = 500
-"""The most that one page of the list may hold (docs/api.md)."""
+"""The most that one page of the list may hold (docs/limits.md)."""
 ATTEMPTS: Final = 5
 """With the service's own Retry-After between them, half a minute of a full pool."""
 GRACE_S: Final = 10.0

@@ -25,7 +25,7 @@ PING_AFTER_S: Final = 20.0
 SILENT_S: Final = 50.0
 """After which a connection is half open: it is found within a minute."""
 SLOW_S: Final = 30.0
-"""How long a client may take nothing of what waits for it: docs/clients.md promises that."""
+"""How long a client may take nothing of what waits for it (docs/limits.md)."""
 PRINCIPAL_BYTES: Final = 48 * 2**20
 """Of unread messages for all clients of one principal's sessions, besides the largest of each: half as much again as
 one client may have. A client that reads has one message on its way and little more: hundreds of them stay far below."""

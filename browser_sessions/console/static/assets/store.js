@@ -8,7 +8,7 @@ import { FINAL } from "./pure/rows.js";
 import { arrange, readView } from "./pure/view.js";
 import { route } from "./router.js";
 
-/** Milliseconds after which what is on the screen is called stale (CONSOLE.md). */
+/** Milliseconds without a connection after which the data is shown as stale (docs/console.md). */
 const STALE_MS = 5000;
 /** Order by a number that ticks is renewed this seldom, and never under the pointer. */
 const RESORT_MS = 5000;

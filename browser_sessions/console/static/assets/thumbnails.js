@@ -2,7 +2,7 @@
 import { sessionPath } from "./api.js";
 import { link } from "./store.js";
 
-/** At most one picture a second of a card (CONSOLE.md); one that stays the same is asked for less and less. */
+/** At most one picture a second of a card (docs/console.md); one that stays the same is asked for less and less. */
 const FASTEST_MS = 1000;
 const SLOWEST_MS = 5000;
 /** Requests at a time: a browser has six connections to a server, one holds the events, one is for the operator. */
