@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from browser_sessions.chromium.context.context import PAGES_AT_MOST, Context
+from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, InvalidField, PageFailed, PageNotFound
-from browser_sessions.domain.ports import ContextEvent
 from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
 from tests.real_browser import Site, until
 

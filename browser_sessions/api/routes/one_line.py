@@ -30,8 +30,8 @@ from browser_sessions.api.routes.cdp import as_json, carry, refuse
 from browser_sessions.api.spec_resolution import resolve
 from browser_sessions.auth.tickets import mint
 from browser_sessions.chromium.chromium_version import chromium_version
+from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField, NoBrowser, NotFound, Unauthenticated
-from browser_sessions.domain.ports import BrowserProcess
 from browser_sessions.domain.principal import Action, Principal, may
 from browser_sessions.domain.session import EndReason, Session, SessionStatus
 from browser_sessions.domain.session_spec import SessionSpec

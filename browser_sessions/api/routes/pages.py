@@ -26,8 +26,8 @@ from browser_sessions.api.models import (
 )
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active
+from browser_sessions.chromium.ports import ContextHandle, PageInfo
 from browser_sessions.domain.errors import BrowserSessionsError, Conflict, InvalidField, PageFailed, WrongState
-from browser_sessions.domain.ports import ContextHandle, PageInfo
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import EndReason, SessionStatus
 

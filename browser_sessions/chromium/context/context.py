@@ -25,9 +25,9 @@ from browser_sessions.chromium.downloads.session_downloads import Downloads
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, DETAIL_CHARACTERS, PageCrashed, TargetClosed
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_targets import title_of
+from browser_sessions.chromium.ports import ContextEvent, Owner, PageInfo
 from browser_sessions.chromium.screencast.screencast import PageScreen
 from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
-from browser_sessions.domain.ports import ContextEvent, Owner, PageInfo
 
 PAGES_AT_MOST: Final = 20
 """Open pages of a session. Playwright turns the popup blocker off, so a page could open windows for ever: what comes
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 
 class Context:
-    """Implements `domain.ports.ContextHandle` over a Playwright context."""
+    """Implements `chromium.ports.ContextHandle` over a Playwright context."""
 
     def __init__(
         self, host: Host, inner: BrowserContext, context_id: str, folder: Path, on_event: EventListener

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from playwright.async_api import Dialog
 
 from browser_sessions.chromium.driver.playwright_calls import DETAIL_CHARACTERS, Calls
-from browser_sessions.domain.ports import ContextEvent
+from browser_sessions.chromium.ports import ContextEvent
 
 
 class Dialogs:

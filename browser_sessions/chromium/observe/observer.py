@@ -23,8 +23,8 @@ from browser_sessions.chromium.observe.console_text import (
 )
 from browser_sessions.chromium.observe.event_allowance import BURST, Allowance
 from browser_sessions.chromium.page_session import ask, page_session
+from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.domain.errors import BrowserSessionsError
-from browser_sessions.domain.ports import ContextEvent
 
 PAUSE_S: Final = 2.0
 """How long a domain that flooded is not listened to."""
