@@ -16,9 +16,8 @@ from browser_sessions.api.models import (
     PageResponse,
 )
 from browser_sessions.client.api_calls import ApiCalls
-from browser_sessions.client.errors import NotFound, NotReachable
+from browser_sessions.client.errors import ClientError, NotFound, NotReachable
 from browser_sessions.client.session_options import WaitUntil
-from browser_sessions.domain.errors import BrowserSessionsError
 
 
 class Session:
@@ -149,6 +148,6 @@ class Session:
         """Ends the session because of `error`, which is what the caller has to see: another one becomes a note."""
         try:
             await self.end()
-        except BrowserSessionsError as second:
+        except ClientError as second:
             reaped = " Its own time limits end it." if isinstance(second, NotReachable) else ""
             error.add_note(f"Session {self.id} could not be ended: {second}{reaped}")
