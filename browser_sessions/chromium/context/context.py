@@ -22,12 +22,13 @@ from browser_sessions.chromium.context.context_pages import Pages
 from browser_sessions.chromium.context.dialogs import Dialogs
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.downloads.session_downloads import Downloads
-from browser_sessions.chromium.driver.playwright_calls import CRASHED, DETAIL_CHARACTERS, PageCrashed, TargetClosed
+from browser_sessions.chromium.driver.playwright_calls import CRASHED, PageCrashed, TargetClosed
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_targets import title_of
 from browser_sessions.chromium.ports import ContextEvent, Owner, PageInfo
 from browser_sessions.chromium.screencast.screencast import PageScreen
 from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
+from browser_sessions.domain.limits import TEXT_CHARACTERS
 
 PAGES_AT_MOST: Final = 20
 """Open pages of a session. Playwright turns the popup blocker off, so a page could open windows for ever: what comes
@@ -330,9 +331,9 @@ class Context:
     def _page_news(self, kind: str, target: Target) -> None:
         data: dict[str, Any] = {"page_id": target.target_id}
         if kind in ("opened", "navigated"):
-            data["url"] = target.url[:DETAIL_CHARACTERS]
+            data["url"] = target.url[:TEXT_CHARACTERS]
         if kind == "navigated":
-            data["title"] = title_of(target)[:DETAIL_CHARACTERS]
+            data["title"] = title_of(target)[:TEXT_CHARACTERS]
         self._tell(ContextEvent(f"page.{kind}", data))
         if kind == "opened":
             self._observer.opened(target.target_id)
