@@ -198,8 +198,6 @@ class CreateBrowserSession(BaseModel):
                 raise ValueError(f"extra_http_headers: {name[:64]!r} is not a header name")
             if name.lower() in _CHROMIUMS_OWN or name.lower().startswith("proxy-"):
                 raise ValueError(f"extra_http_headers: {name[:64]!r} is the browser's own; with it no page would load")
-        if "geolocation" in self.permissions and self.geolocation is None:
-            pass  # allowed: a page may ask and get the machine's answer (none)
         return self
 
     def spec(self, **resolved: Any) -> SessionSpec:

@@ -45,9 +45,6 @@ class SessionStore(Protocol):
         An `idempotency_key` of None frees the stored one; any other leaves it as it is.
         """
 
-    async def update_many(self, records: Sequence[SessionRecord]) -> None:
-        """`update` for several in one transaction: all or none."""
-
     async def flush_activity(self, moments: Iterable[tuple[str, datetime, datetime | None]]) -> None:
         """(session_id, last_activity, expires_at) of live sessions; moves no version, touches no final record."""
 
