@@ -100,8 +100,6 @@ class Services:
     console: Console
     gateway: Gateway
     ticket_secret: bytes = field(repr=False)
-    opening: Counter[str] = field(default_factory=Counter)
-    """Pages that are being opened, by session: they count against its limit before they are there."""
     streams: Counter[str] = field(default_factory=Counter)
     """Event streams open, by principal."""
     launches: dict[str, Launch] = field(default_factory=dict, repr=False)

@@ -158,7 +158,8 @@ class ContextHandle(Protocol):
     def pages(self) -> list[PageInfo]:
         """Open pages, oldest first; from memory, never asks the browser."""
 
-    async def open_page(self, url: str | None, *, timeout: float) -> PageInfo: ...
+    async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
+        """Raises `TooManyPages` too."""
 
     async def close_page(self, page_id: str, *, timeout: float) -> None: ...
 
