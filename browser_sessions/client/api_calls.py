@@ -8,6 +8,7 @@ from typing import Any, Final, Unpack
 from urllib.parse import quote
 
 from browser_sessions.api.models import (
+    LIST_LIMIT,
     BrowserSessionCreated,
     BrowserSessionDetails,
     BrowserSessionHealth,
@@ -30,8 +31,6 @@ from browser_sessions.client.session_options import RoleName, SessionOptions, Wa
 from browser_sessions.client.transport import ANSWER_TIMEOUT_S, Query, Transport, decoded
 
 SESSIONS: Final = "/v1/browser/sessions"
-LIST_LIMIT: Final = 500
-"""The most that one page of the list may hold (docs/api.md)."""
 GRACE_S: Final = 10.0
 """Beyond what the service was told to wait: for the way there and back, and for its own undoing."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.domain.limits import MAX_PAGES
+from browser_sessions.domain.limits import MAX_NESTED, MAX_PAGES
 from browser_sessions.gateway.command_decision import (
     Answer,
     Ask,
@@ -30,7 +30,6 @@ from browser_sessions.gateway.command_decision import (
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.scope import BROWSER_TARGET
-from browser_sessions.gateway.session_contexts import MAX_NESTED
 from browser_sessions.gateway.target_filters import DEFAULT_FILTER
 from tests.unit.gateway_world import FOREIGN, NESTED, OWN, attach, attach_browser, say, target, world
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from browser_sessions.cdp.messages import Command
 from browser_sessions.domain.errors import TOO_MANY_PAGES
-from browser_sessions.domain.limits import MAX_PAGES
+from browser_sessions.domain.limits import MAX_NESTED, MAX_PAGES
 from browser_sessions.domain.urls import REFUSED, may_open
 from browser_sessions.gateway.command_decision import (
     INVALID_PARAMS,
@@ -27,7 +27,6 @@ from browser_sessions.gateway.command_decision import (
 )
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.scope import BROWSER_TARGET, Scope
-from browser_sessions.gateway.session_contexts import MAX_NESTED
 from browser_sessions.gateway.target_filters import BadFilter, TargetFilter, parse_filter
 
 _CREATE_TARGET_PARAMS: Final = (
