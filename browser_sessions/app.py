@@ -95,7 +95,7 @@ class Service:
         )
         self.gateway = Gateway(self.pool, self._session_folders, self.metrics)
         self.console = Console.over(self.pool, self.keyring, self.secrets, settings.data_dir, self.metrics)
-        project(self.pool, self.metrics)
+        project(self.pool.journal, self.metrics)
         self._lock: IO[str] | None = None
         self._loops: list[asyncio.Task[object]] = []
         self._started = False

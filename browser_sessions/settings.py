@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from browser_sessions.domain.download_ledger import DEFAULT_BYTES
 from browser_sessions.domain.errors import SettingsError
+from browser_sessions.domain.limits import MAX_TIMEOUT_SECONDS
 
 PREFIX: Final = "BROWSER_SESSIONS_"
 
@@ -108,12 +109,12 @@ class Settings(BaseSettings):
         300.0, gt=0, le=604_800, description="Idle timeout of sessions that name none."
     )
     default_max_lifetime_seconds: float = Field(
-        3600.0, gt=0, le=2_592_000, description="Lifetime of sessions that name none, within the maximum."
+        3600.0, gt=0, le=MAX_TIMEOUT_SECONDS, description="Lifetime of sessions that name none, within the maximum."
     )
     max_lifetime_seconds: float | None = Field(
         86_400.0,
         gt=0,
-        le=2_592_000,
+        le=MAX_TIMEOUT_SECONDS,
         description="The longest lifetime that may be asked for; `none` lets sessions ask for null: no limit.",
     )
     retention_hours: float = Field(24.0, gt=0, le=8760, description="How long an ended session can still be read.")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from browser_sessions.cdp import Browser
+from browser_sessions.chromium.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, NoBrowser
-from browser_sessions.domain.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
 

@@ -20,10 +20,17 @@ from browser_sessions.api.dependencies import ApiOptions, Console, Services
 from browser_sessions.api.session_addresses import TicketAddresses
 from browser_sessions.auth.keyring import KeyRing
 from browser_sessions.auth.secrets_file import Secrets
+from browser_sessions.chromium.ports import (
+    BrowserProcess,
+    ContextEvent,
+    ContextHandle,
+    DownloadListener,
+    Frame,
+    PageInfo,
+)
 from browser_sessions.domain.clock import Clock, SystemClock
 from browser_sessions.domain.download_ledger import Download, DownloadState
 from browser_sessions.domain.errors import BrowserGone, DownloadNotFound, PageFailed, PageNotFound
-from browser_sessions.domain.ports import BrowserProcess, ContextEvent, ContextHandle, DownloadListener, Frame, PageInfo
 from browser_sessions.domain.principal import Role
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec

@@ -9,7 +9,8 @@ from fastapi.security import OAuth2PasswordBearer
 from starlette.types import Scope
 
 from browser_sessions.api.dependencies import Here, Services
-from browser_sessions.auth.console_cookie import check_same_site, cookie_of
+from browser_sessions.api.middleware.origin import check_same_site
+from browser_sessions.auth.console_cookie import cookie_of
 from browser_sessions.auth.tickets import Use, verify
 from browser_sessions.domain.errors import Forbidden, Unauthenticated
 from browser_sessions.domain.principal import Action, Principal, may

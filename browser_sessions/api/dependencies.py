@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
@@ -24,9 +25,6 @@ from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.live.thumbnails import Pictures
 from browser_sessions.pool.manager import Pool
 from browser_sessions.telemetry import Metrics
-
-if TYPE_CHECKING:
-    from browser_sessions.api.routes.one_line import Launch
 
 MAX_BODY_BYTES: Final = 2**20
 """Of a request's body. Also for a storage_state: one that is larger than this is cache, not a login."""
@@ -79,6 +77,18 @@ class Console:
         )
 
 
+@dataclass(eq=False, slots=True)
+class Launch:
+    """What a ticket of `/json/version` has opened. Its session ends when the last of its connections has gone."""
+
+    principal: Principal
+    session_id: asyncio.Future[str]
+    keep_alive: float
+    connections: int = 0
+    parted: int = 0
+    """How often its last connection has gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     pool: Pool
@@ -90,8 +100,6 @@ class Services:
     console: Console
     gateway: Gateway
     ticket_secret: bytes = field(repr=False)
-    opening: Counter[str] = field(default_factory=Counter)
-    """Pages that are being opened, by session: they count against its limit before they are there."""
     streams: Counter[str] = field(default_factory=Counter)
     """Event streams open, by principal."""
     launches: dict[str, Launch] = field(default_factory=dict, repr=False)

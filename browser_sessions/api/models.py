@@ -9,15 +9,14 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from browser_sessions.domain.download_ledger import DownloadState
+from browser_sessions.domain.limits import MAX_SIDE, MAX_TIMEOUT_SECONDS, URL_CHARACTERS
 from browser_sessions.domain.session_spec import Geolocation, Isolation, Proxy, SessionSpec
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
 
-MAX_SIDE: Final = 8192
-"""CSS pixels of a viewport's side."""
-MAX_PIXELS: Final = 8192 * 4320
+MAX_VIEWPORT_PIXELS: Final = MAX_SIDE * 4320
 """Area of a viewport: a full-size 8K screen; a larger one costs hundreds of megabytes a frame."""
-MAX_TIMEOUT_SECONDS: Final = 2_592_000
-"""Thirty days."""
+LIST_LIMIT: Final = 500
+"""Sessions on one page of the list."""
 
 MAX_NESTING: Final = 50
 """Depth of what is passed on unread (IndexedDB in a storage state): Playwright's own stays below ten."""
@@ -70,7 +69,9 @@ def _plain(value: Any, depth: int = 0) -> bool:
 
 Printable = Annotated[str, AfterValidator(_printable)]
 HeaderValue = Annotated[str, Field(max_length=8192), AfterValidator(_header_value)]
-Address = Annotated[str, Field(min_length=1, max_length=65_536), AfterValidator(_printable), AfterValidator(_address)]
+Address = Annotated[
+    str, Field(min_length=1, max_length=URL_CHARACTERS), AfterValidator(_printable), AfterValidator(_address)
+]
 
 _Asked = ConfigDict(extra="forbid", strict=True, frozen=True)
 """Requests: an unknown field or a wrong type is an error, never guessed at."""
@@ -191,15 +192,13 @@ class CreateBrowserSession(BaseModel):
 
     @model_validator(mode="after")
     def _sane(self) -> CreateBrowserSession:
-        if self.viewport_width * self.viewport_height > MAX_PIXELS:
-            raise ValueError(f"viewport_width x viewport_height must be at most {MAX_PIXELS} pixels")
+        if self.viewport_width * self.viewport_height > MAX_VIEWPORT_PIXELS:
+            raise ValueError(f"viewport_width x viewport_height must be at most {MAX_VIEWPORT_PIXELS} pixels")
         for name in self.extra_http_headers:
             if len(name) > 256 or not _HEADER_NAME.match(name):
                 raise ValueError(f"extra_http_headers: {name[:64]!r} is not a header name")
             if name.lower() in _CHROMIUMS_OWN or name.lower().startswith("proxy-"):
                 raise ValueError(f"extra_http_headers: {name[:64]!r} is the browser's own; with it no page would load")
-        if "geolocation" in self.permissions and self.geolocation is None:
-            pass  # allowed: a page may ask and get the machine's answer (none)
         return self
 
     def spec(self, **resolved: Any) -> SessionSpec:

@@ -13,9 +13,8 @@ from typing import Final, Protocol
 
 from starlette.types import Scope
 
-from browser_sessions.api.middleware.origin import base_url
 from browser_sessions.auth.signed_tokens import Kind
-from browser_sessions.domain.errors import Forbidden, Unauthenticated
+from browser_sessions.domain.errors import Unauthenticated
 from browser_sessions.domain.principal import Principal
 
 COOKIE: Final = "browser_sessions"
@@ -26,11 +25,6 @@ REMEMBERED: Final = 1024
 
 _COOKIE: Final = Kind("browser-sessions/console")
 _REFUSED: Final = "You are not signed in (any more). Sign in again."
-_CROSS_SITE: Final = (
-    "Signed in by cookie, changes are taken from the console's own pages only. Programs send X-API-Key instead."
-)
-_NOT_JSON: Final = "Signed in by cookie, a body must be application/json. Programs send X-API-Key instead."
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Directory(Protocol):
@@ -86,33 +80,6 @@ def cookie_of(scope: Scope) -> str | None:
                 if key == COOKIE:
                     found = text.strip('"')
     return found
-
-
-def check_same_site(scope: Scope, public_url: str | None) -> None:
-    """Lets pass what a page of ours may ask with the cookie. Raises `Forbidden`. Pure."""
-    if scope["method"] in _SAFE:
-        return
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    if headers.get(b"sec-fetch-site") != "same-origin" and not is_ours(headers.get(b"origin"), scope, public_url):
-        raise Forbidden(_CROSS_SITE)
-    has_body = b"transfer-encoding" in headers or headers.get(b"content-length", "0") != "0"
-    if has_body and headers.get(b"content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Forbidden(_NOT_JSON)
-
-
-def is_ours(origin: str | None, scope: Scope, public_url: str | None) -> bool:
-    """True when `origin` names the address that was asked, or the public one. Pure.
-
-    The Host was checked before (`origin.Hosts`), so a page of another name cannot make its own name ours. The scheme is
-    not compared with that of the request: a proxy that ends TLS may not tell it.
-    """
-    if origin is None:
-        return False
-    if public_url is not None and origin.lower() == "/".join(public_url.lower().split("/")[:3]):
-        return True
-    scheme, separator, host = origin.partition("://")
-    asked = base_url({**scope, "root_path": ""}, None).partition("://")[2]
-    return bool(separator) and scheme in ("http", "https") and host.lower() == asked.lower()
 
 
 def set_cookie(value: str, *, secure: bool) -> str:

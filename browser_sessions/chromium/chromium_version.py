@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.errors import BrowserGone
-from browser_sessions.domain.ports import BrowserProcess
 
 VERSION_TIMEOUT_S: Final = 5.0
 """For an answer from memory, on a machine with more to do than it can."""

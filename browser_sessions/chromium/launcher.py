@@ -18,11 +18,11 @@ from browser_sessions.chromium.launch import cleanup, process_group
 from browser_sessions.chromium.launch.child import SANDBOX_FAILED
 from browser_sessions.chromium.launch.executable import BrowserFound, locate, sandbox_expected
 from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can_run
+from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.chromium.process import ChromiumProcess, Launched, OnDeath
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.download_ledger import DEFAULT_BYTES
 from browser_sessions.domain.errors import NoBrowser, SettingsError
-from browser_sessions.domain.ports import BrowserProcess
 
 LAUNCH_TRIES: Final = 4
 """A launch is tried again when its driver died, with the one that replaces it, and without the sandbox when that cannot
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 
 class PlaywrightLauncher:
-    """Implements `domain.ports.BrowserLauncher`.
+    """Implements `chromium.ports.BrowserLauncher`.
 
     After `start`: `found` is the executable, `sandbox` whether Chromium's sandbox is on, `sandbox_reason` why,
     `version` what the browser calls itself (empty until the first one ran), `user` who Chromium runs as when it is not

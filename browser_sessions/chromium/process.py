@@ -23,10 +23,10 @@ from browser_sessions.chromium.launch.child import Child
 from browser_sessions.chromium.launch.exit_watch import ExitWatch
 from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.chromium.page_targets import TargetRegistry
+from browser_sessions.chromium.ports import BrowserProcess, ContextEvent, ContextHandle
 from browser_sessions.chromium.renderers import Renderers
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
-from browser_sessions.domain.ports import BrowserProcess, ContextEvent, ContextHandle
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
 
@@ -59,7 +59,7 @@ class Launched:
 
 
 class ChromiumProcess:
-    """Implements `domain.ports.BrowserProcess`."""
+    """Implements `chromium.ports.BrowserProcess`."""
 
     def __init__(self, launched: Launched, *, started: float, on_death: OnDeath) -> None:
         self.browser_id = launched.browser_id

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from browser_sessions.api.models import (
+    LIST_LIMIT,
     BrowserSessionCreated,
     BrowserSessionDetails,
     BrowserSessionHealth,
@@ -27,7 +28,8 @@ from browser_sessions.cli.output import FAILED, WRONG_USE, asking, console, plai
 from browser_sessions.cli.service_command import Talk, talking
 from browser_sessions.cli.tables import details_table, duration, facts, sessions_table, status_text
 from browser_sessions.client import ApiError, Client, NotReachable
-from browser_sessions.client.client import LIST_LIMIT, SESSIONS, list_query
+from browser_sessions.client.api_calls import SESSIONS, list_query
+from browser_sessions.client.errors import ClientError
 from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.session import SessionStatus
 
@@ -180,7 +182,7 @@ async def end(
     answers = await asyncio.gather(*map(end_one, ids), return_exceptions=True)
     failed = False
     for session_id, answer in zip(ids, answers, strict=True):
-        if isinstance(answer, BrowserSessionsError):
+        if isinstance(answer, ClientError):
             failed = True
             say(f"{session_id}: {answer.detail}")
         elif isinstance(answer, BaseException):

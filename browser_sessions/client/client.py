@@ -1,51 +1,26 @@
-"""The service from Python: every call as a method, every answer as a model of `api.models`."""
+"""The client: finds the service, holds the connection to it, and makes sessions for `with` blocks."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
-from urllib.parse import quote
+from typing import Final, Self, Unpack
 
 import httpx
 
-from browser_sessions.api.models import (
-    BrowserSessionCreated,
-    BrowserSessionDetails,
-    BrowserSessionHealth,
-    BrowserSessionList,
-    BrowserSessionResponse,
-    DownloadList,
-    DownloadResponse,
-    KeyCreated,
-    KeyList,
-    KeyResponse,
-    NavigationResponse,
-    PageContent,
-    PageList,
-    PageResponse,
-    PoolState,
-    UserList,
-    UserResponse,
-)
+from browser_sessions.client.api_calls import ApiCalls
 from browser_sessions.client.discovery import discover
 from browser_sessions.client.session_handle import Session
-from browser_sessions.client.session_options import RoleName, SessionOptions, WaitUntil
-from browser_sessions.client.transport import ANSWER_TIMEOUT_S, Query, Transport, decoded
+from browser_sessions.client.session_options import SessionOptions
+from browser_sessions.client.transport import Transport
 
-SESSIONS: Final = "/v1/browser/sessions"
-LIST_LIMIT: Final = 500
-"""The most that one page of the list may hold (docs/limits.md)."""
 ATTEMPTS: Final = 5
 """With the service's own Retry-After between them, half a minute of a full pool."""
-GRACE_S: Final = 10.0
-"""Beyond what the service was told to wait: for the way there and back, and for its own undoing."""
 
 
-class Client:
+class Client(ApiCalls):
     """A connection to one service. Use it as `async with Client() as client:`, or call `aclose` at the end.
 
     Without `url` and `api_key` it looks into `BROWSER_SESSIONS_URL` and `BROWSER_SESSIONS_API_KEY`, then for the
@@ -67,7 +42,7 @@ class Client:
         target = discover(url, api_key, data_dir)
         self.url = target.url
         self.has_key = target.api_key is not None
-        self._transport = Transport(target, attempts, carrier)
+        super().__init__(Transport(target, attempts, carrier))
 
     def __repr__(self) -> str:
         return f"<Client {self.url}>"
@@ -84,24 +59,6 @@ class Client:
         """Closes the connection. Sessions live on."""
         await self._transport.aclose()
 
-    async def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        query: Query | None = None,
-        answer_within: float = ANSWER_TIMEOUT_S,
-    ) -> Any:
-        """Any call of the API, its JSON as it came (None when the answer has none). Seconds."""
-        retry = method in _SAFE_TO_REPEAT
-        response = await self._transport.send(
-            method, path, body=body, query=query, answer_within=answer_within, retry=retry
-        )
-        return decoded(response) if response.content else None
-
-    # -- sessions --------------------------------------------------------------------------------------------------
-
     @asynccontextmanager
     async def session(self, **options: Unpack[SessionOptions]) -> AsyncIterator[Session]:
         """A session for a `with` block: created before it, ended after it, also when the block raises."""
@@ -112,208 +69,3 @@ class Client:
             await session.end_after(error)
             raise
         await session.end()
-
-    async def create(
-        self, *, idempotency_key: str | None = None, **options: Unpack[SessionOptions]
-    ) -> BrowserSessionCreated:
-        """Creates a session; the options are the fields of `CreateBrowserSession`. End it when you are done."""
-        return BrowserSessionCreated.model_validate(await self.create_from(options, idempotency_key=idempotency_key))
-
-    async def create_from(self, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Any:
-        """As `create`, with the body as it is sent; gives the answer as it came."""
-        wait = body.get("wait_seconds", 0.0)
-        response = await self._transport.send(
-            "POST",
-            SESSIONS,
-            body=dict(body),
-            headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
-            answer_within=ANSWER_TIMEOUT_S + (wait if isinstance(wait, int | float) else 0.0),
-            retry=True,
-        )
-        return decoded(response)
-
-    async def get(self, session_id: str) -> BrowserSessionResponse:
-        """The session's state now. Reading is no activity."""
-        return BrowserSessionResponse.model_validate(await self.call("GET", _session(session_id)))
-
-    async def details(self, session_id: str) -> BrowserSessionDetails:
-        """Everything that is known about a session, with fresh addresses to connect and to watch."""
-        return BrowserSessionDetails.model_validate(await self.call("GET", _session(session_id) + "/details"))
-
-    async def health(self, session_id: str) -> BrowserSessionHealth:
-        """What a probe of the live browser finds, now."""
-        return BrowserSessionHealth.model_validate(await self.call("GET", _session(session_id) + "/health"))
-
-    async def keepalive(self, session_id: str, *, extend_seconds: float | None = None) -> BrowserSessionResponse:
-        """Counts as activity; `extend_seconds` moves the hard limit, within the server's maximum."""
-        body = None if extend_seconds is None else {"extend_seconds": extend_seconds}
-        found = await self.call("POST", _session(session_id) + "/keepalive", body=body)
-        return BrowserSessionResponse.model_validate(found)
-
-    async def end(self, session_id: str) -> BrowserSessionResponse:
-        """Ends a session; the answer is its final state. Again: the same answer."""
-        return BrowserSessionResponse.model_validate(await self.call("DELETE", _session(session_id)))
-
-    async def iter_sessions(
-        self, *, status: Iterable[str] = (), metadata: Mapping[str, str] | None = None
-    ) -> AsyncIterator[BrowserSessionResponse]:
-        """All your sessions (operators: everybody's), newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = await self.list(status=status, metadata=metadata, limit=LIST_LIMIT, cursor=cursor)
-            for session in page.sessions:
-                yield session
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    # -- pages -----------------------------------------------------------------------------------------------------
-
-    async def pages(self, session_id: str) -> Sequence[PageResponse]:
-        """Open pages, oldest first. Looking is no activity."""
-        return PageList.model_validate(await self.call("GET", _session(session_id) + "/pages")).pages
-
-    async def open_page(self, session_id: str, url: str | None = None) -> PageResponse:
-        """Opens a page, empty or at `url`."""
-        body = None if url is None else {"url": url}
-        return PageResponse.model_validate(await self.call("POST", _session(session_id) + "/pages", body=body))
-
-    async def close_page(self, session_id: str, page_id: str) -> None:
-        """Closes a page."""
-        await self._transport.send("DELETE", _page(session_id, page_id))
-
-    async def navigate(
-        self,
-        session_id: str,
-        page_id: str,
-        url: str,
-        *,
-        wait_until: WaitUntil = "load",
-        timeout_seconds: float = 30.0,
-    ) -> NavigationResponse:
-        """Goes to an address and waits until the page is as far as `wait_until` says."""
-        found = await self.call(
-            "POST",
-            _page(session_id, page_id) + "/navigate",
-            body={"url": url, "wait_until": wait_until, "timeout_seconds": timeout_seconds},
-            answer_within=timeout_seconds + GRACE_S,
-        )
-        return NavigationResponse.model_validate(found)
-
-    async def storage_state(self, session_id: str) -> dict[str, Any]:
-        """Cookies and local storage, as the option `storage_state` of a create takes them. Keep it secret."""
-        state: dict[str, Any] = await self.call("GET", _session(session_id) + "/storage-state")
-        return state
-
-    async def evaluate(self, session_id: str, page_id: str, expression: str, *, timeout_seconds: float = 30.0) -> Any:
-        """The JSON value of a JavaScript expression; a promise is awaited."""
-        found = await self.call(
-            "POST",
-            _page(session_id, page_id) + "/evaluate",
-            body={"expression": expression, "timeout_seconds": timeout_seconds},
-            answer_within=timeout_seconds + GRACE_S,
-        )
-        return found["result"]
-
-    async def screenshot(
-        self,
-        session_id: str,
-        page_id: str,
-        *,
-        image_format: str = "png",
-        quality: int | None = None,
-        full_page: bool = False,
-    ) -> bytes:
-        """A picture of the page, `png` or `jpeg` (with a `quality` of 1 to 100)."""
-        query: dict[str, str | int | list[str]] = {"format": image_format, "full_page": str(full_page).lower()}
-        if quality is not None:
-            query["quality"] = quality
-        return (await self._transport.send("GET", _page(session_id, page_id) + "/screenshot", query=query)).content
-
-    async def content(self, session_id: str, page_id: str) -> PageContent:
-        """The page's HTML as it is now, with its address and title."""
-        return PageContent.model_validate(await self.call("GET", _page(session_id, page_id) + "/content"))
-
-    async def pdf(self, session_id: str, page_id: str) -> bytes:
-        """The page as a PDF."""
-        return (await self._transport.send("GET", _page(session_id, page_id) + "/pdf")).content
-
-    async def downloads(self, session_id: str) -> Sequence[DownloadResponse]:
-        """What the session's pages have downloaded, oldest first."""
-        return DownloadList.model_validate(await self.call("GET", _session(session_id) + "/downloads")).downloads
-
-    async def download(self, session_id: str, download_id: str) -> bytes:
-        """A complete file."""
-        return (await self._transport.send("GET", f"{_session(session_id)}/downloads/{quote(download_id)}")).content
-
-    async def delete_download(self, session_id: str, download_id: str) -> None:
-        """Forgets a file, so that there is room for others; cancels one that is on its way."""
-        await self._transport.send("DELETE", f"{_session(session_id)}/downloads/{quote(download_id)}")
-
-    # -- operators and admins --------------------------------------------------------------------------------------
-
-    async def pool(self) -> PoolState:
-        """Places, browser processes and the queue (operators)."""
-        return PoolState.model_validate(await self.call("GET", "/v1/browser/pool"))
-
-    async def keys(self) -> Sequence[KeyResponse]:
-        """All API keys without their secrets, revoked ones too (admins)."""
-        return KeyList.model_validate(await self.call("GET", "/v1/auth/keys")).keys
-
-    async def create_key(self, name: str, *, role: RoleName = "client", principal_id: str | None = None) -> KeyCreated:
-        """Makes an API key (admins). `key` in the answer is shown this once."""
-        body = {"name": name, "role": role, "principal_id": principal_id}
-        return KeyCreated.model_validate(await self.call("POST", "/v1/auth/keys", body=body))
-
-    async def revoke_key(self, key_id: str) -> KeyResponse:
-        """A key stops at once (admins)."""
-        return KeyResponse.model_validate(await self.call("DELETE", f"/v1/auth/keys/{quote(key_id, safe='')}"))
-
-    async def users(self) -> Sequence[UserResponse]:
-        """All users (admins)."""
-        return UserList.model_validate(await self.call("GET", "/v1/auth/users")).users
-
-    async def create_user(self, username: str, password: str, *, role: RoleName = "client") -> UserResponse:
-        """Makes a user who can sign in with a password (admins)."""
-        body = {"username": username, "password": password, "role": role}
-        return UserResponse.model_validate(await self.call("POST", "/v1/auth/users", body=body))
-
-    async def remove_user(self, username: str) -> UserResponse:
-        """Removes a user; their tokens and keys stop at once (admins)."""
-        return UserResponse.model_validate(await self.call("DELETE", f"/v1/auth/users/{quote(username, safe='')}"))
-
-    async def list(
-        self,
-        *,
-        status: Iterable[str] = (),
-        limit: int = 50,
-        cursor: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> BrowserSessionList:
-        """One page of your sessions (operators: everybody's), newest first; `limit` at most 500."""
-        query = list_query(status=status, limit=limit, cursor=cursor, metadata=metadata)
-        return BrowserSessionList.model_validate(await self.call("GET", SESSIONS, query=query))
-
-
-_SAFE_TO_REPEAT: Final = frozenset({"GET", "DELETE"})
-"""What is done once when it is asked twice. A lost POST may have been carried out."""
-
-
-def list_query(
-    *, status: Iterable[str], limit: int, cursor: str | None = None, metadata: Mapping[str, str] | None = None
-) -> Query:
-    """The query of a list call."""
-    query: dict[str, str | int | list[str]] = {"limit": limit}
-    if statuses := [*status]:
-        query["status"] = statuses
-    if cursor is not None:
-        query["cursor"] = cursor
-    return query | {f"metadata.{key}": value for key, value in (metadata or {}).items()}
-
-
-def _session(session_id: str) -> str:
-    return f"{SESSIONS}/{quote(session_id, safe='')}"
-
-
-def _page(session_id: str, page_id: str) -> str:
-    return f"{_session(session_id)}/pages/{quote(page_id, safe='')}"

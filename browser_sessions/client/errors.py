@@ -1,6 +1,6 @@
 """What can go wrong between a program and the service. Problem details (RFC 9457) become typed exceptions.
 
-BrowserSessionsError
+ClientError
 ├── NotReachable             nothing answered: no connection, or no answer in time
 └── ApiError                 the service answered with an error: status, type, title, detail
     ├── InvalidRequest       400, 413, 422: what was sent cannot be right; `errors` names each field
@@ -24,10 +24,17 @@ from typing import Any, Final
 
 import httpx
 
-from browser_sessions.domain.errors import BrowserSessionsError
+
+class ClientError(Exception):
+    """Base of every error of the SDK. `detail` is one sentence that says what to do."""
+
+    def __init__(self, detail: str, *, session_id: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.session_id = session_id
 
 
-class NotReachable(BrowserSessionsError):
+class NotReachable(ClientError):
     """Nothing answered at `url`. A call that changes something may have been carried out all the same."""
 
     def __init__(self, url: str, why: str) -> None:
@@ -36,7 +43,7 @@ class NotReachable(BrowserSessionsError):
         self.why = why
 
 
-class ApiError(BrowserSessionsError):
+class ApiError(ClientError):
     """The service answered with an error.
 
     `status` is the HTTP status; `type` names the kind of problem, such as

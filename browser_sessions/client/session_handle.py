@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from browser_sessions.api.models import (
     BrowserSessionCreated,
@@ -15,12 +15,9 @@ from browser_sessions.api.models import (
     PageContent,
     PageResponse,
 )
-from browser_sessions.client.errors import NotFound, NotReachable
+from browser_sessions.client.api_calls import ApiCalls
+from browser_sessions.client.errors import ClientError, NotFound, NotReachable
 from browser_sessions.client.session_options import WaitUntil
-from browser_sessions.domain.errors import BrowserSessionsError
-
-if TYPE_CHECKING:
-    from browser_sessions.client.client import Client
 
 
 class Session:
@@ -29,9 +26,9 @@ class Session:
     Actions go to one page: the session's first, until `open_page` or `use_page` names another.
     """
 
-    def __init__(self, client: Client, created: BrowserSessionCreated) -> None:
+    def __init__(self, calls: ApiCalls, created: BrowserSessionCreated) -> None:
         self.created = created
-        self._client = client
+        self._calls = calls
         self._page_id: str | None = None
 
     def __repr__(self) -> str:
@@ -53,44 +50,44 @@ class Session:
 
     async def state(self) -> BrowserSessionResponse:
         """The session's state now."""
-        return await self._client.get(self.id)
+        return await self._calls.get(self.id)
 
     async def details(self) -> BrowserSessionDetails:
-        return await self._client.details(self.id)
+        return await self._calls.details(self.id)
 
     async def health(self) -> BrowserSessionHealth:
-        return await self._client.health(self.id)
+        return await self._calls.health(self.id)
 
     async def keepalive(self, *, extend_seconds: float | None = None) -> BrowserSessionResponse:
-        return await self._client.keepalive(self.id, extend_seconds=extend_seconds)
+        return await self._calls.keepalive(self.id, extend_seconds=extend_seconds)
 
     async def storage_state(self) -> dict[str, Any]:
         """Cookies and local storage, for another session to begin with. Keep it secret."""
-        return await self._client.storage_state(self.id)
+        return await self._calls.storage_state(self.id)
 
     # -- the page --------------------------------------------------------------------------------------------------
 
     async def downloads(self) -> Sequence[DownloadResponse]:
         """What the session's pages have downloaded, oldest first."""
-        return await self._client.downloads(self.id)
+        return await self._calls.downloads(self.id)
 
     async def download(self, download_id: str) -> bytes:
         """A complete file."""
-        return await self._client.download(self.id, download_id)
+        return await self._calls.download(self.id, download_id)
 
     async def delete_download(self, download_id: str) -> None:
         """Forgets a file, so that there is room for others; cancels one that is on its way."""
-        await self._client.delete_download(self.id, download_id)
+        await self._calls.delete_download(self.id, download_id)
 
     async def pages(self) -> Sequence[PageResponse]:
         """Open pages, oldest first."""
-        return await self._client.pages(self.id)
+        return await self._calls.pages(self.id)
 
     async def page_id(self) -> str:
         """The page that actions go to; a session without one gets a new one."""
         if self._page_id is None:
             open_pages = await self.pages()
-            self._page_id = open_pages[0].page_id if open_pages else (await self._client.open_page(self.id)).page_id
+            self._page_id = open_pages[0].page_id if open_pages else (await self._calls.open_page(self.id)).page_id
         return self._page_id
 
     def use_page(self, page_id: str) -> None:
@@ -99,14 +96,14 @@ class Session:
 
     async def open_page(self, url: str | None = None) -> PageResponse:
         """Opens a page; from now on actions go there."""
-        page = await self._client.open_page(self.id, url)
+        page = await self._calls.open_page(self.id, url)
         self.use_page(page.page_id)
         return page
 
     async def close_page(self, page_id: str | None = None) -> None:
         """Closes a page, by default the one that actions go to."""
         closing = page_id or await self.page_id()
-        await self._client.close_page(self.id, closing)
+        await self._calls.close_page(self.id, closing)
         if closing == self._page_id:
             self._page_id = None
 
@@ -114,36 +111,36 @@ class Session:
         self, url: str, *, wait_until: WaitUntil = "load", timeout_seconds: float = 30.0
     ) -> NavigationResponse:
         """Goes to an address and waits until the page is as far as `wait_until` says."""
-        return await self._client.navigate(
+        return await self._calls.navigate(
             self.id, await self.page_id(), url, wait_until=wait_until, timeout_seconds=timeout_seconds
         )
 
     async def evaluate(self, expression: str, *, timeout_seconds: float = 30.0) -> Any:
         """The JSON value of a JavaScript expression; a promise is awaited."""
-        return await self._client.evaluate(self.id, await self.page_id(), expression, timeout_seconds=timeout_seconds)
+        return await self._calls.evaluate(self.id, await self.page_id(), expression, timeout_seconds=timeout_seconds)
 
     async def screenshot(
         self, *, image_format: str = "png", quality: int | None = None, full_page: bool = False
     ) -> bytes:
         """A picture of the page, `png` or `jpeg`."""
-        return await self._client.screenshot(
+        return await self._calls.screenshot(
             self.id, await self.page_id(), image_format=image_format, quality=quality, full_page=full_page
         )
 
     async def content(self) -> PageContent:
         """The page's HTML as it is now."""
-        return await self._client.content(self.id, await self.page_id())
+        return await self._calls.content(self.id, await self.page_id())
 
     async def pdf(self) -> bytes:
         """The page as a PDF."""
-        return await self._client.pdf(self.id, await self.page_id())
+        return await self._calls.pdf(self.id, await self.page_id())
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     async def end(self) -> BrowserSessionResponse | None:
         """Ends the session; None when its record has gone already."""
         try:
-            return await self._client.end(self.id)
+            return await self._calls.end(self.id)
         except NotFound:
             return None
 
@@ -151,6 +148,6 @@ class Session:
         """Ends the session because of `error`, which is what the caller has to see: another one becomes a note."""
         try:
             await self.end()
-        except BrowserSessionsError as second:
+        except ClientError as second:
             reaped = " Its own time limits end it." if isinstance(second, NotReachable) else ""
             error.add_note(f"Session {self.id} could not be ended: {second}{reaped}")

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from browser_sessions.chromium.ports import PageInfo
 from browser_sessions.console.loop_lag import LoopLag
 from browser_sessions.domain.event_types import ROW_FIELDS
-from browser_sessions.domain.ports import PageInfo, SessionQuery
+from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.session import FINAL, SessionRecord
 from browser_sessions.events.journal import Event, clip
 from browser_sessions.pool.live_session import Live

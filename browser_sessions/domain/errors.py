@@ -12,6 +12,7 @@ BrowserSessionsError
 ├── WrongState               the session's status does not allow this
 │   └── IllegalMove          a bug: a move that the table of moves does not have
 ├── Conflict                 stored version is not the expected one, or a name is taken
+│   └── TooManyPages         the session has as many open pages as it may
 ├── IdempotencyMismatch      the same key with another body
 ├── QuotaExceeded            the principal's own limit
 ├── Unavailable              not now; says when to try again
@@ -32,6 +33,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from browser_sessions.domain.limits import MAX_PAGES
+
+TOO_MANY_PAGES: Final = f"The session has {MAX_PAGES} pages, as many as it may. Close one first."
 RETRY_AFTER_SECONDS: Final = 5.0
 """Seconds that a refused caller is told to wait when nothing better is known: a create takes well under a second, so
 five seconds is long enough for a place to come free and short enough that nobody gives up."""
@@ -112,6 +116,13 @@ class IllegalMove(WrongState):
 
 class Conflict(BrowserSessionsError):
     """The stored version is not the expected one, or a name is taken."""
+
+
+class TooManyPages(Conflict):
+    """The session has as many open pages as it may, those counted that are being opened."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(TOO_MANY_PAGES, session_id=session_id)
 
 
 class IdempotencyMismatch(BrowserSessionsError):

@@ -7,8 +7,7 @@ from typing import Final
 
 import structlog
 
-from browser_sessions.events.journal import Event
-from browser_sessions.pool.manager import Pool
+from browser_sessions.events.journal import Event, Journal
 from browser_sessions.telemetry import Metrics
 
 log = structlog.get_logger()
@@ -19,9 +18,9 @@ NOT_LOGGED: Final = frozenset({"session.updated"})
 WARNINGS: Final = frozenset({"browser.died", "browser.start_failed"})
 
 
-def project(pool: Pool, metrics: Metrics) -> None:
-    """From now on everything that the pool's journal says is logged and counted."""
-    pool.journal.sinks += [_log, _count(metrics)]
+def project(journal: Journal, metrics: Metrics) -> None:
+    """From now on everything that the journal says is logged and counted."""
+    journal.sinks += [_log, _count(metrics)]
 
 
 def _log(event: Event) -> None:

@@ -19,7 +19,7 @@ from browser_sessions.cdp.page_overrides import (
     to_repeat,
 )
 from browser_sessions.cdp.target_tree import TargetInfo
-from browser_sessions.domain.ports import Owner
+from browser_sessions.chromium.ports import Owner
 
 _DEFAULT_FEATURES: Final = {
     "prefers-color-scheme": "light",

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from browser_sessions.cdp import BrowserSession, Target
 from browser_sessions.cdp.messages import Command, encode
+from browser_sessions.chromium.ports import Downloads, Owner
 from browser_sessions.domain.errors import BrowserSessionsError
-from browser_sessions.domain.ports import Downloads, Owner
 from browser_sessions.domain.session_spec import Proxy
 from browser_sessions.gateway.client_replies import Replies
 from browser_sessions.gateway.command_decision import (

@@ -15,10 +15,10 @@ from browser_sessions.cdp.cdp_session import OnAnswer
 from browser_sessions.cdp.messages import Command, Malformed, decode, encode, read
 from browser_sessions.cdp.page_overrides import NOT_WHILE_PAUSED
 from browser_sessions.cdp.websocket import TOO_SLOW, ClientSocket, Why
+from browser_sessions.chromium.ports import ContextHandle
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserGone, PageNotFound
-from browser_sessions.domain.ports import ContextHandle
 from browser_sessions.domain.session import EndReason
 from browser_sessions.gateway.client_overrides import Overrides
 from browser_sessions.gateway.client_replies import Replies

@@ -202,10 +202,6 @@ class Scope:
         elif events is not None:
             self._downloads.discard(session_id)
 
-    def close_handle(self, session_id: str | None, handle: str) -> None:
-        self._handles.discard((self._place(session_id), handle))
-        self._traces.pop((self._place(session_id), handle), None)
-
     def read(self, ask: Ask, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Takes from an answer what the client holds from now on. Returns what the client is to get."""
         match ask.reading:

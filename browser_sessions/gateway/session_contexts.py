@@ -26,9 +26,6 @@ SHOWN_TYPES: Final = frozenset(
 HIDDEN_SCHEMES: Final = frozenset({"chrome", "chrome-untrusted", "chrome-extension", "devtools"})
 """Full Chromium keeps pages of its own window in every context; no client may hold one."""
 
-MAX_NESTED: Final = 16
-"""Nested contexts of one session: each costs the browser about 4 MB and 4 ms."""
-
 
 class Contexts:
     """What belongs to one session: its own context, those its clients made, and every target in them."""

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
 EXTENSION: Final = "browser_sessions.take_over"
 """Where the scope of a WebSocket holds the function that hands the transport over."""
-
-
-class Successor(Protocol):
-    """A protocol that uvicorn may tell to shut down. `closed` is done when its connection is lost."""
-
-    closed: asyncio.Future[None]
-
-    def shutdown(self) -> None: ...
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
 
 
 class TakeOverProtocol(WebSocketsSansIOProtocol):
@@ -40,7 +29,7 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
     def take_over(self, successor: Any) -> None:
         """Hands the transport to `successor`, right after `websocket.accept` was sent and before any other await.
 
-        uvicorn's bookkeeping follows: it tells `successor` when it shuts down.
+        uvicorn's bookkeeping follows: it calls `successor.shutdown` when it stops, until `successor.closed` is done.
         """
         self.stop_keepalive()
         self.connections.discard(self)

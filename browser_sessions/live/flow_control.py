@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Final
 
-from browser_sessions.domain.ports import Demand
+from browser_sessions.chromium.ports import Demand
 
 IN_FLIGHT: Final = 2
 """Frames on the way to a viewer: one that travels while one is drawn. More would only be older when they are seen."""

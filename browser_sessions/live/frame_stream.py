@@ -11,8 +11,8 @@ from typing import Final
 
 import orjson
 
+from browser_sessions.chromium.ports import ContextHandle, Demand, Frame
 from browser_sessions.domain.errors import BrowserSessionsError, PageNotFound
-from browser_sessions.domain.ports import ContextHandle, Demand, Frame
 from browser_sessions.live.flow_control import Pace
 
 LOOK_AGAIN_S: Final = 1.0

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from browser_sessions.chromium.ports import Frame
 from browser_sessions.domain.errors import BrowserSessionsError
-from browser_sessions.domain.ports import Frame
 from browser_sessions.pool.live_session import Live
 from browser_sessions.pool.manager import Pool
 

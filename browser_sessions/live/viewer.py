@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from browser_sessions.chromium.ports import Demand, PageInfo
 from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
-from browser_sessions.domain.ports import Demand, PageInfo
 from browser_sessions.domain.principal import Action, Principal, may
 from browser_sessions.domain.session import EndReason
 from browser_sessions.events.journal import clip

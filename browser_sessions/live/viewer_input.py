@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from browser_sessions.chromium.ports import ContextHandle
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
-from browser_sessions.domain.ports import ContextHandle
 from browser_sessions.pool.control_lock import Wheel
 
 HAND_S: Final = 2.0

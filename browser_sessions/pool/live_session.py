@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from browser_sessions.chromium.ports import ContextHandle
 from browser_sessions.domain.errors import WrongState
-from browser_sessions.domain.ports import ContextHandle
 from browser_sessions.domain.session import EndReason, Session, SessionRecord, SessionStatus
 from browser_sessions.pool.browsers.fleet import Berth
 from browser_sessions.pool.control_lock import Wheel

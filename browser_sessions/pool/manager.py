@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from browser_sessions.chromium.ports import BrowserLauncher, ContextEvent, ContextHandle
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import IdempotencyMismatch, InvalidField, SessionNotFound
-from browser_sessions.domain.ports import BrowserLauncher, ContextEvent, ContextHandle, SessionQuery, SessionStore
+from browser_sessions.domain.ports import SessionQuery, SessionStore
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import EndReason, Session, SessionRecord, SessionStatus
 from browser_sessions.domain.session_spec import SessionSpec

@@ -154,21 +154,3 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise SettingsError(f"The database {path} cannot be used: {error.strerror or error}. {_SETTINGS}.") from error
-
-
-def copy_to(path: Path, target: Path) -> None:
-    """Writes a consistent copy of the live database at `path` to `target`, there in whole or not at all."""
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    try:
-        source = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        try:
-            # Reads one snapshot: writers go on meanwhile.
-            source.execute("VACUUM INTO ?", (str(partial),))
-        finally:
-            source.close()
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        os.link(partial, target)  # unlike a rename, never over something that is there
-    finally:
-        partial.unlink()

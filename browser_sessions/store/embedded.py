@@ -23,7 +23,6 @@ from browser_sessions.store.database_connection import (
     DatabaseThread,
     connect_reader,
     connect_writer,
-    copy_to,
     unavailable,
 )
 from browser_sessions.store.schema import LIVE_ONLY
@@ -85,27 +84,11 @@ class EmbeddedStore:
             async with opened.undo:
                 await opened.commits.finish()
 
-    async def backup(self, target: Path) -> None:
-        """Writes a consistent copy to `target` (0600) while the store goes on.
-
-        Raises `Conflict` when `target` exists, `OSError` where it cannot be written.
-        """
-        self._require_open()
-        try:
-            await asyncio.to_thread(copy_to, self._path, target)
-        except FileExistsError as error:
-            raise Conflict(f"{target} exists already; name a new file.") from error
-        except sqlite3.Error as error:
-            raise unavailable(error) from error
-
     async def insert(self, record: SessionRecord) -> None:
         await self._write(partial(_insert, rows.row_of(replace(record, version=1))))
 
     async def update(self, record: SessionRecord) -> None:
-        await self._write(partial(_update, [rows.row_of(record)]))
-
-    async def update_many(self, records: Sequence[SessionRecord]) -> None:
-        await self._write(partial(_update, [rows.row_of(record) for record in records]))
+        await self._write(partial(_update, rows.row_of(record)))
 
     async def flush_activity(self, moments: Iterable[tuple[str, datetime, datetime | None]]) -> None:
         parameters = [(rows.micros(used), rows.maybe_micros(expires), name) for name, used, expires in moments]
@@ -218,13 +201,12 @@ def _insert(row: dict[str, Any], connection: sqlite3.Connection) -> None:
         raise Conflict(detail, session_id=row["session_id"]) from error
 
 
-def _update(updates: Sequence[dict[str, Any]], connection: sqlite3.Connection) -> None:
-    for row in updates:
-        if connection.execute(rows.UPDATE, row).rowcount != 1:
-            raise Conflict(
-                f"The stored session is not of version {row['version'] - 1}: somebody else changed it.",
-                session_id=row["session_id"],
-            )
+def _update(row: dict[str, Any], connection: sqlite3.Connection) -> None:
+    if connection.execute(rows.UPDATE, row).rowcount != 1:
+        raise Conflict(
+            f"The stored session is not of version {row['version'] - 1}: somebody else changed it.",
+            session_id=row["session_id"],
+        )
 
 
 def _flush(moments: Sequence[tuple[int, int | None, str]], connection: sqlite3.Connection) -> None:

@@ -100,7 +100,6 @@ async def got(store: SessionStore, record: SessionRecord) -> SessionRecord:
 CALLS: dict[str, Callable[[SessionStore], Awaitable[Any]]] = {
     "insert": lambda s: s.insert(a_record()),
     "update": lambda s: s.update(a_record(version=2)),
-    "update_many": lambda s: s.update_many([a_record(version=2)]),
     "flush_activity": lambda s: s.flush_activity([("ses_1", NOON, None)]),
     "get": lambda s: s.get("ses_1"),
     "by_idempotency_key": lambda s: s.by_idempotency_key("prn_ada", "k"),
@@ -199,7 +198,7 @@ async def test_what_is_not_there_is_none(store: SessionStore, session_id: str) -
     assert await store.get(session_id) is None
 
 
-# --- update, update_many ---
+# --- update ---
 
 
 async def test_an_update_stores_what_changed(store: SessionStore) -> None:
@@ -260,24 +259,6 @@ async def test_of_many_updates_at_once_from_one_version_one_wins(store: SessionS
     assert len(winners) == 1
     assert sum(isinstance(answer, Conflict) for answer in answers) == 29
     assert await store.get(record.session_id) == winners[0]
-
-
-async def test_update_many_stores_all(store: SessionStore) -> None:
-    later = [replace(await stored(store), status=SessionStatus.ACTIVE, version=2) for _ in range(5)]
-    await store.update_many(later)
-    assert [await store.get(record.session_id) for record in later] == later
-    await store.update_many([])
-
-
-@pytest.mark.parametrize("stale", [0, 2, 4])
-async def test_update_many_stores_none_when_one_is_refused(store: SessionStore, stale: int) -> None:
-    records = [await stored(store) for _ in range(5)]
-    later = [replace(record, status=SessionStatus.ACTIVE, version=2) for record in records]
-    later[stale] = replace(later[stale], version=3)
-    with pytest.raises(Conflict) as caught:
-        await store.update_many(later)
-    assert caught.value.session_id == records[stale].session_id
-    assert [await store.get(record.session_id) for record in records] == records
 
 
 # --- flush_activity ---
@@ -602,12 +583,10 @@ async def test_writes_of_one_caller_are_applied_in_the_order_of_the_calls(store:
 @pytest.mark.parametrize("after", range(8))
 async def test_callers_that_leave_take_nothing_and_nobody_with_them(store: SessionStore, after: int) -> None:
     """Callers are cancelled after more and more turns of the loop: before, while and after their group is committed."""
-    pairs = [(await stored(store), await stored(store)) for _ in range(12)]
-
-    async def both(pair: tuple[SessionRecord, SessionRecord]) -> None:
-        await store.update_many([replace(r, status=SessionStatus.ACTIVE, version=2) for r in pair])
-
-    tasks = [asyncio.create_task(both(pair)) for pair in pairs]
+    records = [await stored(store) for _ in range(12)]
+    tasks = [
+        asyncio.create_task(store.update(replace(record, status=SessionStatus.ACTIVE, version=2))) for record in records
+    ]
     for _ in range(after):
         await asyncio.sleep(0)
     for task in tasks[::2]:
@@ -615,6 +594,6 @@ async def test_callers_that_leave_take_nothing_and_nobody_with_them(store: Sessi
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert answers[1::2] == [None] * 6
     await stored(store)  # comes after them, so that all of them are decided
-    for pair, answer in zip(pairs, answers, strict=True):
-        versions = [(await got(store, record)).version for record in pair]
-        assert versions == [2, 2] or (versions == [1, 1] and isinstance(answer, asyncio.CancelledError))
+    for record, answer in zip(records, answers, strict=True):
+        version = (await got(store, record)).version
+        assert version == 2 or (version == 1 and isinstance(answer, asyncio.CancelledError))

@@ -15,8 +15,8 @@ import pytest
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.clock import SystemClock
-from browser_sessions.domain.ports import BrowserProcess
 from tests.real_browser import Death, Site, until
 
 EXECUTABLE = Path(os.environ["TEST_BROWSER_EXECUTABLE"]) if "TEST_BROWSER_EXECUTABLE" in os.environ else None

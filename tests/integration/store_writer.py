@@ -14,26 +14,19 @@ from tests.contract.records import a_record
 CALLERS = 8
 
 
-def twin_of(record: SessionRecord) -> str:
-    return record.session_id.replace("ses_", "twin_")
-
-
 async def write_without_end(path: Path) -> None:
-    """Pairs of records, each inserted and then changed together. One line for each acknowledged record and version."""
+    """Records, each inserted and then changed. One line for each acknowledged record and version."""
     store = EmbeddedStore(path)
     await store.open()
     sys.stdout.write("ready 0\n")
 
     async def caller() -> None:
         while True:
-            first = a_record()
-            pair = [first, a_record(session_id=twin_of(first), metadata={"twin": first.session_id})]
-            for record in pair:
-                await store.insert(record)
-                acknowledge(record, 1)
-            await store.update_many([replace(r, status=SessionStatus.ACTIVE, version=2) for r in pair])
-            for record in pair:
-                acknowledge(record, 2)
+            record = a_record()
+            await store.insert(record)
+            acknowledge(record, 1)
+            await store.update(replace(record, status=SessionStatus.ACTIVE, version=2))
+            acknowledge(record, 2)
 
     def acknowledge(record: SessionRecord, version: int) -> None:
         sys.stdout.write(f"{record.session_id} {version}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.api.routes.pages import MAX_PAGES
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from tests.fake_browser import ManualClock
 from tests.fakes import DrivableContext, Node, node
@@ -64,14 +62,6 @@ async def test_pages_are_opened_listed_and_closed(driven: Driven) -> None:
 
 async def test_a_page_needs_no_body(driven: Driven) -> None:
     assert (await driven.call("POST")).json()["url"] == "about:blank"
-
-
-async def test_a_session_has_twenty_pages_and_no_more_also_when_asked_at_once(driven: Driven) -> None:
-    answers = await asyncio.gather(*(driven.call("POST") for _ in range(MAX_PAGES + 5)))
-    made = [answer.status_code for answer in answers]
-    assert made.count(201) == MAX_PAGES - 1
-    assert made.count(409) == 6
-    assert len(driven.context.pages()) == MAX_PAGES
 
 
 async def test_navigating_tells_where_it_ended(driven: Driven) -> None:

@@ -10,10 +10,18 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.chromium.context.context import PAGES_AT_MOST, Context
+from browser_sessions.chromium.context.context import Context
+from browser_sessions.chromium.ports import ContextEvent, PageInfo
 from browser_sessions.chromium.process import ChromiumProcess
-from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, InvalidField, PageFailed, PageNotFound
-from browser_sessions.domain.ports import ContextEvent
+from browser_sessions.domain.errors import (
+    BrowserGone,
+    BrowserTimeout,
+    InvalidField,
+    PageFailed,
+    PageNotFound,
+    TooManyPages,
+)
+from browser_sessions.domain.limits import MAX_PAGES
 from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
 from tests.real_browser import Site, until
 
@@ -321,10 +329,23 @@ async def test_a_page_that_opens_windows_for_ever_gets_no_more_than_its_share(
 
     await handle.evaluate(page_id, "for (let i = 0; i < 30; i++) window.open('about:blank')", timeout=60)
 
-    await until(lambda: len(handle.pages()) == PAGES_AT_MOST, within=60)
+    await until(lambda: len(handle.pages()) == MAX_PAGES, within=60)
     assert await other.evaluate(other_page, "1", timeout=10) == 1
-    with pytest.raises(PageFailed, match="as many as it may"):
+    with pytest.raises(TooManyPages):
         await handle.open_page(None, timeout=10)
+    await handle.close(timeout=20)
+
+
+async def test_a_session_has_twenty_pages_and_no_more_also_when_asked_at_once(
+    chromium: ChromiumProcess, tmp_path: Path
+) -> None:
+    handle, _ = await opened(chromium, tmp_path / "session")
+
+    asked = (handle.open_page(None, timeout=60) for _ in range(25))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [PageInfo] * 19 + [TooManyPages] * 6
+    assert len(handle.pages()) == MAX_PAGES == 20
     await handle.close(timeout=20)
 
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
-from browser_sessions.domain.ports import ContextEvent
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
 from tests.crowd import promised

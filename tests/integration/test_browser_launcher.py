@@ -15,10 +15,10 @@ from browser_sessions.chromium.launch import process_group
 from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launch.flags import MARKER
 from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserMissing, NoBrowser, SettingsError
-from browser_sessions.domain.ports import BrowserProcess
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
 from tests.real_browser import Death, until

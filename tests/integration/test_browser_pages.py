@@ -14,9 +14,9 @@ from playwright.async_api import async_playwright
 
 from browser_sessions.chromium.context.context import Context
 from browser_sessions.chromium.launch.executable import locate
+from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed, PageNotFound
-from browser_sessions.domain.ports import ContextEvent
 from browser_sessions.domain.session_spec import SessionSpec
 from tests.crowd import promised
 from tests.real_browser import Site, until

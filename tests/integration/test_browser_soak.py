@@ -14,9 +14,9 @@ import pytest
 
 from browser_sessions.chromium.context.context import Context
 from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.ports import ContextHandle
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, BrowserTimeout
-from browser_sessions.domain.ports import ContextHandle
 from browser_sessions.domain.session_spec import SessionSpec
 from tests.real_browser import until
 

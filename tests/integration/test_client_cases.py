@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Route, async_playwright
 
+from browser_sessions.domain.limits import MAX_PAGES
 from tests.client_site import ClientSite, client_site
 from tests.contexts import contexts_come_and_go, open_pages
 from tests.node_client import needs_node, run_node
@@ -24,8 +25,6 @@ pytestmark = pytest.mark.browser
 
 MOCK: Final = "self.answer = 'mocked'; self.addEventListener('activate', event => event.waitUntil(clients.claim()))"
 ROUNDS: Final = 30
-PAGES_AT_MOST: Final = 20
-"""Of a session."""
 
 
 @pytest.fixture(scope="module")
@@ -260,16 +259,16 @@ async def test_pages_are_counted_as_they_are_open_while_contexts_come_and_go(tmp
             return await open_pages(service, created["session_id"]) == 1
 
         await until(one, within=5.0, what="one page is open")
-        assert await room(service, created["session_id"]) == PAGES_AT_MOST - 1
+        assert await room(service, created["session_id"]) == MAX_PAGES - 1
 
 
 async def room(service: Running, session_id: str) -> int:
     """How many pages can be opened until the next is refused; they stay open."""
     path = f"/v1/browser/sessions/{session_id}/pages"
-    for number in range(PAGES_AT_MOST + 1):
+    for number in range(MAX_PAGES + 1):
         if (await service.http.post(path, json={})).status_code != 201:
             return number
-    return PAGES_AT_MOST + 1
+    return MAX_PAGES + 1
 
 
 async def test_pages_of_a_context_go_with_the_client_that_made_it_and_count_no_more(
@@ -294,4 +293,4 @@ async def test_pages_of_a_context_go_with_the_client_that_made_it_and_count_no_m
         return await open_pages(service, created["session_id"]) == 2
 
     await until(two, within=5.0, what="two pages are open")
-    assert await room(service, created["session_id"]) == PAGES_AT_MOST - 2
+    assert await room(service, created["session_id"]) == MAX_PAGES - 2

@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 
 from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.ports import BrowserProcess, ContextHandle, Demand, Frame
 from browser_sessions.chromium.screencast.screencast import PageScreen
 from browser_sessions.chromium.screencast.screencast_frame import jpeg_size
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
-from browser_sessions.domain.ports import BrowserProcess, ContextHandle, Demand, Frame
 from browser_sessions.domain.session_spec import SessionSpec
 from tests.pixels import Colour, Eye
 from tests.service import until

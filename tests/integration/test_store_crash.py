@@ -76,8 +76,6 @@ async def test_every_acknowledged_record_is_there_after_kill_9(tmp_path: Path) -
     lost = {session_id for session_id, version in everything.items() if stored.get(session_id, 0) < version}
     assert not lost
     assert len(everything) > ROUNDS
-    halves = {i for i, v in stored.items() if v == 2 and stored.get(i.replace("ses_", "twin_"), 2) != 2}
-    assert not halves, "a pair that was changed in one transaction was changed by half"
     # Who was killed before the answer came back may have stored up to one record for each caller.
     assert len(stored) - len(everything) <= ROUNDS * CALLERS
 
@@ -86,9 +84,8 @@ async def assert_whole(store: EmbeddedStore, session_id: str, version: int) -> N
     found = await store.get(session_id)
     assert found is not None, f"{session_id} was acknowledged and is gone"
     assert found.version >= version
-    twin = {"twin": session_id.replace("twin_", "ses_")} if session_id.startswith("twin_") else {}
     status = SessionStatus.ACTIVE if found.version == 2 else SessionStatus.QUEUED
-    assert found == a_record(session_id=session_id, metadata=twin, status=status, version=found.version)
+    assert found == a_record(session_id=session_id, status=status, version=found.version)
 
 
 # --- a full disk ---
@@ -176,7 +173,7 @@ async def test_a_full_disk_refuses_what_is_new_and_keeps_what_it_has(disk: Disk)
     assert not await in_transaction(disk.store), "others would wait for its lock"
     for call in (
         disk.store.insert(a_record()),
-        disk.store.update_many([replace(r, options={"big": "x" * 9_000}, version=2) for r in taken]),
+        disk.store.update(replace(taken[0], options={"big": "x" * 9_000}, version=2)),
     ):
         with pytest.raises(StoreUnavailable):
             await call

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.api.middleware.origin import REMEMBERED, Hosts, apply_forwarded, base_url, networks
+from browser_sessions.api.middleware.origin import REMEMBERED, Hosts, apply_forwarded, base_url, check_origin, networks
+from browser_sessions.domain.errors import Forbidden
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - a string, nothing listens
 
@@ -113,3 +114,30 @@ def test_nothing_a_proxy_passes_on_makes_it_fail(chain: str, scheme: str, host: 
         seen["headers"].append((f"x-forwarded-{name}".encode(), value.encode("latin-1", "replace")))
     apply_forwarded(seen, networks(["10.0.0.1"]))
     assert seen["scheme"] in ("http", "https")
+
+
+@pytest.mark.parametrize(
+    ("origin", "public", "allowed"),
+    [
+        ("http://inner:8000", None, True),
+        ("HTTP://INNER:8000", None, True),
+        ("https://inner:8000", None, True),  # a proxy ends TLS and does not tell
+        ("https://browsers.example.com", "https://browsers.example.com/below", True),
+        ("http://inner:8000", "https://browsers.example.com", True),
+        ("http://inner", None, False),
+        ("http://inner:8000.evil.example", None, False),
+        ("http://browsers.example.com", "https://browsers.example.com", False),
+        ("chrome-extension://inner:8000", None, False),
+        ("inner:8000", None, False),
+        ("null", None, False),
+    ],
+)
+def test_a_socket_opens_for_pages_of_the_address_that_was_asked_and_of_the_public_one(
+    origin: str, public: str | None, allowed: bool
+) -> None:
+    asked = scope("127.0.0.1", {"origin": origin}, "websocket") | {"root_path": "/below"}
+    if allowed:
+        check_origin(asked, public, ticketed=False)
+    else:
+        with pytest.raises(Forbidden):
+            check_origin(asked, public, ticketed=False)

@@ -28,6 +28,7 @@ EVERY_ERROR = [
         (errors.KeyNotFound("no such key"), 404),
         (errors.WrongState("ended"), 409),
         (errors.Conflict("taken"), 409),
+        (errors.TooManyPages("ses_1"), 409),
         (errors.IdempotencyMismatch("reused"), 409),
         (errors.BrowserGone("died"), 409),
         (errors.PageFailed("thrown"), 409),

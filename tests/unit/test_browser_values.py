@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from browser_sessions.chromium.context.context_options import PIXELS_AT_MOST, context_options, refusal
+from browser_sessions.chromium.context.context_options import context_options, refusal
 from browser_sessions.chromium.context.javascript_values import CHARACTERS_AT_MOST, read
 from browser_sessions.chromium.driver.playwright_calls import translate
 from browser_sessions.chromium.launch.child import DETAIL_CHARACTERS, SANDBOX_FAILED, complaint
 from browser_sessions.chromium.page_targets import stands_for_none
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
+from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
 
 
@@ -52,7 +53,7 @@ def test_nested_options_keep_their_parts() -> None:
 
 @pytest.mark.parametrize(("scale", "fits"), [(None, True), (1.0, True), (1.01, False), (0.5, True)])
 def test_no_more_pixels_than_can_be_drawn(scale: float | None, fits: bool) -> None:
-    spec = SessionSpec(viewport_width=8192, viewport_height=PIXELS_AT_MOST // 8192, device_scale_factor=scale)
+    spec = SessionSpec(viewport_width=8192, viewport_height=MAX_PIXELS // 8192, device_scale_factor=scale)
     if fits:
         context_options(spec)
     else:

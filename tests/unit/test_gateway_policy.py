@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from browser_sessions.domain.limits import MAX_NESTED, MAX_PAGES
 from browser_sessions.gateway.command_decision import (
     Answer,
     Ask,
@@ -29,7 +30,6 @@ from browser_sessions.gateway.command_decision import (
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.scope import BROWSER_TARGET
-from browser_sessions.gateway.session_contexts import MAX_NESTED
 from browser_sessions.gateway.target_filters import DEFAULT_FILTER
 from tests.unit.gateway_world import FOREIGN, NESTED, OWN, attach, attach_browser, say, target, world
 
@@ -313,10 +313,10 @@ class TestCreateTarget:
 
     def test_no_more_pages_than_the_session_may_have(self) -> None:
         scope, blank = world(), say("Target.createTarget", {"url": "about:blank"})
-        assert isinstance(decide(blank, scope, Options(max_pages=3)), Do)
-        assert isinstance(decide(blank, scope, Options(max_pages=2)), Refuse)
-        scope.contexts.creating = 1  # asked for already, by any client
-        assert isinstance(decide(blank, scope, Options(max_pages=3)), Refuse)
+        scope.contexts.creating = MAX_PAGES - 3  # asked for already, by any client; two are there
+        assert isinstance(decide(blank, scope, SHARED), Do)
+        scope.contexts.creating = MAX_PAGES - 2
+        assert isinstance(decide(blank, scope, SHARED), Refuse)
 
 
 class TestContexts:

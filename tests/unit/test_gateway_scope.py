@@ -324,8 +324,6 @@ class TestAnswers:
         answer = {"resource": {"success": True, "stream": "9"}}
         assert scope.read(Ask({}, "S-PAGE", Reading.STREAM), answer) == answer
         assert scope.holds_handle("S-PAGE", "9")
-        scope.close_handle("S-PAGE", "9")
-        assert not scope.holds_handle("S-PAGE", "9")
 
     def test_a_blob_becomes_a_handle(self) -> None:
         scope = world()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from browser_sessions.domain.ports import Demand
+from browser_sessions.chromium.ports import Demand
 from browser_sessions.live.flow_control import IN_FLIGHT, LEVELS, LOOK_EVERY_S, LOST_S, PATIENCE, Pace
 
 ASKED = Demand(max_width=1000, max_height=2000, fps=30, quality=70)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.domain.errors import (
     BrowserSessionsError,
     Draining,
@@ -24,7 +25,7 @@ from browser_sessions.domain.errors import (
     StoreUnavailable,
     WrongState,
 )
-from browser_sessions.domain.ports import ContextEvent, SessionQuery
+from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.principal import Principal, Role
 from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
 from browser_sessions.domain.session_spec import Isolation, SessionSpec

@@ -16,8 +16,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
+from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.domain.errors import BrowserSessionsError, Conflict, WrongState
-from browser_sessions.domain.ports import ContextEvent
 from browser_sessions.domain.principal import Principal, Role
 from browser_sessions.domain.session import MOVES, EndReason, SessionRecord, SessionStatus
 from browser_sessions.domain.session_spec import Isolation, SessionSpec

@@ -1,4 +1,4 @@
-"""Which names the service answers to, and what a trusted proxy says about the caller. Pure."""
+"""Which names the service answers to, which pages may use it, and what a trusted proxy says about the caller. Pure."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ REMEMBERED: Final = 256
 
 _HOST: Final = re.compile(rb"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._\-]+)(?::[0-9]{1,5})?")
 """RFC 9112, section 3.2: host with an optional port."""
+
+_CROSS_SITE: Final = (
+    "Signed in by cookie, changes are taken from the console's own pages only. Programs send X-API-Key instead."
+)
+_NOT_JSON: Final = "Signed in by cookie, a body must be application/json. Programs send X-API-Key instead."
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -96,6 +102,18 @@ def base_url(scope: Scope, public_url: str | None) -> str:
     return f"{scheme}://{host}{scope.get('root_path', '')}"
 
 
+def is_ours(origin: str, scope: Scope, public_url: str | None) -> bool:
+    """True when `origin` names the address that was asked, or the public one.
+
+    The Host was checked before (`Hosts`), so a page of another name cannot make its own name ours. The scheme is not
+    compared with that of the request: a proxy that ends TLS may not tell it.
+    """
+    if public_url is not None and origin.lower() == "/".join(public_url.lower().split("/")[:3]):
+        return True
+    scheme, _, host = origin.lower().partition("://")
+    return scheme in ("http", "https") and host == (_last(scope["headers"], b"host") or "localhost").lower()
+
+
 def check_origin(scope: Scope, public_url: str | None, *, ticketed: bool) -> None:
     """Before a WebSocket is taken: programs name no Origin, pages name theirs, and only ours may connect.
 
@@ -103,9 +121,20 @@ def check_origin(scope: Scope, public_url: str | None, *, ticketed: bool) -> Non
     `Forbidden`.
     """
     origin = _last(scope["headers"], b"origin")
-    if not origin or (origin == "null" and ticketed) or origin in (base_url(scope, public_url), base_url(scope, None)):
+    if origin and not (origin == "null" and ticketed) and not is_ours(origin, scope, public_url):
+        raise Forbidden("Pages of other sites may not connect. Connect from a program, or from the console.")
+
+
+def check_same_site(scope: Scope, public_url: str | None) -> None:
+    """Lets pass what a page of ours may ask with the cookie. Raises `Forbidden`."""
+    if scope["method"] in _SAFE:
         return
-    raise Forbidden("Pages of other sites may not connect. Connect from a program, or from the console.")
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    if headers.get(b"sec-fetch-site") != "same-origin" and not is_ours(headers.get(b"origin", ""), scope, public_url):
+        raise Forbidden(_CROSS_SITE)
+    has_body = b"transfer-encoding" in headers or headers.get(b"content-length", "0") != "0"
+    if has_body and headers.get(b"content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Forbidden(_NOT_JSON)
 
 
 def _last(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:

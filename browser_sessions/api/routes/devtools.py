@@ -16,8 +16,8 @@ from browser_sessions.api.session_access import find_active
 from browser_sessions.auth.tickets import mint
 from browser_sessions.chromium.devtools.crawl import START
 from browser_sessions.chromium.devtools.front_end import file
+from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.errors import PageNotFound
-from browser_sessions.domain.ports import BrowserProcess
 
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}/devtools", tags=["console"])
 

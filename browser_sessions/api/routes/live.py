@@ -15,7 +15,6 @@ from browser_sessions.api.middleware.origin import check_origin
 from browser_sessions.api.models import ControlBody, ControlResponse
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active
-from browser_sessions.auth.console_cookie import is_ours
 from browser_sessions.auth.credential_leases import STOPPED, until_stopped
 from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserSessionsError, Forbidden, InvalidField, QuotaExceeded, WrongState
@@ -128,13 +127,12 @@ async def _viewer(services: Services, websocket: WebSocket, session_id: str, pri
 def _principal(services: Services, websocket: WebSocket, session_id: str) -> Principal:
     """By ticket, header or cookie, for a page of ours or a program. Raises `Unauthenticated`, `Forbidden`."""
     ticket = websocket.query_params.get("ticket")
-    origin = websocket.headers.get("origin")
-    if not is_ours(origin, websocket.scope, services.options.public_url):
-        check_origin(websocket.scope, services.options.public_url, ticketed=False)
+    check_origin(websocket.scope, services.options.public_url, ticketed=False)
     if ticket is not None:
         return by_ticket(services, ticket, session_id, "live")
-    api_key, authorization = websocket.headers.get("x-api-key"), websocket.headers.get("authorization")
-    if api_key is None and authorization is None and origin is None and websocket.headers.get("cookie"):
+    headers = websocket.headers
+    api_key, authorization = headers.get("x-api-key"), headers.get("authorization")
+    if api_key is None and authorization is None and "origin" not in headers and "cookie" in headers:
         raise Forbidden("Signed in by cookie, only the console's own pages may connect.")  # browsers always name theirs
     return identify(services, websocket.scope, api_key, authorization)
 

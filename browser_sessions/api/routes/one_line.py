@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from starlette.types import Scope
 
 from browser_sessions.api.caller_credentials import by_ticket, credentials_of, identify
-from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.dependencies import Here, Launch, Services
 from browser_sessions.api.errors import invalid_response
 from browser_sessions.api.middleware.origin import base_url, check_origin
 from browser_sessions.api.models import CreateBrowserSession
@@ -30,8 +30,8 @@ from browser_sessions.api.routes.cdp import as_json, carry, refuse
 from browser_sessions.api.spec_resolution import resolve
 from browser_sessions.auth.tickets import mint
 from browser_sessions.chromium.chromium_version import chromium_version
+from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField, NoBrowser, NotFound, Unauthenticated
-from browser_sessions.domain.ports import BrowserProcess
 from browser_sessions.domain.principal import Action, Principal, may
 from browser_sessions.domain.session import EndReason, Session, SessionStatus
 from browser_sessions.domain.session_spec import SessionSpec
@@ -57,18 +57,6 @@ class Asked:
 
     body: CreateBrowserSession
     keep_alive: float
-
-
-@dataclass(eq=False, slots=True)
-class Launch:
-    """What a ticket of `/json/version` has opened. Its session ends when the last of its connections has gone."""
-
-    principal: Principal
-    session_id: asyncio.Future[str]
-    keep_alive: float
-    connections: int = 0
-    parted: int = 0
-    """How often its last connection has gone."""
 
 
 @router.websocket("/v1/browser/connect")

@@ -26,15 +26,13 @@ from browser_sessions.api.models import (
 )
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active
-from browser_sessions.domain.errors import BrowserSessionsError, Conflict, InvalidField, PageFailed, WrongState
-from browser_sessions.domain.ports import ContextHandle, PageInfo
+from browser_sessions.chromium.ports import ContextHandle, PageInfo
+from browser_sessions.domain.errors import BrowserSessionsError, InvalidField, PageFailed, WrongState
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import EndReason, SessionStatus
 
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}/pages", tags=["pages"])
 
-MAX_PAGES: Final = 20
-"""Open pages of a session, so that a page that opens pages does not fill the machine."""
 OPEN_TIMEOUT_S: Final = 30.0
 READ_TIMEOUT_S: Final = 30.0
 """Playwright's own default for the same calls."""
@@ -98,17 +96,7 @@ async def open_page(
 ) -> dict[str, Any]:
     """Open a page, empty or at `url`. A session has at most twenty."""
     async with driving(services, principal, session_id) as context:
-        if len(context.pages()) + services.opening[session_id] >= MAX_PAGES:
-            raise Conflict(
-                f"The session has {MAX_PAGES} pages, as many as it may. Close one first.", session_id=session_id
-            )
-        services.opening[session_id] += 1
-        try:
-            page = await context.open_page(body.url if body else None, timeout=OPEN_TIMEOUT_S)
-        finally:
-            services.opening[session_id] -= 1
-            if not services.opening[session_id]:
-                del services.opening[session_id]
+        page = await context.open_page(body.url if body else None, timeout=OPEN_TIMEOUT_S)
     return _shown(page)
 
 

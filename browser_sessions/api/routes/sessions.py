@@ -17,6 +17,7 @@ from browser_sessions.api.list_cursor import cursor_after, moment_of
 from browser_sessions.api.middleware.client_disconnect import unless_gone
 from browser_sessions.api.middleware.create_gate import CreateRoute
 from browser_sessions.api.models import (
+    LIST_LIMIT,
     BrowserSessionCreated,
     BrowserSessionDetails,
     BrowserSessionHealth,
@@ -97,7 +98,7 @@ async def list_browser_sessions(
     services: Here,
     principal: Caller,
     status: Annotated[list[StatusName] | None, Query(description="Only these; may be given several times")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Annotated[int, Query(ge=1, le=LIST_LIMIT)] = 50,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
 ) -> dict[str, Any]:
     """List your sessions, newest first (operators see everybody's). `metadata.<key>=<value>` filters by metadata."""

@@ -22,16 +22,21 @@ from browser_sessions.chromium.context.context_pages import Pages
 from browser_sessions.chromium.context.dialogs import Dialogs
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.downloads.session_downloads import Downloads
-from browser_sessions.chromium.driver.playwright_calls import CRASHED, DETAIL_CHARACTERS, PageCrashed, TargetClosed
+from browser_sessions.chromium.driver.playwright_calls import CRASHED, PageCrashed, TargetClosed
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_targets import title_of
+from browser_sessions.chromium.ports import ContextEvent, Owner, PageInfo
 from browser_sessions.chromium.screencast.screencast import PageScreen
-from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
-from browser_sessions.domain.ports import ContextEvent, Owner, PageInfo
+from browser_sessions.domain.errors import (
+    BrowserGone,
+    BrowserSessionsError,
+    BrowserTimeout,
+    PageFailed,
+    PageNotFound,
+    TooManyPages,
+)
+from browser_sessions.domain.limits import MAX_PAGES, TEXT_CHARACTERS
 
-PAGES_AT_MOST: Final = 20
-"""Open pages of a session. Playwright turns the popup blocker off, so a page could open windows for ever: what comes
-beyond is closed."""
 USAGE_SECONDS: Final = 1.0
 """For what a renderer says of itself: an idle one takes 5 ms, and `/health` has two seconds for everything."""
 EventListener = Callable[[ContextEvent], None]
@@ -40,7 +45,7 @@ log = structlog.get_logger()
 
 
 class Context:
-    """Implements `domain.ports.ContextHandle` over a Playwright context."""
+    """Implements `chromium.ports.ContextHandle` over a Playwright context."""
 
     def __init__(
         self, host: Host, inner: BrowserContext, context_id: str, folder: Path, on_event: EventListener
@@ -57,6 +62,8 @@ class Context:
         self.downloads = Downloads(
             host.downloads, host.calls, host.clock, folder / "downloads", host.download_bytes, self._tell
         )
+        self._opening = 0
+        """Pages that Chromium is being asked for: they count against the limit before they are there."""
         self._going: Counter[str] = Counter()
         """Pages that are being navigated through us, by id."""
         self._turns: dict[str, Turns] = {}
@@ -132,12 +139,10 @@ class Context:
         again."""
         deadline = Deadline(timeout)
         address = None if url is None else page_actions.check_address(url, ("body", "url"))
-        if len(self._pages) >= PAGES_AT_MOST:
-            raise PageFailed(f"The session has {PAGES_AT_MOST} open pages, as many as it may. Close one.")
         page: Page | None = None
         try:
             async with self._spoken_to(None):
-                page = await self._calls(self._inner.new_page(), timeout=deadline.left, undo=Page.close)
+                page = await self._new_page(deadline)
                 adopting = self._pages.adopt(page)
                 await asyncio.wait({adopting}, timeout=deadline.left)
                 if not adopting.done():
@@ -151,6 +156,15 @@ class Context:
                 await self._calls.finish(page.close())
             raise
         return await self._info(page_id)
+
+    async def _new_page(self, deadline: Deadline) -> Page:
+        if len(self._pages) + self._opening >= MAX_PAGES:
+            raise TooManyPages(self._folder.name)
+        self._opening += 1
+        try:
+            return await self._calls(self._inner.new_page(), timeout=deadline.left, undo=Page.close)
+        finally:
+            self._opening -= 1
 
     async def close_page(self, page_id: str, *, timeout: float) -> None:
         """Closes it without asking it (`beforeunload` does not run), crashed and hung ones too."""
@@ -330,14 +344,14 @@ class Context:
     def _page_news(self, kind: str, target: Target) -> None:
         data: dict[str, Any] = {"page_id": target.target_id}
         if kind in ("opened", "navigated"):
-            data["url"] = target.url[:DETAIL_CHARACTERS]
+            data["url"] = target.url[:TEXT_CHARACTERS]
         if kind == "navigated":
-            data["title"] = title_of(target)[:DETAIL_CHARACTERS]
+            data["title"] = title_of(target)[:TEXT_CHARACTERS]
         self._tell(ContextEvent(f"page.{kind}", data))
         if kind == "opened":
             self._observer.opened(target.target_id)
             self._calls.background(page_actions.measure(self._host, target.target_id))
-        if kind == "opened" and len(self._pages) > PAGES_AT_MOST:
+        if kind == "opened" and len(self._pages) > MAX_PAGES:
             self._calls.background(self._refuse(target.target_id))
         if kind == "closed":
             self._screens.pop(target.target_id, None)

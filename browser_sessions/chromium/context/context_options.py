@@ -7,11 +7,8 @@ import re
 from typing import Any, Final
 
 from browser_sessions.domain.errors import InvalidField
+from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.session_spec import SessionSpec
-
-PIXELS_AT_MOST: Final = 8192 * 8192
-"""Device pixels of a viewport: the largest viewport of the API at a scale of 1. Three times as many hung a renderer
-for six seconds."""
 
 _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE), field, what)
@@ -89,8 +86,8 @@ def refusal(message: str, spec: SessionSpec) -> InvalidField | None:
 
 def _check_pixels(spec: SessionSpec) -> None:
     scale = spec.device_scale_factor or 1.0
-    if spec.viewport_width * spec.viewport_height * scale * scale > PIXELS_AT_MOST:
+    if spec.viewport_width * spec.viewport_height * scale * scale > MAX_PIXELS:
         raise InvalidField(
             ("body", "device_scale_factor"),
-            f"viewport_width x viewport_height x device_scale_factor squared must not exceed {PIXELS_AT_MOST} pixels",
+            f"viewport_width x viewport_height x device_scale_factor squared must not exceed {MAX_PIXELS} pixels",
         )

@@ -10,8 +10,8 @@ from playwright.async_api import CDPSession, Frame, Page
 from browser_sessions.cdp import Target
 from browser_sessions.chromium.driver.playwright_calls import Calls
 from browser_sessions.chromium.page_targets import TargetRegistry, title_of
+from browser_sessions.chromium.ports import PageInfo
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
-from browser_sessions.domain.ports import PageInfo
 
 IDENTIFY_SECONDS: Final = 10.0
 """How long a page may take to tell its target id. 4 ms; one that a client holds back on its first line can take

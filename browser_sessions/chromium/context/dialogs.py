@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from playwright.async_api import Dialog
 
-from browser_sessions.chromium.driver.playwright_calls import DETAIL_CHARACTERS, Calls
-from browser_sessions.domain.ports import ContextEvent
+from browser_sessions.chromium.driver.playwright_calls import Calls
+from browser_sessions.chromium.ports import ContextEvent
+from browser_sessions.domain.limits import TEXT_CHARACTERS
 
 
 class Dialogs:
@@ -35,7 +36,7 @@ class Dialogs:
 
     def opened(self, dialog: Dialog) -> None:
         self._open.add(dialog)
-        message = dialog.message[:DETAIL_CHARACTERS]
+        message = dialog.message[:TEXT_CHARACTERS]
         self._tell(ContextEvent("dialog.opened", {"type": dialog.type, "message": message}), dialog)
         if self._clients == 0:
             self._calls.background(self._answer(dialog))

@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import orjson
 
-from browser_sessions.chromium.driver.playwright_calls import DETAIL_CHARACTERS
 from browser_sessions.domain.errors import PageFailed
+from browser_sessions.domain.limits import TEXT_CHARACTERS
 
 DEPTH_AT_MOST: Final = 200
 """Nested deeper than this, most JSON readers give up."""
@@ -118,7 +118,7 @@ async def read(written: Any) -> Any:
     """What `WRITE` wrote. Raises `PageFailed` with what the script threw, and when it is no JSON: the page has other
     ideas of it."""
     if isinstance(written, str) and written.startswith("!"):
-        raise PageFailed(text(written[1 : DETAIL_CHARACTERS + 1]))
+        raise PageFailed(text(written[1 : TEXT_CHARACTERS + 1]))
     if not isinstance(written, str) or len(written) > CHARACTERS_AT_MOST:
         raise PageFailed("The page did not write the value as JSON: its scripts have changed how that is done.")
     try:

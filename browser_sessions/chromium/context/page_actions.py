@@ -24,12 +24,11 @@ from browser_sessions.chromium.context.javascript_values import (
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, Calls, PageCrashed
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
+from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
 
 FULL_PAGE_HEIGHT: Final = 16_384
 """CSS pixels of a full-page screenshot: Chromium's own largest texture; beyond it, pictures repeat or stay blank."""
-FULL_PAGE_PIXELS: Final = 8192 * 8192
-"""Device pixels of a full-page screenshot: 256 MB of bitmap, the largest viewport a session may have."""
 CONTENT_CHARACTERS: Final = 16 * 2**20
 """Of a page's HTML. Receiving it holds the event loop up for some 100 ms, for 20 million a fifth of a second was
 measured; the largest pages of the web have a quarter of it."""
@@ -111,7 +110,7 @@ async def screenshot(
     full_page: bool,
     timeout: float,
 ) -> bytes:
-    """A picture of what is seen, or of the whole page within `FULL_PAGE_HEIGHT` and `FULL_PAGE_PIXELS`."""
+    """A picture of what is seen, or of the whole page within `FULL_PAGE_HEIGHT` and `MAX_PIXELS`."""
     deadline = Deadline(timeout)
     if full_page:
         await _check_size(host, page_id, timeout=timeout)
@@ -226,8 +225,8 @@ async def _check_size(host: Host, page_id: str, *, timeout: float) -> None:
     size, drawn = answer["cssContentSize"], answer["contentSize"]
     width, height = float(size["width"]), float(size["height"])
     pixels = float(drawn["width"]) * float(drawn["height"])
-    if height > FULL_PAGE_HEIGHT or pixels > FULL_PAGE_PIXELS:
+    if height > FULL_PAGE_HEIGHT or pixels > MAX_PIXELS:
         raise PageFailed(
             f"The page is {width:.0f} x {height:.0f} pixels, too large for one picture (height at most "
-            f"{FULL_PAGE_HEIGHT}, {FULL_PAGE_PIXELS} pixels in all). Take one without full_page, or the PDF."
+            f"{FULL_PAGE_HEIGHT}, {MAX_PIXELS} pixels in all). Take one without full_page, or the PDF."
         )

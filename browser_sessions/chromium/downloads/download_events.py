@@ -17,8 +17,8 @@ from typing import Any, Final
 from browser_sessions.cdp import Browser, CdpClosed, CdpError
 from browser_sessions.chromium.page_session import ask, page_session
 from browser_sessions.chromium.page_targets import TargetRegistry
+from browser_sessions.chromium.ports import DownloadListener
 from browser_sessions.domain.errors import BrowserSessionsError
-from browser_sessions.domain.ports import DownloadListener
 
 BEGIN: Final = "Browser.downloadWillBegin"
 PROGRESS: Final = "Browser.downloadProgress"

@@ -12,14 +12,14 @@ from typing import Any, Final
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.chromium.downloads.download_events import BEGIN, DownloadEvents
 from browser_sessions.chromium.driver.playwright_calls import Calls
-from browser_sessions.chromium.observe.console_text import TEXT_CHARACTERS
+from browser_sessions.chromium.ports import ContextEvent, DownloadListener
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.download_ledger import Download, DownloadState, Ledger
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, Conflict, DownloadNotFound, PageFailed
-from browser_sessions.domain.ports import ContextEvent, DownloadListener
+from browser_sessions.domain.limits import MAX_NESTED, TEXT_CHARACTERS
 
-NESTED_AT_MOST: Final = 64
-"""Contexts of clients that are remembered: four times as many as a session may have at once."""
+NESTED_AT_MOST: Final = 4 * MAX_NESTED
+"""Contexts of clients that are remembered."""
 REFUSALS_TOLD: Final = 10
 """Events of files that are one too many: a page that downloads without end fills no history."""
 _STATES: Final = {"completed": DownloadState.COMPLETED, "canceled": DownloadState.CANCELED}

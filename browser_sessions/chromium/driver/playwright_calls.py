@@ -15,14 +15,13 @@ from playwright.async_api import Error
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, BrowserTimeout, PageFailed
+from browser_sessions.domain.limits import TEXT_CHARACTERS
 
 T = TypeVar("T")
 
 UNDO_SECONDS: Final = 2.0
 """How long a caller that failed or was cancelled waits for its undo. Undoing takes 15 ms; what takes longer goes on
 without it."""
-DETAIL_CHARACTERS: Final = 500
-"""Of what a page or Chromium said, in an error of ours."""
 
 _CLOSED: Final = ("TargetClosedError",)
 _CLOSED_WORDS: Final = (
@@ -169,9 +168,9 @@ def translate(error: Error) -> Exception:
 
 
 def plain(error: Error) -> str:
-    """Playwright's message without the method's name, the call log and the stack, clipped to `DETAIL_CHARACTERS`."""
+    """Playwright's message without the method's name, the call log and the stack, clipped to `TEXT_CHARACTERS`."""
     text = error.message.partition("\nCall log:")[0].partition("\n    at ")[0].strip()
-    return _METHOD.sub("", text)[:DETAIL_CHARACTERS]
+    return _METHOD.sub("", text)[:TEXT_CHARACTERS]
 
 
 async def _undo_late(task: asyncio.Task[T], undo: Callable[[T], Awaitable[object]]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from browser_sessions.chromium.input.key_codes import virtual_key
 from browser_sessions.domain.errors import InvalidField
+from browser_sessions.domain.limits import URL_CHARACTERS
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
 
 Command = tuple[str, dict[str, Any]]
@@ -16,7 +17,6 @@ Message = Mapping[str, Any]
 
 TEXT_CHARACTERS: Final = 100_000
 """Of one paste: a long document; more would keep the page busy for seconds."""
-URL_CHARACTERS: Final = 65_536
 FAR: Final = 100_000.0
 """CSS pixels: further than any viewport reaches (8192)."""
 TOUCHES: Final = 10

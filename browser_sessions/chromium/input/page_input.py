@@ -32,7 +32,7 @@ class PageHands:
         self._under_way: set[asyncio.Task[dict[str, Any]]] = set()
 
     async def do(self, message: Mapping[str, Any], width: float, height: float, *, timeout: float) -> None:
-        """As `domain.ports.Screen.do`, for a page of so many CSS pixels."""
+        """As `chromium.ports.Screen.do`, for a page of so many CSS pixels."""
         async with asyncio.timeout(timeout) as deadline:
             try:
                 if message.get("type") == "go":
@@ -52,7 +52,7 @@ class PageHands:
                 raise
 
     async def let_go(self, *, timeout: float) -> None:
-        """As `domain.ports.Screen.let_go`."""
+        """As `chromium.ports.Screen.let_go`."""
         pressed, self._pressed = self._pressed, {}
         begun = set(self._under_way)
         if pressed:

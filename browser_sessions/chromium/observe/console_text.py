@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-TEXT_CHARACTERS: Final = 500
-"""Of what a page says, in one event."""
+from browser_sessions.domain.limits import TEXT_CHARACTERS
+
 _FAILED: Final = "Failed to load resource: "
 _UNCAUGHT: Final = "Uncaught "
 

@@ -14,7 +14,6 @@ from typing import Any, Final
 from browser_sessions.cdp import Browser, CdpError, Session
 from browser_sessions.chromium.driver.playwright_calls import Calls
 from browser_sessions.chromium.observe.console_text import (
-    TEXT_CHARACTERS,
     error_of,
     failure_of,
     text_of,
@@ -23,8 +22,9 @@ from browser_sessions.chromium.observe.console_text import (
 )
 from browser_sessions.chromium.observe.event_allowance import BURST, Allowance
 from browser_sessions.chromium.page_session import ask, page_session
+from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.domain.errors import BrowserSessionsError
-from browser_sessions.domain.ports import ContextEvent
+from browser_sessions.domain.limits import TEXT_CHARACTERS
 
 PAUSE_S: Final = 2.0
 """How long a domain that flooded is not listened to."""

@@ -18,9 +18,9 @@ from browser_sessions.cdp import Browser, CdpError, Session
 from browser_sessions.chromium.input.input_commands import FAR
 from browser_sessions.chromium.input.page_input import PageHands
 from browser_sessions.chromium.page_session import ask, page_session
+from browser_sessions.chromium.ports import Demand, Frame
 from browser_sessions.chromium.screencast.screencast_frame import read_frame
 from browser_sessions.domain.errors import BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
-from browser_sessions.domain.ports import Demand, Frame
 
 CALL_SECONDS: Final = 5.0
 """Chromium starts and stops a screencast in a millisecond, without the page's help."""
@@ -46,7 +46,7 @@ class Tuning:
 
 
 class ScreenLook:
-    """Implements `domain.ports.Look`."""
+    """Implements `chromium.ports.Look`."""
 
     def __init__(self, screen: PageScreen, demand: Demand, *, live: bool) -> None:
         self.live = live
@@ -81,7 +81,7 @@ class ScreenLook:
 
 
 class PageScreen:
-    """Implements `domain.ports.Screen`."""
+    """Implements `chromium.ports.Screen`."""
 
     def __init__(self, cdp: Browser, page_id: str) -> None:
         self.newest: Frame | None = None

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from browser_sessions.domain.ports import Frame
+from browser_sessions.chromium.ports import Frame
 
 
 def read_frame(params: Mapping[str, Any], page_id: str, before: Frame | None) -> Frame:

@@ -15,5 +15,3 @@ class Options:
     upload_folder: PurePosixPath | None = None
     """Absolute. Files in it may be given to pages; None: no files at all. It must hold no symbolic links: the policy
     looks at names only."""
-    max_pages: int = 20
-    """Open pages of one session."""

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from browser_sessions.cdp.messages import Command
+from browser_sessions.domain.limits import MAX_PIXELS, MAX_SIDE
 from browser_sessions.domain.urls import REFUSED, may_open, scheme_of
 from browser_sessions.gateway.command_decision import (
     INVALID_PARAMS,
@@ -20,12 +21,8 @@ from browser_sessions.gateway.command_decision import (
     Resume,
 )
 from browser_sessions.gateway.policy.client_options import Options
-from browser_sessions.gateway.policy.parameter_bounds import MAX_SIDE
 from browser_sessions.gateway.scope import Scope
 
-MAX_PIXELS: Final = 8192 * 8192
-"""Of a viewport or a screenshot: what the API's own viewport limits allow. One screenshot of 20,000 by 20,000 took the
-GPU process, which all sessions of a browser share, past 1 GB and the next ones past 4 (headless shell 156)."""
 MAX_SCALE: Final = 10.0
 """Device pixels a CSS pixel: twice what any device of Playwright's list has, and some."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
+from browser_sessions.domain.limits import MAX_SIDE
+
 MAX_QUOTA_BYTES: Final = 2**60
 """Chromium 156 ends when a quota does not fit 63 bits; an exabyte is enough for everybody."""
 MAX_DURABLE_BYTES: Final = 100 * 2**20
@@ -19,9 +21,6 @@ MAX_DURABLE_BYTES: Final = 100 * 2**20
 MIN_PAPER_INCHES, MAX_PAPER_INCHES = 0.001, 10_000.0
 """Paper that is a fraction of a point wide ends the browser. PDF readers stop at 200 inches; a long page printed on one
 sheet was seen to need a thousand."""
-MAX_SIDE: Final = 8192
-"""Pixels of one side of a window, as of the API's own viewports. By sides, since one command may name one side and the
-next the other: a screencast of 65536 by 65536 ended the GPU process."""
 MAX_TAPS: Final = 1000
 """Of one gesture. Chromium makes them all beforehand: a thousand million stop the browser for half a minute."""
 MAX_INT: Final = 2**31 - 1
@@ -74,6 +73,8 @@ _POSTURE: Final = OneOf(("continuous", "folded"))
 _KEPT: Final = Range(0, MAX_DURABLE_BYTES, "bytes")
 
 _SIDE: Final = Range(0, MAX_SIDE, "pixels")
+"""By sides, since one command may name one side and the next the other: a screencast of 65536 by 65536 ended the GPU
+process."""
 
 BOUNDS: Final[Mapping[str, Mapping[str, Bound]]] = {
     "Browser.setContentsSize": {"width": _SIDE, "height": _SIDE},

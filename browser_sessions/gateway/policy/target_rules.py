@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from browser_sessions.cdp.messages import Command
+from browser_sessions.domain.errors import TOO_MANY_PAGES
+from browser_sessions.domain.limits import MAX_NESTED, MAX_PAGES
 from browser_sessions.domain.urls import REFUSED, may_open
 from browser_sessions.gateway.command_decision import (
     INVALID_PARAMS,
@@ -25,7 +27,6 @@ from browser_sessions.gateway.command_decision import (
 )
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.scope import BROWSER_TARGET, Scope
-from browser_sessions.gateway.session_contexts import MAX_NESTED
 from browser_sessions.gateway.target_filters import BadFilter, TargetFilter, parse_filter
 
 _CREATE_TARGET_PARAMS: Final = (
@@ -124,8 +125,8 @@ def _create_target(command: Command, scope: Scope, options: Options) -> Decision
     for name in ("hidden", "enableBeginFrameControl"):
         if command.params.get(name):
             return Refuse(INVALID_PARAMS, f"{name} is not supported: every client of the session must see the page")
-    if scope.contexts.count("page") + scope.contexts.creating >= options.max_pages:
-        return Refuse(SERVER_ERROR, f"The session has {options.max_pages} pages, its most: close one first")
+    if scope.contexts.count("page") + scope.contexts.creating >= MAX_PAGES:
+        return Refuse(SERVER_ERROR, TOO_MANY_PAGES)
     context_id = command.params.get("browserContextId") or scope.contexts.own
     params: dict[str, Any] = {n: command.params[n] for n in _CREATE_TARGET_PARAMS if n in command.params}
     return Do(CreateTarget(context_id, url or "about:blank", params | {"browserContextId": context_id}))

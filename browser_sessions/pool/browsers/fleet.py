@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from browser_sessions.chromium.ports import BrowserLauncher, BrowserProcess
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserSessionsError, NoBrowser
-from browser_sessions.domain.ports import BrowserLauncher, BrowserProcess
 from browser_sessions.domain.session import EndReason
 from browser_sessions.events.journal import Journal
 from browser_sessions.pool.browsers.placement import Seat, choose, recycle_reason

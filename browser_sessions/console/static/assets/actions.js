@@ -52,7 +52,7 @@ async function openOverview(mine) {
 async function loadOverview() {
   const since = (loading = []);
   try {
-    const answer = await call("GET", "/v1/browser/overview?thumbnails=0");
+    const answer = await call("GET", "/v1/browser/overview");
     loadedAt = Date.now();
     batch(() => {
       store.rows.value = fromOverview(answer.sessions);
