@@ -34,9 +34,9 @@ from browser_sessions.domain.errors import SettingsError, StoreUnavailable
 from browser_sessions.events.log_and_metrics import project
 from browser_sessions.gateway.gateway import TURN_S as GATEWAY_TURN_S
 from browser_sessions.gateway.gateway import Gateway
-from browser_sessions.pool.browsers.overload import SAMPLE_EVERY_S, Shedding
 from browser_sessions.pool.browsers.supervisor import PROBE_EVERY_S, Supervisor
 from browser_sessions.pool.manager import Pool, PoolLimits
+from browser_sessions.pool.overload import SAMPLE_EVERY_S, Shedding
 from browser_sessions.pool.periodic_tasks import every, finish
 from browser_sessions.pool.reaper import REAP_EVERY_S, Reaper
 from browser_sessions.settings import Settings
@@ -123,7 +123,7 @@ class Service:
         if lost:
             log.warning("sessions.lost", count=lost, why="the server ended without closing them")
         reaper, supervisor = Reaper(self.pool), Supervisor(self.pool.fleet, self.metrics.probe_seconds.observe)
-        shedding = Shedding(self.pool, self.settings.data_dir)
+        shedding = Shedding(self.pool.admission, self.settings.data_dir)
         await shedding.turn()
         for seconds, turn in (
             (REAP_EVERY_S, reaper.turn),

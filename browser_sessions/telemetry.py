@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Final, Literal, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 MASK: Final = "***"
 
@@ -171,6 +173,21 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 """From a status read to a start that nearly failed."""
 
 
+class CountedElsewhere(Collector):
+    """A counter that shows what somebody else has counted: `counts`, by the value of its one label."""
+
+    def __init__(self, name: str, documentation: str, label: str, registry: CollectorRegistry) -> None:
+        self.counts: Mapping[str, int] = {}
+        self._name, self._documentation, self._label = name, documentation, label
+        registry.register(self)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._documentation, labels=[self._label])
+        for value, count in self.counts.items():
+            family.add_metric([value], count)
+        yield family
+
+
 class Metrics:
     """All metrics, on a registry of their own: two services in one process do not share theirs."""
 
@@ -193,7 +210,7 @@ class Metrics:
         )
         self.capacity = Gauge(f"{prefix}_capacity", "Sessions that may live at once", registry=registry)
         self.queue = Gauge(f"{prefix}_queue", "Creates that wait for a place", registry=registry)
-        self.refused = Counter(f"{prefix}_refused", "Creates refused", ["reason"], registry=registry)
+        self.refused = CountedElsewhere(f"{prefix}_refused", "Creates refused", "reason", registry)
         self.browsers = Gauge(f"{prefix}_browsers", "Browser processes", ["state"], registry=registry)
         self.browser_contexts = Gauge(
             f"{prefix}_browser_contexts",

@@ -1,38 +1,47 @@
-"""Who gets a place, and in which order: never over the limits, first come first served within a principal, fair between
-them."""
+"""Decides on every create: admitted, queued or refused. Never over the limits, first come first served within a
+principal, fair between principals."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass
+from typing import TypeVar
 
-from browser_sessions.domain.errors import Draining, PoolFull, QuotaExceeded
+from browser_sessions.domain.errors import BrowserSessionsError, Draining, Overloaded, PoolFull, QuotaExceeded
+
+Refusal = Draining | Overloaded | QuotaExceeded | PoolFull
+E = TypeVar("E", bound=BrowserSessionsError)
 
 
 @dataclass(eq=False, slots=True)
-class Turn:
-    """Somebody's place in the line."""
+class QueueTicket:
+    """The place of one create in the queue."""
 
     principal_id: str
     refusal: PoolFull | QuotaExceeded
-    """What is said when it never comes."""
+    """Raised when its turn does not come in time."""
     came: asyncio.Future[None]
-    """Done once a place was taken for it, or none will be."""
+    """Done once the create is admitted, or fails because it never will be."""
 
 
 class Admission:
-    """Counts places on one event loop; no lock, for nothing here awaits between looking and taking."""
+    """Counts the sessions of one event loop against the limits; no lock, because nothing here awaits between reading
+    and writing."""
 
     def __init__(self, capacity: int, quota: int | None) -> None:
         self.capacity = capacity
         self.quota = quota
         self.taken = 0
-        self.refused = 0
+        self.refused: Counter[type[BrowserSessionsError]] = Counter()
+        """Creates refused so far, by kind. The metric and the pool's state both read it."""
+        self.shortage = ""
+        """What the machine is short of, as a sentence; empty when nothing."""
+        self.closed = False
+        """True while the node drains."""
         self._held: Counter[str] = Counter()
-        self._waiting: dict[str, deque[Turn]] = {}
+        self._waiting: dict[str, deque[QueueTicket]] = {}
         """By principal, in the order of whose turn is next."""
-        self._closed = False
 
     def __repr__(self) -> str:
         return f"<Admission {self.taken}/{self.capacity} taken, {self.waiting} waiting>"
@@ -47,68 +56,62 @@ class Admission:
     @property
     def crowded(self) -> bool:
         """Whether `check` may refuse somebody this moment."""
-        return self._closed or self.taken >= self.capacity or self.quota is not None
+        return self.closed or bool(self.shortage) or self.taken >= self.capacity or self.quota is not None
+
+    def report_shortage(self, shortage: str) -> None:
+        """Refuses every create while the machine is short of something; an empty text ends that."""
+        self.shortage = shortage
+
+    def refuse(self, error: E) -> E:
+        """Counts a refused create and returns its error, for the caller to raise. The one place that counts."""
+        self.refused[type(error)] += 1
+        return error
 
     def check(self, principal_id: str) -> None:
-        """Raises what keeps the principal from a place this moment: `Draining`, `QuotaExceeded` or `PoolFull`."""
-        if self._closed:
-            raise Draining("The service is going down and starts no new sessions. Try again in a moment.")
-        if self._over_quota(principal_id):
-            self.refused += 1
-            raise QuotaExceeded(
-                f"You have {self._held[principal_id]} live sessions, as many as you may. "
-                "End one, or wait with wait_seconds."
-            )
-        if self.taken >= self.capacity:
-            self.refused += 1
-            raise PoolFull(f"All {self.capacity} places are taken. Try again later, or wait for one with wait_seconds.")
+        """Raises what keeps the principal from a session now: `Draining`, `Overloaded`, `QuotaExceeded`, `PoolFull`."""
+        if (refusal := self._refusal(principal_id)) is not None:
+            raise self.refuse(refusal)
 
     def try_take(self, principal_id: str) -> None:
-        """Takes a place now. Raises as `check`."""
+        """Admits now. Raises as `check`."""
         self.check(principal_id)
         self._take(principal_id)
 
-    def ask(self, principal_id: str, wait_seconds: float) -> Turn | None:
-        """Takes a place (None), or a turn in the line for who may wait: `wait` or `leave` must follow. Now, so that who
-        asked first is served first. Raises as `check` for who may not wait."""
-        try:
-            self.try_take(principal_id)
+    def ask(self, principal_id: str, wait_seconds: float) -> QueueTicket | None:
+        """Admits now (None), or queues a create that may wait. Follow a ticket with `wait`, and with `leave` unless
+        that returns. Decided before it returns, so that first come is first served. Raises as `check`."""
+        refusal = self._refusal(principal_id)
+        if refusal is None:
+            self._take(principal_id)
             return None
-        except (PoolFull, QuotaExceeded) as refusal:
-            if wait_seconds <= 0:
-                raise
-            self.refused -= 1
-            turn = Turn(principal_id, refusal, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(principal_id, deque()).append(turn)
-        return turn
+        if wait_seconds <= 0 or not isinstance(refusal, PoolFull | QuotaExceeded):
+            raise self.refuse(refusal)
+        ticket = QueueTicket(principal_id, refusal, asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(principal_id, deque()).append(ticket)
+        return ticket
 
-    async def wait(self, turn: Turn, wait_seconds: float) -> None:
-        """Returns with a place, after at most `wait_seconds`. Raises as `check`; a cancelled wait leaves nothing."""
+    async def wait(self, ticket: QueueTicket, wait_seconds: float) -> None:
+        """Returns once admitted. Raises `Draining`, and after `wait_seconds` the ticket's refusal."""
         try:
             async with asyncio.timeout(wait_seconds):
-                await turn.came
+                await ticket.came
         except TimeoutError:
-            self.leave(turn)
-            self.refused += 1
-            raise turn.refusal from None
-        except BaseException:
-            self.leave(turn)
-            raise
+            raise self.refuse(ticket.refusal) from None
 
-    def leave(self, turn: Turn) -> None:
-        """Gives up a turn, or the place that it has become."""
-        if turn.came.done() and not turn.came.cancelled() and turn.came.exception() is None:
-            self.release(turn.principal_id)
+    def leave(self, ticket: QueueTicket) -> None:
+        """Gives up a ticket, or what it was admitted to."""
+        if ticket.came.done() and not ticket.came.cancelled() and ticket.came.exception() is None:
+            self.release(ticket.principal_id)
             return
-        turn.came.cancel()
-        queue = self._waiting.get(turn.principal_id)
-        if queue is not None and turn in queue:
-            queue.remove(turn)
+        ticket.came.cancel()
+        queue = self._waiting.get(ticket.principal_id)
+        if queue is not None and ticket in queue:
+            queue.remove(ticket)
             if not queue:
-                del self._waiting[turn.principal_id]
+                del self._waiting[ticket.principal_id]
 
     def release(self, principal_id: str) -> None:
-        """Gives a place back; the next in line gets it at once."""
+        """A session is gone: the next in the queue is admitted at once."""
         self.taken -= 1
         self._held[principal_id] -= 1
         if self._held[principal_id] <= 0:
@@ -116,13 +119,30 @@ class Admission:
         self._admit()
 
     def close(self) -> None:
-        """Takes nobody any more; those who wait are refused."""
-        self._closed = True
+        """Refuses every create from now on, those in the queue too."""
+        self.closed = True
         for queue in self._waiting.values():
-            for turn in queue:
-                if not turn.came.done():
-                    turn.came.set_exception(Draining("The service is going down and starts no new sessions."))
+            for ticket in queue:
+                if not ticket.came.done():
+                    refusal = Draining("The service is going down and starts no new sessions.")
+                    ticket.came.set_exception(self.refuse(refusal))
         self._waiting.clear()
+
+    def _refusal(self, principal_id: str) -> Refusal | None:
+        if self.closed:
+            return Draining("The service is going down and starts no new sessions. Try again in a moment.")
+        if self.shortage:
+            return Overloaded(f"{self.shortage} Try again later.")
+        if self._over_quota(principal_id):
+            return QuotaExceeded(
+                f"You have {self._held[principal_id]} live sessions, as many as you may. "
+                "End one, or wait with wait_seconds."
+            )
+        if self.taken >= self.capacity:
+            return PoolFull(
+                f"All {self.capacity} places are taken. Try again later, or wait for one with wait_seconds."
+            )
+        return None
 
     def _over_quota(self, principal_id: str) -> bool:
         return self.quota is not None and self._held[principal_id] >= self.quota
@@ -137,9 +157,9 @@ class Admission:
             if principal_id is None:
                 return
             queue = self._waiting.pop(principal_id)
-            turn = queue.popleft()
+            ticket = queue.popleft()
             if queue:
                 self._waiting[principal_id] = queue
-            if not turn.came.done():
+            if not ticket.came.done():
                 self._take(principal_id)
-                turn.came.set_result(None)
+                ticket.came.set_result(None)

@@ -48,9 +48,6 @@ class Pool:
         self.node = node
         self.clock = clock
         self.limits = limits
-        self.draining = False
-        self.shortage = ""
-        """What the machine is short of: why creates are refused for now; empty when they are not. See overload."""
         self.journal = Journal(clock)
         self.admission = Admission(limits.max_sessions, limits.max_sessions_per_principal)
         self.registry = Registry(store, clock, self.journal)
@@ -284,7 +281,6 @@ class Pool:
 
     def drain(self) -> None:
         """Takes nothing new from now on: who waits or still starts is refused, who is active goes on."""
-        self.draining = True
         self.fleet.keeps_spare = False
         self.admission.close()
         for live in list(self.registry.lives.values()):

@@ -122,21 +122,21 @@ def snapshot(pool: Pool) -> PoolSnapshot:
         free=max(0, admission.capacity - admission.taken),
         queue=admission.waiting,
         warm_spares=pool.fleet.spares,
-        draining=pool.draining,
+        draining=admission.closed,
         sandbox=pool.sandbox,
-        refused_total=admission.refused,
+        refused_total=admission.refused.total(),
         browsers=[_browser(pool.fleet, berth) for berth in pool.fleet.berths],
     )
 
 
 def readiness(pool: Pool) -> tuple[list[str], list[str]]:
     """(what keeps the node from taking sessions, what an operator should know)."""
-    problems = ["the service is draining"] if pool.draining else []
+    problems = ["the service is draining"] if pool.admission.closed else []
     if not pool.fleet.working:
         problems.append("no browser is running" + (f": {pool.fleet.last_failure}" if pool.fleet.last_failure else ""))
     warnings = [] if pool.sandbox else [f"Chromium runs without its sandbox: {pool.sandbox_reason}"]
-    if pool.shortage:
-        warnings.append(f"New sessions are refused for now. {pool.shortage}")
+    if pool.admission.shortage:
+        warnings.append(f"New sessions are refused for now. {pool.admission.shortage}")
     if pool.registry.unsaved:
         warnings.append(f"{len(pool.registry.unsaved)} records wait for the store")
     return problems, warnings

@@ -14,15 +14,15 @@ from browser_sessions.domain.errors import (
     BrowserTimeout,
     Draining,
     NoBrowser,
-    Overloaded,
     PoolFull,
     QuotaExceeded,
+    StoreUnavailable,
     WrongState,
 )
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import MOVES, EndReason, Session, SessionRecord, SessionStatus, new_session_id
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
-from browser_sessions.pool.admission import Turn
+from browser_sessions.pool.admission import QueueTicket
 from browser_sessions.pool.live_session import Live
 from browser_sessions.tracing import span
 
@@ -70,7 +70,6 @@ class Starter:
         returned waits for it, and must be awaited: only so is a start stopped whose caller leaves. Raises, at once or
         when awaited, as `Pool.create`.
         """
-        self._check_shortage()
         turn = self._pool.admission.ask(principal.principal_id, wait_seconds)
         live = self._new(principal, spec, wait_seconds, idempotency)
         if turn is None:
@@ -113,7 +112,8 @@ class Starter:
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise
                 if live.session.end_reason is EndReason.DRAINED:
-                    raise Draining("The service is going down and starts no new sessions.") from None
+                    refusal = Draining("The service is going down and starts no new sessions.")
+                    raise self._pool.admission.refuse(refusal) from None
                 raise WrongState(
                     f"The session was ended before it was ready ({live.session.end_reason}).",
                     session_id=live.session.session_id,
@@ -124,11 +124,11 @@ class Starter:
             )
             raise
 
-    async def _start(self, live: Live, turn: Turn | None, wait_seconds: float) -> SessionRecord:
+    async def _start(self, live: Live, turn: QueueTicket | None, wait_seconds: float) -> SessionRecord:
         with span("session.create", session_id=live.session.session_id):
             return await self._make(live, turn, wait_seconds)
 
-    async def _make(self, live: Live, turn: Turn | None, wait_seconds: float) -> SessionRecord:
+    async def _make(self, live: Live, turn: QueueTicket | None, wait_seconds: float) -> SessionRecord:
         session = live.session
         async with AsyncExitStack() as undo:
             undo.push_async_exit(self._failed(live))
@@ -169,7 +169,7 @@ class Starter:
         )
         return session.record(self._pool.clock)
 
-    async def _wait(self, live: Live, turn: Turn, wait_seconds: float) -> None:
+    async def _wait(self, live: Live, turn: QueueTicket, wait_seconds: float) -> None:
         """Returns when the turn has come."""
         session = live.session
         self._pool.journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
@@ -179,14 +179,13 @@ class Starter:
         except BaseException:
             self._pool.admission.leave(turn)
             raise
-        await self._pool.admission.wait(turn, wait_seconds)
+        try:
+            await self._pool.admission.wait(turn, wait_seconds)
+        except BaseException:
+            self._pool.admission.leave(turn)
+            raise
         live.placed = True
         session.move(SessionStatus.STARTING)
-
-    def _check_shortage(self) -> None:
-        if self._pool.shortage and not self._pool.draining:
-            self._pool.admission.refused += 1
-            raise Overloaded(f"{self._pool.shortage} Try again later.")
 
     async def _open(self, live: Live) -> None:
         """A browser, a context in it, a page; elsewhere when the browser dies under it."""
@@ -231,6 +230,8 @@ class Starter:
     async def _undo(self, live: Live, error: BaseException) -> None:
         """What a failed or cancelled create leaves: nothing but a record that says how it ended."""
         session = live.session
+        if isinstance(error, NoBrowser | StoreUnavailable):  # nobody's fault but the node's: as good as a refusal
+            self._pool.admission.refuse(error)
         if live.handle is not None:
             await self._pool.close_context(live)
         elif live.placed:

@@ -16,8 +16,12 @@ async def settle() -> None:
 
 
 async def take(admission: Admission, who: str, wait: float) -> None:
-    if (turn := admission.ask(who, wait)) is not None:
-        await admission.wait(turn, wait)
+    if (ticket := admission.ask(who, wait)) is not None:
+        try:
+            await admission.wait(ticket, wait)
+        except BaseException:
+            admission.leave(ticket)
+            raise
 
 
 def enter(admission: Admission, who: str, order: list[str], name: str, wait: float = 60.0) -> asyncio.Task[None]:
@@ -36,7 +40,7 @@ def test_never_over_the_limit() -> None:
         admission.try_take("c")
     assert refusal.value.retry_after == 5.0
     assert admission.taken == 2
-    assert admission.refused == 1
+    assert admission.refused.total() == 1
 
 
 def test_a_principal_has_its_own_limit() -> None:
@@ -115,7 +119,7 @@ async def test_waiting_has_an_end() -> None:
     with pytest.raises(PoolFull):
         await take(admission, "a", 0.01)
     assert admission.waiting == 0
-    assert admission.refused == 1
+    assert admission.refused.total() == 1
 
 
 async def test_one_over_its_quota_does_not_hold_up_the_others() -> None:

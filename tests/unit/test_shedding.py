@@ -9,7 +9,8 @@ import pytest
 from browser_sessions.domain.errors import Overloaded
 from browser_sessions.domain.principal import Principal, Role
 from browser_sessions.domain.session_spec import SessionSpec
-from browser_sessions.pool.browsers.overload import (
+from browser_sessions.pool.manager import Pool, PoolLimits
+from browser_sessions.pool.overload import (
     DESCRIPTORS,
     DISK_BYTES,
     MEMORY_BYTES,
@@ -18,7 +19,6 @@ from browser_sessions.pool.browsers.overload import (
     measure,
     shortage,
 )
-from browser_sessions.pool.manager import Pool, PoolLimits
 from browser_sessions.pool.pool_report import readiness
 from browser_sessions.store import EmbeddedStore
 from tests.fake_browser import FakeLauncher, ManualClock
@@ -65,7 +65,7 @@ async def test_creates_are_refused_with_the_reason_and_taken_again_by_themselves
     limits = PoolLimits(10, 4, None, None, 5.0)
     pool = Pool(FakeLauncher(), store, ManualClock(), limits, node="node", work_dir=tmp_path)
     samples = [Sample(None, 0, None), ENOUGH]
-    shedding = Shedding(pool, tmp_path, lambda _: samples.pop(0))
+    shedding = Shedding(pool.admission, tmp_path, lambda _: samples.pop(0))
     who = Principal("prn_me", Role.CLIENT, "me")
     try:
         before, _ = await pool.create(who, SessionSpec())

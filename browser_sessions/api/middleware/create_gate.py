@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from browser_sessions.api.caller_credentials import credentials_of
 from browser_sessions.api.dependencies import Services
-from browser_sessions.api.errors import kind_of, response_for
+from browser_sessions.api.errors import response_for
 from browser_sessions.domain.errors import BrowserSessionsError, QuotaExceeded, Unavailable
 
 
@@ -35,7 +35,6 @@ class CreateRoute(APIRoute):
         if refusal is None:
             await super().handle(scope, _again(first, receive), send)
             return
-        services.metrics.refused.labels(kind_of(refusal).slug).inc()
         await response_for(refusal)(scope, receive, send)
 
 

@@ -15,6 +15,7 @@ from prometheus_client import generate_latest
 
 from browser_sessions.api.caller_credentials import Operator
 from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.errors import TABLE
 from browser_sessions.api.models import HealthzResponse, PoolState, ReadyzResponse
 from browser_sessions.api.responses import problems
 
@@ -59,7 +60,7 @@ async def get_pool(services: Here, by: Operator) -> dict[str, Any]:
 
 
 def refresh(services: Services) -> None:
-    """Sets the gauges to what is true now: they are read when asked for, so nothing can drift."""
+    """Sets the metrics that others count to what is true now: they are read when asked for, so nothing can drift."""
     counted: dict[str, int] = dict.fromkeys(("queued", "starting", "active", "closing"), 0)
     for session in services.pool.sessions.values():
         counted[session.status.value] = counted.get(session.status.value, 0) + 1
@@ -68,6 +69,7 @@ def refresh(services: Services) -> None:
     state = services.pool.state()
     services.metrics.capacity.set(state.capacity)
     services.metrics.queue.set(state.queue)
+    services.metrics.refused.counts = {TABLE[kind].slug: n for kind, n in services.pool.admission.refused.items()}
     services.metrics.viewers.set(sum(live.viewers for live in services.pool.registry.lives.values()))
     services.metrics.tasks.set(len(asyncio.all_tasks()))
     running = [berth.process for berth in services.pool.fleet.berths if berth.process is not None]

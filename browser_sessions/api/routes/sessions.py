@@ -12,7 +12,6 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here, Services
-from browser_sessions.api.errors import kind_of
 from browser_sessions.api.list_cursor import cursor_after, moment_of
 from browser_sessions.api.middleware.client_disconnect import unless_gone
 from browser_sessions.api.middleware.create_gate import CreateRoute
@@ -30,7 +29,7 @@ from browser_sessions.api.responses import problems
 from browser_sessions.api.routes.session_status import eight
 from browser_sessions.api.session_access import find, find_active, find_record
 from browser_sessions.api.spec_resolution import resolve
-from browser_sessions.domain.errors import InvalidField, QuotaExceeded, Unavailable
+from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.principal import Action, Principal, may
 from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
@@ -64,16 +63,12 @@ async def create_browser_session(
     asked = body if body is not None else CreateBrowserSession()
     spec = resolve(asked, services.pool.devices, services.options)
     idempotency = None if idempotency_key is None else Idempotency(_checked(idempotency_key), body_digest(asked))
-    try:
-        if idempotency is None:
-            beginning = services.pool.begin(principal, spec, wait_seconds=asked.wait_seconds)
-            record, new = await unless_gone(request, beginning), True
-        else:
-            creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
-            record, new = await unless_gone(request, creating)
-    except (QuotaExceeded, Unavailable) as refusal:
-        services.metrics.refused.labels(kind_of(refusal).slug).inc()
-        raise
+    if idempotency is None:
+        beginning = services.pool.begin(principal, spec, wait_seconds=asked.wait_seconds)
+        record, new = await unless_gone(request, beginning), True
+    else:
+        creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
+        record, new = await unless_gone(request, creating)
     response.headers["Location"] = f"/v1/browser/sessions/{record.session_id}"
     if not new:
         response.headers["Idempotency-Replayed"] = "true"

@@ -17,7 +17,7 @@ from typing import Final
 import psutil
 import structlog
 
-from browser_sessions.pool.manager import Pool
+from browser_sessions.pool.admission import Admission
 
 log = structlog.get_logger()
 
@@ -58,20 +58,21 @@ def shortage(sample: Sample, *, short_already: bool = False) -> str:
 
 
 class Shedding:
-    """Keeps `pool.shortage` true. Blocking looks run in a thread: a disk may hang."""
+    """Tells admission what the machine is short of. Measuring runs in a thread, because a disk may hang."""
 
-    def __init__(self, pool: Pool, data_dir: Path, look: Callable[[Path], Sample] | None = None) -> None:
-        self._pool = pool
+    def __init__(self, admission: Admission, data_dir: Path, look: Callable[[Path], Sample] | None = None) -> None:
+        self._admission = admission
         self._data_dir = data_dir
         self._look = look or measure
 
     async def turn(self) -> None:
         sample = await asyncio.to_thread(self._look, self._data_dir)
-        before = self._pool.shortage
-        self._pool.shortage = shortage(sample, short_already=bool(before))
-        if self._pool.shortage and not before:
-            log.warning("creates.refused", reason=self._pool.shortage)
-        elif before and not self._pool.shortage:
+        before = self._admission.shortage
+        now = shortage(sample, short_already=bool(before))
+        self._admission.report_shortage(now)
+        if now and not before:
+            log.warning("creates.refused", reason=now)
+        elif before and not now:
             log.info("creates.taken_again")
 
 
