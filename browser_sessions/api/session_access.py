@@ -15,13 +15,13 @@ async def find(
 
     A foreign one found in memory costs a look into the store all the same, as an unknown one does: time tells nothing.
     """
-    known = pool.known(session_id)
-    found = known if known is not None else await pool.record(session_id)
+    known = pool.registry.known(session_id)
+    found = known if known is not None else await pool.registry.record(session_id)
     if found is not None:
         if may(principal, action, found.owner):
             return found
         if known is not None:
-            await pool.record(new_session_id())
+            await pool.registry.record(new_session_id())
     raise SessionNotFound(session_id)
 
 

@@ -15,7 +15,7 @@ from browser_sessions.domain.event_types import ROW_FIELDS
 from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.session import FINAL, SessionRecord
 from browser_sessions.events.journal import Event, clip
-from browser_sessions.pool.live_session import Live
+from browser_sessions.pool.live_session import Live, Opened
 from browser_sessions.pool.manager import Pool
 
 LOOK_EVERY_S: Final = 1.0
@@ -71,7 +71,7 @@ class Overview:
         lives = self._pool.registry.lives
         rows = [self._live(live) for live in list(lives.values()) if owner is None or live.session.owner == owner]
         rows.sort(key=lambda row: (row["created_at"], row["session_id"]), reverse=True)
-        ended = await self._pool.list(SessionQuery(owner=owner, statuses=FINAL, limit=ENDED_SHOWN))
+        ended = await self._pool.registry.list(SessionQuery(owner=owner, statuses=FINAL, limit=ENDED_SHOWN))
         return rows + [self._ended(record) for record in ended if record.session_id not in lives]
 
     async def look(self) -> None:
@@ -97,7 +97,7 @@ class Overview:
 
     async def point(self) -> None:
         """Adds one point to the history."""
-        state = self._pool.state()
+        state = self._pool.report.snapshot()
         self.history.append(
             Point(
                 at=self._pool.clock.wall(),
@@ -111,7 +111,7 @@ class Overview:
         )
 
     def _look_at_pool(self) -> None:
-        state = asdict(self._pool.state())
+        state = asdict(self._pool.report.snapshot())
         lasting = state | {
             "browsers": [
                 {name: value for name, value in browser.items() if name not in _ALWAYS_MOVES}
@@ -135,13 +135,14 @@ class Overview:
             "end_reason": session.end_reason.value if session.end_reason else None,
             "metadata": dict(spec.metadata),
             "isolation": spec.isolation.value,
-            "browser_id": live.berth.browser_id if live.berth else None,
+            "browser_id": live.state.slot.browser_id if isinstance(live.state, Opened) else None,
         } | self._changing(live)
 
     def _changing(self, live: Live) -> Row:
         """The fields of the row that may be others a moment later."""
-        session, berth = live.session, live.berth
-        pages: Sequence[PageInfo] = live.handle.pages() if live.handle is not None else ()
+        session, context = live.session, live.context
+        slot = live.state.slot if isinstance(live.state, Opened) else None
+        pages: Sequence[PageInfo] = context.pages() if context is not None else ()
         active = pages[-1] if pages else None
         now, wall = self._pool.clock.monotonic(), self._pool.clock.wall
         deadline = session.deadline(now)
@@ -155,7 +156,7 @@ class Overview:
             "connections": live.clients,
             "viewers": live.viewers,
             "controlled_by": live.wheel.holder.name if live.wheel.holder else None,
-            "memory_bytes": berth.memory_bytes // max(1, berth.taken) or None if berth else None,
+            "memory_bytes": slot.memory_bytes // max(1, slot.taken) or None if slot else None,
         }
 
     def _ended(self, record: SessionRecord) -> Row:

@@ -60,15 +60,11 @@ class Gateway:
             raise Conflict(
                 f"The session has {MAX_CLIENTS} clients, as many as it may. Close one.", session_id=session_id
             )
-        berth, handle = live.berth, live.handle
-        assert berth is not None
-        assert handle is not None
-        assert berth.process is not None
+        handle, cdp = live.opened.context, live.opened.process.cdp
         options = Options(
             own_browser=live.session.spec.isolation is Isolation.BROWSER,
             upload_folder=PurePosixPath(self._folders / session_id / "uploads"),
         )
-        cdp = berth.process.cdp
 
         def make(session: BrowserSession) -> Relay:
             room = self._rooms.get(session_id)

@@ -46,7 +46,7 @@ class Pictures:
     async def thumbnail(self, session_id: str, max_width: int) -> Picture | None:
         """The session's newest page now or a second ago, or as it was last; None when there is no picture (yet)."""
         live = self._pool.registry.lives.get(session_id)
-        if live is not None and live.handle is not None and not self._is_fresh(session_id):
+        if live is not None and live.context is not None and not self._is_fresh(session_id):
             taking = self._taking.get(session_id)
             if taking is None:
                 taking = self._taking[session_id] = asyncio.create_task(self._take(live, max_width))
@@ -74,11 +74,11 @@ class Pictures:
         session_id = live.session.session_id
         with contextlib.suppress(BrowserSessionsError):  # hung, crashed, gone: the one before is shown
             async with self._captures:
-                handle = live.handle
-                pages = handle.pages() if handle is not None else []
-                if handle is None or not pages:
+                context = live.context
+                pages = context.pages() if context is not None else []
+                if context is None or not pages:
                     return
-                frame = await handle.screen(pages[-1].page_id).still(max_width, timeout=CAPTURE_S)
+                frame = await context.screen(pages[-1].page_id).still(max_width, timeout=CAPTURE_S)
                 if len(frame.jpeg) <= KEPT_BYTES:
                     self._keep(session_id, frame.jpeg)
         self._tried[session_id] = self._pool.clock.monotonic()

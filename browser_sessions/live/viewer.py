@@ -73,24 +73,23 @@ class Viewer:
         max_width: int = 1280,
         max_fps: float = MOST_FPS,
     ) -> None:
-        assert live.handle is not None
         self.principal = principal
         self.session = live.session
         self._pool = pool
         self._live = live
-        self._handle = live.handle
+        self._handle = live.opened.context
         self._channel = channel
         self._session_id = live.session.session_id
         self._can_control = may(principal, Action.DRIVE, live.session.owner)
         self._show = Show(
-            live.handle,
+            self._handle,
             _demand(max_width, max_fps),
             page_id,
             channel.send_bytes,
             self._problem,
             lambda frame: pictures.saw(live.session.session_id, frame),
         )
-        self._hands = Hands(live.wheel, live.handle, self._problem, self._show.turn_to)
+        self._hands = Hands(live.wheel, self._handle, self._problem, self._show.turn_to)
         self._over: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._told_problem = 0.0

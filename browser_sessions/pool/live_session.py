@@ -1,4 +1,4 @@
-"""A session of this node while it lives: the record, its context, and who is connected to it."""
+"""A session of this node while it lives: the record, what it holds of the node, and who is connected to it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from browser_sessions.chromium.ports import ContextHandle
+from browser_sessions.chromium.ports import BrowserProcess, ContextHandle
 from browser_sessions.domain.errors import WrongState
 from browser_sessions.domain.session import EndReason, Session, SessionRecord, SessionStatus
-from browser_sessions.pool.browsers.fleet import Berth
+from browser_sessions.pool.admission import QueueTicket
+from browser_sessions.pool.browsers.fleet import BrowserSlot
 from browser_sessions.pool.control_lock import Wheel
 
 
@@ -24,22 +25,42 @@ class Attached(Protocol):
         """The session is over: close the connection with the code of the reason. Called once, must not block."""
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """It holds nothing but its place in the queue."""
+
+    ticket: QueueTicket
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """It counts against the node's limits; its context is still to be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """It has a context in a browser: the last step of its start, and while it is active."""
+
+    slot: BrowserSlot
+    process: BrowserProcess
+    context: ContextHandle
+
+
+@dataclass(frozen=True, slots=True)
+class Ending(Opened):
+    """Its context is being closed, or has been."""
+
+    record: asyncio.Task[SessionRecord]
+    """The final one."""
+
+
 @dataclass(eq=False)
 class Live:
+    """What it is to the outside is `session.status`; `state` is what there is to give back when it ends."""
+
     session: Session
-    berth: Berth | None = None
-    handle: ContextHandle | None = None
+    state: Queued | Admitted | Opened
     attached: set[Attached] = field(default_factory=set)
-    creating: asyncio.Task[Any] | None = None
-    placed: bool = False
-    """True from when it holds one of the node's places."""
-    begun: bool = False
-    """True once the task that starts it runs: one that is cancelled before its first step would undo nothing."""
-    cancelled: bool = False
-    """True once its start was told to stop: a second word would interrupt the undo."""
-    context_died: bool = False
-    """True once its context was gone behind our back, however far its start had come."""
-    ending: asyncio.Task[SessionRecord] | None = None
     saving: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Stores of one session go one after the other, so that versions follow each other."""
     publish: Callable[..., Any] | None = None
@@ -48,6 +69,18 @@ class Live:
 
     def __post_init__(self) -> None:
         self.wheel = Wheel(self._happened)
+
+    @property
+    def opened(self) -> Opened:
+        """Its browser and context. Raises `WrongState` before it has them, which no active session does."""
+        if not isinstance(self.state, Opened):
+            raise WrongState(f"The session is {self.session.status}.", session_id=self.session.session_id)
+        return self.state
+
+    @property
+    def context(self) -> ContextHandle | None:
+        """For who shows what there is: None before it is opened."""
+        return self.state.context if isinstance(self.state, Opened) else None
 
     @property
     def clients(self) -> int:
@@ -79,10 +112,10 @@ class Live:
         self.attached.clear()
 
     def _happened(self, event: str, /, **data: Any) -> None:
-        if self.handle is not None:
+        if (context := self.context) is not None:
             # who has the wheel answers dialogs like a client
-            self.handle.clients_attached = self.clients + (self.wheel.holder is not None)
-            self.handle.watched = self.viewers > 0
+            context.clients_attached = self.clients + (self.wheel.holder is not None)
+            context.watched = self.viewers > 0
         if self.publish is not None:
             self.publish(event, **data)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
+from browser_sessions.chromium.ports import BrowserLauncher
+from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, SessionNotFound
 from browser_sessions.domain.session import SessionStatus
-from browser_sessions.pool.browsers.fleet import Berth, Fleet
-from browser_sessions.pool.live_session import Live
-
-if TYPE_CHECKING:
-    from browser_sessions.pool.manager import Pool
+from browser_sessions.pool.admission import Admission
+from browser_sessions.pool.browsers.fleet import BrowserSlot, Fleet, Gone, Retiring, Running
+from browser_sessions.pool.live_session import Live, Opened
+from browser_sessions.pool.registry import Registry
 
 HEALTH_TIMEOUT_S: Final = 1.5
 """For each of the probes, which run side by side: docs/api.md promises an answer in two seconds, of hung pages too."""
@@ -64,124 +66,142 @@ class PoolSnapshot:
     browsers: list[BrowserSnapshot]
 
 
-async def check(pool: Pool, live: Live) -> Health:
-    """Probes the browser and the first page of an active session, now."""
-    began = pool.clock.monotonic()
-    problems: list[str] = []
-    browser_alive, page_responsive, usage = await asyncio.gather(
-        _browser_answers(live), _page_answers(live), _usage(live), return_exceptions=False
-    )
-    pages = live.handle.pages() if live.handle else []
-    if not browser_alive:
-        problems.append("the browser does not answer")
-    elif not page_responsive:
-        problems.append("the page does not answer within 1.5 s: a script keeps it busy or a dialog is open")
-    if crashed := sum(page.crashed for page in pages):
-        problems.append(f"{crashed} of {len(pages)} pages crashed: close them or open another")
-    if live.session.status is not SessionStatus.ACTIVE:
-        problems.append(f"the session is {live.session.status.value}")
-    return Health(
-        healthy=not problems,
-        status=live.session.status,
-        browser_alive=browser_alive,
-        page_responsive=page_responsive,
-        latency_ms=round((pool.clock.monotonic() - began) * 1000, 1),
-        pages=len(pages),
-        memory_bytes=usage[0],
-        cpu_seconds=usage[1],
-        connections=len(live.attached),
-        checked_at=pool.clock.wall(),
-        problem="; ".join(problems) or None,
-    )
+class PoolReport:
+    """Reads the pool's parts; changes nothing."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        registry: Registry,
+        fleet: Fleet,
+        launcher: BrowserLauncher,
+        clock: Clock,
+        node: str,
+    ) -> None:
+        self._admission = admission
+        self._registry = registry
+        self._fleet = fleet
+        self._launcher = launcher
+        self._clock = clock
+        self._node = node
+
+    async def health(self, session_id: str) -> Health:
+        """Probes the live browser now; answers within two seconds. Raises `SessionNotFound`."""
+        live = self._registry.lives.get(session_id)
+        if live is not None and isinstance(live.state, Opened):
+            return await self._probe(live, live.state)
+        record = await self._registry.record(session_id)
+        if record is None:
+            raise SessionNotFound(session_id)
+        why = f" ({record.end_reason.value})" if record.end_reason else ""
+        return Health(
+            healthy=False,
+            status=record.status,
+            browser_alive=False,
+            page_responsive=False,
+            latency_ms=0.0,
+            pages=0,
+            memory_bytes=None,
+            cpu_seconds=None,
+            connections=0,
+            checked_at=self._clock.wall(),
+            problem=f"the session is {record.status.value}{why}",
+        )
+
+    async def _probe(self, live: Live, opened: Opened) -> Health:
+        began = self._clock.monotonic()
+        problems: list[str] = []
+        browser_alive, page_responsive, usage = await asyncio.gather(
+            _browser_answers(opened), _page_answers(opened), _usage(opened)
+        )
+        pages = opened.context.pages()
+        if not browser_alive:
+            problems.append("the browser does not answer")
+        elif not page_responsive:
+            problems.append("the page does not answer within 1.5 s: a script keeps it busy or a dialog is open")
+        if crashed := sum(page.crashed for page in pages):
+            problems.append(f"{crashed} of {len(pages)} pages crashed: close them or open another")
+        if live.session.status is not SessionStatus.ACTIVE:
+            problems.append(f"the session is {live.session.status.value}")
+        return Health(
+            healthy=not problems,
+            status=live.session.status,
+            browser_alive=browser_alive,
+            page_responsive=page_responsive,
+            latency_ms=round((self._clock.monotonic() - began) * 1000, 1),
+            pages=len(pages),
+            memory_bytes=usage[0],
+            cpu_seconds=usage[1],
+            connections=len(live.attached),
+            checked_at=self._clock.wall(),
+            problem="; ".join(problems) or None,
+        )
+
+    def snapshot(self) -> PoolSnapshot:
+        """Capacity, queue and browsers, from memory."""
+        admission = self._admission
+        return PoolSnapshot(
+            node=self._node,
+            capacity=admission.capacity,
+            taken=admission.taken,
+            free=max(0, admission.capacity - admission.taken),
+            queue=admission.waiting,
+            warm_spares=self._fleet.spares,
+            draining=admission.closed,
+            sandbox=self._launcher.sandbox,
+            refused_total=admission.refused.total(),
+            browsers=[self._browser(slot) for slot in self._fleet.slots],
+        )
+
+    def readiness(self) -> tuple[Sequence[str], Sequence[str]]:
+        """(what keeps the node from taking sessions, what an operator should know)."""
+        fleet, launcher = self._fleet, self._launcher
+        problems = ["the service is draining"] if self._admission.closed else []
+        if not fleet.working:
+            problems.append("no browser is running" + (f": {fleet.last_failure}" if fleet.last_failure else ""))
+        warnings = [] if launcher.sandbox else [f"Chromium runs without its sandbox: {launcher.sandbox_reason}"]
+        if self._admission.shortage:
+            warnings.append(f"New sessions are refused for now. {self._admission.shortage}")
+        if self._registry.unsaved:
+            warnings.append(f"{len(self._registry.unsaved)} records wait for the store")
+        return problems, warnings
+
+    def _browser(self, slot: BrowserSlot) -> BrowserSnapshot:
+        process = slot.state.process if isinstance(slot.state, Running) else None
+        return BrowserSnapshot(
+            browser_id=slot.browser_id,
+            pid=process.pid if process else 0,
+            version=process.version if process else "",
+            state="starting" if process is None else "retiring" if isinstance(slot.state, Retiring) else "running",
+            principal_id=slot.partition,
+            dedicated=slot.dedicated,
+            sessions=slot.taken,
+            places=1 if slot.dedicated else self._fleet.capacity,
+            age_seconds=round(self._fleet.info(slot).age, 1),
+            memory_bytes=slot.memory_bytes or None,
+        )
 
 
-def ended(pool: Pool, status: SessionStatus, reason: str | None) -> Health:
-    """The health of a session that has no browser (any more, or yet)."""
-    return Health(
-        healthy=False,
-        status=status,
-        browser_alive=False,
-        page_responsive=False,
-        latency_ms=0.0,
-        pages=0,
-        memory_bytes=None,
-        cpu_seconds=None,
-        connections=0,
-        checked_at=pool.clock.wall(),
-        problem=f"the session is {status.value}" + (f" ({reason})" if reason else ""),
-    )
-
-
-def snapshot(pool: Pool) -> PoolSnapshot:
-    """Places, queue and browsers, from memory."""
-    admission = pool.admission
-    return PoolSnapshot(
-        node=pool.node,
-        capacity=admission.capacity,
-        taken=admission.taken,
-        free=max(0, admission.capacity - admission.taken),
-        queue=admission.waiting,
-        warm_spares=pool.fleet.spares,
-        draining=admission.closed,
-        sandbox=pool.sandbox,
-        refused_total=admission.refused.total(),
-        browsers=[_browser(pool.fleet, berth) for berth in pool.fleet.berths],
-    )
-
-
-def readiness(pool: Pool) -> tuple[list[str], list[str]]:
-    """(what keeps the node from taking sessions, what an operator should know)."""
-    problems = ["the service is draining"] if pool.admission.closed else []
-    if not pool.fleet.working:
-        problems.append("no browser is running" + (f": {pool.fleet.last_failure}" if pool.fleet.last_failure else ""))
-    warnings = [] if pool.sandbox else [f"Chromium runs without its sandbox: {pool.sandbox_reason}"]
-    if pool.admission.shortage:
-        warnings.append(f"New sessions are refused for now. {pool.admission.shortage}")
-    if pool.registry.unsaved:
-        warnings.append(f"{len(pool.registry.unsaved)} records wait for the store")
-    return problems, warnings
-
-
-def _browser(fleet: Fleet, berth: Berth) -> BrowserSnapshot:
-    seat = fleet.seat(berth)
-    return BrowserSnapshot(
-        browser_id=berth.browser_id,
-        pid=berth.process.pid if berth.process else 0,
-        version=berth.process.version if berth.process else "",
-        state="starting" if berth.process is None else "retiring" if berth.retiring else "running",
-        principal_id=berth.partition,
-        dedicated=berth.dedicated,
-        sessions=berth.taken,
-        places=1 if berth.dedicated else fleet.places,
-        age_seconds=round(seat.age, 1),
-        memory_bytes=berth.memory_bytes or None,
-    )
-
-
-async def _browser_answers(live: Live) -> bool:
-    if live.berth is None or live.berth.process is None or live.berth.dead:
+async def _browser_answers(opened: Opened) -> bool:
+    if isinstance(opened.slot.state, Gone):
         return False
     try:
-        await live.berth.process.probe(timeout=HEALTH_TIMEOUT_S)
+        await opened.process.probe(timeout=HEALTH_TIMEOUT_S)
     except (BrowserGone, BrowserTimeout):
         return False
     return True
 
 
-async def _page_answers(live: Live) -> bool:
-    if live.handle is None:
-        return False
+async def _page_answers(opened: Opened) -> bool:
     try:
-        return await live.handle.responsive(timeout=HEALTH_TIMEOUT_S)
+        return await opened.context.responsive(timeout=HEALTH_TIMEOUT_S)
     except (BrowserGone, BrowserTimeout):
         return False
 
 
-async def _usage(live: Live) -> tuple[int | None, float | None]:
-    if live.handle is None:
-        return None, None
+async def _usage(opened: Opened) -> tuple[int | None, float | None]:
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT_S):
-            return await live.handle.usage()
+            return await opened.context.usage()
     except (BrowserGone, BrowserTimeout, TimeoutError):
         return None, None

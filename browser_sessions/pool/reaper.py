@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from browser_sessions.domain.session import SessionStatus, overdue
+from browser_sessions.domain.session import overdue
 from browser_sessions.pool.manager import Pool
 
 REAP_EVERY_S: Final = 0.1
@@ -19,9 +19,7 @@ class Reaper:
         self._pool = pool
 
     async def turn(self) -> None:
-        for session, reason in overdue(self._pool.sessions.values(), self._pool.clock.monotonic()):
+        for session, reason in overdue(self._pool.registry.sessions.values(), self._pool.clock.monotonic()):
             live = self._pool.registry.lives[session.session_id]
-            if session.status is SessionStatus.ACTIVE:
-                _ = self._pool.begin_end(live, reason)
-            else:
-                self._pool.cancel_start(live, reason)
+            if self._pool.starter.cancel(live, reason) is None:
+                _ = self._pool.ender.begin(live, reason)

@@ -82,6 +82,11 @@ class Registry:
             session_id=session_id,
         )
 
+    def connections(self, session_id: str) -> int:
+        """How many are connected, viewers too."""
+        live = self.lives.get(session_id)
+        return len(live.attached) if live else 0
+
     async def list(self, query: SessionQuery) -> Sequence[SessionRecord]:
         """Newest first. Live sessions come from memory, which is never behind; ended ones from the store."""
         mine = {s.session_id: s.record(self._clock) for s in self.sessions.values()} | self.unsaved

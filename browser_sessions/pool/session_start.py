@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
+from browser_sessions.chromium.ports import ContextEvent
+from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserTimeout,
@@ -22,12 +24,14 @@ from browser_sessions.domain.errors import (
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import MOVES, EndReason, Session, SessionRecord, SessionStatus, new_session_id
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
-from browser_sessions.pool.admission import QueueTicket
-from browser_sessions.pool.live_session import Live
+from browser_sessions.events.journal import Journal
+from browser_sessions.pool.admission import Admission
+from browser_sessions.pool.background_tasks import Background
+from browser_sessions.pool.browsers.fleet import Fleet, Gone
+from browser_sessions.pool.live_session import Admitted, Live, Opened, Queued
+from browser_sessions.pool.registry import Registry
+from browser_sessions.pool.session_end import Ender
 from browser_sessions.tracing import span
-
-if TYPE_CHECKING:
-    from browser_sessions.pool.manager import Pool
 
 PARALLEL_OPENS: Final = 4
 """Contexts opened at once: two cores do 18 a second however many are tried, and more at once only makes each slower."""
@@ -53,43 +57,93 @@ class Idempotency:
     body_sha256: str
 
 
-class Starter:
-    """Makes sessions for one pool."""
+class _Start(NamedTuple):
+    making: asyncio.Task[SessionRecord]
+    """Admits and opens. This one is cancelled when the start is to stop."""
+    done: asyncio.Task[SessionRecord]
+    """Waits for it and undoes what it leaves. Never cancelled, so that no undo is interrupted or forgotten."""
 
-    def __init__(self, pool: Pool, work_dir: Path) -> None:
-        self._pool = pool
+
+class Starter:
+    """Starts sessions, and stops starts."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        registry: Registry,
+        fleet: Fleet,
+        ender: Ender,
+        journal: Journal,
+        clock: Clock,
+        limits: PoolLimits,
+        background: Background,
+        *,
+        node: str,
+        work_dir: Path,
+    ) -> None:
+        self._admission = admission
+        self._registry = registry
+        self._fleet = fleet
+        self._ender = ender
+        self._journal = journal
+        self._clock = clock
+        self._limits = limits
+        self._background = background
+        self._node = node
         self._work_dir = work_dir
         self._opens = asyncio.Semaphore(PARALLEL_OPENS)
+        self._starts: dict[str, _Start] = {}
+        """Under way, by session id."""
 
     def begin(
-        self, principal: Principal, spec: SessionSpec, wait_seconds: float, idempotency: Idempotency | None
+        self,
+        principal: Principal,
+        spec: SessionSpec,
+        *,
+        wait_seconds: float = 0.0,
+        idempotency: Idempotency | None = None,
     ) -> Coroutine[Any, Any, SessionRecord]:
-        """Takes a place or a turn in the line before it returns, or refuses: of a herd none gets further than it may.
-
-        The start runs in a task of its own, so that an undo is never interrupted by a caller who leaves. What is
-        returned waits for it, and must be awaited: only so is a start stopped whose caller leaves. Raises, at once or
-        when awaited, as `Pool.create`.
+        """Admits, queues or refuses before it returns: 500 concurrent creates against a full pool cost no more than
+        their refusals. What it returns waits for the active session and must be awaited: only so is a start stopped
+        whose caller leaves. Raises, at once or when awaited, as `Pool.create`.
         """
-        turn = self._pool.admission.ask(principal.principal_id, wait_seconds)
-        live = self._new(principal, spec, wait_seconds, idempotency)
-        if turn is None:
-            live.placed = True
-            live.session.move(SessionStatus.STARTING)
-        self._pool.registry.enlist(live)
-        live.creating = self._pool.background.run(self._start(live, turn, wait_seconds))
-        return self._finish(live, live.creating)
+        ticket = self._admission.ask(principal.principal_id, wait_seconds)
+        session = self._new(principal, spec, wait_seconds, idempotency)
+        live = Live(
+            session,
+            Admitted() if ticket is None else Queued(ticket),
+            publish=lambda event, /, **data: self._journal.publish(event, session.session_id, session.owner, **data),
+        )
+        if ticket is None:
+            session.move(SessionStatus.STARTING)
+        self._registry.enlist(live)
+        making = asyncio.create_task(self._make(live, wait_seconds))
+        done = self._background.run(self._made_or_undone(live, making))
+        self._starts[session.session_id] = _Start(making, done)
+        return self._wait_for(live, done)
+
+    def cancel(self, live: Live, reason: EndReason) -> asyncio.Task[SessionRecord] | None:
+        """Stops the start of a session. What is returned ends when all is undone; None when it does not start (any
+        more)."""
+        start = self._starts.get(live.session.session_id)
+        if start is None:
+            return None
+        live.session.end_reason = live.session.end_reason or reason
+        if not start.making.cancelling():  # a second cancel would interrupt what the first one tidies up
+            start.making.cancel()
+        return start.done
 
     def _new(
         self, principal: Principal, spec: SessionSpec, wait_seconds: float, idempotency: Idempotency | None
-    ) -> Live:
-        now = self._pool.clock.monotonic()
-        session = Session(
+    ) -> Session:
+        now = self._clock.monotonic()
+        return Session(
             session_id=new_session_id(),
             owner=principal.principal_id,
             owner_name=principal.name,
             spec=spec,
-            node=self._pool.node,
-            created_at=self._pool.clock.wall(now),
+            node=self._node,
+            created_at=self._clock.wall(now),
             created=now,
             last_active=now,
             hard_deadline=None if spec.max_lifetime_seconds is None else now + spec.max_lifetime_seconds,
@@ -97,151 +151,140 @@ class Starter:
             idempotency_key=idempotency.key if idempotency else None,
             body_sha256=idempotency.body_sha256 if idempotency else None,
         )
-        return Live(
-            session,
-            publish=lambda event, /, **data: self._pool.journal.publish(
-                event, session.session_id, session.owner, **data
-            ),
-        )
 
-    async def _finish(self, live: Live, creating: asyncio.Task[SessionRecord]) -> SessionRecord:
+    async def _wait_for(self, live: Live, done: asyncio.Task[SessionRecord]) -> SessionRecord:
+        session = live.session
         try:
-            return await asyncio.shield(creating)
+            return await asyncio.shield(done)
         except asyncio.CancelledError:
-            if creating.cancelled():  # ended from elsewhere while it started
+            if done.cancelled():  # ended from elsewhere while it started
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise
-                if live.session.end_reason is EndReason.DRAINED:
+                if session.end_reason is EndReason.DRAINED:
                     refusal = Draining("The service is going down and starts no new sessions.")
-                    raise self._pool.admission.refuse(refusal) from None
+                    raise self._admission.refuse(refusal) from None
                 raise WrongState(
-                    f"The session was ended before it was ready ({live.session.end_reason}).",
-                    session_id=live.session.session_id,
+                    f"The session was ended before it was ready ({session.end_reason}).",
+                    session_id=session.session_id,
                 ) from None
-            live.session.idempotency_key = None
-            await asyncio.shield(
-                self._pool.background.run(self._pool.end(live.session.session_id, EndReason.CANCELLED))
-            )
+            session.idempotency_key = None
+            await asyncio.shield(self._background.run(self._caller_left(live)))
             raise
 
-    async def _start(self, live: Live, turn: QueueTicket | None, wait_seconds: float) -> SessionRecord:
-        with span("session.create", session_id=live.session.session_id):
-            return await self._make(live, turn, wait_seconds)
+    async def _caller_left(self, live: Live) -> None:
+        if (done := self.cancel(live, EndReason.CANCELLED)) is not None:
+            await asyncio.wait([done])
+        if live.session.status is SessionStatus.ACTIVE:  # it became ready in that moment
+            await self._ender.begin(live, EndReason.CANCELLED)
 
-    async def _make(self, live: Live, turn: QueueTicket | None, wait_seconds: float) -> SessionRecord:
-        session = live.session
-        async with AsyncExitStack() as undo:
-            undo.push_async_exit(self._failed(live))
-            live.begun = True
-            if live.cancelled:  # before this had begun
-                if turn is not None:
-                    self._pool.admission.leave(turn)
-                raise asyncio.CancelledError
-            with span("session.admit", wait_seconds=wait_seconds):
-                if turn is not None:
-                    await self._wait(live, turn, wait_seconds)
-            inserted = self._pool.background.run(self._pool.registry.save(live)) if session.version == 0 else None
+    async def _made_or_undone(self, live: Live, making: asyncio.Task[SessionRecord]) -> SessionRecord:
+        try:
+            return await making
+        except BaseException as error:
             try:
-                async with asyncio.timeout(self._pool.limits.create_timeout_seconds):
-                    await self._open(live)
+                await self._undo(live, error)
+            finally:
+                del self._starts[live.session.session_id]
+            raise
+
+    async def _make(self, live: Live, wait_seconds: float) -> SessionRecord:
+        session = live.session
+        with span("session.create", session_id=session.session_id):
+            with span("session.admit", wait_seconds=wait_seconds):
+                await self._admit(live, wait_seconds)
+            inserted = self._background.run(self._registry.save(live)) if session.version == 0 else None
+            context_died = asyncio.Event()
+            try:
+                async with asyncio.timeout(self._limits.create_timeout_seconds):
+                    opened = live.state = await self._open(live, context_died)
             except TimeoutError:
                 raise BrowserTimeout(
-                    f"The session did not start within {self._pool.limits.create_timeout_seconds:g} s. Try again.",
+                    f"The session did not start within {self._limits.create_timeout_seconds:g} s. Try again.",
                     session_id=session.session_id,
                 ) from None
             if inserted is not None:
                 await asyncio.shield(inserted)
-            assert live.berth is not None
-            if live.berth.dead or live.context_died:
+            if isinstance(opened.slot.state, Gone) or context_died.is_set():
                 raise NoBrowser("The browser died while the session started. Try again.", session_id=session.session_id)
             session.move(SessionStatus.ACTIVE)
-            session.touch(self._pool.clock.monotonic())
-            undo.pop_all()
+            session.touch(self._clock.monotonic())
+            del self._starts[session.session_id]
         # The record is on disk since it was inserted; that it became active need not be: a kill loses it either way.
-        _ = self._pool.background.run(self._pool.registry.save(live))
-        live.creating = None
-        self._pool.journal.publish(
+        _ = self._background.run(self._registry.save(live))
+        self._journal.publish(
             "session.active",
             session.session_id,
             session.owner,
-            seconds=round(self._pool.clock.monotonic() - session.created, 4),
-            browser_id=live.berth.browser_id,
+            seconds=round(self._clock.monotonic() - session.created, 4),
+            browser_id=opened.slot.browser_id,
         )
-        return session.record(self._pool.clock)
+        return session.record(self._clock)
 
-    async def _wait(self, live: Live, turn: QueueTicket, wait_seconds: float) -> None:
-        """Returns when the turn has come."""
+    async def _admit(self, live: Live, wait_seconds: float) -> None:
+        """Returns once the session is admitted. Raises as `Admission.wait`."""
+        if not isinstance(live.state, Queued):
+            return
         session = live.session
-        self._pool.journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
-        try:
-            # Shielded: a caller who leaves must not leave it unknown whether the record was stored.
-            await asyncio.shield(self._pool.background.run(self._pool.registry.save(live)))
-        except BaseException:
-            self._pool.admission.leave(turn)
-            raise
-        try:
-            await self._pool.admission.wait(turn, wait_seconds)
-        except BaseException:
-            self._pool.admission.leave(turn)
-            raise
-        live.placed = True
+        self._journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
+        # Shielded: a caller who leaves must not leave it unknown whether the record was stored.
+        await asyncio.shield(self._background.run(self._registry.save(live)))
+        await self._admission.wait(live.state.ticket, wait_seconds)
+        live.state = Admitted()
         session.move(SessionStatus.STARTING)
 
-    async def _open(self, live: Live) -> None:
+    async def _open(self, live: Live, context_died: asyncio.Event) -> Opened:
         """A browser, a context in it, a page; elsewhere when the browser dies under it."""
         session = live.session
-        for tries_left in reversed(range(OPEN_TRIES)):
+        for _ in range(OPEN_TRIES):
             with span("browser.take"):
-                berth = await self._pool.fleet.take(
+                slot, process = await self._fleet.take(
                     session.owner, dedicated=session.spec.isolation is Isolation.BROWSER
                 )
-            assert berth.process is not None
-            live.context_died = False
+            context_died.clear()
             try:
                 async with self._opens:
-                    with span("context.open", browser_id=berth.browser_id):
-                        live.handle = await berth.process.open_context(
+                    with span("context.open", browser_id=slot.browser_id):
+                        context = await process.open_context(
                             session.spec,
                             self._work_dir / session.session_id,
-                            lambda event: self._pool.happened(live, event),
-                            timeout=self._pool.limits.create_timeout_seconds,
+                            partial(self._happened, live, context_died),
+                            timeout=self._limits.create_timeout_seconds,
                         )
-                live.berth = berth
-                return
+                return Opened(slot, process, context)
             except BrowserGone:
-                self._pool.fleet.give_back(berth)
-                if tries_left == 0:
-                    raise NoBrowser(
-                        "The browser died while the session started. Try again.", session_id=session.session_id
-                    ) from None
+                self._fleet.give_back(slot)
             except BaseException:
-                self._pool.fleet.give_back(berth)
+                self._fleet.give_back(slot)
                 raise
+        raise NoBrowser("The browser died while the session started. Try again.", session_id=session.session_id)
 
-    def _failed(self, live: Live) -> Callable[..., Coroutine[Any, Any, None]]:
-        """The undo of a create as an exit of its stack: it needs to know what went wrong."""
-
-        async def undo(kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-            if error is not None:
-                await self._undo(live, error)
-
-        return undo
+    def _happened(self, live: Live, context_died: asyncio.Event, event: ContextEvent) -> None:
+        session = live.session
+        if event.kind != "context.died":
+            self._journal.publish(event.kind, session.session_id, session.owner, **event.data)
+            return
+        context_died.set()
+        if session.status is SessionStatus.ACTIVE:
+            _ = self._ender.begin(live, EndReason.CONTEXT_DIED)
 
     async def _undo(self, live: Live, error: BaseException) -> None:
         """What a failed or cancelled create leaves: nothing but a record that says how it ended."""
         session = live.session
-        if isinstance(error, NoBrowser | StoreUnavailable):  # nobody's fault but the node's: as good as a refusal
-            self._pool.admission.refuse(error)
-        if live.handle is not None:
-            await self._pool.close_context(live)
-        elif live.placed:
-            self._pool.admission.release(session.owner)
+        if isinstance(error, NoBrowser | StoreUnavailable):  # to its caller as good as a refusal
+            self._admission.refuse(error)
+        match live.state:
+            case Queued(ticket):
+                self._admission.leave(ticket)
+            case Admitted():
+                self._admission.release(session.owner)
+            case Opened() as opened:
+                await self._ender.close(opened, session.owner)
         session.end_reason = session.end_reason or _why(error)
         outcome = session.end_reason.status
         session.move(outcome if outcome in MOVES[session.status] else SessionStatus.CLOSED)
-        session.ended = self._pool.clock.monotonic()
+        session.ended = self._clock.monotonic()
         session.idempotency_key = None
-        await self._pool.retire(live)
+        await self._ender.retire(live)
 
 
 def _why(error: BaseException) -> EndReason:

@@ -111,7 +111,7 @@ async def test_an_ended_session_is_told_the_same_way(service: Node) -> None:
 async def test_the_quick_bytes_are_those_that_the_model_gives(service: Node) -> None:
     mine = await service.key()
     made = (await service.client.post("/v1/browser/sessions", json={"user_agent": "é?"[1:]}, headers=mine)).json()
-    live = service.pool.known(made["session_id"])
+    live = service.pool.registry.known(made["session_id"])
     assert isinstance(live, Session)
     for known in (live, live.record(service.pool.clock)):
         quick = eight_as_json(known, service.pool.clock)

@@ -127,7 +127,7 @@ async def test_a_bad_body_is_refused_by_name(service: Node, body: str | bytes, e
         assert all(set(error) == {"loc", "msg", "type"} for error in answer.json()["detail"])
     else:
         assert answer.headers["content-type"] == "application/problem+json"
-    assert not service.pool.sessions, "nothing was made"
+    assert not service.pool.registry.sessions, "nothing was made"
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/xml", "multipart/form-data", "json"])

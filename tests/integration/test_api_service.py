@@ -186,7 +186,7 @@ async def test_a_bug_is_a_500_that_tells_nothing_and_is_logged_whole(
     def broken(_session_id: str) -> None:
         raise RuntimeError("what nobody outside may read")
 
-    monkeypatch.setattr(service.pool, "known", broken)
+    monkeypatch.setattr(service.pool.registry, "known", broken)
     mine = await service.key()
     for path in (f"{SESSIONS}/ses_1", f"{SESSIONS}/ses_1/details"):
         answer = await service.client.get(path, headers=mine)

@@ -149,7 +149,7 @@ async def test_a_failing_start_page_is_told_and_leaves_nothing(service: Node) ->
     answer = await service.client.post(SESSIONS, json={"start_url": "https://a.invalid"}, headers=await service.key())
     assert answer.status_code == 409
     assert "ERR_NAME_NOT_RESOLVED" in answer.json()["detail"]
-    assert not service.pool.sessions
+    assert not service.pool.registry.sessions
 
 
 # -- idempotency -------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ async def test_the_same_key_and_body_give_the_same_session(service: Node) -> Non
     assert first.json()["session_id"] == again.json()["session_id"]
     assert first.headers["location"] == again.headers["location"]
     assert again.headers["idempotency-replayed"] == "true"
-    assert len(service.pool.sessions) == 1
+    assert len(service.pool.registry.sessions) == 1
 
 
 async def test_the_same_key_with_another_body_is_a_409(service: Node) -> None:
@@ -405,10 +405,10 @@ async def test_a_caller_who_leaves_leaves_nothing(tmp_path: Path, room: bool) ->
             ],
         }
         call = asyncio.create_task(service.app(scope, receive, send))
-        await until(lambda: len(service.pool.sessions) == 2)
+        await until(lambda: len(service.pool.registry.sessions) == 2)
         leave.set()
         await asyncio.wait_for(call, 10)
-        assert len(service.pool.sessions) == 1
+        assert len(service.pool.registry.sessions) == 1
         assert service.pool.admission.taken == 1
         assert service.pool.admission.waiting == 0
         service.launcher.gate.set()

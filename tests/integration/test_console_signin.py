@@ -147,7 +147,7 @@ async def test_only_a_page_of_ours_changes_anything_with_the_cookie(
     headers = {"Content-Type": "application/json", **headers}
     answer = await service.client.post(SESSIONS, headers=cookie | headers, content=b"{}")
     assert answer.status_code == (201 if allowed else 403), answer.text
-    assert len(service.pool.sessions) == allowed
+    assert len(service.pool.registry.sessions) == allowed
 
 
 async def test_a_credential_in_a_header_needs_no_such_thing(service: Node) -> None:

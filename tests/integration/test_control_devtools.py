@@ -66,7 +66,7 @@ async def test_it_opens_on_the_page_and_has_no_origin(service: Running, operator
     assert (
         await page.evaluate(f"fetch('{service.url}/v1/auth/session').then(() => 'read', () => 'refused')") == "refused"
     )
-    assert service.inside.pool.connections(session_id) == 1
+    assert service.inside.pool.registry.connections(session_id) == 1
 
 
 PANELS = (

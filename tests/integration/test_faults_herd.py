@@ -43,7 +43,8 @@ async def test_five_hundred_creates_at_a_limit_of_ten_never_exceed_it_and_leave_
         assert 0 < most <= LIMIT
         assert served >= LIMIT
         assert refusals
-        assert service.pool.admission.taken == service.pool.admission.waiting == len(service.pool.sessions) == 0
+        assert service.pool.admission.taken == service.pool.admission.waiting == 0
+        assert not service.pool.registry.sessions
 
 
 async def test_five_hundred_callers_who_leave_leave_nothing(tmp_path: Path) -> None:
@@ -61,8 +62,8 @@ async def test_five_hundred_callers_who_leave_leave_nothing(tmp_path: Path) -> N
         for _ in range(10):
             await asyncio.gather(*(leaves() for _ in range(50)))
         async with asyncio.timeout(30):
-            while service.pool.sessions or service.pool.admission.taken or service.pool.admission.waiting:
-                for session in [s for s in service.pool.sessions.values() if s.status == "active"]:
+            while service.pool.registry.sessions or service.pool.admission.taken or service.pool.admission.waiting:
+                for session in [s for s in service.pool.registry.sessions.values() if s.status == "active"]:
                     await service.pool.end(session.session_id, EndReason.DELETED)  # made in the moment of leaving
                 await asyncio.sleep(0.01)
         assert sum(len(process.contexts) for process in service.launcher.processes) == 0

@@ -97,8 +97,7 @@ async def rest(service: Running) -> None:
     fleet = service.inside.pool.fleet
 
     def rests() -> bool:
-        started = [berth for berth in fleet.berths if berth.process is not None]
-        return len(started) == len(fleet.berths) == 2 and fleet.spares == 1
+        return len(fleet.running) == len(fleet.slots) == 2 and fleet.spares == 1
 
     await until(rests, what="a browser in use and a spare one")
 
@@ -117,10 +116,7 @@ async def test_no_task_and_no_place_is_left_after_a_browser_died(service: Runnin
         for client in clients:
             await client.auto_attach()
             await client.socket.send(client.begin("Target.createTarget", {"url": "data:text/html,x"})[1])
-        live = pool.registry.live(warm["session_id"])
-        assert live.berth is not None
-        assert live.berth.process is not None
-        os.kill(live.berth.process.pid, signal.SIGKILL)
+        os.kill(pool.registry.live(warm["session_id"]).opened.process.pid, signal.SIGKILL)
         async with asyncio.timeout(20):
             await asyncio.gather(*(client.closed.wait() for client in clients))
         assert {client.close_code for client in clients} == {1011}

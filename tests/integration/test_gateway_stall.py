@@ -127,10 +127,7 @@ async def test_a_neighbour_s_pages_are_not_slowed_by_a_client_that_stalls(tmp_pa
 
 
 def browser_of(service: Running, session_id: str) -> Browser:
-    berth = service.inside.pool.registry.live(session_id).berth
-    assert berth is not None
-    assert berth.process is not None
-    return berth.process.cdp
+    return service.inside.pool.registry.live(session_id).opened.process.cdp
 
 
 def rooms(service: Running) -> list[Room]:

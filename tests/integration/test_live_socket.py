@@ -126,13 +126,10 @@ async def test_the_close_code_says_why(service: Running, end: str, code: int) ->
             elif end == "operator":
                 await service.http.delete(f"{SESSIONS}/{session_id}")
             elif end == "kill":
-                berth = service.inside.pool.registry.live(session_id).berth
-                assert berth is not None
-                assert berth.process is not None
                 import os
                 import signal
 
-                os.kill(berth.process.pid, signal.SIGKILL)
+                os.kill(service.inside.pool.registry.live(session_id).opened.process.pid, signal.SIGKILL)
             else:
                 await service.inside.pool.stop()
             assert (await viewer.end())[0] == code

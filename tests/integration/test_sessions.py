@@ -150,11 +150,11 @@ async def test_a_killed_driver_is_told_and_replaced_and_leaves_no_folder(service
     assert await service.evaluate(again["session_id"], "1+1") == 2
     await service.http.delete(f"/v1/browser/sessions/{again['session_id']}")
 
-    work, browsers = service.inside.work_dir, service.inside.pool.fleet.berths
+    work, fleet = service.inside.work_dir, service.inside.pool.fleet
 
     def only_the_living() -> bool:
         folders = len(list(work.glob("run-*/brw_*")))
-        return folders == len([b for b in browsers if b.process]) and len(list(work.glob("run-*/driver-*"))) == 1
+        return folders == len(fleet.running) and len(list(work.glob("run-*/driver-*"))) == 1
 
     await until(only_the_living, what="only the folders of living browsers and of one driver")
 

@@ -65,7 +65,7 @@ async def test_where_the_session_ends_during_calls_every_answer_says_why(tmp_pat
             asyncio.create_task(service.http.get(f"{page}/content")),
         ]
         if end == "deleted":
-            inside = service.inside.pool.sessions[session_id]
+            inside = service.inside.pool.registry.sessions[session_id]
             await until(lambda: inside.in_use == len(calls))
             await service.http.delete(f"/v1/browser/sessions/{session_id}")
         async with asyncio.timeout(10):

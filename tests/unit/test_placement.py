@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.pool.browsers.placement import RECYCLE_AGE_S, RECYCLE_SERVED, Seat, choose, recycle_reason
+from browser_sessions.pool.browsers.placement import RECYCLE_AGE_S, RECYCLE_SERVED, SlotInfo, choose, recycle_reason
 
-FRESH = Seat("fresh", None, False, 0, 0, 1.0, 1.0, 0, False)
-MINE = Seat("mine", "me", False, 2, 5, 9.0, 0.0, 0, False)
-THEIRS = Seat("theirs", "you", False, 1, 1, 9.0, 0.0, 0, False)
+FRESH = SlotInfo("fresh", None, False, 0, 0, 1.0, 1.0, 0, False)
+MINE = SlotInfo("mine", "me", False, 2, 5, 9.0, 0.0, 0, False)
+THEIRS = SlotInfo("theirs", "you", False, 1, 1, 9.0, 0.0, 0, False)
 
 
 @pytest.mark.parametrize(
-    ("seats", "dedicated", "chosen"),
+    ("slots", "dedicated", "chosen"),
     [
         ([], False, None),
         ([THEIRS], False, None),
@@ -31,12 +31,12 @@ THEIRS = Seat("theirs", "you", False, 1, 1, 9.0, 0.0, 0, False)
         ([replace(FRESH, served=1)], False, None),
     ],
 )
-def test_choice(seats: list[Seat], dedicated: bool, chosen: str | None) -> None:
-    assert choose(seats, "me", dedicated=dedicated, places=3) == chosen
+def test_choice(slots: list[SlotInfo], dedicated: bool, chosen: str | None) -> None:
+    assert choose(slots, "me", dedicated=dedicated, capacity=3) == chosen
 
 
-seat = st.builds(
-    Seat,
+slot = st.builds(
+    SlotInfo,
     browser_id=st.uuids().map(str),
     partition=st.sampled_from([None, "me", "you"]),
     dedicated=st.booleans(),
@@ -49,14 +49,14 @@ seat = st.builds(
 )
 
 
-@given(st.lists(seat, max_size=8), st.booleans(), st.integers(1, 5))
+@given(st.lists(slot, max_size=8), st.booleans(), st.integers(1, 5))
 def test_nobody_is_ever_placed_beside_another_principal_or_over_the_limit(
-    seats: list[Seat], dedicated: bool, places: int
+    slots: list[SlotInfo], dedicated: bool, places: int
 ) -> None:
-    chosen = choose(seats, "me", dedicated=dedicated, places=places)
+    chosen = choose(slots, "me", dedicated=dedicated, capacity=places)
     if chosen is None:
         return
-    taken = next(s for s in seats if s.browser_id == chosen)
+    taken = next(s for s in slots if s.browser_id == chosen)
     assert not taken.closed
     assert not taken.dedicated
     assert taken.partition in (None, "me")
@@ -80,4 +80,4 @@ def test_nobody_is_ever_placed_beside_another_principal_or_over_the_limit(
     ],
 )
 def test_recycling(change: dict[str, object], reason: str | None) -> None:
-    assert recycle_reason(replace(MINE, **change), places=3) == reason  # type: ignore[arg-type]
+    assert recycle_reason(replace(MINE, **change), capacity=3) == reason  # type: ignore[arg-type]

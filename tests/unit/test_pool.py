@@ -63,8 +63,9 @@ class House:
 
     async def quiet(self) -> None:
         """Returns when nothing is taken any more: places, contexts and sessions all agree on it."""
-        await self.until(lambda: self.pool.admission.taken == 0 and not self.pool.sessions and self.contexts == 0)
-        assert all(b.taken == 0 for b in self.pool.fleet.berths)
+        pool = self.pool
+        await self.until(lambda: pool.admission.taken == 0 and not pool.registry.sessions and self.contexts == 0)
+        assert all(slot.taken == 0 for slot in pool.fleet.slots)
 
 
 @pytest_asyncio.fixture
@@ -133,24 +134,24 @@ async def test_a_slow_context_keeps_its_place_but_not_the_caller_waiting(house: 
 async def test_a_dead_browser_is_told_at_once_and_the_next_create_works(house: House) -> None:
     mine, yours = await house.create(ME), await house.create(YOU)
     house.launcher.processes[0].die()
-    told = house.pool.known(mine.session_id)
+    told = house.pool.registry.known(mine.session_id)
     assert told is not None
     assert told.status is SessionStatus.CRASHED
-    await house.until(lambda: mine.session_id not in house.pool.sessions)
+    await house.until(lambda: mine.session_id not in house.pool.registry.sessions)
     stored = await house.store.get(mine.session_id)
     assert stored is not None
     assert (stored.status, stored.end_reason) == (SessionStatus.CRASHED, EndReason.BROWSER_DIED)
-    assert house.pool.sessions[yours.session_id].status is SessionStatus.ACTIVE
+    assert house.pool.registry.sessions[yours.session_id].status is SessionStatus.ACTIVE
     assert (await house.create(ME)).status is SessionStatus.ACTIVE
 
 
 async def test_a_context_that_goes_by_itself_is_a_crash_of_its_session_alone(house: House) -> None:
     gone, stays = await house.create(), await house.create()
     house.launcher.opened[0].on_event(ContextEvent("context.died"))
-    told = house.pool.known(gone.session_id)
+    told = house.pool.registry.known(gone.session_id)
     assert told is not None
     assert told.status is SessionStatus.CRASHED
-    assert house.pool.sessions[stays.session_id].status is SessionStatus.ACTIVE
+    assert house.pool.registry.sessions[stays.session_id].status is SessionStatus.ACTIVE
 
 
 async def test_a_browser_that_dies_under_a_create_is_replaced_under_it(house: House) -> None:
@@ -173,7 +174,7 @@ async def test_two_missed_probes_end_a_browser(house: House) -> None:
     assert process in house.launcher.running
     await supervisor.turn()
     assert process not in house.launcher.running
-    told = house.pool.known(record.session_id)
+    told = house.pool.registry.known(record.session_id)
     assert told is not None
     assert told.end_reason is EndReason.BROWSER_HUNG
     assert len(house.launcher.running) >= 1, "another stands ready"
@@ -202,8 +203,8 @@ async def test_pages_that_swamp_a_browser_are_ended_in_place_of_it(house: House)
     for turn in range(1, 12):
         await supervisor.turn()
         assert process.loud == 4 - max(0, (turn - 2) // 2) or not process.hung
-    assert (process.loud, house.pool.fleet.berths[0].missed_probes) == (0, 0)
-    assert house.pool.sessions[record.session_id].status is SessionStatus.ACTIVE
+    assert (process.loud, house.pool.fleet.slots[0].missed_probes) == (0, 0)
+    assert house.pool.registry.sessions[record.session_id].status is SessionStatus.ACTIVE
     told = [event.data["misses"] for event in house.pool.journal.since(0)[0] if event.kind == "browser.swamped"]
     assert told == [4, 6, 8, 10]
 
@@ -228,7 +229,7 @@ async def test_a_create_that_fails_leaves_a_record_and_nothing_else(house: House
     with pytest.raises(type(error)):
         await house.create()
     await house.quiet()
-    (record,) = await house.pool.list(SessionQuery())
+    (record,) = await house.pool.registry.list(SessionQuery())
     assert (record.status, record.end_reason) == (SessionStatus.CRASHED, EndReason.START_FAILED)
     house.launcher.open_error = None
 
@@ -241,7 +242,7 @@ async def test_a_caller_who_leaves_while_it_starts_leaves_nothing(house: House) 
     with pytest.raises(asyncio.CancelledError):
         await creating
     await house.quiet()
-    (record,) = await house.pool.list(SessionQuery())
+    (record,) = await house.pool.registry.list(SessionQuery())
     assert record.end_reason is EndReason.CANCELLED
 
 
@@ -257,7 +258,7 @@ async def test_callers_who_leave_at_any_moment_leave_nothing(house: House) -> No
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for session_id in list(house.pool.sessions):
+    for session_id in list(house.pool.registry.sessions):
         await house.pool.end(session_id, EndReason.DELETED)
     await house.quiet()
     assert house.pool.admission.waiting == 0
@@ -267,10 +268,36 @@ async def test_ending_a_session_that_still_starts_stops_the_start(house: House) 
     house.launcher.gate.clear()
     creating = asyncio.create_task(house.create())
     await house.until(lambda: house.launcher.opening == 1)
-    (session_id,) = house.pool.sessions
+    (session_id,) = house.pool.registry.sessions
     ended = await house.pool.end(session_id, EndReason.DELETED)
     assert (ended.status, ended.end_reason) == (SessionStatus.CLOSED, EndReason.DELETED)
     with pytest.raises(WrongState, match="ended before it was ready"):
+        await creating
+    await house.quiet()
+
+
+async def test_an_end_does_not_interrupt_the_undo_of_a_start_that_has_failed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = asyncio.Event()
+
+    async def full(_: SessionRecord) -> None:
+        await fails.wait()
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(house.store, "insert", full)
+    creating = asyncio.create_task(house.create())
+    await house.until(lambda: house.launcher.opened)
+    (context,), (session_id,) = house.launcher.opened, house.pool.registry.sessions
+    context.closing.clear()
+    fails.set()
+    await house.until(lambda: context.closing._waiters)  # the undo closes the context
+    ends = [asyncio.create_task(house.pool.end(session_id, EndReason.DELETED)) for _ in range(2)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    context.closing.set()
+    assert {(await end).status for end in ends} == {SessionStatus.CLOSED}
+    with pytest.raises(StoreUnavailable):
         await creating
     await house.quiet()
 
@@ -291,7 +318,7 @@ async def test_a_context_that_dies_before_its_session_is_stored_never_becomes_an
     stored.set()
     with pytest.raises(NoBrowser):
         await creating
-    (record,) = await house.pool.list(SessionQuery())
+    (record,) = await house.pool.registry.list(SessionQuery())
     assert (record.status, record.end_reason) == (SessionStatus.CRASHED, EndReason.START_FAILED)
     await house.quiet()
 
@@ -300,7 +327,7 @@ async def test_a_queued_session_is_visible_and_gets_the_next_place(house: House)
     records = [await house.create(ME if n < 8 else YOU) for n in range(10)]
     waiting = asyncio.create_task(house.create(YOU, wait=30.0))
     await house.until(lambda: house.pool.admission.waiting == 1)
-    (queued,) = await house.pool.list(SessionQuery(statuses=frozenset({SessionStatus.QUEUED})))
+    (queued,) = await house.pool.registry.list(SessionQuery(statuses=frozenset({SessionStatus.QUEUED})))
     with pytest.raises(WrongState):
         house.pool.touch(queued.session_id)
     await house.pool.end(records[0].session_id, EndReason.DELETED)
@@ -313,7 +340,7 @@ async def test_a_queue_that_takes_too_long_is_refused_and_recorded(house: House)
         await house.create(ME if n < 8 else YOU)
     with pytest.raises(PoolFull):
         await house.create(YOU, wait=0.02)
-    (record,) = await house.pool.list(SessionQuery(statuses=frozenset({SessionStatus.CLOSED})))
+    (record,) = await house.pool.registry.list(SessionQuery(statuses=frozenset({SessionStatus.CLOSED})))
     assert record.end_reason is EndReason.QUEUE_TIMEOUT
 
 
@@ -365,15 +392,15 @@ async def test_the_reaper_ends_what_is_due_and_nothing_else(house: House) -> Non
     house.clock.advance(9.9)
     house.pool.touch(used.session_id)
     await reaper.turn()
-    assert len(house.pool.sessions) == 4
+    assert len(house.pool.registry.sessions) == 4
     house.clock.advance(0.1)
     await reaper.turn()
     with pytest.raises(WrongState):
         house.pool.touch(quiet.session_id)
     house.clock.advance(2.0)
     await reaper.turn()
-    await house.until(lambda: len(house.pool.sessions) == 2)
-    reasons = {r.session_id: r.end_reason for r in await house.pool.list(SessionQuery())}
+    await house.until(lambda: len(house.pool.registry.sessions) == 2)
+    reasons = {r.session_id: r.end_reason for r in await house.pool.registry.list(SessionQuery())}
     assert reasons == {
         quiet.session_id: EndReason.IDLE,
         old.session_id: EndReason.LIFETIME,
@@ -385,7 +412,7 @@ async def test_the_reaper_ends_what_is_due_and_nothing_else(house: House) -> Non
 async def test_extending_moves_the_hard_limit_within_the_maximum(house: House) -> None:
     record = await house.create(spec=SessionSpec(idle_timeout_seconds=None, max_lifetime_seconds=100))
     await house.pool.extend(record.session_id, 50)
-    assert house.pool.sessions[record.session_id].hard_deadline == house.clock.now + 150
+    assert house.pool.registry.sessions[record.session_id].hard_deadline == house.clock.now + 150
     with pytest.raises(InvalidField, match="at most"):
         await house.pool.extend(record.session_id, 86_400)
 
@@ -400,7 +427,7 @@ async def test_a_store_that_is_full_loses_no_end(house: House, monkeypatch: pyte
         patch.setattr(house.store, "update", full)
         ended = await house.pool.end(record.session_id, EndReason.DELETED)
         assert ended.status is SessionStatus.CLOSED
-        (listed,) = await house.pool.list(SessionQuery())
+        (listed,) = await house.pool.registry.list(SessionQuery())
         assert listed.status is SessionStatus.CLOSED
         with pytest.raises(StoreUnavailable):
             await house.pool.registry.save_late()
@@ -412,7 +439,7 @@ async def test_a_store_that_is_full_loses_no_end(house: House, monkeypatch: pyte
 
 async def test_a_write_that_was_applied_unheard_does_not_lose_the_end(house: House) -> None:
     record = await house.create()
-    session = house.pool.sessions[record.session_id]
+    session = house.pool.registry.sessions[record.session_id]
     await house.until(lambda: session.version == 2)
     session.version = 1  # as if the answer to the last write had been lost
     await house.pool.end(record.session_id, EndReason.DELETED)
@@ -448,7 +475,7 @@ async def test_draining_refuses_creates_and_lets_the_living_live(house: House) -
         await house.create()
     house.pool.touch(record.session_id)
     await house.pool.stop()
-    ended = await house.pool.record(record.session_id)
+    ended = await house.pool.registry.record(record.session_id)
     assert ended is not None
     assert (ended.status, ended.end_reason) == (SessionStatus.CLOSED, EndReason.DRAINED)
     assert not house.launcher.running
@@ -461,7 +488,7 @@ async def test_a_create_that_still_starts_is_refused_when_the_drain_begins(house
     house.pool.drain()
     with pytest.raises(Draining):
         await creating
-    (record,) = await house.pool.list(SessionQuery())
+    (record,) = await house.pool.registry.list(SessionQuery())
     assert (record.status, record.end_reason) == (SessionStatus.CLOSED, EndReason.DRAINED)
 
 
@@ -477,33 +504,33 @@ async def test_listing_goes_newest_first_through_live_and_ended(house: House) ->
         ids.append((await house.create(ME if n % 2 else YOU)).session_id)
     for session_id in ids[:3]:
         await house.pool.end(session_id, EndReason.DELETED)
-    listed = await house.pool.list(SessionQuery(limit=4))
+    listed = await house.pool.registry.list(SessionQuery(limit=4))
     assert [r.session_id for r in listed] == ids[:1:-1]
     last = listed[-1]
-    rest = await house.pool.list(SessionQuery(before=(last.created_at, last.session_id)))
+    rest = await house.pool.registry.list(SessionQuery(before=(last.created_at, last.session_id)))
     assert [r.session_id for r in rest] == [ids[1], ids[0]]
 
 
 async def test_a_herd_is_placed_and_refused_before_anything_else_runs(house: House) -> None:
-    begun = [house.pool.begin(ME, SessionSpec()) for _ in range(8)]
+    begun = [house.pool.starter.begin(ME, SessionSpec()) for _ in range(8)]
     with pytest.raises(QuotaExceeded):
-        await house.pool.begin(ME, SessionSpec())
-    begun += [house.pool.begin(YOU, SessionSpec()) for _ in range(2)]
+        await house.pool.starter.begin(ME, SessionSpec())
+    begun += [house.pool.starter.begin(YOU, SessionSpec()) for _ in range(2)]
     with pytest.raises(PoolFull):
-        await house.pool.begin(YOU, SessionSpec())
+        await house.pool.starter.begin(YOU, SessionSpec())
     assert house.pool.admission.taken == 10
     made = await asyncio.gather(*begun)
     assert {record.status for record in made} == {SessionStatus.ACTIVE}
 
 
 async def test_a_start_that_is_stopped_before_its_first_step_leaves_nothing(house: House) -> None:
-    placed = house.pool.begin(ME, SessionSpec())
+    placed = house.pool.starter.begin(ME, SessionSpec())
     for number in range(9):
         house.pool.admission.try_take(f"other-{number}")
-    waiting = house.pool.begin(YOU, SessionSpec(), wait_seconds=60)
+    waiting = house.pool.starter.begin(YOU, SessionSpec(), wait_seconds=60)
     assert (house.pool.admission.taken, house.pool.admission.waiting) == (10, 1)
     for live in list(house.pool.registry.lives.values()):
-        house.pool.cancel_start(live, EndReason.OPERATOR)
+        house.pool.starter.cancel(live, EndReason.OPERATOR)
     for beginning in (placed, waiting):
         with pytest.raises(WrongState):
             await beginning
@@ -514,7 +541,7 @@ async def test_a_start_that_is_stopped_before_its_first_step_leaves_nothing(hous
 
 
 async def test_a_drain_in_the_moment_of_a_create_refuses_it(house: House) -> None:
-    beginning = house.pool.begin(ME, SessionSpec())
+    beginning = house.pool.starter.begin(ME, SessionSpec())
     house.pool.drain()
     with pytest.raises(Draining):
         await beginning
@@ -525,9 +552,9 @@ async def test_a_browser_that_is_still_starting_when_it_is_to_end_is_closed_once
     fleet = house.pool.fleet
     house.launcher.starting.clear()
     waiting = asyncio.create_task(fleet.ensure_spare())
-    await house.until(lambda: fleet.berths)
+    await house.until(lambda: fleet.slots)
     stopping = asyncio.create_task(fleet.stop())
-    await house.until(lambda: not fleet.berths)
+    await house.until(lambda: not fleet.slots)
     house.launcher.starting.set()
     await asyncio.gather(waiting, stopping)
     assert len(house.launcher.processes) == 1

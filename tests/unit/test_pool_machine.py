@@ -101,12 +101,12 @@ class PoolMachine(RuleBasedStateMachine):
         self.clock.advance(seconds)
         self.clock.jump += timedelta(seconds=jump)
         for session_id, _ in self.calls:
-            if session_id in self.pool.sessions:  # what has no answer yet is use up to this very moment
+            if session_id in self.pool.registry.sessions:  # what has no answer yet is use up to this very moment
                 self._promise(session_id)
-        due = {s.session_id for s in self.pool.sessions.values() if self._due(s.session_id)}
+        due = {s.session_id for s in self.pool.registry.sessions.values() if self._due(s.session_id)}
         self.run(self.reaper.turn())
         self.run(self._settled())
-        assert not due & {s.session_id for s in self.pool.sessions.values()}, "what is due goes"
+        assert not due & {s.session_id for s in self.pool.registry.sessions.values()}, "what is due goes"
 
     @rule()
     def a_little_time_passes(self) -> None:
@@ -118,7 +118,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.pool.touch(session_id)
         except WrongState:
             return
-        assert self.pool.sessions[session_id].status is SessionStatus.ACTIVE
+        assert self.pool.registry.sessions[session_id].status is SessionStatus.ACTIVE
         self._promise(session_id)
 
     @rule(session_id=sessions)
@@ -135,7 +135,7 @@ class PoolMachine(RuleBasedStateMachine):
         if self.calls:
             session_id, call = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
             call.close()
-            if session_id in self.pool.sessions:
+            if session_id in self.pool.registry.sessions:
                 self._promise(session_id)
 
     @rule(session_id=sessions, seconds=st.sampled_from([10.0, 500.0, 5000.0]))
@@ -204,9 +204,9 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(session_id=sessions)
     def context_dies(self, session_id: str) -> None:
         live = self.pool.registry.lives.get(session_id)
-        if live is None or live.handle is None or live.session.status is not SessionStatus.ACTIVE:
+        if live is None or live.context is None or live.session.status is not SessionStatus.ACTIVE:
             return
-        died, context = ContextEvent("context.died"), live.handle
+        died, context = ContextEvent("context.died"), live.context
 
         async def die() -> None:
             context.on_event(died)  # type: ignore[attr-defined]
@@ -218,8 +218,8 @@ class PoolMachine(RuleBasedStateMachine):
         if not hasattr(self, "pool"):
             return
         self.run(self._settled())
-        for session_id in set(self.pool.sessions) | set(self.pool.registry.recent):
-            known = self.pool.known(session_id)
+        for session_id in set(self.pool.registry.sessions) | set(self.pool.registry.recent):
+            known = self.pool.registry.known(session_id)
             assert known is not None
             before = self.last.get(session_id)
             if before is not None and before is not known.status:
@@ -239,22 +239,22 @@ class PoolMachine(RuleBasedStateMachine):
     def places_contexts_and_sessions_agree(self) -> None:
         if not hasattr(self, "pool"):
             return
-        assert self.pool.admission.taken == len(self.pool.sessions) <= PLACES
-        assert sum(len(p.contexts) for p in self.launcher.processes) == len(self.pool.sessions)
-        assert sum(b.taken for b in self.pool.fleet.berths) == len(self.pool.sessions)
+        assert self.pool.admission.taken == len(self.pool.registry.sessions) <= PLACES
+        assert sum(len(p.contexts) for p in self.launcher.processes) == len(self.pool.registry.sessions)
+        assert sum(b.taken for b in self.pool.fleet.slots) == len(self.pool.registry.sessions)
 
     @invariant()
     def who_was_connected_hears_the_end_once(self) -> None:
         for session_id, client in self.clients:
-            assert len(client.heard) == (session_id not in self.pool.sessions)
+            assert len(client.heard) == (session_id not in self.pool.registry.sessions)
 
     def _promise(self, session_id: str) -> None:
-        deadline = self.pool.sessions[session_id].deadline(self.clock.now)
+        deadline = self.pool.registry.sessions[session_id].deadline(self.clock.now)
         if deadline is not None:
             self.promised[session_id] = deadline
 
     def _due(self, session_id: str) -> bool:
-        deadline = self.pool.sessions[session_id].deadline(self.clock.now)
+        deadline = self.pool.registry.sessions[session_id].deadline(self.clock.now)
         return deadline is not None and deadline <= self.clock.now
 
     def teardown(self) -> None:

@@ -19,7 +19,6 @@ from browser_sessions.pool.overload import (
     measure,
     shortage,
 )
-from browser_sessions.pool.pool_report import readiness
 from browser_sessions.store import EmbeddedStore
 from tests.fake_browser import FakeLauncher, ManualClock
 
@@ -73,7 +72,7 @@ async def test_creates_are_refused_with_the_reason_and_taken_again_by_themselves
         with pytest.raises(Overloaded, match="nearly full") as refusal:
             await pool.create(who, SessionSpec(), wait_seconds=5)
         assert refusal.value.retry_after >= 5.0
-        assert any("nearly full" in warning for warning in readiness(pool)[1])
+        assert any("nearly full" in warning for warning in pool.report.readiness()[1])
         assert pool.admission.taken == 1, "who was there stays, who was refused took nothing"
         pool.touch(before.session_id)
         await shedding.turn()

@@ -67,7 +67,7 @@ async def cdp_version(
     """What Chromium says at `/json/version`, for this session: for clients that are given an http:// address."""
     principal = await _driver(services, request.scope, session_id)
     told = await chromium_version(_process(services, session_id))
-    record = await services.pool.record(session_id)
+    record = await services.pool.registry.record(session_id)
     assert record is not None
     connect_url = services.addresses(request, record, principal)[0]
     return as_json(
@@ -82,7 +82,7 @@ async def cdp_version(
 async def cdp_list(request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None) -> Response:
     """The session's pages as Chromium lists targets."""
     principal = await _driver(services, request.scope, session_id)
-    record = await services.pool.record(session_id)
+    record = await services.pool.registry.record(session_id)
     assert record is not None
     connect_url = services.addresses(request, record, principal)[0]
     path, _mark, query = connect_url.partition("?")
@@ -156,9 +156,7 @@ async def _driver(services: Services, scope: Scope, session_id: str) -> Principa
 
 
 def _process(services: Services, session_id: str) -> Any:
-    berth = services.pool.registry.live(session_id).berth
-    assert berth is not None
-    return berth.process
+    return services.pool.registry.live(session_id).opened.process
 
 
 def _pairs(scope: Scope) -> list[tuple[str, str]]:

@@ -42,7 +42,7 @@ async def get_overview(services: Here, principal: Caller) -> Response:
     position = event_id(journal, journal.newest)
     shown = {
         "sessions": await overview.rows(None if may(principal, Action.VIEW) else principal.principal_id),
-        "pool": asdict(services.pool.state()) if everything else None,
+        "pool": asdict(services.pool.report.snapshot()) if everything else None,
         "history": {"step_seconds": POINT_EVERY_S, "points": list(overview.history)} if everything else None,
         "you": {"principal_id": principal.principal_id, "name": principal.name, "role": principal.role},
         "position": position,

@@ -71,10 +71,7 @@ async def devtools_file(request: Request, session_id: str, ticket: str, path: st
 
 def _process(services: Services, session_id: str) -> BrowserProcess:
     """Raises `WrongState`, `SessionNotFound`."""
-    berth = services.pool.registry.live(session_id).berth
-    assert berth is not None, "an active session has a berth"
-    assert berth.process is not None, "and its berth a browser"
-    return berth.process
+    return services.pool.registry.live(session_id).opened.process
 
 
 def _address(request: Request, services: Services) -> tuple[str, str]:

@@ -36,7 +36,7 @@ async def healthz(services: Here) -> dict[str, Any]:
 )
 async def readyz(services: Here, response: Response) -> dict[str, Any]:
     """The node takes new sessions: 503 while it drains or no browser works. Warnings do not make it unready."""
-    found, warnings = services.pool.ready()
+    found, warnings = services.pool.report.readiness()
     if found:
         response.status_code = 503
     return {"ready": not found, "problems": found, "warnings": warnings}
@@ -56,24 +56,23 @@ async def metrics(services: Here) -> Response:
 @router.get("/v1/browser/pool", response_model=PoolState, responses=problems(401, 403))
 async def get_pool(services: Here, by: Operator) -> dict[str, Any]:
     """Places, browser processes and the queue of this node."""
-    return asdict(services.pool.state())
+    return asdict(services.pool.report.snapshot())
 
 
 def refresh(services: Services) -> None:
     """Sets the metrics that others count to what is true now: they are read when asked for, so nothing can drift."""
     counted: dict[str, int] = dict.fromkeys(("queued", "starting", "active", "closing"), 0)
-    for session in services.pool.sessions.values():
+    for session in services.pool.registry.sessions.values():
         counted[session.status.value] = counted.get(session.status.value, 0) + 1
     for status, count in counted.items():
         services.metrics.sessions.labels(status).set(count)
-    state = services.pool.state()
+    state = services.pool.report.snapshot()
     services.metrics.capacity.set(state.capacity)
     services.metrics.queue.set(state.queue)
     services.metrics.refused.counts = {TABLE[kind].slug: n for kind, n in services.pool.admission.refused.items()}
     services.metrics.viewers.set(sum(live.viewers for live in services.pool.registry.lives.values()))
     services.metrics.tasks.set(len(asyncio.all_tasks()))
-    running = [berth.process for berth in services.pool.fleet.berths if berth.process is not None]
-    services.metrics.browser_contexts.set(sum(process.context_count for process in running))
+    services.metrics.browser_contexts.set(sum(process.context_count for _, process in services.pool.fleet.running))
     browsers: dict[str, int] = dict.fromkeys(("starting", "running", "retiring"), 0)
     for browser in state.browsers:
         browsers[browser.state] = browsers.get(browser.state, 0) + 1

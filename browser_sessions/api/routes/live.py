@@ -110,8 +110,8 @@ async def _viewer(services: Services, websocket: WebSocket, session_id: str, pri
         raise QuotaExceeded(f"{VIEWERS} people watch this session, as many as may.")
     query = websocket.query_params
     page_id = query.get("page_id")
-    if page_id is not None and live.handle is not None:
-        live.handle.screen(page_id)  # raises when the session has no such page
+    if page_id is not None:
+        live.opened.context.screen(page_id)  # raises when the session has no such page
     return Viewer(
         services.pool,
         live,

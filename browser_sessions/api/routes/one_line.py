@@ -69,7 +69,7 @@ async def connect_in_one_line(websocket: WebSocket) -> None:
         check_origin(websocket.scope, services.options.public_url, ticketed=False)
         principal = _by_key(services, websocket.scope, query)
         asked = _asked(query)
-        spec = resolve(asked.body, services.pool.devices, services.options)
+        spec = resolve(asked.body, services.pool.launcher.devices, services.options)
         record, _ = await services.pool.create(principal, spec, wait_seconds=asked.body.wait_seconds)
     except (ValidationError, BrowserSessionsError) as error:
         await _refuse(websocket, error)
@@ -102,7 +102,7 @@ async def connect_as_to_chromium(websocket: WebSocket, launch_id: str) -> None:
         if launch is None:
             principal = by_ticket(services, ticket, launch_id, "launch")
             asked = _asked(query)
-            spec = resolve(asked.body, services.pool.devices, services.options)
+            spec = resolve(asked.body, services.pool.launcher.devices, services.options)
             launch = _begin(services, ticket, principal, spec, asked)
     except (ValidationError, BrowserSessionsError) as error:
         await _refuse(websocket, error)
@@ -144,7 +144,7 @@ async def root_version(request: Request, services: Here) -> Response:
         asked = _asked(query, warn=False)
     except ValidationError as error:
         return _invalid(error)
-    resolve(asked.body, services.pool.devices, services.options)
+    resolve(asked.body, services.pool.launcher.devices, services.options)
     told = await chromium_version(_any_browser(services))
     launch_id = secrets.token_hex(16)
     ticket = mint(services.ticket_secret, launch_id, "launch", principal, services.pool.clock.wall())
@@ -289,7 +289,7 @@ async def _part(services: Services, ticket: str, launch: Launch) -> None:
     del services.launches[ticket]
     with contextlib.suppress(BrowserSessionsError):
         session_id = await launch.session_id
-        if not services.pool.connections(session_id):
+        if not services.pool.registry.connections(session_id):
             await services.pool.end(session_id, EndReason.CLIENT_LEFT)
 
 
@@ -297,7 +297,7 @@ async def _leave(services: Services, session_id: str, keep_alive: float) -> None
     """The one-line client has gone: so does its session, unless somebody is connected when its time is over."""
     if keep_alive > 0:
         await asyncio.sleep(keep_alive)
-        if services.pool.connections(session_id):
+        if services.pool.registry.connections(session_id):
             return
     with contextlib.suppress(BrowserSessionsError):
         await services.pool.end(session_id, EndReason.CLIENT_LEFT)
@@ -307,9 +307,9 @@ def _session_of(services: Services, principal: Principal, page_id: str) -> str:
     """The session of a page. Raises `NotFound`: also for somebody else's."""
     in_a_client_s_context = services.gateway.session_of(page_id)
     for session_id, live in services.pool.registry.lives.items():
-        if live.handle is None or not may(principal, Action.DRIVE, live.session.owner):
+        if live.context is None or not may(principal, Action.DRIVE, live.session.owner):
             continue
-        if session_id == in_a_client_s_context or any(page.page_id == page_id for page in live.handle.pages()):
+        if session_id == in_a_client_s_context or any(page.page_id == page_id for page in live.context.pages()):
             return session_id
     raise NotFound("None of your sessions has such a page.")
 
@@ -317,7 +317,7 @@ def _session_of(services: Services, principal: Principal, page_id: str) -> str:
 def _listed(scope: Scope, services: Services, ticket: str, launch: Launch) -> Iterable[dict[str, Any]]:
     if not launch.session_id.done() or launch.session_id.cancelled() or launch.session_id.exception() is not None:
         return
-    known = services.pool.known(launch.session_id.result())
+    known = services.pool.registry.known(launch.session_id.result())
     if not isinstance(known, Session) or known.status is not SessionStatus.ACTIVE:
         return
     base = _socket_base(scope, services)
@@ -334,9 +334,9 @@ def _listed(scope: Scope, services: Services, ticket: str, launch: Launch) -> It
 
 def _any_browser(services: Services) -> BrowserProcess:
     """One that runs: all of a node are of one version. Raises `NoBrowser`."""
-    for berth in services.pool.fleet.berths:
-        if berth.process is not None and berth.process.alive and not berth.dead:
-            return berth.process
+    for _, process in services.pool.fleet.running:
+        if process.alive:
+            return process
     raise NoBrowser("No browser is running yet. Try again in a moment.")
 
 

@@ -75,7 +75,7 @@ async def driving(services: Services, principal: Principal, session_id: str) -> 
 
 def _ended(services: Services, session_id: str) -> EndReason | None:
     """Why the session has ended, or None. One whose browser died says so in the error of the call itself."""
-    known = services.pool.known(session_id)
+    known = services.pool.registry.known(session_id)
     if known is None or known.end_reason is None or known.end_reason.status is SessionStatus.CRASHED:
         return None
     return known.end_reason

@@ -61,10 +61,10 @@ async def create_browser_session(
 ) -> dict[str, Any]:
     """Create a session: an isolated browser context with one open page, ready to use."""
     asked = body if body is not None else CreateBrowserSession()
-    spec = resolve(asked, services.pool.devices, services.options)
+    spec = resolve(asked, services.pool.launcher.devices, services.options)
     idempotency = None if idempotency_key is None else Idempotency(_checked(idempotency_key), body_digest(asked))
     if idempotency is None:
-        beginning = services.pool.begin(principal, spec, wait_seconds=asked.wait_seconds)
+        beginning = services.pool.starter.begin(principal, spec, wait_seconds=asked.wait_seconds)
         record, new = await unless_gone(request, beginning), True
     else:
         creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
@@ -104,7 +104,7 @@ async def list_browser_sessions(
         before=None if cursor is None else moment_of(cursor),
         limit=limit + 1,
     )
-    found = await services.pool.list(query)
+    found = await services.pool.registry.list(query)
     shown = found[:limit]
     return {
         "sessions": [eight(record, services.pool.clock) for record in shown],
@@ -125,7 +125,7 @@ async def get_browser_session_details(
 async def get_browser_session_health(session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
     """Probe the live browser now. Answers within two seconds, also when the page hangs."""
     await find(services.pool, principal, session_id)
-    return asdict(await services.pool.health(session_id))
+    return asdict(await services.pool.report.health(session_id))
 
 
 @router.post(
@@ -191,7 +191,7 @@ def _details(request: Request, services: Services, principal: Principal, record:
         "isolation": record.isolation,
         "node": record.node,
         "owner": record.owner,
-        "connections": services.pool.connections(record.session_id),
+        "connections": services.pool.registry.connections(record.session_id),
         "pages": pages,
         "idle_timeout_seconds": record.idle_timeout_seconds,
         "max_lifetime_seconds": record.max_lifetime_seconds,

@@ -14,7 +14,7 @@ from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserSessionsError, NoBrowser
 from browser_sessions.domain.session import EndReason
 from browser_sessions.events.journal import Journal
-from browser_sessions.pool.browsers.placement import Seat, choose, recycle_reason
+from browser_sessions.pool.browsers.placement import SlotInfo, choose, recycle_reason
 from browser_sessions.tracing import span
 
 CLOSE_TIMEOUT_S: Final = 3.0
@@ -25,27 +25,49 @@ BACKOFF_LAST_S: Final = 30.0
 soon."""
 
 
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """Launched, and not ready yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    process: BrowserProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Retiring(Running):
+    """Accepts no more sessions and exits once empty."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Died, ended, or never started."""
+
+
 @dataclass(eq=False)
-class Berth:
-    """One browser process and who is in it. `process` is None until it has started."""
+class BrowserSlot:
+    """One browser process and how many sessions are in it."""
 
     number: int
-    partition: str | None
-    dedicated: bool
     started: asyncio.Future[BrowserProcess] = field(repr=False)
-    process: BrowserProcess | None = None
+    """The process once it runs; raises why it does not."""
+    since: float
+    empty_since: float
+    state: Starting | Running | Gone = Starting()
+    partition: str | None = None
+    """Whose sessions it holds; None while nobody's."""
+    dedicated: bool = False
+    """For one session only."""
     taken: int = 0
     served: int = 0
-    since: float = 0.0
-    empty_since: float = 0.0
     memory_bytes: int = 0
     missed_probes: int = 0
     """In a row."""
     idle_misses: int = 0
     """Those of them, in a row, in which it did nothing."""
-    retiring: str | None = None
-    """Why it takes nothing new; it ends once it is empty."""
-    dead: bool = False
 
     @property
     def browser_id(self) -> str:
@@ -61,12 +83,14 @@ class Fleet:
         clock: Clock,
         journal: Journal,
         *,
-        places: int,
+        capacity: int,
         shared_between_principals: bool,
-        on_death: Callable[[Berth, EndReason], None],
+        on_death: Callable[[BrowserSlot, EndReason], None],
     ) -> None:
-        self.berths: list[Berth] = []
-        self.places = places
+        """`capacity` is how many sessions one browser takes; `on_death` hears of every browser that dies unasked."""
+        self.slots: list[BrowserSlot] = []
+        """Of browsers that start, run or retire."""
+        self.capacity = capacity
         self.failures = 0
         """Failed starts in a row."""
         self.restarts = 0
@@ -84,58 +108,63 @@ class Fleet:
         self._stopping = False
 
     def __repr__(self) -> str:
-        return f"<Fleet {[(b.browser_id, b.taken) for b in self.berths]}>"
+        return f"<Fleet {[(slot.browser_id, slot.taken) for slot in self.slots]}>"
+
+    @property
+    def running(self) -> list[tuple[BrowserSlot, BrowserProcess]]:
+        """Those that have started, retiring ones too."""
+        return [(slot, slot.state.process) for slot in self.slots if isinstance(slot.state, Running)]
 
     @property
     def working(self) -> bool:
-        return any(b.process is not None and b.process.alive and not b.dead for b in self.berths)
+        return any(process.alive for _, process in self.running)
 
     @property
     def spares(self) -> int:
         """Running browsers that nobody has used yet."""
-        return sum(b.process is not None and b.partition is None and not b.dead for b in self.berths)
+        return sum(slot.partition is None for slot, _ in self.running)
 
-    def seat(self, berth: Berth) -> Seat:
+    def info(self, slot: BrowserSlot) -> SlotInfo:
         now = self._clock.monotonic()
-        return Seat(
-            browser_id=berth.browser_id,
-            partition=berth.partition,
-            dedicated=berth.dedicated,
-            taken=berth.taken,
-            served=berth.served,
-            age=now - berth.since,
-            empty_for=0.0 if berth.taken else now - berth.empty_since,
-            memory_bytes=berth.memory_bytes,
-            closed=berth.dead or berth.retiring is not None,
+        return SlotInfo(
+            browser_id=slot.browser_id,
+            partition=slot.partition,
+            dedicated=slot.dedicated,
+            taken=slot.taken,
+            served=slot.served,
+            age=now - slot.since,
+            empty_for=0.0 if slot.taken else now - slot.empty_since,
+            memory_bytes=slot.memory_bytes,
+            closed=isinstance(slot.state, Retiring | Gone),
         )
 
-    async def take(self, principal_id: str, *, dedicated: bool) -> Berth:
-        """A berth with a running browser and one place of it taken. Raises `NoBrowser`; a cancelled wait gives the
-        place back."""
+    async def take(self, principal_id: str, *, dedicated: bool) -> tuple[BrowserSlot, BrowserProcess]:
+        """A running browser that has one session more from now on: `give_back` must follow. Raises `NoBrowser`; a
+        cancelled wait gives it back."""
         partition = "*" if self._shared else principal_id
-        chosen = choose(map(self.seat, self.berths), partition, dedicated=dedicated, places=self.places)
-        berth = next((b for b in self.berths if b.browser_id == chosen), None) or self._start()
-        berth.partition = partition
-        berth.dedicated = berth.dedicated or dedicated
-        berth.taken += 1
-        berth.served += 1
+        chosen = choose(map(self.info, self.slots), partition, dedicated=dedicated, capacity=self.capacity)
+        slot = next((slot for slot in self.slots if slot.browser_id == chosen), None) or self._start()
+        slot.partition = partition
+        slot.dedicated = slot.dedicated or dedicated
+        slot.taken += 1
+        slot.served += 1
         try:
-            await asyncio.shield(berth.started)
+            process = await asyncio.shield(slot.started)
         except BaseException:
-            self.give_back(berth)
+            self.give_back(slot)
             raise
-        if berth.dead:
-            self.give_back(berth)
+        if isinstance(slot.state, Gone):
+            self.give_back(slot)
             raise NoBrowser("The browser died while it started. Try again.", retry_after=1.0)
-        return berth
+        return slot, process
 
-    def give_back(self, berth: Berth) -> None:
-        """One place of the berth is free again."""
-        berth.taken -= 1
-        if berth.taken == 0:
-            berth.empty_since = self._clock.monotonic()
-            if berth.retiring is not None and not berth.dead:
-                self._in_background(self._end(berth))
+    def give_back(self, slot: BrowserSlot) -> None:
+        """One session of the browser is gone."""
+        slot.taken -= 1
+        if slot.taken == 0:
+            slot.empty_since = self._clock.monotonic()
+            if isinstance(slot.state, Retiring):
+                self._in_background(self._end(slot))
 
     async def first(self) -> None:
         """Starts the first browser: what it raises is why this node cannot work. Raises as the launcher does."""
@@ -145,74 +174,59 @@ class Fleet:
         """Keeps one unused browser of nobody's, so that a new principal's first session need not wait for a start."""
         if self._stopping or not self.keeps_spare:
             return
-        for b in self.berths:
-            if b.partition is None and not b.dead and b.retiring is None:
-                return
+        if any(slot.partition is None and not isinstance(slot.state, Retiring | Gone) for slot in self.slots):
+            return
         with contextlib.suppress(BrowserSessionsError):  # in the journal already, and the next turn tries again
             await asyncio.shield(self._start().started)
 
     def recycle(self) -> None:
-        """Retires what is too old, too large, too used, or empty for long; ends what is retired and empty."""
-        for berth in list(self.berths):
-            if berth.process is None or berth.dead or berth.retiring is not None:
-                continue
-            reason = recycle_reason(self.seat(berth), places=self.places)
-            if reason is not None:
-                self.retire(berth, reason)
+        """Retires what is too old, too large, too used, or empty for long."""
+        for slot, process in self.running:
+            if (reason := recycle_reason(self.info(slot), capacity=self.capacity)) is not None:
+                self._retire(slot, process, reason)
 
-    def retire(self, berth: Berth, reason: str) -> None:
-        """It takes nothing new from now on, and ends when its last session has."""
-        berth.retiring = reason
-        self._journal.publish("browser.retiring", browser_id=berth.browser_id, reason=reason, sessions=berth.taken)
-        if berth.taken == 0:
-            self._in_background(self._end(berth))
-
-    def condemn(self, berth: Berth, reason: EndReason) -> None:
+    def mark_unresponsive(self, slot: BrowserSlot, reason: EndReason) -> None:
         """Kills a browser that does not answer and reports its death."""
-        if berth.process is not None and not berth.dead:
-            berth.process.kill()
-            self._died(berth, reason)
+        if isinstance(slot.state, Running):
+            slot.state.process.kill()
+            self._died(slot, reason)
 
-    def calmed(self, berth: Berth, pid: int) -> None:
-        """A page of it that kept it from answering was ended."""
-        self._journal.publish("browser.swamped", browser_id=berth.browser_id, misses=berth.missed_probes, pid=pid)
+    def page_killed(self, slot: BrowserSlot, pid: int) -> None:
+        """Reports that a page which kept the browser from answering was killed."""
+        self._journal.publish("browser.swamped", browser_id=slot.browser_id, misses=slot.missed_probes, pid=pid)
 
     def kill(self) -> None:
         """Kills every browser, for an end that cannot wait: their sessions close at once, with nothing left to ask."""
         self._stopping = True
-        for berth in self.berths:
-            if berth.process is not None:
-                berth.process.kill()
+        for _, process in self.running:
+            process.kill()
 
     async def stop(self) -> None:
         """Ends every browser and returns when all are gone."""
         self._stopping = True
-        await asyncio.gather(*(self._end(b) for b in list(self.berths)), return_exceptions=True)
+        await asyncio.gather(*(self._end(slot) for slot in list(self.slots)), return_exceptions=True)
         if self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
 
-    def _start(self) -> Berth:
-        number = next(self._numbers)
+    def _start(self) -> BrowserSlot:
         now = self._clock.monotonic()
-        berth = Berth(number, None, False, asyncio.get_running_loop().create_future(), since=now, empty_since=now)
-        berth.started.add_done_callback(
-            lambda f: f.cancelled() or f.exception()
-        )  # whoever waits hears it; nobody may wait
-        self.berths.append(berth)
-        self._in_background(self._launch(berth))
-        return berth
+        slot = BrowserSlot(next(self._numbers), asyncio.get_running_loop().create_future(), now, now)
+        slot.started.add_done_callback(lambda f: f.cancelled() or f.exception())  # perhaps nobody waits to hear it
+        self.slots.append(slot)
+        self._in_background(self._launch(slot))
+        return slot
 
-    async def _launch(self, berth: Berth) -> None:
+    async def _launch(self, slot: BrowserSlot) -> None:
         wait = self._not_before - self._clock.monotonic()
         if wait > 0:
-            self._abandon(
-                berth, NoBrowser(f"No browser starts: {self.last_failure} Trying again soon.", retry_after=wait + 0.5)
+            self._never_started(
+                slot, NoBrowser(f"No browser starts: {self.last_failure} Trying again soon.", retry_after=wait + 0.5)
             )
             return
         began = self._clock.monotonic()
         try:
-            with span("browser.launch", browser_id=berth.browser_id):
-                process = await self._launcher.launch(lambda _, reason: self._died(berth, reason))
+            with span("browser.launch", browser_id=slot.browser_id):
+                process = await self._launcher.launch(lambda _, reason: self._died(slot, reason))
         except BaseException as error:
             self.failures += 1
             self.last_failure = (
@@ -221,8 +235,8 @@ class Fleet:
             pause = min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2 ** min(self.failures - 1, 16))
             self._not_before = self._clock.monotonic() + pause
             self._journal.publish("browser.start_failed", reason=self.last_failure, failures=self.failures, pause=pause)
-            self._abandon(
-                berth,
+            self._never_started(
+                slot,
                 error
                 if isinstance(error, BrowserSessionsError)
                 else NoBrowser(f"No browser starts: {self.last_failure}", retry_after=pause + 0.5),
@@ -231,59 +245,65 @@ class Fleet:
                 raise
             return
         self.failures = 0
-        ended_meanwhile = berth.dead
-        berth.process = process
-        berth.since = berth.empty_since = self._clock.monotonic()
-        if not process.alive:
-            self._died(berth, EndReason.BROWSER_DIED)
+        ended_meanwhile = isinstance(slot.state, Gone)
+        slot.since = slot.empty_since = self._clock.monotonic()
+        if not ended_meanwhile:
+            slot.state = Running(process)
+            if not process.alive:
+                self._died(slot, EndReason.BROWSER_DIED)
         self._journal.publish(
             "browser.started",
-            browser_id=berth.browser_id,
+            browser_id=slot.browser_id,
             pid=process.pid,
             version=process.version,
-            seconds=round(berth.since - began, 3),
+            seconds=round(slot.since - began, 3),
         )
-        if not berth.started.done():
-            berth.started.set_result(process)
+        if not slot.started.done():
+            slot.started.set_result(process)
         if ended_meanwhile:
-            await self._close(berth, process)
+            await self._close(slot, process, "stopping")
         elif self._stopping:
-            await self._end(berth)
+            await self._end(slot)
 
-    def _abandon(self, berth: Berth, error: BaseException) -> None:
-        berth.dead = True
-        if berth in self.berths:
-            self.berths.remove(berth)
-        if not berth.started.done():
-            berth.started.set_exception(error)
+    def _never_started(self, slot: BrowserSlot, error: BaseException) -> None:
+        self._remove(slot)
+        if not slot.started.done():
+            slot.started.set_exception(error)
 
-    def _died(self, berth: Berth, reason: EndReason) -> None:
-        if berth.dead:
+    def _retire(self, slot: BrowserSlot, process: BrowserProcess, reason: str) -> None:
+        slot.state = Retiring(process, reason)
+        self._journal.publish("browser.retiring", browser_id=slot.browser_id, reason=reason, sessions=slot.taken)
+        if slot.taken == 0:
+            self._in_background(self._end(slot))
+
+    def _died(self, slot: BrowserSlot, reason: EndReason) -> None:
+        before = self._remove(slot)
+        if isinstance(before, Gone):
             return
-        berth.dead = True
-        if berth in self.berths:
-            self.berths.remove(berth)
         self.restarts += 1
-        with span("browser.died", browser_id=berth.browser_id, reason=reason.value, sessions=berth.taken):
+        with span("browser.died", browser_id=slot.browser_id, reason=reason.value, sessions=slot.taken):
             pass  # a moment, from which the launch of another follows
-        self._journal.publish("browser.died", browser_id=berth.browser_id, reason=reason.value, sessions=berth.taken)
-        self._on_death(berth, reason)
-        if berth.process is not None:
-            self._in_background(berth.process.close(timeout=CLOSE_TIMEOUT_S))
+        self._journal.publish("browser.died", browser_id=slot.browser_id, reason=reason.value, sessions=slot.taken)
+        self._on_death(slot, reason)
+        if isinstance(before, Running):
+            self._in_background(before.process.close(timeout=CLOSE_TIMEOUT_S))
 
-    async def _end(self, berth: Berth) -> None:
-        """Ends a browser that nobody is in (or that all are leaving)."""
-        if berth.dead:
-            return
-        berth.dead = True
-        if berth in self.berths:
-            self.berths.remove(berth)
-        if berth.process is not None:  # or it is still starting, and `_launch` closes it
-            await self._close(berth, berth.process)
+    async def _end(self, slot: BrowserSlot) -> None:
+        """Ends a browser that is empty or that all sessions are leaving."""
+        before = self._remove(slot)
+        if isinstance(before, Running):  # one that still starts is closed by `_launch`
+            await self._close(slot, before.process, before.reason if isinstance(before, Retiring) else "stopping")
 
-    async def _close(self, berth: Berth, process: BrowserProcess) -> None:
+    async def _close(self, slot: BrowserSlot, process: BrowserProcess, reason: str) -> None:
         await process.close(timeout=CLOSE_TIMEOUT_S)
-        self._journal.publish("browser.ended", browser_id=berth.browser_id, reason=berth.retiring or "stopping")
+        self._journal.publish("browser.ended", browser_id=slot.browser_id, reason=reason)
+
+    def _remove(self, slot: BrowserSlot) -> Starting | Running | Gone:
+        """What it was until now."""
+        before, slot.state = slot.state, Gone()
+        if slot in self.slots:
+            self.slots.remove(slot)
+        return before
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

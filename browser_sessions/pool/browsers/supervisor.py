@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
-from browser_sessions.pool.browsers.fleet import Berth, Fleet
+from browser_sessions.pool.browsers.fleet import BrowserSlot, Fleet, Running
 
 PROBE_EVERY_S: Final = 0.5
 """Between the end of one turn and the next: with two misses of a second each, three seconds at the most."""
@@ -44,42 +45,40 @@ class Supervisor:
 
     async def turn(self) -> None:
         self._turns += 1
-        running = [b for b in self._fleet.berths if b.process is not None and not b.dead]
-        await asyncio.gather(*(self._probe(berth) for berth in running))
+        running = self._fleet.running
+        await asyncio.gather(*(self._probe(slot, process) for slot, process in running))
         if self._turns % MEMORY_EVERY == 0:
-            for berth in running:
-                if berth.process is not None and not berth.dead:
-                    berth.memory_bytes = await berth.process.memory_bytes()
+            for slot, process in running:
+                if isinstance(slot.state, Running):
+                    slot.memory_bytes = await process.memory_bytes()
         self._fleet.recycle()
         await self._fleet.ensure_spare()
 
-    async def _probe(self, berth: Berth) -> None:
-        assert berth.process is not None
-        worked, asked = berth.process.cpu_seconds(), time.perf_counter()
+    async def _probe(self, slot: BrowserSlot, process: BrowserProcess) -> None:
+        worked, asked = process.cpu_seconds(), time.perf_counter()
         try:
-            await berth.process.probe(timeout=PROBE_TIMEOUT_S)
+            await process.probe(timeout=PROBE_TIMEOUT_S)
         except BrowserTimeout:
-            working = all(now > before for now, before in zip(berth.process.cpu_seconds(), worked, strict=True))
+            working = all(now > before for now, before in zip(process.cpu_seconds(), worked, strict=True))
             held = time.perf_counter() - asked > PROBE_TIMEOUT_S + LATE_S
-            berth.missed_probes += 1
-            berth.idle_misses = 0 if working or held else berth.idle_misses + 1
-            if berth.idle_misses >= MISSES or berth.missed_probes >= MISSES_WHILE_WORKING:
-                self._fleet.condemn(berth, EndReason.BROWSER_HUNG)
-            elif not berth.idle_misses:
-                await self._calm(berth)
+            slot.missed_probes += 1
+            slot.idle_misses = 0 if working or held else slot.idle_misses + 1
+            if slot.idle_misses >= MISSES or slot.missed_probes >= MISSES_WHILE_WORKING:
+                self._fleet.mark_unresponsive(slot, EndReason.BROWSER_HUNG)
+            elif not slot.idle_misses:
+                await self._calm(slot, process)
         except BrowserGone:
-            self._fleet.condemn(berth, EndReason.BROWSER_DIED)
+            self._fleet.mark_unresponsive(slot, EndReason.BROWSER_DIED)
         else:
-            berth.missed_probes = berth.idle_misses = 0
+            slot.missed_probes = slot.idle_misses = 0
             if self._observe is not None:
                 self._observe(time.perf_counter() - asked)
 
-    async def _calm(self, berth: Berth) -> None:
+    async def _calm(self, slot: BrowserSlot, process: BrowserProcess) -> None:
         """Ends pages that swamp a browser."""
-        assert berth.process is not None
-        over = berth.missed_probes - CALM_AT
+        over = slot.missed_probes - CALM_AT
         if over < 0:
-            if berth.missed_probes == 1:
-                await berth.process.look_at_pages()
-        elif over % CALM_AGAIN == 0 and (pid := await berth.process.end_loudest_page()) is not None:
-            self._fleet.calmed(berth, pid)
+            if slot.missed_probes == 1:
+                await process.look_at_pages()
+        elif over % CALM_AGAIN == 0 and (pid := await process.end_loudest_page()) is not None:
+            self._fleet.page_killed(slot, pid)

@@ -1,0 +1,88 @@
+"""Ending a session: no more clients, the context closed, the final record stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
+from browser_sessions.events.journal import Journal
+from browser_sessions.pool.admission import Admission
+from browser_sessions.pool.background_tasks import Background
+from browser_sessions.pool.browsers.fleet import Fleet
+from browser_sessions.pool.live_session import Ending, Live, Opened
+from browser_sessions.pool.registry import Registry
+from browser_sessions.tracing import span
+
+CLOSE_GRACE_S: Final = 0.5
+"""How long an end waits for the context to go (it needs 10 to 30 ms) before it is told: the session takes nothing any
+more either way, and it counts against the limits until the context is gone."""
+CLOSE_TIMEOUT_S: Final = 10.0
+"""After this a context that does not close is left to its browser's end."""
+
+
+class Ender:
+    """Ends active sessions, and closes what a failed start has opened."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        registry: Registry,
+        fleet: Fleet,
+        journal: Journal,
+        clock: Clock,
+        background: Background,
+    ) -> None:
+        self._admission = admission
+        self._registry = registry
+        self._fleet = fleet
+        self._journal = journal
+        self._clock = clock
+        self._background = background
+
+    def begin(self, live: Live, reason: EndReason) -> asyncio.Future[SessionRecord]:
+        """The one way out of `active`. From the return on the session takes nothing any more, and its status says so.
+
+        The future is the final record; who only wants the end need not wait for it.
+        """
+        if isinstance(live.state, Ending):
+            return live.state.record
+        session, opened = live.session, live.opened
+        died = reason.status is SessionStatus.CRASHED
+        session.move(SessionStatus.CRASHED if died else SessionStatus.CLOSING)
+        session.end_reason = reason
+        session.ended = self._clock.monotonic()
+        live.dismiss(reason)
+        record = self._background.run(self._end(live, opened, reason))
+        live.state = Ending(opened.slot, opened.process, opened.context, record)
+        return record
+
+    async def _end(self, live: Live, opened: Opened, reason: EndReason) -> SessionRecord:
+        with span("session.end", session_id=live.session.session_id, reason=reason.value):
+            closing = self._background.run(self.close(opened, live.session.owner))
+            if live.session.status is SessionStatus.CLOSING:
+                await asyncio.wait([closing], timeout=CLOSE_GRACE_S)
+                live.session.move(reason.status)
+            return await self.retire(live)
+
+    async def close(self, opened: Opened, owner: str) -> None:
+        """Closes a context; its browser and the owner may have another once it is gone."""
+        try:
+            await opened.context.close(timeout=CLOSE_TIMEOUT_S)
+        finally:
+            self._fleet.give_back(opened.slot)
+            self._admission.release(owner)
+
+    async def retire(self, live: Live) -> SessionRecord:
+        """Stores and announces the final record of a session that holds nothing any more."""
+        record = await self._registry.retire(live)
+        self._journal.publish(
+            "session.ended",
+            record.session_id,
+            record.owner,
+            status=record.status.value,
+            reason=record.end_reason.value if record.end_reason else None,
+            seconds=round((live.session.ended or live.session.created) - live.session.created, 3),
+        )
+        return record
