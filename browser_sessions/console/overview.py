@@ -155,7 +155,7 @@ class Overview:
             "page_count": len(pages),
             "connections": live.clients,
             "viewers": live.viewers,
-            "controlled_by": live.wheel.holder.name if live.wheel.holder else None,
+            "controlled_by": live.control.holder.name if live.control.holder else None,
             "memory_bytes": slot.memory_bytes // max(1, slot.taken) or None if slot else None,
         }
 

@@ -12,6 +12,7 @@ from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError
 from browser_sessions.cdp.websocket import TOO_SLOW
 from browser_sessions.domain.close_codes import WENT_SILENT
 from browser_sessions.domain.errors import BrowserGone, Conflict
+from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.relay import CONNECT_S, Relay, Traffic
@@ -51,7 +52,7 @@ class Gateway:
     def __repr__(self) -> str:
         return f"<Gateway {len(self._rooms)} sessions, {len(self._relays)} clients>"
 
-    async def open(self, session_id: str, page_id: str | None = None) -> Relay:
+    async def open(self, session_id: str, principal: Principal, page_id: str | None = None) -> Relay:
         """A relay to a session, or to one of its pages, connected to its browser and not to its client yet: hand
         `relay.socket` the transport, then call `begin`. Raises `WrongState`, `SessionNotFound`, `PageNotFound`,
         `BrowserGone`, `Conflict` (too many clients)."""
@@ -65,12 +66,13 @@ class Gateway:
             own_browser=live.session.spec.isolation is Isolation.BROWSER,
             upload_folder=PurePosixPath(self._folders / session_id / "uploads"),
         )
+        devtools_of = None if page_id is None else principal.principal_id
 
         def make(session: BrowserSession) -> Relay:
             room = self._rooms.get(session_id)
             if room is None or not room.clients:
                 room = self._rooms[session_id] = Room(cdp, handle.context_id, live.session.spec.proxy)
-            return Relay(session, live, handle, room, options, self._pool.clock, self._traffic)
+            return Relay(session, live, handle, room, options, self._pool.clock, self._traffic, devtools_of)
 
         try:
             relay = await cdp.connect(make, timeout=CONNECT_S)

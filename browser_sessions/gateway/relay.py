@@ -55,8 +55,6 @@ class Relay:
     socket."""
 
     drives = True
-    of: str | None = None
-    """Whose DevTools this is (a principal_id): the control of the same person does not hold them up."""
 
     def __init__(
         self,
@@ -67,7 +65,9 @@ class Relay:
         options: Options,
         clock: Clock,
         traffic: Traffic,
+        devtools_of: str | None,
     ) -> None:
+        """`devtools_of`: whose DevTools this is (a principal_id), which that person's own control does not hold up."""
         self.session = session
         self.live = live
         self.options = options
@@ -78,6 +78,7 @@ class Relay:
         self._handle = handle
         self._clock = clock
         self._traffic = traffic
+        self._devtools_of = devtools_of
         self._replies = Replies(self.socket)
         self._actions = Actions(
             session,
@@ -134,7 +135,7 @@ class Relay:
 
     def command(self, payload: bytes) -> None:
         """A message of the client: activity, whatever is decided on it."""
-        if self._held or (self.live.wheel.held and not self.live.wheel.is_of(self.of)):
+        if self._held or (self.live.control.held and not self.live.control.held_by(self._devtools_of)):
             self._wait_for_control(payload)
         else:
             self._command(payload)
@@ -241,8 +242,8 @@ class Relay:
 
     async def _pass_held(self) -> None:
         while self._held and not self.gone:
-            await self.live.wheel.passage(self)
-            while self._held and not self.live.wheel.held and not self.gone:
+            await self.live.control.until_free(self)
+            while self._held and not self.live.control.held and not self.gone:
                 payload = self._held.popleft()
                 self._held_bytes -= len(payload)
                 self._command(payload)

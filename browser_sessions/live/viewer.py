@@ -89,7 +89,7 @@ class Viewer:
             self._problem,
             lambda frame: pictures.saw(live.session.session_id, frame),
         )
-        self._hands = Hands(live.wheel, self._handle, self._problem, self._show.turn_to)
+        self._hands = Hands(live.control, self._handle, self._problem, self._show.turn_to)
         self._over: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._told_problem = 0.0
@@ -127,12 +127,12 @@ class Viewer:
 
     def _let_go(self) -> None:
         """The wheel goes back to the client when the last view of its holder does."""
-        wheel = self._live.wheel
-        if wheel.holder is None or wheel.holder.principal_id != self.principal.principal_id:
+        control = self._live.control
+        if not control.held_by(self.principal.principal_id):
             return
         others = [who for who in self._live.attached if isinstance(who, Viewer)]
         if not any(who.principal.principal_id == self.principal.principal_id for who in others):
-            wheel.release()
+            control.release()
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Viewer:
         seq = journal.newest
         page_id = self._show.current()
         await self._say(
-            "hello", page_id=page_id, can_control=self._can_control, viewers=self._live.viewers, **self._wheel()
+            "hello", page_id=page_id, can_control=self._can_control, viewers=self._live.viewers, **self._control()
         )
         await self._say_pages()
         while not journal.closed:
@@ -152,7 +152,7 @@ class Viewer:
             if kinds & _PAGES or any("title" in event.data or "url" in event.data for event in fresh):
                 await self._say_pages()
             if kinds & (_CONTROL | _WATCHERS):
-                await self._say("control", viewers=self._live.viewers, **self._wheel())
+                await self._say("control", viewers=self._live.viewers, **self._control())
             await asyncio.sleep(GATHER_S)
 
     async def _say_pages(self) -> None:
@@ -169,13 +169,13 @@ class Viewer:
             if current is not None:
                 await self._say("url", url=current["url"], title=current["title"])
 
-    def _wheel(self) -> dict[str, Any]:
-        wheel = self._live.wheel
-        holder = wheel.holder
+    def _control(self) -> dict[str, Any]:
+        control = self._live.control
+        holder = control.holder
         return {
             "controlled_by": holder.name if holder else None,
             "yours": holder is not None and holder.principal_id == self.principal.principal_id,
-            "waiting": wheel.waiting,
+            "waiting": control.waiting,
         }
 
     async def _problem(self, detail: str) -> None:
@@ -212,7 +212,7 @@ class Viewer:
             self._view(message)
             if self._told_pages is not None:  # `hello` comes first
                 await self._say_pages()  # nothing need have happened in the page that is shown now
-        elif not self._wheel()["yours"]:
+        elif not self._control()["yours"]:
             await self._problem("Take the wheel first: until then you only look.")
         elif (page_id := self._show.current()) is not None or kind == "new_page":
             self._pool.touch(self._session_id)

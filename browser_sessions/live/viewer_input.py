@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from browser_sessions.chromium.ports import ContextHandle
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
-from browser_sessions.pool.control_lock import Wheel
+from browser_sessions.pool.control_lock import ControlLock
 
 HAND_S: Final = 2.0
 """What a page may take to hear of one movement; after that the next one is tried."""
@@ -28,17 +28,17 @@ Message = Mapping[str, Any]
 
 
 class Hands:
-    """Implements `pool.control_lock.Hand`. `problem` tells the viewer what could not be done, `opened` is called with
-    the id of a page that they opened."""
+    """Implements `pool.control_lock.InputSource`. `problem` tells the viewer what could not be done, `opened` is called
+    with the id of a page that they opened."""
 
     def __init__(
         self,
-        wheel: Wheel,
+        control: ControlLock,
         handle: ContextHandle,
         problem: Callable[[str], Awaitable[None]],
         opened: Callable[[str], None],
     ) -> None:
-        self._wheel = wheel
+        self._control = control
         self._handle = handle
         self._problem = problem
         self._opened = opened
@@ -64,7 +64,7 @@ class Hands:
         self._grip(page_id)
         await self._handle.screen(page_id).do(message, timeout=HAND_S)
 
-    def let_go(self) -> None:
+    def control_released(self) -> None:
         """Drops what waits; what is on its way is waited for in `run`."""
         self._waiting.clear()
         self._over = True
@@ -92,7 +92,7 @@ class Hands:
         await self._hand_over()
 
     def _grip(self, page_id: str) -> None:
-        self._wheel.grip(self)
+        self._control.input_begins(self)
         if page_id:
             self._touched.add(page_id)
 
@@ -103,7 +103,7 @@ class Hands:
             await asyncio.gather(*(self._release(page_id) for page_id in touched))
         finally:
             if not self._touched:
-                self._wheel.loosen(self)
+                self._control.input_done(self)
 
     async def _release(self, page_id: str) -> None:
         with contextlib.suppress(BrowserSessionsError):  # a page that is gone holds nothing

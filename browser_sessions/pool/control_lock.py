@@ -1,4 +1,4 @@
-"""Who drives a session: its clients, or one person who took the wheel from them and gives it back."""
+"""Who controls a session: its clients, or one person who has taken control and gives it back."""
 
 from __future__ import annotations
 
@@ -10,40 +10,39 @@ from browser_sessions.domain.errors import Conflict
 from browser_sessions.domain.principal import Principal
 
 
-class Hand(Protocol):
-    """Somebody who puts in what the holder does."""
+class InputSource(Protocol):
+    """Passes the holder's input on to the pages."""
 
-    def let_go(self) -> None:
-        """The wheel is given back: nothing more may be put in. Calls `Wheel.loosen` once the page has taken what
-        was."""
+    def control_released(self) -> None:
+        """Stop passing input on. Call `ControlLock.input_done` once the pages have taken what was sent."""
 
 
-class Wheel:
-    """One a session. While it is held, clients' commands wait at the gateway: none is lost, and they go on in order.
-    They go on when every hand that gripped it has let go, so that nothing of the holder's comes after them.
+class ControlLock:
+    """One per session. While it is held, clients' commands wait at the gateway: none is lost and their order stays.
+    They go on once every source of the holder's input is done, so that none of that input comes after them.
 
-    `tell` is called with `control.taken`, `control.released` and `control.waiting` and their fields.
+    `publish` is called with `control.taken`, `control.released` and `control.waiting` and their fields.
     """
 
-    def __init__(self, tell: Callable[..., Any] | None = None) -> None:
+    def __init__(self, publish: Callable[..., Any]) -> None:
         self.holder: Principal | None = None
-        self.tell = tell
+        self._publish = publish
         self._waiting: set[object] = set()
-        self._gripping: set[Hand] = set()
+        self._sources: set[InputSource] = set()
+        """Whose input the pages may not have taken yet."""
         self._free = asyncio.Event()
         self._free.set()
 
     def __repr__(self) -> str:
         held = f"held by {self.holder.principal_id}" if self.holder else "free"
-        return f"<Wheel {held}, {len(self._waiting)} waiting>"
+        return f"<ControlLock {held}, {len(self._waiting)} waiting>"
 
     @property
     def held(self) -> bool:
-        """True while clients' commands must wait. Cheap: asked for every command."""
-        return self.holder is not None or bool(self._gripping)
+        """True while clients' commands must wait. Cheap: read for every command."""
+        return self.holder is not None or bool(self._sources)
 
-    def is_of(self, principal_id: str | None) -> bool:
-        """True when this principal has it."""
+    def held_by(self, principal_id: str | None) -> bool:
         return self.holder is not None and self.holder.principal_id == principal_id
 
     @property
@@ -59,7 +58,7 @@ class Wheel:
             raise Conflict(f"{self.holder.name} has the wheel. Ask them to give it back.")
         self.holder = who
         self._free.clear()
-        self._say("control.taken", by=who.name)
+        self._publish("control.taken", by=who.name)
         return True
 
     def release(self, who: Principal | None = None) -> bool:
@@ -71,42 +70,38 @@ class Wheel:
         if who is not None and who.principal_id != holder.principal_id:
             raise Conflict(f"{holder.name} has the wheel, and only they can give it back.")
         self.holder = None
-        for hand in tuple(self._gripping):
-            hand.let_go()
+        for source in tuple(self._sources):
+            source.control_released()
         self._maybe_free()
-        self._say("control.released", by=holder.name)
+        self._publish("control.released", by=holder.name)
         return True
 
-    def grip(self, hand: Hand) -> None:
-        """The hand puts in something for the holder."""
-        self._gripping.add(hand)
+    def input_begins(self, source: InputSource) -> None:
+        """The source passes on input of the holder."""
+        self._sources.add(source)
         self._free.clear()
 
-    def loosen(self, hand: Hand) -> None:
-        """The page has taken all that the hand put in."""
-        self._gripping.discard(hand)
+    def input_done(self, source: InputSource) -> None:
+        """The pages have taken all input of the source."""
+        self._sources.discard(source)
         self._maybe_free()
 
     def _maybe_free(self) -> None:
         if not self.held:
             self._free.set()
 
-    async def passage(self, client: object) -> None:
-        """Returns when a command of `client` may be passed on: at once while nobody holds the wheel.
+    async def until_free(self, client: object) -> None:
+        """Returns when a command of `client` may be passed on: at once while the lock is free.
 
-        Who waits is counted once, however many commands it has: it stops reading, and its own buffers hold the rest.
+        A client that waits is counted once, however many commands it has: nobody reads from it meanwhile.
         """
         while self.held:
             if client not in self._waiting:
                 self._waiting.add(client)
-                self._say("control.waiting", count=len(self._waiting))
+                self._publish("control.waiting", count=len(self._waiting))
             try:
                 await self._free.wait()
             finally:
                 self._waiting.discard(client)
                 if self.holder is not None:
-                    self._say("control.waiting", count=len(self._waiting))
-
-    def _say(self, kind: str, **data: Any) -> None:
-        if self.tell is not None:
-            self.tell(kind, **data)
+                    self._publish("control.waiting", count=len(self._waiting))

@@ -12,7 +12,7 @@ from browser_sessions.domain.errors import WrongState
 from browser_sessions.domain.session import EndReason, Session, SessionRecord, SessionStatus
 from browser_sessions.pool.admission import QueueTicket
 from browser_sessions.pool.browsers.fleet import BrowserSlot
-from browser_sessions.pool.control_lock import Wheel
+from browser_sessions.pool.control_lock import ControlLock
 
 
 class Attached(Protocol):
@@ -60,15 +60,15 @@ class Live:
 
     session: Session
     state: Queued | Admitted | Opened
+    publish: Callable[..., Any]
+    """Called with an event's name and its fields."""
     attached: set[Attached] = field(default_factory=set)
     saving: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Stores of one session go one after the other, so that versions follow each other."""
-    publish: Callable[..., Any] | None = None
-    """Called with an event's name and its fields."""
-    wheel: Wheel = field(init=False)
+    control: ControlLock = field(init=False)
 
     def __post_init__(self) -> None:
-        self.wheel = Wheel(self._happened)
+        self.control = ControlLock(self._happened)
 
     @property
     def opened(self) -> Opened:
@@ -106,18 +106,17 @@ class Live:
 
     def dismiss(self, reason: EndReason) -> None:
         """Tells everybody who is connected that the session is over."""
-        self.wheel.release()
+        self.control.release()
         for who in list(self.attached):
             who.session_ended(reason)
         self.attached.clear()
 
     def _happened(self, event: str, /, **data: Any) -> None:
         if (context := self.context) is not None:
-            # who has the wheel answers dialogs like a client
-            context.clients_attached = self.clients + (self.wheel.holder is not None)
+            # who is in control answers dialogs like a client
+            context.clients_attached = self.clients + (self.control.holder is not None)
             context.watched = self.viewers > 0
-        if self.publish is not None:
-            self.publish(event, **data)
+        self.publish(event, **data)
 
 
 def _kind(who: Attached) -> str:

@@ -112,7 +112,7 @@ class Starter:
         live = Live(
             session,
             Admitted() if ticket is None else Queued(ticket),
-            publish=lambda event, /, **data: self._journal.publish(event, session.session_id, session.owner, **data),
+            lambda event, /, **data: self._journal.publish(event, session.session_id, session.owner, **data),
         )
         if ticket is None:
             session.move(SessionStatus.STARTING)

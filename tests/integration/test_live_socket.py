@@ -434,15 +434,15 @@ async def test_bad_messages_are_told_and_end_nothing(service: Running) -> None:
 
 async def test_losing_the_last_view_gives_the_wheel_back(service: Running) -> None:
     session_id, _ = await ready(service)
-    wheel = service.inside.pool.registry.live(session_id).wheel
+    lock = service.inside.pool.registry.live(session_id).control
     async with watching(live_url(service, session_id), keyed()) as one:
         async with watching(live_url(service, session_id), keyed()) as two:
             await two.frame()
             await control(service.http, session_id, "take")
             await one.message("control", lambda message: message["yours"])
         await one.message("control", lambda message: message["viewers"] == 1 and len(one.messages) > 3)
-        assert wheel.held
-    await until(lambda: not wheel.held, what="the wheel is free")
+        assert lock.held
+    await until(lambda: not lock.held, what="the wheel is free")
     kinds = [event.kind for event in service.inside.pool.journal.of(session_id)]
     assert kinds[-3:] == ["control.taken", "client.disconnected", "client.disconnected"] or "control.released" in kinds
 
@@ -473,8 +473,8 @@ async def test_a_clients_command_waits_during_take_and_is_answered_after_release
         assert taken.json() == {"controlled_by": "admin", "waiting": 0}
         for number in range(2, 12):
             await client.send(json.dumps({"id": number, "method": "Browser.getVersion"}))
-        wheel = service.inside.pool.registry.live(session_id).wheel
-        await until(lambda: wheel.waiting == 1, what="the client waits")
+        lock = service.inside.pool.registry.live(session_id).control
+        await until(lambda: lock.waiting == 1, what="the client waits")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.recv(), 0.5)
         again = await control(service.http, session_id, "take")
@@ -518,14 +518,14 @@ async def test_after_release_nothing_of_the_operators_comes_and_the_client_waits
         await viewer.send("mouse", action="up", x=50, y=50, button="left", buttons=0, click_count=1)
         await type_text(viewer, "bcd")
         journal = service.inside.pool.journal
-        wheel = service.inside.pool.registry.live(session_id).wheel
+        lock = service.inside.pool.registry.live(session_id).control
         await ask(client, 10, attached, "heard.push('client'); heard.join(' ')")
-        await until(lambda: wheel.waiting == 1, what="the client waits")
+        await until(lambda: lock.waiting == 1, what="the client waits")
         await until(lambda: any(e.data.get("text") == "pressed" for e in journal.of(session_id)), what="it is pressed")
         assert (await control(service.http, session_id, "release")).json()["controlled_by"] is None
         await until(lambda: any(e.kind == "control.released" for e in journal.of(session_id)), what="it is told")
         assert await answer(client, 10) == "keydowna mousedown keyupa mouseup client"
-        assert not wheel.held
+        assert not lock.held
 
 
 async def test_what_is_pressed_is_let_go_of_when_the_view_is_lost(service: Running) -> None:

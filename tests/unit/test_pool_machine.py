@@ -156,18 +156,18 @@ class PoolMachine(RuleBasedStateMachine):
         self.clients.append((session_id, client))
 
     @rule(session_id=sessions, who=st.sampled_from(WHO), take=st.booleans())
-    def wheel(self, session_id: str, who: Principal, take: bool) -> None:
+    def control(self, session_id: str, who: Principal, take: bool) -> None:
         live = self.pool.registry.lives.get(session_id)
         if live is None:
             return
         try:
             if take:
-                live.wheel.take(who)
+                live.control.take(who)
             else:
-                live.wheel.release(who)
+                live.control.release(who)
         except Conflict:
-            assert live.wheel.holder is not None
-            assert live.wheel.holder != who
+            assert live.control.holder is not None
+            assert live.control.holder != who
 
     @rule(session_id=sessions, again=st.booleans())
     def delete(self, session_id: str, again: bool) -> None:

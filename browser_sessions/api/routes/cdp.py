@@ -45,8 +45,7 @@ async def _connect(websocket: WebSocket, session_id: str, page_id: str | None) -
     try:
         principal = _principal(services, websocket.scope, session_id)
         await find_active(services.pool, principal, session_id)
-        relay = await services.gateway.open(session_id, page_id)
-        relay.of = None if page_id is None else principal.principal_id
+        relay = await services.gateway.open(session_id, principal, page_id)
     except BrowserSessionsError as error:
         await refuse(websocket, error)
         return

@@ -80,13 +80,13 @@ async def control_session(session_id: str, services: Here, principal: Caller, bo
     It goes back by itself when the last live view of who has it closes.
     """
     await find_active(services.pool, principal, session_id)
-    wheel = services.pool.registry.live(session_id).wheel
+    control = services.pool.registry.live(session_id).control
     if body.action == "take":
-        wheel.take(principal)
+        control.take(principal)
         services.pool.touch(session_id)
     else:
-        wheel.release(principal)
-    return {"controlled_by": wheel.holder.name if wheel.holder else None, "waiting": wheel.waiting}
+        control.release(principal)
+    return {"controlled_by": control.holder.name if control.holder else None, "waiting": control.waiting}
 
 
 async def _watch(services: Services, principal: Principal, viewer: Viewer) -> tuple[int, str]:

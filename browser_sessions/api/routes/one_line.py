@@ -75,7 +75,7 @@ async def connect_in_one_line(websocket: WebSocket) -> None:
         await _refuse(websocket, error)
         return
     try:
-        relay = await services.gateway.open(record.session_id)
+        relay = await services.gateway.open(record.session_id, principal)
     except BrowserSessionsError as error:
         await services.pool.end(record.session_id, EndReason.CLIENT_LEFT)
         await refuse(websocket, error)
@@ -125,8 +125,7 @@ async def connect_to_page(websocket: WebSocket, page_id: str) -> None:
             opened = _join(websocket, ticket, launch, page_id)
         else:
             principal = _by_key(services, websocket.scope, query)
-            relay = await services.gateway.open(_session_of(services, principal, page_id), page_id)
-            relay.of = principal.principal_id
+            relay = await services.gateway.open(_session_of(services, principal, page_id), principal, page_id)
             opened = carry(websocket, relay, principal)
     except BrowserSessionsError as error:
         await refuse(websocket, error)
@@ -267,11 +266,10 @@ async def _join(websocket: WebSocket, ticket: str, launch: Launch, page_id: str 
             if not services.keyring.stands(launch.principal):
                 raise Unauthenticated("The ticket's key was revoked, or its user removed.")
             session_id = await asyncio.shield(launch.session_id)
-            relay = await services.gateway.open(session_id, page_id)
+            relay = await services.gateway.open(session_id, launch.principal, page_id)
         except BrowserSessionsError as error:
             await refuse(websocket, error)
             return
-        relay.of = None if page_id is None else launch.principal.principal_id
         await carry(websocket, relay, launch.principal, session_id=session_id)
     finally:
         launch.connections -= 1
