@@ -44,11 +44,12 @@ class FakeContext:
         self.process = process
         self.spec = spec
         self.on_event = on_event
-        self.clients_attached = 0
         self.context_id = f"context-{id(self):x}"
         self.closed = False
         self.closing = asyncio.Event()
         self.closing.set()
+
+    def connections_changed(self, *, clients: int, viewers: int) -> None: ...
 
     def pages(self) -> list[PageInfo]:
         return [PageInfo("page-1", "about:blank", "", EPOCH)]

@@ -69,8 +69,8 @@ class Demand:
 class Look(Protocol):
     """Somebody's look at a screen, until `close`."""
 
-    demand: Demand
-    """May be changed at any time. The most demanding look decides for all."""
+    def change(self, demand: Demand) -> None:
+        """At any time. The most demanding look decides for all."""
 
     async def after(self, seq: int) -> Frame:
         """The newest frame as soon as it is newer than `seq`; what came between is not seen. Raises `PageNotFound` when
@@ -146,14 +146,13 @@ class ContextHandle(Protocol):
     """One session's isolated context in a browser. Calls raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
     `PageFailed`."""
 
-    clients_attached: int
-    """How many clients drive it: without one, dialogs are dismissed for the page; set by the pool."""
-    watched: bool
-    """Whether somebody looks at it live: then answers of the network are told as events too; set by the pool."""
-
     @property
     def context_id(self) -> str:
         """Chromium's browserContextId."""
+
+    def connections_changed(self, *, clients: int, viewers: int) -> None:
+        """How many clients drive it: without one, dialogs are dismissed for the page. How many viewers look at it live:
+        with one, responses of the network are events too."""
 
     def pages(self) -> list[PageInfo]:
         """Open pages, oldest first; from memory, never asks the browser."""

@@ -106,7 +106,7 @@ class Show:
                 self._saw(frame)
                 await self._send(packed(frame))
                 if self._pace.judge(self._loop.time()):
-                    look.demand = self._pace.demand
+                    look.change(self._pace.demand)
         except PageNotFound:
             self.page_id = None
         except BrowserSessionsError as error:

@@ -114,8 +114,8 @@ class Live:
     def _happened(self, event: str, /, **data: Any) -> None:
         if (context := self.context) is not None:
             # who is in control answers dialogs like a client
-            context.clients_attached = self.clients + (self.control.holder is not None)
-            context.watched = self.viewers > 0
+            clients = self.clients + (self.control.holder is not None)
+            context.connections_changed(clients=clients, viewers=self.viewers)
         self.publish(event, **data)
 
 

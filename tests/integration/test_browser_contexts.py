@@ -371,7 +371,7 @@ async def test_an_attached_client_keeps_the_dialog_until_it_answers_or_leaves(
     client = await chromium.cdp.page(page_id, timeout=10)
     assert client is not None
     await client.call("Page.enable", timeout=10)
-    handle.clients_attached = 1
+    handle.connections_changed(clients=1, viewers=0)
     asking = asyncio.create_task(handle.evaluate(page_id, "confirm('sure?')", timeout=30))
     await until(lambda: "dialog.opened" in events.kinds())
     assert not await handle.responsive(timeout=0.3)
@@ -383,7 +383,7 @@ async def test_an_attached_client_keeps_the_dialog_until_it_answers_or_leaves(
     asking = asyncio.create_task(handle.evaluate(page_id, "confirm('and now?')", timeout=30))
     await until(lambda: events.kinds().count("dialog.opened") == 2)
     await client.call("Page.disable", timeout=10)
-    handle.clients_attached = 0
+    handle.connections_changed(clients=0, viewers=0)
     assert await asking is False
     assert await handle.responsive(timeout=5)
 

@@ -83,24 +83,9 @@ class Context:
     def owner(self) -> Owner:
         return self._host.link
 
-    @property
-    def clients_attached(self) -> int:
-        """CDP clients that drive this context, set by who attaches them. With none, dialogs are answered here at
-        once."""
-        return self._dialogs.clients
-
-    @clients_attached.setter
-    def clients_attached(self, count: int) -> None:
-        self._dialogs.clients = count
-
-    @property
-    def watched(self) -> bool:
-        """Whether somebody looks at it live: then every answer of the network is told too."""
-        return self._observer.watched
-
-    @watched.setter
-    def watched(self, on: bool) -> None:
-        self._observer.watched = on
+    def connections_changed(self, *, clients: int, viewers: int) -> None:
+        self._dialogs.clients_changed(clients)
+        self._observer.watch(viewers > 0)
 
     def follow(self) -> None:
         """Tells of what happens from now on. Its page may still be opening: what is asked of it meanwhile costs

@@ -23,12 +23,8 @@ class Dialogs:
         self._open: set[Dialog] = set()
         self._clients = 0
 
-    @property
-    def clients(self) -> int:
-        return self._clients
-
-    @clients.setter
-    def clients(self, count: int) -> None:
+    def clients_changed(self, count: int) -> None:
+        """Answers what is open when the last client has gone."""
         self._clients = count
         if count == 0:
             for dialog in tuple(self._open):

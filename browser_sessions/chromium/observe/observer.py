@@ -88,8 +88,8 @@ class Observer:
     def watched(self) -> bool:
         return self._watched
 
-    @watched.setter
-    def watched(self, on: bool) -> None:
+    def watch(self, on: bool) -> None:
+        """Listens to the network too, or no longer."""
         if on is self._watched or self._stopped:
             return
         self._watched = on

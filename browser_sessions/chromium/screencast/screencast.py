@@ -58,8 +58,7 @@ class ScreenLook:
     def demand(self) -> Demand:
         return self._demand
 
-    @demand.setter
-    def demand(self, demand: Demand) -> None:
+    def change(self, demand: Demand) -> None:
         if demand != self._demand:
             self._demand = demand
             self._screen.retune()
