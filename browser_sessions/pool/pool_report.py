@@ -66,31 +66,23 @@ class PoolSnapshot:
     browsers: list[BrowserSnapshot]
 
 
+@dataclass(eq=False, repr=False)
 class PoolReport:
     """Reads the pool's parts; changes nothing."""
 
-    def __init__(
-        self,
-        admission: Admission,
-        registry: Registry,
-        fleet: Fleet,
-        launcher: BrowserLauncher,
-        clock: Clock,
-        node: str,
-    ) -> None:
-        self._admission = admission
-        self._registry = registry
-        self._fleet = fleet
-        self._launcher = launcher
-        self._clock = clock
-        self._node = node
+    admission: Admission
+    registry: Registry
+    fleet: Fleet
+    launcher: BrowserLauncher
+    clock: Clock
+    node: str
 
     async def health(self, session_id: str) -> Health:
         """Probes the live browser now; answers within two seconds. Raises `SessionNotFound`."""
-        live = self._registry.lives.get(session_id)
+        live = self.registry.lives.get(session_id)
         if live is not None and isinstance(live.state, Opened):
             return await self._probe(live, live.state)
-        record = await self._registry.record(session_id)
+        record = await self.registry.record(session_id)
         if record is None:
             raise SessionNotFound(session_id)
         why = f" ({record.end_reason.value})" if record.end_reason else ""
@@ -104,12 +96,12 @@ class PoolReport:
             memory_bytes=None,
             cpu_seconds=None,
             connections=0,
-            checked_at=self._clock.wall(),
+            checked_at=self.clock.wall(),
             problem=f"the session is {record.status.value}{why}",
         )
 
     async def _probe(self, live: Live, opened: Opened) -> Health:
-        began = self._clock.monotonic()
+        began = self.clock.monotonic()
         problems: list[str] = []
         browser_alive, page_responsive, usage = await asyncio.gather(
             _browser_answers(opened), _page_answers(opened), _usage(opened)
@@ -128,42 +120,42 @@ class PoolReport:
             status=live.session.status,
             browser_alive=browser_alive,
             page_responsive=page_responsive,
-            latency_ms=round((self._clock.monotonic() - began) * 1000, 1),
+            latency_ms=round((self.clock.monotonic() - began) * 1000, 1),
             pages=len(pages),
             memory_bytes=usage[0],
             cpu_seconds=usage[1],
             connections=len(live.attached),
-            checked_at=self._clock.wall(),
+            checked_at=self.clock.wall(),
             problem="; ".join(problems) or None,
         )
 
     def snapshot(self) -> PoolSnapshot:
         """Capacity, queue and browsers, from memory."""
-        admission = self._admission
+        admission = self.admission
         return PoolSnapshot(
-            node=self._node,
+            node=self.node,
             capacity=admission.capacity,
             taken=admission.taken,
             free=max(0, admission.capacity - admission.taken),
             queue=admission.waiting,
-            warm_spares=self._fleet.spares,
+            warm_spares=self.fleet.spares,
             draining=admission.closed,
-            sandbox=self._launcher.sandbox,
+            sandbox=self.launcher.sandbox,
             refused_total=admission.refused.total(),
-            browsers=[self._browser(slot) for slot in self._fleet.slots],
+            browsers=[self._browser(slot) for slot in self.fleet.slots],
         )
 
     def readiness(self) -> tuple[Sequence[str], Sequence[str]]:
         """(what keeps the node from taking sessions, what an operator should know)."""
-        fleet, launcher = self._fleet, self._launcher
-        problems = ["the service is draining"] if self._admission.closed else []
+        fleet, launcher = self.fleet, self.launcher
+        problems = ["the service is draining"] if self.admission.closed else []
         if not fleet.working:
             problems.append("no browser is running" + (f": {fleet.last_failure}" if fleet.last_failure else ""))
         warnings = [] if launcher.sandbox else [f"Chromium runs without its sandbox: {launcher.sandbox_reason}"]
-        if self._admission.shortage:
-            warnings.append(f"New sessions are refused for now. {self._admission.shortage}")
-        if self._registry.unsaved:
-            warnings.append(f"{len(self._registry.unsaved)} records wait for the store")
+        if self.admission.shortage:
+            warnings.append(f"New sessions are refused for now. {self.admission.shortage}")
+        if self.registry.unsaved:
+            warnings.append(f"{len(self.registry.unsaved)} records wait for the store")
         return problems, warnings
 
     def _browser(self, slot: BrowserSlot) -> BrowserSnapshot:
@@ -176,8 +168,8 @@ class PoolReport:
             principal_id=slot.partition,
             dedicated=slot.dedicated,
             sessions=slot.taken,
-            places=1 if slot.dedicated else self._fleet.capacity,
-            age_seconds=round(self._fleet.info(slot).age, 1),
+            places=1 if slot.dedicated else self.fleet.capacity,
+            age_seconds=round(self.fleet.info(slot).age, 1),
             memory_bytes=slot.memory_bytes or None,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 from browser_sessions.domain.clock import Clock
@@ -22,24 +23,16 @@ CLOSE_TIMEOUT_S: Final = 10.0
 """After this a context that does not close is left to its browser's end."""
 
 
+@dataclass(eq=False, repr=False)
 class Ender:
     """Ends active sessions, and closes what a failed start has opened."""
 
-    def __init__(
-        self,
-        admission: Admission,
-        registry: Registry,
-        fleet: Fleet,
-        journal: Journal,
-        clock: Clock,
-        background: Background,
-    ) -> None:
-        self._admission = admission
-        self._registry = registry
-        self._fleet = fleet
-        self._journal = journal
-        self._clock = clock
-        self._background = background
+    admission: Admission
+    registry: Registry
+    fleet: Fleet
+    journal: Journal
+    clock: Clock
+    background: Background
 
     def begin(self, live: Live, reason: EndReason) -> asyncio.Future[SessionRecord]:
         """The one way out of `active`. From the return on the session takes nothing any more, and its status says so.
@@ -52,15 +45,15 @@ class Ender:
         died = reason.status is SessionStatus.CRASHED
         session.move(SessionStatus.CRASHED if died else SessionStatus.CLOSING)
         session.end_reason = reason
-        session.ended = self._clock.monotonic()
+        session.ended = self.clock.monotonic()
         live.dismiss(reason)
-        record = self._background.run(self._end(live, opened, reason))
+        record = self.background.run(self._end(live, opened, reason))
         live.state = Ending(opened.slot, opened.process, opened.context, record)
         return record
 
     async def _end(self, live: Live, opened: Opened, reason: EndReason) -> SessionRecord:
         with span("session.end", session_id=live.session.session_id, reason=reason.value):
-            closing = self._background.run(self.close(opened, live.session.owner))
+            closing = self.background.run(self.close(opened, live.session.owner))
             if live.session.status is SessionStatus.CLOSING:
                 await asyncio.wait([closing], timeout=CLOSE_GRACE_S)
                 live.session.move(reason.status)
@@ -71,13 +64,13 @@ class Ender:
         try:
             await opened.context.close(timeout=CLOSE_TIMEOUT_S)
         finally:
-            self._fleet.give_back(opened.slot)
-            self._admission.release(owner)
+            self.fleet.give_back(opened.slot)
+            self.admission.release(owner)
 
     async def retire(self, live: Live) -> SessionRecord:
         """Stores and announces the final record of a session that holds nothing any more."""
-        record = await self._registry.retire(live)
-        self._journal.publish(
+        record = await self.registry.retire(live)
+        self.journal.publish(
             "session.ended",
             record.session_id,
             record.owner,

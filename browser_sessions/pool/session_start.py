@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -64,36 +64,23 @@ class _Start(NamedTuple):
     """Waits for it and undoes what it leaves. Never cancelled, so that no undo is interrupted or forgotten."""
 
 
+@dataclass(eq=False, repr=False)
 class Starter:
     """Starts sessions, and stops starts."""
 
-    def __init__(
-        self,
-        admission: Admission,
-        registry: Registry,
-        fleet: Fleet,
-        ender: Ender,
-        journal: Journal,
-        clock: Clock,
-        limits: PoolLimits,
-        background: Background,
-        *,
-        node: str,
-        work_dir: Path,
-    ) -> None:
-        self._admission = admission
-        self._registry = registry
-        self._fleet = fleet
-        self._ender = ender
-        self._journal = journal
-        self._clock = clock
-        self._limits = limits
-        self._background = background
-        self._node = node
-        self._work_dir = work_dir
-        self._opens = asyncio.Semaphore(PARALLEL_OPENS)
-        self._starts: dict[str, _Start] = {}
-        """Under way, by session id."""
+    admission: Admission
+    registry: Registry
+    fleet: Fleet
+    ender: Ender
+    journal: Journal
+    clock: Clock
+    limits: PoolLimits
+    background: Background
+    node: str
+    work_dir: Path
+    _opens: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(PARALLEL_OPENS))
+    _starts: dict[str, _Start] = field(init=False, default_factory=dict)
+    """Under way, by session id."""
 
     def begin(
         self,
@@ -107,18 +94,18 @@ class Starter:
         their refusals. What it returns waits for the active session and must be awaited: only so is a start stopped
         whose caller leaves. Raises, at once or when awaited, as `Pool.create`.
         """
-        ticket = self._admission.ask(principal.principal_id, wait_seconds)
+        ticket = self.admission.ask(principal.principal_id, wait_seconds)
         session = self._new(principal, spec, wait_seconds, idempotency)
         live = Live(
             session,
             Admitted() if ticket is None else Queued(ticket),
-            lambda event, /, **data: self._journal.publish(event, session.session_id, session.owner, **data),
+            lambda event, /, **data: self.journal.publish(event, session.session_id, session.owner, **data),
         )
         if ticket is None:
             session.move(SessionStatus.STARTING)
-        self._registry.enlist(live)
+        self.registry.enlist(live)
         making = asyncio.create_task(self._make(live, wait_seconds))
-        done = self._background.run(self._made_or_undone(live, making))
+        done = self.background.run(self._made_or_undone(live, making))
         self._starts[session.session_id] = _Start(making, done)
         return self._wait_for(live, done)
 
@@ -136,14 +123,14 @@ class Starter:
     def _new(
         self, principal: Principal, spec: SessionSpec, wait_seconds: float, idempotency: Idempotency | None
     ) -> Session:
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         return Session(
             session_id=new_session_id(),
             owner=principal.principal_id,
             owner_name=principal.name,
             spec=spec,
-            node=self._node,
-            created_at=self._clock.wall(now),
+            node=self.node,
+            created_at=self.clock.wall(now),
             created=now,
             last_active=now,
             hard_deadline=None if spec.max_lifetime_seconds is None else now + spec.max_lifetime_seconds,
@@ -162,20 +149,20 @@ class Starter:
                     raise
                 if session.end_reason is EndReason.DRAINED:
                     refusal = Draining("The service is going down and starts no new sessions.")
-                    raise self._admission.refuse(refusal) from None
+                    raise self.admission.refuse(refusal) from None
                 raise WrongState(
                     f"The session was ended before it was ready ({session.end_reason}).",
                     session_id=session.session_id,
                 ) from None
             session.idempotency_key = None
-            await asyncio.shield(self._background.run(self._caller_left(live)))
+            await asyncio.shield(self.background.run(self._caller_left(live)))
             raise
 
     async def _caller_left(self, live: Live) -> None:
         if (done := self.cancel(live, EndReason.CANCELLED)) is not None:
             await asyncio.wait([done])
         if live.session.status is SessionStatus.ACTIVE:  # it became ready in that moment
-            await self._ender.begin(live, EndReason.CANCELLED)
+            await self.ender.begin(live, EndReason.CANCELLED)
 
     async def _made_or_undone(self, live: Live, making: asyncio.Task[SessionRecord]) -> SessionRecord:
         try:
@@ -192,14 +179,14 @@ class Starter:
         with span("session.create", session_id=session.session_id):
             with span("session.admit", wait_seconds=wait_seconds):
                 await self._admit(live, wait_seconds)
-            inserted = self._background.run(self._registry.save(live)) if session.version == 0 else None
+            inserted = self.background.run(self.registry.save(live)) if session.version == 0 else None
             context_died = asyncio.Event()
             try:
-                async with asyncio.timeout(self._limits.create_timeout_seconds):
+                async with asyncio.timeout(self.limits.create_timeout_seconds):
                     opened = live.state = await self._open(live, context_died)
             except TimeoutError:
                 raise BrowserTimeout(
-                    f"The session did not start within {self._limits.create_timeout_seconds:g} s. Try again.",
+                    f"The session did not start within {self.limits.create_timeout_seconds:g} s. Try again.",
                     session_id=session.session_id,
                 ) from None
             if inserted is not None:
@@ -207,28 +194,28 @@ class Starter:
             if isinstance(opened.slot.state, Gone) or context_died.is_set():
                 raise NoBrowser("The browser died while the session started. Try again.", session_id=session.session_id)
             session.move(SessionStatus.ACTIVE)
-            session.touch(self._clock.monotonic())
+            session.touch(self.clock.monotonic())
             del self._starts[session.session_id]
         # The record is on disk since it was inserted; that it became active need not be: a kill loses it either way.
-        _ = self._background.run(self._registry.save(live))
-        self._journal.publish(
+        _ = self.background.run(self.registry.save(live))
+        self.journal.publish(
             "session.active",
             session.session_id,
             session.owner,
-            seconds=round(self._clock.monotonic() - session.created, 4),
+            seconds=round(self.clock.monotonic() - session.created, 4),
             browser_id=opened.slot.browser_id,
         )
-        return session.record(self._clock)
+        return session.record(self.clock)
 
     async def _admit(self, live: Live, wait_seconds: float) -> None:
         """Returns once the session is admitted. Raises as `Admission.wait`."""
         if not isinstance(live.state, Queued):
             return
         session = live.session
-        self._journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
+        self.journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
         # Shielded: a caller who leaves must not leave it unknown whether the record was stored.
-        await asyncio.shield(self._background.run(self._registry.save(live)))
-        await self._admission.wait(live.state.ticket, wait_seconds)
+        await asyncio.shield(self.background.run(self.registry.save(live)))
+        await self.admission.wait(live.state.ticket, wait_seconds)
         live.state = Admitted()
         session.move(SessionStatus.STARTING)
 
@@ -237,7 +224,7 @@ class Starter:
         session = live.session
         for _ in range(OPEN_TRIES):
             with span("browser.take"):
-                slot, process = await self._fleet.take(
+                slot, process = await self.fleet.take(
                     session.owner, dedicated=session.spec.isolation is Isolation.BROWSER
                 )
             context_died.clear()
@@ -246,45 +233,45 @@ class Starter:
                     with span("context.open", browser_id=slot.browser_id):
                         context = await process.open_context(
                             session.spec,
-                            self._work_dir / session.session_id,
+                            self.work_dir / session.session_id,
                             partial(self._happened, live, context_died),
-                            timeout=self._limits.create_timeout_seconds,
+                            timeout=self.limits.create_timeout_seconds,
                         )
                 return Opened(slot, process, context)
             except BrowserGone:
-                self._fleet.give_back(slot)
+                self.fleet.give_back(slot)
             except BaseException:
-                self._fleet.give_back(slot)
+                self.fleet.give_back(slot)
                 raise
         raise NoBrowser("The browser died while the session started. Try again.", session_id=session.session_id)
 
     def _happened(self, live: Live, context_died: asyncio.Event, event: ContextEvent) -> None:
         session = live.session
         if event.kind != "context.died":
-            self._journal.publish(event.kind, session.session_id, session.owner, **event.data)
+            self.journal.publish(event.kind, session.session_id, session.owner, **event.data)
             return
         context_died.set()
         if session.status is SessionStatus.ACTIVE:
-            _ = self._ender.begin(live, EndReason.CONTEXT_DIED)
+            _ = self.ender.begin(live, EndReason.CONTEXT_DIED)
 
     async def _undo(self, live: Live, error: BaseException) -> None:
         """What a failed or cancelled create leaves: nothing but a record that says how it ended."""
         session = live.session
         if isinstance(error, NoBrowser | StoreUnavailable):  # to its caller as good as a refusal
-            self._admission.refuse(error)
+            self.admission.refuse(error)
         match live.state:
             case Queued(ticket):
-                self._admission.leave(ticket)
+                self.admission.leave(ticket)
             case Admitted():
-                self._admission.release(session.owner)
+                self.admission.release(session.owner)
             case Opened() as opened:
-                await self._ender.close(opened, session.owner)
+                await self.ender.close(opened, session.owner)
         session.end_reason = session.end_reason or _why(error)
         outcome = session.end_reason.status
         session.move(outcome if outcome in MOVES[session.status] else SessionStatus.CLOSED)
-        session.ended = self._clock.monotonic()
+        session.ended = self.clock.monotonic()
         session.idempotency_key = None
-        await self._ender.retire(live)
+        await self.ender.retire(live)
 
 
 def _why(error: BaseException) -> EndReason:
