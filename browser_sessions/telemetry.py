@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Final, Literal, TextIO
@@ -179,12 +180,13 @@ class CountedElsewhere(Collector):
     def __init__(self, name: str, documentation: str, label: str, registry: CollectorRegistry) -> None:
         self.counts: Mapping[str, int] = {}
         self._name, self._documentation, self._label = name, documentation, label
+        self._since = time.time()
         registry.register(self)
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         family = CounterMetricFamily(self._name, self._documentation, labels=[self._label])
         for value, count in self.counts.items():
-            family.add_metric([value], count)
+            family.add_metric([value], count, created=self._since)
         yield family
 
 
