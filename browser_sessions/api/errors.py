@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from browser_sessions.api.models import Problem
 from browser_sessions.domain import errors
+from browser_sessions.domain.text import clipped
 
 PROBLEM_JSON: Final = "application/problem+json"
 CALLER_LEFT: Final = 499
@@ -25,8 +26,7 @@ CALLER_LEFT: Final = 499
 JITTER: Final = 0.5
 """A refused herd is told to come back at moments up to half as late again, so that it does not come back as a herd."""
 MAX_ERRORS_TOLD: Final = 50
-MAX_TEXT: Final = 500
-"""Errors, and characters of each text, that an answer holds: what came in does not come back at any length."""
+"""Errors that an answer holds: what came in does not come back at any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ def problem_response(
         type=f"urn:browser-sessions:problem:{kind.slug}",
         title=kind.title,
         status=kind.status,
-        detail=clean(detail),
-        session_id=None if session_id is None else clean(session_id),
+        detail=clipped(detail),
+        session_id=None if session_id is None else clipped(session_id),
     )
     return Response(problem.model_dump_json(exclude_none=True), kind.status, headers=headers, media_type=PROBLEM_JSON)
 
@@ -107,8 +107,8 @@ def invalid_response(found: Iterable[Mapping[str, Any]]) -> Response:
     """FastAPI's 422 body, without what the caller sent: it may hold secrets."""
     detail = [
         {
-            "loc": [part if isinstance(part, int) else clean(str(part)) for part in error["loc"]],
-            "msg": clean(str(error["msg"]).removeprefix("Value error, ")),
+            "loc": [part if isinstance(part, int) else clipped(str(part)) for part in error["loc"]],
+            "msg": clipped(str(error["msg"]).removeprefix("Value error, ")),
             "type": str(error["type"]),
         }
         for error in list(found)[:MAX_ERRORS_TOLD]
@@ -129,12 +129,6 @@ def response_for(error: BaseException) -> Response:
     if kind.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="browser-sessions"'
     return problem_response(kind, error.detail, session_id=error.session_id, headers=headers)
-
-
-def clean(text: str) -> str:
-    """Clipped, and free of lone surrogates: UTF-8 has none, and what a caller or a page sends may."""
-    shown = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-    return shown.encode("utf-8", "replace").decode("utf-8")
 
 
 def install(app: FastAPI) -> None:

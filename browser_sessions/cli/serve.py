@@ -7,13 +7,15 @@ import inspect
 import os
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from browser_sessions.cli.output import WRONG_USE, complaints
 from browser_sessions.cli.setting_flags import parameters, values_of
-from browser_sessions.client.discovery import announce, is_loopback, withdraw
+from browser_sessions.client.discovery import announce, withdraw
 from browser_sessions.domain.errors import SettingsError
+from browser_sessions.domain.urls import is_loopback
 from browser_sessions.settings import Settings, load, unknown
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def warnings(service: Service, url: str) -> list[str]:
     if not service.launcher.sandbox:
         found.append(f"Chromium runs without its sandbox. {service.launcher.sandbox_reason}")
     public = service.settings.public_url or ""
-    if not is_loopback(url) and not public.startswith("https://"):
+    if not is_loopback(urlsplit(url).hostname or "") and not public.startswith("https://"):
         found.append(
             f"{url} can be reached from other machines without TLS: keys would cross the network in the clear. "
             "Put a reverse proxy with TLS in front, and name its address as BROWSER_SESSIONS_PUBLIC_URL."

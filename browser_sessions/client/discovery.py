@@ -7,7 +7,6 @@ no other address: whoever happens to listen elsewhere would have it from then on
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+from browser_sessions.domain.urls import is_loopback
 
 URL: Final = "BROWSER_SESSIONS_URL"
 API_KEY: Final = "BROWSER_SESSIONS_API_KEY"
@@ -77,17 +78,6 @@ def checked_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError("must be the address of a service, such as http://127.0.0.1:8000 (no query, no user name)")
     return url.rstrip("/")
-
-
-def is_loopback(url: str) -> bool:
-    """True for an address that only this machine reaches."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # -- the announcement --------------------------------------------------------------------------------------------------
@@ -166,5 +156,5 @@ def _shown(host: str) -> str:
 def _place(url: str) -> tuple[str, str, int]:
     """Scheme, host and port; every name of loopback is the same host."""
     parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return parts.scheme, "localhost" if is_loopback(url) else (parts.hostname or ""), port
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, "localhost" if is_loopback(host) else host, port

@@ -11,8 +11,9 @@ from typing import Any, Final
 import httpx
 import stamina
 
-from browser_sessions.client.discovery import Target, is_loopback
+from browser_sessions.client.discovery import Target
 from browser_sessions.client.errors import ApiError, Busy, NotReachable, error_from
+from browser_sessions.domain.urls import is_loopback
 
 CONNECT_TIMEOUT_S: Final = 5.0
 """A connection takes milliseconds; five seconds is two lost packets."""
@@ -41,7 +42,7 @@ class Transport:
             timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             transport=carrier,
             # A proxy named in the environment would see the key, and cannot reach this machine's loopback anyway.
-            trust_env=not is_loopback(target.url),
+            trust_env=not is_loopback(httpx.URL(target.url).host),
         )
 
     async def aclose(self) -> None:

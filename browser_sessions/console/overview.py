@@ -14,7 +14,8 @@ from browser_sessions.console.loop_lag import LoopLag
 from browser_sessions.domain.event_types import ROW_FIELDS
 from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.session import FINAL, SessionRecord
-from browser_sessions.events.journal import Event, clip
+from browser_sessions.domain.text import clipped
+from browser_sessions.events.journal import Event
 from browser_sessions.pool.live_session import Live, Opened
 from browser_sessions.pool.manager import Pool
 
@@ -150,8 +151,8 @@ class Overview:
             "status": session.status.value,
             "last_activity": wall(session.last_used(now)),
             "expires_at": None if deadline is None else wall(deadline),
-            "title": clip(active.title) if active else "",
-            "url": clip(active.url) if active else "",
+            "title": clipped(active.title) if active else "",
+            "url": clipped(active.url) if active else "",
             "page_count": len(pages),
             "connections": live.clients,
             "viewers": live.viewers,

@@ -1,8 +1,9 @@
-"""Which addresses a session may be sent to. Pure; read the way Chromium reads an address (WHATWG URL, "basic URL
-parser")."""
+"""Which addresses a session may be sent to, and which only this machine reaches. Pure; read the way Chromium reads an
+address (WHATWG URL, "basic URL parser")."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 
@@ -59,3 +60,13 @@ def without_password(url: str) -> str:
 
 
 REFUSED: Final = "must be an http: or https: address (data:, blob: and about:blank pass too); others reach the host"
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address or name that only this machine reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

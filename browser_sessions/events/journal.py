@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.event_types import EVENTS
+from browser_sessions.domain.text import clipped
 
 SESSION_EVENTS: Final = 500
 """Events kept a session: a busy page's last minutes, about 150 kB at the most."""
@@ -22,8 +23,6 @@ SESSION_UPDATES: Final = 60
 """Of those that only pass (`EventType.passing`), a minute's worth: they would push everything else out of the story."""
 NODE_EVENTS: Final = 5_000
 """Events kept for those who watch all sessions: about a minute of 100 busy ones."""
-CLIP: Final = 500
-"""Characters kept of any string that a page may have made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,9 @@ class Event:
 
 
 def clip(value: Any) -> Any:
-    """Strings shortened to `CLIP` characters and made valid Unicode (a page's may hold half a character), also inside
-    lists and mappings."""
+    """As `clipped`, also inside lists and mappings."""
     if isinstance(value, str):
-        short = value if len(value) <= CLIP else value[: CLIP - 1] + "…"
-        return short if short.isascii() else short.encode("utf-8", "replace").decode("utf-8")
+        return clipped(value)
     if isinstance(value, dict):
         return {str(clip(key)): clip(item) for key, item in list(value.items())[:50]}
     if isinstance(value, list | tuple):

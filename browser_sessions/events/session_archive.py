@@ -26,8 +26,6 @@ log = structlog.get_logger()
 
 KEPT_IN_MEMORY: Final = 50
 """Ended sessions whose events stay in memory too: those that somebody probably still looks at."""
-PICTURE_BYTES: Final = 2 * 2**20
-"""A larger last picture (of an 8K viewport) is not kept."""
 FOLDER_BYTES: Final = 2 * 2**30
 """Of all files together; beyond it the oldest go before their retention has passed. A session takes 5 to 150 kB."""
 _SESSION_ID: Final = re.compile(r"ses_[0-9a-f]{32}")
@@ -94,8 +92,6 @@ class Archive:
         task.add_done_callback(lambda _: self._writing.pop(session_id, None))
 
     async def _write(self, session_id: str, events: list[dict[str, Any]], picture: bytes | None) -> None:
-        if picture is not None and len(picture) > PICTURE_BYTES:
-            picture = None
         try:
             async with self._one_at_a_time:  # a herd of ends must not take every thread
                 await asyncio.to_thread(self._store, session_id, events, picture)

@@ -61,8 +61,7 @@ class Pictures:
 
     def saw(self, session_id: str, frame: Frame) -> None:
         """Somebody was just shown this: it is the newest picture, for nothing."""
-        if len(frame.jpeg) <= KEPT_BYTES:
-            self._keep(session_id, frame.jpeg)
+        self._keep(session_id, frame.jpeg)
 
     def _is_fresh(self, session_id: str) -> bool:
         now = self._pool.clock.monotonic()
@@ -79,8 +78,7 @@ class Pictures:
                 if context is None or not pages:
                     return
                 frame = await context.screen(pages[-1].page_id).still(max_width, timeout=CAPTURE_S)
-                if len(frame.jpeg) <= KEPT_BYTES:
-                    self._keep(session_id, frame.jpeg)
+                self._keep(session_id, frame.jpeg)
         self._tried[session_id] = self._pool.clock.monotonic()
         if len(self._tried) > 2 * KEPT:
             lives = self._pool.registry.lives
@@ -88,7 +86,7 @@ class Pictures:
 
     def _keep(self, session_id: str, jpeg: bytes) -> None:
         before = self._newest.get(session_id)
-        if before is not None and before.jpeg is jpeg:
+        if len(jpeg) > KEPT_BYTES or (before is not None and before.jpeg is jpeg):
             return
         self._newest[session_id] = Picture(jpeg, self._pool.clock.monotonic())
         self._newest.move_to_end(session_id)

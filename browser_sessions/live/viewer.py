@@ -13,7 +13,7 @@ from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
 from browser_sessions.domain.principal import Action, Principal, may
 from browser_sessions.domain.session import EndReason
-from browser_sessions.events.journal import clip
+from browser_sessions.domain.text import clipped
 from browser_sessions.live.frame_stream import Show
 from browser_sessions.live.thumbnails import Pictures
 from browser_sessions.live.viewer_input import Hands, in_words
@@ -242,4 +242,4 @@ def _demand(max_width: float, max_fps: float) -> Demand:
 
 
 def _shown(page: PageInfo) -> dict[str, Any]:
-    return {"page_id": page.page_id, "url": clip(page.url), "title": clip(page.title), "crashed": page.crashed}
+    return {"page_id": page.page_id, "url": clipped(page.url), "title": clipped(page.title), "crashed": page.crashed}

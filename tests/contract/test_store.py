@@ -408,7 +408,8 @@ async def test_the_list_holds_exactly_what_matches(
 ) -> None:
     await asyncio.gather(*(store.insert(record) for record in fresh))
     everything = await store.list(SessionQuery(limit=10_000))  # of the examples before, too
-    asked.append(SessionQuery(metadata=tuple(data.draw(st.sampled_from(everything)).metadata.items())))
+    one = everything[data.draw(st.integers(0, 1000)) % len(everything)]  # the list grows from example to example
+    asked.append(SessionQuery(metadata=tuple(one.metadata.items())))
     for query in asked:
         expected = [record for record in everything if matches(record, query)][: query.limit]
         assert await store.list(query) == expected

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.api.errors import MAX_TEXT, TABLE, clean, invalid_response, kind_of, response_for, retry_after
+from browser_sessions.api.errors import TABLE, invalid_response, kind_of, response_for, retry_after
 from browser_sessions.domain import errors
+from browser_sessions.domain.limits import TEXT_CHARACTERS
+from browser_sessions.domain.text import clipped
 
 EVERY_ERROR = [
     cls
@@ -104,10 +106,10 @@ def test_a_validation_answer_repeats_no_input() -> None:
 def test_a_validation_answer_is_bounded_whatever_came_in() -> None:
     found = [{"loc": ("body", "x" * 100_000, 7), "msg": "no", "type": "extra_forbidden"} for _ in range(1_000)]
     body = bytes(invalid_response(found).body)
-    assert len(body) < 50 * (MAX_TEXT + 200)
+    assert len(body) < 50 * (TEXT_CHARACTERS + 200)
     assert json.loads(body)["detail"][0]["loc"][2] == 7
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "ok", "x" * 10_000])
 def test_what_is_told_is_valid_unicode_and_short(text: str) -> None:
-    assert len(clean(text).encode("utf-8")) <= 4 * MAX_TEXT
+    assert len(clipped(text).encode("utf-8")) <= 4 * TEXT_CHARACTERS

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from browser_sessions.domain.errors import Forbidden
+from browser_sessions.domain.urls import is_loopback
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 REMEMBERED: Final = 256
@@ -54,16 +55,6 @@ class Hosts:
 
     def _is_ours(self, name: str) -> bool:
         return name in self._names or (self._addresses and _is_address(name)) or name.endswith(".localhost")
-
-
-def is_loopback(host: str) -> bool:
-    """True for an address or name that only this machine reaches."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:

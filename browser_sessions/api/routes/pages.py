@@ -30,6 +30,7 @@ from browser_sessions.chromium.ports import ContextHandle, PageInfo
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField, PageFailed, WrongState
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import EndReason, SessionStatus
+from browser_sessions.domain.text import valid
 
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}/pages", tags=["pages"])
 
@@ -116,7 +117,7 @@ async def navigate_page(
         page, http_status = await context.navigate(
             page_id, body.url, wait_until=body.wait_until, timeout=body.timeout_seconds
         )
-    return {"page_id": page.page_id, "url": _text(page.url), "title": _text(page.title), "http_status": http_status}
+    return {"page_id": page.page_id, "url": valid(page.url), "title": valid(page.title), "http_status": http_status}
 
 
 @router.get(
@@ -154,9 +155,9 @@ async def get_page_content(session_id: str, page_id: str, services: Here, princi
         content = await context.content(page_id, timeout=READ_TIMEOUT_S)
         page = next((page for page in context.pages() if page.page_id == page_id), None)
     return {
-        "url": _text(page.url) if page else "",
-        "title": _text(page.title) if page else "",
-        "content": _text(content),
+        "url": valid(page.url) if page else "",
+        "title": valid(page.title) if page else "",
+        "content": valid(content),
     }
 
 
@@ -207,16 +208,11 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _text(text: str) -> str:
-    """Valid Unicode: a page's title may hold half a character."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _shown(page: PageInfo) -> dict[str, Any]:
     return {
         "page_id": page.page_id,
-        "url": _text(page.url),
-        "title": _text(page.title),
+        "url": valid(page.url),
+        "title": valid(page.title),
         "created_at": page.created_at,
         "crashed": page.crashed,
     }

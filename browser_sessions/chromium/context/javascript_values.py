@@ -25,6 +25,7 @@ import orjson
 
 from browser_sessions.domain.errors import PageFailed
 from browser_sessions.domain.limits import TEXT_CHARACTERS
+from browser_sessions.domain.text import valid
 
 DEPTH_AT_MOST: Final = 200
 """Nested deeper than this, most JSON readers give up."""
@@ -118,7 +119,7 @@ async def read(written: Any) -> Any:
     """What `WRITE` wrote. Raises `PageFailed` with what the script threw, and when it is no JSON: the page has other
     ideas of it."""
     if isinstance(written, str) and written.startswith("!"):
-        raise PageFailed(text(written[1 : TEXT_CHARACTERS + 1]))
+        raise PageFailed(valid(written[1 : TEXT_CHARACTERS + 1]))
     if not isinstance(written, str) or len(written) > CHARACTERS_AT_MOST:
         raise PageFailed("The page did not write the value as JSON: its scripts have changed how that is done.")
     try:
@@ -127,12 +128,3 @@ async def read(written: Any) -> Any:
         return await asyncio.to_thread(orjson.loads, written)
     except (orjson.JSONDecodeError, UnicodeEncodeError):
         raise PageFailed("What the page wrote is no JSON: its scripts have changed how that is done.") from None
-
-
-def text(value: str) -> str:
-    """`value` with every half of a surrogate pair replaced, so that it can be encoded."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value

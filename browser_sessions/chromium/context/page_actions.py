@@ -19,12 +19,12 @@ from browser_sessions.chromium.context.javascript_values import (
     DEPTH_AT_MOST,
     WRITE,
     read,
-    text,
 )
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, Calls, PageCrashed
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.domain.limits import MAX_PIXELS
+from browser_sessions.domain.text import valid
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
 
 FULL_PAGE_HEIGHT: Final = 16_384
@@ -151,7 +151,7 @@ async def content(host: Host, page: Page, page_id: str, *, timeout: float) -> st
         raise PageFailed(
             f"The page is longer than {CONTENT_CHARACTERS} characters. Read parts of it with evaluate, or over CDP."
         )
-    return text(found)
+    return valid(found)
 
 
 async def _content(host: Host, page_id: str, deadline: Deadline) -> Any:

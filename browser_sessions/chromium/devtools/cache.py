@@ -45,7 +45,7 @@ _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "FONTCONFIG_PA
 """Of the environment: where programs, libraries and fonts are. Nothing that could be a secret."""
 _NOT_READABLE: Final = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 """What `zipfile` raises for archives that are not what it expects, and `json` for `about.json`."""
-_NO_SUCH_FILE: Final = "Chromium's DevTools has no such file."
+NO_SUCH_FILE: Final = "Chromium's DevTools has no such file."
 
 log = structlog.get_logger()
 
@@ -122,7 +122,7 @@ class DevToolsCache:
             try:
                 return _member(archive, member)
             except KeyError:
-                raise NotFound(_NO_SUCH_FILE) from None
+                raise NotFound(NO_SUCH_FILE) from None
             except _NOT_READABLE as error:
                 raise DevToolsUnavailable("DevTools is not available: its archive was damaged or closed.") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from browser_sessions.chromium.devtools.cache import DevToolsCache
+from browser_sessions.chromium.devtools.cache import NO_SUCH_FILE, DevToolsCache
 from browser_sessions.chromium.devtools.crawl import START
 from browser_sessions.domain.errors import NotFound
 
@@ -28,7 +28,6 @@ _TYPES: Final = {
 _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,120}")
 """Of a path: nothing that leads up, nothing encoded, no name that is hidden."""
 _PARTS: Final = 8
-_MISSING: Final = "Chromium's DevTools has no such file."
 
 SHIM: Final = "own-storage.js"
 _SHIM: Final = b"""
@@ -57,7 +56,7 @@ def media_type(path: str) -> str:
     parts = path.split("/")
     kind = _TYPES.get(parts[-1].rpartition(".")[2])
     if kind is None or len(parts) > _PARTS or not all(_PART.fullmatch(part) for part in parts):
-        raise NotFound(_MISSING)
+        raise NotFound(NO_SUCH_FILE)
     return kind
 
 

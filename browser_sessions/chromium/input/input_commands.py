@@ -10,6 +10,7 @@ from typing import Any, Final
 from browser_sessions.chromium.input.key_codes import virtual_key
 from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.limits import URL_CHARACTERS
+from browser_sessions.domain.text import valid
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
 
 Command = tuple[str, dict[str, Any]]
@@ -201,4 +202,4 @@ def _text(message: Message, name: str, most: int) -> str:
         return ""
     if not isinstance(value, str) or len(value) > most:
         raise InvalidField((name,), f"must be text of at most {most} characters")
-    return value.encode("utf-8", "replace").decode("utf-8")
+    return valid(value)
