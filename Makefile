@@ -36,6 +36,7 @@ check: setup ## Lint, format, types, and which room may import which
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/import_circles.py
 
 fmt: setup ## Format the code and put right what can be put right
 	@$(BIN)/ruff check --fix

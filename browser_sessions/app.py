@@ -76,6 +76,7 @@ class Service:
             settings.require_sandbox,
             self.clock,
             settings.max_download_bytes,
+            settings.ready_contexts,
         )
         self.keyring = KeyRing(self.store, self.clock, self.secrets)
         self.pool = Pool(
@@ -123,7 +124,7 @@ class Service:
         if lost:
             log.warning("sessions.lost", count=lost, why="the server ended without closing them")
         reaper, supervisor = Reaper(self.pool), Supervisor(self.pool.fleet, self.metrics.probe_seconds.observe)
-        shedding = Shedding(self.pool.admission, self.settings.data_dir)
+        shedding = Shedding(self.pool.admission, self.pool.fleet, self.settings.data_dir)
         await shedding.turn()
         for seconds, turn in (
             (REAP_EVERY_S, reaper.turn),

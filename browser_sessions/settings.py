@@ -100,6 +100,12 @@ class Settings(BaseSettings):
     max_sessions_per_principal: int | None = Field(
         None, ge=1, description="Live sessions at once for one principal. Default: no limit of its own."
     )
+    ready_contexts: int = Field(
+        1,
+        ge=0,
+        le=10,
+        description="Contexts with a page that each browser keeps ready for creates, about 20 MB each; 0: none.",
+    )
     max_download_bytes: int = Field(
         DEFAULT_BYTES,
         ge=0,

@@ -85,6 +85,7 @@ class FakeProcess:
         self.working = False
         self.work = 0.0
         self.contexts: set[FakeContext] = set()
+        self.keeps_ready = True
         self._on_death = on_death
 
     @property
@@ -109,6 +110,9 @@ class FakeProcess:
         self.contexts.add(context)
         self.launcher.opened.append(context)
         return context
+
+    def keep_ready(self, on: bool) -> None:
+        self.keeps_ready = on
 
     async def probe(self, *, timeout: float) -> None:
         if self.hung:

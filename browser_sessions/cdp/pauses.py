@@ -47,6 +47,8 @@ class Pauses:
         self._owners: set[object] = set()
         """Clients that have `OWNER_HOLD_S`, every time."""
         self._paused: dict[str, _Pause] = {}
+        self._kept: set[str] = set()
+        """Targets that have no time limit yet."""
         self._stalled: set[object] = set()
         """Clients that let a target wait until its time was over, and have resumed none since."""
 
@@ -56,6 +58,18 @@ class Pauses:
     def __contains__(self, target_id: object) -> bool:
         """Whether the target does not run yet."""
         return target_id in self._paused
+
+    def keep(self, target_id: str) -> None:
+        """The target may stay paused for as long as it likes, until `limit`."""
+        self._kept.add(target_id)
+
+    def limit(self, target_id: str) -> None:
+        """Its clients have the usual time from now on."""
+        self._kept.discard(target_id)
+        pause = self._paused.get(target_id)
+        if pause is not None and not pause.released:
+            pause.timer.cancel()
+            pause.timer = asyncio.get_running_loop().call_later(HOLD_S, self._too_late, target_id)
 
     def trust(self, client: object) -> None:
         """The client sets the session's options."""
@@ -129,6 +143,7 @@ class Pauses:
         self._early.pop(target_id, None)
         self.running(target_id)
         self._begun.discard(target_id)
+        self._kept.discard(target_id)
 
     def close(self) -> None:
         """The browser is gone."""
@@ -137,7 +152,7 @@ class Pauses:
 
     def _too_late(self, target_id: str) -> None:
         pause = self._paused.get(target_id)
-        if pause is None or pause.released:
+        if pause is None or pause.released or target_id in self._kept:
             return
         self._stalled |= pause.waiting - self._owners
         if pause.overdue:

@@ -111,6 +111,12 @@ class TargetTree:
                 watcher.target_changed(target)
         return target
 
+    def renew(self, target_id: str) -> None:
+        """The target counts as created now: it was made before there was anybody whose it is."""
+        target = self._targets.get(target_id)
+        if target is not None:
+            target.created_at = self._now()
+
     def destroyed(self, target_id: str) -> None:
         target = self._targets.pop(target_id, None)
         if target is None:

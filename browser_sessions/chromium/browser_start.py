@@ -48,6 +48,8 @@ class Recipe:
     clock: Clock
     download_bytes: int
     """What one session may download in all."""
+    ready_contexts: int
+    """How many contexts each browser keeps ready for creates."""
 
 
 async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout: float = LAUNCH_SECONDS) -> Launched:
@@ -113,6 +115,7 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
         user=recipe.user,
         clock=recipe.clock,
         download_bytes=recipe.download_bytes,
+        ready_contexts=recipe.ready_contexts,
         folders=(folder.path, folder.tmp),
     )
 

@@ -51,6 +51,7 @@ class PlaywrightLauncher:
         require_sandbox: bool,
         clock: Clock,
         download_bytes: int = DEFAULT_BYTES,
+        ready_contexts: int = 1,
     ) -> None:
         self.found: BrowserFound | None = None
         self.user: BrowserUser | None = None
@@ -62,6 +63,7 @@ class PlaywrightLauncher:
         self._require_sandbox = require_sandbox
         self._clock = clock
         self._download_bytes = download_bytes
+        self._ready_contexts = ready_contexts
         self._run: cleanup.RunFolder | None = None
         self._endpoint: LocalEndpoint | None = None
         self._driver: Driver | None = None
@@ -136,7 +138,14 @@ class PlaywrightLauncher:
         self._launching[calls] = driver
         try:
             recipe = Recipe(
-                self.found, self.user, self.sandbox, self._run, self._endpoint, self._clock, self._download_bytes
+                self.found,
+                self.user,
+                self.sandbox,
+                self._run,
+                self._endpoint,
+                self._clock,
+                self._download_bytes,
+                self._ready_contexts,
             )
             launched = await start_browser(recipe, driver, calls)
             if self.sandbox and not self._proved:

@@ -211,7 +211,8 @@ class BrowserProcess(Protocol):
 
     @property
     def context_count(self) -> int:
-        """Contexts beside the default one that Chromium had at the last probe: of sessions, and what clients made."""
+        """Contexts beside the default one that Chromium had at the last probe: of sessions, and what clients made;
+        not those that are only ready."""
 
     @property
     def alive(self) -> bool: ...
@@ -225,6 +226,9 @@ class BrowserProcess(Protocol):
         (start_url). `on_event` is called on the event loop; `context.died` means the context is gone without our
         asking.
         """
+
+    def keep_ready(self, on: bool) -> None:
+        """Whether contexts are kept ready for creates, as they are at first. What is ready is given up at once."""
 
     async def probe(self, *, timeout: float) -> None:
         """Asks the browser for its contexts. Raises `BrowserTimeout` or `BrowserGone`."""

@@ -28,7 +28,7 @@ from browser_sessions.chromium.renderers import Renderers
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
-from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.domain.session_spec import Isolation, SessionSpec
 
 OnDeath = Callable[[BrowserProcess, EndReason], None]
 
@@ -54,6 +54,8 @@ class Launched:
     user: BrowserUser | None
     clock: Clock
     download_bytes: int
+    ready_contexts: int
+    """How many contexts are kept ready for creates."""
     folders: tuple[Path, ...]
     """Removed when the browser is gone."""
 
@@ -97,6 +99,8 @@ class ChromiumProcess:
         self._watch = ExitWatch(self.pid, self._exited)
         self.cdp.closed.add_done_callback(lambda _: self._exited())
         self._link.lost = self._link_lost
+        self._ready_contexts = launched.ready_contexts
+        self.keep_ready(True)
 
     def __repr__(self) -> str:
         return f"<ChromiumProcess {self.browser_id} pid {self.pid} {'alive' if self.alive else 'gone'}>"
@@ -115,7 +119,21 @@ class ChromiumProcess:
     ) -> ContextHandle:
         if not self.alive:
             raise BrowserGone("The browser has ended.")
-        return await open_context(self._host, spec, folder, on_event, timeout=timeout)
+        try:
+            with self._link.ready.create():
+                return await open_context(self._host, spec, folder, on_event, timeout=timeout)
+        finally:
+            if spec.isolation is Isolation.BROWSER:  # nobody else comes
+                self._ready_contexts = 0
+                self.keep_ready(False)
+
+    def keep_ready(self, on: bool) -> None:
+        self._link.ready.keep(self._ready_contexts if on else 0)
+
+    @property
+    def unused_contexts(self) -> set[str]:
+        """Contexts that are ready for a create, or on their way there or away: nobody has used them."""
+        return self._link.ready.context_ids
 
     async def _ask_driver(self, timeout: float) -> None:
         """A coroutine of its own, so that a probe that is cancelled before it begins leaves no call that nobody
@@ -141,7 +159,7 @@ class ChromiumProcess:
             if isinstance(answer, BaseException):
                 raise answer
         if isinstance(direct, dict):
-            self.context_count = len(direct["browserContextIds"])
+            self.context_count = len(set(direct["browserContextIds"]) - self.unused_contexts)
         self._registry.touch()
 
     def cpu_seconds(self) -> tuple[float, ...]:

@@ -18,6 +18,7 @@ import psutil
 import structlog
 
 from browser_sessions.pool.admission import Admission
+from browser_sessions.pool.browsers.fleet import Fleet
 
 log = structlog.get_logger()
 
@@ -25,6 +26,8 @@ SAMPLE_EVERY_S: Final = 1.0
 """A node creates at most twenty sessions a second: between two samples they take less than what is kept free."""
 MEMORY_BYTES: Final = 256 * 2**20
 """Kept free: a burst of a second, or one heavy page. Below it the kernel begins to choose whom to kill."""
+READY_BYTES: Final = 2 * MEMORY_BYTES
+"""Below it no browser keeps a context ready, before any create is refused."""
 DISK_BYTES: Final = 64 * 2**20
 """Kept free: a browser's profile takes 5 to 10 MB, and ends of sessions must still be written."""
 DESCRIPTORS: Final = 32
@@ -57,16 +60,29 @@ def shortage(sample: Sample, *, short_already: bool = False) -> str:
     return ""
 
 
-class Shedding:
-    """Tells admission what the machine is short of. Measuring runs in a thread, because a disk may hang."""
+def spacious(sample: Sample, *, before: bool) -> bool:
+    """Whether there is memory for contexts that are only ready. Pure."""
+    factor = 1.0 if before else RELEASE
+    return sample.memory_bytes is None or sample.memory_bytes >= READY_BYTES * factor
 
-    def __init__(self, admission: Admission, data_dir: Path, look: Callable[[Path], Sample] | None = None) -> None:
+
+class Shedding:
+    """Tells admission what the machine is short of, and browsers whether there is memory for contexts that are only
+    ready. Measuring runs in a thread, because a disk may hang."""
+
+    def __init__(
+        self, admission: Admission, fleet: Fleet, data_dir: Path, look: Callable[[Path], Sample] | None = None
+    ) -> None:
         self._admission = admission
+        self._fleet = fleet
         self._data_dir = data_dir
         self._look = look or measure
+        self._spacious = True
 
     async def turn(self) -> None:
         sample = await asyncio.to_thread(self._look, self._data_dir)
+        self._spacious = spacious(sample, before=self._spacious)
+        self._fleet.keep_ready(self._spacious)
         before = self._admission.shortage
         now = shortage(sample, short_already=bool(before))
         self._admission.report_shortage(now)

@@ -47,9 +47,9 @@ def events() -> Events:
 
 
 async def contexts_in(chromium: ChromiumProcess) -> set[str]:
-    """Chromium's own list."""
+    """Chromium's own list, without what is only ready for a create."""
     answer = await chromium.cdp.root.call("Target.getBrowserContexts", timeout=10)
-    return set(answer["browserContextIds"])
+    return set(answer["browserContextIds"]) - chromium.unused_contexts
 
 
 async def opened(

@@ -111,7 +111,7 @@ async def test_nothing_is_left_and_nothing_grows(launcher: PlaywrightLauncher, t
 
     async def no_context() -> bool:
         answer = await browser.cdp.root.call("Target.getBrowserContexts", timeout=10)
-        return not answer["browserContextIds"]
+        return set(answer["browserContextIds"]) <= browser.unused_contexts
 
     await until(no_context, what="the end of every context")
     await until(lambda: not browser._calls._left, what="the end of every abandoned call")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from browser_sessions.cdp.pauses import HOLD_S, Pauses
+from browser_sessions.cdp.pauses import HOLD_S, OWNER_HOLD_S, Pauses
 
 
 class Timer:
@@ -103,6 +103,36 @@ def test_a_client_that_attaches_to_a_paused_target_is_waited_for_too(world: Worl
     world.pauses.resumed("T", "other")
     world.pauses.wait_for("T", "late")
     assert world.said == ["T S"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_target_that_is_kept_has_no_limit_until_it_is_given_one(world: World, begun: bool) -> None:
+    world.pauses.trust("owner")
+    if not begun:
+        world.pauses.keep("T")
+    world.pauses.begin("T", "S", ["owner", "client"])
+    if begun:
+        world.pauses.keep("T")
+    world.time.advance(10 * OWNER_HOLD_S)
+    assert (world.said, "T" in world.pauses) == ([], True)
+    world.pauses.limit("T")
+    world.time.advance(HOLD_S)
+    world.pauses.resumed("T", "owner")
+    assert world.said == ["T S"], "the client was not waited for any longer"
+
+
+def test_a_kept_target_whose_limit_begins_has_the_whole_time(world: World) -> None:
+    world.pauses.keep("T")
+    world.pauses.begin("T", "S", ["client"])
+    world.time.advance(HOLD_S * 0.9)
+    world.pauses.limit("T")
+    world.time.advance(HOLD_S * 0.9)
+    assert world.said == []
+    world.time.advance(HOLD_S * 0.1)
+    assert world.said == ["T S"]
+    world.pauses.limit("U")
+    world.pauses.gone("T")
+    assert world.pauses._kept == set()
 
 
 def test_a_client_that_leaves_holds_nothing_any_more(world: World) -> None:

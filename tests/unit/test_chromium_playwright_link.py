@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from browser_sessions.cdp import Browser, BrowserSession
-from browser_sessions.chromium.driver import playwright_link
+from browser_sessions.chromium.driver import playwright_link, ready_contexts
 from browser_sessions.chromium.driver.playwright_link import (
     EVENT_BYTES,
     FLOOD_EVENTS,
@@ -363,3 +363,170 @@ class TestTheEnd:
         world.chromium.dies(next(iter(world.chromium.targets)))
         await settled(world.browser)
         assert len([each for each in world.heard() if each.get("id") == call_id]) == 1
+
+
+class TestAReadyContext:
+    """Contexts whose page was made before the driver asked."""
+
+    @pytest.fixture(autouse=True)
+    def _at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ready_contexts, "IDLE_S", 0.0)
+
+    async def ready(self, world: World, count: int = 1) -> list[str]:
+        """The pages of contexts that are ready."""
+        world.link.ready.keep(count)
+        await until(lambda: len(world.link.ready) == count, what="the contexts are ready")
+        await settled(world.browser)
+        return list(world.chromium.targets)
+
+    async def test_is_taken_without_a_word_to_chromium(self, world: World) -> None:
+        (page_id,) = await self.ready(world)
+        assert (world.attached(), world.chromium.resumed()) == ([], [])
+        assert len(world.link.ready.context_ids) == 1
+        said = len(world.chromium.commands)
+        call_id = world.say("Target.createBrowserContext", {"disposeOnDetach": True})
+        (answer,) = [each for each in world.heard() if each.get("id") == call_id]
+        context_id = answer["result"]["browserContextId"]
+        assert (world.attached(), world.link.ready.context_ids) == ([], set())
+        target = world.browser.targets.get(page_id)
+        assert target is not None
+        made_at = target.created_at
+        call_id = world.say("Target.createTarget", {"url": "about:blank", "browserContextId": context_id})
+        attached, created = world.heard()[-2:]
+        assert created == {"id": call_id, "result": {"targetId": page_id}}
+        assert attached["method"] == "Target.attachedToTarget"
+        assert attached["params"]["targetInfo"] == info(page_id, context_id)
+        assert attached["params"]["waitingForDebugger"] is True
+        assert target.created_at > made_at
+        assert len(world.chromium.commands) == said
+        session_id = world.session_on(page_id)
+        world.say("Runtime.runIfWaitingForDebugger", {}, session_id)
+        await settled(world.browser)
+        assert session_id in world.chromium.resumed()
+
+    async def test_has_one_page_and_those_to_follow_are_made(self, world: World) -> None:
+        (page_id,) = await self.ready(world)
+        context_id = await world.context()
+        for _ in range(2):
+            await world.ask("Target.createTarget", {"url": "about:blank", "browserContextId": context_id})
+        (first, _), (second, _) = world.attached()
+        assert (first, second != page_id) == (page_id, True)
+
+    async def test_is_for_no_context_with_a_proxy(self, world: World) -> None:
+        await self.ready(world)
+        params = {"disposeOnDetach": True, "proxyServer": "http://proxy.test"}
+        answer = await world.ask("Target.createBrowserContext", params)
+        assert answer["result"]["browserContextId"] not in world.link.ready.context_ids
+        assert len(world.link.ready) == 1
+
+    async def test_that_is_not_whole_is_not_waited_for(self, world: World) -> None:
+        waiting: list[dict[str, Any]] = []
+        create = world.chromium.replies["Target.createTarget"]
+        world.chromium.replies["Target.createTarget"] = waiting.append
+        world.link.ready.keep(1)
+        await until(lambda: bool(waiting), what="its page is asked for")
+        assert len(world.link.ready.context_ids) == 1
+        assert await world.context() not in world.link.ready.context_ids
+        value = create(waiting[0])
+        assert value is not None
+        world.chromium.answer(waiting[0], value)
+        await until(lambda: len(world.link.ready) == 1, what="the context is ready")
+        assert world.attached() == []
+
+    async def test_that_is_disposed_of_before_its_page_is_asked_for_is_never_told(self, world: World) -> None:
+        (page_id,) = await self.ready(world)
+        context_id = await world.context()
+        session = world.link._session
+        assert session is not None
+        (child,) = world.link._strange
+        await world.ask("Target.disposeBrowserContext", {"browserContextId": context_id})
+        told = {"sessionId": child, "targetId": page_id}
+        world.chromium.event("Target.detachedFromTarget", told, session.session_id)
+        world.chromium.dies(page_id)
+        await settled(world.browser)
+        assert world.events("Target.attachedToTarget") == world.events("Target.detachedFromTarget") == []
+        assert (world.link._strange, world.link.ready._taken, len(world.browser.pauses)) == (set(), {}, 0)
+        assert world.browser.targets._watchers == {}
+
+    @pytest.mark.parametrize("how", ["crashes", "goes"])
+    @pytest.mark.parametrize("taken", [False, True])
+    async def test_whose_page_is_lost_is_not_handed_out(self, world: World, how: str, taken: bool) -> None:
+        (page_id,) = await self.ready(world)
+        context_id = await world.context() if taken else ""
+        if how == "crashes":
+            crashed = {"targetId": page_id, "status": "crashed", "errorCode": 1}
+            world.chromium.event("Target.targetCrashed", crashed)
+        else:
+            world.chromium.dies(page_id)
+        await settled(world.browser)
+        if not taken:
+            assert [each["params"] for each in world.chromium.said("Target.disposeBrowserContext")] != []
+            assert (len(world.link.ready), world.link.ready.context_ids) == (0, set())
+            context_id = await world.context()
+        answer = await world.ask("Target.createTarget", {"url": "about:blank", "browserContextId": context_id})
+        assert answer["result"]["targetId"] != page_id
+        assert [target_id for target_id, _ in world.attached()] == [answer["result"]["targetId"]]
+        with world.link.ready.create():  # the next create, not the loss, has another one made
+            assert len(world.link.ready) == 0
+        await until(lambda: len(world.link.ready) == 1, what="another one is ready")
+
+    async def test_is_not_made_while_a_create_is_under_way(self, world: World) -> None:
+        with world.link.ready.create():
+            with world.link.ready.create():
+                world.link.ready.keep(1)
+            await settled(world.browser)
+            assert world.chromium.said("Target.createBrowserContext") == []
+        await until(lambda: len(world.link.ready) == 1, what="it is made")
+
+    async def test_that_is_given_up_is_disposed_of(self, world: World) -> None:
+        await self.ready(world, 3)
+        ids = world.link.ready.context_ids
+        assert len(ids) == 3
+        waiting: list[dict[str, Any]] = []
+        world.chromium.replies["Target.disposeBrowserContext"] = waiting.append
+        world.link.ready.keep(0)
+        assert (len(world.link.ready), world.link.ready.context_ids) == (0, ids), "until they are gone"
+        await until(lambda: len(waiting) == 3, what="they are disposed of")
+        for command in waiting:
+            world.chromium.answer(command, {})
+        await settled(world.browser)
+        assert world.link.ready.context_ids == set()
+        assert len(world.chromium.said("Target.createBrowserContext")) == 3
+
+    async def test_that_is_given_up_while_it_is_made_is_disposed_of(self, world: World) -> None:
+        create = world.chromium.replies["Target.createTarget"]
+
+        def then_give_up(command: dict[str, Any]) -> dict[str, Any] | None:
+            world.link.ready.keep(0)
+            return create(command)
+
+        world.chromium.replies["Target.createTarget"] = then_give_up
+        world.link.ready.keep(1)
+        await until(lambda: bool(world.chromium.said("Target.disposeBrowserContext")), what="it is disposed of")
+        await settled(world.browser)
+        assert (len(world.link.ready), world.link.ready.context_ids, world.attached()) == (0, set(), [])
+
+    @pytest.mark.parametrize("method", ["Target.createBrowserContext", "Target.createTarget"])
+    async def test_that_chromium_refuses_is_tried_again_after_the_next_create(self, world: World, method: str) -> None:
+        def refuse(_command: dict[str, Any]) -> None:
+            raise Refused("not now")
+
+        usual = world.chromium.replies[method]
+        world.chromium.replies[method] = refuse
+        world.link.ready.keep(1)
+        await until(lambda: bool(world.chromium.said(method)), what="it is tried")
+        await settled(world.browser)
+        assert (len(world.link.ready), world.link.ready.context_ids) == (0, set())
+        world.chromium.replies[method] = usual
+        with world.link.ready.create():
+            pass
+        await until(lambda: len(world.link.ready) == 1, what="it is made")
+
+    async def test_goes_with_the_driver(self, world: World) -> None:
+        await self.ready(world)
+        world.link.client_gone()
+        with world.link.ready.create():
+            world.link.ready.keep(2)
+        await settled(world.browser)
+        assert len(world.chromium.said("Target.createBrowserContext")) == 1
+        assert (len(world.link.ready), world.browser.targets._watchers) == (0, {})

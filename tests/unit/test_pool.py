@@ -29,6 +29,7 @@ from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.principal import Principal, Role
 from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
+from browser_sessions.pool.browsers.placement import RECYCLE_AGE_S
 from browser_sessions.pool.browsers.supervisor import Supervisor
 from browser_sessions.pool.manager import Idempotency, Pool, PoolLimits
 from browser_sessions.pool.reaper import Reaper
@@ -107,6 +108,20 @@ async def test_a_dedicated_session_has_a_browser_that_nobody_used_and_nobody_wil
     await house.pool.end(first.session_id, EndReason.DELETED)
     house.pool.fleet.recycle()
     await house.until(lambda: len(house.launcher.running) == 1)
+
+
+async def test_a_browser_that_takes_nothing_new_keeps_no_context_ready(house: House) -> None:
+    await house.create()
+    fleet = house.pool.fleet
+    (process,) = (each for each in house.launcher.processes if each.contexts)
+    kept = [process.keeps_ready]
+    house.clock.advance(RECYCLE_AGE_S)
+    fleet.recycle()
+    kept.append(process.keeps_ready)
+    for on in (False, True):
+        fleet.keep_ready(on)
+    kept.append(process.keeps_ready)
+    assert kept == [True, False, False]
 
 
 async def test_the_end_is_told_once_and_the_same_again(house: House) -> None:

@@ -8,12 +8,13 @@ import pytest
 
 from browser_sessions.domain.errors import Overloaded
 from browser_sessions.domain.principal import Principal, Role
-from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.domain.session_spec import Isolation, SessionSpec
 from browser_sessions.pool.manager import Pool, PoolLimits
 from browser_sessions.pool.overload import (
     DESCRIPTORS,
     DISK_BYTES,
     MEMORY_BYTES,
+    READY_BYTES,
     Sample,
     Shedding,
     measure,
@@ -22,7 +23,7 @@ from browser_sessions.pool.overload import (
 from browser_sessions.store import EmbeddedStore
 from tests.fake_browser import FakeLauncher, ManualClock
 
-ENOUGH = Sample(MEMORY_BYTES * 2, DISK_BYTES * 2, DESCRIPTORS * 2)
+ENOUGH = Sample(MEMORY_BYTES * 4, DISK_BYTES * 2, DESCRIPTORS * 2)
 
 
 def test_enough_of_everything_is_no_shortage_and_what_nobody_tells_is_none_either() -> None:
@@ -64,7 +65,7 @@ async def test_creates_are_refused_with_the_reason_and_taken_again_by_themselves
     limits = PoolLimits(10, 4, None, None, 5.0)
     pool = Pool(FakeLauncher(), store, ManualClock(), limits, node="node", work_dir=tmp_path)
     samples = [Sample(None, 0, None), ENOUGH]
-    shedding = Shedding(pool.admission, tmp_path, lambda _: samples.pop(0))
+    shedding = Shedding(pool.admission, pool.fleet, tmp_path, lambda _: samples.pop(0))
     who = Principal("prn_me", Role.CLIENT, "me")
     try:
         before, _ = await pool.create(who, SessionSpec())
@@ -77,6 +78,30 @@ async def test_creates_are_refused_with_the_reason_and_taken_again_by_themselves
         pool.touch(before.session_id)
         await shedding.turn()
         await pool.create(who, SessionSpec())
+    finally:
+        await pool.stop()
+        await store.close()
+
+
+async def test_contexts_are_kept_ready_only_while_there_is_memory_and_are_given_up_before_creates_are_refused(
+    tmp_path: Path,
+) -> None:
+    store = EmbeddedStore(tmp_path / "sessions.db")
+    await store.open()
+    pool = Pool(
+        FakeLauncher(), store, ManualClock(), PoolLimits(10, 4, None, None, 5.0), node="node", work_dir=tmp_path
+    )
+    free = [READY_BYTES, READY_BYTES - 1, READY_BYTES, ENOUGH.memory_bytes]
+    shedding = Shedding(pool.admission, pool.fleet, tmp_path, lambda _: Sample(free.pop(0), None, None))
+    try:
+        await pool.fleet.first()
+        kept = []
+        while free:
+            await shedding.turn()
+            assert pool.admission.shortage == ""
+            await pool.create(Principal("prn_me", Role.CLIENT, "me"), SessionSpec(isolation=Isolation.BROWSER))
+            kept.append({process.keeps_ready for _, process in pool.fleet.running})  # type: ignore[attr-defined]
+        assert kept == [{True}, {False}, {False}, {True}], "those that started meanwhile too"
     finally:
         await pool.stop()
         await store.close()

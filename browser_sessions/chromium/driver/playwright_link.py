@@ -16,6 +16,7 @@ from browser_sessions.cdp.messages import encode, event, event_method, read, ref
 from browser_sessions.cdp.page_overrides import EXCLUSIVE, NEUTRAL, NOT_WHILE_PAUSED, Said, overridden, to_repeat
 from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.chromium.driver.driver_network import EVENT, DriverNetwork
+from browser_sessions.chromium.driver.ready_contexts import ReadyContexts
 
 EVENT_BYTES: Final = 2**20
 """Events of pages beyond this length are cut or left out: Playwright would hand them on to our own loop, at length."""
@@ -92,6 +93,7 @@ class PlaywrightLink:
         self._sized: set[str] = set()
         """Pages whose size somebody else has asked for."""
         self._network = DriverNetwork(lambda method, session_id: self._say(session_id, (method, {})))
+        self.ready = ReadyContexts(session, browser, self._adopt, self._forget)
 
     def __repr__(self) -> str:
         return f"<PlaywrightLink {len(self._contexts)} contexts>"
@@ -193,8 +195,7 @@ class PlaywrightLink:
                 self.socket.send(refusal(call_id, None, int(told.get("code", _SERVER_ERROR)), str(told["message"])))
                 return
             if method == "Target.createBrowserContext":
-                self._contexts.add(value["browserContextId"])
-                self._browser.targets.watch(value["browserContextId"], self)
+                self._adopt(value["browserContextId"])
             self.socket.send(result(call_id, None, value))
 
         match method:
@@ -209,11 +210,18 @@ class PlaywrightLink:
             case "Browser.resetPermissions":
                 self._granted.pop(params["browserContextId"], None)
                 session.post(method, params, answered)
+            case "Target.createBrowserContext" if (context_id := self.ready.take(params)) is not None:
+                self.socket.send(result(call_id, None, {"browserContextId": context_id}))
             case "Target.createBrowserContext":
                 session.post(method, params, answered)
             case "Target.disposeBrowserContext":
+                self.ready.discard(params["browserContextId"])
                 self._forget(params["browserContextId"])
                 session.post(method, params, answered)
+            case "Target.createTarget" if (page := self.ready.page(params.get("browserContextId"))) is not None:
+                self._strange.discard(page["sessionId"])
+                self.target_event("Target.attachedToTarget", page, None)
+                answered({"targetId": page["targetInfo"]["targetId"]}, None)
             case "Target.createTarget":
                 session.create_target(params, lambda page_id: not self._sessions_on(page_id), answered, resumes=True)
             case _:
@@ -258,6 +266,9 @@ class PlaywrightLink:
                 self._session.post(method, session_id=session_id.decode())
 
     def target_event(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
+        if method == "Target.attachedToTarget" and session_id is None and self.ready.hold_back(params):
+            self._strange.add(params["sessionId"])
+            return
         if method == "Target.attachedToTarget":
             self._network.attached(params["sessionId"], session_id, params["targetInfo"]["targetId"])
         if method == "Target.attachedToTarget" and session_id is None:
@@ -306,6 +317,7 @@ class PlaywrightLink:
                 self.restore(target.target_id, setting)
 
     def target_destroyed(self, target: Target) -> None:
+        self.ready.lost(target)
         self._said.pop(target.target_id, None)
         self._unloaded.discard(target.target_id)
         self._sized.discard(target.target_id)
@@ -313,7 +325,12 @@ class PlaywrightLink:
             self._session.target_gone(target.target_id)
 
     def target_crashed(self, target: Target, params: Mapping[str, Any]) -> None:
-        """The page's own session tells it."""
+        """The page's own session tells the driver."""
+        self.ready.lost(target)
+
+    def _adopt(self, context_id: str) -> None:
+        self._contexts.add(context_id)
+        self._browser.targets.watch(context_id, self)
 
     def _forget(self, context_id: str) -> None:
         self._contexts.discard(context_id)
@@ -345,6 +362,7 @@ class PlaywrightLink:
 
     def _end(self) -> None:
         session, self._session = self._session, None
+        self.ready.close()
         for context_id in tuple(self._contexts):
             self._forget(context_id)
         self._pages.clear()

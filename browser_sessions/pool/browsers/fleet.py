@@ -96,6 +96,7 @@ class Fleet:
         self.restarts = 0
         self.keeps_spare = True
         """False once nothing new is taken: a drain starts no browser."""
+        self._keeps_ready = True
         self._launcher = launcher
         self._clock = clock
         self._journal = journal
@@ -179,6 +180,15 @@ class Fleet:
         with contextlib.suppress(BrowserSessionsError):  # in the journal already, and the next turn tries again
             await asyncio.shield(self._start().started)
 
+    def keep_ready(self, on: bool) -> None:
+        """Whether browsers keep contexts ready for creates, those to come too."""
+        if on is self._keeps_ready:
+            return
+        self._keeps_ready = on
+        for slot, process in self.running:
+            if not isinstance(slot.state, Retiring):
+                process.keep_ready(on)
+
     def recycle(self) -> None:
         """Retires what is too old, too large, too used, or empty for long."""
         for slot, process in self.running:
@@ -247,6 +257,8 @@ class Fleet:
         self.failures = 0
         ended_meanwhile = isinstance(slot.state, Gone)
         slot.since = slot.empty_since = self._clock.monotonic()
+        if not self._keeps_ready:
+            process.keep_ready(False)
         if not ended_meanwhile:
             slot.state = Running(process)
             if not process.alive:
@@ -275,6 +287,8 @@ class Fleet:
         self._journal.publish("browser.retiring", browser_id=slot.browser_id, reason=reason, sessions=slot.taken)
         if slot.taken == 0:
             self._in_background(self._end(slot))
+        else:
+            process.keep_ready(False)
 
     def _died(self, slot: BrowserSlot, reason: EndReason) -> None:
         before = self._remove(slot)
