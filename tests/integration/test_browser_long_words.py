@@ -34,6 +34,18 @@ async def test_what_is_longer_than_anybody_reads_is_dropped_and_what_follows_is_
         assert thrown == []  # nothing of a console goes through the driver
 
 
+async def test_requests_are_not_told_where_nobody_listens(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        with client_site() as site:
+            session_id = (await service.create(start_url=site.url))["session_id"]
+            handle: Any = service.inside.pool.context(session_id)
+            sent: list[str] = []
+            handle._inner.on("request", lambda request: sent.append(request.url))
+            answered = "fetch('/').then((answer) => answer.status)"
+            assert await service.evaluate(session_id, answered) == 200
+            assert sent == []
+
+
 SEND: Final = "void fetch('/', {method: 'POST', body: %s}).catch(() => 0)"
 ASK: Final = "void setTimeout(() => prompt('what?', %s))"
 WORD: Final = 2**16
@@ -41,10 +53,12 @@ WORD: Final = 2**16
 
 
 async def test_what_must_be_told_is_told_in_few_words(tmp_path: Path) -> None:
-    """A dialog waits for an answer and a request is waited for, however much they say."""
+    """A dialog waits for an answer and a request is waited for, however much they say. The driver hears of requests
+    where Playwright sets something that needs the network's events, as headers do."""
     async with running(tmp_path) as service:
         with client_site() as site:
-            session_id = (await service.create(start_url=site.url))["session_id"]
+            headers = {"X-Any": "1"}
+            session_id = (await service.create(start_url=site.url, extra_http_headers=headers))["session_id"]
             handle: Any = service.inside.pool.context(session_id)
             asked: list[str] = []
             sent: list[int] = []
