@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import async_playwright
 
 from browser_sessions import Client
+from browser_sessions.domain.limits import MAX_PAGES
 from tests.client_site import REPORT, ClientSite, client_site
 from tests.raw_cdp import Raw, raw
 from tests.service import ADMIN_KEY, Running, running, until
@@ -212,3 +213,45 @@ async def test_what_a_client_forbids_is_forbidden_while_it_is_there(service: Run
 async def wants_downloads(client: Raw) -> None:
     asked = {"behavior": "allowAndName", "downloadPath": "/anywhere", "eventsEnabled": True}
     await client.call("Browser.setDownloadBehavior", asked)
+
+
+FOR_FILES: Final = {
+    "a window with an opener": "void window.open('/report.txt')",
+    "one without": "void window.open('/report.txt', '_blank', 'noopener')",
+    "a link": "report.target = '_blank', report.click()",
+}
+
+
+@pytest.mark.parametrize("ask", FOR_FILES.values(), ids=FOR_FILES)
+async def test_a_window_that_was_opened_for_a_file_closes(service: Running, site: ClientSite, ask: str) -> None:
+    """As it does in a browser with a screen. Left open, they would soon be all the pages that a session may have."""
+    session_id = (await service.create(start_url=site.url))["session_id"]
+    for count in range(1, MAX_PAGES + 3):
+        await service.evaluate(session_id, ask)
+        await ended(service, session_id, count)
+
+    async def only_the_first() -> bool:
+        pages = (await service.http.get(f"/v1/browser/sessions/{session_id}/pages")).json()["pages"]
+        return [page["url"] for page in pages] == [f"{site.url}/"]
+
+    await until(only_the_first, what="the windows are closed")
+
+
+async def test_a_client_has_the_file_of_a_window_that_closes(
+    service: Running, site: ClientSite, tmp_path: Path
+) -> None:
+    made = await service.create()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.connect_over_cdp(made["connect_url"])
+        page = browser.contexts[0].pages[0]
+        await page.goto(site.url)
+        for number, script in enumerate(FOR_FILES.values(), 1):
+            async with browser.contexts[0].expect_event("page") as opening, page.expect_event("download") as coming:
+                await page.evaluate(script)
+            window, download = await opening.value, await coming.value
+            assert download.suggested_filename == "report.txt"
+            assert [each["state"] for each in await ended(service, made["session_id"], number)] == [
+                "completed"
+            ] * number
+            await until(window.is_closed, what="the window is closed")
+        await browser.close()

@@ -83,6 +83,8 @@ class DownloadEvents:
         page = self._registry.get(params["frameId"])
         if page is not None:
             self._found(params["guid"], page.context_id, [(BEGIN, params)])
+            if not page.url:  # a window that was opened for the file: it stays blank, and some clients never see it
+                self._cdp.root.post("Target.closeTarget", {"targetId": page.target_id})
             return
         self._unknown[params["guid"]] = [(BEGIN, params)]
         while len(self._unknown) > UNKNOWN_AT_MOST:
