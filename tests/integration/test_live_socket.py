@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from browser_sessions.events.journal import Event
-from tests.live_client import LiveClient, watching
+from tests.live_client import LiveClient, Message, watching
 from tests.pixels import Eye
 from tests.service import ADMIN_KEY, Running, until
 
@@ -366,10 +366,11 @@ async def test_addresses_history_and_pages_from_the_view(service: Running) -> No
         await viewer.message("url", lambda message: message["title"] == "Two")
         await viewer.send("reload")
         await viewer.send("new_page")
-        pages = await viewer.message("pages", lambda message: len(message["pages"]) == 2)
-        second = (await viewer.message("pages", lambda message: message["page_id"] != pages["pages"][0]["page_id"]))[
-            "page_id"
-        ]
+
+        def shows_the_second(message: Message) -> bool:
+            return len(message["pages"]) == 2 and message["page_id"] == message["pages"][1]["page_id"]
+
+        second = (await viewer.message("pages", shows_the_second))["page_id"]
         await viewer.send("close_page", page_id=second)
         viewer.messages.clear()
         await viewer.message("pages", lambda message: len(message["pages"]) == 1)
