@@ -53,7 +53,8 @@ class Pauses:
         """Clients that let a target wait until its time was over, and have resumed none since."""
 
     def __len__(self) -> int:
-        return len(self._paused)
+        """Of those whose time is limited."""
+        return len(self._paused.keys() - self._kept)
 
     def __contains__(self, target_id: object) -> bool:
         """Whether the target does not run yet."""
