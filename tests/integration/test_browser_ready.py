@@ -153,6 +153,14 @@ async def test_a_page_that_was_ready_for_long_waits_for_its_session_as_any_other
     await handle.close(timeout=10)
 
 
+async def test_a_phone_takes_none(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    ready = await is_ready(chromium)
+    handle = await opened(chromium, tmp_path / "phone", SPECS["phone"])
+    assert handle.context_id != ready
+    assert ready in chromium.unused_contexts
+    await handle.close(timeout=10)
+
+
 @pytest.mark.parametrize("name", SPECS)
 async def test_a_page_and_its_server_see_what_they_see_without_it(
     chromium: ChromiumProcess, tmp_path: Path, site: Site, name: str

@@ -52,6 +52,8 @@ class ReadyContexts:
         self._wanted = 0
         self._creates = 0
         """Under way."""
+        self._unusual = 0
+        """Of them, those that no ready context suits."""
         self._making: _Ready | None = None
         self._ready: deque[_Ready] = deque()
         self._taken: dict[str, _Ready] = {}
@@ -81,13 +83,16 @@ class ReadyContexts:
         self._fill_soon()
 
     @contextlib.contextmanager
-    def create(self) -> Iterator[None]:
-        """While a create of this browser is under way none is made."""
+    def create(self, *, usual: bool) -> Iterator[None]:
+        """While a create of this browser is under way none is made; while one is that is not `usual`, none is taken:
+        whose Playwright's question is, cannot be told."""
         self._creates += 1
+        self._unusual += not usual
         try:
             yield
         finally:
             self._creates -= 1
+            self._unusual -= not usual
             self._fill_soon()
 
     def close(self) -> None:
@@ -103,7 +108,7 @@ class ReadyContexts:
 
     def take(self, params: Mapping[str, Any]) -> str | None:
         """The id of a context for `Target.createBrowserContext`; None: one has to be made."""
-        if params != _CONTEXT or not self._ready:
+        if params != _CONTEXT or not self._ready or self._unusual:
             return None
         ready = self._ready.popleft()
         self._taken[ready.context_id] = ready
