@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from playwright.async_api import BrowserContext
+from playwright.async_api import BrowserContext, Page
 
 from browser_sessions.chromium.context import page_actions
 from browser_sessions.chromium.context.context import Context, EventListener, remove
@@ -40,9 +40,8 @@ async def open_context(
         undo.push_async_callback(inner.close)
         if spec.permissions:
             await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
-        page, context = await both(
-            calls(inner.new_page(), timeout=deadline.left),
-            _named(host, inner, folder, making, on_event, undo, deadline),
+        page, context = await _both(
+            _first_page(host, inner, deadline), _named(host, inner, folder, making, on_event, undo, deadline)
         )
         (target,) = host.registry.pages(context.context_id)  # nobody else knows of the context yet
         page_id = target.target_id
@@ -60,6 +59,10 @@ async def open_context(
     return context
 
 
+async def _first_page(host: Host, inner: BrowserContext, deadline: Deadline) -> Page:
+    return await host.calls(inner.new_page(), timeout=deadline.left)
+
+
 async def _named(
     host: Host,
     inner: BrowserContext,
@@ -73,7 +76,7 @@ async def _named(
     claim = host.link.claim()
     await host.calls(inner.grant_permissions([], origin=claim), timeout=deadline.left)
     context_id = host.link.claimed(claim)
-    await making
+    await asyncio.shield(making)
     context = Context(host, inner, context_id, folder, on_event)
     undo.callback(context.forget)
     context.follow()
@@ -81,7 +84,7 @@ async def _named(
     return context
 
 
-async def both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
     """The results of both. Raises the first error when both have ended: neither goes on behind the caller's back."""
     one, other = await asyncio.gather(first, second, return_exceptions=True)
     for result in (one, other):
