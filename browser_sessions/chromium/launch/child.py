@@ -22,11 +22,6 @@ PIPE_BYTES: Final = 2**20
 an ordinary user). 64 KiB otherwise: more switches between the processes, nothing else."""
 TAIL_BYTES: Final = 64 * 2**10
 """Of standard error that are kept: a fatal line and the stack trace below it are a tenth of this."""
-NICENESS: Final = 10
-"""Of Chromium's processes: pages that keep all processors busy must not keep the service from answering. Where the
-kernel shares out time by session first (Linux, `sched_autogroup_enabled`), it is their session's too. Measured on two
-cores with 20 pages loading at once: the service had to wait up to 200 ms for a processor, 5 ms since; the pages load as
-fast as before."""
 _READ_BYTES: Final = 64 * 2**10
 _LOOK_SECONDS: Final = 0.005
 """Between two looks whether the child has ended; done only while somebody waits for it."""
@@ -211,8 +206,6 @@ def _spawn(
     command = [str(executable), *arguments]
     if user is not None and (setpriv := shutil.which("setpriv")) is not None:
         command = [setpriv, "--no-new-privs", *command]
-    if (nice := shutil.which("nice")) is not None:
-        command = [nice, "-n", str(NICENESS), *command]
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
         read_commands, commands = _pipe(theirs, ours)
         messages, write_messages = _pipe(ours, theirs)
@@ -229,8 +222,6 @@ def _spawn(
             group=None if user is None else user.gid,
             extra_groups=None if user is None else (),
         )
-        with contextlib.suppress(OSError):
-            Path(f"/proc/{process.pid}/autogroup").write_text(str(NICENESS))
         for descriptor in (commands, messages, errors):
             os.set_blocking(descriptor, False)
         ours.pop_all()
