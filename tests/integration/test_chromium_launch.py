@@ -23,6 +23,7 @@ import uvloop
 
 from browser_sessions.chromium.launch import folders, process_group
 from browser_sessions.chromium.launch.child import (
+    NICENESS,
     PIPE_BYTES,
     SANDBOX_FAILED,
     TAIL_BYTES,
@@ -149,6 +150,18 @@ async def test_it_answers_on_its_pipe_and_listens_on_nothing(folder: Path) -> No
             assert not os.get_inheritable(descriptor)
             if os.getuid() == 0:
                 assert fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) == PIPE_BYTES
+
+
+async def test_it_gives_way_to_the_service(folder: Path) -> None:
+    async with chromium(folder) as talk:
+        await talk.page()
+        processes = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
+        renderers = [each for each in processes if "--type=renderer" in each.cmdline()]
+        assert renderers
+        assert {each.nice() for each in processes} == {NICENESS}
+        shares = Path(f"/proc/{talk.child.pid}/autogroup")
+        if shares.exists():
+            assert shares.read_text().endswith(f"nice {NICENESS}\n")
 
 
 async def test_it_has_descriptors_0_to_4_and_none_of_ours(folder: Path) -> None:
