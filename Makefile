@@ -4,7 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install setup setup-tests run test test-pure check fmt bench soak screenshots lock clean
+.PHONY: help install setup setup-tests run test test-unit check fmt bench soak screenshots lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,10 +26,8 @@ run: setup ## Start the service on http://127.0.0.1:8000
 test: setup-tests ## Run all tests; they drive a real Chromium
 	@$(BIN)/python -m pytest $(ARGS)
 
-PURE := session placement admission control_wheel gateway_policy gateway_scope gateway_methods gateway_filters \
-	cdp_messages cdp_frames cdp_targets cdp_pauses
-test-pure: setup ## Run the tests of the pure rooms (seconds, no browser)
-	@$(BIN)/python -m pytest $(PURE:%=tests/unit/test_%.py) -m "not slow" $(ARGS)
+test-unit: setup ## Run the unit tests (no browser)
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 check: setup ## Lint, format, types, and which room may import which
 	@$(BIN)/ruff check

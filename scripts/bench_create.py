@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from browser_sessions.chromium.launch.executable import locate
-from tests.service import Running, serving
+from tests.harness.service import Running, serving
 
 CREATE_GOAL: Final = 1.15
 DELETE_GOAL: Final = 3.0

@@ -19,10 +19,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.blocking_cdp import Blocking
-from tests.raw_cdp import Raw, raw
-from tests.real_chromium import bare_chromium, switches_of
-from tests.service import Running, serving
+from tests.harness.bare_chromium import bare_chromium, switches_of
+from tests.harness.clients.blocking_cdp import Blocking
+from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.service import Running, serving
 
 MEDIAN_GOAL: Final = 1.30
 P95_GOAL: Final = 1.5

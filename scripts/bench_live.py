@@ -23,7 +23,7 @@ from rich.table import Table
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.service import ADMIN_KEY, Running, serving
+from tests.harness.service import ADMIN_KEY, Running, serving
 
 VIEWERS: Final = (1, 4, 10)
 SECONDS: Final = 6.0

@@ -25,7 +25,7 @@ from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.server import listen, uvicorn_config
 from browser_sessions.store import EmbeddedStore
 from scripts.bench_load import Load, load
-from tests.service import ADMIN_KEY, ServerProcess
+from tests.harness.service import ADMIN_KEY, ServerProcess
 
 GOAL: Final = 0.9
 """Requests a second against the bare endpoint, at least."""

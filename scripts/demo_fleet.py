@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx
 from websockets.asyncio.client import connect
 
-from tests.service import Running, serving, until
+from tests.harness.service import Running, serving, until
 
 PAGES: Final = Path(__file__).with_name("demo_pages")
 SESSIONS: Final = "/v1/browser/sessions"

@@ -16,7 +16,7 @@ import psutil
 
 from browser_sessions.chromium.launch.folders import work_folder
 from browser_sessions.chromium.launch.user import browser_user
-from tests.service import ADMIN_KEY, Running, ServerProcess, client
+from tests.harness.service import ADMIN_KEY, Running, ServerProcess, client
 
 DRAIN_S: Final = 2.0
 LOAD: Final = 4

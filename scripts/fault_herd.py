@@ -14,7 +14,7 @@ import httpx
 
 from scripts.herd_callers import all_at_once
 from scripts.soak_left import pool_of
-from tests.service import Running, client, until
+from tests.harness.service import Running, client, until
 
 LIMIT: Final = 10
 HERD: Final = 500

@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from scripts.soak_left import pool_of
-from tests.service import Running, until
+from tests.harness.service import Running, until
 
 WAIT_S: Final = 30.0
 FINAL: Final = ("closed", "expired", "crashed", "lost")

@@ -18,9 +18,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from scripts.bench_live import MOVING
 from scripts.soak_left import descriptors_of, metric
-from tests.live_client import LiveClient, watching
-from tests.raw_cdp import Raw, raw
-from tests.service import Running, until
+from tests.harness.clients.live_client import LiveClient, watching
+from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.service import Running, until
 
 VIEWERS: Final = 50
 CLIENTS: Final = 20

@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 import psutil
 
-from tests.service import PATIENCE_S, Running, ServerProcess
+from tests.harness.service import PATIENCE_S, Running, ServerProcess
 
 CALLERS: Final = 4
 

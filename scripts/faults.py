@@ -1,4 +1,4 @@
-"""Faults at length, with their figures; the tests in tests/integration/test_faults_*.py are the short versions.
+"""Faults at length, with their figures; the tests in tests/e2e/faults/ are the short versions.
 
 python scripts/faults.py kills --rounds 100    browsers and renderers killed, browsers and the driver stopped
 python scripts/faults.py storm --rounds 200    the server killed while it creates
@@ -46,9 +46,9 @@ from scripts.fault_pressure import (
 from scripts.fault_silent import BOUND_BYTES, FRAMES_GOAL, KEPT_BYTES, SLOWER_GOAL_S, silence
 from scripts.fault_storm import storm
 from scripts.figures import Promise, tell
-from tests.client_site import client_site
-from tests.contexts import contexts_come_and_go
-from tests.service import serving
+from tests.harness.scenarios.contexts import contexts_come_and_go
+from tests.harness.service import serving
+from tests.harness.sites.client_site import client_site
 
 KILLED: Final = Promise(0.5, 1.0)
 DELETED_HUNG_PAGE: Final = Promise(1.0, 2.0)

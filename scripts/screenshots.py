@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from browser_sessions.chromium.launch.executable import locate  # noqa: E402 - needs the path
 from scripts.demo_fleet import Fleet, fleet  # noqa: E402 - needs the path
-from tests.service import ADMIN_KEY, serving  # noqa: E402 - needs the path
+from tests.harness.service import ADMIN_KEY, serving  # noqa: E402 - needs the path
 
 MAX_BYTES: Final = 70_000
 """Of one picture: the README shows several, and every clone carries them all."""

@@ -37,7 +37,7 @@ from scripts.figures import Promise
 from scripts.figures import tell as show_figures
 from scripts.soak_left import Left, at_rest
 from scripts.soak_lives import Lives
-from tests.service import serving
+from tests.harness.service import serving
 
 WORKERS: Final = 6
 """Lives at once: enough to meet each other, few enough for two cores."""

@@ -23,7 +23,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from scripts.soak_left import pool_of
-from tests.service import Running, until
+from tests.harness.service import Running, until
 
 FINAL: Final = ("closed", "expired", "crashed", "lost")
 BUSY: Final = "setTimeout(() => { while (true) {} }, 0); 1"

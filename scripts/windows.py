@@ -24,9 +24,7 @@ if __name__ == "__main__":
 from rich.console import Console
 from rich.table import Table
 
-from tests.service import Running, serving
-from tests.window_site import TRIGGERS, WindowSite, window_site
-from tests.windows import (
+from tests.harness.scenarios.windows import (
     CLIENTLESS,
     CLIENTS,
     CONTEXTS,
@@ -40,6 +38,8 @@ from tests.windows import (
     some_cells,
     stalling,
 )
+from tests.harness.service import Running, serving
+from tests.harness.sites.window_site import TRIGGERS, WindowSite, window_site
 
 WORST_GOAL_S: Final = 1.0
 MEDIAN_GOAL_S: Final = 0.25

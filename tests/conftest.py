@@ -12,7 +12,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
 from browser_sessions.chromium.launch import cleanup, folders
-from tests.service import Running, running
+from tests.harness.service import Running, running
 
 # Two slow cores are shared by browsers and tests: how long an example takes says nothing about the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])

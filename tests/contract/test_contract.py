@@ -12,7 +12,7 @@ import pytest
 from browser_sessions.api.models import BrowserSessionResponse
 from browser_sessions.api.routes.session_status import eight_as_json
 from browser_sessions.domain.session import Session
-from tests.fakes import Node, node
+from tests.harness.fakes.fake_node import Node, node
 
 CONTRACT: dict[str, Any] = json.loads((Path(__file__).parent / "get_browser_session.json").read_text())
 SCHEMA: dict[str, Any] = CONTRACT["responses"]["200"]["schema"]

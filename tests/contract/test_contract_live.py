@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import running
+from tests.harness.service import running
 
 CONTRACT = json.loads((Path(__file__).parent / "get_browser_session.json").read_text())
 

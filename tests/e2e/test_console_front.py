@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from tests.e2e.fake_console_server import KEY, FakeConsole, row, serving, stamp
+from tests.harness.fakes.fake_console_server import KEY, FakeConsole, row, serving, stamp
 
 pytestmark = pytest.mark.browser
 

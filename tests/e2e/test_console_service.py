@@ -16,7 +16,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from browser_sessions.chromium.launch.executable import locate
-from tests.service import ADMIN_KEY, Running, serving, until
+from tests.harness.service import ADMIN_KEY, Running, serving, until
 
 pytestmark = pytest.mark.browser
 

@@ -1,6 +1,6 @@
 // Opens windows in every way and reports, for each, when it was told to the client and when the client could use it.
 // Standard input: {client, key, page, patience, failures, jobs: [{url, downloads, nested, cells: [...]}]}; a cell is what
-// tests/windows.py names `Cell`. Standard output: for each job a list of {id, clicked, event, usable, popup, error}; times
+// tests/harness/scenarios/windows.py names `Cell`. Standard output: for each job a list of {id, clicked, event, usable, popup, error}; times
 // in seconds since the epoch.
 import { chromium } from "playwright-core";
 import { connect } from "puppeteer-core";

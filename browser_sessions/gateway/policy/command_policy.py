@@ -60,7 +60,7 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
 
 def _names_a_stranger(command: Command, scope: Scope) -> Refuse | None:
     """A second lock, for every method alike: no id of a context, target or session passes that is not this client's.
-    The texts are what Chromium 156 says of an id that it does not know (tests/integration/test_gateway_protocol.py)."""
+    The texts are what Chromium 156 says of an id that it does not know, as test_gateway_protocol.py holds."""
     method, params = command.method, command.params
     context_id = params.get("browserContextId")
     if context_id is not None and not scope.contexts.holds(context_id):

@@ -2,7 +2,7 @@
 
 Every name stands here by itself, not by its domain, so that a method which a later Chromium adds is refused until
 somebody has looked at it. The exceptions of these domains are in `method_table`. That a foreign frame id gains
-nothing here is tried method by method on a live Chromium (tests/integration/test_gateway_protocol.py)."""
+nothing here is tried method by method on a live Chromium (tests/browser/gateway/test_gateway_protocol.py)."""
 
 from __future__ import annotations
 

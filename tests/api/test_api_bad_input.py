@@ -1,0 +1,296 @@
+"""One row for everything that may come in wrong: the answer names the field, and is never a 5xx."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.fakes.fake_node import ADMIN_KEY, Node, node
+
+SESSIONS = "/v1/browser/sessions"
+DEEP = "[" * 900 + "]" * 900
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Node]:
+    async with node(tmp_path) as running:
+        yield running
+
+
+def field(*loc: str | int) -> tuple[int, list[str | int]]:
+    """A 422 that names this field."""
+    return 422, list(loc)
+
+
+UNREADABLE = (400, None)
+TOO_LARGE = (413, None)
+ORIGIN = '{"storage_state": {"origins": [{"origin": "https://a.example", "indexedDB": %s}]}}'
+
+BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
+    "unknown field": ('{"viewport": 3}', field("body", "viewport")),
+    "width as text": ('{"viewport_width": "1280"}', field("body", "viewport_width")),
+    "width as float": ('{"viewport_width": 1280.5}', field("body", "viewport_width")),
+    "width as bool": ('{"viewport_width": true}', field("body", "viewport_width")),
+    "width null": ('{"viewport_width": null}', field("body", "viewport_width")),
+    "width zero": ('{"viewport_width": 0}', field("body", "viewport_width")),
+    "width negative": ('{"viewport_width": -1}', field("body", "viewport_width")),
+    "width 8193": ('{"viewport_width": 8193}', field("body", "viewport_width")),
+    "width of 4,000 digits": ('{"viewport_width": ' + "9" * 4000 + "}", field("body", "viewport_width")),
+    "width of 5,000 digits": ('{"viewport_width": ' + "9" * 5000 + "}", UNREADABLE),
+    "height zero": ('{"viewport_height": 0}', field("body", "viewport_height")),
+    "too many pixels": ('{"viewport_width": 8192, "viewport_height": 8192}', field("body")),
+    "user agent with a line break": ('{"user_agent": "a\\r\\nX: y"}', field("body", "user_agent")),
+    "user agent with NUL": ('{"user_agent": "a\\u0000b"}', field("body", "user_agent")),
+    "user agent not ASCII": ('{"user_agent": "brow\\u00e9ser"}', field("body", "user_agent")),
+    "user agent empty": ('{"user_agent": ""}', field("body", "user_agent")),
+    "user agent of 1,025": (json.dumps({"user_agent": "x" * 1025}), field("body", "user_agent")),
+    "user agent half a character": ('{"user_agent": "\\ud800"}', field("body", "user_agent")),
+    "header value with a line break": (
+        '{"extra_http_headers": {"A": "b\\r\\nX: y"}}',
+        field("body", "extra_http_headers", "A"),
+    ),
+    "header name with a line break": ('{"extra_http_headers": {"A\\nB": "c"}}', field("body")),
+    "header of the browser's own": ('{"extra_http_headers": {"Host": "a.example"}}', field("body")),
+    "header for proxies": ('{"extra_http_headers": {"Proxy-Authorization": "Basic x"}}', field("body")),
+    "header name empty": ('{"extra_http_headers": {"": "c"}}', field("body")),
+    "idle NaN": ('{"idle_timeout_seconds": NaN}', field("body", "idle_timeout_seconds")),
+    "idle negative": ('{"idle_timeout_seconds": -5}', field("body", "idle_timeout_seconds")),
+    "lifetime zero": ('{"max_lifetime_seconds": 0}', field("body", "max_lifetime_seconds")),
+    "lifetime infinite": ('{"max_lifetime_seconds": Infinity}', field("body", "max_lifetime_seconds")),
+    "lifetime 1e999": ('{"max_lifetime_seconds": 1e999}', field("body", "max_lifetime_seconds")),
+    "lifetime beyond the server's": ('{"max_lifetime_seconds": 86401}', field("body", "max_lifetime_seconds")),
+    "lifetime null where it may not": ('{"max_lifetime_seconds": null}', field("body", "max_lifetime_seconds")),
+    "wait negative": ('{"wait_seconds": -1}', field("body", "wait_seconds")),
+    "wait too long": ('{"wait_seconds": 601}', field("body", "wait_seconds")),
+    "isolation unknown": ('{"isolation": "machine"}', field("body", "isolation")),
+    "device unknown": ('{"device": "Nokia 3310"}', field("body", "device")),
+    "device half a character": ('{"device": "\\udfff"}', field("body", "device")),
+    "locale nonsense": ('{"locale": "!"}', field("body", "locale")),
+    "time zone nonsense": ('{"timezone_id": "../etc"}', field("body", "timezone_id")),
+    "latitude 91": (
+        '{"geolocation": {"latitude": 91, "longitude": 0}}',
+        field("body", "geolocation", "latitude"),
+    ),
+    "permissions no list": ('{"permissions": "camera"}', field("body", "permissions")),
+    "color scheme unknown": ('{"color_scheme": "sepia"}', field("body", "color_scheme")),
+    "proxy of a foreign scheme": ('{"proxy": {"server": "ftp://proxy.example"}}', field("body", "proxy")),
+    "proxy with a script": ('{"proxy": {"server": "javascript:alert(1)"}}', field("body", "proxy")),
+    "proxy of a port that is none": ('{"proxy": {"server": "http://proxy.example:65536"}}', field("body", "proxy")),
+    "proxy without server": ('{"proxy": {}}', field("body", "proxy", "server")),
+    "storage state no object": ('{"storage_state": "cookies.json"}', field("body", "storage_state")),
+    "storage state cookie without value": (
+        '{"storage_state": {"cookies": [{"name": "a", "domain": "b"}]}}',
+        field("body", "storage_state", "cookies", 0, "value"),
+    ),
+    "storage state same site unknown": (
+        '{"storage_state": {"cookies": [{"name": "a", "value": "b", "domain": "c", "sameSite": "lax"}]}}',
+        field("body", "storage_state", "cookies", 0, "sameSite"),
+    ),
+    "storage state of a file": (
+        '{"storage_state": {"origins": [{"origin": "file:///etc"}]}}',
+        field("body", "storage_state", "origins", 0, "origin"),
+    ),
+    "storage state very deep": (ORIGIN % DEEP, field("body", "storage_state", "origins", 0)),
+    "storage state half a character": (ORIGIN % '"\\ud800"', field("body", "storage_state", "origins", 0)),
+    "storage state of 3,000 digits": (ORIGIN % ("9" * 3000), field("body", "storage_state", "origins", 0)),
+    "storage state NaN": (ORIGIN % "NaN", field("body", "storage_state", "origins", 0)),
+    "start at a file": ('{"start_url": "file:///etc/passwd"}', field("body", "start_url")),
+    "start at a file, spelled": ('{"start_url": " FI\\tLE:///etc/passwd"}', field("body", "start_url")),
+    "start inside the browser": ('{"start_url": "chrome://version"}', field("body", "start_url")),
+    "metadata value no text": ('{"metadata": {"a": 1}}', field("body", "metadata", "a")),
+    "metadata value of 513": (json.dumps({"metadata": {"a": "x" * 513}}), field("body", "metadata", "a")),
+    "metadata very deep": (json.dumps({"metadata": {"a": json.loads(DEEP)}}), field("body", "metadata", "a")),
+    "metadata of 33 pairs": (json.dumps({"metadata": {str(n): "" for n in range(33)}}), field("body", "metadata")),
+    "key half a character": ('{"\\ud800": 1}', field("body")),
+    "no JSON": ("{", field("body", 1)),
+    "a list": ("[]", field("body")),
+    "a text": ('"x"', field("body")),
+    "not UTF-8": (b'{"locale": "\xff"}', UNREADABLE),
+    "200,000 deep": ("[" * 200_000 + "]" * 200_000, UNREADABLE),
+    "1 MB and more": (json.dumps({"metadata": {"a": "x" * 2**20}}), TOO_LARGE),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), BODIES.values(), ids=BODIES.keys())
+async def test_a_bad_body_is_refused_by_name(service: Node, body: str | bytes, expected: tuple[int, Any]) -> None:
+    headers = await service.key() | {"Content-Type": "application/json", "Idempotency-Key": "one"}
+    answer = await service.client.post(SESSIONS, content=body, headers=headers)
+    status, loc = expected
+    assert answer.status_code == status, answer.text
+    assert len(answer.content) < 5_000
+    if loc is not None:
+        assert loc in [error["loc"] for error in answer.json()["detail"]]
+        assert all(set(error) == {"loc", "msg", "type"} for error in answer.json()["detail"])
+    else:
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert not service.pool.registry.sessions, "nothing was made"
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/xml", "multipart/form-data", "json"])
+async def test_a_body_that_is_not_called_json_is_refused(service: Node, content_type: str | None) -> None:
+    headers = await service.key() | ({"Content-Type": content_type} if content_type else {})
+    answer = await service.client.post(SESSIONS, content=b'{"viewport_width": 3}', headers=headers)
+    assert answer.status_code == 422
+
+
+async def test_many_and_long_unknown_fields_make_a_short_answer(service: Node) -> None:
+    mine = await service.key()
+    for body in ({f"field{n}": 1 for n in range(20_000)}, {"x" * 500_000: 1}):
+        answer = await service.client.post(SESSIONS, json=body, headers=mine)
+        assert answer.status_code == 422
+        assert len(answer.content) < 50_000
+
+
+async def test_a_chunked_body_is_counted_as_it_comes(service: Node) -> None:
+    sent = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += 1
+            yield b"x" * 100_000
+
+    headers = await service.key() | {"Content-Type": "application/json"}
+    answer = await service.client.post(SESSIONS, content=chunks(), headers=headers)
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+QUERIES = {
+    "status unknown": ("status=alive", ["query", "status", 0]),
+    "one of two status unknown": ("status=active&status=alive", ["query", "status", 1]),
+    "limit zero": ("limit=0", ["query", "limit"]),
+    "limit 501": ("limit=501", ["query", "limit"]),
+    "limit text": ("limit=many", ["query", "limit"]),
+    "cursor nonsense": ("cursor=abc", ["query", "cursor"]),
+    "cursor empty": ("cursor=", ["query", "cursor"]),
+    "cursor too long": ("cursor=" + "a" * 201, ["query", "cursor"]),
+    "cursor no UTF-8": ("cursor=%ff", ["query", "cursor"]),
+    "filter misspelt": ("stauts=active", ["query", "stauts"]),
+    "metadata without key": ("metadata.=x", ["query", "metadata."]),
+    "33 metadata filters": ("&".join(f"metadata.k{n}=v" for n in range(33)), ["query", "metadata"]),
+}
+
+
+@pytest.mark.parametrize(("query", "loc"), QUERIES.values(), ids=QUERIES.keys())
+async def test_a_bad_query_is_refused_by_name(service: Node, query: str, loc: list[str]) -> None:
+    answer = await service.client.get(f"{SESSIONS}?{query}", headers=await service.key())
+    assert answer.status_code == 422, answer.text
+    assert loc in [error["loc"] for error in answer.json()["detail"]]
+
+
+@pytest.mark.parametrize("key", ["", " padded", "x" * 256, "é".encode(), b"\x01", "tab\there"])
+async def test_a_bad_idempotency_key_is_refused_by_name(service: Node, key: str | bytes) -> None:
+    headers: dict[str, Any] = {**await service.key(), "Idempotency-Key": key}
+    answer = await service.client.post(SESSIONS, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+
+
+IDS = ["nope", "ses_", "ses_" + "0" * 32, "%00", "%ff", "%ed%a0%80", "%F0%9F%98%80", "a" * 5_000, "'%20OR%201=1"]
+CALLS = [
+    ("GET", ""),
+    ("GET", "/details"),
+    ("GET", "/health"),
+    ("POST", "/keepalive"),
+    ("DELETE", ""),
+    ("GET", "/pages"),
+    ("POST", "/pages"),
+    ("DELETE", "/pages/x"),
+    ("GET", "/pages/x/screenshot"),
+    ("GET", "/pages/x/content"),
+    ("GET", "/pages/x/pdf"),
+]
+
+
+@pytest.mark.parametrize("session_id", IDS, ids=lambda value: str(value)[:20])
+async def test_an_id_that_never_was_is_a_404_everywhere(service: Node, session_id: str) -> None:
+    mine = await service.key()
+    for method, path in CALLS:
+        answer = await service.client.request(method, f"{SESSIONS}/{session_id}{path}", headers=mine)
+        assert answer.status_code == 404, (method, path)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert len(answer.content) < 1_000
+
+
+PAGE_BODIES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "open a file": ("", {"url": "file:///etc/passwd"}, ["body", "url"]),
+    "open with an unknown field": ("", {"address": "https://a.example"}, ["body", "address"]),
+    "go nowhere": ("/page-1/navigate", {}, ["body", "url"]),
+    "go to a file": ("/page-1/navigate", {"url": "view-source:file:///etc/passwd"}, ["body", "url"]),
+    "wait for what is not": (
+        "/page-1/navigate",
+        {"url": "https://a.example", "wait_until": "done"},
+        ["body", "wait_until"],
+    ),
+    "wait for ever": (
+        "/page-1/navigate",
+        {"url": "https://a.example", "timeout_seconds": 301},
+        ["body", "timeout_seconds"],
+    ),
+    "evaluate nothing": ("/page-1/evaluate", {"expression": ""}, ["body", "expression"]),
+    "evaluate half a character": ("/page-1/evaluate", {"expression": "\ud800"}, ["body", "expression"]),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "loc"), PAGE_BODIES.values(), ids=PAGE_BODIES.keys())
+async def test_a_bad_page_action_is_refused_by_name(
+    service: Node, path: str, body: dict[str, Any], loc: list[str]
+) -> None:
+    headers = await service.key() | {"Content-Type": "application/json"}
+    made = (await service.client.post(SESSIONS, headers=headers)).json()
+    url = f"{SESSIONS}/{made['session_id']}/pages{path}"
+    answer = await service.client.post(url, content=json.dumps(body), headers=headers)
+    assert answer.status_code == 422, answer.text
+    assert loc in [error["loc"] for error in answer.json()["detail"]]
+
+
+SCREENSHOTS = {
+    "format unknown": ("format=gif", ["query", "format"]),
+    "quality of a png": ("quality=50", ["query", "quality"]),
+    "quality 0": ("format=jpeg&quality=0", ["query", "quality"]),
+    "quality 101": ("format=jpeg&quality=101", ["query", "quality"]),
+    "full page maybe": ("full_page=maybe", ["query", "full_page"]),
+}
+
+
+@pytest.mark.parametrize(("query", "loc"), SCREENSHOTS.values(), ids=SCREENSHOTS.keys())
+async def test_a_bad_screenshot_is_refused_by_name(service: Node, query: str, loc: list[str]) -> None:
+    mine = await service.key()
+    made = (await service.client.post(SESSIONS, headers=mine)).json()
+    answer = await service.client.get(f"{SESSIONS}/{made['session_id']}/pages/page-1/screenshot?{query}", headers=mine)
+    assert answer.status_code == 422
+    assert loc in [error["loc"] for error in answer.json()["detail"]]
+
+
+ACCOUNTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "key without name": ("keys", {}, ["body", "name"]),
+    "key with an empty name": ("keys", {"name": ""}, ["body", "name"]),
+    "key of an unknown role": ("keys", {"name": "a", "role": "root"}, ["body", "role"]),
+    "key for nobody": ("keys", {"name": "a", "principal_id": "prn_nobody"}, ["body", "principal_id"]),
+    "user with a short password": ("users", {"username": "ann", "password": "x" * 11}, ["body", "password"]),
+    "user with half a character": ("users", {"username": "ann", "password": "\ud800" * 12}, ["body", "password"]),
+    "user with a path as name": ("users", {"username": "../ann", "password": "x" * 12}, ["body", "username"]),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "loc"), ACCOUNTS.values(), ids=ACCOUNTS.keys())
+async def test_a_bad_key_or_user_is_refused_by_name(
+    service: Node, path: str, body: dict[str, Any], loc: list[str]
+) -> None:
+    headers = {"X-API-Key": ADMIN_KEY, "Content-Type": "application/json"}
+    answer = await service.client.post(f"/v1/auth/{path}", content=json.dumps(body), headers=headers)
+    assert answer.status_code == 422, answer.text
+    assert loc in [error["loc"] for error in answer.json()["detail"]]
+
+
+async def test_what_was_sent_does_not_come_back_in_the_answer(service: Node) -> None:
+    headers = {"X-API-Key": ADMIN_KEY}
+    for body in ({"username": "../ann", "password": "canary-password"}, {"username": "ann", "password": ["canary-1"]}):
+        answer = await service.client.post("/v1/auth/users", json=body, headers=headers)
+        assert answer.status_code == 422
+        assert "canary" not in answer.text

@@ -1,0 +1,294 @@
+"""The layer around everything, and the service's word about itself."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from browser_sessions.api.dependencies import ApiOptions
+from browser_sessions.api.middleware.edge import STATUS_ROUTE, UNKNOWN_ROUTE
+from browser_sessions.telemetry import configure_logging
+from tests.harness.fakes.fake_node import ADMIN_KEY, Node, node
+
+SESSIONS = "/v1/browser/sessions"
+ADMIN = {"X-API-Key": ADMIN_KEY}
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Node]:
+    async with node(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    out = io.StringIO()
+    configure_logging("json", "info", out)
+    yield out
+    structlog.reset_defaults()
+    root.handlers[:], root.level = before, level
+
+
+async def test_alive_and_ready_need_no_credential(service: Node) -> None:
+    assert (await service.client.get("/healthz")).json() == {"status": "ok", "version": "0.0.0"}
+    await service.pool.fleet.first()
+    ready = await service.client.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"]) == (200, True)
+    service.pool.drain()
+    draining = await service.client.get("/readyz")
+    assert (draining.status_code, draining.json()["ready"]) == (503, False)
+    assert draining.json()["problems"]
+
+
+async def test_the_pool_tells_operators_its_state(service: Node) -> None:
+    await service.client.post(SESSIONS, headers=await service.key())
+    state = (await service.client.get("/v1/browser/pool", headers=ADMIN)).json()
+    assert (state["capacity"], state["taken"], state["free"], state["queue"]) == (50, 1, 49, 0)
+    assert state["browsers"][0]["sessions"] == 1
+    assert not state["draining"]
+
+
+def counted(service: Node, route: str, status: int) -> float | None:
+    return service.metrics.registry.get_sample_value(
+        "browser_sessions_http_request_seconds_count", {"method": "GET", "route": route, "status": str(status)}
+    )
+
+
+async def test_metrics_say_what_is_and_count_requests_by_template(service: Node) -> None:
+    mine = await service.key()
+    made = (await service.client.post(SESSIONS, headers=mine)).json()["session_id"]
+    for _ in range(3):
+        await service.client.get(f"{SESSIONS}/{made}", headers=mine)
+    await service.client.get(f"{SESSIONS}/ses_unknown", headers=mine)
+    await service.client.get("/no/such/address/7")
+    answer = await service.client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'browser_sessions_sessions{status="active"} 1.0' in answer.text
+    assert "browser_sessions_capacity 50.0" in answer.text
+    assert (counted(service, STATUS_ROUTE, 200), counted(service, STATUS_ROUTE, 404)) == (3, 1)
+    assert counted(service, UNKNOWN_ROUTE, 404) == 1
+    assert made not in answer.text
+    assert "ses_unknown" not in answer.text
+
+
+# -- the edge ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/healthz", SESSIONS, f"{SESSIONS}/ses_1", "/nothing", "/docs"])
+async def test_every_answer_carries_an_id_and_the_security_headers(service: Node, path: str) -> None:
+    headers = (await service.client.get(path)).headers
+    assert re.fullmatch(r"[0-9a-f]{16}", headers["x-request-id"])
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "access-control-allow-origin" not in headers
+    assert len(headers.get_list("content-security-policy")) == 1
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/docs", SESSIONS, f"{SESSIONS}/ses_unknown", f"{SESSIONS}/ID", "/nothing"]
+)
+async def test_head_is_get_without_the_body(service: Node, path: str) -> None:
+    mine = await service.key()
+    made = (await service.client.post(SESSIONS, headers=mine)).json()["session_id"]
+    whole = await service.client.get(path.replace("ID", made), headers=mine)
+    bare = await service.client.head(path.replace("ID", made), headers=mine)
+    assert bare.status_code == whole.status_code
+    assert bare.content == b""
+    told = {name: value for name, value in whole.headers.items() if name != "x-request-id"}
+    assert {name: value for name, value in bare.headers.items() if name != "x-request-id"} == told
+
+
+async def test_head_of_a_stream_ends(service: Node) -> None:
+    mine = await service.key()
+    made = (await service.client.post(SESSIONS, headers=mine)).json()["session_id"]
+    async with asyncio.timeout(10):
+        answer = await service.client.head(f"{SESSIONS}/{made}/events", headers=mine)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+async def test_a_body_that_is_not_said_to_be_json_is_told_what_to_say(service: Node) -> None:
+    headers = await service.key() | {"Content-Type": "text/plain"}
+    answer = await service.client.post(SESSIONS, content="{}", headers=headers)
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"][0]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("my-request_1.2", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("a\tb", False), ("", False)],
+)
+async def test_a_callers_request_id_is_kept_when_it_is_harmless(service: Node, sent: str, kept: bool) -> None:
+    answer = await service.client.get("/healthz", headers={"X-Request-ID": sent})
+    assert (answer.headers["x-request-id"] == sent) is kept
+
+
+@pytest.mark.parametrize("path", ["/healthz", f"{SESSIONS}/ses_1", "/nothing"])
+async def test_a_foreign_host_name_is_refused_before_anything_else(service: Node, path: str) -> None:
+    answer = await service.client.get(path, headers={"Host": "evil.example"} | ADMIN)
+    assert answer.status_code == 421
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_more_hosts_can_be_allowed(tmp_path: Path) -> None:
+    options = ApiOptions(public_url="https://browsers.example.com", allowed_hosts=("lab.example",))
+    async with node(tmp_path, options=options) as service:
+        for host, status in [("browsers.example.com", 200), ("lab.example:8000", 200), ("other.example", 421)]:
+            assert (await service.client.get("/healthz", headers={"Host": host})).status_code == status
+
+
+async def test_forwarded_headers_count_from_trusted_proxies_only(tmp_path: Path) -> None:
+    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "browsers.example.com"}
+    for trusted, begins in [((), "ws://127.0.0.1/"), (("127.0.0.1",), "wss://browsers.example.com/")]:
+        options = ApiOptions(trusted_proxies=trusted, allowed_hosts=("browsers.example.com",))
+        async with node(tmp_path / str(len(trusted)), options=options) as service:
+            made = await service.client.post(SESSIONS, headers=await service.key() | forwarded)
+            assert made.json()["connect_url"].startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/nothing", 404, None),
+        ("GET", f"{SESSIONS}/", 404, None),
+        ("GET", f"{SESSIONS}/a/b/c", 404, None),
+        ("PUT", f"{SESSIONS}/ses_1", 405, "DELETE, GET, HEAD"),
+        ("PATCH", SESSIONS, 405, "GET, HEAD, POST"),
+        ("POST", "/healthz", 405, "GET, HEAD"),
+    ],
+)
+async def test_what_is_not_there_is_a_problem_too(
+    service: Node, method: str, path: str, status: int, allow: str | None
+) -> None:
+    answer = await service.client.request(method, path, headers=ADMIN)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers.get("allow") == allow
+
+
+async def test_a_bug_is_a_500_that_tells_nothing_and_is_logged_whole(
+    service: Node, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_session_id: str) -> None:
+        raise RuntimeError("what nobody outside may read")
+
+    monkeypatch.setattr(service.pool.registry, "known", broken)
+    mine = await service.key()
+    for path in (f"{SESSIONS}/ses_1", f"{SESSIONS}/ses_1/details"):
+        answer = await service.client.get(path, headers=mine)
+        assert answer.status_code == 500
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "nobody" not in answer.text
+    failed = [line for line in map(json.loads, lines.getvalue().splitlines()) if line["event"] == "http.failed"]
+    assert len(failed) == 2
+    assert "what nobody outside may read" in failed[0]["exception"]
+    assert failed[0]["request_id"]
+
+
+async def test_requests_are_logged_except_the_reads_that_machines_repeat(service: Node, lines: io.StringIO) -> None:
+    mine = await service.key()
+    made = await service.client.post(SESSIONS, headers=mine | {"X-Request-ID": "the-create"})
+    path = made.headers["location"]
+    await service.client.get(path, headers=mine)
+    await service.client.get("/healthz")
+    await service.client.get("/metrics")
+    await service.client.get(f"{SESSIONS}/ses_unknown", headers=mine)
+    await service.client.delete(path, headers=mine)
+    told = [line for line in map(json.loads, lines.getvalue().splitlines()) if line["event"] == "http.request"]
+    assert [(line["method"], line["status"]) for line in told] == [("POST", 201), ("GET", 404), ("DELETE", 200)]
+    assert told[0]["request_id"] == "the-create"
+    assert told[0]["principal_id"].startswith("prn_")
+    assert told[0]["client"] == "127.0.0.1"
+
+
+async def test_no_secret_reaches_the_log(service: Node, lines: io.StringIO) -> None:
+    password = "canary-password"
+    made = (await service.client.post("/v1/auth/keys", json={"name": "ci"}, headers=ADMIN)).json()
+    user = {"username": "ann", "password": password}
+    await service.client.post("/v1/auth/users", json=user, headers=ADMIN)
+    token = (await service.client.post("/v1/auth/token", data=user)).json()["access_token"]
+    await service.client.post("/v1/auth/token", data=user | {"password": "canary-wrong"})
+    session = (await service.client.post(SESSIONS, headers={"X-API-Key": made["key"]})).json()
+    await service.client.get(f"{SESSIONS}?api_key={made['key']}&ticket={token}", headers={"Authorization": token})
+    secrets = [ADMIN_KEY, made["key"].split("_", 2)[2], token, session["connect_url"].split("=")[1], "canary"]
+    assert "auth.signed_in" in lines.getvalue()
+    assert [secret for secret in secrets if secret in lines.getvalue()] == []
+
+
+# -- websockets --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_websocket_to_a_foreign_host_is_refused_with_an_http_answer(service: Node) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    scope = {
+        "type": "websocket",
+        "path": f"{SESSIONS}/ses_1/cdp",
+        "scheme": "ws",
+        "query_string": b"",
+        "root_path": "",
+        "client": ("127.0.0.1", 5),
+        "headers": [(b"host", b"evil.example")],
+        "extensions": {"websocket.http.response": {}},
+    }
+    await service.app(scope, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.http.response.start", "websocket.http.response.body"]
+    assert sent[0]["status"] == 421
+
+
+# -- documents ---------------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """What a browser would fetch or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scripts = 0
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script" or any(name.startswith("on") for name, _ in attrs)
+        self.fetched += [value or "" for name, value in attrs if name == "src" or (tag == "link" and name == "href")]
+
+
+async def test_docs_run_no_script_and_fetch_nothing(service: Node) -> None:
+    answer = await service.client.get("/docs")
+    assert answer.status_code == 200
+    page = Page()
+    page.feed(answer.text)
+    assert page.scripts == 0
+    assert page.fetched == []
+    assert "unsafe-inline" not in answer.headers["content-security-policy"]
+    for call in ("/v1/browser/sessions/{session_id}", "/v1/auth/token", "/v1/browser/pool"):
+        assert call in answer.text
+
+
+async def test_every_operation_says_what_it_does_and_how_it_fails(service: Node) -> None:
+    document = (await service.client.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert operation["description"], (method, path)
+            if path.startswith("/v1/") and operation["operationId"].startswith("get_browser_session_v1") is False:
+                assert "401" in operation["responses"], (method, path)

@@ -1,0 +1,259 @@
+"""The console's sign-in over a fake browser: the cookie, what it may do and what other sites' pages may not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+import pytest_asyncio
+
+from browser_sessions.auth.console_cookie import COOKIE, COOKIE_LIFETIME_S
+from browser_sessions.domain.principal import Role
+from tests.harness.fakes.fake_node import ADMIN_KEY, BASE_URL, Node, node
+
+SESSIONS = "/v1/browser/sessions"
+SIGN_IN = "/v1/auth/session"
+PASSWORD = "correct horse battery"
+OURS = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest_asyncio.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Node]:
+    async with node(tmp_path) as service:
+        yield service
+
+
+async def sign_in(service: Node, **body: str) -> httpx.Response:
+    return await service.client.post(SIGN_IN, json=body)
+
+
+def cookie_in(answer: httpx.Response) -> Any:
+    jar: SimpleCookie = SimpleCookie(answer.headers["set-cookie"])
+    return jar[COOKIE]
+
+
+async def signed_in(service: Node, **body: str) -> dict[str, str]:
+    """Headers with the cookie of a sign-in."""
+    answer = await sign_in(service, **(body or {"api_key": ADMIN_KEY}))
+    assert answer.status_code == 200, answer.text
+    service.client.cookies.clear()
+    return {"Cookie": f"{COOKIE}={cookie_in(answer).value}"}
+
+
+async def test_a_key_signs_in_with_a_cookie_that_scripts_and_other_sites_do_not_get(service: Node) -> None:
+    answer = await sign_in(service, api_key=ADMIN_KEY)
+    assert answer.json() == {"principal_id": "admin", "name": "admin", "role": "admin"}
+    cookie = cookie_in(answer)
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Strict"
+    assert cookie["path"] == "/"
+    assert not cookie["secure"]
+    assert int(cookie["max-age"]) == COOKIE_LIFETIME_S
+    assert ADMIN_KEY not in answer.headers["set-cookie"]
+    assert ADMIN_KEY not in str(jwt.decode(cookie.value, options={"verify_signature": False}))
+
+
+async def test_over_https_the_cookie_is_secure(service: Node) -> None:
+    transport = httpx.ASGITransport(app=service.app)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE_URL.replace("http:", "https:")) as client:
+        answer = await client.post(SIGN_IN, json={"api_key": ADMIN_KEY})
+    assert cookie_in(answer)["secure"]
+
+
+async def test_a_user_signs_in_with_a_password(service: Node) -> None:
+    await service.keyring.create_user("ann", PASSWORD, Role.OPERATOR)
+    headers = await signed_in(service, username="ann", password=PASSWORD)
+    me = (await service.client.get(SIGN_IN, headers=headers)).json()
+    assert (me["name"], me["role"]) == ("ann", "operator")
+    assert (await service.client.get("/v1/browser/pool", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"api_key": "bs_wrong_key"}, 401),
+        ({"username": "ann", "password": "not the right one"}, 401),
+        ({"username": "nobody", "password": PASSWORD}, 401),
+        ({"username": "ann"}, 422),
+        ({}, 422),
+        ({"api_key": ADMIN_KEY, "username": "ann", "password": PASSWORD}, 422),
+        ({"key": ADMIN_KEY}, 422),
+    ],
+)
+async def test_what_does_not_sign_in(service: Node, body: dict[str, str], status: int) -> None:
+    await service.keyring.create_user("ann", PASSWORD, Role.OPERATOR)
+    answer = await sign_in(service, **body)
+    assert answer.status_code == status
+    assert "set-cookie" not in answer.headers
+    assert PASSWORD not in answer.text
+    assert ADMIN_KEY not in answer.text
+
+
+async def test_guessing_is_slowed_down_for_keys_and_passwords_together(service: Node) -> None:
+    for _ in range(30):
+        answer = await sign_in(service, api_key="bs_wrong_key")
+        assert answer.status_code == 401
+    for body in ({"api_key": ADMIN_KEY}, {"username": "ann", "password": PASSWORD}):
+        answer = await sign_in(service, **body)
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 0
+    form = {"username": "ann", "password": PASSWORD}
+    assert (await service.client.post("/v1/auth/token", data=form)).status_code == 429
+
+
+async def test_the_cookie_works_everywhere_also_on_the_status(service: Node) -> None:
+    headers = await signed_in(service)
+    created = await service.client.post(SESSIONS, headers=headers | OURS, json={})
+    assert created.status_code == 201, created.text
+    path = f"{SESSIONS}/{created.json()['session_id']}"
+    for call in (path, f"{path}/details", f"{path}/pages", SESSIONS):
+        assert (await service.client.get(call, headers=headers)).status_code == 200, call
+    assert (await service.client.delete(path, headers=headers | OURS)).status_code == 200
+
+
+async def test_key_and_token_count_before_the_cookie(service: Node) -> None:
+    headers = await signed_in(service)
+    client = await service.key(Role.CLIENT)
+    assert (await service.client.get(SIGN_IN, headers=headers | client)).json()["role"] == "client"
+    for wrong in ({"X-API-Key": "wrong"}, {"Authorization": "Bearer wrong"}):
+        assert (await service.client.get(SIGN_IN, headers=headers | wrong)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+        ({"Origin": BASE_URL}, True),
+        ({"Origin": BASE_URL.upper().replace("HTTP", "http")}, True),
+        ({}, False),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"}, False),
+        ({"Origin": "http://127.0.0.1:9999"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": BASE_URL + ".evil.example"}, False),
+        ({"Sec-Fetch-Site": "same-origin", "Content-Type": "text/plain"}, False),
+        ({"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}, False),
+    ],
+)
+async def test_only_a_page_of_ours_changes_anything_with_the_cookie(
+    service: Node, headers: dict[str, str], allowed: bool
+) -> None:
+    cookie = await signed_in(service)
+    headers = {"Content-Type": "application/json", **headers}
+    answer = await service.client.post(SESSIONS, headers=cookie | headers, content=b"{}")
+    assert answer.status_code == (201 if allowed else 403), answer.text
+    assert len(service.pool.registry.sessions) == allowed
+
+
+async def test_a_credential_in_a_header_needs_no_such_thing(service: Node) -> None:
+    headers = {"X-API-Key": ADMIN_KEY, "Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
+    assert (await service.client.post(SESSIONS, headers=headers, json={})).status_code == 201
+
+
+async def test_another_sites_page_signs_nobody_in(service: Node) -> None:
+    answer = await service.client.post(SIGN_IN, headers={"Origin": "http://evil.example"}, json={"api_key": ADMIN_KEY})
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
+async def test_signing_out_takes_the_cookie(service: Node) -> None:
+    headers = await signed_in(service)
+    assert (await service.client.delete(SIGN_IN, headers=headers)).status_code == 403
+    answer = await service.client.delete(SIGN_IN, headers=headers | OURS)
+    assert answer.status_code == 204
+    cookie = cookie_in(answer)
+    assert cookie.value == ""
+    assert int(cookie["max-age"]) == 0
+    assert (await service.client.delete(SIGN_IN)).status_code == 204
+
+
+async def test_a_revoked_key_and_a_removed_user_are_out_at_once(service: Node) -> None:
+    key, text = await service.keyring.create_key("a", Role.OPERATOR, None)
+    by_key = await signed_in(service, api_key=text)
+    await service.keyring.create_user("ann", PASSWORD, Role.OPERATOR)
+    by_user = await signed_in(service, username="ann", password=PASSWORD)
+    for headers in (by_key, by_user):
+        assert (await service.client.get(SIGN_IN, headers=headers)).status_code == 200
+    await service.keyring.revoke_key(key.key_id)
+    await service.keyring.remove_user("ann")
+    await service.keyring.create_user("ann", PASSWORD + "2", Role.OPERATOR)
+    for headers in (by_key, by_user):
+        assert (await service.client.get(SIGN_IN, headers=headers)).status_code == 401
+
+
+async def test_other_tokens_of_ours_are_no_cookie_and_the_cookie_is_no_token(service: Node) -> None:
+    await service.keyring.create_user("ann", PASSWORD, Role.ADMIN)
+    grant = await service.keyring.sign_in("ann", PASSWORD, "", "127.0.0.1")
+    forged = jwt.encode({"sub": "key:admin", "aud": "browser-sessions/console"}, "k" * 32, algorithm="HS256")
+    for value in (grant.token, forged, "", "x.y.z"):
+        answer = await service.client.get(SIGN_IN, headers={"Cookie": f"{COOKIE}={value}"})
+        assert answer.status_code == 401, value
+    cookie = (await signed_in(service))["Cookie"].partition("=")[2]
+    answer = await service.client.get(SIGN_IN, headers={"Authorization": f"Bearer {cookie}"})
+    assert answer.status_code == 401
+
+
+async def test_a_cookie_ends(service: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = await signed_in(service)
+    assert (await service.client.get(SIGN_IN, headers=headers)).status_code == 200
+    import time
+
+    later = time.time() + COOKIE_LIFETIME_S + 1
+    monkeypatch.setattr("browser_sessions.auth.console_cookie.time.time", lambda: later)
+    assert (await service.client.get(SIGN_IN, headers=headers)).status_code == 401
+
+
+PAGES = ("/", "/sign-in", "/sessions/ses_0123")
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_the_console_is_served_under_a_policy_that_lets_nothing_in(service: Node, path: str) -> None:
+    answer = await service.client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(part.strip().partition(" ")[::2] for part in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self'"
+    assert policy["style-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert "unsafe" not in str(policy)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_files_are_revalidated_and_compressed(service: Node) -> None:
+    answer = await service.client.get("/assets/app.js", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["cache-control"] == "no-cache"
+    plain = await service.client.get("/assets/app.js", headers={"Accept-Encoding": "identity"})
+    assert plain.content == answer.content
+    again = await service.client.get("/assets/app.js", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    assert again.content == b""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets/",
+        "/assets/none.js",
+        "/assets/../../app.py",
+        "/assets/%2e%2e/%2e%2e/app.py",
+        "/assets/..%2f..%2fapp.py",
+        "/assets/.hidden.js",
+        "/assets/vendor",
+        "/assets/vendor/preact.LICENSE",
+        "/assets//app.js",
+        "/assets/app.js%00",
+    ],
+)
+async def test_nothing_but_the_consoles_files_is_served(service: Node, path: str) -> None:
+    answer = await service.client.get(path)
+    assert answer.status_code == 404
+    assert "import" not in answer.text

@@ -1,0 +1,159 @@
+"""Every operation of the OpenAPI document under generated input, good and bad: no 5xx, no undeclared answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+import structlog
+import uvicorn
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import CHECKS
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    positive_data_acceptance,
+    status_code_conformance,
+)
+
+from browser_sessions.api.dependencies import ApiOptions
+from browser_sessions.chromium.devtools import crawl
+from browser_sessions.chromium.devtools.cache import DevToolsCache
+from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.principal import Role
+from tests.harness.fakes.fake_browser import VERSION
+from tests.harness.fakes.fake_node import ADMIN_KEY, assemble, node
+
+pytestmark = pytest.mark.slow
+
+STATUS_OPERATION = ("GET", "/v1/browser/sessions/{session_id}")
+UNTOLD = [status_code_conformance, content_type_conformance]
+"""What the contract keeps out of the status operation's entry: its 401 and 404."""
+PASSWORD = "correct horse battery"
+
+
+@dataclass
+class Served:
+    """A service on a loopback port, and what a caller needs to drive it."""
+
+    url: str
+    token: str
+    http: httpx.Client
+
+    def live_session(self) -> str:
+        """A session that lives now, with one page."""
+        listed = self.http.get("/v1/browser/sessions", params={"status": "active", "limit": 1}).json()["sessions"]
+        if listed:
+            pages = self.http.get(f"/v1/browser/sessions/{listed[0]['session_id']}/pages").json()["pages"]
+            if any(page["page_id"] == "page-1" for page in pages):
+                return str(listed[0]["session_id"])
+        return str(self.http.post("/v1/browser/sessions").json()["session_id"])
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The service in a thread with a loop of its own: the generator of cases is synchronous."""
+    folder = tmp_path_factory.mktemp("served")
+    listening: Future[tuple[str, str]] = Future()
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(folder, listening, stop)))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # not a line for each case
+    thread.start()
+    try:
+        url, token = listening.result(30)
+        with httpx.Client(base_url=url, headers={"X-API-Key": ADMIN_KEY}, trust_env=False) as http:
+            yield Served(url, token, http)
+    finally:
+        stop.set()
+        thread.join()
+        structlog.reset_defaults()
+
+
+async def _serve(folder: Path, listening: Future[tuple[str, str]], stop: threading.Event) -> None:
+    try:
+        async with node(folder, max_sessions=500) as service:
+            await service.pool.fleet.first()
+            await _prepare_devtools(service.console.devtools, folder / "archive" / "devtools")
+            await service.keyring.create_user("admin", PASSWORD, Role.ADMIN)
+            grant = await service.keyring.sign_in("admin", PASSWORD, "", "127.0.0.1")
+            listener = socket.create_server(("127.0.0.1", 0))
+            config = uvicorn.Config(service.app, log_config=None, access_log=False, lifespan="off", ws="none")
+            server = uvicorn.Server(config)
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            listening.set_result((f"http://127.0.0.1:{listener.getsockname()[1]}", grant.token))
+            await asyncio.to_thread(stop.wait)
+            server.should_exit = True
+            await serving
+    except BaseException as error:
+        if not listening.done():
+            listening.set_exception(error)
+        raise
+
+
+document = assemble(Path("unused"), SystemClock(), ApiOptions(), 1).app.openapi()
+expected = ["400", "401", "403", "404", "405", "409", "413", "422", "429", "503"]
+"""What counts as a refusal of bad input: schemathesis has no 413 among its own."""
+config = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": expected}}})
+schema = schemathesis.openapi.from_dict(document, config=config).exclude(
+    path_regex="/events$"
+)  # streams have tests of their own
+bounded = settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def check(case: Any, served: Served, **ids: str) -> None:
+    case.headers.pop("X-API-Key", None)  # it would decide, and a made-up one is a 401
+    if ids:
+        case.path_parameters = {**case.path_parameters, **ids}
+    told_elsewhere = UNTOLD if (case.method, case.path) == STATUS_OPERATION else []
+    case.call_and_validate(
+        base_url=served.url,
+        headers={"Authorization": f"Bearer {served.token}"},
+        excluded_checks=[*told_elsewhere, positive_data_acceptance],
+    )
+
+
+async def _prepare_devtools(cache: DevToolsCache, folder: Path) -> None:
+    """What a Chromium would have given: the stand-in has no files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / f"{VERSION}.zip", "w") as archive:
+        archive.writestr(crawl.ABOUT, json.dumps({"version": VERSION, "isolated": True}))
+        archive.writestr(crawl.PROTOCOL, json.dumps({"domains": []}))
+        archive.writestr(crawl.FILES + crawl.START, "<!doctype html>")
+    await cache.prepare(VERSION, folder / "no-chromium", None)
+    cache.check(VERSION)
+
+
+@schema.parametrize()
+@bounded
+def test_generated_input_gets_declared_answers_and_no_5xx(case: Any, served: Served) -> None:
+    check(case, served)
+
+
+@schema.include(path_regex=r"\{session_id\}").parametrize()
+@bounded
+def test_the_same_on_live_sessions(case: Any, served: Served) -> None:
+    known = {"session_id": served.live_session(), "page_id": "page-1"}
+    check(case, served, **{name: known[name] for name in case.path_parameters if name in known})
+
+
+def test_the_checks_are_there() -> None:
+    names = {check.__name__ for check in CHECKS.get_all()}
+    assert {"not_a_server_error", "status_code_conformance", "response_schema_conformance", "ignored_auth"} <= names

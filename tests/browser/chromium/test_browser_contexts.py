@@ -1,0 +1,433 @@
+"""Contexts in a real Chromium: each its own, opened whole or not at all, closed for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser_sessions.chromium.context.context import Context
+from browser_sessions.chromium.ports import ContextEvent, PageInfo
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.errors import (
+    BrowserGone,
+    BrowserTimeout,
+    InvalidField,
+    PageFailed,
+    PageNotFound,
+    TooManyPages,
+)
+from browser_sessions.domain.limits import MAX_PAGES
+from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
+from tests.harness.sites.plain_site import Site, until
+
+pytestmark = pytest.mark.browser
+
+OPEN_SECONDS = 30.0
+"""Generous: the machine may be busy, and how long it takes is measured elsewhere."""
+
+
+class Events(list[ContextEvent]):
+    """What a context has told so far."""
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event.data for event in self if event.kind == kind]
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+async def contexts_in(chromium: ChromiumProcess) -> set[str]:
+    """Chromium's own list, without what is only ready for a create."""
+    answer = await chromium.cdp.root.call("Target.getBrowserContexts", timeout=10)
+    return set(answer["browserContextIds"]) - chromium.unused_contexts
+
+
+async def opened(
+    chromium: ChromiumProcess, folder: Path, events: Events | None = None, **options: Any
+) -> tuple[Context, str]:
+    """A context and the id of its page."""
+    handle = await chromium.open_context(
+        SessionSpec(**options), folder, (events if events is not None else Events()).append, timeout=OPEN_SECONDS
+    )
+    assert isinstance(handle, Context)
+    return handle, handle.pages()[0].page_id
+
+
+async def test_ten_contexts_each_have_their_own_viewport_agent_and_cookies(
+    chromium: ChromiumProcess, tmp_path: Path, site: Site
+) -> None:
+    async def one(number: int) -> tuple[Context, str]:
+        return await opened(
+            chromium,
+            tmp_path / f"s{number}",
+            viewport_width=500 + number,
+            viewport_height=400 + number,
+            user_agent=f"Agent/{number}",
+            start_url=f"{site.url}/?{number}",
+        )
+
+    handles = await asyncio.gather(*(one(number) for number in range(10)))
+
+    assert len({handle.context_id for handle, _ in handles}) == 10
+    for number, (handle, page_id) in enumerate(handles):
+        await handle.evaluate(page_id, f"document.cookie = 'who={number}'", timeout=10)
+    for number, (handle, page_id) in enumerate(handles):
+        seen = await handle.evaluate(
+            page_id, "[innerWidth, innerHeight, navigator.userAgent, document.cookie]", timeout=10
+        )
+        assert seen == [500 + number, 400 + number, f"Agent/{number}", f"who={number}"]
+        assert len(handle.pages()) == 1
+    agents = {path: headers["user-agent"] for path, headers in site.requests if path.startswith("/?")}
+    assert agents == {f"/?{number}": f"Agent/{number}" for number in range(10)}
+
+
+async def test_every_option_reaches_the_page(chromium: ChromiumProcess, tmp_path: Path, site: Site) -> None:
+    handle, page_id = await opened(
+        chromium,
+        tmp_path / "session",
+        device_scale_factor=2.0,
+        is_mobile=True,
+        has_touch=True,
+        locale="de-DE",
+        timezone_id="Asia/Tokyo",
+        geolocation=Geolocation(48.1, 11.5, 10.0),
+        permissions=("geolocation",),
+        color_scheme="dark",
+        extra_http_headers=(("X-Who", "me"),),
+        storage_state={
+            "cookies": [{"name": "kept", "value": "1", "domain": "127.0.0.1", "path": "/"}],
+            "origins": [],
+        },
+        start_url=site.url,
+    )
+
+    seen = await handle.evaluate(
+        page_id,
+        """async () => ({
+            scale: devicePixelRatio, touch: 'ontouchstart' in window, language: navigator.language,
+            zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+            dark: matchMedia('(prefers-color-scheme: dark)').matches, cookie: document.cookie,
+            place: await new Promise((yes, no) => navigator.geolocation.getCurrentPosition(
+                found => yes([found.coords.latitude, found.coords.longitude]), no)),
+        })""",
+        timeout=10,
+    )
+
+    assert seen == {
+        "scale": 2,
+        "touch": True,
+        "language": "de-DE",
+        "zone": "Asia/Tokyo",
+        "dark": True,
+        "cookie": "kept=1",
+        "place": [48.1, 11.5],
+    }
+    assert site.requests[-1][1]["x-who"] == "me"
+
+
+async def test_without_javascript_no_script_runs(chromium: ChromiumProcess, tmp_path: Path, site: Site) -> None:
+    site.pages["/script"] = "<title>before</title><script>document.title = 'after'</script>"
+    handle, page_id = await opened(chromium, tmp_path / "session", java_script_enabled=False)
+
+    info, status = await handle.navigate(page_id, f"{site.url}/script", wait_until="load", timeout=20)
+
+    assert status == 200
+    assert info.title == "before"
+
+
+async def test_the_folder_is_the_sessions_alone_while_it_lives(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    folder = tmp_path / "sessions" / "one"
+    handle, _ = await opened(chromium, folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (folder / "file").write_text("x")
+
+    await handle.close(timeout=5)
+
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"timezone_id": "Mars/Base"}, "timezone_id"),
+        ({"locale": "de_DE@@"}, "locale"),
+        ({"permissions": ("nonsense",)}, "permissions"),
+        ({"user_agent": "a\r\nb: c"}, "user_agent"),
+        ({"extra_http_headers": (("a b", "c"),)}, "extra_http_headers"),
+        ({"extra_http_headers": (("a", "c\r\nd: e"),)}, "extra_http_headers"),
+        ({"geolocation": Geolocation(100.0, 0.0)}, "geolocation"),
+        ({"color_scheme": "pink"}, "color_scheme"),
+        ({"proxy": Proxy("::::")}, "proxy"),
+        ({"proxy": Proxy("socks5://x:1", username="a", password="b")}, "proxy"),
+        ({"storage_state": {"cookies": [{"name": "a"}]}}, "storage_state"),
+        ({"storage_state": {"cookies": 5}}, "storage_state"),
+        ({"storage_state": {"origins": [{"origin": "nonsense", "localStorage": []}]}}, "storage_state"),
+        ({"device_scale_factor": -1.0}, "device_scale_factor"),
+        ({"device_scale_factor": 100.0}, "device_scale_factor"),
+        ({"start_url": "file:///etc/passwd"}, "start_url"),
+        ({"start_url": " JavaScript:1"}, "start_url"),
+        ({"start_url": "chrome://version"}, "start_url"),
+    ],
+    ids=str,
+)
+async def test_an_option_that_cannot_be_is_refused_by_name(
+    chromium: ChromiumProcess, tmp_path: Path, options: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidField) as refused:
+        await opened(chromium, tmp_path / "session", **options)
+
+    assert refused.value.loc[:2] == ("body", field)
+    assert refused.value.detail.startswith(("must ", "viewport_width x"))
+    assert await contexts_in(chromium) == set()
+    assert not (tmp_path / "session").exists()
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "http://nowhere.invalid/", "http://[bad/"])
+async def test_a_start_url_that_fails_undoes_everything(
+    chromium: ChromiumProcess, tmp_path: Path, address: str
+) -> None:
+    with pytest.raises(PageFailed):
+        await opened(chromium, tmp_path / "session", start_url=address)
+
+    assert await contexts_in(chromium) == set()
+    assert not (tmp_path / "session").exists()
+
+
+async def test_a_start_url_that_never_answers_ends_at_the_deadline(
+    chromium: ChromiumProcess, tmp_path: Path, site: Site
+) -> None:
+    with pytest.raises(BrowserTimeout):
+        await chromium.open_context(
+            SessionSpec(start_url=f"{site.url}/hang"), tmp_path / "session", lambda _: None, timeout=2
+        )
+
+    assert await contexts_in(chromium) == set()
+    assert not (tmp_path / "session").exists()
+
+
+async def test_a_folder_that_cannot_be_made_is_told(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+
+    with pytest.raises(Exception, match="folder could not be made"):
+        await opened(chromium, tmp_path / "file" / "session")
+
+    assert await contexts_in(chromium) == set()
+
+
+async def test_a_cancelled_open_leaves_no_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    for number in range(40):
+        opening = asyncio.create_task(opened(chromium, tmp_path / f"s{number}", start_url="about:blank"))
+        await asyncio.sleep(chance.uniform(0, 0.12))
+        opening.cancel()
+        await asyncio.wait({opening})
+        if not opening.cancelled():
+            await opening.result()[0].close(timeout=5)
+
+    async def none_left() -> bool:
+        return await contexts_in(chromium) == set()
+
+    await until(none_left, what="the end of every context")
+    await until(lambda: not list(tmp_path.glob("s*")), what="the end of every folder")
+    assert chromium._registry.pages("") == []
+
+
+async def test_a_context_that_is_closed_is_gone(chromium: ChromiumProcess, tmp_path: Path, events: Events) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session", events)
+
+    await asyncio.gather(handle.close(timeout=5), handle.close(timeout=5))
+    await handle.close(timeout=5)
+
+    assert await contexts_in(chromium) == set()
+    assert handle.pages() == []
+    assert "context.died" not in events.kinds()
+    with pytest.raises(BrowserGone):
+        await handle.evaluate(page_id, "1", timeout=5)
+    with pytest.raises(BrowserGone):
+        await handle.open_page(None, timeout=5)
+
+
+async def test_a_context_disposed_of_behind_our_back_is_told(
+    chromium: ChromiumProcess, tmp_path: Path, events: Events
+) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session", events)
+    other, other_page = await opened(chromium, tmp_path / "other")
+
+    await chromium.cdp.root.call("Target.disposeBrowserContext", {"browserContextId": handle.context_id}, timeout=5)
+    await until(lambda: "context.died" in events.kinds(), what="the news")
+
+    with pytest.raises((BrowserGone, PageNotFound)):
+        await handle.evaluate(page_id, "1", timeout=5)
+    assert await other.evaluate(other_page, "2", timeout=5) == 2
+    await handle.close(timeout=5)
+    assert events.kinds().count("context.died") == 1
+
+
+async def test_closing_its_last_page_ends_no_context(chromium: ChromiumProcess, tmp_path: Path, events: Events) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session", events)
+
+    await handle.close_page(page_id, timeout=5)
+    await until(lambda: handle.pages() == [])
+
+    assert await handle.responsive(timeout=5)
+    page = await handle.open_page("data:text/html,<title>again</title>", timeout=20)
+    assert [info.page_id for info in handle.pages()] == [page.page_id]
+    assert "context.died" not in events.kinds()
+    with pytest.raises(PageNotFound):
+        await handle.evaluate(page_id, "1", timeout=5)
+
+
+async def test_a_popup_keeps_the_options_and_is_known_by_its_target_id(
+    chromium: ChromiumProcess, tmp_path: Path, site: Site, events: Events
+) -> None:
+    site.pages["/popup"] = "<title>Popup</title>"
+    handle, page_id = await opened(
+        chromium, tmp_path / "session", events, user_agent="Agent/1", viewport_width=640, start_url=site.url
+    )
+
+    await handle.evaluate(page_id, "void window.open('/popup')", timeout=10)
+    await until(lambda: len(handle.pages()) == 2)
+    popup = handle.pages()[1].page_id
+    await handle.evaluate(popup, "document.readyState", timeout=10)
+    await until(lambda: any(data["url"].endswith("/popup") for data in events.of("page.navigated")))
+
+    assert await handle.evaluate(popup, "navigator.userAgent", timeout=10) == "Agent/1"
+    assert next(headers for path, headers in site.requests if path == "/popup")["user-agent"] == "Agent/1"
+    assert [data["page_id"] for data in events.of("page.opened")] == [page_id, popup]
+    assert {"page_id": popup, "url": f"{site.url}/popup", "title": "Popup"} in events.of("page.navigated")
+    targets = await chromium.cdp.root.call("Target.getTargets", timeout=5)
+    assert popup in {info["targetId"] for info in targets["targetInfos"]}
+    await handle.close_page(popup, timeout=5)
+    await until(lambda: {"page_id": popup} in events.of("page.closed"))
+
+
+async def test_pages_show_the_address_and_title_of_now(chromium: ChromiumProcess, tmp_path: Path, site: Site) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session", start_url=site.url)
+    await handle.evaluate(page_id, "void (location.hash = 'x', document.title = 'Changed')", timeout=10)
+    await chromium.probe(timeout=10)
+
+    await until(lambda: handle.pages()[0].title == "Changed", what="the new title, which the probe asks for")
+
+    assert handle.pages()[0].url == f"{site.url}/#x"
+
+
+async def test_a_page_that_opens_windows_for_ever_gets_no_more_than_its_share(
+    chromium: ChromiumProcess, tmp_path: Path
+) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session")
+    other, other_page = await opened(chromium, tmp_path / "other")
+
+    await handle.evaluate(page_id, "for (let i = 0; i < 30; i++) window.open('about:blank')", timeout=60)
+
+    await until(lambda: len(handle.pages()) == MAX_PAGES, within=60)
+    assert await other.evaluate(other_page, "1", timeout=10) == 1
+    with pytest.raises(TooManyPages):
+        await handle.open_page(None, timeout=10)
+    await handle.close(timeout=20)
+
+
+async def test_a_session_has_twenty_pages_and_no_more_also_when_asked_at_once(
+    chromium: ChromiumProcess, tmp_path: Path
+) -> None:
+    handle, _ = await opened(chromium, tmp_path / "session")
+
+    asked = (handle.open_page(None, timeout=60) for _ in range(25))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [PageInfo] * 19 + [TooManyPages] * 6
+    assert len(handle.pages()) == MAX_PAGES == 20
+    await handle.close(timeout=20)
+
+
+@pytest.mark.parametrize("kind", ["alert('x'.repeat(2000))", "confirm('x')", "prompt('x')"])
+async def test_a_session_without_clients_has_its_dialogs_dismissed(
+    chromium: ChromiumProcess, tmp_path: Path, events: Events, kind: str
+) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session", events)
+
+    answer = await handle.evaluate(page_id, kind, timeout=10)
+
+    assert answer in (None, False)
+    opened_dialog = events.of("dialog.opened")[0]
+    assert opened_dialog["page_id"] == page_id
+    assert kind.startswith(opened_dialog["type"])
+    assert len(opened_dialog["message"]) <= 500
+
+
+async def test_an_attached_client_keeps_the_dialog_until_it_answers_or_leaves(
+    chromium: ChromiumProcess, tmp_path: Path, events: Events
+) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session", events)
+    client = await chromium.cdp.page(page_id, timeout=10)
+    assert client is not None
+    await client.call("Page.enable", timeout=10)
+    handle.connections_changed(clients=1, viewers=0)
+    asking = asyncio.create_task(handle.evaluate(page_id, "confirm('sure?')", timeout=30))
+    await until(lambda: "dialog.opened" in events.kinds())
+    assert not await handle.responsive(timeout=0.3)
+
+    await client.call("Page.handleJavaScriptDialog", {"accept": True}, timeout=10)
+
+    assert await asking is True
+    assert await handle.screenshot(page_id, image_format="png", quality=None, full_page=False, timeout=10)
+    asking = asyncio.create_task(handle.evaluate(page_id, "confirm('and now?')", timeout=30))
+    await until(lambda: events.kinds().count("dialog.opened") == 2)
+    await client.call("Page.disable", timeout=10)
+    handle.connections_changed(clients=0, viewers=0)
+    assert await asking is False
+    assert await handle.responsive(timeout=5)
+
+
+async def test_a_page_that_asks_before_it_is_left_is_left(
+    chromium: ChromiumProcess, tmp_path: Path, site: Site
+) -> None:
+    site.pages["/stay"] = "<script>onbeforeunload = event => event.preventDefault()</script><button>x</button>"
+    handle, page_id = await opened(chromium, tmp_path / "session", start_url=f"{site.url}/stay")
+    await handle.evaluate(page_id, "document.readyState", timeout=10)
+
+    info, status = await handle.navigate(page_id, site.url, wait_until="load", timeout=20)
+
+    assert (info.title, status) == ("Home", 200)
+
+
+async def test_usage_is_that_of_its_own_renderers(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session")
+    idle, _ = await opened(chromium, tmp_path / "idle")
+    await handle.evaluate(page_id, "window.kept = Array.from({length: 2e6}, (_, i) => ({i})), 1", timeout=60)
+
+    memory, cpu = await handle.usage(timeout=10)
+    idle_memory, idle_cpu = await idle.usage(timeout=10)
+
+    assert memory is not None
+    assert idle_memory is not None
+    assert cpu is not None
+    assert idle_cpu is not None
+    assert memory > idle_memory + 20 * 2**20
+    assert cpu > idle_cpu + 0.05
+
+
+async def test_pages_that_share_a_renderer_are_counted_once(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    handle, page_id = await opened(chromium, tmp_path / "session")
+    spin = "const until = Date.now() + 300; while (Date.now() < until);"
+    await handle.evaluate(page_id, f"(() => {{ window.open('about:blank'); {spin} }})()", timeout=20)
+    await until(lambda: len(handle.pages()) == 2)
+    memory, cpu = await handle.usage(timeout=10)
+    await handle.close_page(handle.pages()[1].page_id, timeout=10)
+    alone, cpu_alone = await handle.usage(timeout=10)
+
+    assert memory is not None
+    assert alone is not None
+    assert cpu is not None
+    assert cpu_alone is not None
+    assert memory < 1.5 * alone
+    assert cpu <= cpu_alone

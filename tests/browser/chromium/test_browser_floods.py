@@ -1,0 +1,29 @@
+"""A page that would change its address without end is slowed down by Chromium itself, before anybody hears of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.service import running, until
+
+pytestmark = pytest.mark.browser
+
+CHANGES = 2_000
+WITHIN_TEN_SECONDS = 200
+"""Chromium's own limit: `NavigationRateLimiter` of Blink."""
+
+
+@pytest.mark.parametrize("change", ["location.hash = i", "history.replaceState(0, '', '#' + i)"])
+async def test_a_page_changes_its_address_only_so_often(tmp_path: Path, change: str) -> None:
+    async with running(tmp_path) as service:
+        session_id = (await service.create())["session_id"]
+        handle: Any = service.inside.pool.context(session_id)
+        changes: list[str] = []
+        handle._inner.pages[0].on("framenavigated", lambda frame: changes.append(frame.url))
+        await service.evaluate(session_id, f"(() => {{ for (let i = 0; i < {CHANGES}; i++) {change} }})()")
+        assert await service.evaluate(session_id, "document.title = 'goes on'") == "goes on"
+        await until(lambda: len(changes) >= WITHIN_TEN_SECONDS, what="as many as are allowed are told")
+        assert len(changes) < CHANGES / 2

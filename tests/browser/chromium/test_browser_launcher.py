@@ -1,0 +1,244 @@
+"""The launcher on a real Chromium: what it starts, what it refuses, what it leaves (nothing)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from browser_sessions.chromium import browser_start
+from browser_sessions.chromium.launch import process_group
+from browser_sessions.chromium.launch.executable import locate
+from browser_sessions.chromium.launch.flags import MARKER
+from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.ports import BrowserProcess
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.errors import BrowserMissing, NoBrowser, SettingsError
+from browser_sessions.domain.session import EndReason
+from browser_sessions.domain.session_spec import SessionSpec
+from tests.harness.sites.plain_site import Death, until
+
+pytestmark = pytest.mark.browser
+
+
+def nothing(_process: BrowserProcess, _reason: EndReason) -> None:
+    pass
+
+
+def ours() -> list[psutil.Process]:
+    """Living browsers that carry our marker, below this process."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if any(argument.startswith(MARKER) for argument in child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def script(folder: Path, lines: str) -> Path:
+    """Something that calls itself a Chromium."""
+    executable = folder / "chromium-headless-shell"
+    executable.write_text(f"#!/bin/sh\n{lines}\n")
+    executable.chmod(0o755)
+    return executable
+
+
+def folders_of_browsers(work_dir: Path) -> list[str]:
+    """Looked for while they are being removed, which `os.walk` bears."""
+    return [name for _, names, _ in os.walk(work_dir) for name in names if name.startswith("brw_")]
+
+
+async def test_a_browser_runs_with_its_own_pipe_group_and_marker(chromium: ChromiumProcess, work_dir: Path) -> None:
+    arguments = psutil.Process(chromium.pid).cmdline()
+
+    assert chromium.alive
+    assert chromium.version.split(".")[0].isdecimal()
+    assert chromium.process_group != os.getpgrp()
+    assert "--remote-debugging-pipe" in arguments
+    assert not any(argument.startswith("--remote-debugging-port") for argument in arguments)
+    assert "--force-webrtc-ip-handling-policy=disable_non_proxied_udp" in arguments
+    assert any(argument.startswith(MARKER) for argument in arguments)
+    assert next(each for each in arguments if each.startswith("--user-data-dir=")).startswith(
+        f"--user-data-dir={work_dir}/"
+    )
+    connections = []
+    for pid in process_group.members(chromium.process_group):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a helper that has ended meanwhile
+            connections += psutil.Process(pid).net_connections()
+    assert not [connection for connection in connections if connection.status == psutil.CONN_LISTEN]
+
+
+async def test_chromium_gets_no_variable_of_ours(launcher: PlaywrightLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROWSER_SESSIONS_ADMIN_API_KEY", "canary-0123456789")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-0123456789")
+    browser = await launcher.launch(nothing)
+
+    environment = psutil.Process(browser.pid).environ()
+
+    assert not any("canary" in value for value in environment.values())
+    assert not any(name.startswith("BROWSER_SESSIONS_") for name in environment)
+    assert environment["HOME"].endswith("/home")
+    assert Path(environment["TMPDIR"]).stat().st_uid == (launcher.user.uid if launcher.user else os.getuid())
+    assert os.environ.get("TMPDIR") != environment["TMPDIR"]
+
+
+async def test_memory_is_that_of_the_whole_group(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    handle = await chromium.open_context(SessionSpec(), tmp_path / "session", lambda _: None, timeout=30)
+    before = await chromium.memory_bytes()
+
+    await handle.evaluate(
+        handle.pages()[0].page_id, "window.kept = new Uint8Array(100 * 2 ** 20).fill(1), 1", timeout=30
+    )
+
+    assert 95 * 2**20 < await chromium.memory_bytes() - before < 200 * 2**20
+
+
+async def test_closing_leaves_no_process_and_no_folder(
+    launcher: PlaywrightLauncher, chromium: ChromiumProcess, work_dir: Path, deaths: list[Death]
+) -> None:
+    await chromium.close(timeout=5)
+
+    assert not chromium.alive
+    assert ours() == []
+    assert not [path for path in work_dir.rglob("*") if path.name.startswith(("brw_", "playwright"))]
+    assert deaths == []
+    await chromium.close(timeout=5)
+
+
+async def test_a_herd_of_launches_starts_one_driver(launcher: PlaywrightLauncher) -> None:
+    assert launcher._driver is not None
+    launcher._driver.kill()
+    await asyncio.wait({launcher._driver.dead})
+
+    browsers = await asyncio.gather(*(launcher.launch(nothing) for _ in range(4)))
+
+    assert {browser.alive for browser in browsers} == {True}
+    assert len({browser.pid for browser in browsers}) == 4
+    assert len({browser.process_group for browser in browsers if isinstance(browser, ChromiumProcess)}) == 4
+    children = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    drivers = [child for child in children if "run-driver" in child.cmdline()]
+    assert len(drivers) == 1
+
+
+@pytest.mark.parametrize("after", [0.0, 0.005, 0.02, 0.04, 0.06, 0.08, 0.1])
+async def test_a_cancelled_launch_leaves_nothing(launcher: PlaywrightLauncher, work_dir: Path, after: float) -> None:
+    launching = asyncio.create_task(launcher.launch(nothing))
+    await asyncio.sleep(after)
+    launching.cancel()
+    done, _ = await asyncio.wait({launching}, timeout=10)
+
+    assert done
+    if not launching.cancelled():
+        await launching.result().close(timeout=5)
+    await until(lambda: ours() == [], what="the end of the half-started browser")
+    await until(lambda: not folders_of_browsers(work_dir), what="the end of its folder")
+
+
+@pytest.mark.parametrize(
+    ("lines", "word"),
+    [
+        pytest.param("exit 127", "start", id="ends at once"),
+        pytest.param("exec sleep 600", "did not answer", id="never answers"),
+    ],
+)
+async def test_a_browser_that_does_not_start_is_told_and_leaves_nothing(
+    work_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, word: str
+) -> None:
+    executable = script(tmp_path, lines)
+    launcher = PlaywrightLauncher(work_dir, executable, False, SystemClock())
+    await launcher.start()
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    real = browser_start.start_browser
+    monkeypatch.setattr("browser_sessions.chromium.launcher.start_browser", lambda *args: real(*args, timeout=1.0))
+
+    with pytest.raises(NoBrowser, match=word):
+        await launcher.launch(nothing)
+
+    await until(
+        lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= before,
+        what="the end of the script",
+    )
+    assert not folders_of_browsers(work_dir)
+    await launcher.stop()
+    assert list(work_dir.iterdir()) == []
+
+
+async def test_a_missing_executable_is_told(work_dir: Path) -> None:
+    with pytest.raises(BrowserMissing):
+        await PlaywrightLauncher(work_dir, work_dir / "none", False, SystemClock()).start()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives Chromium another user")
+async def test_roots_chromium_has_a_user_of_its_own_and_its_sandbox(launcher: PlaywrightLauncher) -> None:
+    assert launcher.user is not None
+    assert launcher.user.uid != 0
+    assert launcher.sandbox, launcher.sandbox_reason
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives Chromium another user")
+async def test_root_does_without_sandbox_where_no_other_user_can_run_chromium_unless_it_is_required(
+    work_dir: Path, tmp_path: Path
+) -> None:
+    assert tmp_path.parent.stat().st_mode & 0o077 == 0
+    executable = script(tmp_path, f'exec {locate(None).executable} "$@"')
+    launcher = PlaywrightLauncher(work_dir, executable, False, SystemClock())
+    await launcher.start()
+    assert launcher.user is None
+    assert not launcher.sandbox
+    assert f"cannot run {executable}" in launcher.sandbox_reason
+    assert (await launcher.launch(nothing)).alive
+    await launcher.stop()
+
+    with pytest.raises(SettingsError, match="BROWSER_SESSIONS_REQUIRE_SANDBOX"):
+        await PlaywrightLauncher(work_dir, executable, True, SystemClock()).start()
+
+
+async def test_a_sandbox_that_fails_is_done_without_unless_it_is_required(work_dir: Path, open_folder: Path) -> None:
+    """What a seccomp profile that forbids it does."""
+    executable = script(
+        open_folder,
+        f"""case "$*" in *--no-sandbox*|--version) exec {locate(None).executable} "$@";; esac
+        echo '[1:2:FATAL:content/browser/zygote_host/zygote_host_impl_linux.cc:128] No usable sandbox!' >&2
+        kill -TRAP $$""",
+    )
+    launcher = PlaywrightLauncher(work_dir, executable, False, SystemClock())
+    await launcher.start()
+    assert (await launcher.launch(nothing)).alive
+    assert not launcher.sandbox
+    assert "could not set up its sandbox" in launcher.sandbox_reason
+    await launcher.stop()
+
+    strict = PlaywrightLauncher(work_dir, executable, True, SystemClock())
+    await strict.start()
+    with pytest.raises(SettingsError, match="BROWSER_SESSIONS_REQUIRE_SANDBOX"):
+        await strict.launch(nothing)
+    await strict.stop()
+    assert list(work_dir.iterdir()) == []
+
+
+async def test_devices_are_playwrights(launcher: PlaywrightLauncher) -> None:
+    assert launcher.devices["iPhone 13"]["is_mobile"] is True
+
+
+async def test_stopping_ends_every_browser(work_dir: Path, deaths: list[Death]) -> None:
+    launcher = PlaywrightLauncher(work_dir, None, False, SystemClock())
+    await launcher.start()
+    browsers = [
+        await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason))) for _ in range(2)
+    ]
+
+    await launcher.stop()
+
+    assert {browser.alive for browser in browsers} == {False}
+    assert ours() == []
+    assert list(work_dir.iterdir()) == []
+    assert deaths == []
+    with pytest.raises(NoBrowser):
+        await launcher.launch(nothing)

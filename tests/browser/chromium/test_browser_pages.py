@@ -1,0 +1,361 @@
+"""What is done with one page of a real Chromium, and what becomes of pages that hang, crash and refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import async_playwright
+
+from browser_sessions.chromium.context.context import Context
+from browser_sessions.chromium.launch.executable import locate
+from browser_sessions.chromium.ports import ContextEvent
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed, PageNotFound
+from browser_sessions.domain.session_spec import SessionSpec
+from tests.harness.crowd import promised
+from tests.harness.sites.plain_site import Site, until
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def events() -> list[ContextEvent]:
+    return []
+
+
+@pytest.fixture
+async def handle(chromium: ChromiumProcess, tmp_path: Path, events: list[ContextEvent]) -> Context:
+    handle = await chromium.open_context(
+        SessionSpec(viewport_width=800, viewport_height=600), tmp_path / "session", events.append, timeout=30
+    )
+    assert isinstance(handle, Context)
+    return handle
+
+
+@pytest.fixture
+def page_id(handle: Context) -> str:
+    return handle.pages()[0].page_id
+
+
+async def test_navigating_tells_the_page_and_its_status(handle: Context, page_id: str, site: Site) -> None:
+    info, status = await handle.navigate(page_id, f"  {site.url}/ ", wait_until="load", timeout=20)
+    assert (info.page_id, info.url, info.title, status) == (page_id, f"{site.url}/", "Home", 200)
+
+    info, status = await handle.navigate(page_id, f"{site.url}/none", wait_until="domcontentloaded", timeout=20)
+    assert (info.title, status) == ("Not found", 404)
+
+    info, status = await handle.navigate(page_id, "data:text/html,<title>D</title>", wait_until="load", timeout=20)
+    assert (info.title, status) == ("D", None)
+
+
+async def test_a_network_that_is_to_be_idle_is_listened_to_as_a_whole(
+    handle: Context, page_id: str, site: Site
+) -> None:
+    site.pages["/late"] = """<title>Waits</title><script>
+        const fetched = (n) => n ? fetch('/more').then((r) => r.text()).then(() => setTimeout(fetched, 300, n - 1))
+                                 : document.title = 'Idle'
+        addEventListener('load', () => setTimeout(fetched, 300, 3))
+        </script>"""
+    site.pages["/more"] = "more"
+    info, status = await handle.navigate(page_id, f"{site.url}/late", wait_until="networkidle", timeout=20)
+    assert (info.title, status) == ("Idle", 200)
+    info, _ = await handle.navigate(page_id, f"{site.url}/late", wait_until="load", timeout=20)
+    assert info.title == "Waits"
+    info, _ = await handle.navigate(page_id, f"{site.url}/late", wait_until="networkidle", timeout=20)
+    assert info.title == "Idle"
+
+
+async def test_a_site_sees_what_it_sees_of_a_browser_that_playwright_listens_to(
+    handle: Context, page_id: str, site: Site
+) -> None:
+    """Playwright's own network domain is off most of the time: neither the requests nor their headers tell."""
+    site.pages["/shop"] = """<link rel=stylesheet href=/style.css><script src=/script.js></script><img src=/picture>
+        <iframe src=/frame></iframe><script>fetch('/data', {method: 'POST', body: 'x'})</script>"""
+    site.pages |= {"/style.css": "", "/script.js": "", "/frame": "<img src=/inner>", "/data": ""}
+    found = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=locate(None).executable)
+        context = await browser.new_context(viewport={"width": 800, "height": 600})
+        page = await context.new_page()
+        for _ in range(2):
+            site.requests.clear()
+            await page.goto(f"{site.url}/shop", wait_until="networkidle")
+            found.append(sorted((path, sorted(headers.items())) for path, headers in site.requests))
+        await browser.close()
+    for seen in found:
+        site.requests.clear()
+        await handle.navigate(page_id, f"{site.url}/shop", wait_until="load", timeout=20)
+        await until(lambda: len(site.requests) >= len(seen))  # noqa: B023 - called before the next
+        assert sorted((path, sorted(headers.items())) for path, headers in site.requests) == seen
+
+
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "chrome://version", "\tfi\nle:///etc/passwd", "javascript:1", "/relative", ""]
+)
+async def test_an_address_that_reaches_the_host_is_refused(handle: Context, page_id: str, address: str) -> None:
+    with pytest.raises(InvalidField) as refused:
+        await handle.navigate(page_id, address, wait_until="load", timeout=10)
+    assert refused.value.loc == ("body", "url")
+    with pytest.raises(InvalidField):
+        await handle.open_page(address, timeout=10)
+    assert len(handle.pages()) == 1
+
+
+async def test_a_site_that_refuses_is_told_in_chromiums_words(handle: Context, page_id: str) -> None:
+    with pytest.raises(PageFailed, match="ERR_NAME_NOT_RESOLVED") as failed:
+        await handle.navigate(page_id, "http://nowhere.invalid/", wait_until="load", timeout=20)
+    assert "Call log" not in failed.value.detail
+    with pytest.raises(PageFailed, match="ERR_"):
+        await handle.open_page("http://nowhere.invalid/", timeout=20)
+    await until(lambda: len(handle.pages()) == 1, what="the end of the page that failed")
+
+
+async def test_a_site_that_never_answers_ends_at_the_deadline(handle: Context, page_id: str, site: Site) -> None:
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(BrowserTimeout):
+        await handle.navigate(page_id, f"{site.url}/hang", wait_until="load", timeout=1)
+    assert asyncio.get_running_loop().time() - began < 2
+    assert await handle.responsive(timeout=10)
+    assert await handle.evaluate(page_id, "1", timeout=10) == 1
+
+
+async def test_a_page_that_waits_for_its_site_is_responsive(handle: Context, page_id: str, site: Site) -> None:
+    going = asyncio.create_task(handle.navigate(page_id, f"{site.url}/hang", wait_until="load", timeout=30))
+    await until(lambda: any(path == "/hang" for path, _ in site.requests))
+
+    assert await handle.responsive(timeout=0.5)
+
+    going.cancel()
+    await asyncio.wait({going})
+    assert not handle._going
+
+
+async def test_pictures_and_papers(handle: Context, page_id: str, site: Site) -> None:
+    site.pages["/tall"] = "<body style='margin:0'><div style='height:3000px;background:linear-gradient(red,blue)'>"
+    await handle.navigate(page_id, f"{site.url}/tall", wait_until="load", timeout=20)
+
+    png = await handle.screenshot(page_id, image_format="png", quality=None, full_page=False, timeout=20)
+    full = await handle.screenshot(page_id, image_format="png", quality=None, full_page=True, timeout=20)
+    jpeg = await handle.screenshot(page_id, image_format="jpeg", quality=50, full_page=False, timeout=20)
+    pdf = await handle.pdf(page_id, timeout=20)
+
+    assert png_size(png) == (800, 600)
+    assert png_size(full) == (800, 3000)
+    assert jpeg.startswith(b"\xff\xd8\xff")
+    assert pdf.startswith(b"%PDF-")
+    assert "linear-gradient" in await handle.content(page_id, timeout=20)
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """Width and height out of the IHDR chunk."""
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+
+
+async def test_a_page_says_its_html_whole_or_that_it_is_too_long(handle: Context, page_id: str, site: Site) -> None:
+    site.pages["/html"] = "<!doctype html><title>T</title><p>a\u00fc"
+    await handle.navigate(page_id, f"{site.url}/html", wait_until="load", timeout=20)
+    await handle.evaluate(page_id, "document.title = '\\ud800'", timeout=20)
+    html = "<!DOCTYPE html><html><head><title>\ufffd</title></head><body><p>a\u00fc</p></body></html>"
+    assert await handle.content(page_id, timeout=20) == html
+
+    grow = (
+        "Object.defineProperty(Element.prototype, 'outerHTML', {get: () => 'x'}); document.body.append('y'.repeat(2e7))"
+    )
+    await handle.evaluate(page_id, grow, timeout=20)
+    with pytest.raises(PageFailed, match="longer than 16777216 characters"):
+        await handle.content(page_id, timeout=20)
+
+
+async def test_html_of_a_page_that_crashes_is_not_waited_for(handle: Context, page_id: str) -> None:
+    busy = asyncio.ensure_future(handle.evaluate(page_id, "(() => { while (true); })()", timeout=60))
+    reading = asyncio.ensure_future(handle.content(page_id, timeout=60))
+    running = await handle._host.cdp.root.call("SystemInfo.getProcessInfo", timeout=20)
+    for process in running["processInfo"]:  # Page.crash is not heard by a page that is busy already
+        if process["type"] == "renderer":
+            os.kill(int(process["id"]), signal.SIGKILL)
+    with pytest.raises(PageFailed, match="crashed"):
+        async with asyncio.timeout(20):
+            await reading
+    with pytest.raises(PageFailed, match="crashed"):
+        await handle.content(page_id, timeout=20)
+    busy.cancel()
+    await asyncio.wait({busy})
+
+
+async def test_a_page_too_tall_for_one_picture_is_told(handle: Context, page_id: str, site: Site) -> None:
+    site.pages["/tall"] = "<body style='margin:0'><div style='height:90000px'>"
+    await handle.navigate(page_id, f"{site.url}/tall", wait_until="load", timeout=20)
+
+    with pytest.raises(PageFailed, match="90000"):
+        await handle.screenshot(page_id, image_format="png", quality=None, full_page=True, timeout=20)
+
+    assert await handle.screenshot(page_id, image_format="png", quality=None, full_page=False, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("1 + 1", 2),
+        ("({a: [1, 'x', null, true]})", {"a": [1, "x", None, True]}),
+        ("Promise.resolve(7)", 7),
+        ("async () => 8", 8),
+        ("NaN", None),
+        ("[1 / 0, -1 / 0, undefined]", [None, None, None]),
+        ("new Date(0)", "1970-01-01T00:00:00.000Z"),
+        ("12n", 12),
+        ("2n ** 64n", "18446744073709551616"),
+        ("new URL('http://x/y?z')", "http://x/y?z"),
+        ("/a+/g", "a+"),
+        ("new Map([[1, 2]])", {}),
+        ("undefined", None),
+        ("(() => { const a = {}; a.self = a; return a })()", {"self": "[Circular]"}),
+        ("'\\ud800x'", "\ufffdx"),
+        ("let q = 1; q + 1", 2),
+        ("() => 5", 5),
+        ("Array.from({length: 99999}, () => []).length", 99_999),
+        ("2n ** 53n - 1n", 2**53 - 1),
+        ("2 ** 53 + 2", 2**53 + 2),
+        ("[1e300, -0, 0.1, 1e-9]", [1e300, 0, 0.1, 1e-9]),
+        ("({a: undefined, b: () => 1, c: Symbol('x')})", {"a": None, "b": None, "c": None}),
+        ("[, new Uint8Array(2), new Set([1]), new TypeError('q'), new Date(NaN)]", [None, [0, 0], {}, "q", None]),
+        ("[document, document.body, window]", ["ref: <Document>", "ref: <Node>", "ref: <Window>"]),
+        ("new DOMPoint(1, 2)", {"x": 1, "y": 2, "z": 0, "w": 1}),
+        ("({get a() { throw 1 }, b: 2, ['\\ud800']: 3})", {"b": 2, "\ufffd": 3}),
+        ("(() => { const a = {b: 1}; return [a, a] })()", [{"b": 1}, {"b": 1}]),
+        ("Array.prototype.toJSON = Object.prototype.toJSON = () => 'x'; [{a: [1]}]", [{"a": [1]}]),
+    ],
+)
+async def test_values_come_as_json_can_say_them(handle: Context, page_id: str, expression: str, value: Any) -> None:
+    answer = await handle.evaluate(page_id, expression, timeout=20)
+
+    assert answer == value
+    json.dumps(answer, allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("throw new Error('why not')", "why not"),
+        ("Promise.reject(new Error('no'))", "no"),
+        ("a b c", "SyntaxError"),
+        ("throw new Error('x'.repeat(100000))", "xxx"),
+        ("(() => { let a = []; for (let i = 0; i < 250; i++) a = [a]; return a })()", "nested more than 200"),
+        ("throw 'x'.repeat(3e7)", "xxx"),
+        ("throw {toString() { return 'odd' }}", "odd"),
+        ("throw new TypeError('\\ud800')", "TypeError: \ufffd"),
+        ("Array.prototype.join = () => 'x'.repeat(3e7); [1]", "too long"),
+        ("'x'.repeat(1e8)", "more than 8388608 characters"),
+        ("new Array(4e9)", "more than 8388608 characters"),
+        ("Array.from({length: 1e5}, () => [])", "too many objects"),
+    ],
+)
+async def test_what_a_script_throws_is_told_in_short(
+    handle: Context, page_id: str, expression: str, words: str
+) -> None:
+    with pytest.raises(PageFailed, match=words) as failed:
+        await handle.evaluate(page_id, expression, timeout=20)
+    assert len(failed.value.detail) <= 500
+
+
+async def test_a_hung_page_answers_504_and_is_closed_within_a_second(
+    handle: Context, page_id: str, chromium: ChromiumProcess
+) -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.raises(BrowserTimeout):
+        await handle.evaluate(page_id, "while (true);", timeout=1)
+    began = loop.time()
+    for call in (
+        handle.evaluate(page_id, "1", timeout=0.2),
+        handle.content(page_id, timeout=0.2),
+        handle.pdf(page_id, timeout=0.2),
+        handle.screenshot(page_id, image_format="png", quality=None, full_page=True, timeout=0.2),
+    ):
+        with pytest.raises(BrowserTimeout):
+            await call
+    assert not await handle.responsive(timeout=0.2)
+    assert await handle.usage(timeout=0.2) == (None, None)
+    assert loop.time() - began < 3
+    second = await handle.open_page("about:blank", timeout=20)
+    assert await handle.evaluate(second.page_id, "2", timeout=20) == 2
+
+    began = loop.time()
+    await handle.close(timeout=5)
+
+    assert loop.time() - began < promised(1)
+    assert chromium.alive
+
+
+async def test_a_hung_page_can_be_closed(handle: Context, page_id: str) -> None:
+    with pytest.raises(BrowserTimeout):
+        await handle.evaluate(page_id, "while (true);", timeout=0.5)
+
+    await handle.close_page(page_id, timeout=5)
+
+    await until(lambda: handle.pages() == [])
+
+
+async def test_a_crashed_page_is_told_and_the_context_lives(
+    handle: Context, page_id: str, events: list[ContextEvent]
+) -> None:
+    crash = asyncio.ensure_future(handle._inner.pages[0].goto("chrome://crash"))
+    await until(lambda: handle.pages()[0].crashed, what="the news of the crash")
+    await asyncio.wait({crash})
+    crash.exception()
+
+    assert ContextEvent("page.crashed", {"page_id": page_id}) in events
+    with pytest.raises(PageFailed, match="crashed"):
+        await handle.evaluate(page_id, "1", timeout=5)
+    with pytest.raises(PageFailed, match="crashed"):
+        await handle.navigate(page_id, "about:blank", wait_until="load", timeout=5)
+    assert not await handle.responsive(timeout=5)
+    fresh = await handle.open_page("data:text/html,<title>fresh</title>", timeout=20)
+    assert await handle.evaluate(fresh.page_id, "document.title", timeout=10) == "fresh"
+    await handle.close_page(page_id, timeout=5)
+    await until(lambda: [page.page_id for page in handle.pages()] == [fresh.page_id])
+    assert await handle.responsive(timeout=10)
+
+
+async def test_a_page_closed_under_a_call_is_not_found(
+    handle: Context, page_id: str, chromium: ChromiumProcess
+) -> None:
+    waiting = asyncio.create_task(handle.evaluate(page_id, "new Promise(() => {})", timeout=30))
+    await handle.evaluate(page_id, "1", timeout=10)
+
+    await chromium.cdp.root.call("Target.closeTarget", {"targetId": page_id}, timeout=10)
+
+    with pytest.raises(PageNotFound):
+        await waiting
+    with pytest.raises(PageNotFound):
+        await handle.content(page_id, timeout=5)
+    with pytest.raises(PageNotFound):
+        await handle.close_page(page_id, timeout=5)
+
+
+async def test_pages_of_another_session_are_not_found(
+    handle: Context, chromium: ChromiumProcess, tmp_path: Path
+) -> None:
+    other = await chromium.open_context(SessionSpec(), tmp_path / "other", lambda _: None, timeout=30)
+    foreign = other.pages()[0].page_id
+
+    for call in (handle.content(foreign, timeout=5), handle.close_page(foreign, timeout=5)):
+        with pytest.raises(PageNotFound):
+            await call
+    assert len(other.pages()) == 1
+
+
+async def test_calls_that_were_given_up_leave_nothing_running(
+    handle: Context, page_id: str, chromium: ChromiumProcess
+) -> None:
+    for _ in range(20):
+        with pytest.raises(BrowserTimeout):
+            await handle.evaluate(page_id, "new Promise(() => {})", timeout=0.02)
+
+    await until(lambda: not chromium._calls._left, what="the end of abandoned calls")
+    assert await handle.evaluate(page_id, "3", timeout=10) == 3

@@ -1,0 +1,340 @@
+"""A context that was ready before the create: taken, made anew, and no different from one that was not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from browser_sessions.cdp.pauses import OWNER_HOLD_S
+from browser_sessions.chromium.context.context import Context
+from browser_sessions.chromium.launch import process_group
+from browser_sessions.chromium.ports import ContextEvent
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.session_spec import Geolocation, Isolation, Proxy, SessionSpec
+from tests.harness.clients.raw_cdp import raw
+from tests.harness.service import running
+from tests.harness.sites.plain_site import Death, Site, until
+
+pytestmark = pytest.mark.browser
+
+OPEN_SECONDS = 30.0
+SEEN = """async () => {
+    const media = name => matchMedia(`(prefers-color-scheme: ${name})`).matches;
+    const query = async name => (await navigator.permissions.query({name})).state;
+    const place = () => new Promise(done => navigator.geolocation.getCurrentPosition(
+        at => done([at.coords.latitude, at.coords.longitude, at.coords.accuracy]), error => done(error.code)));
+    const web = location.protocol === 'http:';
+    return {
+        agent: navigator.userAgent, languages: navigator.languages, zone: Intl.DateTimeFormat().resolvedOptions(),
+        date: new Date(0).toString(), inner: [innerWidth, innerHeight], outer: [outerWidth, outerHeight],
+        at: [screenX, screenY], screen: [screen.width, screen.height, screen.availWidth, screen.availHeight],
+        orientation: screen.orientation.type, scale: devicePixelRatio, touch: navigator.maxTouchPoints,
+        dark: media('dark'), light: media('light'), coarse: matchMedia('(pointer: coarse)').matches,
+        permissions: await Promise.all(['geolocation', 'notifications'].map(query)),
+        geolocation: web ? await place() : null,
+        referrer: document.referrer, history: history.length, cookie: web ? document.cookie : null,
+        opener: window.opener, own: Object.keys(window).filter(key => !key.startsWith('on')),
+        visible: document.visibilityState, focus: document.hasFocus(), first: window.first ?? null,
+        navigation: performance.getEntriesByType('navigation').map(each => each.type), name: window.name,
+        driven: navigator.webdriver, cores: navigator.hardwareConcurrency, online: navigator.onLine,
+    }
+}"""
+SPECS = {
+    "plain": SessionSpec(),
+    "desktop": SessionSpec(
+        viewport_width=1111,
+        viewport_height=777,
+        user_agent="Agent/1",
+        locale="de-DE",
+        timezone_id="Asia/Tokyo",
+        color_scheme="dark",
+        extra_http_headers=(("X-Who", "me"),),
+    ),
+    "phone": SessionSpec(
+        viewport_width=390,
+        viewport_height=844,
+        device_scale_factor=3.0,
+        is_mobile=True,
+        has_touch=True,
+        geolocation=Geolocation(48.1, 11.5, 10.0),
+        permissions=("geolocation",),
+        storage_state={
+            "cookies": [{"name": "kept", "value": "1", "domain": "127.0.0.1", "path": "/"}],
+            "origins": [],
+        },
+    ),
+    "own browser": SessionSpec(isolation=Isolation.BROWSER, viewport_width=900, permissions=("notifications",)),
+}
+
+
+async def is_ready(chromium: ChromiumProcess) -> str:
+    """The id of the context that is ready."""
+    await until(lambda: len(chromium._link.ready) == len(chromium.unused_contexts) == 1, what="a context is ready")
+    (context_id,) = chromium.unused_contexts
+    return context_id
+
+
+async def opened(chromium: ChromiumProcess, folder: Path, spec: SessionSpec | None = None) -> Context:
+    handle = await chromium.open_context(spec or SessionSpec(), folder, lambda _: None, timeout=OPEN_SECONDS)
+    assert isinstance(handle, Context)
+    assert len(handle.pages()) == 1
+    return handle
+
+
+async def contexts_in(chromium: ChromiumProcess) -> set[str]:
+    """Chromium's own list, whole."""
+    answer = await chromium.cdp.root.call("Target.getBrowserContexts", timeout=10)
+    return set(answer["browserContextIds"])
+
+
+def renderers(chromium: ChromiumProcess) -> list[int]:
+    found = []
+    for pid in process_group.members(chromium.process_group):
+        try:
+            if "--type=renderer" in psutil.Process(pid).cmdline():
+                found.append(pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+async def test_it_is_taken_by_the_next_create_and_another_one_is_made(
+    chromium: ChromiumProcess, tmp_path: Path
+) -> None:
+    before = await is_ready(chromium)
+    await chromium.probe(timeout=10)
+    assert chromium.context_count == 0
+    first = await opened(chromium, tmp_path / "first")
+    assert first.context_id == before
+    after = await is_ready(chromium)
+    assert await contexts_in(chromium) == {before, after}
+    await chromium.probe(timeout=10)
+    assert chromium.context_count == 1
+    second = await opened(chromium, tmp_path / "second")
+    assert second.context_id == after != before
+    assert await first.evaluate(first.pages()[0].page_id, "document.readyState", timeout=10) == "complete"
+    page = await first.open_page(None, timeout=10)
+    assert len(first.pages()) == 2
+    assert page.page_id not in [each.page_id for each in second.pages()]
+    for handle in (first, second):
+        await handle.close(timeout=10)
+    last = await is_ready(chromium)
+    assert await contexts_in(chromium) == {last}
+    assert last not in (before, after), "what anybody had is never ready again"
+
+
+async def test_a_page_that_was_ready_for_long_waits_for_its_session_as_any_other(
+    chromium: ChromiumProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("browser_sessions.cdp.pauses.HOLD_S", 0.02)
+    monkeypatch.setattr("browser_sessions.cdp.pauses.OWNER_HOLD_S", 0.03)
+    before = await is_ready(chromium)
+    chromium.keep_ready(False)
+    chromium.keep_ready(True)
+    context_id = await is_ready(chromium)
+    assert context_id != before, "it was made with the short times"
+    (page,) = chromium._registry.pages(context_id)
+    paused = chromium.cdp.pauses._paused
+    await until(lambda: paused[page.target_id].timer.when() < asyncio.get_running_loop().time(), what="its usual end")
+    await chromium.probe(timeout=10)
+    assert page.target_id in chromium.cdp.pauses
+    monkeypatch.setattr("browser_sessions.cdp.pauses.OWNER_HOLD_S", OWNER_HOLD_S)
+    handle = await opened(chromium, tmp_path / "session", SPECS["desktop"])
+    assert handle.pages()[0].page_id == page.target_id
+    assert page.target_id not in chromium.cdp.pauses
+    assert await handle.evaluate(page.target_id, "[innerWidth, navigator.userAgent]", timeout=10) == [1111, "Agent/1"]
+    await handle.close(timeout=10)
+
+
+async def test_a_phone_takes_none(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    ready = await is_ready(chromium)
+    handle = await opened(chromium, tmp_path / "phone", SPECS["phone"])
+    assert handle.context_id != ready
+    assert ready in chromium.unused_contexts
+    await handle.close(timeout=10)
+
+
+@pytest.mark.parametrize("name", SPECS)
+async def test_a_page_and_its_server_see_what_they_see_without_it(
+    chromium: ChromiumProcess, tmp_path: Path, site: Site, name: str
+) -> None:
+    spec = SPECS[name]
+    site.pages["/next"] = "<title>Next</title><script>window.said = window.first</script>"
+    told: list[list[tuple[str, str]]] = []
+
+    async def look(folder: Path) -> list[Any]:
+        events: list[ContextEvent] = []
+        handle = await chromium.open_context(spec, folder, events.append, timeout=OPEN_SECONDS)
+        assert isinstance(handle, Context)
+        page_id = handle.pages()[0].page_id
+        await handle._inner.add_init_script("window.first = document.readyState + location.pathname")
+        seen = [await handle.evaluate(page_id, SEEN, timeout=10)]
+        for path in ("/", "/next"):
+            await handle.navigate(page_id, f"{site.url}{path}", wait_until="load", timeout=20)
+            seen.append(await handle.evaluate(page_id, SEEN, timeout=10))
+        seen.append(await handle.evaluate(page_id, "window.said", timeout=10))
+        await chromium._registry.refresh(timeout=5)
+        seen.append([(page.title, page.url) for page in handle.pages()])
+        window = await chromium.cdp.root.call("Browser.getWindowForTarget", {"targetId": page_id}, timeout=5)
+        seen.append(window["bounds"])
+        await handle.close(timeout=10)
+        # a page that opens has no address or this one, as it comes; titles come when they do
+        told.append([(each.kind, each.data.get("url") or "about:blank") for each in events])
+        requests = [(path, headers) for path, headers in site.requests]
+        site.requests.clear()
+        return [*seen, requests]
+
+    context_id = await is_ready(chromium)
+    with_it = await look(tmp_path / "with")
+    chromium.keep_ready(False)
+    await until(lambda: not chromium.unused_contexts, what="nothing is ready")
+    without = await look(tmp_path / "without")
+    assert context_id not in await contexts_in(chromium)
+    assert with_it == without
+    assert told[0] == told[1]
+    assert with_it[3] == "loading/next"
+
+
+async def test_of_two_creates_at_once_one_takes_it(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    before = await is_ready(chromium)
+    handles = await asyncio.gather(*(opened(chromium, tmp_path / f"s{number}") for number in range(2)))
+    assert before in [handle.context_id for handle in handles]
+    assert len({handle.context_id for handle in handles}) == 2
+
+
+async def test_twenty_creates_at_once_have_a_context_each(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    await is_ready(chromium)
+    handles = await asyncio.gather(*(opened(chromium, tmp_path / f"s{number}") for number in range(20)))
+    ids = {handle.context_id for handle in handles}
+    assert len(ids) == 20
+    assert {page.page_id for handle in handles for page in handle.pages()} == {
+        target.target_id for each in ids for target in chromium._registry.pages(each)
+    }
+    after = await is_ready(chromium)
+    assert await contexts_in(chromium) == ids | {after}
+
+
+async def test_a_create_that_is_cancelled_leaves_nothing_of_it(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    chance = random.Random(5)
+    for number in range(20):
+        await is_ready(chromium)
+        opening = asyncio.create_task(opened(chromium, tmp_path / f"s{number}"))
+        await asyncio.sleep(chance.uniform(0, 0.03))
+        opening.cancel()
+        await asyncio.wait({opening})
+        if not opening.cancelled():
+            await opening.result().close(timeout=5)
+
+    async def none_left() -> bool:
+        return await contexts_in(chromium) == chromium.unused_contexts
+
+    await until(none_left, what="the end of every context of a create")
+    assert len(chromium._link._pages) == 0
+    context_id = await is_ready(chromium)
+    assert (await opened(chromium, tmp_path / "last")).context_id == context_id
+
+
+async def test_a_session_with_a_proxy_has_a_context_of_its_own(
+    chromium: ChromiumProcess, tmp_path: Path, site: Site
+) -> None:
+    before = await is_ready(chromium)
+    spec = SessionSpec(proxy=Proxy(site.url.replace("127.0.0.1", "localhost"), bypass="<-loopback>"))
+    handle = await opened(chromium, tmp_path / "session", spec)
+    assert handle.context_id != before
+    assert before in await contexts_in(chromium)
+
+
+async def test_it_is_given_up_and_its_renderer_with_it(chromium: ChromiumProcess) -> None:
+    await is_ready(chromium)
+    await until(lambda: len(renderers(chromium)) == 1, what="its renderer")
+    chromium.keep_ready(False)
+
+    async def gone() -> bool:
+        return await contexts_in(chromium) == set()
+
+    await until(gone, what="the end of the context")
+    await until(lambda: renderers(chromium) == [], what="the end of its renderer")
+    chromium.keep_ready(True)
+    await is_ready(chromium)
+
+
+async def test_one_whose_renderer_died_is_not_handed_out(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    before = await is_ready(chromium)
+    await until(lambda: len(renderers(chromium)) == 1, what="its renderer")
+    os.kill(renderers(chromium)[0], signal.SIGKILL)
+    await until(lambda: len(chromium._link.ready) == 0, what="the loss is known")
+    handle = await opened(chromium, tmp_path / "session")
+    assert handle.context_id != before
+    assert await handle.evaluate(handle.pages()[0].page_id, "1 + 1", timeout=10) == 2
+    after = await is_ready(chromium)
+    assert await contexts_in(chromium) == {handle.context_id, after}
+
+
+@pytest.mark.parametrize("who", ["browser", "driver"])
+async def test_it_ends_with_its_browser_and_its_driver(
+    chromium: ChromiumProcess, deaths: list[Death], who: str
+) -> None:
+    await is_ready(chromium)
+    os.kill(chromium.pid if who == "browser" else chromium.driver.pid, signal.SIGKILL)
+    await until(lambda: len(deaths) == 1, what="the news")
+    await chromium.wait_cleaned()
+    assert chromium.unused_contexts == set()
+    assert not chromium._link.ready._timer
+
+
+@pytest.mark.parametrize("isolation", ["context", "browser"])
+async def test_no_client_sees_it(tmp_path: Path, isolation: str) -> None:
+    async with running(tmp_path / "data") as service:
+        made = await service.create(isolation=isolation)
+        (process,) = [process for slot, process in service.inside.pool.fleet.running if slot.taken]
+        assert isinstance(process, ChromiumProcess)
+        async with raw(made["connect_url"]) as client:
+            await client.call("Target.setDiscoverTargets", {"discover": True, "filter": [{}]})
+            attach = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
+            await client.call("Target.setAutoAttach", attach)
+            if isolation == "context":
+                context_id = await is_ready(process)
+                process.keep_ready(False)  # its targets come and go
+                process.keep_ready(True)
+                await until(lambda: context_id not in process.unused_contexts, what="its end")
+                context_id = await is_ready(process)
+                pages = {target.target_id for target in process._registry.pages(context_id)}
+                assert len(pages) == 1
+            else:
+                assert process.unused_contexts == set()
+                assert len(await contexts_in(process)) == 1
+                context_id, pages = "-", set()
+            listed = await client.call("Target.getTargets", {"filter": [{}]})
+            known = await client.call("Target.getBrowserContexts")
+            heard = "".join(client.frames)
+            assert len([each for each in listed["targetInfos"] if each["type"] == "page"]) == 1
+            assert known["browserContextIds"] == []
+            assert context_id not in heard
+            assert not any(page_id in heard for page_id in pages)
+
+
+async def test_a_browser_of_one_session_makes_none_once_that_is_there(
+    chromium: ChromiumProcess, tmp_path: Path
+) -> None:
+    before = await is_ready(chromium)
+    handle = await opened(chromium, tmp_path / "session", SPECS["own browser"])
+    assert (handle.context_id, chromium.unused_contexts) == (before, set())
+    chromium.keep_ready(True)
+    assert chromium._link.ready._timer is None
+    assert await contexts_in(chromium) == {before}
+
+
+async def test_none_is_made_where_none_is_wanted(tmp_path: Path) -> None:
+    async with running(tmp_path / "data", ready_contexts=0) as service:
+        await service.create()
+        (process,) = [process for slot, process in service.inside.pool.fleet.running if slot.taken]
+        assert isinstance(process, ChromiumProcess)
+        assert process._link.ready._timer is None
+        assert process.unused_contexts == set()

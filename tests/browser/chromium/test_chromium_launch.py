@@ -1,0 +1,452 @@
+"""A Chromium that we start ourselves: what it can do, what it has of ours, and how its failures are reported."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import uvloop
+
+from browser_sessions.chromium.launch import folders, process_group
+from browser_sessions.chromium.launch.child import (
+    NICENESS,
+    PIPE_BYTES,
+    SANDBOX_FAILED,
+    TAIL_BYTES,
+    Child,
+    complaint,
+    spawn,
+)
+from browser_sessions.chromium.launch.executable import locate, sandbox_expected
+from browser_sessions.chromium.launch.flags import MARKER, environment, switches
+from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can_run
+from browser_sessions.domain.errors import NoBrowser, SettingsError
+from tests.harness.paths import ROOT
+from tests.harness.service import ADMIN_KEY, ServerProcess, running
+from tests.harness.sites.plain_site import until
+
+pytestmark = pytest.mark.browser
+
+USER = browser_user()
+ROOT_ONLY = pytest.mark.skipif(USER is None, reason="only root gives Chromium another user")
+CANARY = "canary-0123456789"
+
+
+@dataclass
+class Talk:
+    """CDP on the pipes of a child, one command at a time."""
+
+    child: Child
+    _number: int = 0
+    _received: bytes = b""
+
+    async def ask(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
+        """The result. Fails when Chromium ends instead of answering."""
+        self._number += 1
+        command = {"id": self._number, "method": method, "params": parameters}
+        os.write(
+            self.child.commands, json.dumps(command | ({"sessionId": session} if session else {})).encode() + b"\0"
+        )
+        while True:
+            await until(self._read, within=30, what=f"an answer to {method}")
+            *messages, self._received = self._received.split(b"\0")
+            for message in map(json.loads, messages):
+                if message.get("id") == self._number:
+                    result: dict[str, Any] = message["result"]
+                    return result
+
+    async def page(self) -> str:
+        """The session of a new page."""
+        target = await self.ask("Target.createTarget", url="about:blank")
+        attached = await self.ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        session: str = attached["sessionId"]
+        return session
+
+    def _read(self) -> bool:
+        try:
+            piece = os.read(self.child.messages, 2**20)
+        except BlockingIOError:
+            return False
+        assert piece, f"Chromium ended: {self.child.complaint()}"
+        self._received += piece
+        return True
+
+
+@asynccontextmanager
+async def chromium(folder: Path, *more: str, without: str = "") -> AsyncIterator[Talk]:
+    """A running Chromium with its files in `folder`, of which nothing is left afterwards."""
+    for name in ("home", "tmp", "profile"):
+        folders.make(folder / name, USER)
+    sandbox, _ = sandbox_expected(USER)
+    arguments = [each for each in switches(folder / "profile", "test/brw_1", sandbox=sandbox) if each != without]
+    child = await spawn(
+        locate(None).executable, [*arguments, *more], environment(folder / "home", folder / "tmp"), USER
+    )
+    try:
+        yield Talk(child)
+    finally:
+        assert await child.end(timeout=5)
+        child.close()
+        await until(lambda: ours() == [], what="the end of all processes")
+
+
+def ours() -> list[psutil.Process]:
+    """Everything of ours that carries the tests' marker, zombies too."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if f"{MARKER}test/brw_1" in process.cmdline():
+                found.append(process)
+    return found
+
+
+def script(folder: Path, lines: str) -> Path:
+    executable = folder / "chromium-headless-shell"
+    executable.write_text(f"#!/bin/sh\n{lines}\n")
+    executable.chmod(0o755)
+    return executable
+
+
+def status(process: psutil.Process) -> dict[str, str]:
+    """proc_pid_status(5)."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+@pytest.fixture
+def folder(open_folder: Path) -> Path:
+    return open_folder
+
+
+async def test_it_answers_on_its_pipe_and_listens_on_nothing(folder: Path) -> None:
+    async with chromium(folder) as talk:
+        version = await talk.ask("Browser.getVersion")
+        await talk.page()
+
+        assert "Chrome/" in version["product"]
+        listening = [
+            each
+            for pid in process_group.members(talk.child.pid)
+            for each in psutil.Process(pid).net_connections()
+            if each.status == psutil.CONN_LISTEN
+        ]
+        assert listening == []
+        assert os.getsid(talk.child.pid) == os.getpgid(talk.child.pid) == talk.child.pid
+        for descriptor in (talk.child.commands, talk.child.messages):
+            assert not os.get_blocking(descriptor)
+            assert not os.get_inheritable(descriptor)
+            if os.getuid() == 0:
+                assert fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) == PIPE_BYTES
+
+
+async def test_it_gives_way_to_the_service(folder: Path) -> None:
+    async with chromium(folder) as talk:
+        await talk.page()
+        processes = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
+        renderers = [each for each in processes if "--type=renderer" in each.cmdline()]
+        assert renderers
+        assert {each.nice() for each in processes} == {NICENESS}
+        shares = Path(f"/proc/{talk.child.pid}/autogroup")
+        if shares.exists():
+            assert shares.read_text().endswith(f"nice {NICENESS}\n")
+
+
+async def test_it_has_descriptors_0_to_4_and_none_of_ours(folder: Path) -> None:
+    executable = script(folder, "exec ls -l /proc/self/fd >&4")
+    with (folder / "ours").open("w") as ours_open:
+        os.set_inheritable(ours_open.fileno(), True)
+        child = await spawn(executable, [], {}, None)
+        try:
+            assert await child.wait(timeout=10)
+            told = os.read(child.messages, 2**16).decode().splitlines()
+        finally:
+            child.close()
+    found = {int(number): target for number, target in (line.split()[-3::2] for line in told if "->" in line)}
+    found = {number: target for number, target in found.items() if not target.startswith("/proc/")}  # its own
+    assert found.keys() == {0, 1, 2, 3, 4}
+    assert found[0] == "/dev/null"
+    assert found[1] == found[4] != found[3], "told on 4"
+
+
+@ROOT_ONLY
+async def test_roots_chromium_has_no_rights_and_its_sandbox(folder: Path) -> None:
+    assert USER is not None
+    async with chromium(folder) as talk:
+        session = await talk.page()
+        answer = await talk.ask("Runtime.evaluate", session, expression="6 * 7")
+        assert answer["result"]["value"] == 42
+        processes = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
+        renderers = [status(each) for each in processes if "--type=renderer" in each.cmdline()]
+        everybody = [status(each) for each in processes]
+
+    assert renderers
+    assert {each["Seccomp"] for each in renderers} == {"2"}
+    assert {each["NoNewPrivs"] for each in everybody} == {"1"}
+    assert {each["Uid"] for each in everybody} == {"\t".join([str(USER.uid)] * 4)}
+    assert {each["Gid"] for each in everybody} == {"\t".join([str(USER.gid)] * 4)}
+    assert {each["Groups"] for each in everybody} == {""}
+
+
+@ROOT_ONLY
+async def test_an_ordinary_user_has_the_sandbox_too(folder: Path) -> None:
+    assert USER is not None
+    sandbox, reason = sandbox_expected(USER)
+    if not sandbox:
+        pytest.skip(reason)
+    program = textwrap.dedent("""
+        import asyncio, concurrent.futures.thread, os, sys
+        from pathlib import Path
+        from browser_sessions.chromium.launch.executable import locate
+        from browser_sessions.chromium.launch import folders
+        from browser_sessions.chromium.launch.flags import environment, switches
+        from browser_sessions.chromium.launch.user import browser_user
+        from browser_sessions.chromium.launch.child import spawn
+        from browser_sessions.cdp import Browser
+        from datetime import UTC, datetime
+
+        # Not before: the interpreter may be where another user cannot read it.
+        os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(int(sys.argv[3]))
+        folder = Path(sys.argv[1])
+        assert browser_user() is None
+        for name in ("home", "tmp", "profile"):
+            folders.make(folder / name, None)
+        arguments = switches(folder / "profile", "test/brw_1", sandbox=True)
+
+        async def run():
+            child = await spawn(locate(None).executable, arguments, environment(folder / "home", folder / "tmp"), None)
+            browser = Browser(lambda: datetime.now(UTC))
+            try:
+                commands, messages = child.take()
+                await browser.open(messages, commands, timeout=20)
+                created = await browser.root.call("Target.createTarget", {"url": "about:blank"}, timeout=20)
+                page = await browser.page(created["targetId"], timeout=20)
+                await page.call("Runtime.evaluate", {"expression": "1"}, timeout=20)
+                print("a page ran")
+            finally:
+                await child.end(timeout=5)
+                browser.close()
+                child.close()
+
+        asyncio.run(run())
+    """)
+    theirs = folder / "theirs"
+    folders.make(theirs, USER)
+    ran = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", program, str(theirs), str(USER.gid), str(USER.uid)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(theirs)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout == "a page ran\n", ran.stderr
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_both_loops_start_and_end_it(folder: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def life() -> tuple[dict[str, Any], Child]:
+        async with chromium(folder) as talk:
+            return await talk.ask("Browser.getVersion"), talk.child
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        version, child = runner.run(life())
+    assert version["protocolVersion"]
+    assert child.returncode is not None
+
+
+async def test_a_page_that_floods_standard_error_neither_blocks_it_nor_fills_our_memory(folder: Path) -> None:
+    megabytes = 16
+    async with chromium(folder, "--log-level=0", "--enable-logging=stderr", without="--log-level=1") as talk:
+        session = await talk.page()
+        await talk.ask(
+            "Runtime.evaluate",
+            session,
+            expression=f"for (let n = 0; n < {megabytes * 256}; n++) console.error('flood '.repeat(680))",
+        )
+        await talk.ask("Browser.getVersion")
+        kept = talk.child._tail
+        await until(lambda: kept.count(b"flood") > 1000, what="the flood arrives")
+        assert len(kept) <= 2 * TAIL_BYTES
+        assert len(talk.child.complaint()) < 1000
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        pytest.param("exit 3", "it ended with status 3", id="ends at once"),
+        pytest.param("kill -SEGV $$", "it was ended by SIGSEGV", id="crashes"),
+        pytest.param(
+            "echo 'x: error while loading shared libraries: libnss3.so: cannot open shared object file' >&2; exit 127",
+            "it lacks the library libnss3.so",
+            id="lacks a library",
+        ),
+        pytest.param(
+            "echo '[1:1:1129/144833.1:FATAL:a/b.cc(12)] Check failed: all is lost.' >&2; echo '#0 0x1' >&2; exit 1",
+            "Check failed: all is lost",
+            id="says why",
+        ),
+    ],
+)
+async def test_one_that_does_not_start_is_told_in_a_few_words(folder: Path, lines: str, told: str) -> None:
+    child = await spawn(script(folder, lines), [], {"PATH": os.defpath}, USER)
+    try:
+        assert await child.wait(timeout=10)
+        assert child.complaint() == told
+        assert os.read(child.messages, 1) == b""
+    finally:
+        child.close()
+
+
+async def test_a_missing_executable_is_told(folder: Path) -> None:
+    child = await spawn(folder / "none", [], {"PATH": os.defpath}, USER)
+    try:
+        assert await child.wait(timeout=10)
+        assert str(folder / "none") in child.complaint()
+        assert "status 127" in child.complaint()
+    finally:
+        child.close()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may be any user")
+async def test_a_user_that_the_system_does_not_give_us_is_told(folder: Path) -> None:
+    with pytest.raises(NoBrowser, match="could not be started"):
+        await spawn(script(folder, "exit 0"), [], {}, BrowserUser(1, 1, "daemon"))
+
+
+@pytest.mark.parametrize("after", [0.0, 0.001, 0.003, 0.01])
+async def test_a_cancelled_start_leaves_no_process_and_no_descriptor(folder: Path, after: float) -> None:
+    executable = script(folder, "exec sleep 600")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    starting = asyncio.create_task(spawn(executable, [f"{MARKER}test/brw_1"], {"PATH": os.defpath}, USER))
+    await asyncio.sleep(after)
+    starting.cancel()
+    await asyncio.wait({starting})
+    if not starting.cancelled():
+        starting.result().kill()
+        assert await starting.result().wait(timeout=5)
+        starting.result().close()
+    assert not [each for each in psutil.Process().children() if each.name() in ("sh", "sleep", "chromium-headles")]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+async def test_one_that_is_killed_is_reaped(folder: Path) -> None:
+    async with chromium(folder) as talk:
+        await talk.ask("Browser.getVersion")
+        os.kill(talk.child.pid, signal.SIGKILL)
+        assert await talk.child.wait(timeout=5)
+        assert talk.child.returncode == -signal.SIGKILL
+        assert not psutil.pid_exists(talk.child.pid)
+
+
+async def test_no_child_of_the_service_holds_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
+    server = ServerProcess(tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    try:
+        service = await server.start()
+        try:
+            await service.create()
+            children = server.tree()[1:]
+            names = {each.name() for each in children}
+            environments = {}
+            for each in children:
+                with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # ended meanwhile
+                    environments[each.pid] = Path(f"/proc/{each.pid}/environ").read_bytes()
+        finally:
+            await service.http.aclose()
+    finally:
+        await server.stop()
+    assert any("chrom" in each for each in names), names
+    assert any("node" in each or "MainThread" in each for each in names), names
+    assert len(environments) >= 4
+    assert any(b"PATH=" in found for found in environments.values()), "none could be read"
+    for found in environments.values():
+        for secret in (CANARY, ADMIN_KEY, "BROWSER_SESSIONS_"):
+            assert secret.encode() not in found
+
+
+@pytest.mark.parametrize(
+    ("said", "returncode", "told"),
+    [
+        (
+            "[1:1:FATAL:zygote_host_impl_linux.cc:128] No usable sandbox! If you are on Ubuntu …\n#0 x",
+            -5,
+            SANDBOX_FAILED,
+        ),
+        ("[0:ERROR:zygote_host_impl_linux.cc:103] Running as root without --no-sandbox is not …", 1, SANDBOX_FAILED),
+        ("[0:FATAL:sandbox/linux/services/credentials.cc:131] Check failed: . : Permission denied", -5, SANDBOX_FAILED),
+        (
+            "[1:WARNING:sandbox/linux/x.cc] something\nlast",
+            1,
+            "[1:WARNING:sandbox/linux/x.cc] something; last; it ended with status 1",
+        ),
+        ("", None, "it says nothing about why"),
+        ("", -9, "it was ended by SIGKILL"),
+        ("a\nb\n\nc\nd\n", None, "b; c; d"),
+    ],
+)
+def test_complaints(said: str, returncode: int | None, told: str) -> None:
+    assert complaint(said, returncode) == told
+
+
+@ROOT_ONLY
+async def test_whether_the_user_can_run_it_is_tried(tmp_path: Path) -> None:
+    assert USER is not None
+    assert await can_run(locate(None).executable, USER)
+    assert not await can_run(script(tmp_path, "exit 0"), USER)  # below a folder of ours with mode 0700
+    assert not await can_run(tmp_path / "none", USER)
+
+
+@ROOT_ONLY
+async def test_the_users_folders_can_be_reached_by_it_and_nothing_else_of_ours(tmp_path: Path) -> None:
+    assert USER is not None
+    data = tmp_path / "data"
+    async with running(data) as service:
+        work, session_id = service.inside.work_dir, (await service.create())["session_id"]
+        assert work == folders.work_folder(data / "work", USER), "the next start finds the same place"
+        assert not work.is_relative_to(data)
+        reached = [path for path in (work / "sessions", *work.glob("run-*/brw_*/*")) if USER.may_enter(path)]
+        assert work / "sessions" in reached
+        assert {path.name for path in reached} == {"sessions", "home", "profile", "tmp"}
+        assert {path.stat().st_mode & 0o777 for path in reached} == {0o711, 0o700}
+        assert not USER.may_enter(data)
+        assert not any(USER.may_enter(path) for path in work.glob("run-*/driver-*"))
+        assert {path.stat().st_uid for path in (work, work / "sessions", *work.glob("run-*"))} == {0}
+        for hidden in (work, work / "sessions", *work.glob("run-*")):
+            assert hidden.stat().st_mode & 0o066 == 0, "nobody else can list or write it"
+        assert (work / "sessions" / session_id).exists()
+    assert not work.exists(), "an ended service leaves nothing"
+
+
+@ROOT_ONLY
+def test_a_work_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    assert USER is not None
+    foreign, writable, link = tmp_path / "foreign", tmp_path / "writable", tmp_path / "link"
+    foreign.mkdir()
+    os.chown(foreign, USER.uid, USER.gid)
+    writable.mkdir()
+    writable.chmod(0o777)
+    link.symlink_to(tmp_path)
+    for each in (foreign, writable, link):
+        with pytest.raises(SettingsError, match="cannot be used"):
+            folders.prepare(each, USER)
+
+
+def test_an_ordinary_users_work_folder_is_where_it_was(tmp_path: Path) -> None:
+    assert folders.work_folder(tmp_path / "work", None) == tmp_path / "work"
+    folders.prepare(tmp_path / "work", None)
+    assert (tmp_path / "work").stat().st_mode & 0o777 == 0o700

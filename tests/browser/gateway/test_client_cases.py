@@ -1,0 +1,296 @@
+"""What ordinary clients do beyond the usual: service workers that are mocked, proxies, contexts in numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Route, async_playwright
+
+from browser_sessions.domain.limits import MAX_PAGES
+from tests.harness.clients.node_client import needs_node, run_node
+from tests.harness.clients.raw_cdp import raw
+from tests.harness.scenarios.contexts import contexts_come_and_go, open_pages
+from tests.harness.service import Running, running, serving, until
+from tests.harness.sites.client_site import ClientSite, client_site
+
+pytestmark = pytest.mark.browser
+
+MOCK: Final = "self.answer = 'mocked'; self.addEventListener('activate', event => event.waitUntil(clients.claim()))"
+ROUNDS: Final = 30
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[ClientSite]:
+    with client_site() as served:
+        yield served
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path) as service:
+        yield service
+
+
+# -- service workers -------------------------------------------------------------------------------------------------
+
+
+async def test_the_script_of_a_service_worker_is_routed_and_reported(service: Running, site: ClientSite) -> None:
+    created = await service.create()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+        context = browser.contexts[0]
+        asked: list[str] = []
+
+        async def answer(route: Route) -> None:
+            if route.request.url.endswith("/sw.js"):
+                await route.fulfill(body=MOCK, content_type="text/javascript")
+            else:
+                await route.continue_()
+
+        context.on("request", lambda request: asked.append(request.url))
+        await context.route("**/*", answer)
+        page = context.pages[0]
+        async with context.expect_event("serviceworker") as coming:
+            await page.goto(f"{site.url}/sw")
+            await page.evaluate("window.ready.then(() => 1)")
+        worker = await coming.value
+        assert await worker.evaluate("self.answer") == "mocked"
+        assert f"{site.url}/sw.js" in asked
+        await browser.close()
+
+
+# -- proxies ---------------------------------------------------------------------------------------------------------
+
+
+MEMBERS: Final = "/members"
+"""A path where the site asks for a name and a password too."""
+MEMBER: Final = base64.b64encode(b"bob:site").decode().lower()
+
+
+class AskingProxy:
+    """Answers every request itself, in place of any host; asks for a name and a password where it is given them."""
+
+    def __init__(self, credentials: str | None) -> None:
+        self.url = ""
+        self.asked: list[str] = []
+        """Addresses of requests that it answered."""
+        self.refused = 0
+        self._wanted = None if credentials is None else "basic " + base64.b64encode(credentials.encode()).decode()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            address = head.split(" ")[1]
+            fields = [line.partition(":") for line in head.split("\r\n")[1:]]
+            given = next((value.strip() for name, _, value in fields if name.lower() == "proxy-authorization"), "")
+            scheme, _, secret = given.partition(" ")
+            if self._wanted is not None and f"{scheme.lower()} {secret}" != self._wanted:
+                self.refused += 1
+                status, body = '407 Ask\r\nProxy-Authenticate: Basic realm="tests"', "refused"
+            elif urlsplit(address).path == MEMBERS and "authorization: basic " + MEMBER not in head.lower():
+                status, body = '401 Ask\r\nWWW-Authenticate: Basic realm="members"', "members only"
+            else:
+                self.asked.append(address)
+                status, body = "200 OK", "<title>through the proxy</title>"
+            writer.write(
+                f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\nConnection: close\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+            )
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the browser hung up
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def asking_proxy(credentials: str | None) -> AsyncIterator[AskingProxy]:
+    proxy = AskingProxy(credentials)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        server.close()
+
+
+async def title_by_playwright(url: str, address: str) -> str:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.connect_over_cdp(url)
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(address)
+        title = await page.title()
+        await context.close()
+        await browser.close()
+        return title
+
+
+async def title_by_puppeteer(url: str, address: str) -> str:
+    return str(await run_node("nested-title.mjs", {"url": url, "address": address}))
+
+
+async def title_by_raw(url: str, address: str) -> str:
+    async with raw(url) as client:
+        context = (await client.call("Target.createBrowserContext"))["browserContextId"]
+        asked = {"url": "about:blank", "browserContextId": context}
+        at_page = await client.attach((await client.call("Target.createTarget", asked))["targetId"])
+        await client.call("Page.enable", {}, at_page)
+        await client.call("Page.navigate", {"url": address}, at_page)
+        await client.event("Page.loadEventFired")
+        title = str(await client.value("document.title", at_page))
+        await client.call("Target.disposeBrowserContext", {"browserContextId": context})
+        return title
+
+
+BY: Final = {"playwright": title_by_playwright, "puppeteer": title_by_puppeteer, "raw": title_by_raw}
+
+
+@pytest.mark.parametrize("credentials", ["anna:opensesame", None])
+@pytest.mark.parametrize("by", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node]), "raw"])
+async def test_a_context_that_a_client_makes_goes_through_the_proxy_of_the_session(
+    service: Running, by: str, credentials: str | None
+) -> None:
+    """With its password, and for this machine's own addresses too."""
+    async with asking_proxy(credentials) as proxy:
+        name, _, password = (credentials or "").partition(":")
+        named = {"username": name, "password": password} if credentials else {}
+        created = await service.create(proxy={"server": proxy.url, **named})
+        for address in ("http://example.test/", "http://localhost:47113/", "http://127.0.0.1:47113/"):
+            async with asyncio.timeout(30):
+                assert await BY[by](created["connect_url"], address) == "through the proxy", address
+        hosts = [address.split("/")[2] for address in proxy.asked if not address.endswith("favicon.ico")]
+        assert hosts == ["example.test", "localhost:47113", "127.0.0.1:47113"]
+        # the session's own page, as ever
+        page = await service.first_page(created["session_id"])
+        path = f"/v1/browser/sessions/{created['session_id']}/pages/{page}/navigate"
+        assert (await service.http.post(path, json={"url": "http://example.test/"})).json()[
+            "title"
+        ] == "through the proxy"
+
+
+PASSWORD: Final = {"username": "anna", "password": "opensesame"}
+
+
+async def test_a_client_logs_in_at_sites_itself_behind_a_proxy_with_a_password(service: Running) -> None:
+    """Its context's first request is refused by the proxy, and then by the site."""
+    async with asking_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
+        created = await service.create(proxy={"server": proxy.url, **PASSWORD})
+        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+        context = await browser.new_context(http_credentials={"username": "bob", "password": "site"})
+        page = await context.new_page()
+        for _ in range(2):
+            await page.goto(f"http://example.test{MEMBERS}")
+            assert await page.title() == "through the proxy"
+        await browser.close()
+
+
+async def test_first_requests_at_once_all_pass_a_proxy_with_a_password(service: Running) -> None:
+    async with asking_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
+        created = await service.create(proxy={"server": proxy.url, **PASSWORD})
+        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+        context = await browser.new_context()
+        pages = [await context.new_page() for _ in range(3)]
+        fetches = "urls => Promise.all(urls.map(url => fetch(url, {mode: 'no-cors'})).map(each => each.then(() => 1)))"
+        asked = [[f"http://example.test/{page}/{number}" for number in range(6)] for page in range(3)]
+        await asyncio.gather(*(page.evaluate(fetches, urls) for page, urls in zip(pages, asked, strict=True)))
+        assert sorted(proxy.asked) == sorted(itertools.chain(*asked))
+        await asyncio.gather(*(page.goto("http://example.test/") for page in pages))
+        assert [await page.title() for page in pages] == ["through the proxy"] * 3
+        await browser.close()
+
+
+async def test_the_password_of_the_proxy_reaches_no_client(service: Running) -> None:
+    """Requests carry it, and are reported with their headers."""
+    async with asking_proxy("anna:opensesame") as proxy:
+        created = await service.create(proxy={"server": proxy.url, **PASSWORD})
+        async with raw(created["connect_url"]) as client:
+            _, own = await client.page()
+            context = (await client.call("Target.createBrowserContext"))["browserContextId"]
+            asked = {"url": "about:blank", "browserContextId": context}
+            nested = await client.attach((await client.call("Target.createTarget", asked))["targetId"])
+            for number, at_page in enumerate((own, nested)):
+                await client.call("Network.enable", {}, at_page)
+                await client.call("Fetch.enable", {"handleAuthRequests": False, "patterns": []}, at_page)
+                await client.call("Page.enable", {}, at_page)
+                for again in range(2):
+                    address = f"http://example.test/{number}/{again}"
+                    await client.call("Page.navigate", {"url": address}, at_page)
+                    assert await wait_title(client, at_page, address) == "through the proxy"
+            sent = [each for each in client.events if each["method"] == "Network.requestWillBeSentExtraInfo"]
+            assert len(sent) >= 4
+            told = "".join(client.frames)
+            assert "Host" in told
+            assert not any(secret in told for secret in ("opensesame", base64.b64encode(b"anna:opensesame").decode()))
+
+
+async def wait_title(client: Any, at_page: str, address: str) -> str:
+    """The title of the page, once it is at an address."""
+    found: list[str] = []
+
+    async def there() -> bool:
+        found[:] = await client.value("[location.href, document.readyState, document.title]", at_page)
+        return found[:2] == [address, "complete"]
+
+    await until(there, within=10.0, what="the page has come")
+    return found[2]
+
+
+# -- numbers of pages ------------------------------------------------------------------------------------------------
+
+
+async def test_pages_are_counted_as_they_are_open_while_contexts_come_and_go(tmp_path: Path, site: ClientSite) -> None:
+    """Both cores are busy meanwhile; then the session has room for as many pages as one that was just made."""
+    async with serving(tmp_path / "data") as service:
+        created = await service.create()
+        told = await contexts_come_and_go(service, created, site.url, rounds=ROUNDS)
+        assert told.refused == []
+        assert told.counted_wrong == []
+
+        async def one() -> bool:
+            return await open_pages(service, created["session_id"]) == 1
+
+        await until(one, within=5.0, what="one page is open")
+        assert await room(service, created["session_id"]) == MAX_PAGES - 1
+
+
+async def room(service: Running, session_id: str) -> int:
+    """How many pages can be opened until the next is refused; they stay open."""
+    path = f"/v1/browser/sessions/{session_id}/pages"
+    for number in range(MAX_PAGES + 1):
+        if (await service.http.post(path, json={})).status_code != 201:
+            return number
+    return MAX_PAGES + 1
+
+
+async def test_pages_of_a_context_go_with_the_client_that_made_it_and_count_no_more(
+    service: Running, site: ClientSite
+) -> None:
+    """The page that it made in the session's own context stays."""
+    created = await service.create()
+    async with raw(created["connect_url"]) as client:
+        await client.call("Target.createTarget", {"url": site.url})
+        for _ in range(3):
+            context: Any = (await client.call("Target.createBrowserContext"))["browserContextId"]
+            for _ in range(3):
+                await client.call("Target.createTarget", {"url": site.url, "browserContextId": context})
+        client.socket.transport.abort()
+
+    async def alone() -> bool:
+        return bool((await service.details(created["session_id"]))["connections"] == 0)
+
+    await until(alone, what="the client has left")
+
+    async def two() -> bool:
+        return await open_pages(service, created["session_id"]) == 2
+
+    await until(two, within=5.0, what="two pages are open")
+    assert await room(service, created["session_id"]) == MAX_PAGES - 2

@@ -1,0 +1,419 @@
+"""What a client changes of a page holds while it is connected; then the page is as the session has it, at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.async_api import async_playwright
+
+from tests.harness.clients.node_client import NODE, needs_node
+from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.crowd import promised
+from tests.harness.service import Running, running, until
+from tests.harness.sites.plain_site import Site
+
+pytestmark = pytest.mark.browser
+
+AT_ONCE_S: Final = 1.0
+"""From the client's leave until the page is as before."""
+NAMED: Final[dict[str, Any]] = {
+    "viewport_width": 700,
+    "viewport_height": 500,
+    "user_agent": "session/1.0",
+    "locale": "de-DE",
+    "timezone_id": "Asia/Tokyo",
+    "color_scheme": "dark",
+    "geolocation": {"latitude": 52.5, "longitude": 13.4},
+    "permissions": ["geolocation"],
+    "extra_http_headers": {"x-session": "session"},
+}
+PLAIN: Final[dict[str, Any]] = {"permissions": ["geolocation"]}
+"""A session that names none of what a client changes: the browser's own values."""
+PHONE: Final[dict[str, Any]] = {"device": "iPhone 13"}
+SESSIONS: Final = {"named": NAMED, "plain": PLAIN, "phone": PHONE}
+
+FACTS: Final = """(async () => {
+  const position = () => new Promise(done => navigator.geolocation.getCurrentPosition(
+    ({coords}) => done([coords.latitude, coords.longitude]), error => done(error.code), {timeout: 200, maximumAge: 0}))
+  const media = query => matchMedia(query).matches
+  return {
+    size: [innerWidth, innerHeight], screen: [screen.width, screen.height], scale: devicePixelRatio,
+    touches: navigator.maxTouchPoints, coarse: media('(pointer: coarse)'),
+    dark: media('(prefers-color-scheme: dark)'), calm: media('(prefers-reduced-motion: reduce)'),
+    print: media('print'), forced: media('(forced-colors: active)'),
+    agent: navigator.userAgent, platform: navigator.platform, languages: [...navigator.languages],
+    zone: Intl.DateTimeFormat().resolvedOptions().timeZone, offset: new Date(2026, 6, 1).getTimezoneOffset(),
+    locale: new Intl.NumberFormat().resolvedOptions().locale, number: (1234.5).toLocaleString(),
+    position: await position(), online: navigator.onLine,
+  }
+})()"""
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path) as service:
+        yield service
+
+
+class Subject:
+    """A session whose page is looked at over HTTP."""
+
+    def __init__(self, service: Running, site: Site, created: dict[str, Any], page_id: str) -> None:
+        self._service, self._site, self._page_id = service, site, page_id
+        self.session_id: str = created["session_id"]
+        self.url: str = created["connect_url"]
+
+    async def facts(self) -> dict[str, Any]:
+        """What the page finds, and the headers of ours and of the client's that its requests carry."""
+        found: dict[str, Any] = await self._service.evaluate(self.session_id, FACTS, self._page_id)
+        path = f"/look{next(_numbers)}"
+        await self._service.evaluate(self.session_id, f"fetch('{path}').then(() => 0, () => 0)", self._page_id)
+        sent = next((headers for at, headers in self._site.requests if at == path), {})
+        wanted = ("x-session", "x-client", "user-agent", "accept-language")
+        return {**found, "headers": {name: sent.get(name) for name in wanted}}
+
+    async def alone(self) -> bool:
+        return bool((await self._service.details(self.session_id))["connections"] == 0)
+
+    async def differs_from(self, before: dict[str, Any]) -> dict[str, Any]:
+        """What is otherwise than before, once all is as before or has had its time."""
+        now: dict[str, Any] = {}
+
+        async def same() -> bool:
+            now.update(await self.facts())
+            return now == before
+
+        with contextlib.suppress(AssertionError):
+            await until(same, within=promised(AT_ONCE_S))
+        return {name: value for name, value in now.items() if value != before[name]}
+
+
+@asynccontextmanager
+async def subject(service: Running, site: Site, **options: Any) -> AsyncIterator[Subject]:
+    created = await service.create(start_url=site.url, **options)
+    try:
+        yield Subject(service, site, created, await service.first_page(created["session_id"]))
+    finally:
+        await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
+
+
+# -- with the protocol itself ----------------------------------------------------------------------------------------
+
+METRICS: Final[dict[str, Any]] = {
+    "width": 420,
+    "height": 640,
+    "deviceScaleFactor": 2.0,
+    "mobile": False,
+    "screenWidth": 1000,
+    "screenHeight": 1100,
+}
+FEATURES: Final = [
+    {"name": "prefers-color-scheme", "value": "light"},
+    {"name": "prefers-reduced-motion", "value": "reduce"},
+    {"name": "forced-colors", "value": "active"},
+]
+AGENT: Final = {"userAgent": "client/2.0", "acceptLanguage": "fr-FR", "platform": "ClientOS"}
+PLACE: Final = {"latitude": 10, "longitude": 20, "accuracy": 1}
+
+CHANGES: Final[dict[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
+    "metrics": (("Emulation.setDeviceMetricsOverride", METRICS),),
+    "mobile": (("Emulation.setDeviceMetricsOverride", {**METRICS, "mobile": True}),),
+    "metrics cleared": (("Emulation.clearDeviceMetricsOverride", {}),),
+    "touch": (("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 3}),),
+    "touch off": (("Emulation.setTouchEmulationEnabled", {"enabled": False}),),
+    "media": (("Emulation.setEmulatedMedia", {"media": "print", "features": FEATURES}),),
+    "media cleared": (("Emulation.setEmulatedMedia", {"media": "", "features": []}),),
+    "user agent": (("Emulation.setUserAgentOverride", AGENT),),
+    "user agent by Network": (("Network.setUserAgentOverride", AGENT),),
+    "headers": (("Network.enable", {}), ("Network.setExtraHTTPHeaders", {"headers": {"x-client": "client"}})),
+    "geolocation": (("Emulation.setGeolocationOverride", PLACE),),
+    "geolocation cleared": (("Emulation.setGeolocationOverride", PLACE), ("Emulation.clearGeolocationOverride", {})),
+    "timezone": (("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"}),),
+    "timezone cleared": (("Emulation.setTimezoneOverride", {"timezoneId": ""}),),
+    "locale": (("Emulation.setLocaleOverride", {"locale": "fr-FR"}),),
+    "locale cleared": (("Emulation.setLocaleOverride", {}),),
+    "offline": (
+        ("Network.enable", {}),
+        (
+            "Network.emulateNetworkConditions",
+            {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1},
+        ),
+    ),
+    "permissions": (("Browser.resetPermissions", {}),),
+}
+UNNOTICED: Final = {("phone", "geolocation"), ("phone", "permissions")}
+"""A session without the permission for a position does not see where it is."""
+
+
+def reset(client: Raw) -> None:
+    """Ends the connection with a RST: the client's machine is gone."""
+    own: socket.socket = client.socket.transport.get_extra_info("socket")
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.transport.abort()
+
+
+@pytest.mark.parametrize("kind", ["named", "phone"])
+async def test_each_change_of_a_raw_client_holds_until_it_leaves(service: Running, site: Site, kind: str) -> None:
+    """One change at a time; every second client vanishes instead of closing."""
+    wrong: dict[str, Any] = {}
+    for number, (name, commands) in enumerate(CHANGES.items()):
+        async with subject(service, site, **SESSIONS[kind]) as page:
+            before = await page.facts()
+            async with raw(page.url) as client:
+                _, at_page = await client.page()
+                answers = [
+                    await client.ask(method, params, None if method.startswith("Browser.") else at_page)
+                    for method, params in commands
+                ]
+                during = await page.facts()
+                if number % 2:
+                    reset(client)
+            refused = [each["error"]["message"] for each in answers if "error" in each]
+            if refused:
+                wrong[f"{name}: refused"] = refused
+            elif during == before and "cleared" not in name and "off" not in name and (kind, name) not in UNNOTICED:
+                wrong[f"{name}: changed nothing"] = commands
+            await until(page.alone, what="the client has left")
+            if stays := await page.differs_from(before):
+                wrong[f"{name}: stays"] = stays
+    assert wrong == {}
+
+
+async def test_all_changes_of_a_raw_client_at_once_are_undone_when_it_leaves(service: Running, site: Site) -> None:
+    async with subject(service, site, **NAMED) as page:
+        before = await page.facts()
+        async with raw(page.url) as client:
+            _, at_page = await client.page()
+            for name in ("mobile", "touch", "media", "user agent", "headers", "geolocation", "timezone", "locale"):
+                for method, params in CHANGES[name]:
+                    await client.call(method, params, at_page)
+            during = await page.facts()
+        assert {
+            "size": during["size"],
+            "scale": during["scale"],
+            "touches": during["touches"],
+            "agent": during["agent"],
+            "zone": during["zone"],
+            "locale": during["locale"],
+            "dark": during["dark"],
+            "print": during["print"],
+            "position": during["position"],
+            "headers": during["headers"]["x-client"],
+        } == {
+            "size": [980, 1494],  # 420 by 640 of a phone, for a page that names no viewport; as on a bare Chromium
+            "scale": 2,
+            "touches": 3,
+            "agent": "client/2.0",
+            "zone": "America/New_York",
+            "locale": "fr-FR",
+            "dark": False,
+            "print": True,
+            "position": [10, 20],
+            "headers": "client",
+        }
+        assert await page.differs_from(before) == {}
+
+
+async def test_what_the_client_that_stays_has_changed_stays_when_another_leaves(service: Running, site: Site) -> None:
+    async with subject(service, site, **NAMED) as page, raw(page.url) as stays:
+        _, at_page = await stays.page()
+        await stays.call("Emulation.setDeviceMetricsOverride", METRICS, at_page)
+        await stays.call("Emulation.setEmulatedMedia", {"media": "print", "features": []}, at_page)
+        wanted = await page.facts()
+        async with raw(page.url) as leaves:
+            _, also_at_page = await leaves.page()
+            await leaves.call("Emulation.setUserAgentOverride", AGENT, also_at_page)
+            await leaves.call("Emulation.setGeolocationOverride", PLACE, also_at_page)
+            assert (await page.facts())["position"] == [10, 20]
+        assert await page.differs_from(wanted) == {}
+
+
+async def test_a_single_session_that_a_client_gives_up_takes_its_changes_along(service: Running, site: Site) -> None:
+    """Not those of the client's other session on the page; Chromium takes media and offline off with any."""
+    async with subject(service, site, **NAMED) as page, raw(page.url) as client:
+        target_id, first = await client.page()
+        for name in ("media", "metrics", "offline"):
+            for method, params in CHANGES[name]:
+                await client.call(method, params, first)
+        wanted = await page.facts()
+        assert (wanted["online"], wanted["print"], wanted["zone"]) == (False, True, "Asia/Tokyo")
+        second = await client.attach(target_id)
+        for name in ("mobile", "touch", "user agent", "timezone", "geolocation"):
+            for method, params in CHANGES[name]:
+                await client.call(method, params, second)
+        assert (await page.facts())["zone"] == "America/New_York"
+        await client.call("Target.detachFromTarget", {"sessionId": second})
+        assert await page.differs_from(wanted) == {}
+        idle = await client.attach(target_id)
+        await client.call("Target.detachFromTarget", {"sessionId": idle})
+        assert await page.differs_from(wanted) == {}
+
+
+async def test_zone_and_locale_of_pages_in_one_process_are_the_clients_until_it_leaves(
+    service: Running, site: Site
+) -> None:
+    """Chromium has one override for both pages, and the first page's session holds it."""
+    look = "[Intl.DateTimeFormat().resolvedOptions().timeZone, new Intl.NumberFormat().resolvedOptions().locale]"
+    async with subject(service, site, **NAMED) as page, raw(page.url) as client:
+        _, first = await client.page()
+        await client.value("void (window.opened = open('about:blank'))", first)
+        targets = (await client.call("Target.getTargets"))["targetInfos"]
+        opened = await client.attach(next(info["targetId"] for info in targets if info["url"] == "about:blank"))
+        assert await client.value(look, opened) == ["Asia/Tokyo", "de-DE"]
+        await client.call("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"}, opened)
+        await client.call("Emulation.setLocaleOverride", {"locale": "fr-FR"}, opened)
+        assert await client.value(look, opened) == ["America/New_York", "fr-FR"]
+        await client.leave()
+        await until(page.alone, what="the client has left")
+        async with raw(page.url) as looks:
+            targets = (await looks.call("Target.getTargets"))["targetInfos"]
+            for info in (each for each in targets if each["type"] == "page"):
+                assert await looks.value(look, await looks.attach(info["targetId"])) == ["Asia/Tokyo", "de-DE"]
+
+
+# -- with ordinary clients -------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def playwright_client(page: Subject) -> AsyncIterator[None]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.connect_over_cdp(page.url)
+        context = browser.contexts[0]
+        own = context.pages[0]
+        await own.set_viewport_size({"width": 420, "height": 640})
+        await own.emulate_media(media="print", color_scheme="light", reduced_motion="reduce", forced_colors="active")
+        await own.set_extra_http_headers({"x-client": "client"})
+        await context.set_geolocation({"latitude": 10, "longitude": 20})
+        protocol = await context.new_cdp_session(own)
+        await protocol.send("Emulation.setUserAgentOverride", AGENT)
+        await protocol.send("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"})
+        await protocol.send("Emulation.setLocaleOverride", {"locale": "fr-FR"})
+        yield
+        await browser.close()
+
+
+@asynccontextmanager
+async def puppeteer_client(page: Subject) -> AsyncIterator[None]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        "node", str(NODE / "overrides.mjs"), stdin=pipe, stdout=pipe, stderr=pipe, cwd=NODE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps({"url": page.url}).encode() + b"\n")
+        async with asyncio.timeout(30):
+            line = await process.stdout.readline()
+        if line != b"ready\n":
+            assert process.stderr is not None
+            raise AssertionError((await process.stderr.read()).decode()[-2000:])
+        yield
+        process.stdin.write(b"\n")
+        async with asyncio.timeout(30):
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+ORDINARY: Final[dict[str, Callable[[Subject], Any]]] = {"playwright": playwright_client, "puppeteer": puppeteer_client}
+
+
+@pytest.mark.parametrize("client", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node])])
+@pytest.mark.parametrize("kind", SESSIONS)
+async def test_what_a_playwright_or_puppeteer_client_changes_holds_until_it_leaves(
+    service: Running, site: Site, client: str, kind: str
+) -> None:
+    async with subject(service, site, **SESSIONS[kind]) as page:
+        before = await page.facts()
+        async with ORDINARY[client](page):
+            during = await page.facts()
+            seen = {name: during[name] for name in ("dark", "calm", "agent", "zone")}
+            assert seen == {
+                "dark": False,
+                "calm": True,
+                "agent": "client/2.0",
+                "zone": "America/New_York",
+            }
+            assert during["headers"]["x-client"] == "client"
+            if kind != "phone":  # has a layout of its own
+                assert during["size"] == [420, 640]
+            if kind != "phone":  # has no permission for it
+                assert during["position"] == [10, 20]
+        await until(page.alone, what="the client has left")
+        assert await page.differs_from(before) == {}
+
+
+async def test_offline_stays_on_all_pages_while_other_clients_come_and_go(service: Running, site: Site) -> None:
+    """Chromium takes it off a page when any session on the page ends, of a neighbour's client too."""
+    async with subject(service, site, **PLAIN) as page, async_playwright() as playwright:
+        others = [await playwright.chromium.connect_over_cdp(page.url) for _ in range(2)]
+        stays = await playwright.chromium.connect_over_cdp(page.url)
+        context = stays.contexts[0]
+        await context.set_offline(True)
+        async with subject(service, site, **PLAIN) as neighbour:
+            others += [await playwright.chromium.connect_over_cdp(neighbour.url) for _ in range(4)]
+            others.append(await playwright.chromium.connect_over_cdp(page.url))
+            for other in others:
+                await other.close()
+            await until(neighbour.alone, what="the neighbour's clients have left")
+        first = context.pages[0]
+        opened = await context.new_page()
+        async with opened.expect_popup() as popup:
+            await opened.evaluate("void open('about:blank')")
+        await service.create()
+        for each in (first, opened, await popup.value):
+            assert await each.evaluate("navigator.onLine") is False
+            fetched = f"fetch('{site.url}', {{mode: 'no-cors'}}).then(() => 'fetched', () => 'failed')"
+            assert await each.evaluate(fetched) == "failed"
+        await stays.close()
+
+
+async def test_a_client_that_changes_nothing_changes_nothing(service: Running, site: Site) -> None:
+    """Playwright says its own defaults at attach: they are not the client's wish."""
+
+    async def looks(work: Callable[[Any], Awaitable[Any]] | None = None) -> None:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.connect_over_cdp(page.url)
+            own = browser.contexts[0].pages[0]
+            await own.evaluate("1")
+            assert await page.facts() == before
+            if work is not None:
+                await work(own)
+            await browser.close()
+
+    async with subject(service, site, **NAMED) as page:
+        before = await page.facts()
+        assert before["dark"] is True
+        await looks()
+        assert await page.differs_from(before) == {}
+
+        async def in_the_light(own: Any) -> None:
+            await own.reload()
+            assert (await page.facts())["dark"] is True
+            opened = await own.context.new_page()
+            await opened.goto(site.url)
+            assert await opened.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") is True
+            await opened.close()
+            await own.emulate_media(color_scheme="light")
+            assert (await page.facts())["dark"] is False
+            await own.emulate_media(color_scheme="dark")
+            assert (await page.facts())["dark"] is True
+            await own.emulate_media(color_scheme="light")
+
+        await looks(in_the_light)
+        await until(page.alone, what="the client has left")
+        assert await page.differs_from(before) == {}

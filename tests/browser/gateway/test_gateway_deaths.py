@@ -1,0 +1,227 @@
+"""The browser dies under its clients; a session ends under them; a client leaves: each hears why, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Frame
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
+
+from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.crowd import promised
+from tests.harness.service import Running, running, serving, until
+
+pytestmark = pytest.mark.browser
+
+CLIENTS = 20
+TOLD_S = 1.0
+"""Each client hears of its browser's death within a second."""
+
+
+def browser_pids(service: Running) -> list[int]:
+    """Browser processes themselves: not their renderers, not the script that may have started them."""
+    assert service.process is not None
+    found = []
+    for process in service.process.tree():
+        with contextlib.suppress(psutil.Error):  # some end while they are looked at
+            if "chrom" in process.name() and not any(part.startswith("--type=") for part in process.cmdline()):
+                found.append(process.pid)
+    return found
+
+
+async def test_a_killed_browser_is_told_to_each_of_20_clients_within_a_second(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", max_sessions_per_browser=CLIENTS) as service, AsyncExitStack() as stack:
+        made = [await service.create() for _ in range(CLIENTS // 2)]
+        clients = [await stack.enter_async_context(raw(m["connect_url"])) for m in made for _ in range(2)]
+        for client in clients:
+            await client.auto_attach()
+        loop = asyncio.get_running_loop()
+
+        async def told(client: Raw) -> float:
+            await client.closed.wait()
+            return loop.time()
+
+        async def settled() -> bool:
+            browsers = (await service.http.get("/v1/browser/pool")).json()["browsers"]
+            return len(browsers) >= 2 and all(each["state"] == "running" for each in browsers)
+
+        # A create that joins a browser which is killed while it starts is refused with a Retry-After: not meant here.
+        await until(settled, what="the spare browser has started")
+        waiting = [asyncio.create_task(told(client)) for client in clients]
+        began = loop.time()
+        for pid in browser_pids(service):
+            os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            took = max(await asyncio.gather(*waiting)) - began
+        assert {client.close_code for client in clients} == {1011}
+        assert all("browser" in client.close_reason for client in clients), {c.close_reason for c in clients}
+        assert took < promised(TOLD_S)
+
+        async def crashed() -> bool:
+            return all([(await service.get(each["session_id"]))["status"] == "crashed" for each in made])
+
+        # The kernel closes a dying browser's sockets before it calls the process dead: clients may hear first.
+        await until(crashed, within=promised(TOLD_S), what="every session says that it crashed")
+
+        async def free() -> bool:
+            return bool((await service.http.get("/v1/browser/pool")).json()["taken"] == 0)
+
+        await until(free, within=promised(TOLD_S), what="every place is free")
+        # every place is free, and what was there works again
+        again = [await service.create() for _ in range(CLIENTS // 2)]
+        async with raw(again[0]["connect_url"]) as client:
+            _, at_page = await client.page()
+            assert await client.value("6 * 7", at_page) == 42
+
+
+def kinds() -> Counter[str]:
+    """The loop's tasks, by what they run."""
+    return Counter(str(getattr(task.get_coro(), "__qualname__", "")) for task in asyncio.all_tasks())
+
+
+async def rest(service: Running) -> None:
+    """One browser in use and the spare one."""
+    fleet = service.inside.pool.fleet
+
+    def rests() -> bool:
+        return len(fleet.running) == len(fleet.slots) == 2 and fleet.spares == 1
+
+    await until(rests, what="a browser in use and a spare one")
+
+
+async def test_no_task_and_no_place_is_left_after_a_browser_died(service: Running) -> None:
+    warm = await service.create()
+    gateway, pool = service.inside.gateway, service.inside.pool
+    await rest(service)
+    before = kinds()
+    for _ in range(20):  # a probe that is under way is none of what stays
+        await asyncio.sleep(0.01)
+        before &= kinds()
+    made = [await service.create() for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw(m["connect_url"])) for m in made for _ in range(2)]
+        for client in clients:
+            await client.auto_attach()
+            await client.socket.send(client.begin("Target.createTarget", {"url": "data:text/html,x"})[1])
+        os.kill(pool.registry.live(warm["session_id"]).opened.process.pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(client.closed.wait() for client in clients))
+        assert {client.close_code for client in clients} == {1011}
+    await until(lambda: not gateway._relays and not gateway._rooms, what="the gateway holds nothing")
+    await service.create()  # a browser is there again, as before
+    await rest(service)
+    try:
+        await until(lambda: not kinds() - before, what="tasks as before")
+    except AssertionError:
+        assert kinds() - before == Counter()
+
+
+async def test_how_a_session_ends_is_in_the_close_code(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as service, AsyncExitStack() as stack:
+
+        async def ended(how: str, **options: Any) -> tuple[int | None, str]:
+            made = await service.create(**options)
+            client = await stack.enter_async_context(raw(made["connect_url"]))
+            if how == "deleted":
+                await service.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+            elif how == "closed":
+                assert await client.call("Browser.close") == {}
+            async with asyncio.timeout(30):
+                await client.closed.wait()
+            if how == "closed":
+                assert (await service.get(made["session_id"]))["status"] == "active"
+                async with raw(made["connect_url"]) as again:
+                    assert (await again.call("Target.getTargets"))["targetInfos"]
+            return client.close_code, client.close_reason
+
+        assert await ended("deleted") == (1000, "the session was ended")
+        assert await ended("closed") == (1000, "closed as asked")
+        code, reason = await ended("idle", idle_timeout_seconds=1)
+        assert (code, "idle" in reason) == (4000, True), reason
+
+
+async def test_clients_that_come_and_go_at_any_moment_leave_nothing(tmp_path: Path) -> None:
+    """Aborted in the middle of the handshake, of attaching, of creating: nobody is counted afterwards, all works."""
+    async with serving(tmp_path / "data") as service:
+        made = await service.create()
+
+        async def busy() -> None:
+            async with raw(made["connect_url"], close_timeout=0.01) as client:
+                try:
+                    await client.auto_attach()
+                    await client.call("Target.createTarget", {"url": "about:blank"})
+                finally:
+                    client.socket.transport.abort()
+
+        for step in range(15):
+            task = asyncio.create_task(busy())
+            await asyncio.wait([task], timeout=step * 0.005)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        async def nobody() -> bool:
+            return bool((await service.details(made["session_id"]))["connections"] == 0)
+
+        await until(nobody, what="no client is counted", every=0.1)
+        assert await service.evaluate(made["session_id"], "1 + 1") == 2
+
+
+LARGE: Final = 20 * 2**20
+
+
+async def test_a_session_that_ends_within_a_large_message_is_told_after_it(service: Running) -> None:
+    created = await service.create()
+    url = created["connect_url"]
+    reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
+    client = ClientProtocol(parse_uri(url), max_size=None)
+
+    def send() -> None:
+        writer.write(b"".join(client.data_to_send()))
+
+    def say(call_id: int, method: str, session_id: str | None = None, **params: Any) -> None:
+        message = {"id": call_id, "method": method, "params": params, "sessionId": session_id}
+        client.send_text(json.dumps({k: v for k, v in message.items() if v is not None}).encode())
+        send()
+
+    async def heard(call_id: int) -> dict[str, Any]:
+        while True:
+            client.receive_data(await reader.read(65_536))
+            for event in client.events_received():
+                if isinstance(event, Frame) and (message := json.loads(bytes(event.data))).get("id") == call_id:
+                    result: dict[str, Any] = message["result"]
+                    return result
+
+    client.send_request(client.connect())
+    send()
+    await until(lambda: _opened(client, reader), what="it is open")
+    say(1, "Target.attachToTarget", targetId=await service.first_page(created["session_id"]), flatten=True)
+    session_id = (await heard(1))["sessionId"]
+    expression = f"'x'.repeat({LARGE})"
+    say(2, "Runtime.evaluate", session_id, expression=expression, returnByValue=True)
+    client.receive_data(await reader.readexactly(2**20))
+    assert client.events_received() == [], "it is within the message"
+    answer = await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
+    assert answer.status_code == 200
+    assert len((await heard(2))["result"]["value"]) == LARGE
+    while client.close_rcvd is None:
+        client.receive_data(await reader.read(65_536))
+    assert client.close_rcvd == Close(1000, "the session was ended")
+    writer.close()
+
+
+async def _opened(client: ClientProtocol, reader: asyncio.StreamReader) -> bool:
+    client.receive_data(await reader.read(65_536))
+    return bool(client.events_received()) and client.state is OPEN

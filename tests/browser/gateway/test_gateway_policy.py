@@ -1,0 +1,208 @@
+"""What the policy decides, seen by real clients on the real service: cookies, permissions, traces, folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Error as PlaywrightError
+
+from browser_sessions.chromium.launch.folders import work_folder
+from browser_sessions.chromium.launch.user import browser_user
+from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.service import Running, serving
+from tests.harness.sites.client_site import ClientSite, client_site
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("policy")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def server(folder: Path) -> AsyncIterator[Running]:
+    async with serving(folder / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[ClientSite]:
+    with client_site() as site:
+        yield site
+
+
+# -- cookies ---------------------------------------------------------------------------------------------------------
+
+
+def names(answer: dict[str, Any]) -> list[str]:
+    return sorted(cookie["name"] for cookie in answer["cookies"])
+
+
+async def page_in(client: Raw, url: str, context_id: str | None = None) -> str:
+    """A CDP session on a new page of a context."""
+    asked = {"url": url} | ({} if context_id is None else {"browserContextId": context_id})
+    session_id = await client.attach((await client.call("Target.createTarget", asked))["targetId"])
+    await client.call("Page.enable", {}, session_id)
+    await client.call("Page.navigate", {"url": url}, session_id)
+    await client.event("Page.loadEventFired", lambda m: m["sessionId"] == session_id)
+    return session_id
+
+
+async def test_cookies_on_a_page_s_session_are_its_context_s(server: Running, site: ClientSite) -> None:
+    neighbour, made = await server.create(), await server.create()
+    url = f"{site.url}/cookies"
+    async with raw(neighbour["connect_url"]) as other, raw(made["connect_url"]) as client:
+        _, at_other = await other.page()
+        await other.call("Storage.setCookies", {"cookies": [{"name": "other", "value": "1", "url": url}]}, at_other)
+        nested = (await client.call("Target.createBrowserContext"))["browserContextId"]
+        own, inside = await page_in(client, url), await page_in(client, url, nested)
+        await client.call("Storage.setCookies", {"cookies": [{"name": "own", "value": "1", "url": url}]}, own)
+        await client.call("Storage.setCookies", {"cookies": [{"name": "nested", "value": "1", "url": url}]}, inside)
+        assert await client.value("document.cookie", own) == "own=1"
+        assert await client.value("document.cookie", inside) == "nested=1"
+        assert names(await client.call("Storage.getCookies", {}, own)) == ["own"]
+        assert names(await client.call("Storage.getCookies", {}, inside)) == ["nested"]
+        assert names(await client.call("Storage.getCookies")) == ["own"]
+        assert names(await client.call("Network.getCookies", {}, own)) == ["own"]
+        refused = (await client.ask("Storage.getCookies", {"browserContextId": nested}, own))["error"]
+        assert refused == {"code": -32602, "message": "browserContextId is only allowed for Browser target"}
+        await client.call("Storage.clearCookies", {}, inside)
+        assert names(await client.call("Storage.getCookies", {}, inside)) == []
+        assert names(await client.call("Storage.getCookies", {}, own)) == ["own"]
+        assert names(await other.call("Storage.getCookies", {}, at_other)) == ["other"], "a neighbour's stay"
+    for each in (neighbour, made):
+        await server.http.delete(f"/v1/browser/sessions/{each['session_id']}")
+
+
+# -- permissions -----------------------------------------------------------------------------------------------------
+
+
+async def connected(playwright: Any, url: str) -> tuple[Browser, BrowserContext, Page]:
+    browser = await playwright.chromium.connect_over_cdp(url)
+    return browser, browser.contexts[0], browser.contexts[0].pages[0]
+
+
+STATE: Final = "async name => (await navigator.permissions.query({name})).state"
+
+
+@pytest.mark.parametrize("isolation", ["context", "browser"])
+async def test_the_clipboard_is_granted_where_nobody_shares_it(
+    server: Running, site: ClientSite, isolation: str
+) -> None:
+    made = await server.create(isolation=isolation)
+    async with async_playwright() as playwright:
+        browser, context, page = await connected(playwright, made["connect_url"])
+        await page.goto(site.url)
+        await context.grant_permissions(["geolocation", "clipboard-write"])
+        assert await page.evaluate(STATE, "geolocation") == "granted"
+        if isolation == "browser":
+            await context.grant_permissions(["clipboard-read", "clipboard-write"])
+            assert await page.evaluate(STATE, "clipboard-read") == "granted"
+            assert await page.evaluate(
+                "async () => {await navigator.clipboard.writeText('x'); return navigator.clipboard.readText()}"
+            ) == ("x")
+        else:
+            with pytest.raises(PlaywrightError, match="create the session with isolation: browser"):
+                await context.grant_permissions(["clipboard-read"])
+            assert await page.evaluate(STATE, "clipboard-read") != "granted"
+        await browser.close()
+    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+
+
+async def test_no_field_of_clipboard_write_opens_what_a_neighbour_copied(server: Running, site: ClientSite) -> None:
+    neighbour, made = await server.create(), await server.create()
+    async with raw(neighbour["connect_url"]) as other, raw(made["connect_url"]) as client:
+        at_other, at_page = await page_in(other, site.url), await page_in(client, site.url)
+        granted = {"permission": {"name": "clipboard-write"}, "setting": "granted"}
+        for one in (other, client):
+            await one.call("Browser.setPermission", granted)
+        await other.call("Page.bringToFront", {}, at_other)
+        await other.value("navigator.clipboard.writeText('a secret').then(() => 1)", at_other)
+        for field in ("allowWithoutSanitization", "allowWithoutGesture"):
+            asked = {"permission": {"name": "clipboard-write", field: True}, "setting": "granted"}
+            for level in (None, at_page):
+                refused = (await client.ask("Browser.setPermission", asked, level))["error"]
+                assert refused["code"] == -32602
+                assert field in refused["message"]
+        read = "navigator.clipboard.readText().then(text => text, error => error.name)"
+        await client.call("Page.bringToFront", {}, at_page)
+        assert await client.value(read, at_page) == "NotAllowedError"
+    for each in (neighbour, made):
+        await server.http.delete(f"/v1/browser/sessions/{each['session_id']}")
+
+
+# -- traces ----------------------------------------------------------------------------------------------------------
+
+EVERYTHING: Final = {"includedCategories": ["*", "disabled-by-default-*"]}
+
+
+async def read_all(client: Raw, handle: str, size: int) -> str:
+    parts = []
+    while True:
+        read = await client.call("IO.read", {"handle": handle, "size": size})
+        assert not read.get("base64Encoded")
+        parts.append(read["data"])
+        if read["eof"]:
+            await client.call("IO.close", {"handle": handle})
+            return "".join(parts)
+
+
+@pytest.mark.parametrize("mode", ["ReportEvents", "ReturnAsStream"])
+async def test_a_trace_does_not_tell_where_the_host_keeps_its_files(server: Running, folder: Path, mode: str) -> None:
+    made = await server.create(isolation="browser")
+    async with raw(made["connect_url"]) as client:
+        _, at_page = await client.page()
+        asked = {"transferMode": mode, "streamCompression": "gzip", "traceConfig": EVERYTHING}
+        await client.call("Tracing.start", asked)
+        await client.call("Page.navigate", {"url": "data:text/html,<p>traced"}, at_page)
+        assert await client.value("1 + 1", at_page) == 2
+        await client.call("Tracing.end")
+        told = (await client.event("Tracing.tracingComplete"))["params"]
+        if mode == "ReturnAsStream":
+            whole = await read_all(client, told["stream"], 99_991)
+            trace = json.loads(whole)
+            assert trace["metadata"]["command_line"] == ""
+            assert trace["metadata"]["clock-domain"]
+        else:
+            parts = [m["params"] for m in client.events if m["method"] == "Tracing.dataCollected"]
+            whole, trace = json.dumps(parts), {"traceEvents": [e for part in parts for e in part["value"]]}
+        assert len(trace["traceEvents"]) > 100
+        for hidden in (str(folder), "user-data-dir", "remote-debugging", "--no-", "--enable-"):
+            assert hidden not in whole, hidden
+        assert (await client.ask("Tracing.start", {"streamFormat": "proto"}))["error"]["code"] == -32602
+    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+
+
+# -- folders ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_folder_is_uploaded_from_the_session_s_own_or_refused_at_once(
+    server: Running, folder: Path, tmp_path: Path
+) -> None:
+    """By an element, where Playwright passes on what it is told; by a selector it tries again until its timeout."""
+    made = await server.create()
+    work = work_folder(folder / "data" / "work", browser_user())
+    (uploads,) = (path / "uploads" for path in work.rglob(made["session_id"]) if path.is_dir())
+    for base in (uploads, tmp_path):
+        (base / "photos" / "old").mkdir(parents=True)
+        (base / "photos" / "a.txt").write_text("a")
+        (base / "photos" / "old" / "b.txt").write_text("b")
+    async with async_playwright() as playwright:
+        browser, _, page = await connected(playwright, made["connect_url"])
+        await page.set_content("<input type=file webkitdirectory>")
+        files = "[...document.querySelector('input').files].map(file => file.webkitRelativePath).sort()"
+        await page.set_input_files("input", uploads / "photos")
+        assert await page.evaluate(files) == ["photos/a.txt", "photos/old/b.txt"]
+        element = await page.query_selector("input")
+        assert element is not None
+        with pytest.raises(PlaywrightError, match="upload folder"):
+            await element.set_input_files(tmp_path / "photos", timeout=20_000)
+        await browser.close()
+    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")

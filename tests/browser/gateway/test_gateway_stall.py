@@ -1,0 +1,238 @@
+"""Clients that stall: one that never resumes, one that stops reading, one that vanishes. Nobody else may notice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import statistics
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser_sessions.cdp import Browser
+from browser_sessions.cdp.websocket import BEHIND_BYTES, QUEUE_BYTES
+from browser_sessions.gateway import gateway as gateway_module
+from browser_sessions.gateway.shared_session import Room
+from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.service import Running, running, serving, until
+
+pytestmark = pytest.mark.browser
+
+ROUNDS = 15
+FACTOR = 2.0
+"""Between two medians of one run on a machine that others load. Were a stalled client's target held for a neighbour
+too, a page would take `HOLD_S`: some ten times as long."""
+
+
+async def page_takes(client: Raw) -> float:
+    """Seconds to create a page, with the client's own auto-attach in the way; it is closed again."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    target_id = (await client.call("Target.createTarget", {"url": "about:blank"}))["targetId"]
+    attached = await client.event(
+        "Target.attachedToTarget", lambda m: bool(m["params"]["targetInfo"]["targetId"] == target_id)
+    )
+    await client.call("Runtime.runIfWaitingForDebugger", {}, attached["params"]["sessionId"])
+    took = loop.time() - began
+    await client.call("Target.closeTarget", {"targetId": target_id})
+    return took
+
+
+def say(client: Raw, method: str, params: dict[str, Any], session_id: str | None = None) -> str:
+    """A command whose answer nobody waits for."""
+    return client.begin(method, params, session_id)[1]
+
+
+@asynccontextmanager
+async def never_resumes(url: str) -> AsyncIterator[None]:
+    """Attaches to everything with waitForDebuggerOnStart, makes pages, and resumes none of them."""
+    async with raw(url) as client:
+        await client.auto_attach(wait=True)
+        for _ in range(5):
+            await client.socket.send(say(client, "Target.createTarget", {"url": "about:blank"}))
+        await client.event("Target.attachedToTarget", lambda m: bool(m["params"]["waitingForDebugger"]))
+        yield
+
+
+@asynccontextmanager
+async def stops_reading(url: str) -> AsyncIterator[None]:
+    """Asks for much more than any buffer holds, and takes none of it."""
+    async with raw(url, close_timeout=0.1) as client:
+        _, at_page = await client.page()
+        client.socket.transport.pause_reading()
+        asked = {"expression": "'x'.repeat(4 * 2**20)"}
+        for _ in range(6):
+            await client.socket.send(say(client, "Runtime.evaluate", asked, at_page))
+        async with raw(url) as other:  # until its page and the browser have done that work
+            assert await other.value("1 + 1", (await other.page())[1]) == 2
+        yield
+        client.socket.transport.abort()
+
+
+@asynccontextmanager
+async def vanishes(url: str) -> AsyncIterator[None]:
+    """Connects, attaches, makes a page, and is gone without a word: again and again."""
+
+    async def come_and_go() -> None:
+        while True:
+            async with raw(url) as client:
+                await client.auto_attach(wait=True)
+                await client.socket.send(say(client, "Target.createTarget", {"url": "about:blank"}))
+                await client.event("Target.attachedToTarget")
+                reset(client)
+
+    task = asyncio.create_task(come_and_go())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def reset(client: Raw) -> None:
+    """Ends the connection with a RST, as a machine that lost power and came back does."""
+    own: socket.socket = client.socket.transport.get_extra_info("socket")
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.transport.abort()
+
+
+STALLERS = {"never resumes": never_resumes, "stops reading": stops_reading}
+
+
+async def test_a_neighbour_s_pages_are_not_slowed_by_a_client_that_stalls(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as service:
+        mine, evil = await service.create(), await service.create()
+        browsers = (await service.http.get("/v1/browser/pool")).json()["browsers"]
+        assert [each["sessions"] for each in browsers if each["sessions"]] == [2]
+        async with raw(mine["connect_url"]) as client:
+            await client.auto_attach()
+            for _ in range(3):
+                await page_takes(client)
+            for name, staller in STALLERS.items():
+                alone, beside = [], []
+                for _ in range(3):  # in turns: what else the machine does meets both alike
+                    alone += [await page_takes(client) for _ in range(ROUNDS // 3)]
+                    async with staller(evil["connect_url"]):
+                        beside += [await page_takes(client) for _ in range(ROUNDS // 3)]
+                ratio = statistics.median(beside) / statistics.median(alone)
+                assert ratio < FACTOR, (name, statistics.median(alone), statistics.median(beside))
+            async with vanishes(evil["connect_url"]):
+                beside = [await page_takes(client) for _ in range(ROUNDS)]
+            assert statistics.median(beside) < 1.0, beside  # its pages and browser's work are real: none waits for it
+
+
+def browser_of(service: Running, session_id: str) -> Browser:
+    return service.inside.pool.registry.live(session_id).opened.process.cdp
+
+
+def rooms(service: Running) -> list[Room]:
+    return [room for room in service.inside.gateway._rooms.values() if room.clients]
+
+
+async def test_nothing_is_held_after_clients_that_never_resume_or_vanish(service: Running) -> None:
+    made = await service.create()
+    async with raw(made["connect_url"]) as client:
+        await client.auto_attach(wait=True)
+        await client.socket.send(say(client, "Target.createTarget", {"url": "data:text/html,<title>held"}))
+        await client.event("Target.attachedToTarget", lambda m: bool(m["params"]["waitingForDebugger"]))
+        browser = browser_of(service, made["session_id"])
+        assert len(browser.pauses) == 1
+        reset(client)
+    await until(lambda: not browser.pauses and not rooms(service), what="it lets go", within=10)
+    assert "0 paused" in repr(browser)
+    live = service.inside.pool.registry.live(made["session_id"])
+    assert live.clients == 0
+    # the page that was held runs: the session has it
+    pages = (await service.http.get(f"/v1/browser/sessions/{made['session_id']}/pages")).json()["pages"]
+    assert len(pages) == 2
+    for page in pages:
+        assert await service.evaluate(made["session_id"], "1 + 1", page["page_id"]) == 2
+
+
+async def test_a_client_that_never_resumes_keeps_its_own_page_for_seconds_only(service: Running) -> None:
+    made = await service.create()
+    async with raw(made["connect_url"]) as client:
+        await client.auto_attach(wait=True)
+        await client.socket.send(say(client, "Target.createTarget", {"url": "data:text/html,<title>late"}))
+        await client.event("Target.attachedToTarget", lambda m: bool(m["params"]["waitingForDebugger"]))
+        browser = browser_of(service, made["session_id"])
+        await until(lambda: not browser.pauses, within=15, what="its time is over")
+        async with raw(made["connect_url"]) as other:
+
+            async def opened() -> bool:
+                targets = (await other.call("Target.getTargets"))["targetInfos"]
+                return any(info["url"].endswith("late") for info in targets)
+
+            await until(opened, what="the page went its way")
+
+
+async def test_who_does_not_read_is_closed_with_1013_and_its_session_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_module, "SLOW_S", 1.0)
+    async with running(tmp_path / "data") as service:
+        made = await service.create()
+        async with raw(made["connect_url"]) as reader, raw(made["connect_url"], close_timeout=0.1) as client:
+            _, at_page = await client.page()
+            relay = next(r for r in service.inside.gateway._relays if r.scope._sessions)
+            client.socket.transport.pause_reading()
+            await client.socket.send(say(client, "Runtime.enable", {}, at_page))
+            talk = {"expression": "for (i = 0; i < 1000; i++) console.log('x'.repeat(30000))"}
+            await client.socket.send(say(client, "Runtime.evaluate", talk, at_page))
+            side = relay.socket
+            await until(lambda: side.paused, what="it is behind")
+            assert side.waiting < QUEUE_BYTES + 2**20  # bounded, though the browser's pipe goes on
+            await until(lambda: relay.gone, within=10, what="it is closed")
+            client.socket.transport.resume_reading()  # it looks again: the reason waits for it
+            async with asyncio.timeout(10):
+                await client.closed.wait()
+            assert client.close_code == 1013
+            assert (await reader.call("Target.getTargets"))["targetInfos"]
+        assert (await service.details(made["session_id"]))["status"] == "active"
+        await until(lambda: not rooms(service))
+
+
+async def test_who_asks_without_listening_is_not_asked_on(service: Running) -> None:
+    """Answers that we make ourselves are bounded too: a flood of questions waits in the client's own socket."""
+    made = await service.create()
+    async with raw(made["connect_url"], close_timeout=0.1, write_limit=2**26) as client:
+        await client.call("Target.getTargets")
+        client.socket.transport.pause_reading()
+        (relay,) = service.inside.gateway._relays
+        frame = json.dumps({"id": 1, "method": "N" * 200_000})  # the refusal says it back
+        side = relay.socket
+
+        async def flood() -> None:
+            while True:
+                await client.socket.send(frame)
+
+        flooding = asyncio.create_task(flood())
+        try:
+            await until(lambda: side.paused, what="it is not read any more")
+            before = relay._traffic.commands
+            assert side.waiting < BEHIND_BYTES + 2**20
+            await service.get(made["session_id"])
+            assert relay._traffic.commands == before
+        finally:
+            flooding.cancel()
+            client.socket.transport.abort()
+    assert (await service.details(made["session_id"]))["status"] == "active"
+
+
+async def test_of_many_pages_asked_for_at_once_as_many_come_as_there_may_be_and_the_others_are_refused(
+    service: Running,
+) -> None:
+    made = await service.create()
+    async with raw(made["connect_url"]) as client:
+        await client.auto_attach(wait=False)
+        asked = (client.ask("Target.createTarget", {"url": "about:blank"}) for _ in range(25))
+        answers = await asyncio.gather(*asked)
+        assert ["result" in answer for answer in answers] == [True] * 19 + [False] * 6
+        assert "20 pages" in answers[-1]["error"]["message"]
+        targets = (await client.call("Target.getTargets"))["targetInfos"]
+        assert sum(info["type"] == "page" for info in targets) == 20

@@ -1,0 +1,124 @@
+"""Windows that pages open, in every way, for every kind of client: each loads at once, with all that it should have.
+
+Here each way comes once or more for every client, context and second client; scripts/windows.py does all of them, many
+times, and prints how long they took.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from tests.harness.clients.node_client import needs_node
+from tests.harness.clients.raw_cdp import raw
+from tests.harness.crowd import promised
+from tests.harness.scenarios.windows import (
+    CLICKED_BESIDE,
+    CLIENTLESS,
+    CLIENTS,
+    CONTEXTS,
+    OPTIONS,
+    STALLS,
+    Result,
+    Setting,
+    run_settings,
+    some_cells,
+    stalling,
+)
+from tests.harness.service import Running, serving, until
+from tests.harness.sites.window_site import WindowSite, window_site
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+LOADED_S = 1.0
+"""From the click until the client has been told and the document has loaded."""
+MARKED = {"playwright": [pytest.mark.node, needs_node], "puppeteer": [pytest.mark.node, needs_node]}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    async with serving(tmp_path_factory.mktemp("windows") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[WindowSite]:
+    with window_site() as site:
+        yield site
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_long_collections() -> Iterator[None]:
+    """What a whole run has left in memory is not searched for garbage while a client in this process is timed: that
+    takes as long as a window waits for a client."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def check(results: list[Result]) -> None:
+    wrong = [text for result in results if (text := result.wrong(promised(LOADED_S))) is not None]
+    assert not wrong, f"{len(wrong)} of {len(results)} windows:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("where", CONTEXTS)
+@pytest.mark.parametrize("client", [pytest.param(name, marks=MARKED.get(name, [])) for name in CLIENTS])
+async def test_every_window_loads_within_a_second_and_is_told_to_the_client(
+    server: Running, site: WindowSite, client: str, where: str
+) -> None:
+    """Three sessions at once: the client is alone, or beside one that never resumes, or one that never reads."""
+    turn = CLIENTS.index(client) + CONTEXTS.index(where)
+    wanted = [(Setting(client, where, stall), some_cells(site, turn + n)) for n, stall in enumerate(STALLS)]
+    check(await run_settings(server, site, wanted))
+
+
+@pytest.mark.parametrize("beside", ["nobody", "stalled clients"])
+@pytest.mark.parametrize("driver", CLIENTLESS)
+async def test_a_session_without_a_client_opens_its_windows(
+    server: Running, site: WindowSite, driver: str, beside: str
+) -> None:
+    """The clients that stall are another session's, in the same browser."""
+    neighbour = await server.create()
+    try:
+        async with AsyncExitStack() as stack:
+            for how in ("never_resumes", "never_reads") if beside == "stalled clients" else ():
+                await stack.enter_async_context(stalling(neighbour["connect_url"], how))
+            cells = some_cells(site, 1 if driver == "hands" else 2)
+            cells = [cell for cell in cells if driver == "hands" or cell.trigger != "middle"]
+            check(await run_settings(server, site, [(Setting(driver, "own", "none"), cells)]))
+    finally:
+        await server.http.delete(f"/v1/browser/sessions/{neighbour['session_id']}")
+
+
+@pytest.mark.parametrize("trigger", CLICKED_BESIDE)
+async def test_a_window_that_changes_its_process_gets_its_timezone_back(
+    server: Running, site: WindowSite, trigger: str
+) -> None:
+    made = await server.create(**OPTIONS, start_url=site.url)
+    async with raw(made["connect_url"]) as client:
+        _, at_page = await client.page()
+        await until(lambda: client.value("typeof aim == 'function'", at_page), what="the page is there")
+        x, y = await client.value(f"aim('{trigger}', false, '{site.other}/window', 'zone-{trigger}')", at_page)
+        button, modifiers = ("middle", 0) if trigger == "middle" else ("left", 2)
+        for kind in ("mousePressed", "mouseReleased"):
+            mouse = {"type": kind, "x": x, "y": y, "button": button, "modifiers": modifiers, "clickCount": 1}
+            await client.call("Input.dispatchMouseEvent", mouse, at_page)
+
+        async def opened() -> list[str]:
+            pages = (await server.http.get(f"/v1/browser/sessions/{made['session_id']}/pages")).json()["pages"]
+            return [page["page_id"] for page in pages if page["url"].startswith(site.other)]
+
+        await until(opened, what="the window is there")
+        (page_id,) = await opened()
+        zone = "Intl.DateTimeFormat().resolvedOptions().timeZone"
+
+        async def right() -> bool:
+            return bool(await server.evaluate(made["session_id"], zone, page_id) == OPTIONS["timezone_id"])
+
+        await until(right, what="the session's timezone")
+    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")

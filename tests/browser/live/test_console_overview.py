@@ -1,0 +1,260 @@
+"""The overview, its events, small pictures and what is left after the end, on the real service."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from browser_sessions.events.session_archive import Archive
+from tests.harness.clients.sse import stream
+from tests.harness.pixels import Eye
+from tests.harness.service import Running, running, until
+
+pytestmark = pytest.mark.browser
+
+SESSIONS = "/v1/browser/sessions"
+OVERVIEW = "/v1/browser/overview"
+
+
+async def overview(client: httpx.AsyncClient) -> dict[str, Any]:
+    answer = await client.get(OVERVIEW)
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+async def row(client: httpx.AsyncClient, session_id: str) -> dict[str, Any]:
+    rows = {row["session_id"]: row for row in (await overview(client))["sessions"]}
+    found: dict[str, Any] = rows[session_id]
+    return found
+
+
+async def show(service: Running, session_id: str, html: str) -> None:
+    page_id = await service.first_page(session_id)
+    path = f"{SESSIONS}/{session_id}/pages/{page_id}/navigate"
+    answer = await service.http.post(path, json={"url": "data:text/html," + html})
+    assert answer.status_code == 200, answer.text
+
+
+async def eye_of(service: Running) -> Eye:
+    watcher = (await service.create(metadata={"eye": "yes"}))["session_id"]
+    return Eye(lambda script: service.evaluate(watcher, script))
+
+
+async def test_a_row_says_what_a_session_is_and_shows(service: Running) -> None:
+    created = await service.create(viewport_width=800, viewport_height=600, metadata={"job": "7"}, isolation="browser")
+    session_id = created["session_id"]
+    await show(service, session_id, "<title>A shop</title>")
+
+    async def titled() -> bool:
+        return bool((await row(service.http, session_id))["title"] == "A shop")
+
+    await until(titled, what="the title is known")
+    shown = await row(service.http, session_id)
+    assert shown["status"] == "active"
+    assert shown["owner"] == "admin"
+    assert shown["url"].startswith("data:text/html")
+    assert (shown["viewport_width"], shown["viewport_height"]) == (800, 600)
+    assert shown["metadata"] == {"job": "7"}
+    assert shown["isolation"] == "browser"
+    assert shown["page_count"] == 1
+    assert (shown["connections"], shown["viewers"], shown["controlled_by"]) == (0, 0, None)
+    assert shown["created_at"].startswith(created["created_at"][:19])
+    assert shown["expires_at"]
+    await service.http.delete(f"{SESSIONS}/{session_id}")
+    shown = await row(service.http, session_id)
+    assert shown["status"] == "closed"
+    assert shown["end_reason"] == "deleted"
+    assert shown["ended_at"]
+
+
+async def test_a_session_that_ends_within_a_second_is_shown_with_its_page(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    await show(service, session_id, "<title>Short</title>")
+    journal = service.inside.pool.journal
+    await until(
+        lambda: any(e.kind == "page.navigated" and e.data["title"] == "Short" for e in journal.of(session_id)),
+        what="its page is told",
+    )
+    service.inside.console.overview._told.clear()  # as if no look had come between
+    await service.http.delete(f"{SESSIONS}/{session_id}")
+    ended = await row(service.http, session_id)
+    assert (ended["status"], ended["title"], ended["page_count"]) == ("closed", "Short", 1)
+    assert ended["url"].startswith("data:text/html")
+    assert session_id not in service.inside.console.overview._went
+
+
+async def test_clients_see_their_own_and_nothing_of_the_pool(service: Running) -> None:
+    foreign = (await service.create())["session_id"]
+    async with service.caller(await service.key("client")) as client:
+        own = (await client.post(SESSIONS, json={})).json()["session_id"]
+        shown = await overview(client)
+        assert [row["session_id"] for row in shown["sessions"]] == [own]
+        assert shown["pool"] is None
+        assert shown["history"] is None
+        assert shown["you"]["role"] == "client"
+        for name in ("thumbnail", "frame", "history"):
+            assert (await client.get(f"{SESSIONS}/{foreign}/{name}")).status_code == 404
+        assert (await client.post(f"{SESSIONS}/{foreign}/live-ticket")).status_code == 404
+    async with service.caller(await service.key("operator")) as operator:
+        shown = await overview(operator)
+        assert {row["session_id"] for row in shown["sessions"]} == {own, foreign}
+        assert shown["pool"]["taken"] == 2
+        assert shown["history"]["step_seconds"] == 10
+
+
+async def test_from_the_position_on_nothing_is_missed_and_rows_follow(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    position = (await overview(service.http))["position"]
+    await show(service, session_id, "<title>One</title>")
+    async with stream(service.http, "/v1/browser/events", last_event_id=position) as events:
+        told = await events.until(lambda event: event["data"].get("title") == "One")
+        assert told["type"] in ("session.updated", "page.navigated")
+        await show(service, session_id, "<title>Two</title>")
+        updated = await events.until(lambda e: e["type"] == "session.updated" and e["data"].get("title") == "Two")
+        assert updated["session_id"] == session_id
+        assert "viewport_width" not in updated["data"]
+        await service.evaluate(session_id, "1")
+        used = await events.until(lambda e: e["type"] == "session.updated" and "last_activity" in e["data"])
+        assert used["data"]["expires_at"]
+
+
+async def test_changes_are_told_at_most_once_a_second(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    journal = service.inside.pool.journal
+    async with stream(service.http, f"{SESSIONS}/{session_id}/events") as events:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while loop.time() - began < 3:
+            await service.evaluate(session_id, "1")
+        seen = journal.since(0, session_id=session_id)[0]
+        assert len([event for event in seen if event.kind == "session.updated"]) <= 4
+        await events.until("session.updated")
+
+
+async def test_the_pool_is_told_to_operators_when_it_changes(service: Running) -> None:
+    async with stream(service.http, "/v1/browser/events") as events:
+        await service.create()
+        told = await events.until(lambda event: event["type"] == "pool.updated" and event["data"]["taken"] == 1)
+        assert told["data"]["capacity"] >= 4
+
+
+async def test_a_small_picture_shows_the_page_and_costs_no_life(service: Running) -> None:
+    session_id = (await service.create(idle_timeout_seconds=600))["session_id"]
+    await show(service, session_id, "<body style='margin:0;background:rgb(220,0,0)'>")
+    eye = await eye_of(service)
+    before = (await service.get(session_id))["last_activity"]
+    path = f"{SESSIONS}/{session_id}/thumbnail"
+    answer = await service.http.get(path, params={"width": 320})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert await eye.sees(answer.content, (220, 0, 0))
+    again = await service.http.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code in (200, 304)
+    assert (await service.get(session_id))["last_activity"] == before
+
+
+async def test_a_hundred_askers_cost_one_capture_a_second(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    session_id = (await service.create())["session_id"]
+    from browser_sessions.chromium.screencast.screencast import PageScreen
+
+    taken = 0
+    original = PageScreen.still
+
+    async def counted(self: PageScreen, max_width: int, *, timeout: float) -> Any:
+        nonlocal taken
+        taken += 1
+        return await original(self, max_width, timeout=timeout)
+
+    monkeypatch.setattr(PageScreen, "still", counted)
+    path = f"{SESSIONS}/{session_id}/thumbnail"
+    answers = await asyncio.gather(*(service.http.get(path) for _ in range(100)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert taken <= 3
+
+
+async def test_a_page_that_hangs_gives_its_last_picture_or_none_in_time(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    page_id = await service.first_page(session_id)
+    body = {"expression": "for (;;) {}", "timeout_seconds": 6}
+    hanging = asyncio.create_task(service.http.post(f"{SESSIONS}/{session_id}/pages/{page_id}/evaluate", json=body))
+    await asyncio.sleep(0.5)
+    answer = await asyncio.wait_for(service.http.get(f"{SESSIONS}/{session_id}/thumbnail"), 5)
+    assert answer.status_code in (200, 204)
+    await service.http.delete(f"{SESSIONS}/{session_id}")
+    await hanging
+
+
+async def test_after_the_end_history_and_last_picture_stay_also_after_a_restart(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with running(data) as service:
+        session_id = (await service.create())["session_id"]
+        await show(service, session_id, "<title>Last</title><body style='margin:0;background:rgb(0,0,220)'>")
+        await service.evaluate(session_id, "console.log('remember me')")
+        picture = (await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")).content
+        unwatched = (await service.create())["session_id"]
+        for ended in (session_id, unwatched):
+            await service.http.delete(f"{SESSIONS}/{ended}")
+        history = (await service.http.get(f"{SESSIONS}/{session_id}/history")).json()
+        check_history(history)
+        assert (await service.http.get(f"{SESSIONS}/{session_id}/frame")).content == picture
+        assert (await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")).content == picture
+        assert (await service.http.get(f"{SESSIONS}/{unwatched}/frame")).status_code == 204
+    async with running(data) as service:
+        again = (await service.http.get(f"{SESSIONS}/{session_id}/history")).json()
+        assert again == history
+        assert (await service.http.get(f"{SESSIONS}/{session_id}/frame")).content == picture
+        assert (await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")).content == picture
+        async with stream(service.http, f"{SESSIONS}/{session_id}/events", since="start") as events:
+            assert await events.to_end() == history["events"]
+        assert (await service.http.get(f"{SESSIONS}/{unwatched}/history")).json()["has_frame"] is False
+        for path in (data / "archive").iterdir():
+            assert path.stat().st_mode & 0o077 == 0
+
+
+def check_history(history: dict[str, Any]) -> None:
+    kinds = [event["type"] for event in history["events"]]
+    assert kinds[-1] == "session.ended"
+    assert {"session.active", "page.opened", "page.navigated", "console"} <= set(kinds)
+    assert "session.updated" not in kinds
+    assert history["has_frame"] is True
+
+
+async def test_with_retention_the_archive_goes_too(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")
+    await service.http.delete(f"{SESSIONS}/{session_id}")
+    archive: Archive = service.inside.console.archive
+    await archive.close()
+    folder = service.inside.settings.data_dir / "archive"
+    assert len(list(folder.iterdir())) == 2
+    await archive.purge(datetime.now(UTC) - timedelta(hours=1))
+    assert len(list(folder.iterdir())) == 2
+    await archive.purge(datetime.now(UTC) + timedelta(hours=1))
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_live_ticket_is_for_active_sessions(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    answer = await service.http.post(f"{SESSIONS}/{session_id}/live-ticket")
+    assert answer.json()["live_url"].startswith(service.url.replace("http", "ws") + f"{SESSIONS}/{session_id}/live?")
+    await service.http.delete(f"{SESSIONS}/{session_id}")
+    assert (await service.http.post(f"{SESSIONS}/{session_id}/live-ticket")).status_code == 409
+
+
+async def test_the_history_of_the_node_and_its_lag_are_measured(service: Running) -> None:
+    node = service.inside
+    await node.console.overview.point()
+    await until(lambda: node.console.lag._worst > 0, what="a sample was taken")
+    await node.console.overview.point()
+    points = (await overview(service.http))["history"]["points"]
+    assert len(points) >= 2
+    assert points[-1]["loop_lag_ms"] > 0
+    assert points[-1]["browsers"] >= 1
+    metrics = (await service.http.get("/metrics")).text
+    assert "browser_sessions_loop_lag_seconds_count" in metrics

@@ -1,0 +1,566 @@
+"""The live view of the real service with a real browser: what is seen, who may see it, and what hands do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from browser_sessions.events.journal import Event
+from tests.harness.clients.live_client import LiveClient, Message, watching
+from tests.harness.pixels import Eye
+from tests.harness.service import ADMIN_KEY, Running, until
+
+pytestmark = pytest.mark.browser
+
+SESSIONS = "/v1/browser/sessions"
+FORM = """<body style='margin:0;font:20px sans-serif'>
+<button style='position:absolute;left:100px;top:100px;width:200px;height:50px' onclick='document.title="clicked"'>Go
+</button>
+<input id=i style='position:absolute;left:100px;top:200px;width:300px;height:40px'>
+<div style='height:5000px'></div>"""
+MOVING = """<body style='margin:0'><script>let n = 0;
+const paint = () => {n = (n + 1) & 255; document.body.style.background = `rgb(0,${n},0)`; requestAnimationFrame(paint)};
+paint()</script>"""
+
+
+def live_url(service: Running, session_id: str, query: str = "") -> str:
+    return f"{service.url.replace('http', 'ws')}{SESSIONS}/{session_id}/live{query}"
+
+
+def keyed(key: str = ADMIN_KEY) -> dict[str, str]:
+    return {"X-API-Key": key}
+
+
+async def show(service: Running, session_id: str, html: str, page_id: str | None = None) -> None:
+    page_id = page_id or await service.first_page(session_id)
+    path = f"{SESSIONS}/{session_id}/pages/{page_id}/navigate"
+    answer = await service.http.post(
+        path, json={"url": "data:text/html," + html.replace("%", "%25").replace("\n", " ")}
+    )
+    assert answer.status_code == 200, answer.text
+
+
+async def control(client: httpx.AsyncClient, session_id: str, action: str) -> httpx.Response:
+    return await client.post(f"{SESSIONS}/{session_id}/control", json={"action": action})
+
+
+async def eye_of(service: Running) -> Eye:
+    watcher = (await service.create(metadata={"eye": "yes"}))["session_id"]
+    page_id = await service.first_page(watcher)
+    return Eye(lambda script: service.evaluate(watcher, script, page_id))
+
+
+async def seen(viewer: LiveClient, eye: Eye, colour: tuple[int, int, int]) -> None:
+    async def sees() -> bool:
+        return bool(viewer.frames) and await eye.sees(viewer.frames[-1].jpeg, colour)
+
+    await until(sees, what=f"{colour} is seen")
+
+
+Evaluate = Callable[[str], Awaitable[Any]]
+
+
+async def ready(service: Running, html: str = FORM, **options: Any) -> tuple[str, Evaluate]:
+    session_id = (await service.create(**options))["session_id"]
+    page_id = await service.first_page(session_id)
+    await show(service, session_id, html, page_id)
+    return session_id, lambda script: service.evaluate(session_id, script, page_id)
+
+
+# -- seeing ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_viewer_is_greeted_and_sees_the_page_change(service: Running) -> None:
+    session_id, evaluate = await ready(service, "<title>Red</title><body style='margin:0;background:rgb(220,0,0)'>")
+    eye = await eye_of(service)
+    async with watching(live_url(service, session_id, "?max_width=640"), keyed()) as viewer:
+        hello = await viewer.message("hello")
+        assert hello["can_control"] is True
+        assert hello["controlled_by"] is None
+        assert hello["viewers"] == 1
+        pages = await viewer.message("pages")
+        assert [page["title"] for page in pages["pages"]] == ["Red"]
+        assert pages["page_id"] == hello["page_id"] == await service.first_page(session_id)
+        assert (await viewer.message("url"))["title"] == "Red"
+        await seen(viewer, eye, (220, 0, 0))
+        header = viewer.frames[-1].header
+        assert (header["width"], header["css_width"], header["css_height"]) == (640, 1280, 720)
+        await evaluate("document.body.style.background = 'rgb(0,0,220)'")
+        await seen(viewer, eye, (0, 0, 220))
+
+
+async def test_watching_is_no_activity_and_keeps_nothing_alive(service: Running) -> None:
+    session_id, _ = await ready(service, MOVING, idle_timeout_seconds=2)
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        code, words = await viewer.end()
+    assert code == 4000
+    assert "idle" in words
+
+    async def expired() -> bool:
+        return bool((await service.get(session_id))["status"] == "expired")
+
+    await until(expired, what="it has expired")
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("delete", 1000), ("operator", 4001), ("kill", 1011), ("drain", 1001)],
+)
+async def test_the_close_code_says_why(service: Running, end: str, code: int) -> None:
+    key = await service.key("client")
+    async with service.caller(key) as owner:
+        session_id = (await owner.post(SESSIONS, json={})).json()["session_id"]
+        async with watching(live_url(service, session_id), keyed(key)) as viewer:
+            await viewer.frame()
+            if end == "delete":
+                await owner.delete(f"{SESSIONS}/{session_id}")
+            elif end == "operator":
+                await service.http.delete(f"{SESSIONS}/{session_id}")
+            elif end == "kill":
+                import os
+                import signal
+
+                os.kill(service.inside.pool.registry.live(session_id).opened.process.pid, signal.SIGKILL)
+            else:
+                await service.inside.pool.stop()
+            assert (await viewer.end())[0] == code
+
+
+async def test_several_viewers_share_one_screencast_and_a_stalled_one_holds_nobody_up(service: Running) -> None:
+    session_id, _ = await ready(service, MOVING)
+    async with (
+        watching(live_url(service, session_id), keyed()) as stalled,
+        watching(live_url(service, session_id), keyed()) as healthy,
+    ):
+        stalled.stalled = True
+        await stalled.frame()
+        assert (await healthy.message("hello"))["viewers"] == 2
+        await healthy.frame()
+        count = len(healthy.frames)
+        await healthy.until(lambda: healthy.frames[-1].header["seq"] > count + 30, what="thirty more frames")
+        assert len(stalled.frames) < 15
+        handle = service.inside.pool.context(session_id)
+        page_id = handle.pages()[0].page_id
+        assert handle.screen(page_id) is handle.screen(page_id)
+
+
+async def test_a_viewer_changes_pages_and_follows_the_newest_when_its_own_closes(service: Running) -> None:
+    session_id, _ = await ready(service, "<title>One</title><body style='margin:0;background:rgb(220,0,0)'>")
+    eye = await eye_of(service)
+    first = await service.first_page(session_id)
+    second = (await service.http.post(f"{SESSIONS}/{session_id}/pages", json={})).json()["page_id"]
+    await show(service, session_id, "<title>Two</title><body style='margin:0;background:rgb(0,0,220)'>", second)
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        assert (await viewer.message("hello"))["page_id"] == second
+        await seen(viewer, eye, (0, 0, 220))
+        await viewer.send("view", page_id=first, max_width=640, max_fps=10)
+        await seen(viewer, eye, (220, 0, 0))
+        await viewer.message("pages", lambda message: message["page_id"] == first)
+        await service.http.delete(f"{SESSIONS}/{session_id}/pages/{first}")
+        await viewer.message("pages", lambda message: [page["page_id"] for page in message["pages"]] == [second])
+        await seen(viewer, eye, (0, 0, 220))
+        await viewer.send("view", page_id="0" * 32)
+        assert "page" in (await viewer.message("problem"))["detail"]
+
+
+async def test_network_answers_are_told_while_somebody_watches(service: Running) -> None:
+    session_id, _ = await ready(service)
+    page_id = await service.first_page(session_id)
+    journal = service.inside.pool.journal
+    url = f"{service.url}/healthz"
+
+    async def visit() -> bool:
+        path = f"{SESSIONS}/{session_id}/pages/{page_id}/navigate"
+        assert (await service.http.post(path, json={"url": url})).status_code == 200
+        return any(event.kind == "network.response" for event in journal.of(session_id))
+
+    assert not await visit()
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await until(visit, what="an answer is told")
+    [answer] = [event for event in journal.of(session_id) if event.kind == "network.response"][:1]
+    assert answer.data["url"] == url
+    assert answer.data["method"] == "GET"
+    assert answer.data["status"] == 200
+    assert answer.data["type"] == "document"
+
+
+# -- who may -----------------------------------------------------------------------------------------------------------
+
+
+async def refused(url: str, headers: dict[str, str], **options: Any) -> tuple[int, dict[str, Any]]:
+    with pytest.raises(InvalidStatus) as refusal:
+        async with connect(url, additional_headers=headers, proxy=None, **options):
+            pass
+    response = refusal.value.response
+    body: dict[str, Any] = json.loads(response.body or b"{}")
+    return response.status_code, body
+
+
+async def test_who_may_not_watch_is_told_so_before_the_upgrade(service: Running) -> None:
+    session_id, _ = await ready(service)
+    url = live_url(service, session_id)
+    client = keyed(await service.key("client"))
+    cookie = {"Cookie": await cookie_of(service)}
+    for headers, origin, status in (
+        ({}, None, 401),
+        (keyed("wrong"), None, 401),
+        (client, None, 404),
+        (keyed(), "http://evil.example", 403),
+        (keyed(), "null", 403),
+        (cookie, "http://evil.example", 403),
+        (cookie, None, 403),
+        ({**keyed(), "Host": "evil.example"}, None, 421),
+    ):
+        found, body = await refused(url, headers, origin=origin)
+        assert found == status, (headers, origin, body)
+        assert body["detail"]
+    unknown, body = await refused(live_url(service, "ses_" + "0" * 32), client)
+    assert unknown == 404
+    assert (await refused(live_url(service, session_id, "?page_id=none"), keyed()))[0] == 404
+    assert (await refused(live_url(service, session_id, "?max_width=wide"), keyed()))[0] == 422
+    await service.http.delete(f"{SESSIONS}/{session_id}")
+    assert (await refused(url, keyed()))[0] == 409
+
+
+async def cookie_of(service: Running) -> str:
+    answer = await service.http.post("/v1/auth/session", json={"api_key": ADMIN_KEY})
+    service.http.cookies.clear()
+    return answer.headers["set-cookie"].partition(";")[0]
+
+
+async def test_by_ticket_and_by_cookie_from_a_page_of_ours(service: Running) -> None:
+    session_id, _ = await ready(service)
+    ticket_url = (await service.http.post(f"{SESSIONS}/{session_id}/live-ticket")).json()["live_url"]
+    async with watching(ticket_url) as viewer:
+        await viewer.frame()
+    cookie = {"Cookie": await cookie_of(service)}
+    async with watching(live_url(service, session_id), cookie, origin=service.url) as viewer:
+        await viewer.frame()
+    connect_url = (await service.details(session_id))["connect_url"]
+    cdp_ticket = connect_url.partition("ticket=")[2]
+    assert (await refused(live_url(service, session_id, f"?ticket={cdp_ticket}"), {}))[0] == 401
+    other = (await service.create())["session_id"]
+    live_ticket = ticket_url.partition("ticket=")[2]
+    assert (await refused(live_url(service, other, f"?ticket={live_ticket}"), {}))[0] == 401
+
+
+async def test_an_owner_watches_and_drives_its_own(service: Running) -> None:
+    key = await service.key("client")
+    async with service.caller(key) as owner:
+        session_id = (await owner.post(SESSIONS, json={})).json()["session_id"]
+        async with watching(live_url(service, session_id), keyed(key)) as viewer:
+            assert (await viewer.message("hello"))["can_control"] is True
+            assert (await control(owner, session_id, "take")).json()["controlled_by"]
+            await viewer.message("control", lambda message: message["yours"])
+            assert (await control(service.http, session_id, "take")).status_code == 409
+
+
+# -- hands -------------------------------------------------------------------------------------------------------------
+
+
+async def click(viewer: LiveClient, x: float, y: float) -> None:
+    await viewer.send("mouse", action="move", x=x, y=y, button="none", buttons=0)
+    await viewer.send("mouse", action="down", x=x, y=y, button="left", buttons=1, click_count=1)
+    await viewer.send("mouse", action="up", x=x, y=y, button="left", buttons=0, click_count=1)
+
+
+async def type_text(viewer: LiveClient, text: str) -> None:
+    for character in text:
+        code = f"Key{character.upper()}" if character.isalpha() else ""
+        await viewer.send("key", action="down", key=character, code=code, text=character)
+        await viewer.send("key", action="up", key=character, code=code)
+
+
+async def test_without_the_wheel_hands_do_nothing(service: Running) -> None:
+    session_id, evaluate = await ready(service)
+    before = (await service.get(session_id))["last_activity"]
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await click(viewer, 200, 125)
+        assert "wheel" in (await viewer.message("problem"))["detail"]
+    assert (await service.get(session_id))["last_activity"] == before
+    assert await evaluate("document.title") == ""
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+async def test_hands_click_type_paste_and_scroll(service: Running, scale: int) -> None:
+    options: dict[str, Any] = {} if scale == 1 else {"device": "Desktop Chrome HiDPI"}
+    session_id, evaluate = await ready(service, **options)
+    async with watching(live_url(service, session_id, "?max_width=500"), keyed()) as viewer:
+        await viewer.frame()
+        assert (await control(service.http, session_id, "take")).status_code == 200
+        await viewer.message("control", lambda message: message["yours"])
+        before = (await service.get(session_id))["last_activity"]
+        await click(viewer, 200, 125)
+        await until(lambda: is_title(evaluate, "clicked"), what="the button was clicked")
+        await click(viewer, 200, 220)
+        await type_text(viewer, "Hi you")
+        await viewer.send("key", action="down", key="Backspace", code="Backspace")
+        await viewer.send("key", action="up", key="Backspace", code="Backspace")
+        await viewer.send("text", text=" ü日")
+        await until(lambda: has_value(evaluate, "Hi yo ü日"), what="the text is typed")
+        await viewer.send("wheel", x=600, y=400, dx=0, dy=300)
+        await until(lambda: scrolled(evaluate), what="the page has scrolled")
+        assert (await service.get(session_id))["last_activity"] > before
+
+
+async def test_a_finger_on_a_phone_that_shows_a_wide_page_zoomed_out(service: Running) -> None:
+    html = """<body style='margin:0'><div style='width:1600px;height:2800px'></div><script>
+    for (const kind of ['touchstart', 'click']) addEventListener(kind, event => {
+        const {clientX, clientY} = event.touches ? event.touches[0] : event;
+        document.title += `${kind} ${Math.round(clientX)},${Math.round(clientY)};`;
+    });</script>"""
+    session_id, evaluate = await ready(service, html, device="Pixel 7")
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        header = (await viewer.frame()).header
+        assert header["scale"] < 1
+        assert header["css_width"] == pytest.approx(await evaluate("innerWidth"), abs=2)
+        assert header["css_width"] > 1000
+        assert header["css_height"] == pytest.approx(await evaluate("innerHeight"), abs=2)
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await click(viewer, 900, 1200)
+        await until(lambda: is_title(evaluate, "click 900,1200;"), what="the click is where it was made")
+        await viewer.send("touch", action="start", points=[{"x": 800, "y": 300, "id": 7}])
+        await viewer.send("touch", action="end", points=[])
+        wanted = "click 900,1200;touchstart 800,300;click 800,300;"
+        await until(lambda: is_title(evaluate, wanted), what="the tap is where it was made")
+
+
+async def is_title(evaluate: Evaluate, title: str) -> bool:
+    return bool(await evaluate("document.title") == title)
+
+
+async def has_value(evaluate: Evaluate, value: str) -> bool:
+    return bool(await evaluate("document.getElementById('i').value") == value)
+
+
+async def scrolled(evaluate: Evaluate) -> bool:
+    return bool(await evaluate("scrollY") > 100)
+
+
+async def test_addresses_history_and_pages_from_the_view(service: Running) -> None:
+    session_id, _ = await ready(service, "<title>One</title>")
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await viewer.send("navigate", url="file:///etc/passwd")
+        assert "http" in (await viewer.message("problem"))["detail"]
+        await viewer.send("navigate", url="data:text/html,<title>Two</title>")
+        await viewer.message("url", lambda message: message["title"] == "Two")
+        viewer.messages.clear()
+        await viewer.send("go", delta=-1)
+        await viewer.message("url", lambda message: message["title"] == "One")
+        await viewer.send("go", delta=1)
+        await viewer.message("url", lambda message: message["title"] == "Two")
+        await viewer.send("reload")
+        await viewer.send("new_page")
+
+        def shows_the_second(message: Message) -> bool:
+            return len(message["pages"]) == 2 and message["page_id"] == message["pages"][1]["page_id"]
+
+        second = (await viewer.message("pages", shows_the_second))["page_id"]
+        await viewer.send("close_page", page_id=second)
+        viewer.messages.clear()
+        await viewer.message("pages", lambda message: len(message["pages"]) == 1)
+
+
+async def test_a_dialog_waits_for_who_has_the_wheel(service: Running) -> None:
+    session_id, evaluate = await ready(service)
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await evaluate("setTimeout(() => {document.title = 'said ' + prompt('your name?')})")
+        journal = service.inside.pool.journal
+        await until(lambda: any(e.kind == "dialog.opened" for e in journal.of(session_id)), what="the dialog is told")
+        await viewer.send("dialog", accept=True, text="Ann")
+        await until(lambda: is_title(evaluate, "said Ann"), what="the page got the answer")
+        closed = [event.data for event in journal.of(session_id) if event.kind == "dialog.closed"]
+        assert closed == [{"page_id": await service.first_page(session_id), "accepted": True}]
+
+
+async def test_a_dialog_that_nobody_can_answer_is_dismissed_and_told_once(service: Running) -> None:
+    session_id, evaluate = await ready(service)
+    journal = service.inside.pool.journal
+    for watched in (False, True):
+        async with AsyncExitStack() as stack:
+            if watched:
+                viewer = await stack.enter_async_context(watching(live_url(service, session_id), keyed()))
+                await viewer.frame()
+            await evaluate("document.title = 'said ' + confirm('sure?')")
+            assert await evaluate("document.title") == "said false"
+            await until(lambda: balanced(journal.of(session_id)), what="its end is told")
+            assert dialogs(journal.of(session_id), "opened") == 1 + watched
+
+
+def balanced(events: list[Event]) -> bool:
+    return dialogs(events, "opened") == dialogs(events, "closed") > 0
+
+
+def dialogs(events: list[Event], what: str) -> int:
+    return sum(event.kind == f"dialog.{what}" for event in events)
+
+
+async def test_bad_messages_are_told_and_end_nothing(service: Running) -> None:
+    session_id, _ = await ready(service)
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        for text in ("nonsense", "[]", '{"type":"mouse","action":"move","x":"here"}', '{"type":"exec"}', '{"type":1}'):
+            viewer.messages.clear()
+            await viewer.socket.send(text)
+            await viewer.message("problem")
+            await asyncio.sleep(1.05)  # problems are told once a second
+        await viewer.socket.send(b"binary")
+        await viewer.send("ack", seq="one")
+        await viewer.send("view", max_width=True)
+        await viewer.message("problem")
+        assert viewer.closed is None
+        await viewer.socket.send("x" * 600_000)
+        assert (await viewer.end())[0] == 1009
+
+
+async def test_losing_the_last_view_gives_the_wheel_back(service: Running) -> None:
+    session_id, _ = await ready(service)
+    lock = service.inside.pool.registry.live(session_id).control
+    async with watching(live_url(service, session_id), keyed()) as one:
+        async with watching(live_url(service, session_id), keyed()) as two:
+            await two.frame()
+            await control(service.http, session_id, "take")
+            await one.message("control", lambda message: message["yours"])
+        await one.message("control", lambda message: message["viewers"] == 1 and len(one.messages) > 3)
+        assert lock.held
+    await until(lambda: not lock.held, what="the wheel is free")
+    kinds = [event.kind for event in service.inside.pool.journal.of(session_id)]
+    assert kinds[-3:] == ["control.taken", "client.disconnected", "client.disconnected"] or "control.released" in kinds
+
+
+async def test_input_is_activity(service: Running) -> None:
+    session_id, _ = await ready(service, idle_timeout_seconds=3)
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        for _ in range(12):
+            await viewer.send("mouse", action="move", x=5, y=5)
+            await asyncio.sleep(0.5)
+        assert (await service.get(session_id))["status"] == "active"
+        assert (await viewer.end())[0] == 4000
+
+
+# -- the wheel and a client --------------------------------------------------------------------------------------------
+
+
+async def test_a_clients_command_waits_during_take_and_is_answered_after_release(service: Running) -> None:
+    created = await service.create()
+    session_id = created["session_id"]
+    async with connect(created["connect_url"], proxy=None) as client:
+        await client.send(json.dumps({"id": 1, "method": "Browser.getVersion"}))
+        assert json.loads(await client.recv())["id"] == 1
+        taken = await control(service.http, session_id, "take")
+        assert taken.json() == {"controlled_by": "admin", "waiting": 0}
+        for number in range(2, 12):
+            await client.send(json.dumps({"id": number, "method": "Browser.getVersion"}))
+        lock = service.inside.pool.registry.live(session_id).control
+        await until(lambda: lock.waiting == 1, what="the client waits")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.recv(), 0.5)
+        again = await control(service.http, session_id, "take")
+        assert again.json() == {"controlled_by": "admin", "waiting": 1}
+        released = await control(service.http, session_id, "release")
+        assert released.json()["controlled_by"] is None
+        answered = [json.loads(await asyncio.wait_for(client.recv(), 10))["id"] for _ in range(10)]
+        assert answered == list(range(2, 12))
+    kinds = [event.kind for event in service.inside.pool.journal.of(session_id)]
+    assert {"control.taken", "control.waiting", "control.released"} <= set(kinds)
+
+
+SLOW = """<body style='margin:0'><button onclick='heard.push("click")' style='width:100px;height:100px'>Go</button>
+<script>
+window.heard = [];
+for (const kind of ['mousedown', 'mouseup', 'keydown', 'keyup'])
+    addEventListener(kind, event => heard.push(kind + (event.key || '')));
+addEventListener('mousedown', () => {
+    console.log('pressed');
+    const until = performance.now() + 1500;
+    while (performance.now() < until);
+});
+</script>"""
+
+
+async def test_after_release_nothing_of_the_operators_comes_and_the_client_waits_for_what_did(service: Running) -> None:
+    """The page takes a second and a half for a press of the button; what was typed after it still waits then."""
+    created = await service.create()
+    session_id = created["session_id"]
+    await show(service, session_id, SLOW)
+    async with (
+        connect(created["connect_url"], proxy=None) as client,
+        watching(live_url(service, session_id), keyed()) as viewer,
+    ):
+        attached = await attach(client, await service.first_page(session_id))
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await viewer.send("key", action="down", key="a", code="KeyA", text="a")
+        await viewer.send("mouse", action="down", x=50, y=50, button="left", buttons=1, click_count=1)
+        await viewer.send("mouse", action="up", x=50, y=50, button="left", buttons=0, click_count=1)
+        await type_text(viewer, "bcd")
+        journal = service.inside.pool.journal
+        lock = service.inside.pool.registry.live(session_id).control
+        await ask(client, 10, attached, "heard.push('client'); heard.join(' ')")
+        await until(lambda: lock.waiting == 1, what="the client waits")
+        await until(lambda: any(e.data.get("text") == "pressed" for e in journal.of(session_id)), what="it is pressed")
+        assert (await control(service.http, session_id, "release")).json()["controlled_by"] is None
+        await until(lambda: any(e.kind == "control.released" for e in journal.of(session_id)), what="it is told")
+        assert await answer(client, 10) == "keydowna mousedown keyupa mouseup client"
+        assert not lock.held
+
+
+async def test_what_is_pressed_is_let_go_of_when_the_view_is_lost(service: Running) -> None:
+    session_id, evaluate = await ready(service, SLOW)
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await viewer.send("key", action="down", key="a", code="KeyA", text="a")
+        await until(lambda: is_heard(evaluate, "keydowna"), what="the key is down")
+    await until(lambda: is_heard(evaluate, "keydowna keyupa"), what="the key is up")
+
+
+async def is_heard(evaluate: Evaluate, what: str) -> bool:
+    return bool(await evaluate("heard.join(' ')") == what)
+
+
+async def attach(client: ClientConnection, page_id: str) -> str:
+    params = {"targetId": page_id, "flatten": True}
+    await client.send(json.dumps({"id": 1, "method": "Target.attachToTarget", "params": params}))
+    while (message := json.loads(await client.recv())).get("id") != 1:
+        pass
+    session: str = message["result"]["sessionId"]
+    return session
+
+
+async def ask(client: ClientConnection, number: int, session: str, expression: str) -> None:
+    params = {"expression": expression, "returnByValue": True}
+    call = {"id": number, "method": "Runtime.evaluate", "params": params, "sessionId": session}
+    await client.send(json.dumps(call))
+
+
+async def answer(client: ClientConnection, number: int) -> Any:
+    async with asyncio.timeout(30):
+        while (message := json.loads(await client.recv())).get("id") != number:
+            pass
+    return message["result"]["result"]["value"]

@@ -1,0 +1,295 @@
+"""Chromium's DevTools files are taken once for each version, by a browser of which nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from browser_sessions.chromium.devtools import cache as cache_module
+from browser_sessions.chromium.devtools import crawl
+from browser_sessions.chromium.devtools.cache import DevToolsCache
+from browser_sessions.chromium.launch.executable import locate
+from browser_sessions.chromium.launch.executable import version as asked_version
+from browser_sessions.domain.errors import DevToolsUnavailable, NotFound
+from tests.harness.service import running, until
+
+pytestmark = pytest.mark.browser
+
+PROFILES = "browser-sessions-devtools-*"
+
+
+@pytest.fixture(scope="module")
+def executable() -> Path:
+    return locate(None).executable
+
+
+@pytest.fixture(scope="module")
+def version() -> str:
+    """Such as "156.0.8078.79"."""
+    return next(word for word in asyncio.run(asked_version(locate(None))).split() if word[0].isdecimal())
+
+
+@pytest.fixture(scope="module")
+def nobody() -> tuple[int, int] | None:
+    return (65534, 65534) if os.geteuid() == 0 else None
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The system's folder for temporary files, for this test alone, which Chromium's user can reach."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "devtools"
+
+
+@pytest.fixture(scope="module")
+def kept(
+    tmp_path_factory: pytest.TempPathFactory, executable: Path, version: str, nobody: tuple[int, int] | None
+) -> Path:
+    """A folder with an archive, made once."""
+    folder = tmp_path_factory.mktemp("kept")
+    cache = DevToolsCache(folder)
+    asyncio.run(cache.prepare(version, executable, nobody))
+    cache.check(version)
+    cache.close()
+    return folder
+
+
+def crawlers() -> list[psutil.Process]:
+    """Programs that take the files, and their browsers: descendants of this process, or orphans of such."""
+    found = []
+    for each in psutil.process_iter():
+        try:
+            line = " ".join(each.cmdline())
+        except psutil.Error:
+            continue
+        if crawl.__file__ in line or "browser-sessions-devtools-" in line:
+            found.append(each)
+    return found
+
+
+def never(_job: crawl.Job, _output: Any) -> None:
+    raise AssertionError("a browser was started")
+
+
+async def test_the_first_start_takes_them_and_the_next_one_starts_no_browser(
+    folder: Path,
+    temporary: Path,
+    executable: Path,
+    version: str,
+    nobody: tuple[int, int] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = DevToolsCache(folder)
+    await cache.prepare(version, executable, nobody)
+    assert (await cache.file(version, crawl.START)).lstrip().startswith(b"<!")
+    assert b"import" in await cache.file(version, "entrypoints/inspector/inspector.js")
+    assert json.loads(await cache.file(version, "core/i18n/locales/en-US.json"))
+    domains = {each["domain"] for each in json.loads(await cache.protocol(version))["domains"]}
+    assert {"Target", "Page", "Runtime"} <= domains
+    assert [each.name for each in folder.iterdir()] == [f"{version}.zip"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / f"{version}.zip").stat().st_mode) == 0o600
+    assert crawlers() == []
+    assert list(temporary.iterdir()) == []
+    cache.close()
+
+    monkeypatch.setattr(cache_module, "_run", never)
+    again = DevToolsCache(folder)
+    await again.prepare(version, executable, nobody)
+    assert await again.file(version, crawl.START)
+    again.close()
+
+
+async def test_what_it_has_not_is_not_found(
+    kept: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+) -> None:
+    cache = DevToolsCache(kept)
+    with pytest.raises(DevToolsUnavailable, match="not looked"):
+        await cache.protocol(version)
+    await cache.prepare(version, executable, nobody)
+    for path in ("nothing.js", "../protocol.json", "", "entrypoints", "/etc/passwd"):
+        with pytest.raises(NotFound):
+            await cache.file(version, path)
+    with pytest.raises(DevToolsUnavailable, match="restart the service"):
+        await cache.file("1.2.3.4", crawl.START)
+    cache.close()
+
+
+async def test_many_files_are_read_at_once(
+    kept: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+) -> None:
+    cache = DevToolsCache(kept)
+    await cache.prepare(version, executable, nobody)
+    paths = [crawl.START, "entrypoints/inspector/inspector.js", "core/i18n/locales/en-US.json"] * 20
+    alone = [await cache.file(version, path) for path in paths[:3]]
+    assert await asyncio.gather(*(cache.file(version, path) for path in paths)) == alone * 20
+    cache.close()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "one byte", "empty", "of another version"])
+async def test_a_damaged_archive_is_made_anew(
+    damage: str, kept: Path, folder: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+) -> None:
+    shutil.copytree(kept, folder)
+    archive = folder / f"{version}.zip"
+    whole = archive.read_bytes()
+    middle = len(whole) // 2
+    if damage == "of another version":
+        archive = archive.rename(folder / "99.0.1.2.zip")
+    else:
+        archive.write_bytes(
+            {
+                "cut off": whole[:middle],
+                "one byte": whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :],
+                "empty": b"",
+            }[damage]
+        )
+    again = DevToolsCache(folder)
+    await again.prepare(version, executable, nobody)
+    assert await again.file(version, "entrypoints/inspector/inspector.js")
+    assert len(await again.protocol(version)) > 10**6
+    assert [each.name for each in folder.iterdir()] == [f"{version}.zip"]
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo no library >&2; exit 3", "did not start: no library"),
+        ("exit 0", "it says nothing about why"),
+        ("kill -9 $$", "it says nothing about why"),
+        ('echo "DevTools listening on ws://127.0.0.1:9/x" >&2; sleep 60', "refused|unreachable"),
+    ],
+)
+async def test_a_browser_that_gives_none_leaves_nothing_and_says_why(
+    script: str, reason: str, folder: Path, temporary: Path, version: str
+) -> None:
+    broken = temporary / "chromium"
+    broken.write_text(f"#!/bin/sh\n{script}\n")
+    broken.chmod(0o755)
+    cache = DevToolsCache(folder)
+    await cache.prepare(version, broken, None)
+    for answer in (cache.protocol(version), cache.file(version, crawl.START)):
+        with pytest.raises(DevToolsUnavailable, match=reason):
+            await answer
+    assert list(folder.iterdir()) == []
+    assert list(temporary.iterdir()) == [broken]
+    assert crawlers() == []
+
+
+async def test_one_that_hangs_is_killed_with_all_its_children(
+    folder: Path, temporary: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = temporary / "chromium"
+    hanging.write_text("#!/bin/sh\ntrap '' TERM\nsleep 600 &\nwhile :; do sleep 600; done\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(cache_module, "MAKE_SECONDS", 1.0)
+    cache = DevToolsCache(folder)
+    await cache.prepare(version, hanging, None)
+    with pytest.raises(DevToolsUnavailable, match="not done after 1 s"):
+        cache.check(version)
+    assert crawlers() == []
+    assert list(temporary.iterdir()) == [hanging]
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(
+    folder: Path, temporary: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+) -> None:
+    preparing = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody))
+    await until(lambda: len(crawlers()) > 1, what="its browser runs")
+    preparing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await preparing
+    assert crawlers() == []
+    await until(lambda: not list(temporary.iterdir()), what="its profile is removed")
+    assert list(folder.iterdir()) == []
+
+
+async def test_its_port_is_in_a_network_of_its_own_or_gone_afterwards(
+    folder: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+) -> None:
+    """Where the system allows a namespace, the browser's port is never one of this network."""
+    making = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody))
+    await until(lambda: len(crawlers()) > 1, what="its browser runs")
+    ours = Path("/proc/self/ns/net").stat().st_ino
+    theirs = {Path(f"/proc/{each.pid}/ns/net").stat().st_ino for each in crawlers()[1:]}
+    await making
+    with zipfile.ZipFile(folder / f"{version}.zip") as archive:
+        isolated = json.loads(archive.read(crawl.ABOUT))["isolated"]
+    assert isolated == (ours not in theirs)
+    assert crawlers() == []
+
+
+async def test_what_a_killed_service_left_is_removed_by_the_next(
+    folder: Path, temporary: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+) -> None:
+    preparing = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody))
+    await until(lambda: list(temporary.glob(PROFILES)), what="it has a profile")
+    left = next(temporary.glob(PROFILES))
+    preparing.cancel()
+    await asyncio.gather(preparing, return_exceptions=True)
+    left.mkdir(exist_ok=True)
+    (left / "Default").touch()
+    other = temporary / "browser-sessions-devtools-of-another-service"
+    other.mkdir()
+    cache = DevToolsCache(folder)
+    await cache.prepare(version, executable, nobody)
+    assert list(temporary.iterdir()) == [other]
+    cache.close()
+
+
+async def test_without_a_cache_the_service_starts_and_its_devtools_say_why(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "devtools").write_text("no folder")
+    async with running(data) as service:
+        session_id = (await service.create())["session_id"]
+        base = f"/v1/browser/sessions/{session_id}"
+        page = {"page_id": await service.first_page(session_id)}
+        for answer in (
+            await service.http.post(f"{base}/devtools", json=page),
+            await service.http.get(f"{base}/cdp/json/protocol"),
+        ):
+            assert answer.status_code == 503
+            problem = answer.json()
+            assert problem["type"] == "urn:browser-sessions:problem:devtools-unavailable"
+            assert "Taking its files from Chromium" in problem["detail"]
+            assert str(tmp_path) not in problem["detail"]
+
+
+async def test_the_program_ends_itself_when_its_parent_is_gone(tmp_path: Path, temporary: Path) -> None:
+    hanging = temporary / "chromium"
+    hanging.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 600; done\n")
+    hanging.chmod(0o755)
+    job = crawl.Job(executable=str(hanging), profile="/nonexistent", environment={}, user=None, seconds=1)
+    process = await asyncio.create_subprocess_exec(
+        "python3",
+        "-I",
+        "-S",
+        crawl.__file__,
+        json.dumps(job),
+        stdout=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert await process.wait() == -signal.SIGKILL
+    await until(lambda: crawlers() == [], what="nothing of it is left")

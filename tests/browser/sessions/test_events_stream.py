@@ -1,0 +1,265 @@
+"""Event streams of the real service with a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.clients.sse import stream
+from tests.harness.service import Running, running, until
+
+pytestmark = pytest.mark.browser
+
+SESSIONS = "/v1/browser/sessions"
+
+
+def page(html: str) -> str:
+    return "data:text/html," + html
+
+
+async def navigate(service: Running, session_id: str, url: str) -> None:
+    page_id = await service.first_page(session_id)
+    answer = await service.http.post(f"{SESSIONS}/{session_id}/pages/{page_id}/navigate", json={"url": url})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_session_tells_its_life_in_order_and_the_stream_ends_with_it(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    async with stream(service.http, f"{SESSIONS}/{session_id}/events", since="start") as events:
+        await events.until("session.active")
+        await navigate(
+            service,
+            session_id,
+            page(
+                "<title>Hi</title><script>console.warn('one', 2); setTimeout(() => {throw new Error('oops')})</script>"
+            ),
+        )
+        said = await events.until("console")
+        assert said["data"]["level"] == "warning"
+        assert said["data"]["text"] == "one 2"
+        assert said["data"]["page_id"] == await service.first_page(session_id)
+        thrown = await events.until("page.error")
+        assert "oops" in thrown["data"]["text"]
+        await service.evaluate(session_id, "fetch('http://127.0.0.1:1/').catch(() => 0)")
+        failed = await events.until("network.failed")
+        assert failed["data"]["url"] == "http://127.0.0.1:1/"
+        assert failed["data"]["error"]
+        await service.http.delete(f"{SESSIONS}/{session_id}")
+        rest = await events.to_end()
+    kinds = [event["type"] for event in rest]
+    assert kinds[-1] == "session.ended"
+    assert rest[-1]["data"]["reason"] == "deleted"
+    assert {"page.opened", "page.navigated"} <= set(kinds)
+    numbers = [int(event["id"].partition("-")[2]) for event in rest]
+    assert numbers == sorted(numbers)
+    assert {event["session_id"] for event in rest} == {session_id}
+
+
+async def test_a_reader_that_comes_back_gets_what_it_missed_once(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    path = f"{SESSIONS}/{session_id}/events"
+    async with stream(service.http, path) as events:
+        await service.evaluate(session_id, "console.log('first')")
+        last = await events.until(lambda event: event["data"].get("text") == "first")
+    await service.evaluate(session_id, "console.log('second')")
+    async with stream(service.http, path, last_id=last["id"]) as events:
+        await events.until(lambda event: event["data"].get("text") == "second")
+        texts = [event["data"].get("text") for event in events.events if event["type"] == "console"]
+    assert texts == ["second"]
+
+
+async def test_numbers_of_another_run_and_nonsense_are_a_gap(service: Running) -> None:
+    for last_id in ("00000000-1", "nonsense", f"{service.inside.pool.journal.boot}-99999999"):
+        async with stream(service.http, "/v1/browser/events", last_event_id=last_id) as events:
+            gap = await events.read()
+            assert gap is not None
+            assert gap["type"] == "gap"
+            assert gap["data"] == {"reason": "restarted"}
+
+
+async def test_what_is_no_longer_kept_is_a_gap(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    journal = service.inside.pool.journal
+    first = f"{journal.boot}-{journal.newest}"
+    for number in range(600):
+        journal.publish("console", session_id, "admin", text=str(number))
+    async with stream(service.http, f"{SESSIONS}/{session_id}/events", last_id=first) as events:
+        gap = await events.read()
+        assert gap is not None
+        assert gap["data"] == {"reason": "too_old"}
+        await events.until(lambda event: event["data"].get("text") == "599")
+        assert len([event for event in events.events if event["type"] == "console"]) == 500
+
+
+async def test_a_client_hears_its_own_sessions_only(service: Running) -> None:
+    key = await service.key("client")
+    async with service.caller(key) as client:
+        foreign = (await service.create())["session_id"]
+        answer = await client.get(f"{SESSIONS}/{foreign}/events")
+        assert answer.status_code == 404
+        unknown = await client.get(f"{SESSIONS}/ses_{'0' * 32}/events")
+        assert answer.json()["detail"] == unknown.json()["detail"]
+        async with stream(client, "/v1/browser/events") as events:
+            await service.evaluate(foreign, "console.log('not for you')")
+            own = (await client.post(SESSIONS, json={})).json()["session_id"]
+            await events.until("session.active")
+            await client.delete(f"{SESSIONS}/{own}")
+            await events.until("session.ended")
+            assert {event["session_id"] for event in events.events} == {own}
+
+
+async def test_an_operator_hears_everything_and_the_browsers(service: Running) -> None:
+    key = await service.key("operator")
+    async with service.caller(key) as operator, stream(operator, "/v1/browser/events") as events:
+        session_id = (await service.create(isolation="browser"))["session_id"]
+        active = await events.until("session.active")
+        assert active["session_id"] == session_id
+        started = await events.until("browser.started")  # another spare
+        assert started["session_id"] is None
+
+
+async def test_reading_events_keeps_no_session_alive(service: Running) -> None:
+    session_id = (await service.create(idle_timeout_seconds=1))["session_id"]
+    async with stream(service.http, f"{SESSIONS}/{session_id}/events") as events:
+        ended = await events.until("session.ended", within=10)
+    assert ended["data"]["reason"] == "idle_timeout"
+
+
+async def test_a_session_that_has_ended_tells_what_is_new_and_then_to_stay_away(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    path = f"{SESSIONS}/{session_id}/events"
+    await service.http.delete(f"{SESSIONS}/{session_id}")
+    async with stream(service.http, path) as events:
+        assert [event["type"] for event in await events.to_end()] == ["session.ended"]
+    async with stream(service.http, path, since="start") as events:
+        whole = await events.to_end()
+    assert {"session.active", "page.opened"} <= {event["type"] for event in whole}
+    async with stream(service.http, path, last_id=whole[0]["id"]) as events:
+        assert await events.to_end() == whole[1:]
+    again = await service.http.get(path, headers={"Last-Event-ID": whole[-1]["id"]})
+    assert again.status_code == 204
+
+
+async def test_a_page_that_floods_its_console_is_cut_short_and_others_are_heard(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    other = (await service.create())["session_id"]
+    journal = service.inside.pool.journal
+    await service.evaluate(session_id, "for (let i = 0; i < 5000; i++) console.log('line', i)")
+    await until(lambda: any("too fast" in e.data.get("text", "") for e in journal.of(session_id)), what="it is cut")
+    lines = [e for e in journal.of(session_id) if e.kind == "console"]
+    assert len(lines) < 300
+    async with stream(service.http, f"{SESSIONS}/{other}/events") as events:
+        await service.evaluate(other, "console.log('heard')")
+        await events.until("console")
+    async with stream(service.http, f"{SESSIONS}/{session_id}/events") as events:
+
+        async def calm() -> bool:
+            await service.evaluate(session_id, "console.log('calm')")
+            return any(e.data.get("text") == "calm" for e in journal.of(session_id))
+
+        await until(calm, what="it is listened to again")
+        await events.until(lambda event: event["data"].get("text") == "calm")
+
+
+async def test_hostile_text_comes_as_plain_json_on_one_line(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    hostile = "</script>\\n\\nevent: session.ended\\ndata: {}\\r\\u2028\\ud800" + "x" * 1000
+    async with stream(service.http, f"{SESSIONS}/{session_id}/events") as events:
+        await service.evaluate(session_id, f"console.log('{hostile}')")
+        said = await events.until("console")
+    assert len(said["data"]["text"]) <= 500
+    assert said["data"]["text"].startswith("</script>\n\nevent: session.ended\ndata: {}\r")
+
+
+async def test_streams_end_when_the_service_does_and_hold_nothing_up(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as service:
+        session_id = (await service.create())["session_id"]
+        async with stream(service.http, "/v1/browser/events") as everything:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            stopping = asyncio.create_task(service.inside.stop())
+            seen: list[Any] = await everything.to_end()
+            await stopping
+        assert any(event["type"] == "session.ended" and event["session_id"] == session_id for event in seen)
+        assert loop.time() - began < 5
+
+
+async def test_a_reader_that_does_not_read_costs_nobody_anything(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    journal = service.inside.pool.journal
+    async with stream(service.http, "/v1/browser/events"), stream(service.http, "/v1/browser/events") as healthy:
+        for number in range(20_000):  # 20,000 x 500 bytes: more than sockets hold
+            journal.publish("console", session_id, "admin", text=f"{number} " + "x" * 480)
+            if number % 500 == 0:
+                await asyncio.sleep(0)
+        await healthy.until(lambda event: event["data"].get("text", "").startswith("19999 "), within=30)
+        assert any(event["type"] == "gap" for event in healthy.events) or len(healthy.events) >= 20_000
+
+
+PARTS = {
+    "/": """<title>Parts</title><iframe src='http://localhost:{port}/frame'></iframe>
+        <script>console.log('page'); new Worker('/worker.js')</script>""",
+    "/frame": """<script>console.log('frame', {{a: 1}}); fetch('/gone-frame');
+        setTimeout(() => {{ throw new Error('frame broke') }}); new Worker('/nested.js')</script>""",
+    "/worker.js": """console.log('worker', {{a: 1}}); fetch('/gone-worker').then(() => console.log('asked'));
+        setTimeout(() => {{ throw new Error('worker broke') }})""",
+    "/nested.js": "console.log('nested')",
+}
+
+
+async def parts_site(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+    body = PARTS.get(path, "").format(port=writer.get_extra_info("sockname")[1]).encode()
+    kind = "text/javascript" if path.endswith(".js") else "text/html"
+    status = "200 OK" if path in PARTS else "404 Not Found"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+    writer.close()
+
+
+async def test_frames_of_other_sites_and_workers_are_heard_as_their_page(service: Running) -> None:
+    server = await asyncio.start_server(parts_site, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        session_id = (await service.create(start_url=f"http://127.0.0.1:{port}/"))["session_id"]
+        journal = service.inside.pool.journal
+        wanted = {
+            ("console", "page"),
+            ("console", "frame {a: 1}"),
+            ("console", "worker [object Object]"),
+            ("console", "nested"),
+            ("page.error", "Error: frame broke"),
+            ("page.error", "Error: worker broke"),
+            ("network.failed", f"http://localhost:{port}/gone-frame"),
+            ("network.failed", f"http://127.0.0.1:{port}/gone-worker"),
+        }
+
+        def heard() -> list[tuple[str, str]]:
+            told = [event for event in journal.of(session_id) if event.kind in {kind for kind, _ in wanted}]
+            return [(e.kind, str(e.data.get("text", e.data.get("url"))).split("\n")[0]) for e in told]
+
+        await until(lambda: wanted <= set(heard()), what="all of them are heard")
+        assert sorted(each for each in heard() if each in wanted) == sorted(wanted), "each is told once"
+        assert {e.data["page_id"] for e in journal.of(session_id) if e.kind == "console"} == {
+            await service.first_page(session_id)
+        }
+
+
+async def test_a_worker_that_floods_is_cut_short_and_its_page_hears_of_workers_again(service: Running) -> None:
+    session_id = (await service.create(start_url="data:text/html,x"))["session_id"]
+    journal = service.inside.pool.journal
+    flood = "for (let i = 0; i < 5000; i++) console.log('line', {i})"
+    run = "new Worker(URL.createObjectURL(new Blob([{code!r}])))"
+    await service.evaluate(session_id, run.format(code=flood) + "; 0")
+    await until(lambda: any("too fast" in e.data.get("text", "") for e in journal.of(session_id)), what="it is cut")
+    assert len([e for e in journal.of(session_id) if e.kind == "console"]) < 300
+
+    async def calm() -> bool:
+        await service.evaluate(session_id, run.format(code="console.log('calm')") + "; 0")
+        return any(e.data.get("text") == "calm" for e in journal.of(session_id))
+
+    await until(calm, what="workers are heard again", every=0.2)

@@ -1,0 +1,189 @@
+"""Sessions for real: many at once, exact ends, and the truth about every death."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import pytest
+
+from browser_sessions.chromium.launch.folders import work_folder
+from browser_sessions.chromium.launch.user import browser_user
+from tests.harness.crowd import promised
+from tests.harness.service import Running, ServerProcess, running, serving, until
+
+pytestmark = pytest.mark.browser
+
+SESSIONS = 60
+MEMORY_PER_SESSION = 35 * 2**20
+
+
+def chromium_pss(root: psutil.Process) -> int:
+    return sum(p.memory_full_info().pss for p in root.children(recursive=True) if "chrom" in p.name())
+
+
+async def test_sixty_sessions_each_see_their_own_window_and_name(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", max_sessions=80) as service:
+        sizes = [(640 + n, 480 + 2 * n) for n in range(SESSIONS)]
+        created = await asyncio.gather(
+            *(
+                service.create(viewport_width=w, viewport_height=h, user_agent=f"agent-{n}")
+                for n, (w, h) in enumerate(sizes)
+            )
+        )
+        small = "document.body.innerHTML='<h1>hello</h1>'.repeat(50); [innerWidth, innerHeight, navigator.userAgent]"
+        seen = await asyncio.gather(*(service.evaluate(each["session_id"], small) for each in created))
+        assert seen == [[w, h, f"agent-{n}"] for n, (w, h) in enumerate(sizes)]
+        assert all(each["status"] == "active" for each in created)
+        pool = (await service.http.get("/v1/browser/pool")).json()
+        assert pool["taken"] == SESSIONS
+        used = [browser for browser in pool["browsers"] if browser["sessions"]]
+        assert len(used) <= 3
+        assert service.process is not None
+        pss = await asyncio.to_thread(chromium_pss, psutil.Process(service.process.pid))
+        assert pss / SESSIONS <= MEMORY_PER_SESSION, f"{pss / SESSIONS / 2**20:.1f} MB a session"
+
+
+@pytest.mark.slow
+async def test_two_hundred_sessions_end_never_early_and_at_most_a_second_late(tmp_path: Path) -> None:
+    """Watched from outside by listing what is active: a session that is missing early, or listed late, is a lie."""
+    async with serving(tmp_path / "data", max_sessions=200, max_sessions_per_browser=50) as service:
+        gate, due = asyncio.Semaphore(8), dict[str, float]()
+
+        async def create(n: int) -> None:
+            limit = {"idle_timeout_seconds": 20 + n % 8} if n % 2 else {"max_lifetime_seconds": 20 + n % 8}
+            async with gate:
+                created = await service.create(**({"idle_timeout_seconds": None} | limit))
+            due[created["session_id"]] = datetime.fromisoformat(created["expires_at"]).timestamp()
+
+        creating = asyncio.gather(*(create(n) for n in range(200)))
+        early = late = 0.0
+        while not creating.done() or time.time() < max(due.values()) + 2.0:
+            asked, known = time.time(), dict(due)
+            listed = (await service.http.get("/v1/browser/sessions", params={"status": "active", "limit": 500})).json()
+            answered, active = time.time(), {each["session_id"] for each in listed["sessions"]}
+            late = max([late, *(asked - due[each] for each in active & known.keys())])
+            early = max([early, *(moment - answered for each, moment in known.items() if each not in active)])
+            await asyncio.sleep(0.1)
+        await creating
+        assert early == 0.0, f"{early:.2f} s early"
+        assert late <= promised(1.0), f"{late:.2f} s late"
+        for session_id, moment in due.items():
+            ended = await service.details(session_id)
+            assert ended["status"] == "expired"
+            assert 0.0 <= datetime.fromisoformat(ended["ended_at"]).timestamp() - moment <= promised(1.0)
+            assert datetime.fromisoformat(ended["expires_at"]).timestamp() == moment, "being listed is no activity"
+
+
+async def _ended(service: Running, session_id: str) -> dict[str, str] | None:
+    found = await service.get(session_id)
+    return found if found["status"] not in ("active", "closing") else None
+
+
+async def test_keepalive_and_page_actions_are_activity_and_status_reads_are_not(service: Running) -> None:
+    session_id = (await service.create(idle_timeout_seconds=60))["session_id"]
+    first = await service.get(session_id)
+    again = await service.get(session_id)
+    assert again == first
+    await service.http.get(f"/v1/browser/sessions/{session_id}/details")
+    await service.http.get(f"/v1/browser/sessions/{session_id}/health")
+    assert await service.get(session_id) == first
+    kept = (await service.http.post(f"/v1/browser/sessions/{session_id}/keepalive")).json()
+    assert kept["last_activity"] > first["last_activity"]
+    assert kept["expires_at"] > first["expires_at"]
+    await service.evaluate(session_id, "1")
+    assert (await service.get(session_id))["last_activity"] > kept["last_activity"]
+
+
+async def test_a_session_that_nothing_limits_says_so(tmp_path: Path) -> None:
+    async with running(tmp_path / "data", max_lifetime_seconds="none") as service:
+        created = await service.create(idle_timeout_seconds=None, max_lifetime_seconds=None)
+        assert created["expires_at"] is None
+
+
+async def test_a_killed_browser_is_told_within_a_second_and_the_next_create_works(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    pool = (await service.http.get("/v1/browser/pool")).json()
+    (pid,) = [browser["pid"] for browser in pool["browsers"] if browser["sessions"]]
+    os.kill(pid, signal.SIGKILL)
+    ended = await until(lambda: _ended(service, session_id), within=promised(1.0), what="crashed is told")
+    assert ended["status"] == "crashed"
+    assert (await service.details(session_id))["end_reason"] == "browser_died"
+    again = await service.create()
+    assert await service.evaluate(again["session_id"], "1+1") == 2
+
+
+async def test_a_crashed_renderer_is_told_and_the_session_lives(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    base = f"/v1/browser/sessions/{session_id}/pages"
+    crashing = await service.first_page(session_id)
+    browsers = (await service.http.get("/v1/browser/pool")).json()["browsers"]
+    (browser,) = [psutil.Process(b["pid"]) for b in browsers if b["sessions"]]
+    renderers = [p for p in browser.children(recursive=True) if "--type=renderer" in p.cmdline()]
+    assert renderers
+    for renderer in renderers:  # the session's page's, and that of the page that is kept ready
+        renderer.kill()
+
+    async def crashed() -> bool:
+        pages = (await service.http.get(base)).json()["pages"]
+        return any(page["page_id"] == crashing and page["crashed"] for page in pages)
+
+    await until(crashed, within=promised(1.0), what="the page says that it crashed")
+    assert (await service.get(session_id))["status"] == "active"
+    health = (await service.http.get(f"/v1/browser/sessions/{session_id}/health")).json()
+    assert not health["healthy"]
+    fresh = (await service.http.post(base, json={})).json()
+    assert await service.evaluate(session_id, "40+2", fresh["page_id"]) == 42
+
+
+async def test_a_killed_driver_is_told_and_replaced_and_leaves_no_folder(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    (driver,) = [p for p in living if "run-driver" in p.cmdline()]
+    driver.kill()
+    ended = await until(lambda: _ended(service, session_id), within=promised(1.0), what="crashed is told")
+    assert ended["status"] == "crashed"
+    again = await service.create()
+    assert await service.evaluate(again["session_id"], "1+1") == 2
+    await service.http.delete(f"/v1/browser/sessions/{again['session_id']}")
+
+    work, fleet = service.inside.work_dir, service.inside.pool.fleet
+
+    def only_the_living() -> bool:
+        folders = len(list(work.glob("run-*/brw_*")))
+        return folders == len(fleet.running) and len(list(work.glob("run-*/driver-*"))) == 1
+
+    await until(only_the_living, what="only the folders of living browsers and of one driver")
+
+
+@pytest.mark.slow
+async def test_a_killed_server_loses_no_record_and_says_lost(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    server = ServerProcess(data)
+    service = await server.start()
+    tree = server.tree()
+    try:
+        created = [(await service.create(metadata={"n": str(n)}))["session_id"] for n in range(4)]
+        await service.http.delete(f"/v1/browser/sessions/{created[0]}")
+        await server.kill()
+        await service.http.aclose()
+        await until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in tree[1:]))
+        service = await server.start()
+        assert server.ready_after <= promised(3.0), f"ready after {server.ready_after:.1f} s"
+        statuses = [(await service.get(session_id))["status"] for session_id in created]
+        assert statuses == ["closed", "lost", "lost", "lost"]
+        assert (await service.details(created[1]))["metadata"] == {"n": "1"}
+        again = await service.create()
+        assert again["status"] == "active"
+        assert await server.stop() == 0
+        work = work_folder(data / "work", browser_user())
+        assert not work.exists() or not [each for each in work.rglob("*") if each.name != "sessions"]
+    finally:
+        await service.http.aclose()
+        await server.kill()

@@ -1,0 +1,386 @@
+"""What stands between tenants, seen from outside: ports, secrets and processes of a service with several browsers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright
+
+from browser_sessions.chromium.launch.executable import locate
+from tests.harness.bare_chromium import bare_chromium
+from tests.harness.clients.raw_cdp import raw
+from tests.harness.service import ADMIN_KEY, Running, ServerProcess, client, serving, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+PROXY_PASSWORD: Final = "proxy-password-5531"
+NOBODY: Final = 65534
+ANSWER_S: Final = 3.0
+"""How long an internal socket may leave a stranger waiting for its answer or its close."""
+
+
+@dataclass
+class World:
+    service: Running
+    owners: tuple[httpx.AsyncClient, httpx.AsyncClient]
+    """Two principals with the client role."""
+    sessions: dict[str, dict[str, Any]]
+    """`one` and `two` are the first owner's, in one browser; `other` is the second's; `alone` has its own browser."""
+    secrets: list[str]
+
+    @property
+    def server(self) -> ServerProcess:
+        assert self.service.process is not None
+        return self.service.process
+
+    def listening(self) -> set[tuple[str, int]]:
+        """(process name, port) of every TCP socket on which a process of the service listens, the HTTP port aside."""
+        http_port = urlsplit(self.service.url).port
+        names = {process.pid: _name(process) for process in self.server.tree()}
+        return {
+            (names[each.pid or 0], each.laddr.port)
+            for each in psutil.net_connections("tcp")
+            if each.status == psutil.CONN_LISTEN and each.pid in names and each.laddr and each.laddr.port != http_port
+        }
+
+    def ports(self) -> set[int]:
+        return {port for _, port in self.listening()}
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return process.name()
+    return "gone"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    data = tmp_path_factory.mktemp("walls") / "data"
+    async with serving(data) as service, AsyncExitStack() as stack:
+        keys = [await service.key(name=name) for name in ("anna", "bert")]
+        anna, bert = [await stack.enter_async_context(service.caller(key)) for key in keys]
+        sessions = {}
+        proxy = {"server": "http://127.0.0.1:9", "username": "u", "password": PROXY_PASSWORD, "bypass": "127.0.0.1"}
+        for name, owner, options in (
+            ("one", anna, {}),
+            ("two", anna, {}),
+            ("other", bert, {}),
+            ("alone", bert, {"isolation": "browser"}),
+            ("proxied", bert, {"proxy": proxy}),
+        ):
+            answer = await owner.post("/v1/browser/sessions", json=options)
+            assert answer.status_code == 201, answer.text
+            sessions[name] = answer.json()
+
+        async def spare() -> bool:
+            pool = (await service.http.get("/v1/browser/pool")).json()
+            return sum(not each["sessions"] for each in pool["browsers"]) >= 1
+
+        await until(spare, what="there is a spare browser")
+        kept = [path.read_text().strip() for path in (data / "secrets").iterdir()]
+        secrets = [ADMIN_KEY, PROXY_PASSWORD, *keys, *(each for each in kept if len(each) > 15)]
+        async with raw(sessions["one"]["connect_url"]), raw(sessions["other"]["connect_url"]):
+            yield World(service, (anna, bert), sessions, secrets)
+
+
+# -- ports -----------------------------------------------------------------------------------------------------------
+
+
+async def test_no_process_of_chromium_or_of_the_driver_listens_on_a_port(world: World) -> None:
+    assert {name for name, _ in world.listening() if "python" not in name} == set()
+
+
+FETCHED: Final = """Promise.all([
+  fetch('/json/version').then(a => a.text()).catch(String),
+  fetch('/json/list').then(a => a.text()).catch(String),
+  fetch('/json/new?about:blank', {method: 'PUT'}).then(a => a.text()).catch(String),
+  fetch('http://HOST:PORT/json/version').then(a => a.text()).catch(String),
+]).then(found => found.filter(text => text.includes('webSocketDebuggerUrl') || text.includes('Protocol-Version')))"""
+"""What a page reads of its own origin and of the port's."""
+CONNECTED: Final = """Promise.all(PATHS.map(path => new Promise(done => {
+  const socket = new WebSocket(`ws://HOST:PORT${path}`)
+  socket.onopen = () => done(path)
+  socket.onerror = socket.onclose = () => done(null)
+  setTimeout(done, 3000, null)
+}))).then(opened => opened.filter(Boolean))"""
+"""The paths at which a page's WebSocket opens."""
+HOSTS: Final = ("127.0.0.1", "localhost", "127.0.0.2", "[::1]", "0.0.0.0")  # noqa: S104 - an address to try
+
+
+def told(script: str, host: str, port: int, paths: list[str]) -> str:
+    return script.replace("HOST", host).replace("PORT", str(port)).replace("PATHS", json.dumps(paths))
+
+
+def guesses(text: str) -> list[str]:
+    """Paths for a WebSocket: what anybody would try, and what an answer of the port gave away."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(text)
+        entries = found if isinstance(found, list) else [found]
+        return ["/", "/devtools/browser", *(urlsplit(each["webSocketDebuggerUrl"]).path for each in entries)]
+    return ["/", "/devtools/browser", "/devtools/browser/x", "/json/version"]
+
+
+class Tenant:
+    """One session, driven by its owner over HTTP."""
+
+    def __init__(self, owner: httpx.AsyncClient, session_id: str) -> None:
+        self._owner, self._path = owner, f"/v1/browser/sessions/{session_id}/pages"
+        self._page = ""
+
+    async def start(self) -> None:
+        self._page = f"{self._path}/{(await self._owner.get(self._path)).json()['pages'][0]['page_id']}"
+
+    async def goto(self, url: str) -> str:
+        """The page's text; empty where it was not reached."""
+        answer = await self._owner.post(f"{self._page}/navigate", json={"url": url, "timeout_seconds": 5})
+        if answer.status_code != 200:
+            return ""
+        return str(await self.evaluate("document.body.innerText"))
+
+    async def evaluate(self, expression: str) -> Any:
+        answer = await self._owner.post(f"{self._page}/evaluate", json={"expression": expression})
+        return answer.json()["result"] if answer.status_code == 200 else []
+
+
+async def reached(goto: Any, evaluate: Any, port: int) -> list[str]:
+    """What a page could read or open at a port, by every name of this machine."""
+    found = []
+    for host in HOSTS:
+        for path in ("/json/version", "/json/list"):
+            text = await goto(f"http://{host}:{port}{path}")
+            if "Debugger" in text or "Protocol-Version" in text:
+                found.append(f"{host}:{port}{path} was read")
+        version = await goto(f"http://{host}:{port}/json/version")
+        found += [f"{host}:{port} gave {text[:60]}" for text in await evaluate(told(FETCHED, host, port, []))]
+        opened = await evaluate(told(CONNECTED, host, port, guesses(version)))
+        found += [f"{host}:{port}{path} opened a WebSocket" for path in opened]
+    return found
+
+
+@pytest.mark.parametrize("who", ["one", "other"])
+async def test_a_page_reaches_no_browser_at_any_port_of_the_service(world: World, who: str) -> None:
+    """The page is sent to each port, by each name of the machine, and tries what it can from there and from its own
+    site. `one` has another session of its owner in its browser; `other` is another owner's."""
+    owner = world.owners[0 if who == "one" else 1]
+    tenant = Tenant(owner, world.sessions[who]["session_id"])
+    await tenant.start()
+    before = {name: await _pages(world, name) for name in world.sessions}
+    found = [text for port in sorted(world.ports()) for text in await reached(tenant.goto, tenant.evaluate, port)]
+    assert found == []
+    assert {name: await _pages(world, name) for name in world.sessions if name != who} == {
+        name: pages for name, pages in before.items() if name != who
+    }
+
+
+async def _pages(world: World, name: str) -> list[tuple[str, str]]:
+    path = f"/v1/browser/sessions/{world.sessions[name]['session_id']}/pages"
+    return [(each["page_id"], each["url"]) for each in (await world.service.http.get(path)).json()["pages"]]
+
+
+async def test_the_same_page_does_reach_a_browser_that_has_a_debugging_port(tmp_path: Path) -> None:
+    """So the test above would notice one."""
+    async with bare_chromium(tmp_path / "profile") as address, async_playwright() as playwright:
+        port = urlsplit(address).port
+        assert port is not None
+        browser = await playwright.chromium.launch(executable_path=locate(None).executable)
+        page = await browser.new_page()
+
+        async def goto(url: str) -> str:
+            with contextlib.suppress(Exception):
+                await page.goto(url, timeout=5000)
+                return await page.inner_text("body")
+            return ""
+
+        async def evaluate(expression: str) -> Any:
+            with contextlib.suppress(Exception):  # it is on its way from an address that did not answer
+                return await page.evaluate(expression)
+            return []
+
+        found = await reached(goto, evaluate, port)
+        await browser.close()
+    assert any("was read" in text for text in found)
+    assert any("opened a WebSocket" in text for text in found)
+    assert any("gave" in text for text in found)
+
+
+PATHS: Final = (
+    "/",
+    "/json/version",
+    "/json/list",
+    "/json/protocol",
+    "/devtools/browser",
+    "/devtools/browser/x",
+    "/devtools/page/x",
+    "/" + "A" * 43,
+    "/" + "0" * 64,
+    "//x/../json/version",
+)
+ORIGINS: Final = (None, "null", "http://127.0.0.1", "http://example.com", "devtools://devtools")
+UPGRADE: Final = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+def requests(port: int) -> list[bytes]:
+    """What a stranger may say to a port: with and without an upgrade, an origin, a foreign host, and no HTTP at all."""
+    said = [
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{f'Origin: {origin}{end}' if origin else ''}{upgrade}\r\n"
+        for end in ["\r\n"]
+        for path in PATHS
+        for origin in ORIGINS
+        for upgrade in (UPGRADE, "")
+    ]
+    said += [
+        f"PUT /json/new?about:blank HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: example.com\r\n{UPGRADE}\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        '{"id":1,"method":"Browser.getVersion"}\0',
+    ]
+    return [each.encode() for each in said]
+
+
+async def answer_to(port: int, request: bytes) -> bytes:
+    """The first line of the answer; empty when the connection was closed without one."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(ANSWER_S):
+            return (await reader.readline()).strip()
+    except ConnectionError:
+        return b""
+    except TimeoutError:
+        return b"it keeps the connection and says nothing"
+    finally:
+        writer.close()
+
+
+async def test_an_internal_socket_refuses_who_has_not_its_secret(world: World) -> None:
+    wrong = {}
+    for port in world.ports():
+        for request in requests(port):
+            line = await answer_to(port, request)
+            if line != b"" and line.split(b" ")[1:2] not in ([b"403"], [b"404"], [b"400"] if _no_http(request) else []):
+                wrong[port, request] = line
+    assert wrong == {}
+
+
+def _no_http(request: bytes) -> bool:
+    """What is no request of HTTP/1.1 may be answered as a bad one."""
+    return b" HTTP/1.1\r\n" not in request
+
+
+async def test_an_internal_socket_opens_for_nobody_through_another_address(world: World) -> None:
+    """It is on loopback only."""
+    addresses = [
+        each.address
+        for name, found in psutil.net_if_addrs().items()
+        for each in found
+        if each.family == socket.AF_INET and name != "lo"
+    ]
+    if not addresses:
+        pytest.skip("this machine has no address but loopback's")
+    for port in world.ports():
+        with pytest.raises(OSError, match=r"refused|Connect call failed"):
+            await asyncio.open_connection(addresses[0], port)
+
+
+# -- processes -------------------------------------------------------------------------------------------------------
+
+
+def _proc(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""  # it has just ended
+
+
+async def test_no_child_has_a_secret_in_its_environment_or_its_arguments(world: World) -> None:
+    _, *children = world.server.tree()
+    read = {
+        process.pid: (_name(process), _proc(process.pid, "environ"), _proc(process.pid, "cmdline"))
+        for process in children
+    }
+    assert sum("chrom" in name or "headless" in name for name, _, _ in read.values()) >= 4
+    found = {
+        (name, where, secret)
+        for name, environ, arguments in read.values()
+        for where, text in (("environ", environ), ("cmdline", arguments))
+        for secret in (*world.secrets, "BROWSER_SESSIONS_ADMIN_API_KEY")
+        if secret.encode() in text
+    }
+    assert found == set()
+
+
+def renderers(server: ServerProcess) -> list[dict[str, str]]:
+    """/proc/*/status of each renderer."""
+    pids = [each.pid for each in server.tree() if b"--type=renderer" in _proc(each.pid, "cmdline")]
+    texts = [text for pid in pids if (text := _proc(pid, "status").decode())]
+    return [dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line) for text in texts]
+
+
+def boxed(statuses: list[dict[str, str]]) -> list[tuple[str, set[str]]]:
+    return [(each["Seccomp"], set(each["Uid"].split()) & {"0"}) for each in statuses]
+
+
+async def test_renderers_are_sandboxed_and_not_root(world: World) -> None:
+    """Of this test's own user: root in a container, an ordinary user elsewhere."""
+    found = renderers(world.server)
+    assert len(found) >= len(world.sessions)
+    assert boxed(found) == [("2", set())] * len(found)
+    assert {each["NoNewPrivs"] for each in found} == {"1"}
+
+
+@asynccontextmanager
+async def as_nobody() -> AsyncIterator[Running]:
+    """The service as uid 65534. It may read what root may read, where Python is in root's home; nothing more."""
+    folder = Path(tempfile.mkdtemp(prefix="walls-"))
+    data = folder / "data"
+    data.mkdir()
+    for each in (folder, data):
+        os.chown(each, NOBODY, NOBODY)
+    server = ServerProcess(data, require_sandbox=True)
+    capabilities = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
+    user = (
+        f"--reuid={NOBODY}",
+        f"--regid={NOBODY}",
+        "--clear-groups",
+        *capabilities,
+        "--bounding-set=-all,+dac_read_search",
+    )
+    try:
+        service = await server.start(("setpriv", *user, "env", f"HOME={folder}"))
+        service.process = server
+        async with client(service.url, ADMIN_KEY) as http:
+            await service.http.aclose()
+            yield Running(service.url, http, process=server)
+    finally:
+        await server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user")
+async def test_renderers_of_a_service_that_an_ordinary_user_starts_are_sandboxed() -> None:
+    async with as_nobody() as service:
+        assert service.process is not None
+        assert psutil.Process(service.process.pid).uids().real == NOBODY
+        await service.create()
+        found = renderers(service.process)
+        assert found != []
+        assert boxed(found) == [("2", set())] * len(found)

@@ -1,0 +1,142 @@
+"""The host's clock is set by an hour under live sessions: no session ends early or late, and what is shown is right.
+
+The clock of this machine is left alone: Debian's libfaketime shifts the wall clock of one server process, and of its
+driver, as a file says. The monotonic clock goes on, as it does when a host's clock is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.harness.crowd import promised
+from tests.harness.service import Running, ServerProcess, until
+
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not LIBRARIES, reason="libfaketime shifts the clock: apt-get install libfaketime"),
+]
+HOUR = 3600.0
+LATE_S = 1.0
+IDLE_S = 5.0
+LIFETIME_S = 6.0
+SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds) and None\n"
+"""libfaketime refuses (EINVAL) to sleep until a moment of the monotonic clock, which is how Python sleeps."""
+LONG_S = HOUR / 2
+"""Shorter than the jump: by the wall clock it would be over."""
+
+
+class Host:
+    """The wall clock as the server sees it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.offset = 0.0
+        self.set(0.0)
+
+    def set(self, offset: float) -> None:
+        self.offset = offset
+        draft = self._file.with_suffix(".new")
+        draft.write_text(f"{offset:+.0f}\n")
+        draft.replace(self._file)  # whole at any moment
+
+    def now(self) -> float:
+        return time.time() + self.offset
+
+    @property
+    def environment(self) -> list[str]:
+        shim = self._file.parent / "shim"
+        shim.mkdir(exist_ok=True)
+        (shim / "sitecustomize.py").write_text(SLEEP)
+        path = os.pathsep.join([str(shim), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return [
+            f"PYTHONPATH={path}",
+            f"LD_PRELOAD={LIBRARIES[0]}",
+            f"FAKETIME_TIMESTAMP_FILE={self._file}",
+            "FAKETIME_NO_CACHE=1",
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+            "DONT_FAKE_MONOTONIC=1",
+        ]
+
+
+@asynccontextmanager
+async def shifted(folder: Path) -> AsyncIterator[tuple[Running, Host]]:
+    (folder / "data").mkdir()
+    host = Host(folder / "clock")
+    server = ServerProcess(folder / "data")
+    try:
+        service = await server.start(["env", *host.environment])
+        try:
+            yield service, host
+        finally:
+            await service.http.aclose()
+    finally:
+        await server.stop()
+
+
+async def lives(service: Running, seconds: float, **limits: float | None) -> tuple[float, float]:
+    """(early, late): by how many seconds the end of a session missed its limit, by a clock that never jumps."""
+    asked = time.monotonic()
+    session_id = (await service.create(**limits))["session_id"]
+    seen = answered = time.monotonic()
+    while (await service.get(session_id))["status"] == "active":
+        seen = time.monotonic()
+        await asyncio.sleep(0.05)
+    early = asked + seconds - time.monotonic()
+
+    async def expired() -> bool:
+        return bool((await service.get(session_id))["status"] == "expired")
+
+    await until(expired, what="the session is expired")
+    return early, seen - (answered + seconds)
+
+
+def moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["an hour forward", "an hour back"])
+async def test_a_host_whose_clock_is_set_ends_no_session_early_or_late(tmp_path: Path, jump: float) -> None:
+    async with shifted(tmp_path) as (service, host):
+        user = {"username": "ann", "password": "correct horse battery", "role": "client"}
+        assert (await service.http.post("/v1/auth/users", json=user)).status_code == 201
+        token = (await service.http.post("/v1/auth/token", data=user)).json()["access_token"]
+        began = time.monotonic()
+        long = await service.create(idle_timeout_seconds=LONG_S, max_lifetime_seconds=LONG_S)
+        assert moment(long["expires_at"]) == pytest.approx(host.now() + LONG_S, abs=promised(1))
+        short = asyncio.gather(
+            *(lives(service, IDLE_S, idle_timeout_seconds=IDLE_S) for _ in range(3)),
+            *(lives(service, LIFETIME_S, idle_timeout_seconds=None, max_lifetime_seconds=LIFETIME_S) for _ in range(3)),
+        )
+        await asyncio.sleep(1.0)  # in the middle of their lives
+        host.set(jump)
+        for early, late in await short:
+            assert early <= 0.0, f"{early:.2f} s early"
+            assert late <= promised(LATE_S), f"{late:.2f} s late"
+
+        async def right() -> bool:
+            shown = moment((await service.get(long["session_id"]))["expires_at"])
+            return abs(shown - (host.now() + LONG_S - (time.monotonic() - began))) < promised(1)
+
+        await until(right, what="expires_at is right by the new clock", every=0.1)
+        assert (await service.get(long["session_id"]))["status"] == "active"
+        assert "clock.jumped" in (tmp_path / "server.log").read_text()
+
+        # Back where it was: what was made in the meantime, in the future perhaps, counts all the same.
+        meanwhile = (await service.http.post("/v1/auth/token", data=user)).json()["access_token"]
+        host.set(0.0)
+        for each in (token, meanwhile) if jump > 0 else (token,):
+            bearer = {"Authorization": f"Bearer {each}"}
+            async with service.caller(None) as caller:
+                assert (await caller.get("/v1/browser/sessions", headers=bearer)).status_code == 200
+        await until(right, what="expires_at is right again", every=0.1)
+        assert await service.evaluate(long["session_id"], "6 * 7") == 42

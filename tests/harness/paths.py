@@ -1,0 +1,9 @@
+"""Where things are in the repository, whatever folder a test is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+TESTS: Final = ROOT / "tests"

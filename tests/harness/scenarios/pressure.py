@@ -1,0 +1,152 @@
+"""Clients that press: one that reads nothing while its page floods, one that pulls large answers, huge commands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psutil
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.paths import ROOT
+
+MIB: Final = 2**20
+FLOODS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "console": (
+        ("Runtime.enable",),
+        "setInterval(() => { for (let i = 0; i < 10; i++) console.log('x'.repeat(30000)) }, 20)",
+    ),
+    "network": (
+        ("Network.enable",),
+        "setInterval(() => { for (let i = 0; i < 20; i++) fetch('data:text/plain,' + 'x'.repeat(20000)) }, 20)",
+    ),
+    "bindings": (
+        ("Runtime.enable", "Runtime.addBinding"),
+        "setInterval(() => { for (let i = 0; i < 20; i++) told('x'.repeat(20000)) }, 20)",
+    ),
+}
+"""Domains to enable and what the page then does for ever: ten to twenty megabytes a second of events."""
+PIECE: Final = MIB
+"""Of a message in fragments."""
+
+
+async def floods(client: Raw, kind: str) -> None:
+    """Begins the flood; the client has stopped reading when it returns."""
+    _, at_page = await client.page()
+    for method in FLOODS[kind][0]:
+        await client.call(method, {"name": "told"} if method == "Runtime.addBinding" else {}, at_page)
+    started = client.begin("Runtime.evaluate", {"expression": f"void {FLOODS[kind][1]}"}, at_page)[1]
+    client.socket.transport.pause_reading()
+    await client.socket.send(started)
+
+
+async def asks_much(client: Raw, *, answers: int = 120, size: int = MIB) -> None:
+    """Asks for `answers` answers of `size` bytes and takes none of them."""
+    _, at_page = await client.page()
+    client.socket.transport.pause_reading()
+    asked = {"expression": f"'x'.repeat({size})", "returnByValue": True}
+    for _ in range(answers):
+        await client.socket.send(client.begin("Runtime.evaluate", asked, at_page)[1])
+
+
+@asynccontextmanager
+async def pulling(url: str, *, own_page: bool = False) -> AsyncIterator[None]:
+    """A client, in a process of its own, that asks for 20 MB again and again; it has two answers when this begins.
+    `own_page`: in a context that it makes, not in the first page that there is."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.harness.clients.blocking_cdp", url, "own" if own_page else "first"),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            for _ in range(2):
+                assert await process.stdout.readline() == b"pulled\n"
+        yield
+        assert process.returncode is None, "it pulls to the end"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def round_trips(client: Raw, at_page: str, *, seconds: float, every: float = 0.01) -> list[float]:
+    """Seconds of each `1 + 1`, asked one after another with a pause of `every` seconds."""
+    took: list[float] = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        await client.value("1 + 1", at_page)
+        took.append(time.perf_counter() - began)
+        await asyncio.sleep(every)
+    return took
+
+
+@asynccontextmanager
+async def most_memory(process: psutil.Process) -> AsyncIterator[list[int]]:
+    """[RSS now, the most RSS so far] of a process, in bytes."""
+    now = process.memory_info().rss
+    seen = [now, now]
+
+    async def look() -> None:
+        while True:
+            seen[1] = max(seen[1], process.memory_info().rss)
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(look())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+
+
+# -- huge commands ---------------------------------------------------------------------------------------------------
+
+
+def one_string(size: int) -> bytes:
+    """A command of `size` bytes: an expression that is one long string."""
+    head, tail = b'{"id":7001,"method":"Runtime.evaluate","params":{"expression":"\'', b"'.length\"}}"
+    return head + b"x" * (size - len(head) - len(tail)) + tail
+
+
+def many_values(size: int) -> bytes:
+    """A command of `size` bytes: an array of small numbers."""
+    head, tail = b'{"id":7001,"method":"Runtime.evaluate","params":{"expression":"1","more":[1', b"]}}"
+    return head + b",1" * ((size - len(head) - len(tail)) // 2) + tail
+
+
+def pieces(message: bytes) -> Iterator[str]:
+    for start in range(0, len(message), PIECE):
+        yield message[start : start + PIECE].decode()
+
+
+async def close_code_after(url: str, message: bytes, *, fragments: bool) -> int | None:
+    """What a client that sends it hears; None when its next command is answered instead."""
+    async with connect(url, max_size=None, compression=None, proxy=None, ping_interval=None, close_timeout=5) as socket:
+        with contextlib.suppress(ConnectionClosed):
+            await socket.send(pieces(message) if fragments else message, text=None if fragments else True)
+            await socket.send('{"id":7002,"method":"Browser.getVersion"}')
+            while True:
+                if json.loads(await socket.recv()).get("id") == 7002:
+                    return None
+        await socket.wait_closed()
+        return socket.close_code
+
+
+async def answered(url: str, size: int) -> Any:
+    """The answer to a command of `size` bytes at a page."""
+    async with raw(url) as client:
+        _, at_page = await client.page()
+        message = one_string(size - len(at_page) - 15)
+        answer = client.answer(7001)
+        await client.socket.send(message[:-1] + f',"sessionId":"{at_page}"}}'.encode(), text=True)
+        return (await answer)["result"]["result"]["value"]

@@ -1,0 +1,87 @@
+"""From what was asked to what the session will be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from browser_sessions.api.dependencies import ApiOptions
+from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.api.routes.sessions import body_digest
+from browser_sessions.api.spec_resolution import resolve
+from browser_sessions.domain.errors import InvalidField
+from browser_sessions.domain.session_spec import SessionSpec
+from tests.harness.fakes.fake_node import IPHONE
+
+DEVICES = {"iPhone 15": IPHONE, "iPhone 15 Pro": IPHONE, "Pixel 7": IPHONE}
+
+
+def spec(options: ApiOptions | None = None, **asked: Any) -> SessionSpec:
+    return resolve(CreateBrowserSession(**asked), DEVICES, options or ApiOptions())
+
+
+def test_without_wishes_everything_is_the_documented_default() -> None:
+    assert spec() == SessionSpec()
+
+
+def test_a_device_brings_its_values() -> None:
+    made = spec(device="iPhone 15")
+    assert (made.viewport_width, made.viewport_height) == (393, 659)
+    assert (made.user_agent, made.device_scale_factor, made.is_mobile, made.has_touch) == (
+        IPHONE["user_agent"],
+        3,
+        True,
+        True,
+    )
+
+
+def test_what_is_named_wins_over_the_device_even_when_it_is_the_default() -> None:
+    made = spec(device="iPhone 15", viewport_width=1280, user_agent=None)
+    assert (made.viewport_width, made.viewport_height) == (1280, 659)
+    assert made.user_agent is None
+
+
+@pytest.mark.parametrize(("name", "near"), [("iphone 15", "'iPhone 15'"), ("Pixl 7", "'Pixel 7'"), ("zzzz", "such as")])
+def test_an_unknown_device_is_told_near_names(name: str, near: str) -> None:
+    with pytest.raises(InvalidField, match=near) as refusal:
+        spec(device=name)
+    assert refusal.value.loc == ("body", "device")
+
+
+def test_limits_not_named_are_the_servers_defaults() -> None:
+    options = ApiOptions(default_idle_timeout_seconds=None, default_max_lifetime_seconds=77.0)
+    made = spec(options)
+    assert (made.idle_timeout_seconds, made.max_lifetime_seconds) == (None, 77.0)
+
+
+def test_limits_named_are_taken_also_when_they_are_null() -> None:
+    options = ApiOptions(max_lifetime_seconds=None)
+    made = spec(options, idle_timeout_seconds=None, max_lifetime_seconds=None)
+    assert (made.idle_timeout_seconds, made.max_lifetime_seconds) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("longest", "asked", "good"),
+    [(60.0, 60.0, True), (60.0, 60.1, False), (60.0, None, False), (None, None, True), (None, 2_592_000.0, True)],
+)
+def test_a_lifetime_is_within_the_servers_maximum(longest: float | None, asked: float | None, good: bool) -> None:
+    options = ApiOptions(max_lifetime_seconds=longest)
+    if good:
+        assert spec(options, max_lifetime_seconds=asked).max_lifetime_seconds == asked
+    else:
+        with pytest.raises(InvalidField, match="at most 60"):
+            spec(options, max_lifetime_seconds=asked)
+
+
+def test_a_body_has_one_digest_however_it_is_written() -> None:
+    one = CreateBrowserSession.model_validate_json('{"viewport_width": 3, "metadata": {"a": "1", "b": "2"}}')
+    two = CreateBrowserSession.model_validate_json('{"metadata":{"b":"2","a":"1"},"viewport_width":3}')
+    three = CreateBrowserSession.model_validate_json('{"viewport_width": 4, "metadata": {"a": "1", "b": "2"}}')
+    assert body_digest(one) == body_digest(two) != body_digest(three)
+
+
+def test_the_clipboard_that_sessions_share_needs_a_browser_of_its_own() -> None:
+    with pytest.raises(InvalidField, match="isolation: browser"):
+        spec(permissions=["geolocation", "clipboard-read"])
+    assert spec(permissions=["clipboard-read"], isolation="browser").permissions == ("clipboard-read",)

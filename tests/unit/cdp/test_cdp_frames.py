@@ -1,0 +1,127 @@
+"""A client's frames in any pieces, with the `websockets` library as the other side: it knows nothing of ours."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.frames import Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
+
+from browser_sessions.cdp.websocket_frames import (
+    CLOSE,
+    MAX_CONTROL_BYTES,
+    PING,
+    TEXT,
+    ClientFrames,
+    FrameError,
+    close,
+    head,
+)
+from tests.harness.clients.ws_frames import BROKEN, masked
+
+SIZES = st.sampled_from([0, 1, 125, 126, 127, 4000, 65_535, 65_536, 70_000])
+"""Around every length at which the head of a frame changes."""
+
+
+def peer() -> Any:
+    """The reference, past its handshake."""
+    return ClientProtocol(parse_uri("ws://x/"), state=OPEN, max_size=None)
+
+
+def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
+    """`data` cut at the given places."""
+    places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    for start, end in pairwise(places):
+        yield data[start:end]
+
+
+CUTS = st.lists(st.integers(min_value=0, max_value=2**20), max_size=12)
+
+
+@st.composite
+def client_messages(draw: st.DrawFn) -> list[tuple[int, list[bytes]]]:
+    """(opcode, fragments); control frames have one."""
+    made: list[tuple[int, list[bytes]]] = []
+    for kind in draw(st.lists(st.sampled_from([TEXT, PING]), min_size=1, max_size=5)):
+        if kind == PING:
+            made.append((PING, [b"p" * draw(st.integers(0, 125))]))
+        else:
+            made.append((TEXT, [b"t" * size for size in draw(st.lists(SIZES, min_size=1, max_size=3))]))
+    return made
+
+
+@given(client_messages(), CUTS)
+def test_what_a_client_sends_is_read_whatever_the_pieces(
+    messages: list[tuple[int, list[bytes]]], cuts: list[int]
+) -> None:
+    client = peer()
+    for opcode, fragments in messages:
+        if opcode == PING:
+            client.send_ping(fragments[0])
+            continue
+        client.send_text(fragments[0], fin=len(fragments) == 1)
+        for index, fragment in enumerate(fragments[1:], 2):
+            if index == 2:
+                client.send_ping(b"between")  # control frames may stand between fragments
+            client.send_continuation(fragment, fin=index == len(fragments))
+    frames = ClientFrames()
+    got = [each for piece in pieces(b"".join(client.data_to_send()), cuts) for each in frames.feed(piece)]
+    assert [each for each in got if each != (PING, b"between")] == [(op, b"".join(parts)) for op, parts in messages]
+    assert got.count((PING, b"between")) == sum(len(parts) > 1 for _, parts in messages)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_no_frame_is_refused_at_its_head(name: str) -> None:
+    data, code = BROKEN[name]
+    with pytest.raises(FrameError) as caught:
+        list(ClientFrames().feed(data))
+    assert caught.value.code == code
+
+
+def test_a_million_empty_fragments_cost_nothing() -> None:
+    frames = ClientFrames()
+    assert list(frames.feed(masked(1, b"", fin=False))) == []
+    some = masked(0, b"", fin=False) * 1000
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            assert list(frames.feed(some)) == []
+        assert tracemalloc.get_traced_memory()[0] < 50_000
+    finally:
+        tracemalloc.stop()
+    assert list(frames.feed(masked(0, b"end"))) == [(TEXT, b"end")]
+
+
+def test_a_large_message_in_small_pieces_is_put_together_once() -> None:
+    """Were it joined at every piece, 8 MB in pieces of 4 KB would move 8 GB."""
+    frames, payload = ClientFrames(), b"x" * 2**23
+    data = masked(1, payload)
+    got = [each for at in range(0, len(data), 4096) for each in frames.feed(data[at : at + 4096])]
+    assert got == [(TEXT, payload)]
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_a_message_to_a_client_is_one_frame_that_it_reads(size: int) -> None:
+    client = peer()
+    client.receive_data(head(TEXT, size) + b"x" * size)
+    assert [(each.opcode, each.data, each.fin) for each in client.events_received()] == [
+        (Opcode.TEXT, b"x" * size, True)
+    ]
+
+
+@pytest.mark.parametrize("reason", ["", "the session expired", "x" * 200, "\u00fc" * 200, "a" + "\U0001f600" * 50])
+def test_a_close_says_as_much_of_its_reason_as_fits(reason: str) -> None:
+    client, payload = peer(), close(4000, reason)
+    assert len(payload) <= MAX_CONTROL_BYTES
+    client.receive_data(head(CLOSE, len(payload)) + payload)
+    assert client.close_rcvd.code == 4000
+    assert reason.startswith(client.close_rcvd.reason)
+    assert len(client.close_rcvd.reason.encode()) > min(len(reason.encode()), MAX_CONTROL_BYTES - 2) - 4

@@ -1,0 +1,173 @@
+"""What is open is what the tree says, whatever the order in which Chromium tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from browser_sessions.cdp import Target, TargetTree
+from tests.harness.fakes.fake_browser import EPOCH
+from tests.harness.fakes.scripted_chromium import info
+
+
+class Told:
+    """Keeps what a watcher is told, and whether the tree had the target by then."""
+
+    def __init__(self, tree: TargetTree) -> None:
+        self.tree = tree
+        self.events: list[tuple[str, str, bool]] = []
+
+    def note(self, name: str, target: Target) -> None:
+        self.events.append((name, target.target_id, self.tree.get(target.target_id) is target))
+
+    def target_created(self, target: Target) -> None:
+        self.note("created", target)
+
+    def target_changed(self, target: Target) -> None:
+        self.note("changed", target)
+
+    def target_destroyed(self, target: Target) -> None:
+        self.note("destroyed", target)
+
+    def target_crashed(self, target: Target, params: Mapping[str, Any]) -> None:
+        self.note(f"crashed {params['status']}", target)
+
+    def target_waits(self, target: Target) -> list[object]:
+        return []
+
+
+def tree() -> TargetTree:
+    return TargetTree(lambda: EPOCH)
+
+
+NAMES = st.integers(0, 4)
+EVENTS = st.lists(st.tuples(st.sampled_from(["seen", "destroyed", "crashed"]), NAMES), max_size=40)
+
+
+def context_of(number: int) -> str:
+    return "ab"[number % 2]
+
+
+def type_of(number: int) -> str:
+    return "page" if number < 3 else "worker"
+
+
+@given(EVENTS)
+def test_what_is_open_is_listed_oldest_first_in_any_order_of_events(events: list[tuple[str, int]]) -> None:
+    kept, told = tree(), {}
+    for context_id in "ab":
+        told[context_id] = Told(kept)
+        kept.watch(context_id, told[context_id])
+    opened: list[int] = []
+    expected: dict[str, list[tuple[str, str, bool]]] = {"a": [], "b": []}
+    for name, number in events:
+        target_id, there = f"T{number}", number in opened
+        note = expected[context_of(number)]
+        if name == "seen":
+            kept.seen(info(target_id, context_of(number), type_of(number)))
+            note.append(("changed" if there else "created", target_id, True))
+            if not there:
+                opened.append(number)
+        elif name == "destroyed":
+            kept.destroyed(target_id)
+            if there:
+                opened.remove(number)
+                note.append(("destroyed", target_id, False))
+        else:
+            kept.crashed({"targetId": target_id, "status": "killed"})
+            if there:
+                note.append(("crashed killed", target_id, True))
+        for context_id in "ab":
+            here = [each for each in opened if context_of(each) == context_id]
+            assert [each.target_id for each in kept.of(context_id)] == [f"T{each}" for each in here]
+            pages = [f"T{each}" for each in here if type_of(each) == "page"]
+            assert [each.target_id for each in kept.of(context_id, "page")] == pages
+    assert {context_id: each.events for context_id, each in told.items()} == expected
+    assert set(kept._contexts) == {context_of(each) for each in opened}, "nothing is kept of a context without targets"
+
+
+def test_a_target_keeps_the_moment_it_came_and_has_the_latest_information() -> None:
+    moments = iter([EPOCH, EPOCH + timedelta(seconds=1)])
+    kept = TargetTree(lambda: next(moments))
+    first = kept.seen(info("T"))
+    again = kept.seen({**info("T"), "url": "https://a.test/", "title": "A"})
+    assert again is first
+    assert (first.url, first.title, first.created_at, first.crashed) == ("https://a.test/", "A", EPOCH, False)
+
+
+def test_between_two_pages_the_address_of_the_one_before_stands() -> None:
+    kept = tree()
+    target = kept.seen({**info("T", url="https://a.test/"), "title": "A"})
+    kept.seen({**info("T", url=""), "title": ""})
+    assert (target.url, target.title) == ("https://a.test/", "A")
+    kept.seen({**info("T", url="https://b.test/"), "title": ""})
+    assert (target.url, target.title) == ("https://b.test/", "")
+
+
+def test_a_crashed_target_is_still_there_and_a_new_one_of_its_id_is_not_crashed() -> None:
+    kept = tree()
+    kept.seen(info("T"))
+    kept.crashed({"targetId": "T"})
+    assert [each.crashed for each in kept.of("C")] == [True]
+    kept.destroyed("T")
+    assert not kept.seen(info("T")).crashed
+
+
+@pytest.mark.parametrize("target_id", [None, 5, ["T"], {}, "t", ""])
+def test_what_is_no_target_s_id_finds_nothing(target_id: object) -> None:
+    kept = tree()
+    kept.seen(info("T"))
+    assert kept.get(target_id) is None
+
+
+def test_watchers_are_told_of_their_context_until_they_leave_and_each_once() -> None:
+    kept = tree()
+    one, other, elsewhere = Told(kept), Told(kept), Told(kept)
+    kept.watch("C", one)
+    kept.watch("C", other)
+    kept.watch("D", elsewhere)
+    kept.seen(info("T"))
+    kept.unwatch("C", one)
+    kept.unwatch("C", one)
+    kept.unwatch("E", one)
+    kept.destroyed("T")
+    assert [name for name, _, _ in one.events] == ["created"]
+    assert [name for name, _, _ in other.events] == ["created", "destroyed"]
+    assert elsewhere.events == []
+    kept.unwatch("C", other)
+    assert kept.watchers("C") == ()
+    assert set(kept._watchers) == {"D"}
+
+
+def test_a_watcher_may_leave_while_it_is_told() -> None:
+    kept = tree()
+
+    class Leaves(Told):
+        def target_created(self, target: Target) -> None:
+            super().target_created(target)
+            kept.unwatch("C", self)
+
+    leaves, stays = Leaves(kept), Told(kept)
+    kept.watch("C", leaves)
+    kept.watch("C", stays)
+    kept.seen(info("T"))
+    kept.seen(info("T"))
+    assert [name for name, _, _ in leaves.events] == ["created"]
+    assert [name for name, _, _ in stays.events] == ["created", "changed"]
+
+
+@pytest.mark.parametrize("later", [None, "another"])
+def test_a_target_stays_in_the_context_that_it_was_created_in(later: str | None) -> None:
+    targets = tree()
+    created = info("T", "C")
+    targets.seen(created)
+    changed = {name: value for name, value in created.items() if name != "browserContextId"}
+    targets.seen(changed if later is None else changed | {"browserContextId": later})
+    assert [target.target_id for target in targets.of("C")] == ["T"]
+    targets.destroyed("T")
+    assert targets.of("C") == []

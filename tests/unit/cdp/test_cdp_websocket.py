@@ -1,0 +1,443 @@
+"""The server's side of a client's WebSocket, with the `websockets` library as the client: it knows nothing of ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Close, CloseCode, Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
+
+from browser_sessions.cdp import websocket
+from browser_sessions.cdp.websocket import COPY_BYTES, WRITE_BYTES, ClientSocket, Why
+from tests.harness.clients.ws_frames import BROKEN, masked
+from tests.harness.service import until
+
+
+def peer() -> Any:
+    """The reference, past its handshake."""
+    return ClientProtocol(parse_uri("ws://x/"), state=OPEN, max_size=None)
+
+
+class Wire(asyncio.Transport):
+    """Stands in for the network, which cannot be made to stop at a chosen byte. Tells its protocol to pause and to
+    resume as asyncio's own transports do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.protocol: Any = None
+        self.sent = bytearray()
+        self.reading = True
+        self.closed = self.aborted = False
+        self.stuck = False
+        """The client reads nothing."""
+        self.waits = 0
+        """Bytes that the client has not read."""
+        self.high = WRITE_BYTES
+        self._full = False
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+        if self.stuck:
+            self.waits += len(data)
+            if self.waits > self.high and not self._full:
+                self._full = True
+                self.protocol.pause_writing()
+
+    def read_by_client(self, count: int) -> None:
+        """It reads so many bytes of what waits."""
+        self.waits = max(self.waits - count, 0)
+        if self._full and self.waits <= self.high // 4:
+            self._full = False
+            self.protocol.resume_writing()
+
+    def read_all(self) -> None:
+        """It has woken up."""
+        self.stuck = False
+        self.read_by_client(self.waits)
+
+    def take(self) -> bytes:
+        """What the client finds after this turn of the loop."""
+        self.protocol._end_turn()
+        taken, self.sent = bytes(self.sent), bytearray()
+        return taken
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == WRITE_BYTES
+
+    def get_write_buffer_size(self) -> int:
+        return self.waits
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.closed or self.aborted
+
+    def is_aborted(self) -> bool:
+        return self.aborted
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Heard:
+    """Keeps what the client sends."""
+
+    def __init__(self) -> None:
+        self.commands: list[bytes] = []
+        self.gone = 0
+
+    def command(self, payload: bytes) -> None:
+        self.commands.append(payload)
+
+    def client_gone(self) -> None:
+        self.gone += 1
+
+
+@contextmanager
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    with asyncio.Runner() as runner:
+        runner.run(asyncio.sleep(0))
+        made = runner.get_loop()
+        asyncio._set_running_loop(made)  # protocols ask for the running loop; nothing here waits
+        try:
+            yield made
+        finally:
+            asyncio._set_running_loop(None)
+
+
+def reads(wire: Wire) -> bool:
+    return wire.reading
+
+
+def joined() -> tuple[ClientSocket, Wire, Heard, Any]:
+    heard, wire = Heard(), Wire()
+    side = wire.protocol = ClientSocket(heard)
+    side.connection_made(wire)
+    return side, wire, heard, peer()
+
+
+def lengths(client: Any, wire: Wire) -> list[tuple[int, int]]:
+    """(opcode, length) of what the client finds."""
+    client.receive_data(wire.take())
+    return [(each.opcode, len(each.data)) for each in client.events_received()]
+
+
+def timers(running: asyncio.AbstractEventLoop) -> list[float]:
+    """When each timer goes off, from now on."""
+    handles = running._scheduled  # type: ignore[attr-defined]
+    return [each.when() - running.time() for each in handles if not each.cancelled()]
+
+
+def test_pings_are_answered_also_between_fragments() -> None:
+    with loop():
+        side, wire, heard, client = joined()
+        client.send_text(b'{"id"', fin=False)
+        client.send_ping(b"a")
+        client.send_continuation(b":1}", fin=True)
+        side.data_received(b"".join(client.data_to_send()))
+        client.receive_data(wire.take())
+        assert [(each.opcode, each.data) for each in client.events_received()] == [(Opcode.PONG, b"a")]
+        assert heard.commands == [b'{"id":1}']
+
+
+def test_closing_is_a_handshake_from_either_side() -> None:
+    with loop() as running:
+        side, wire, heard, client = joined()
+        client.send_close(CloseCode.GOING_AWAY, "bye")
+        side.data_received(b"".join(client.data_to_send()))
+        client.receive_data(wire.take())
+        assert (client.close_rcvd.code, heard.gone, wire.closed) == (1001, 1, True)
+        side.connection_lost(None)
+        assert side.closed.done()
+        assert heard.gone == 1
+
+        side, wire, heard, client = joined()
+        side.close(4000, "the session expired" + "ü" * 100)
+        assert heard.gone == 1
+        client.receive_data(wire.take())
+        assert client.close_rcvd.code == 4000
+        assert client.close_rcvd.reason.startswith("the session expired")
+        side.data_received(b"".join(client.data_to_send()))
+        assert wire.closed
+        assert heard.commands == []
+        side.connection_lost(None)
+        assert (side.closed.done(), heard.gone) == (True, 1)
+        assert timers(running) == []
+
+
+def test_what_is_said_before_the_transport_came_is_said_once_it_is_there() -> None:
+    with loop():
+        heard, wire, client = Heard(), Wire(), peer()
+        side = wire.protocol = ClientSocket(heard)
+        side.send(b"goes nowhere")
+        side.ping()
+        side.close(1011, "the browser crashed")
+        side.close(1000, "the session was ended")
+        assert heard.gone == 0
+        side.connection_made(wire)
+        client.receive_data(wire.take())
+        assert (client.close_rcvd, heard.gone) == (Close(1011, "the browser crashed"), 1)
+
+
+@pytest.mark.parametrize(("data", "code"), [*BROKEN.values(), (masked(2, b"x"), 1003), (masked(8, b"x"), 1002)])
+def test_a_client_that_breaks_the_protocol_hears_why(data: bytes, code: int) -> None:
+    with loop():
+        side, wire, heard, client = joined()
+        side.data_received(data)
+        client.receive_data(wire.take())
+        assert client.close_rcvd.code == code
+        assert heard.gone == 1
+        for _ in range(1000):
+            side.data_received(data * 10)  # it goes on: nothing of it is kept
+        assert side._frames._have <= len(data)
+        assert wire.take() == b""
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, COPY_BYTES - 1, COPY_BYTES, 2**20])
+def test_a_message_is_one_text_frame(size: int) -> None:
+    with loop():
+        side, wire, _, client = joined()
+        side.send(b"x" * size)
+        side.ping()
+        assert lengths(client, wire) == [(Opcode.TEXT, size), (Opcode.PING, 0)]
+
+
+async def test_small_messages_of_one_turn_are_one_write_in_their_order() -> None:
+    class Kept(Wire):
+        def __init__(self) -> None:
+            super().__init__()
+            self.written: list[int] = []
+
+        def write(self, data: Any) -> None:
+            self.written.append(len(data))
+            super().write(data)
+
+    side, wire, client = ClientSocket(Heard()), Kept(), peer()
+    wire.protocol = side
+    side.connection_made(wire)
+    sizes = [1, 2, 3, COPY_BYTES, 4, 5]
+    for size in sizes:
+        side.send(b"x" * size)
+    assert len(wire.written) == 4, "the first, two together, and the large one in two parts"
+    await asyncio.sleep(0)
+    assert len(wire.written) == 5
+    side.send(b"x" * 6)
+    assert len(wire.written) == 6, "the first of the next turn does not wait"
+    assert lengths(client, wire) == [(Opcode.TEXT, size) for size in [*sizes, 6]]
+
+
+async def test_small_messages_of_a_client_that_does_not_read_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
+    side, wire, heard, _ = joined()
+    wire.stuck = True
+    for _ in range(6 * WRITE_BYTES // 1000):
+        side.send(b"x" * 1000)
+    assert heard.gone == 0
+    await asyncio.sleep(0)
+    assert (heard.gone, side.code) == (1, 1013)
+
+
+def test_a_large_message_is_not_copied() -> None:
+    class Kept(Wire):
+        def __init__(self) -> None:
+            super().__init__()
+            self.written: list[Any] = []
+
+        def write(self, data: Any) -> None:
+            self.written.append(data)
+
+    with loop():
+        side, wire = ClientSocket(Heard()), Kept()
+        side.connection_made(wire)
+        message = b"x" * COPY_BYTES
+        side.send(message)
+        assert wire.written[1] is message
+
+
+def test_reasons_not_to_read_a_client_do_not_undo_each_other() -> None:
+    with loop():
+        side, wire, _, _ = joined()
+        side.pause(Why.BROWSER_FULL, True)
+        assert (reads(wire), side.paused) == (False, True)
+        side.pause(Why.CONTROL, True)
+        side.pause(Why.BROWSER_FULL, False)
+        assert (reads(wire), side.paused) == (False, True)
+        side.pause(Why.CONTROL, False)
+        side.pause(Why.CONTROL, False)
+        assert (reads(wire), side.paused) == (True, False)
+
+
+def test_beyond_what_the_system_takes_messages_wait_here_in_their_order() -> None:
+    with loop():
+        side, wire, _, client = joined()
+        wire.stuck = True
+        sizes = [WRITE_BYTES, 10, COPY_BYTES, 3 * WRITE_BYTES, 0, COPY_BYTES]
+        for size in sizes:
+            side.send(b"x" * size)
+        side.ping()
+        handed_on = wire.waits
+        assert WRITE_BYTES < handed_on < WRITE_BYTES + 100
+        assert side.waiting > sum(sizes)
+        wire.read_by_client(handed_on)
+        assert WRITE_BYTES < wire.waits < 3 * WRITE_BYTES + 2 * COPY_BYTES, "the next, and no more"
+        wire.read_all()
+        assert lengths(client, wire) == [*[(Opcode.TEXT, size) for size in sizes], (Opcode.PING, 0)]
+        assert side.waiting == 0
+
+
+def test_a_client_that_is_behind_is_not_read_until_it_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "BEHIND_BYTES", 2 * WRITE_BYTES)
+    with loop():
+        side, wire, heard, client = joined()
+        wire.stuck = True
+        side.send(b"x" * (WRITE_BYTES + 1))
+        assert reads(wire) is True
+        side.send(b"x" * WRITE_BYTES)
+        assert (reads(wire), side.paused, heard.gone) == (False, True, 0)
+        wire.read_by_client(WRITE_BYTES // 2)
+        assert reads(wire) is False
+        wire.read_by_client(2 * WRITE_BYTES)
+        assert (reads(wire), side.paused) == (True, False)
+        wire.read_all()
+        assert lengths(client, wire) == [(Opcode.TEXT, WRITE_BYTES + 1), (Opcode.TEXT, WRITE_BYTES)]
+
+
+def test_one_message_may_be_of_any_length_and_so_much_more_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
+    with loop():
+        side, wire, heard, client = joined()
+        wire.stuck = True
+        side.send(b"x" * WRITE_BYTES)
+        side.send(b"x" * 20 * WRITE_BYTES)
+        for _ in range(2):
+            side.send(b"x" * WRITE_BYTES)
+        assert heard.gone == 0
+        wire.read_all()
+        assert lengths(client, wire) == [(Opcode.TEXT, n * WRITE_BYTES) for n in (1, 20, 1, 1)]
+
+
+def test_a_client_that_never_reads_is_closed_and_finds_out_why_when_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
+    with loop() as running:
+        side, wire, heard, client = joined()
+        wire.stuck = True
+        sent = 0
+        while not heard.gone:
+            side.send(b"x" * WRITE_BYTES)
+            sent += 1
+            assert sent < 10
+        assert sent == 5  # four, and the largest of them
+        assert (reads(wire), wire.is_closing()) == (True, False), "its own close is read"
+        assert side.waiting < 2 * WRITE_BYTES, "what it will not get is not kept"
+        side.send(b"nothing more")
+        side.ping()
+        assert [round(each) for each in timers(running)] == [websocket.LINGER_S]
+        wire.read_all()
+        got = lengths(client, wire)
+        assert client.close_rcvd == Close(1013, "the client does not read")
+        assert [each for each in got if each[0] != Opcode.CLOSE] == [(Opcode.TEXT, WRITE_BYTES)]
+        client_close = b"".join(client.data_to_send())
+        side.data_received(client_close)
+        assert wire.closed
+        side.connection_lost(None)
+        assert (heard.gone, timers(running)) == (1, [])
+
+
+@pytest.mark.parametrize("spare", range(12))
+def test_a_message_is_handed_on_whole_or_not_at_all(spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the system is full after its head, which is written by itself: what follows must be a frame."""
+    monkeypatch.setattr(websocket, "QUEUE_BYTES", COPY_BYTES)
+    with loop():
+        side, wire, heard, client = joined()
+        wire.stuck = True
+        first = WRITE_BYTES - 10 - spare  # 10: the head of the first
+        side.send(b"x" * first)
+        while not heard.gone:
+            side.send(b"y" * COPY_BYTES)
+        wire.read_all()
+        got = lengths(client, wire)
+        assert got[:2] == [(Opcode.TEXT, first), (Opcode.TEXT, COPY_BYTES)]
+        assert client.close_rcvd.code == 1013
+
+
+def test_another_close_overtakes_nothing_and_comes_last() -> None:
+    with loop():
+        side, wire, heard, client = joined()
+        wire.stuck = True
+        for _ in range(3):
+            side.send(b"x" * WRITE_BYTES)
+        side.close(4000, "the session expired")
+        side.send(b"said after")
+        client.send_text(b"{}")
+        side.data_received(b"".join(client.data_to_send()))
+        assert (heard.gone, heard.commands, wire.is_closing()) == (1, [], False)
+        wire.read_all()
+        got = lengths(client, wire)
+        assert got[:3] == [(Opcode.TEXT, WRITE_BYTES)] * 3
+        assert len(got) == 4
+        assert client.close_rcvd == Close(4000, "the session expired")
+
+
+def test_slow_is_not_stalled() -> None:
+    with loop() as running:
+        side, wire, _, _ = joined()
+        now = running.time()
+        assert side.stalled_for(now + 100) == 0
+        wire.stuck = True
+        side.send(b"x" * 2**23)
+        assert side.stalled_for(now + 29) >= 28
+        wire.read_by_client(1000)
+        assert side.stalled_for(now + 31) == 0
+        assert side.stalled_for(now + 60) == 29
+        wire.read_all()
+        assert side.stalled_for(now + 100) == 0
+
+
+@pytest.mark.parametrize("ending", ["ours", "its own", "too slow"])
+async def test_a_client_that_never_answers_the_close_is_cut(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "LINGER_S" if ending == "too slow" else "CLOSING_S", 0.01)
+    side, wire, heard, client = joined()
+    wire.stuck = True
+    side.send(b"x" * 2**21)
+    if ending == "its own":
+        client.send_close(CloseCode.NORMAL_CLOSURE)
+        side.data_received(b"".join(client.data_to_send()))
+    else:
+        side.close(1013 if ending == "too slow" else 1000, "the reason")
+    await until(wire.is_aborted, what="it is cut")
+    side.connection_lost(None)
+    assert (heard.gone, side.closed.done()) == (1, True)
+
+
+def test_a_connection_that_is_lost_is_told_once_and_nothing_is_kept() -> None:
+    with loop() as running:
+        side, wire, heard, _ = joined()
+        wire.stuck = True
+        for _ in range(3):
+            side.send(b"x" * WRITE_BYTES)
+        wire.waits = 0
+        side.connection_lost(ConnectionResetError())
+        side.close(1000, "too late")
+        side.send(b"{}")
+        assert (heard.gone, side.closed.done(), side.waiting, timers(running)) == (1, True, 0, [])
+
+
+def test_the_server_s_own_end_is_said() -> None:
+    with loop():
+        side, wire, heard, client = joined()
+        side.shutdown()
+        client.receive_data(wire.take())
+        assert (client.close_rcvd.code, heard.gone) == (1001, 1)

@@ -1,0 +1,204 @@
+"""Turns of actions at one page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from browser_sessions.chromium.context.action_queue import Action, Turn, Turns
+from browser_sessions.domain.errors import BrowserTimeout
+from tests.harness.sites.plain_site import until
+
+READ, DRAW, NAVIGATE, LOAD = Action.READ, Action.DRAW, Action.NAVIGATE, Action.LOAD
+DISTURB = {
+    frozenset({NAVIGATE}),
+    frozenset({NAVIGATE, READ}),
+    frozenset({NAVIGATE, DRAW}),
+    frozenset({NAVIGATE, LOAD}),
+    frozenset({DRAW}),
+}
+"""Pairs that must never be under way at once; one of a kind stands for two of that kind."""
+
+
+class Caller:
+    """One action, begun and ended by the test."""
+
+    def __init__(self, turns: Turns, action: Action, timeout: float = 60.0) -> None:
+        self.action = action
+        self.turn: Turn | None = None
+        self._leave = asyncio.Event()
+        self.task = asyncio.create_task(self._run(turns, timeout))
+
+    def under_way(self) -> bool:
+        return self.turn is not None and not self.task.done()
+
+    def commit(self) -> None:
+        assert self.turn is not None
+        self.turn.committed()
+        self.action = LOAD
+
+    def finish(self) -> None:
+        self._leave.set()
+
+    async def _run(self, turns: Turns, timeout: float) -> None:
+        async with turns.turn(self.action, timeout=timeout) as turn:
+            self.turn = turn
+            await self._leave.wait()
+
+
+async def settle() -> None:
+    """Lets every task run as far as it can: each change wakes one task, which may wake others."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        (READ, READ, True),
+        (READ, DRAW, True),
+        (DRAW, READ, True),
+        (DRAW, DRAW, False),
+        (READ, NAVIGATE, False),
+        (NAVIGATE, READ, False),
+        (DRAW, NAVIGATE, False),
+        (NAVIGATE, DRAW, False),
+        (NAVIGATE, NAVIGATE, False),
+    ],
+)
+async def test_only_what_disturbs_waits(first: Action, second: Action, together: bool) -> None:
+    turns = Turns()
+    one, other = Caller(turns, first), Caller(turns, second)
+    await settle()
+    assert (one.under_way(), other.under_way()) == (True, together)
+    one.finish()
+    await settle()
+    assert other.under_way()
+    other.finish()
+    await asyncio.gather(one.task, other.task)
+
+
+async def test_a_script_runs_while_the_new_document_loads_and_the_next_navigation_waits() -> None:
+    turns = Turns()
+    going, script, leaving = Caller(turns, NAVIGATE), Caller(turns, READ), Caller(turns, NAVIGATE)
+    await settle()
+    assert not script.under_way()
+    going.commit()
+    await until(lambda: script.under_way())
+    script.finish()
+    await settle()
+    assert not leaving.under_way()
+    going.finish()
+    await settle()
+    assert leaving.under_way()
+    leaving.finish()
+    await asyncio.gather(going.task, script.task, leaving.task)
+
+
+async def test_who_waited_in_vain_is_told_for_what_and_holds_nobody_up() -> None:
+    turns = Turns()
+    going = Caller(turns, NAVIGATE)
+    await settle()
+    late, script = Caller(turns, NAVIGATE, timeout=0.05), Caller(turns, READ)
+    with pytest.raises(BrowserTimeout, match=r"earlier navigation for 0\.05 s"):
+        await late.task
+    going.finish()
+    await settle()
+    assert script.under_way()
+    script.finish()
+    await asyncio.gather(going.task, script.task)
+
+
+async def test_a_hung_script_keeps_nobody_from_leaving_the_page() -> None:
+    turns = Turns()
+    hung, leaving = Caller(turns, READ), Caller(turns, NAVIGATE, timeout=0.2)
+    await until(lambda: leaving.under_way())
+    assert hung.under_way()
+    leaving.finish()
+    hung.finish()
+    await asyncio.gather(hung.task, leaving.task)
+
+
+async def test_a_page_that_loads_for_long_is_drawn_all_the_same() -> None:
+    turns = Turns()
+    loading = Caller(turns, NAVIGATE)
+    await settle()
+    loading.commit()
+    picture = Caller(turns, DRAW, timeout=0.2)
+    await settle()
+    assert not picture.under_way()
+    await until(lambda: picture.under_way())
+    picture.finish()
+    loading.finish()
+    await asyncio.gather(picture.task, loading.task)
+
+
+async def test_a_caller_that_leaves_the_queue_holds_nobody_up() -> None:
+    turns = Turns()
+    first, second, third = (Caller(turns, DRAW) for _ in range(3))
+    await settle()
+    second.task.cancel()
+    first.finish()
+    await settle()
+    assert third.under_way()
+    third.finish()
+    await asyncio.gather(first.task, third.task)
+    assert repr(turns) == "<Turns 0 under way, 0 waiting>"
+
+
+async def test_when_the_page_is_gone_nobody_waits() -> None:
+    turns = Turns()
+    callers = [Caller(turns, NAVIGATE) for _ in range(3)]
+    await settle()
+    turns.end()
+    callers.append(Caller(turns, DRAW))
+    await settle()
+    assert all(caller.under_way() for caller in callers)
+    for caller in callers:
+        caller.finish()
+    await asyncio.gather(*(caller.task for caller in callers))
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from([READ, DRAW, NAVIGATE]).map(lambda action: ("ask", action)),
+        st.tuples(st.sampled_from(["finish", "commit", "cancel"]), st.integers(0, 20)),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_whatever_comes_and_goes_nothing_disturbs_and_nobody_is_forgotten(steps: list[tuple[str, object]]) -> None:
+    asyncio.run(_play(steps))
+
+
+async def _play(steps: list[tuple[str, object]]) -> None:
+    turns = Turns()
+    callers: list[Caller] = []
+    does: dict[str, Callable[[Caller], object]] = {
+        "finish": Caller.finish,
+        "commit": lambda caller: caller.commit() if caller.action is NAVIGATE and caller.under_way() else None,
+        "cancel": lambda caller: caller.task.cancel(),
+    }
+    for what, which in steps:
+        if isinstance(which, Action):
+            callers.append(Caller(turns, which))
+        elif callers:
+            assert isinstance(which, int)
+            does[what](callers[which % len(callers)])
+        await settle()
+        under_way = [caller for caller in callers if caller.under_way()]
+        for one in under_way:
+            for other in under_way:
+                assert one is other or frozenset({one.action, other.action}) not in DISTURB
+        waiting = [caller for caller in callers if caller.turn is None and not caller.task.done()]
+        assert under_way or not waiting, "the queue never stands still"
+    for caller in callers:
+        caller.finish()
+    await asyncio.gather(*(caller.task for caller in callers), return_exceptions=True)
+    assert all(caller.turn is not None or caller.task.cancelled() for caller in callers)

@@ -1,0 +1,268 @@
+"""Who knows the secret of this moment is let in, once; everybody else is refused before any upgrade."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from browser_sessions.chromium.driver import driver_endpoint as endpoint_module
+from browser_sessions.chromium.driver.driver_endpoint import SECRET_BYTES, LocalEndpoint
+from tests.harness.service import until
+
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+
+
+class Expected(asyncio.Protocol):
+    """Who the endpoint is to hand the connection to."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.received = b""
+        self.lost = 0
+
+    def cut(self) -> bool:
+        """Ends the connection; False when there is none."""
+        if self.transport is None:
+            return False
+        self.transport.abort()
+        return True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        assert self.transport is None, "handed over once"
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost += 1
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[LocalEndpoint]:
+    made = await LocalEndpoint.open()
+    yield made
+    made.close()
+    await until(lambda: not made._strangers, what="all strangers are gone")
+
+
+class Talk:
+    """A bare connection to the endpoint."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self.host, self.port, self.path = parts.hostname, parts.port, parts.path
+
+    async def open(self) -> Talk:
+        self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+        return self
+
+    def say(self, text: str | bytes) -> None:
+        self.writer.write(text.encode() if isinstance(text, str) else text)
+
+    def ask(self, path: str, *, origin: str = "", upgrade: bool = True) -> None:
+        headers = f"Host: {self.host}:{self.port}\r\n"
+        if upgrade:
+            headers += f"Connection: Upgrade\r\nUpgrade: websocket\r\n{KEY}"
+        if origin:
+            headers += f"Origin: {origin}\r\n"
+        self.say(f"GET {path} HTTP/1.1\r\n{headers}\r\n")
+
+    async def rest(self) -> bytes:
+        """All that comes until the other side closes."""
+        try:
+            async with asyncio.timeout(10):
+                return await self.reader.read()
+        except ConnectionResetError:
+            return b""
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+async def test_the_one_who_is_expected_is_handed_over_with_the_whole_connection(endpoint: LocalEndpoint) -> None:
+    expected = Expected()
+    with endpoint.expect(expected) as address:
+        assert address.startswith("ws://127.0.0.1:")
+        async with connect(address, proxy=None, compression=None, origin=None) as socket:
+            assert expected.transport is not None
+            await socket.send("{}")
+            await until(lambda: len(expected.received) == 8, what="its frame")
+            expected.transport.write(b"\x81\x02ok")
+            assert await socket.recv() == "ok"
+            assert not endpoint._strangers, "no handshake, no time limit any more"
+            expected.transport.abort()
+    await until(lambda: expected.lost == 1, what="its end is its own")
+
+
+async def test_every_secret_is_new_and_long(endpoint: LocalEndpoint) -> None:
+    addresses = set()
+    for _ in range(10):
+        with endpoint.expect(Expected()) as address:
+            addresses.add(urlsplit(address).path)
+    assert len(addresses) == 10
+    assert min(map(len, addresses)) > SECRET_BYTES
+
+
+@pytest.mark.parametrize("path", ["/", "/json/version", "/devtools/browser/x", "{}x", "{}/", "/x{}", "{}?a=1"])
+async def test_no_other_path_is_let_in(endpoint: LocalEndpoint, path: str) -> None:
+    expected = Expected()
+    with endpoint.expect(expected) as address:
+        talk = await Talk(address).open()
+        talk.ask(path.format(talk.path))
+        answer = await talk.rest()
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        assert b"Upgrade:" not in answer
+        assert talk.path.encode() not in answer
+        assert expected.transport is None
+        again = await Talk(address).open()  # and the one who is expected may still come
+        again.ask(again.path)
+        assert b"101 Switching Protocols" in await again.reader.readuntil(b"\r\n")
+        assert expected.cut()
+        await again.close()
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1", "https://a.test", "null"])
+async def test_a_page_is_refused_even_with_the_secret(endpoint: LocalEndpoint, origin: str) -> None:
+    expected = Expected()
+    with endpoint.expect(expected) as address:
+        talk = await Talk(address).open()
+        talk.ask(talk.path, origin=origin)
+        assert (await talk.rest()).startswith(b"HTTP/1.1 404 ")
+        with pytest.raises(InvalidStatus):
+            await connect(address, proxy=None, origin=origin)  # type: ignore[arg-type]
+    assert expected.transport is None
+
+
+async def test_a_secret_is_good_once(endpoint: LocalEndpoint) -> None:
+    first = Expected()
+    with endpoint.expect(first) as address:
+        async with connect(address, proxy=None, compression=None):
+            talk = await Talk(address).open()
+            talk.ask(talk.path)
+            assert (await talk.rest()).startswith(b"HTTP/1.1 404 ")
+            assert first.transport is not None
+            first.transport.abort()
+
+
+async def test_a_secret_is_good_only_while_somebody_is_expected(endpoint: LocalEndpoint) -> None:
+    expected = Expected()
+    with endpoint.expect(expected) as address:
+        pass
+    with endpoint.expect(Expected()):
+        talk = await Talk(address).open()
+        talk.ask(talk.path)
+        assert (await talk.rest()).startswith(b"HTTP/1.1 404 ")
+    assert expected.transport is None
+
+
+async def test_several_are_told_apart(endpoint: LocalEndpoint) -> None:
+    one, other = Expected(), Expected()
+    with endpoint.expect(one) as _, endpoint.expect(other) as address:
+        async with connect(address, proxy=None, compression=None):
+            assert (one.transport, other.transport is None) == (None, False)
+            assert other.transport is not None
+            other.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x00\x01\x02\x03\r\n\r\n",
+        b"POST / HTTP/1.1\r\n\r\n",
+        b"GET {path}\r\n\r\n",
+        b"GET {path} HTTP/1.1\r\nHost\r\n\r\n",
+        b"GET " + b"x" * 100_000,
+        b"SSH-2.0-OpenSSH\r\n",
+    ],
+)
+async def test_what_is_no_handshake_is_closed(endpoint: LocalEndpoint, said: bytes) -> None:
+    expected = Expected()
+    with endpoint.expect(expected) as address:
+        talk = await Talk(address).open()
+        talk.say(said.replace(b"{path}", talk.path.encode()))
+        assert b"101" not in (await talk.rest())[:20]
+        assert expected.transport is None
+
+
+async def test_a_request_without_an_upgrade_gets_nothing(endpoint: LocalEndpoint) -> None:
+    expected = Expected()
+    with endpoint.expect(expected) as address:
+        talk = await Talk(address).open()
+        talk.ask(talk.path, upgrade=False)
+        assert b" 101 " not in await talk.rest()
+    assert expected.transport is None
+
+
+async def test_who_does_not_shake_hands_is_cut(endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "HANDSHAKE_S", 0.05)
+    expected = Expected()
+    with endpoint.expect(expected) as address:
+        silent, slow = await Talk(address).open(), await Talk(address).open()
+        slow.say(f"GET {slow.path} HTTP/1.1\r\nHost")
+        assert (await silent.rest(), await slow.rest()) == (b"", b"")
+    await until(lambda: not endpoint._strangers, what="both are forgotten")
+    assert expected.transport is None
+
+
+async def test_too_many_strangers_are_cut_and_then_there_is_room_again(
+    endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_module, "STRANGERS_AT_MOST", 3)
+    expected = Expected()
+    with endpoint.expect(expected) as address:
+        waiting = [await Talk(address).open() for _ in range(3)]
+        await until(lambda: len(endpoint._strangers) == 3, what="three wait")
+        surplus = await Talk(address).open()
+        surplus.ask(surplus.path)
+        assert await surplus.rest() == b""
+        assert expected.transport is None
+        await waiting.pop().close()
+        await until(lambda: len(endpoint._strangers) == 2, what="one has gone")
+        async with connect(address, proxy=None, compression=None):
+            assert expected.cut()
+        for each in waiting:
+            await each.close()
+
+
+async def test_the_secret_is_in_no_log_and_no_name(endpoint: LocalEndpoint, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    expected = Expected()
+    logging.getLogger("browser_sessions").info("the log is listened to")
+    with endpoint.expect(expected) as address:
+        path = urlsplit(address).path
+        for origin in ("https://a.test", ""):
+            talk = await Talk(address).open()
+            talk.ask(path, origin=origin)
+            await talk.reader.readuntil(b"\r\n")
+            await talk.close()
+        assert expected.transport is not None
+        names = f"{endpoint!r} {endpoint._strangers!r} {expected.transport!r}"
+        expected.transport.abort()
+    assert "the log is listened to" in caplog.text
+    assert path[1:] not in caplog.text
+    assert path[1:] not in names
+
+
+async def test_closing_cuts_those_who_wait_and_takes_nobody_more() -> None:
+    endpoint = await LocalEndpoint.open()
+    with endpoint.expect(Expected()) as address:
+        talk = await Talk(address).open()
+        await until(lambda: endpoint._strangers, what="it waits")
+        endpoint.close()
+        assert await talk.rest() == b""
+        with pytest.raises(OSError, match="Connect call failed"):
+            await Talk(address).open()
+    await until(lambda: not endpoint._strangers, what="it is gone")

@@ -1,0 +1,87 @@
+"""What the docs show can be read, and what they point at is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from browser_sessions.api.errors import TABLE
+from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.domain.session import EndReason, SessionStatus
+from browser_sessions.settings import PREFIX, Settings
+from scripts import gen_telemetry_doc
+from tests.harness.paths import ROOT
+
+OURS = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("README.md", "api.md", "architecture.md", "operations.md")),
+]
+PAGES = sorted({*OURS, *(ROOT / "docs").rglob("*.md")})
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"))
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    gone = [each for each in targets if "://" not in each and not (page.parent / each).exists()]
+    assert gone == []
+
+
+@pytest.mark.parametrize("page", OURS, ids=named)
+def test_every_json_block_is_json(page: Path) -> None:
+    for block in blocks(page, "json"):
+        json.loads(block)
+
+
+@pytest.mark.parametrize("page", OURS, ids=named)
+def test_every_shell_block_is_shell(page: Path) -> None:
+    for block in blocks(page, "bash"):
+        checked = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("page", OURS, ids=named)
+def test_every_python_block_is_python(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, str(page), "exec", flags=0x2000)  # PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+
+def test_the_telemetry_page_is_current() -> None:
+    assert gen_telemetry_doc.main(["--check"]) == 0, "run: python scripts/gen_telemetry_doc.py"
+
+
+def test_every_reason_for_an_end_is_explained() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert [reason for reason in EndReason if f"`{reason.value}`" not in page] == []
+
+
+def test_the_api_page_names_every_option_status_and_problem() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = [*CreateBrowserSession.model_fields, *(each.value for each in SessionStatus)]
+    names += [kind.slug for kind in TABLE.values() if kind.slug != "unavailable"]  # only its children are raised
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def test_the_operations_page_names_no_setting_that_there_is_not() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    known = {name.upper() for name in Settings.model_fields}
+    assert set(re.findall(rf"{PREFIX}([A-Z_]+)", page)) <= known
+    assert set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", page)) <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_docs_show_no_secret(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"bs_[a-z0-9]{5,}_[A-Za-z0-9_\-]{20,}", text)
+    assert not re.search(r"eyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+", text)

@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { addEvents, EMPTY_LOG, isAfter, KEEP } from "../../../../browser_sessions/console/static/assets/pure/log.js";
+
+let seq = 0;
+const event = (type, data = {}) => ({ id: `boot-${(seq += 1)}`, type, at: "2031-01-01T00:00:00Z", session_id: "a", data });
+
+test("each event finds its list", () => {
+  const log = addEvents(EMPTY_LOG, [
+    event("session.active"), event("console", { level: "info", text: "hi" }), event("console", { level: "error", text: "oh" }), event("page.error", { text: "TypeError" }),
+    event("page.crashed", { page_id: "p" }), event("network.failed", { url: "https://x/", method: "GET", error: "net::ERR" }), event("session.ended", { status: "crashed", reason: "browser_crashed" }),
+  ]);
+  assert.deepEqual(log.timeline.map((line) => line.text), ["Ready", "Page crashed", "Ended: crashed"]);
+  assert.deepEqual(log.console.map((line) => line.text), ["hi", "oh"]);
+  assert.deepEqual(log.errors.map((line) => line.text), ["oh", "TypeError", "The page crashed"]);
+  assert.equal(log.network.length, 1);
+});
+
+test("a replay adds nothing twice", () => {
+  const events = [event("console", { text: "1" }), event("console", { text: "2" })];
+  const log = addEvents(EMPTY_LOG, events);
+  assert.equal(addEvents(log, events), log);
+});
+
+test("ids are compared as numbers, within one boot", () => {
+  assert.equal(isAfter("b-10", "b-9"), true);
+  assert.equal(isAfter("b-9", "b-10"), false);
+  assert.equal(isAfter("b-9", "b-9"), false);
+  assert.equal(isAfter("b-with-dash-10", "b-with-dash-9"), true);
+  assert.equal(isAfter("other-1", "b-10"), true);
+});
+
+test("an answer takes the line of its request", () => {
+  const asked = { page_id: "p", url: "https://x/", method: "GET" };
+  const log = addEvents(EMPTY_LOG, [event("network.request", asked), event("network.request", { ...asked, url: "https://y/" }), event("network.response", { ...asked, status: 200, ms: 12 })]);
+  assert.equal(log.network.length, 2);
+  assert.deepEqual([log.network[0].status, log.network[0].open], [200, false]);
+  assert.equal(log.network[1].open, true);
+  assert.equal(addEvents(log, [event("network.response", { ...asked, status: 304 })]).network.length, 3);
+});
+
+test("lists are bounded, and the newest stay", () => {
+  const log = addEvents(EMPTY_LOG, Array.from({ length: KEEP + 20 }, (_, n) => event("console", { text: String(n) })));
+  assert.equal(log.console.length, KEEP);
+  assert.equal(log.console.at(-1).text, String(KEEP + 19));
+  assert.equal(new Set(log.console.map((line) => line.key)).size, KEEP);
+});
+
+test("a dialog stands until it is closed or the session ends; waiting commands until release", () => {
+  const open = addEvents(EMPTY_LOG, [event("dialog.opened", { type: "confirm", message: "Sure?" }), event("control.waiting", { count: 3 })]);
+  assert.deepEqual([open.dialog.message, open.waiting], ["Sure?", 3]);
+  assert.equal(addEvents(open, [event("dialog.closed")]).dialog, null);
+  assert.equal(addEvents(open, [event("session.ended", {})]).dialog, null);
+  assert.equal(addEvents(open, [event("control.released", {})]).waiting, 0);
+});
+
+test("a watcher who came and left is one line, however often, and no other line is lost", () => {
+  const came = () => event("client.connected", { kind: "live" });
+  const left = () => event("client.disconnected", { kind: "live" });
+  const log = addEvents(EMPTY_LOG, [event("session.active"), came(), left(), came(), left(), came()]);
+  assert.deepEqual(log.timeline.map((line) => line.text), ["Ready", "Somebody watched", "Somebody watches"]);
+  const two = addEvents(EMPTY_LOG, [came(), came(), left(), event("control.taken", { by: "olga" }), left()]);
+  assert.deepEqual(two.timeline.map((line) => line.text), ["Somebody watches", "Somebody watched", "Wheel taken", "Watcher left"]);
+});

@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { applyEvents, counts, fromOverview, nextRow, owners } from "../../../../browser_sessions/console/static/assets/pure/rows.js";
+
+const row = (id, more = {}) => ({ session_id: id, status: "active", owner: "p1", owner_name: "anna", page_count: 1, title: "T", url: "https://a.example/", ...more });
+const event = (type, id, data = {}) => ({ type, session_id: id, at: "2031-01-01T00:00:00Z", data });
+
+test("an update changes its own row and no other", () => {
+  const before = fromOverview([row("a"), row("b")]);
+  const { rows, missing } = applyEvents(before, [event("session.updated", "a", { memory_bytes: 5 })]);
+  assert.equal(rows.get("a").memory_bytes, 5);
+  assert.equal(rows.get("b"), before.get("b"));
+  assert.equal(before.get("a").memory_bytes, undefined);
+  assert.equal(missing, false);
+});
+
+test("what changes nothing keeps the same rows, so nothing is drawn again", () => {
+  const before = fromOverview([row("a", { metadata: { k: "v" } })]);
+  const { rows } = applyEvents(before, [event("session.updated", "a", { title: "T", metadata: { k: "v" } }), event("console", "a", { text: "x" })]);
+  assert.equal(rows, before);
+});
+
+test("an ended session stays, with its reason", () => {
+  const { rows } = applyEvents(fromOverview([row("a", { connections: 2 })]), [event("session.ended", "a", { status: "crashed", reason: "browser_crashed" })]);
+  const { status, end_reason, ended_at, connections } = rows.get("a");
+  assert.deepEqual([status, end_reason, ended_at, connections], ["crashed", "browser_crashed", "2031-01-01T00:00:00Z", 0]);
+});
+
+test("a final status is never left again, whatever arrives late", () => {
+  const ended = row("a", { status: "expired" });
+  assert.equal(nextRow(ended, event("session.active", "a")), ended);
+  assert.equal(nextRow(ended, event("session.updated", "a", { status: "active" })), ended);
+});
+
+test("a session that nobody told of, and a gap, ask for the overview anew", () => {
+  assert.equal(applyEvents(new Map(), [event("session.active", "new")]).missing, true);
+  assert.equal(applyEvents(new Map(), [event("gap", null)]).missing, true);
+  assert.equal(applyEvents(new Map(), [event("console", "new", { text: "hi" })]).missing, false);
+});
+
+test("an event that brings its row needs no asking", () => {
+  const { rows, missing } = applyEvents(new Map(), [event("session.queued", "new", { row: row("new", { status: "queued" }) })]);
+  assert.equal(missing, false);
+  assert.equal(rows.get("new").status, "queued");
+});
+
+test("touched are those whose picture may be another", () => {
+  const { touched } = applyEvents(fromOverview([row("a"), row("b")]), [
+    event("session.updated", "a", { last_activity: "2031-01-01T00:00:01Z" }), event("session.updated", "b", { memory_bytes: 9 }),
+  ]);
+  assert.deepEqual([...touched], ["a"]);
+});
+
+test("who drives is told", () => {
+  const { rows } = applyEvents(fromOverview([row("a")]), [event("control.taken", "a", { by: "olga" })]);
+  assert.equal(rows.get("a").controlled_by, "olga");
+});
+
+test("counts and owners", () => {
+  const rows = fromOverview([row("a"), row("b", { owner: "p2", owner_name: "bo" }), row("c", { status: "lost" })]);
+  assert.equal(counts(rows).active, 2);
+  assert.equal(counts(rows).lost, 1);
+  assert.deepEqual(owners(rows), [["p1", "anna", 2], ["p2", "bo", 1]]);
+});

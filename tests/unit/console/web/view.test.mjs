@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { arrange, COLUMNS, DEFAULT_VIEW, matches, parseQuery, readView, sortedBy, step, writeView } from "../../../../browser_sessions/console/static/assets/pure/view.js";
+
+const row = (id, more = {}) => ({
+  session_id: id, status: "active", owner: "p1", owner_name: "anna", title: "Kettles", url: "https://nordlys.example/k", metadata: { team: "search" },
+  created_at: "2031-01-01T00:00:00Z", last_activity: "2031-01-01T00:00:00Z", expires_at: "2031-01-01T00:05:00Z", memory_bytes: 1, ...more,
+});
+const view = (more = {}) => ({ ...DEFAULT_VIEW, ...more });
+const rows = (...list) => new Map(list.map((r) => [r.session_id, r]));
+
+test("a view survives the address", () => {
+  const asked = view({ text: "kettle team=search a&b=c", status: ["active", "crashed"], owner: "p1", sort: "memory", down: true, layout: "table" });
+  assert.deepEqual(readView(new URLSearchParams(writeView(asked))), asked);
+  assert.equal(writeView(view()), "");
+});
+
+test("an address that somebody made up is read as far as it makes sense", () => {
+  const read = readView(new URLSearchParams("?status=active,nonsense&sort=-__proto__&view=cube"));
+  assert.deepEqual(read, view({ status: ["active"] }));
+});
+
+test("filters by words, pairs, status and owner", () => {
+  const facts = [
+    ["kettle", true], ["KETTLES nordlys", true], ["kettle pot", false], ["team=sea", true], ["team=checkout", false], ["team=", true], ["nobody=", false],
+    ["https://nordlys.example/k?x=1", false], ["https://nordlys.example/k", true],
+  ];
+  for (const [text, yes] of facts) assert.equal(matches(row("a"), view({ text })), yes, text);
+  assert.equal(matches(row("a"), view({ status: ["queued"] })), false);
+  assert.equal(matches(row("a"), view({ owner: "anna" })), true);
+  assert.equal(matches(row("a"), view({ owner: "p2" })), false);
+  assert.deepEqual(parseQuery(" a=b  c "), { words: ["c"], pairs: [["a", "b"]] });
+});
+
+test("live ones stand before ended ones, whatever the order", () => {
+  const list = rows(row("x", { status: "closed", memory_bytes: 99 }), row("a", { memory_bytes: 1 }), row("b", { memory_bytes: 2 }));
+  assert.deepEqual(arrange(list, view({ sort: "memory", down: true })), ["b", "a", "x"]);
+  assert.deepEqual(arrange(list, view({ sort: "memory" })), ["a", "b", "x"]);
+});
+
+test("every column sorts, with holes in the rows too", () => {
+  const bare = { session_id: "z", status: "queued", created_at: "2031-01-01T00:00:01Z" };
+  for (const { name } of COLUMNS) {
+    for (const down of [false, true]) assert.equal(arrange(rows(row("a"), bare, row("b", { title: "A" })), view({ sort: name, down })).length, 3, name);
+  }
+});
+
+test("a number that ticks moves nothing until the order is renewed", () => {
+  const held = new Map();
+  const by = view({ sort: "memory", down: true });
+  assert.deepEqual(arrange(rows(row("a", { memory_bytes: 2 }), row("b", { memory_bytes: 1 })), by, held), ["a", "b"]);
+  const later = rows(row("a", { memory_bytes: 2 }), row("b", { memory_bytes: 9 }), row("c", { memory_bytes: 1.5 }));
+  assert.deepEqual(arrange(later, by, held), ["a", "c", "b"]);
+  assert.deepEqual(arrange(later, by, new Map()), ["b", "a", "c"]);
+});
+
+test("a second click on a column turns it round", () => {
+  const once = sortedBy(view(), "memory");
+  assert.deepEqual([once.sort, once.down], ["memory", true]);
+  assert.equal(sortedBy(once, "memory").down, false);
+});
+
+test("arrows walk the grid and stop at its edges", () => {
+  const facts = [[-1, "ArrowDown", 0], [0, "ArrowRight", 1], [0, "ArrowLeft", 0], [1, "ArrowDown", 4], [6, "ArrowDown", 6], [4, "ArrowUp", 1], [6, "ArrowRight", 6], [5, "Home", 0], [0, "End", 6]];
+  for (const [from, key, to] of facts) assert.equal(step(from, key, 7, 3), to, `${from} ${key}`);
+  assert.equal(step(-1, "ArrowDown", 0, 3), -1);
+});
