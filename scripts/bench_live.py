@@ -24,6 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.harness.service import ADMIN_KEY, Running, serving
+from tests.harness.sites.moving_page import MOVING
 
 VIEWERS: Final = (1, 4, 10)
 SECONDS: Final = 6.0
@@ -37,18 +38,6 @@ STALLED_GOAL: Final = 0.9
 CHANGES: Final = 30
 WIDTH: Final = 1280
 
-MOVING: Final = """<canvas id=c width=1280 height=720></canvas><style>body{margin:0}</style><script>
-const x = c.getContext('2d'); let n = 0; window.painted = 0;
-const paint = () => {
-  n++; window.painted = n;
-  for (let i = 0; i < 40; i++) {
-    x.fillStyle = 'hsl(' + (n * 3 + i * 9) + ',70%,50%)'; x.fillRect((n * 5 + i * 60) & 1023, i * 18, 60, 18);
-  }
-  x.fillStyle = 'white'; x.fillRect(1100, 600, 180, 60); x.fillStyle = 'black'; x.font = '40px sans-serif';
-  x.fillText(n, 1110, 645);
-  requestAnimationFrame(paint);
-};
-paint();</script>"""
 RESTING: Final = "<body style='margin:0;background:rgb(0,0,0)'><h1 id=h style='color:white'>0</h1>"
 
 

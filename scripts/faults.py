@@ -26,9 +26,6 @@ if __name__ == "__main__":
 from rich.console import Console
 from rich.progress import track
 
-from scripts.fault_drain import DRAIN_S, drain_round
-from scripts.fault_herd import HERD, LIMIT, herd
-from scripts.fault_kills import delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
 from scripts.fault_pressure import (
     FLOOD_GOAL,
     HELD_GOAL_BYTES,
@@ -43,10 +40,13 @@ from scripts.fault_pressure import (
     read_nothing,
     slower,
 )
-from scripts.fault_silent import BOUND_BYTES, FRAMES_GOAL, KEPT_BYTES, SLOWER_GOAL_S, silence
-from scripts.fault_storm import storm
 from scripts.figures import Promise, tell
 from tests.harness.scenarios.contexts import contexts_come_and_go
+from tests.harness.scenarios.drain import DRAIN_S, drain_round
+from tests.harness.scenarios.herd import HERD, LIMIT, herd
+from tests.harness.scenarios.kills import delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
+from tests.harness.scenarios.silent import BOUND_BYTES, FRAMES_GOAL, KEPT_BYTES, SLOWER_GOAL_S, silence
+from tests.harness.scenarios.storm import storm
 from tests.harness.service import serving
 from tests.harness.sites.client_site import client_site
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from scripts.fuzz_values import arena, caller, fuzz
+from tests.harness.scenarios.nasty_values import arena, caller, fuzz
 from tests.harness.service import until
 
 pytestmark = pytest.mark.browser

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.fault_drain import DRAIN_S, drain_round
 from tests.harness.crowd import promised
+from tests.harness.scenarios.drain import DRAIN_S, drain_round
 
 pytestmark = pytest.mark.browser
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from browser_sessions.domain.session import EndReason
-from scripts.fault_herd import WAIT_S
-from scripts.herd_callers import all_at_once
 from tests.harness.fakes.fake_node import node
+from tests.harness.scenarios.herd import WAIT_S
+from tests.harness.scenarios.herd_callers import all_at_once
 from tests.harness.service import serving, until
 
 LIMIT = 10

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.fault_kills import Took, delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
 from tests.harness.crowd import promised
+from tests.harness.scenarios.kills import Took, delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
 from tests.harness.service import Running, serving
 
 pytestmark = pytest.mark.browser

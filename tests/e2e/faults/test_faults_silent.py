@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.fault_silent import BOUND_BYTES, KEPT_BYTES, silence
 from tests.harness.crowd import promised
+from tests.harness.scenarios.silent import BOUND_BYTES, KEPT_BYTES, silence
 from tests.harness.service import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.soak import soak
+from tests.harness.scenarios.soak import soak
 
 pytestmark = pytest.mark.browser
 

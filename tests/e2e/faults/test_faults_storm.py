@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.fault_storm import storm
 from tests.harness.crowd import promised
+from tests.harness.scenarios.storm import storm
 
 pytestmark = pytest.mark.browser
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,6 @@ from browser_sessions.api.errors import TABLE
 from browser_sessions.api.models import CreateBrowserSession
 from browser_sessions.domain.session import EndReason, SessionStatus
 from browser_sessions.settings import PREFIX, Settings
-from scripts import gen_telemetry_doc
 from tests.harness.paths import ROOT
 
 OURS = [
@@ -57,8 +58,12 @@ def test_every_python_block_is_python(page: Path) -> None:
         compile(block, str(page), "exec", flags=0x2000)  # PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
-def test_the_telemetry_page_is_current() -> None:
-    assert gen_telemetry_doc.main(["--check"]) == 0, "run: python scripts/gen_telemetry_doc.py"
+@pytest.mark.parametrize("page", ["settings", "telemetry"])
+def test_a_page_that_is_generated_is_current(page: str) -> None:
+    script = f"scripts/gen_{page}_doc.py"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    told = subprocess.run([sys.executable, script, "--check"], check=False, cwd=ROOT, env=environment)
+    assert told.returncode == 0, f"run: python {script}"
 
 
 def test_every_reason_for_an_end_is_explained() -> None:

@@ -12,8 +12,8 @@ from typing import Final
 
 import httpx
 
-from scripts.herd_callers import all_at_once
-from scripts.soak_left import pool_of
+from tests.harness.scenarios.herd_callers import all_at_once
+from tests.harness.scenarios.leftovers import pool_of
 from tests.harness.service import Running, client, until
 
 LIMIT: Final = 10

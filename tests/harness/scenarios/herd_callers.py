@@ -15,13 +15,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from browser_sessions.chromium.launch.process_group import cpu_seconds
+from tests.harness.paths import ROOT
 
 PATIENCE_S: Final = 120.0
 _PATH: Final = "/v1/browser/sessions"
@@ -49,7 +46,7 @@ class Ask:
 async def all_at_once(port: int, server: int, asks: Sequence[tuple[str, float]]) -> list[Ask]:
     """What each was told, in the order of sending."""
     callers = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", __name__), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT
     )
     told, _ = await callers.communicate(json.dumps({"port": port, "server": server, "asks": asks}).encode())
     return [Ask(**each) for each in json.loads(told)]

@@ -16,11 +16,11 @@ from typing import Any, Final
 import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
-from scripts.bench_live import MOVING
-from scripts.soak_left import descriptors_of, metric
 from tests.harness.clients.live_client import LiveClient, watching
 from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.scenarios.leftovers import descriptors_of, metric
 from tests.harness.service import Running, until
+from tests.harness.sites.moving_page import MOVING
 
 VIEWERS: Final = 50
 CLIENTS: Final = 20

@@ -15,7 +15,7 @@ import psutil
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from scripts.soak_left import pool_of
+from tests.harness.scenarios.leftovers import pool_of
 from tests.harness.service import Running, until
 
 WAIT_S: Final = 30.0

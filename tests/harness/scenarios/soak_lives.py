@@ -22,7 +22,7 @@ import psutil
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from scripts.soak_left import pool_of
+from tests.harness.scenarios.leftovers import pool_of
 from tests.harness.service import Running, until
 
 FINAL: Final = ("closed", "expired", "crashed", "lost")

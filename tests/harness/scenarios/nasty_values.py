@@ -1,0 +1,511 @@
+"""Nasty values through every parameter of the protocol: no process may die but the caller's own renderer.
+
+Starts a service of its own and drives it through its public WebSocket. One client tries every number, string and array
+of every method in the browser's own protocol description; a witness, another session of the same principal in the same
+browser, has to go on answering. What ends a shared process is tried again command by command, and named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+from rich.console import Console
+from websockets.exceptions import ConnectionClosed
+
+from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.service import Running, serving, until
+
+BATCH: Final = 40
+"""Commands sent at once; after each batch the witness is asked and the processes are counted."""
+ANSWER_S: Final = 2.0
+"""For a batch. What has not answered by then has stopped its own page, which is replaced."""
+WITNESS_S: Final = 10.0
+"""A shared process that does not answer the witness for so long counts as hung: two cores, other load aside."""
+LARGE_BYTES: Final = 1_500_000_000
+"""Resident memory of one shared process beyond which a command counts as harmful. An idle one has 0.2 GB."""
+
+NUMBERS: Final[tuple[Any, ...]] = (
+    *(0, -1, 1, 0.5, -0.5, 1e-9, 1e-308, 5e-324, -1e-308, 100, 65_536, 1e9, 2**31 - 1, 2**31, -(2**31)),
+    *(2**32, 2**53, 2**63, 1e18, 1e38, 1e39, 1.7e308, -1.7e308, "NaN", "Infinity", "1e-308", True),
+)
+STRINGS: Final[tuple[Any, ...]] = (
+    *("", "x", "\0", "A" * 100_000, "\U0001f642" * 1000, "NaN", "-1", "1e308", "../" * 50, "http://[::1", "http://:@"),
+    *("about:blank", "data:,x", "%00%ff", "\n\r\t", '"', "*" * 5000, "(" * 5000, "[" * 5000, 0, {}),
+)
+COUNTS: Final = (0, 1, 2, 3, 7, 100, 10_000)
+"""Lengths of arrays, of good items and of bad ones."""
+DEPTH: Final = 250
+"""Of nested lists and objects: Chromium reads 300 levels."""
+
+LEFT_OUT: Final = frozenset(
+    {
+        *("Browser.close", "Page.close", "Page.crash", "Page.waitForDebugger", "Debugger.pause"),
+        *(
+            "Target.closeTarget",
+            "Target.detachFromTarget",
+            "Target.disposeBrowserContext",
+            "Runtime.terminateExecution",
+        ),
+        *("Emulation.setScriptExecutionDisabled", "Input.setIgnoreInputEvents", "Emulation.setVirtualTimePolicy"),
+    }
+)
+"""End or stop the caller's own page or connection, as they should: what is sent after them would try nothing. Their
+parameters are tried where somebody looks at one method alone (`--only`)."""
+BOTH_LEVELS: Final = frozenset({"Browser", "Target", "Storage", "IO", "Tracing", "SystemInfo", "Memory"})
+ENABLED: Final = ("Page", "DOM", "CSS", "Runtime", "Network", "Debugger", "Accessibility", "Overlay", "IndexedDB")
+HTML: Final = (
+    b"<title>page</title><style id=s>p{color:red}</style><p id=p>text</p><input id=i value=text autofocus>"
+    b"<canvas id=c></canvas><div style='overflow:scroll;height:50px'><div style='height:5000px'></div></div>"
+    b"<script>document.cookie='a=b';localStorage.x=1;function f(){return 1}</script>"
+)
+
+
+LOADED: Final = """
+new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done)).then(() => !!self.f)
+"""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One command to try."""
+
+    method: str
+    params: dict[str, Any]
+    at_page: bool
+
+    def __str__(self) -> str:
+        text = json.dumps(self.params)
+        return (
+            f"{self.method} {text if len(text) < 300 else text[:280] + '...'} {'page' if self.at_page else 'browser'}"
+        )
+
+
+@dataclass
+class Found:
+    """What a run has seen."""
+
+    sent: int = 0
+    answered: int = 0
+    pages: int = 0
+    """The caller's own pages that stopped or died, and were replaced."""
+    methods: set[str] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+    """Harm to others: what happened, and which command did it."""
+
+
+class Protocol:
+    """Chromium's description of its protocol, and values for its types."""
+
+    def __init__(self, domains: list[dict[str, Any]]) -> None:
+        self.commands = {
+            f"{d['domain']}.{c['name']}": c
+            for d in domains
+            for c in d.get("commands", [])
+            if f"{d['domain']}.{c['name']}" not in LEFT_OUT
+        }
+        self._types = {f"{d['domain']}.{t['id']}": t for d in domains for t in d.get("types", [])}
+
+    def sane(self, method: str, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The required parameters with harmless values; what names something names something of the caller's."""
+        domain = method.partition(".")[0]
+        wanted = [p for p in self.commands[method].get("parameters", []) if not p.get("optional") or p["name"] in known]
+        return {p["name"]: self._sane(domain, p, known, 0) for p in wanted}
+
+    def _sane(self, domain: str, param: dict[str, Any], known: Mapping[str, Any], depth: int) -> Any:
+        name = param.get("name", "")
+        if name in known and depth == 0:
+            return known[name]
+        domain, param = self._resolved(domain, param)
+        if "enum" in param:
+            return param["enum"][0]
+        kind = param.get("type", "string")
+        if kind == "array":
+            return [self._sane(domain, param.get("items", {}), known, depth + 1)] if depth < 6 else []
+        if kind == "object":
+            inside = [p for p in param.get("properties", []) if not p.get("optional")] if depth < 6 else []
+            return {p["name"]: self._sane(domain, p, known, depth + 1) for p in inside}
+        return {"string": "x", "integer": 1, "number": 1, "boolean": True, "any": 1, "binary": "AAAA"}.get(kind, "x")
+
+    def nasty(self, method: str, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Parameters with one value each that is nasty, the others harmless."""
+        domain = method.partition(".")[0]
+        sane = self.sane(method, known)
+        for param in self.commands[method].get("parameters", []):
+            for value in self._values(domain, param, known, 0):
+                yield {**sane, param["name"]: value}
+
+    def mixed(self, method: str, known: Mapping[str, Any], dice: random.Random) -> dict[str, Any]:
+        """Parameters of which about half are nasty."""
+        domain = method.partition(".")[0]
+        mixed = self.sane(method, known)
+        for param in self.commands[method].get("parameters", []):
+            if dice.random() < 0.5:
+                mixed[param["name"]] = dice.choice(list(self._values(domain, param, known, 0)))
+        return mixed
+
+    def _values(self, domain: str, param: dict[str, Any], known: Mapping[str, Any], depth: int) -> Iterator[Any]:
+        domain, param = self._resolved(domain, param)
+        kind = param.get("type", "string")
+        if kind in ("integer", "number"):
+            yield from NUMBERS
+        elif kind == "boolean":
+            yield from (True, False)
+        elif kind == "array":
+            good = self._sane(domain, param.get("items", {}), known, 1)
+            for count in COUNTS:
+                yield [good] * count
+            yield from ([None], [[]] * 3, _deep())
+            for value in self._values(domain, param.get("items", {}), known, depth + 1) if depth < 4 else ():
+                yield [value]
+        elif kind == "object":
+            yield from ({}, _deep())
+            good = self._sane(domain, param, known, 1)
+            for each in param.get("properties", []) if depth < 4 else ():
+                for value in self._values(domain, each, known, depth + 1):
+                    yield {**good, each["name"]: value}
+        else:
+            yield from param.get("enum", ())
+            yield from STRINGS
+
+    def _resolved(self, domain: str, param: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        while "$ref" in param:
+            name = param["$ref"] if "." in param["$ref"] else f"{domain}.{param['$ref']}"
+            domain, param = name.partition(".")[0], {"name": param.get("name", ""), **self._types.get(name, {})}
+        return domain, param
+
+
+def _deep() -> Any:
+    value: Any = 1
+    for level in range(DEPTH):
+        value = [value] if level % 2 else {"x": value}
+    return value
+
+
+class Caller:
+    """The client that tries: a session, a connection, and one page after the other."""
+
+    def __init__(self, client: Raw, address: str) -> None:
+        self.client = client
+        self.address = address
+        self.page = self.at_page = ""
+        self.known: dict[str, Any] = {}
+
+    async def renew(self) -> None:
+        """A fresh page, ready for every domain. The old one goes."""
+        old = self.page
+        made = await self.client.call("Target.createTarget", {"url": "about:blank"})
+        self.page = made["targetId"]
+        self.at_page = await self.client.attach(self.page)
+        if old:
+            await self.client.ask("Target.closeTarget", {"targetId": old})
+        await until(self._loaded, within=WITNESS_S * 2, what="the caller's page has loaded")
+        for domain in ENABLED:
+            await self.client.ask(f"{domain}.enable", {}, self.at_page)
+        root = (await self.client.call("DOM.getDocument", {}, self.at_page))["root"]["nodeId"]
+        node = await self.client.call("DOM.querySelector", {"nodeId": root, "selector": "#i"}, self.at_page)
+        value = await self.client.call("Runtime.evaluate", {"expression": "document.querySelector('#i')"}, self.at_page)
+        function = await self.client.call("Runtime.evaluate", {"expression": "f"}, self.at_page)
+        window = await self.client.ask("Browser.getWindowForTarget", {"targetId": self.page})
+        origin = self.address.rstrip("/")
+        self.known = {
+            "nodeId": node["nodeId"],
+            "frameId": self.page,
+            "targetId": self.page,
+            "objectId": value["result"]["objectId"],
+            "functionObjectId": function["result"]["objectId"],
+            "windowId": window.get("result", {}).get("windowId", 1),
+            "origin": origin,
+            "url": self.address,
+            "storageKey": f"{origin}/",
+            "securityOrigin": origin,
+        }
+        sheets = [e["params"]["header"] for e in self.client.events if e["method"] == "CSS.styleSheetAdded"]
+        scripts = [e["params"]["scriptId"] for e in self.client.events if e["method"] == "Debugger.scriptParsed"]
+        if sheets:
+            self.known["styleSheetId"] = sheets[-1]["styleSheetId"]
+        if scripts:
+            self.known["scriptId"] = scripts[-1]
+        self.client.events.clear()
+        self.client.frames.clear()
+
+    async def _loaded(self) -> bool:
+        """Goes to the page, again where the first time met the target's own beginning and came to no end."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self.client.ask("Page.navigate", {"url": self.address}, self.at_page)
+                return bool(await self.client.value(LOADED, self.at_page))
+        except (TimeoutError, AssertionError):
+            return False
+
+    async def lives(self) -> bool:
+        """Whether the page still runs scripts."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self.client.ask("Debugger.resume", {}, self.at_page)
+                return bool(await self.client.value("1 + 1", self.at_page) == 2)
+        except (TimeoutError, AssertionError):
+            return False
+
+    async def send(self, shots: list[Shot]) -> int:
+        """How many were answered in time."""
+        waiting = []
+        for shot in shots:
+            call_id, frame = self.client.begin(shot.method, shot.params, self.at_page if shot.at_page else None)
+            waiting.append(self.client.answer(call_id))
+            await self.client.socket.send(frame)
+        done, _ = await asyncio.wait(waiting, timeout=ANSWER_S)
+        return len(done)
+
+
+class Arena:
+    """The service, the witness and the processes that they share."""
+
+    def __init__(self, service: Running, http: httpx.AsyncClient, witness: Raw, at_witness: str, address: str) -> None:
+        self.service = service
+        self.http = http
+        self.address = address
+        self.witness = witness
+        self._at_witness = at_witness
+        self._shared: dict[int, str] = {}
+
+    def processes(self) -> dict[int, str]:
+        """Pid and kind of every shared process: browser, GPU, network ... Renderers have one owner each; the
+        witness's own is asked."""
+        assert self.service.process is not None
+        found = {}
+        for process in self.service.process.tree()[1:]:
+            try:
+                line = process.cmdline()
+                state = process.status()
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+            kind = next((word.removeprefix("--type=") for word in line if word.startswith("--type=")), "browser")
+            if state != psutil.STATUS_ZOMBIE and kind not in ("renderer", "zygote") and _is_chromium(line):
+                found[process.pid] = kind
+        return found
+
+    def settle(self) -> None:
+        """What runs now is what must go on running."""
+        self._shared = self.processes()
+
+    async def harm(self) -> str | None:
+        """What has been done to others since `settle`."""
+        try:
+            async with asyncio.timeout(WITNESS_S):
+                if await self.witness.value("kept", self._at_witness) != 42:
+                    return "the witness's page has lost its state"
+                await self.witness.call("Storage.getCookies")
+        except TimeoutError:
+            return f"the witness was not answered within {WITNESS_S:g} s"
+        except (AssertionError, ConnectionClosed, asyncio.CancelledError) as error:
+            if task_is_cancelled():
+                raise
+            return f"the witness lost its page or its connection ({type(error).__name__} {error})"
+        now = self.processes()
+        gone = sorted({kind for pid, kind in self._shared.items() if pid not in now and kind in KEPT})
+        if gone:
+            self.settle()
+            return f"ended: {', '.join(gone)}"
+        for pid, kind in now.items():
+            try:
+                size = psutil.Process(pid).memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+            if size > LARGE_BYTES:
+                return f"{kind} has {size / 1e9:.1f} GB"
+        return None
+
+
+KEPT: Final = frozenset({"browser", "gpu-process", "utility"})
+
+
+def task_is_cancelled() -> bool:
+    """Whether the running task itself has been told to end (an answer that never comes is cancelled too)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _is_chromium(line: list[str]) -> bool:
+    return bool(line) and "chrom" in Path(line[0].split(" ")[0]).name.lower()
+
+
+@asynccontextmanager
+async def page_server() -> AsyncIterator[str]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % len(HTML) + HTML)
+            await writer.drain()
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def arena(folder: Path) -> AsyncIterator[Arena]:
+    """A service with a witness's session."""
+    async with serving(folder / "data", max_sessions=6) as service, page_server() as address:
+        made = await _create(service.http, "witness")
+        async with raw(made["connect_url"]) as witness:
+            _, at_page = await witness.page()
+            await witness.value("kept = 42", at_page)
+            found = Arena(service, service.http, witness, at_page, address)
+            found.settle()
+            yield found
+
+
+async def _create(http: httpx.AsyncClient, mark: str) -> dict[str, Any]:
+    answer = await http.post("/v1/browser/sessions", json={"metadata": {"mark": mark}})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+@asynccontextmanager
+async def caller(place: Arena) -> AsyncIterator[Caller]:
+    """A session in the witness's browser, and a client with a page."""
+    made = await _create(place.http, "caller")
+    try:
+        browsers = (await place.http.get("/v1/browser/pool")).json()["browsers"]
+        assert [each["sessions"] for each in browsers if each["sessions"]] == [2], "one browser for both"
+        async with raw(made["connect_url"]) as client:
+            found = Caller(client, place.address)
+            await found.renew()
+            yield found
+    finally:
+        await place.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+
+
+async def protocol(place: Arena) -> Protocol:
+    """The browser's own, as the service tells it."""
+    made = await _create(place.http, "protocol")
+    parts = urlsplit(made["connect_url"])
+    answer = await place.http.get(f"{parts.path}/json/protocol?{parts.query}")
+    await place.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+    return Protocol(answer.json()["domains"])
+
+
+def shots(protocol: Protocol, known: Mapping[str, Any], dice: random.Random, only: str) -> Iterator[Shot]:
+    """Every value of every parameter once, method by method in random order; then mixtures without end."""
+    methods = [method for method in protocol.commands if only in method]
+    dice.shuffle(methods)
+    for method in methods:
+        for params in protocol.nasty(method, known):
+            for at_page in (True, False) if method.partition(".")[0] in BOTH_LEVELS else (True,):
+                yield Shot(method, params, at_page)
+    while True:
+        method = dice.choice(methods)
+        at_page = method.partition(".")[0] not in BOTH_LEVELS or dice.random() < 0.5
+        yield Shot(method, protocol.mixed(method, known, dice), at_page)
+
+
+async def guilty(folder: Path, seen: str, suspects: list[Shot], old: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Command by command, each followed by a look at the others: which did it? (method, what it did), each method
+    once. All of them where none does it alone."""
+    named: list[tuple[str, str]] = []
+    left = list(suspects)
+    number = 0
+    while left:
+        number += 1
+        async with arena(folder / f"again-{number}") as place, caller(place) as one:
+            place.settle()
+            while left:
+                shot = left.pop(0)
+                harm = await _harm_of(
+                    place, one, [Shot(shot.method, _renamed(shot.params, old, one.known), shot.at_page)]
+                )
+                if harm is not None:
+                    named.append((shot.method, f"{harm}: {shot}"))
+                    left = [other for other in left if other.method != shot.method]
+                    break
+                if not await one.lives():
+                    await one.renew()
+    return named or [("", f"{seen}, together only: {[str(shot) for shot in suspects]}")]
+
+
+async def _harm_of(place: Arena, one: Caller, batch: list[Shot], found: Found | None = None) -> str | None:
+    """Sends commands; what they did to others."""
+    try:
+        answered = await one.send(batch)
+        if found is not None:
+            found.answered += answered
+        return await place.harm()
+    except (ConnectionClosed, asyncio.CancelledError):
+        if task_is_cancelled():
+            raise
+        return await place.harm() or f"the caller's own connection was lost: {one.client.close_reason}"
+
+
+async def fuzz(
+    folder: Path, seconds: float, seed: int, console: Console, *, only: str = "", sample: float = 1.0
+) -> Found:
+    """Runs for so long. `sample`: the part of the sweep's values that is tried (a quick slice of everything)."""
+    dice = random.Random(seed)  # repeatable on purpose
+    found, deadline = Found(), time.monotonic() + seconds
+    source: Iterator[Shot] | None = None
+    old: dict[str, Any] = {}
+    harmful_methods: set[str] = set()
+    number = 0
+    while time.monotonic() < deadline:
+        number += 1
+        harm, harmful = "", list[Shot]()
+        async with arena(folder / str(number)) as place:
+            words = await protocol(place)
+            async with caller(place) as one:
+                place.settle()
+                if source is None:
+                    old = dict(one.known)
+                    drawn = (shot for shot in shots(words, old, dice, only) if dice.random() < sample)
+                    source = (shot for shot in drawn if shot.method not in harmful_methods)
+                harm, harmful = await _rounds(place, one, source, old, found, deadline)
+        if harmful:
+            named = await guilty(folder / str(number), harm, harmful, old)
+            harmful_methods.update(method for method, _ in named)
+            found.faults += [line for _, line in named]
+            for _, line in named:
+                console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+    return found
+
+
+async def _rounds(
+    place: Arena, one: Caller, source: Iterator[Shot], old: Mapping[str, Any], found: Found, deadline: float
+) -> tuple[str, list[Shot]]:
+    """Batches until the time is over, or until somebody was harmed: then what was sent last. `old`: the ids that the
+    source's commands name, of a page that has gone since."""
+    while time.monotonic() < deadline:
+        drawn = list(itertools.islice(source, BATCH))
+        batch = [Shot(shot.method, _renamed(shot.params, old, one.known), shot.at_page) for shot in drawn]
+        found.sent += len(batch)
+        found.methods.update(shot.method for shot in batch)
+        harm = await _harm_of(place, one, batch, found)
+        if harm is not None:
+            return harm, drawn
+        if not await one.lives():
+            found.pages += 1
+            await one.renew()
+    return "", []
+
+
+def _renamed(params: dict[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """With the ids of the page that is there now."""
+    return {k: new[k] if k in new and k in old and v == old[k] else v for k, v in params.items()}
