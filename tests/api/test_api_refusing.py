@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from browser_sessions.domain.errors import PoolFull
-from tests.harness.service import Running, running, until
+from tests.harness.service import Running, running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -13,7 +13,8 @@ from websockets.exceptions import InvalidStatus
 from browser_sessions.auth.credential_leases import Leases
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.clients.sse import stream
-from tests.harness.service import Running, until
+from tests.harness.service import Running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,7 @@ from browser_sessions.domain.errors import NoBrowser, PageFailed
 from browser_sessions.domain.session import EndReason
 from tests.harness.fakes.fake_browser import ManualClock
 from tests.harness.fakes.fake_node import BASE_URL, Node, node
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 SESSIONS = "/v1/browser/sessions"
 

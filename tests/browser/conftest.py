@@ -17,7 +17,8 @@ from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.clock import SystemClock
-from tests.harness.sites.plain_site import Death, Site, until
+from tests.harness.sites.plain_site import Death, Site
+from tests.harness.waiting import until
 
 EXECUTABLE = Path(os.environ["TEST_BROWSER_EXECUTABLE"]) if "TEST_BROWSER_EXECUTABLE" in os.environ else None
 """The Chromium to test with, where it is not to be the one that the service would find."""

@@ -19,7 +19,7 @@ from playwright.async_api import async_playwright
 from browser_sessions import Client
 from browser_sessions.client.discovery import announced_url
 from tests.harness.paths import ROOT
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

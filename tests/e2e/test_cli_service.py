@@ -25,7 +25,7 @@ import pytest
 from browser_sessions import Client, Session
 from browser_sessions.client import NotFound
 from browser_sessions.client.discovery import announced_url
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from browser_sessions.chromium.launch.executable import locate
-from tests.harness.service import ADMIN_KEY, Running, serving, until
+from tests.harness.service import ADMIN_KEY, Running, serving
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

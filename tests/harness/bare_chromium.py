@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from browser_sessions.chromium.launch.executable import locate, sandbox_expected
-from tests.harness.service import ServerProcess, until
+from tests.harness.service import ServerProcess
+from tests.harness.waiting import until
 
 _OURS: Final = (
     "--remote-debugging-",

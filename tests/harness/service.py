@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,9 @@ import uvicorn
 from browser_sessions.app import Service, build
 from browser_sessions.server import listen, uvicorn_config
 from browser_sessions.settings import load
+from tests.harness.waiting import until
 
 ADMIN_KEY = "test-admin-key-0123456789"
-PATIENCE_S = 30.0
-"""Two shared cores: long enough for anything that works, short enough to name what does not."""
 
 
 @dataclass
@@ -88,24 +87,6 @@ class Running:
 
 def client(url: str, key: str | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, headers={"X-API-Key": key} if key else {}, timeout=60.0, trust_env=False)
-
-
-async def until(
-    condition: Callable[[], Any], *, within: float = PATIENCE_S, what: str = "", every: float = 0.005
-) -> Any:
-    """What `condition` (plain or async) gives once it is true, asked `every` so many seconds. Fails with `what` when it
-    is not `within` seconds."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + within
-    while True:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return value
-        if loop.time() >= deadline:
-            raise AssertionError(f"not within {within} s: {what or condition}")
-        await asyncio.sleep(every)
 
 
 @asynccontextmanager

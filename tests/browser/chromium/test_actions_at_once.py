@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.harness.service import running
-from tests.harness.sites.plain_site import Site, until
+from tests.harness.sites.plain_site import Site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

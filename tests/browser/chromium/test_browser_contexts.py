@@ -23,7 +23,8 @@ from browser_sessions.domain.errors import (
 )
 from browser_sessions.domain.limits import MAX_PAGES
 from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
-from tests.harness.sites.plain_site import Site, until
+from tests.harness.sites.plain_site import Site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.service import running, until
+from tests.harness.service import running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

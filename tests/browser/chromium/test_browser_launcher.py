@@ -21,7 +21,8 @@ from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserMissing, NoBrowser, SettingsError
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
-from tests.harness.sites.plain_site import Death, until
+from tests.harness.sites.plain_site import Death
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -20,7 +20,7 @@ from browser_sessions.chromium.launch import cleanup
 from browser_sessions.chromium.launch.flags import MARKER
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.domain.clock import SystemClock
-from tests.harness.sites.plain_site import until
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.harness.service import running, until
+from tests.harness.service import running
 from tests.harness.sites.client_site import client_site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

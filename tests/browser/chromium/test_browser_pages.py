@@ -19,7 +19,8 @@ from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed, PageNotFound
 from browser_sessions.domain.session_spec import SessionSpec
 from tests.harness.crowd import promised
-from tests.harness.sites.plain_site import Site, until
+from tests.harness.sites.plain_site import Site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

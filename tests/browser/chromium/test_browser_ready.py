@@ -20,7 +20,8 @@ from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.session_spec import Geolocation, Isolation, Proxy, SessionSpec
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.service import running
-from tests.harness.sites.plain_site import Death, Site, until
+from tests.harness.sites.plain_site import Death, Site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -18,7 +18,7 @@ from browser_sessions.chromium.ports import ContextHandle
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, BrowserTimeout
 from browser_sessions.domain.session_spec import SessionSpec
-from tests.harness.sites.plain_site import until
+from tests.harness.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -37,7 +37,7 @@ from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can
 from browser_sessions.domain.errors import NoBrowser, SettingsError
 from tests.harness.paths import ROOT
 from tests.harness.service import ADMIN_KEY, ServerProcess, running
-from tests.harness.sites.plain_site import until
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

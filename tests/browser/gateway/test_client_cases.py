@@ -18,8 +18,9 @@ from browser_sessions.domain.limits import MAX_PAGES
 from tests.harness.clients.node_client import needs_node, run_node
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.scenarios.contexts import contexts_come_and_go, open_pages
-from tests.harness.service import Running, running, serving, until
+from tests.harness.service import Running, running, serving
 from tests.harness.sites.client_site import ClientSite, client_site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -19,8 +19,9 @@ from playwright.async_api import async_playwright
 from tests.harness.clients.node_client import NODE, needs_node
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.crowd import promised
-from tests.harness.service import Running, running, until
+from tests.harness.service import Running, running
 from tests.harness.sites.plain_site import Site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

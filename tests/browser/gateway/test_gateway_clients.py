@@ -19,8 +19,9 @@ from tests.harness.clients import playwright_client
 from tests.harness.clients.mcp_client import WANTED as MCP_WANTED
 from tests.harness.clients.mcp_client import drive_mcp
 from tests.harness.clients.node_client import NODE, needs_node, run_node
-from tests.harness.service import ADMIN_KEY, Running, serving, until
+from tests.harness.service import ADMIN_KEY, Running, serving
 from tests.harness.sites.client_site import REPORT, ClientSite, client_site
+from tests.harness.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 

@@ -22,7 +22,8 @@ from websockets.uri import parse_uri
 
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.crowd import promised
-from tests.harness.service import Running, running, serving, until
+from tests.harness.service import Running, running, serving
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

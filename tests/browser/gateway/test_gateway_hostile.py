@@ -19,7 +19,8 @@ import httpx
 import pytest
 
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import PATIENCE_S, Running, serving, until
+from tests.harness.service import Running, serving
+from tests.harness.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.harness.clients.raw_cdp import raw
-from tests.harness.service import Running, until
+from tests.harness.service import Running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -30,7 +30,8 @@ from tests.harness.scenarios.pressure import (
     pulling,
     round_trips,
 )
-from tests.harness.service import Running, serving, until
+from tests.harness.service import Running, serving
+from tests.harness.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 

@@ -21,7 +21,7 @@ from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.policy.method_table import METHODS, RULES, Level, Verdict
 from tests.harness.fakes.gateway_world import say, world
 from tests.harness.paths import ROOT
-from tests.harness.sites.plain_site import until
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -19,7 +19,8 @@ from browser_sessions.cdp.websocket import BEHIND_BYTES, QUEUE_BYTES
 from browser_sessions.gateway import gateway as gateway_module
 from browser_sessions.gateway.shared_session import Room
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import Running, running, serving, until
+from tests.harness.service import Running, running, serving
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.harness.scenarios.nasty_values import arena, caller, fuzz
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -29,8 +29,9 @@ from tests.harness.scenarios.windows import (
     some_cells,
     stalling,
 )
-from tests.harness.service import Running, serving, until
+from tests.harness.service import Running, serving
 from tests.harness.sites.window_site import WindowSite, window_site
+from tests.harness.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 

@@ -13,7 +13,8 @@ import pytest
 from browser_sessions.events.session_archive import Archive
 from tests.harness.clients.sse import stream
 from tests.harness.pixels import Eye
-from tests.harness.service import Running, running, until
+from tests.harness.service import Running, running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

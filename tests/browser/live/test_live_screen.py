@@ -20,7 +20,7 @@ from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
 from browser_sessions.domain.session_spec import SessionSpec
 from tests.harness.pixels import Colour, Eye
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

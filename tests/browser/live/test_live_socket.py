@@ -16,7 +16,8 @@ from websockets.exceptions import InvalidStatus
 from browser_sessions.events.journal import Event
 from tests.harness.clients.live_client import LiveClient, Message, watching
 from tests.harness.pixels import Eye
-from tests.harness.service import ADMIN_KEY, Running, until
+from tests.harness.service import ADMIN_KEY, Running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

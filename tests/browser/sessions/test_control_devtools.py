@@ -15,7 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.typing import Origin
 
 from browser_sessions.chromium.launch.executable import locate
-from tests.harness.service import Running, until
+from tests.harness.service import Running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

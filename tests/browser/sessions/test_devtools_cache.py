@@ -23,7 +23,8 @@ from browser_sessions.chromium.devtools.cache import DevToolsCache
 from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launch.executable import version as asked_version
 from browser_sessions.domain.errors import DevToolsUnavailable, NotFound
-from tests.harness.service import running, until
+from tests.harness.service import running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

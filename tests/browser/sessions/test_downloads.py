@@ -12,8 +12,9 @@ from playwright.async_api import async_playwright
 from browser_sessions import Client
 from browser_sessions.domain.limits import MAX_PAGES
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import ADMIN_KEY, Running, running, until
+from tests.harness.service import ADMIN_KEY, Running, running
 from tests.harness.sites.client_site import REPORT, ClientSite, client_site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.harness.clients.sse import stream
-from tests.harness.service import Running, running, until
+from tests.harness.service import Running, running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -13,7 +13,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.harness.clients.raw_cdp import raw
-from tests.harness.service import ADMIN_KEY, Running, until
+from tests.harness.service import ADMIN_KEY, Running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

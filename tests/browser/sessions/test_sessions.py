@@ -15,7 +15,8 @@ import pytest
 from browser_sessions.chromium.launch.folders import work_folder
 from browser_sessions.chromium.launch.user import browser_user
 from tests.harness.crowd import promised
-from tests.harness.service import Running, ServerProcess, running, serving, until
+from tests.harness.service import Running, ServerProcess, running, serving
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.harness.clients.raw_cdp import raw
-from tests.harness.service import ADMIN_KEY, ServerProcess, until
+from tests.harness.service import ADMIN_KEY, ServerProcess
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 TRACE = "0af7651916cd43dd8448eb211c80319c"

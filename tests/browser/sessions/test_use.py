@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.crowd import promised
-from tests.harness.service import Running, running, until
+from tests.harness.service import Running, running
 from tests.harness.sites.plain_site import Site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -25,7 +25,8 @@ from playwright.async_api import async_playwright
 from browser_sessions.chromium.launch.executable import locate
 from tests.harness.bare_chromium import bare_chromium
 from tests.harness.clients.raw_cdp import raw
-from tests.harness.service import ADMIN_KEY, Running, ServerProcess, client, serving, until
+from tests.harness.service import ADMIN_KEY, Running, ServerProcess, client, serving
+from tests.harness.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.crowd import promised
-from tests.harness.service import Running, ServerProcess, until
+from tests.harness.service import Running, ServerProcess
+from tests.harness.waiting import until
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 pytestmark = [

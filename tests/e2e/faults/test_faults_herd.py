@@ -11,7 +11,8 @@ from browser_sessions.domain.session import EndReason
 from tests.harness.fakes.fake_node import node
 from tests.harness.scenarios.herd import WAIT_S
 from tests.harness.scenarios.herd_callers import all_at_once
-from tests.harness.service import serving, until
+from tests.harness.service import serving
+from tests.harness.waiting import until
 
 LIMIT = 10
 

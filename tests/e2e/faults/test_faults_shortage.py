@@ -18,7 +18,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.harness.service import Running, ServerProcess, until
+from tests.harness.service import Running, ServerProcess
+from tests.harness.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="mounting needs root")

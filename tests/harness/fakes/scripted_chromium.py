@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from browser_sessions.cdp import Browser
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 Reply = Callable[[dict[str, Any]], dict[str, Any] | None]
 """The result of a command; None: no answer (yet). Raises `Refused`."""

@@ -14,7 +14,8 @@ import httpx
 
 from tests.harness.scenarios.herd_callers import all_at_once
 from tests.harness.scenarios.leftovers import pool_of
-from tests.harness.service import Running, client, until
+from tests.harness.service import Running, client
+from tests.harness.waiting import until
 
 LIMIT: Final = 10
 HERD: Final = 500

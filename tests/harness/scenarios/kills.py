@@ -16,7 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.harness.scenarios.leftovers import pool_of
-from tests.harness.service import Running, until
+from tests.harness.service import Running
+from tests.harness.waiting import until
 
 WAIT_S: Final = 30.0
 FINAL: Final = ("closed", "expired", "crashed", "lost")

@@ -16,7 +16,8 @@ import psutil
 
 from browser_sessions.chromium.launch.folders import work_folder
 from browser_sessions.chromium.launch.user import browser_user
-from tests.harness.service import Running, ServerProcess, until
+from tests.harness.service import Running, ServerProcess
+from tests.harness.waiting import until
 
 SETTLE_S: Final = 60.0
 """What the end of the last browser may take: an empty one stays half a minute for the next caller of its principal."""

@@ -25,7 +25,8 @@ from rich.console import Console
 from websockets.exceptions import ConnectionClosed
 
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import Running, serving, until
+from tests.harness.service import Running, serving
+from tests.harness.waiting import until
 
 BATCH: Final = 40
 """Commands sent at once; after each batch the witness is asked and the processes are counted."""

@@ -19,8 +19,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.harness.clients.live_client import LiveClient, watching
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.scenarios.leftovers import descriptors_of, metric
-from tests.harness.service import Running, until
+from tests.harness.service import Running
 from tests.harness.sites.moving_page import MOVING
+from tests.harness.waiting import until
 
 VIEWERS: Final = 50
 CLIENTS: Final = 20

@@ -15,7 +15,8 @@ from typing import Final
 import httpx
 import psutil
 
-from tests.harness.service import PATIENCE_S, Running, ServerProcess
+from tests.harness.service import Running, ServerProcess
+from tests.harness.waiting import PATIENCE_S
 
 CALLERS: Final = 4
 

@@ -20,8 +20,9 @@ from playwright.async_api import Page, async_playwright
 from tests.harness.clients.live_client import LiveClient, watching
 from tests.harness.clients.node_client import run_node
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import Running, until
+from tests.harness.service import Running
 from tests.harness.sites.window_site import TRIGGERS, Seen, WindowSite
+from tests.harness.waiting import until
 
 PLACES: Final = ("page", "frame", "other", "attachment")
 """Where the element is, or what it leads to: another origin, a file."""

@@ -1,27 +1,12 @@
-"""What tests with a real Chromium share beside fixtures: a small site, and waiting for conditions."""
+"""A small HTTP site whose pages a test writes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from browser_sessions.domain.session import EndReason
 
 Death = tuple[str, EndReason]
-
-
-async def until(
-    condition: Callable[[], bool | Awaitable[bool]], *, within: float = 10.0, what: str = "the condition"
-) -> float:
-    """Waits until `condition` holds, looking every 2 ms; the seconds that took. Fails after `within` seconds."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    while True:
-        answer = condition()
-        if answer if isinstance(answer, bool) else await answer:
-            return loop.time() - began
-        assert loop.time() - began < within, f"{what} did not come true within {within:g} s"
-        await asyncio.sleep(0.002)
 
 
 class Site:

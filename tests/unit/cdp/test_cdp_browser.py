@@ -13,7 +13,7 @@ from browser_sessions.cdp import cdp_session as session_module
 from browser_sessions.cdp.cdp_session import UNREAD_BYTES
 from browser_sessions.cdp.messages import FIRST_OWN_ID, encode, read, without_session
 from tests.harness.fakes.scripted_chromium import Chromium, Refused, chromium, info, settled, wire
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 
 class Client:

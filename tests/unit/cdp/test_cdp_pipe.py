@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from browser_sessions.cdp import pipe as pipe_module
 from browser_sessions.cdp.errors import MessageTooLong
 from browser_sessions.cdp.pipe import HIGH_WATER_BYTES, LARGE_BYTES, Pipe
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 
 class Ends:

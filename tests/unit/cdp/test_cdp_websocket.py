@@ -16,7 +16,7 @@ from websockets.uri import parse_uri
 from browser_sessions.cdp import websocket
 from browser_sessions.cdp.websocket import COPY_BYTES, WRITE_BYTES, ClientSocket, Why
 from tests.harness.clients.ws_frames import BROKEN, masked
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 
 def peer() -> Any:

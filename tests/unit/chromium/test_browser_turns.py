@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from browser_sessions.chromium.context.action_queue import Action, Turn, Turns
 from browser_sessions.domain.errors import BrowserTimeout
-from tests.harness.sites.plain_site import until
+from tests.harness.waiting import until
 
 READ, DRAW, NAVIGATE, LOAD = Action.READ, Action.DRAW, Action.NAVIGATE, Action.LOAD
 DISTURB = {

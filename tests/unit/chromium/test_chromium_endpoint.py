@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from browser_sessions.chromium.driver import driver_endpoint as endpoint_module
 from browser_sessions.chromium.driver.driver_endpoint import SECRET_BYTES, LocalEndpoint
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 

@@ -20,7 +20,7 @@ from browser_sessions.chromium.driver.playwright_link import (
     PlaywrightLink,
 )
 from tests.harness.fakes.scripted_chromium import Chromium, Refused, chromium, info, settled
-from tests.harness.service import until
+from tests.harness.waiting import until
 
 
 class Socket:
