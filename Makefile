@@ -4,7 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install setup setup-tests run test test-unit check fmt bench soak screenshots lock clean
+.PHONY: help install setup setup-tests run test test-slow test-unit check fmt bench soak screenshots lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,11 +23,14 @@ install: setup ## Make .venv with all dependencies, and see that there is a brow
 run: setup ## Start the service on http://127.0.0.1:8000
 	@exec $(BIN)/browser-sessions serve $(ARGS)
 
-test: setup-tests ## Run all tests; they drive a real Chromium
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup-tests ## Run the tests; many drive a real Chromium
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: setup-tests ## Run the long ones: soaks, faults, fuzzing, exact expiries
+	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-unit: setup ## Run the unit tests (no browser)
-	@$(BIN)/python -m pytest tests/unit $(ARGS)
+	@$(BIN)/python -m pytest tests/unit -m "not slow" $(ARGS)
 
 check: setup ## Lint, format, types, and which room may import which
 	@$(BIN)/ruff check

@@ -22,6 +22,7 @@ NONE_SLOWER_S = 15.0
 """Half of the 30 s that a call has: where one hung it took all of it. The slowest of a bad run took 7 s."""
 
 
+@pytest.mark.slow
 async def test_mixed_actions_at_a_few_pages_all_succeed_in_time(tmp_path: Path, site: Site) -> None:
     site.pages["/"] = "<title>Long</title>" + "<p style='height:80px'>paragraph</p>" * 60
     async with running(tmp_path / "data") as service:

@@ -197,6 +197,7 @@ async def test_without_pidfd_a_death_is_told_within_a_second_too(
     assert deaths == [(browser.browser_id, EndReason.BROWSER_DIED)]
 
 
+@pytest.mark.slow
 async def test_thirty_deaths_leave_no_descriptor(launcher: PlaywrightLauncher) -> None:
     me = psutil.Process()
     first = await launcher.launch(lambda *_: None)

@@ -248,6 +248,7 @@ async def wait_title(client: Any, at_page: str, address: str) -> str:
 # -- numbers of pages ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_pages_are_counted_as_they_are_open_while_contexts_come_and_go(tmp_path: Path, site: ClientSite) -> None:
     """Both cores are busy meanwhile; then the session has room for as many pages as one that was just made."""
     async with serving(tmp_path / "data") as service:

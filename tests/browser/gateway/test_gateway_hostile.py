@@ -283,6 +283,7 @@ def leaks(frames: list[str], someone: Victim) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 async def test_no_method_of_the_protocol_reaches_another_session(tmp_path: Path) -> None:
     file = tmp_path / "secret.txt"
     file.write_text(FILE_SECRET)

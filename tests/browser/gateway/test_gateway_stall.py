@@ -105,6 +105,7 @@ def reset(client: Raw) -> None:
 STALLERS = {"never resumes": never_resumes, "stops reading": stops_reading}
 
 
+@pytest.mark.slow
 async def test_a_neighbour_s_pages_are_not_slowed_by_a_client_that_stalls(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as service:
         mine, evil = await service.create(), await service.create()

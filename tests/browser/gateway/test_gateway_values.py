@@ -55,6 +55,7 @@ async def test_a_window_does_not_grow_side_by_side_until_the_gpu_process_ends(tm
         assert await place.harm() is None
 
 
+@pytest.mark.slow
 async def test_nasty_values_of_every_method_harm_nobody_else(tmp_path: Path) -> None:
     found = await fuzz(tmp_path, SLICE_S, 11, Console(stderr=True), sample=SAMPLE)
     assert found.faults == []

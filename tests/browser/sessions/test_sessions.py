@@ -28,6 +28,7 @@ def chromium_pss(root: psutil.Process) -> int:
     return sum(p.memory_full_info().pss for p in root.children(recursive=True) if "chrom" in p.name())
 
 
+@pytest.mark.slow
 async def test_sixty_sessions_each_see_their_own_window_and_name(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", max_sessions=80) as service:
         sizes = [(640 + n, 480 + 2 * n) for n in range(SESSIONS)]

@@ -7,6 +7,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from browser_sessions.domain.session import EndReason
 from tests.harness.fakes.fake_node import node
 from tests.harness.scenarios.herd import WAIT_S
@@ -70,6 +72,7 @@ async def test_five_hundred_callers_who_leave_leave_nothing(tmp_path: Path) -> N
         assert sum(len(process.contexts) for process in service.launcher.processes) == 0
 
 
+@pytest.mark.slow
 async def test_who_waits_is_served_in_the_order_of_asking_and_in_turn_with_others(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", max_sessions=1) as service:
         assert service.process is not None

@@ -27,6 +27,7 @@ def within(took: Took, seconds: float) -> None:
     assert not late, f"more than {seconds} s: {late}"
 
 
+@pytest.mark.slow
 async def test_a_killed_browser_and_renderer_are_told_in_status_events_and_close_code(service: Running) -> None:
     within(await kill_browsers(service, 3), 1.0)
     within(await kill_renderers(service, 3), 1.0)
