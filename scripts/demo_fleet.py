@@ -17,7 +17,8 @@ from typing import Any, Final
 import httpx
 from websockets.asyncio.client import connect
 
-from tests.harness.service import Running, serving, until
+from tests.harness.service import Running, serving
+from tests.harness.waiting import until
 
 PAGES: Final = Path(__file__).with_name("demo_pages")
 SESSIONS: Final = "/v1/browser/sessions"

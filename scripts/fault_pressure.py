@@ -21,7 +21,8 @@ from scripts.figures import quantile
 from tests.harness.bare_chromium import bare_chromium
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.scenarios.pressure import FLOODS, MIB, asks_much, floods, most_memory, pulling, round_trips
-from tests.harness.service import Running, until
+from tests.harness.service import Running
+from tests.harness.waiting import until
 
 MEASURE_S: Final = 3.0
 CLOSED_S: Final = 60.0
