@@ -178,7 +178,7 @@ class Service:
         await self.console.devtools.prepare(self.launcher.version, self.launcher.found.executable, user)
 
     async def _keep_records(self) -> None:
-        if jump := self.clock.follow():
+        if jump := self.clock.resync():
             log.warning("clock.jumped", seconds=round(jump, 3), effect="none: deadlines use the monotonic clock")
         try:
             await self.pool.registry.save_late()

@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from browser_sessions.domain.download_ledger import DEFAULT_BYTES
+from browser_sessions.domain.download_ledger import DEFAULT_QUOTA_BYTES
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.limits import MAX_TIMEOUT_SECONDS
 
@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         description="Contexts with a page that each browser keeps ready for creates, about 20 MB each; 0: none.",
     )
     max_download_bytes: int = Field(
-        DEFAULT_BYTES,
+        DEFAULT_QUOTA_BYTES,
         ge=0,
         description="What one session may download in all. Its files are kept until it ends, or they are deleted.",
     )

@@ -47,7 +47,7 @@ TABLE: Final[Mapping[type[BaseException], Kind]] = {
     errors.DownloadNotFound: Kind(404, "download-not-found", "No such download"),
     errors.KeyNotFound: Kind(404, "not-found", "Not found"),
     errors.WrongState: Kind(409, "wrong-state", "Not possible in this state"),
-    errors.IllegalMove: Kind(500, "internal", "Internal error"),
+    errors.IllegalTransition: Kind(500, "internal", "Internal error"),
     errors.Conflict: Kind(409, "conflict", "Conflict"),
     errors.IdempotencyMismatch: Kind(409, "idempotency-mismatch", "Idempotency-Key reused"),
     errors.BrowserGone: Kind(409, "browser-gone", "The browser died"),

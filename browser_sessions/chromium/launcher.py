@@ -21,7 +21,7 @@ from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can
 from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.chromium.process import ChromiumProcess, Launched, OnDeath
 from browser_sessions.domain.clock import Clock
-from browser_sessions.domain.download_ledger import DEFAULT_BYTES
+from browser_sessions.domain.download_ledger import DEFAULT_QUOTA_BYTES
 from browser_sessions.domain.errors import NoBrowser, SettingsError
 
 LAUNCH_TRIES: Final = 4
@@ -50,7 +50,7 @@ class PlaywrightLauncher:
         executable: Path | None,
         require_sandbox: bool,
         clock: Clock,
-        download_bytes: int = DEFAULT_BYTES,
+        download_bytes: int = DEFAULT_QUOTA_BYTES,
         ready_contexts: int = 1,
     ) -> None:
         self.found: BrowserFound | None = None

@@ -1,1 +1,1 @@
-"""The domain: sessions, principals, errors, event types as pure data and rules, and the ports between packages."""
+"""Sessions, principals, errors, limits and event types: data and rules without I/O, and the store's protocol."""

@@ -1,4 +1,4 @@
-"""Time is passed in. Deadlines use the monotonic clock, records the wall clock."""
+"""The clock that is passed to everything that needs the time: monotonic for deadlines, wall time for records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 JUMP_SECONDS: Final = 0.5
-"""A difference between the two clocks beyond this is a jump of the wall clock, not the drift of a slewed one."""
+"""A larger difference between the two clocks is a jump of the wall clock, not the drift of a slewed one."""
 
 
 class Clock(Protocol):
@@ -19,10 +19,9 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Both clocks, tied together once, so that times of one record never contradict each other.
+    """Wall time is derived from the monotonic clock by a fixed offset, so the times of a record are consistent.
 
-    When the host's clock is set, `follow` ties them anew: deadlines do not move, and what is shown is right by the new
-    clock.
+    After the host's clock was set, `resync` corrects the offset; deadlines do not move.
     """
 
     def __init__(self) -> None:
@@ -34,8 +33,8 @@ class SystemClock:
     def wall(self, at: float | None = None) -> datetime:
         return datetime.fromtimestamp(self._offset + (time.monotonic() if at is None else at), UTC)
 
-    def follow(self) -> float:
-        """Ties the clocks anew after a jump; returns its size in seconds, 0.0 when there was none."""
+    def resync(self) -> float:
+        """Adopts a jump of the host's clock. Returns its size in seconds, 0.0 when there was none."""
         drift = (time.time() - time.monotonic()) - self._offset
         if abs(drift) < JUMP_SECONDS:
             return 0.0

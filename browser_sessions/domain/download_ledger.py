@@ -1,4 +1,4 @@
-"""What a session has downloaded, and how much it may. Pure."""
+"""The downloads of a session and their quota."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-FILES_AT_MOST: Final = 100
-"""Files of a session: beyond, a page that downloads for ever gets nothing more."""
-DEFAULT_BYTES: Final = 512 * 2**20
-"""All files of a session together, where the operator says nothing else."""
+MAX_FILES: Final = 100
+"""Files of a session: stops a page that downloads in an endless loop."""
+DEFAULT_QUOTA_BYTES: Final = 512 * 2**20
+"""Total size of a session's files, unless the operator sets another."""
 
 
 class DownloadState(StrEnum):
@@ -24,21 +24,21 @@ class DownloadState(StrEnum):
 class Download:
     download_id: str
     page_id: str | None
-    """None where a frame of a page began it and its page is not known."""
+    """None where a frame started it and the frame's page is unknown."""
     url: str
     filename: str
-    """As the site names it: text of a stranger's, never a path."""
+    """As the site names it: untrusted text, never used as a path."""
     started_at: datetime
     state: DownloadState = DownloadState.IN_PROGRESS
     received_bytes: int = 0
     total_bytes: int | None = None
-    """None where the site does not say."""
+    """None where the site does not send it."""
 
 
 class Ledger:
     """The downloads of one session, oldest first."""
 
-    def __init__(self, limit_bytes: int, limit_files: int = FILES_AT_MOST) -> None:
+    def __init__(self, limit_bytes: int, limit_files: int = MAX_FILES) -> None:
         self._limit_bytes = limit_bytes
         self._limit_files = limit_files
         self._downloads: dict[str, Download] = {}
@@ -54,19 +54,19 @@ class Ledger:
         return list(self._downloads.values())
 
     def remove(self, download_id: str) -> Download | None:
-        """Takes it out; its room is free. None when there is none."""
+        """Removes a download and frees its share of the quota. None when there is no such download."""
         return self._downloads.pop(download_id, None)
 
     def begin(self, download: Download) -> bool:
-        """Takes it in. False: it is one too many, and is to be cancelled."""
+        """Adds a download. False: the quota is used up and the caller must cancel it."""
         if len(self._downloads) >= self._limit_files or self.received_bytes >= self._limit_bytes:
             return False
         self._downloads[download.download_id] = download
         return True
 
     def progress(self, download_id: str, received: int, total: int | None, state: DownloadState) -> bool:
-        """Takes in how far it is. False: with it, the session has more than it may; it is to be cancelled, and takes no
-        room any more. A file that says how long it will be need not be waited for."""
+        """Records progress in bytes. False: the download exceeds the quota (by its announced size already, where there
+        is one), no longer counts towards it, and the caller must cancel it."""
         download = self._downloads.get(download_id)
         if download is None or download.state is not DownloadState.IN_PROGRESS:
             return True

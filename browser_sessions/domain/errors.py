@@ -1,32 +1,32 @@
-"""What can go wrong, as facts. Nothing here knows HTTP: `api.errors` holds the one table that does.
+"""The error tree. `api.errors` maps it to HTTP status codes and titles.
 
 BrowserSessionsError
 ├── Unauthenticated          no credential, or a wrong one
-├── Forbidden                a known principal whose role may not
+├── Forbidden                the principal's role does not allow it
 ├── NotFound
-│   ├── SessionNotFound      also for a session of somebody else: both look the same
+│   ├── SessionNotFound      also another principal's session: both look the same
 │   ├── PageNotFound
 │   ├── DownloadNotFound
 │   └── KeyNotFound
-├── InvalidField             one field's value, where only the running service can tell
+├── InvalidField             a field's value that only the running service can reject
 ├── WrongState               the session's status does not allow this
-│   └── IllegalMove          a bug: a move that the table of moves does not have
-├── Conflict                 stored version is not the expected one, or a name is taken
-│   └── TooManyPages         the session has as many open pages as it may
+│   └── IllegalTransition    a bug: a transition that `session.TRANSITIONS` does not have
+├── Conflict                 the stored version is not the expected one, or a name is taken
+│   └── TooManyPages
 ├── IdempotencyMismatch      the same key with another body
 ├── QuotaExceeded            the principal's own limit
-├── Unavailable              not now; says when to try again
+├── Unavailable              temporary; carries `retry_after`
 │   ├── PoolFull
 │   ├── Draining
-│   ├── NoBrowser            none starts
+│   ├── NoBrowser            Chromium does not start
 │   ├── Overloaded           the machine is short of memory, disk or descriptors
 │   ├── StoreUnavailable
-│   └── DevToolsUnavailable  there are no files of this Chromium's DevTools
-├── BrowserTimeout           the browser did not answer in time
-├── BrowserGone              it died under the call
-├── PageFailed               the page or the site refused: navigation error, script error
+│   └── DevToolsUnavailable  no DevTools files for this Chromium
+├── BrowserTimeout           the browser did not respond in time
+├── BrowserGone              it died during the call
+├── PageFailed               navigation error, script error
 ├── BrowserMissing           no usable executable on this machine
-└── SettingsError            a setting that stops the start
+└── SettingsError            a setting that prevents the start
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from typing import Final
 
 from browser_sessions.domain.limits import MAX_PAGES
 
-TOO_MANY_PAGES: Final = f"The session has {MAX_PAGES} pages, as many as it may. Close one first."
+TOO_MANY_PAGES: Final = f"The session has reached its limit of {MAX_PAGES} pages. Close one first."
 RETRY_AFTER_SECONDS: Final = 5.0
-"""Seconds that a refused caller is told to wait when nothing better is known: a create takes well under a second, so
-five seconds is long enough for a place to come free and short enough that nobody gives up."""
-DEVTOOLS_SECONDS: Final = 60.0
-"""The same for DevTools, whose files are taken when the service starts."""
+"""`Retry-After` when nothing better is known: a create takes well under a second, so a slot is likely to have come
+free after five, and callers do wait that long."""
+DEVTOOLS_RETRY_AFTER_SECONDS: Final = 60.0
+"""The DevTools files are fetched when the service starts."""
 
 
 class BrowserSessionsError(Exception):
-    """Base of every error of this package. `detail` is one sentence that says what to do."""
+    """Base of every error of this package. `detail` says what is wrong and what to do."""
 
     def __init__(self, detail: str, *, session_id: str | None = None) -> None:
         super().__init__(detail)
@@ -57,11 +57,11 @@ class Unauthenticated(BrowserSessionsError):
 
 
 class Forbidden(BrowserSessionsError):
-    """The credential is good; its role may not do this."""
+    """The credential is valid, but its role does not allow this."""
 
 
 class NotFound(BrowserSessionsError):
-    """What was named does not exist, or belongs to somebody else."""
+    """It does not exist, or belongs to another principal."""
 
 
 class SessionNotFound(NotFound):
@@ -95,9 +95,9 @@ class KeyNotFound(NotFound):
 
 
 class InvalidField(BrowserSessionsError):
-    """One field of a request has a value that cannot be.
+    """A field of a request has an invalid value.
 
-    `loc` is the path to the field as FastAPI writes it (`("body", "device")`), `detail` says what would be right.
+    `loc` is the path to the field as FastAPI writes it (`("body", "device")`), `detail` says which values are valid.
     """
 
     def __init__(self, loc: tuple[str | int, ...], detail: str, *, kind: str = "value_error") -> None:
@@ -110,8 +110,8 @@ class WrongState(BrowserSessionsError):
     """The session's status does not allow this."""
 
 
-class IllegalMove(WrongState):
-    """A move that the table of moves does not have: always a bug of ours."""
+class IllegalTransition(WrongState):
+    """A transition that `session.TRANSITIONS` does not have: always a bug of ours."""
 
 
 class Conflict(BrowserSessionsError):
@@ -119,7 +119,7 @@ class Conflict(BrowserSessionsError):
 
 
 class TooManyPages(Conflict):
-    """The session has as many open pages as it may, those counted that are being opened."""
+    """The session's limit of open pages is reached, pages being opened included."""
 
     def __init__(self, session_id: str) -> None:
         super().__init__(TOO_MANY_PAGES, session_id=session_id)
@@ -138,7 +138,7 @@ class QuotaExceeded(BrowserSessionsError):
 
 
 class Unavailable(BrowserSessionsError):
-    """Not now. `retry_after` in seconds."""
+    """Temporarily unavailable. `retry_after` in seconds."""
 
     def __init__(self, detail: str, *, session_id: str | None = None, retry_after: float = RETRY_AFTER_SECONDS) -> None:
         super().__init__(detail, session_id=session_id)
@@ -146,11 +146,11 @@ class Unavailable(BrowserSessionsError):
 
 
 class PoolFull(Unavailable):
-    """Every place is taken."""
+    """No session slot is free."""
 
 
 class Draining(Unavailable):
-    """The node is going down and takes nothing new."""
+    """The node is shutting down and accepts no new sessions."""
 
 
 class NoBrowser(Unavailable):
@@ -158,23 +158,23 @@ class NoBrowser(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """The machine is short of something; the sessions there are keep what is left."""
+    """The machine is short of memory, disk or descriptors, which are left to existing sessions."""
 
 
 class StoreUnavailable(Unavailable):
-    """The store did not take the record: disk full, locked, gone."""
+    """The store could not write or read: disk full, locked, gone."""
 
 
 class BrowserTimeout(BrowserSessionsError):
-    """The browser or the page did not answer within the deadline."""
+    """The browser or the page did not respond within the deadline."""
 
 
 class BrowserGone(BrowserSessionsError):
-    """The browser, the driver or the context died under the call."""
+    """The browser, the driver or the context died during the call."""
 
 
 class PageFailed(BrowserSessionsError):
-    """The page or the site refused: a navigation error, an exception in an evaluated expression."""
+    """A navigation error, or an exception in an evaluated expression."""
 
 
 class BrowserMissing(BrowserSessionsError):
@@ -182,11 +182,11 @@ class BrowserMissing(BrowserSessionsError):
 
 
 class DevToolsUnavailable(Unavailable):
-    """There are no files of this Chromium's DevTools; `detail` says why."""
+    """No DevTools files for this Chromium; `detail` says why."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(detail, retry_after=DEVTOOLS_SECONDS)
+        super().__init__(detail, retry_after=DEVTOOLS_RETRY_AFTER_SECONDS)
 
 
 class SettingsError(BrowserSessionsError):
-    """A setting that stops the start; names the variable and what would be right."""
+    """A setting that prevents the start; `detail` names the variable and its valid values."""

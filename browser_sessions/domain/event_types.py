@@ -1,4 +1,4 @@
-"""Every type of event there is: its fields, what it says, who may hear it. docs/events.md is the same for people."""
+"""Every event type with its fields, meaning and audience. docs/events.md lists the same (a test compares)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """`fields` are the keys its `data` may have; `operators`: not for clients; `passing`: sent, not kept with the
-    session's story, for the next one of its kind replaces it."""
+    """`fields` are the keys its `data` may have; `operators_only`: not sent to clients; `transient`: sent, but not kept
+    in the session's history, because the next event of the type replaces it."""
 
     name: str
     fields: tuple[str, ...]
-    what: str
-    operators: bool = False
-    passing: bool = False
+    description: str
+    operators_only: bool = False
+    transient: bool = False
 
 
 ROW_FIELDS: Final = (
@@ -31,7 +31,7 @@ ROW_FIELDS: Final = (
     "controlled_by",
     "memory_bytes",
 )
-"""What of a session's row in the overview changes while it lives."""
+"""Fields of a session's row in the overview that change during its life."""
 
 POOL_FIELDS: Final = (
     "node",
@@ -47,73 +47,81 @@ POOL_FIELDS: Final = (
 )
 
 _TYPES: Final = (
-    EventType("session.queued", ("wait_seconds",), "Waits for a free place, at most so long."),
-    EventType("session.active", ("seconds", "browser_id"), "Ready to use, so many seconds after it was asked for."),
-    EventType("session.extended", ("seconds",), "Its hard limit moved by so much."),
+    EventType("session.queued", ("wait_seconds",), "Waits for a free slot, at most `wait_seconds`."),
+    EventType("session.active", ("seconds", "browser_id"), "Ready to use, `seconds` after the request."),
+    EventType("session.extended", ("seconds",), "Its maximum lifetime was extended by `seconds`."),
     EventType(
         "session.ended", ("status", "reason", "seconds", "closing_seconds"), "Final. The last event of a session."
     ),
     EventType(
         "session.updated",
         ROW_FIELDS,
-        "What changed in its row of the overview; at most once a second.",
-        passing=True,
+        "Fields of its row in the overview that changed; at most once a second.",
+        transient=True,
     ),
-    EventType("client.connected", ("kind",), "Somebody connected: `cdp` drives it, `live` looks at it."),
-    EventType("client.disconnected", ("kind",), "Somebody left."),
-    EventType("control.taken", ("by",), "An operator or the owner took the wheel: the client's commands wait."),
-    EventType("control.released", ("by",), "The client goes on."),
-    EventType("control.waiting", ("count",), "So many clients have a command waiting for the wheel."),
-    EventType("page.opened", ("page_id", "url"), "A page is there."),
-    EventType("page.closed", ("page_id",), "A page is gone."),
-    EventType("page.crashed", ("page_id",), "A page's renderer died; the session lives on."),
-    EventType("page.navigated", ("page_id", "url", "title"), "A page shows another document."),
-    EventType("page.error", ("page_id", "text"), "An error that the page's scripts did not catch."),
+    EventType("client.connected", ("kind",), "A client (`cdp`) or a viewer (`live`) connected."),
+    EventType("client.disconnected", ("kind",), "A client or a viewer disconnected."),
+    EventType("control.taken", ("by",), "An operator or the owner took control: the client's commands wait."),
+    EventType("control.released", ("by",), "Control was given back: the client's commands continue."),
+    EventType("control.waiting", ("count",), "Number of clients with a command waiting for control."),
+    EventType("page.opened", ("page_id", "url"), "A page was opened."),
+    EventType("page.closed", ("page_id",), "A page was closed."),
+    EventType("page.crashed", ("page_id",), "A page's renderer died; the session continues."),
+    EventType("page.navigated", ("page_id", "url", "title"), "A page loaded another document."),
+    EventType("page.error", ("page_id", "text"), "An uncaught error in a page's script."),
     EventType("console", ("page_id", "level", "text", "url", "line"), "A line of the page's console."),
     EventType(
         "network.failed",
         ("page_id", "url", "method", "error"),
-        "A request that got no answer, or one of 400 and more. `method` is null where Chromium does not say.",
+        "A request that failed or got a status of 400 or more. `method` is null where Chromium does not send it.",
     ),
     EventType(
         "network.response",
         ("page_id", "url", "method", "status", "type", "ms"),
-        "An answer came; told only while somebody watches the session's live view.",
+        "A response; sent only while somebody watches the session's live view.",
     ),
-    EventType("download.started", ("page_id", "url", "filename"), "A page offers a file."),
+    EventType("download.started", ("page_id", "url", "filename"), "A download started."),
     EventType("download.finished", ("page_id", "filename", "state"), "`completed`, `canceled` or `over_quota`."),
-    EventType("dialog.opened", ("page_id", "type", "message"), "An alert, confirm, prompt or beforeunload waits."),
+    EventType("dialog.opened", ("page_id", "type", "message"), "An alert, confirm, prompt or beforeunload is open."),
     EventType(
         "dialog.closed",
         ("page_id", "accepted"),
-        "It was answered; by a client itself: told only while somebody watches the session's live view.",
-    ),
-    EventType("browser.started", ("browser_id", "pid", "version", "seconds"), "A Chromium runs.", operators=True),
-    EventType(
-        "browser.start_failed", ("reason", "failures", "pause"), "None starts; the next try is later.", operators=True
+        "A dialog was closed; if by a client itself, sent only while somebody watches the session's live view.",
     ),
     EventType(
-        "browser.retiring", ("browser_id", "reason", "sessions"), "It takes no new sessions any more.", operators=True
+        "browser.started", ("browser_id", "pid", "version", "seconds"), "A Chromium is running.", operators_only=True
+    ),
+    EventType(
+        "browser.start_failed",
+        ("reason", "failures", "pause"),
+        "Chromium did not start; the next attempt follows after `pause` seconds.",
+        operators_only=True,
+    ),
+    EventType(
+        "browser.retiring",
+        ("browser_id", "reason", "sessions"),
+        "It accepts no new sessions and is closed once empty.",
+        operators_only=True,
     ),
     EventType(
         "browser.swamped",
         ("browser_id", "misses", "pid"),
-        "A page kept it from answering and was ended: `page.crashed` follows.",
-        operators=True,
+        "A page kept it from responding and was killed: `page.crashed` follows.",
+        operators_only=True,
     ),
-    EventType("browser.died", ("browser_id", "reason", "sessions"), "Its sessions are `crashed`.", operators=True),
-    EventType("browser.ended", ("browser_id", "reason"), "It was closed.", operators=True),
+    EventType("browser.died", ("browser_id", "reason", "sessions"), "Its sessions are `crashed`.", operators_only=True),
+    EventType("browser.ended", ("browser_id", "reason"), "It was closed.", operators_only=True),
     EventType(
         "pool.updated",
         POOL_FIELDS,
-        "Places and browsers, when they changed; at most once in two seconds.",
-        operators=True,
-        passing=True,
+        "Slots and browsers, when they changed; at most once in two seconds.",
+        operators_only=True,
+        transient=True,
     ),
 )
 
 EVENTS: Final[Mapping[str, EventType]] = {known.name: known for known in _TYPES}
 
 GAP: Final = "gap"
-"""Sent by a stream itself, with `reason`: `too_old` (what came next is no longer kept) or `restarted` (the numbers are
-of an earlier run). Whoever gets it reads again what it shows."""
+"""Sent by a stream itself, with `reason`: `too_old` (the next events are no longer kept) or `restarted` (the id is of
+an earlier run). The reader must reload its state."""

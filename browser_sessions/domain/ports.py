@@ -1,4 +1,4 @@
-"""The protocol by which sessions, keys and users are kept. It says how it fails."""
+"""The protocol of the store for sessions, keys and users."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from browser_sessions.domain.session import SessionRecord, SessionStatus
 
 @dataclass(frozen=True, slots=True)
 class SessionQuery:
-    """Which records to list, newest first: created_at descending, then session_id descending."""
+    """A filter on records, listed newest first: created_at descending, then session_id descending."""
 
     owner: str | None = None
-    """None: everybody's."""
+    """None: of all owners."""
     statuses: frozenset[SessionStatus] | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     before: tuple[datetime, str] | None = None
-    """Only what comes after this (created_at, session_id) in that order."""
+    """Only records after this (created_at, session_id) in that order."""
     limit: int = 50
 
 
 class SessionStore(Protocol):
-    """Records that outlive the process. Everything raises `StoreUnavailable` when the store does not answer or is full.
-
-    A call that returned is on disk (SQLite: WAL, synchronous=FULL).
-    """
+    """Records that outlive the process. Every method raises `StoreUnavailable` when the store does not respond or is
+    full. When a call returns, its data is on disk (SQLite: WAL, synchronous=FULL)."""
 
     async def open(self) -> None:
         """Opens or creates the store and brings its schema up to date."""
@@ -36,17 +34,18 @@ class SessionStore(Protocol):
     async def close(self) -> None: ...
 
     async def insert(self, record: SessionRecord) -> None:
-        """Stores a new record with version 1. Raises `Conflict` when the id, or the (owner, idempotency_key) pair,
+        """Stores a new record with version 1. Raises `Conflict` if the id or the (owner, idempotency_key) pair
         exists."""
 
     async def update(self, record: SessionRecord) -> None:
         """Stores `record` if the stored version is one less than `record.version`, else raises `Conflict`.
 
-        An `idempotency_key` of None frees the stored one; any other leaves it as it is.
+        An `idempotency_key` of None clears the stored one; any other value leaves it unchanged.
         """
 
     async def flush_activity(self, moments: Iterable[tuple[str, datetime, datetime | None]]) -> None:
-        """(session_id, last_activity, expires_at) of live sessions; moves no version, touches no final record."""
+        """Stores (session_id, last_activity, expires_at) of live sessions. Leaves versions and final records
+        unchanged."""
 
     async def get(self, session_id: str) -> SessionRecord | None: ...
 
@@ -55,11 +54,11 @@ class SessionStore(Protocol):
     async def list(self, query: SessionQuery) -> Sequence[SessionRecord]: ...
 
     async def mark_lost(self, node: str, at: datetime) -> int:
-        """Every record of `node` that is not final becomes `lost` with reason `node_lost`; returns how many."""
+        """Marks every record of `node` that is not final as `lost` with reason `node_lost`. Returns their number."""
 
     async def purge(self, ended_before: datetime, idempotency_before: datetime) -> int:
-        """Removes final records that ended before the first moment; forgets idempotency keys older than the second. How
-        many went."""
+        """Deletes final records that ended before the first time and clears idempotency keys older than the second.
+        Returns the number of deleted records."""
 
     async def put_key(self, key: ApiKey) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Who calls, and what they may."""
+"""Principals, roles and the actions that each role allows."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ class Action(StrEnum):
     """Use it: pages, CDP, keepalive."""
     END = "end"
     TAKE_OVER = "take_over"
-    """Hold the client's commands and put in one's own."""
+    """Take control: the client's commands wait while the operator's input is used."""
     SEE_POOL = "see_pool"
     MANAGE_KEYS = "manage_keys"
 
 
 _OWN: Final = frozenset({Action.VIEW, Action.DRIVE, Action.END})
-"""What every principal may do with its own sessions."""
+"""Actions that every principal may perform on its own sessions."""
 
 _ANY: Final[dict[Role, frozenset[Action]]] = {
     Role.CLIENT: frozenset({Action.CREATE}),
     Role.OPERATOR: frozenset({Action.CREATE, Action.VIEW, Action.DRIVE, Action.END, Action.TAKE_OVER, Action.SEE_POOL}),
     Role.ADMIN: frozenset(Action),
 }
-"""What a role may do whoever owns the session: the table of docs/api.md."""
+"""Actions that a role allows whoever owns the session: the table of docs/api.md."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller. `principal_id` owns sessions; several keys and a user may speak for one principal.
+    """A caller. `principal_id` owns sessions; several keys and a user may belong to one principal.
 
-    `credential` says which of them did, as `key:<id>` or `user:<name>`: what they open lasts as long as that does.
+    `credential` is the one used, as `key:<id>` or `user:<name>`: revoking it closes the connections opened with it.
     """
 
     principal_id: str
@@ -52,7 +52,7 @@ class Principal:
 
 
 def may(principal: Principal, action: Action, owner: str | None = None) -> bool:
-    """True when `principal` may do `action` to what `owner` (a principal_id) owns."""
+    """True if `principal` may perform `action` on a resource of `owner` (a principal_id)."""
     if action in _ANY[principal.role]:
         return True
     return owner == principal.principal_id and action in _OWN
@@ -60,7 +60,7 @@ def may(principal: Principal, action: Action, owner: str | None = None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A stored key: never the secret itself, only its SHA-256 (256 random bits need no slow hash)."""
+    """A stored API key: its secret only as SHA-256 (256 random bits need no slow hash)."""
 
     key_id: str
     principal_id: str
@@ -77,7 +77,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who signs in with a password; `password_hash` is argon2id in PHC form."""
+    """A user who signs in with a password; `password_hash` is argon2id in PHC format."""
 
     username: str
     principal_id: str

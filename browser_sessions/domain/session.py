@@ -1,4 +1,4 @@
-"""A session's life: one enum, one table of moves, one door, and the arithmetic of its deadlines."""
+"""The session's state machine and its deadlines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from browser_sessions.domain.clock import Clock
-from browser_sessions.domain.errors import IllegalMove
+from browser_sessions.domain.errors import IllegalTransition
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
 
 
@@ -33,7 +33,7 @@ FINAL: Final = frozenset({SessionStatus.CLOSED, SessionStatus.EXPIRED, SessionSt
 
 
 class EndReason(StrEnum):
-    """Why a session ended: the fact behind the final status."""
+    """Why a session ended; each reason has one final status."""
 
     DELETED = "deleted"
     OPERATOR = "ended_by_operator"
@@ -52,7 +52,7 @@ class EndReason(StrEnum):
 
     @property
     def status(self) -> SessionStatus:
-        """The final status that this reason leads to."""
+        """The final status of this reason."""
         return _OUTCOME[self]
 
 
@@ -74,7 +74,7 @@ _OUTCOME: Final[dict[EndReason, SessionStatus]] = {
 }
 
 _S = SessionStatus
-MOVES: Final[dict[SessionStatus, frozenset[SessionStatus]]] = {
+TRANSITIONS: Final[dict[SessionStatus, frozenset[SessionStatus]]] = {
     _S.QUEUED: frozenset({_S.STARTING, _S.CLOSED, _S.EXPIRED, _S.LOST}),
     _S.STARTING: frozenset({_S.ACTIVE, _S.CLOSED, _S.EXPIRED, _S.CRASHED, _S.LOST}),
     _S.ACTIVE: frozenset({_S.CLOSING, _S.CRASHED, _S.LOST}),
@@ -84,19 +84,19 @@ MOVES: Final[dict[SessionStatus, frozenset[SessionStatus]]] = {
     _S.CRASHED: frozenset(),
     _S.LOST: frozenset(),
 }
-"""From a status to those that may follow it. Final ones have no way out."""
+"""The statuses that may follow each status."""
 
 
 def new_session_id() -> str:
-    """128 random bits: an id cannot be guessed and tells nothing about its session."""
+    """A random id of 128 bits: it cannot be guessed."""
     return "ses_" + secrets.token_hex(16)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """A session as it is stored and shown: a snapshot, wall-clock times in UTC.
+    """A snapshot of a session, as stored and returned. Times are wall-clock times in UTC.
 
-    `version` counts what was stored; `body_sha256` tells a repeated Idempotency-Key from a reused one.
+    `version` counts stored updates; `body_sha256` tells a retry with an Idempotency-Key from a reuse of the key.
     """
 
     session_id: str
@@ -124,7 +124,7 @@ class SessionRecord:
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """A session of this node while it lives. Moments are seconds on the monotonic clock."""
+    """A live session of this node. Times are seconds on the monotonic clock, but for `created_at`."""
 
     session_id: str
     owner: str
@@ -136,7 +136,7 @@ class Session:
     last_active: float
     hard_deadline: float | None
     wait_deadline: float | None = None
-    """Until when it may stay queued."""
+    """End of its wait in the queue."""
     status: SessionStatus = SessionStatus.QUEUED
     end_reason: EndReason | None = None
     ended: float | None = None
@@ -144,20 +144,20 @@ class Session:
     body_sha256: str | None = None
     version: int = 0
     dirty: bool = field(default=False, repr=False)
-    """True when `last_active` moved since the record was stored."""
+    """True when `last_active` or the hard deadline changed since the record was stored."""
     extended: float = 0.0
-    """Seconds by which the hard limit was moved."""
+    """Seconds by which the hard deadline was extended."""
     in_use: int = 0
-    """Commands and calls that have no answer yet. While there is one, the idle timeout does not run."""
+    """Pending commands and calls. The idle timeout is suspended while there is one."""
 
     def move(self, to: SessionStatus) -> None:
-        """The one door between statuses. Raises `IllegalMove` where the table has no such row."""
-        if to not in MOVES[self.status]:
-            raise IllegalMove(f"a session cannot go from {self.status} to {to}", session_id=self.session_id)
+        """The only place that changes the status. Raises `IllegalTransition`."""
+        if to not in TRANSITIONS[self.status]:
+            raise IllegalTransition(f"a session cannot go from {self.status} to {to}", session_id=self.session_id)
         self.status = to
 
     def touch(self, now: float) -> bool:
-        """Counts as activity at `now`. False when it came too late: the session no longer takes any."""
+        """Records activity at `now`, which postpones the idle timeout. False if the session is not active."""
         if self.status is not SessionStatus.ACTIVE:
             return False
         if now > self.last_active:
@@ -166,50 +166,48 @@ class Session:
         return True
 
     def begin_use(self, now: float) -> bool:
-        """A command or call begins at `now`: as `touch`, and the session is in use until `end_use`, which must follow
-        whatever this returns."""
+        """As `touch`, at the start of a command or call. `end_use` must follow, whatever this returns."""
         self.in_use += 1
         return self.touch(now)
 
     def end_use(self, now: float, uses: int = 1) -> None:
-        """`uses` of those that began have their answer at `now`, or will never have one."""
+        """`uses` commands or calls are completed or abandoned at `now`."""
         self.last_active = self.last_used(now)
         self.in_use -= uses
         self.dirty = True
 
     def last_used(self, now: float) -> float:
-        """The moment of the last activity, which is `now` (or its end) while it is in use."""
+        """Time of the last activity: `now`, or the session's end, while it is in use."""
         if not self.in_use:
             return self.last_active
         return max(self.last_active, now if self.ended is None else self.ended)
 
     def extend(self, seconds: float) -> None:
-        """Moves the hard limit, where there is one."""
+        """Postpones the hard deadline, if there is one."""
         if self.hard_deadline is not None:
             self.hard_deadline += seconds
             self.extended += seconds
             self.dirty = True
 
     def max_lifetime(self) -> float | None:
-        """Seconds from its creation to its hard limit; None when it has none."""
-        asked = self.spec.max_lifetime_seconds
-        return None if asked is None else asked + self.extended
+        """Seconds from creation to the hard deadline; None without one."""
+        requested = self.spec.max_lifetime_seconds
+        return None if requested is None else requested + self.extended
 
     def idle_deadline(self, now: float) -> float | None:
-        """When it has been quiet for too long, as things stand at `now`. A session that still waits or starts cannot be
-        idle."""
+        """When the idle timeout ends, as of `now`. None for a queued or starting session, which cannot be idle."""
         if self.spec.idle_timeout_seconds is None or self.status in _NOT_YET_USED:
             return None
         return self.last_used(now) + self.spec.idle_timeout_seconds
 
     def deadline(self, now: float) -> float | None:
-        """The moment at which it ends if nothing more happens after `now`, or None when nothing limits it."""
+        """When the session ends if there is no more activity after `now`; None if nothing limits it."""
         waiting = self.wait_deadline if self.status is SessionStatus.QUEUED else None
         limits = [d for d in (self.hard_deadline, self.idle_deadline(now), waiting) if d is not None]
         return min(limits, default=None)
 
     def record(self, clock: Clock) -> SessionRecord:
-        """The snapshot to store or show now."""
+        """A snapshot as of now."""
         now = clock.monotonic()
         deadline = self.deadline(now)
         return SessionRecord(
@@ -241,19 +239,19 @@ _NOT_YET_USED: Final = frozenset({SessionStatus.QUEUED, SessionStatus.STARTING})
 
 
 def due(session: Session, now: float) -> EndReason | None:
-    """Why `session` must end at `now`, or None when it may live on. Never before a deadline."""
+    """Why `session` must end at `now`, or None. Never before its deadline."""
     if session.status.final or session.status is SessionStatus.CLOSING:
         return None
     idle_deadline = session.idle_deadline(now)
     out_of_time = session.hard_deadline is not None and now >= session.hard_deadline
-    gone_quiet = idle_deadline is not None and now >= idle_deadline
+    idle = idle_deadline is not None and now >= idle_deadline
     if out_of_time:
         return EndReason.LIFETIME
-    if gone_quiet:
+    if idle:
         return EndReason.IDLE
     return None
 
 
 def overdue(sessions: Iterable[Session], now: float) -> list[tuple[Session, EndReason]]:
-    """Who must end at `now`, and why."""
+    """The sessions that must end at `now`, with the reason."""
     return [(session, reason) for session in sessions if (reason := due(session, now)) is not None]

@@ -1,4 +1,4 @@
-"""What a session was asked to be. Resolved: a device name has become its values, every default is filled in."""
+"""The resolved options of a session: device values and defaults are filled in."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
-    """Every option of a session. Times in seconds, sizes in CSS pixels; None means the browser's own or none."""
+    """Every option of a session. Times in seconds, sizes in CSS pixels; None means the browser's default or none."""
 
     viewport_width: int = 1280
     viewport_height: int = 720
@@ -61,9 +61,8 @@ class SessionSpec:
     metadata: tuple[tuple[str, str], ...] = ()
 
     def options(self) -> dict[str, Any]:
-        """What is shown and stored of the options beyond the eight fields: secrets masked, nothing that needs the spec
-        again."""
-        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SHOWN_ELSEWHERE}
+        """The options without those that the API returns as fields of their own, as JSON values with secrets masked."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SEPARATE_FIELDS}
         shown["permissions"] = list(self.permissions)
         shown["start_url"] = None if self.start_url is None else without_password(self.start_url)
         shown["geolocation"] = None if self.geolocation is None else asdict(self.geolocation)
@@ -83,7 +82,7 @@ class SessionSpec:
         return shown
 
 
-_SHOWN_ELSEWHERE: Final = frozenset(
+_SEPARATE_FIELDS: Final = frozenset(
     {
         "viewport_width",
         "viewport_height",

@@ -1,4 +1,4 @@
-"""Text of strangers, made fit to be sent and shown. Pure."""
+"""Cleaning of untrusted text before it is sent or displayed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from browser_sessions.domain.limits import TEXT_CHARACTERS
 
 
 def valid(text: str) -> str:
-    """`text` as valid Unicode: JavaScript's strings may hold half of a surrogate pair, which becomes U+FFFD."""
+    """`text` as valid Unicode: lone surrogates, which JavaScript strings may contain, become U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -15,5 +15,5 @@ def valid(text: str) -> str:
 
 
 def clipped(text: str) -> str:
-    """At most `TEXT_CHARACTERS` of `text`, as valid Unicode; `…` at the end says that there was more."""
+    """`text` as valid Unicode, truncated to `TEXT_CHARACTERS` with `…` at the end."""
     return valid(text if len(text) <= TEXT_CHARACTERS else text[: TEXT_CHARACTERS - 1] + "…")

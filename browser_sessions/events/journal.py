@@ -20,7 +20,7 @@ from browser_sessions.domain.text import clipped
 SESSION_EVENTS: Final = 500
 """Events kept a session: a busy page's last minutes, about 150 kB at the most."""
 SESSION_UPDATES: Final = 60
-"""Of those that only pass (`EventType.passing`), a minute's worth: they would push everything else out of the story."""
+"""A minute's worth of transient events (`EventType.transient`), which would push everything else out of the history."""
 NODE_EVENTS: Final = 5_000
 """Events kept for those who watch all sessions: about a minute of 100 busy ones."""
 
@@ -113,7 +113,7 @@ class Journal:
         news.set()
 
 
-_PASSING: Final = frozenset(name for name, known in EVENTS.items() if known.passing)
+_PASSING: Final = frozenset(name for name, known in EVENTS.items() if known.transient)
 _NONE: Final[deque[Event]] = deque(maxlen=1)
 
 

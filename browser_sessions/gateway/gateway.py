@@ -10,7 +10,7 @@ import structlog
 
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError
 from browser_sessions.cdp.websocket import TOO_SLOW
-from browser_sessions.domain.close_codes import WENT_SILENT
+from browser_sessions.domain.close_codes import PING_TIMEOUT
 from browser_sessions.domain.errors import BrowserGone, Conflict
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session_spec import Isolation
@@ -106,7 +106,7 @@ class Gateway:
                 side.close(TOO_SLOW, "the client does not read")
             elif not side.paused and now - side.heard > SILENT_S:
                 log.info("gateway.client_silent", session_id=relay.live.session.session_id)
-                side.close(WENT_SILENT, "the client does not answer pings")
+                side.close(PING_TIMEOUT, "the client does not answer pings")
             elif not side.paused and now - side.heard > PING_AFTER_S:
                 side.ping()
         self._rooms = {session_id: room for session_id, room in self._rooms.items() if room.clients}

@@ -22,7 +22,14 @@ from browser_sessions.domain.errors import (
     WrongState,
 )
 from browser_sessions.domain.principal import Principal
-from browser_sessions.domain.session import MOVES, EndReason, Session, SessionRecord, SessionStatus, new_session_id
+from browser_sessions.domain.session import (
+    TRANSITIONS,
+    EndReason,
+    Session,
+    SessionRecord,
+    SessionStatus,
+    new_session_id,
+)
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
 from browser_sessions.events.journal import Journal
 from browser_sessions.pool.admission import Admission
@@ -268,7 +275,7 @@ class Starter:
                 await self.ender.close(opened, session.owner)
         session.end_reason = session.end_reason or _why(error)
         outcome = session.end_reason.status
-        session.move(outcome if outcome in MOVES[session.status] else SessionStatus.CLOSED)
+        session.move(outcome if outcome in TRANSITIONS[session.status] else SessionStatus.CLOSED)
         session.ended = self.clock.monotonic()
         session.idempotency_key = None
         await self.ender.retire(live)

@@ -41,7 +41,7 @@ EVERY_ERROR = [
         (errors.NoBrowser("none"), 503),
         (errors.StoreUnavailable("disk full"), 503),
         (errors.BrowserTimeout("hangs"), 504),
-        (errors.IllegalMove("a bug"), 500),
+        (errors.IllegalTransition("a bug"), 500),
         (errors.SettingsError("a bug here"), 500),
         (ValueError("a bug"), 500),
     ],
@@ -67,7 +67,9 @@ def test_every_error_of_the_tree_has_an_ancestor_in_the_table() -> None:
     assert all(any(parent in TABLE for parent in cls.__mro__) for cls in EVERY_ERROR)
 
 
-@pytest.mark.parametrize("error", [errors.IllegalMove("the secret of the row"), RuntimeError("the secret of the row")])
+@pytest.mark.parametrize(
+    "error", [errors.IllegalTransition("the secret of the row"), RuntimeError("the secret of the row")]
+)
 def test_a_bug_tells_nothing_of_itself(error: Exception) -> None:
     assert b"secret" not in bytes(response_for(error).body)
 

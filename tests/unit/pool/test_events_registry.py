@@ -54,9 +54,9 @@ def test_the_page_lists_every_type_with_its_fields_and_nothing_else() -> None:
     for name, (fields, says) in rows.items():
         known = EVENTS[name]
         assert fields == known.fields, name
-        assert says.startswith(known.what), name
-        assert ("perators" in says.removeprefix(known.what)) is known.operators, name
-        assert ("assing" in says.removeprefix(known.what)) is known.passing, name
+        assert says.startswith(known.description), name
+        assert ("perators" in says.removeprefix(known.description)) is known.operators_only, name
+        assert ("ransient" in says.removeprefix(known.description)) is known.transient, name
 
 
 def test_the_page_names_the_bounds_of_the_code() -> None:

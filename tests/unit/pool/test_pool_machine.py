@@ -19,7 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.domain.errors import BrowserSessionsError, Conflict, WrongState
 from browser_sessions.domain.principal import Principal, Role
-from browser_sessions.domain.session import MOVES, EndReason, SessionRecord, SessionStatus
+from browser_sessions.domain.session import TRANSITIONS, EndReason, SessionRecord, SessionStatus
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
 from browser_sessions.pool.browsers.supervisor import Supervisor
 from browser_sessions.pool.manager import Pool, PoolLimits
@@ -271,7 +271,7 @@ class PoolMachine(RuleBasedStateMachine):
 
 def _leads(before: SessionStatus, after: SessionStatus) -> bool:
     """Whether some way through the table leads from the one to the other: between two looks there may be several."""
-    return any(step is after or _leads(step, after) for step in MOVES[before])
+    return any(step is after or _leads(step, after) for step in TRANSITIONS[before])
 
 
 TestPoolMachine = pytest.mark.slow(PoolMachine.TestCase)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.domain.errors import IllegalMove
-from browser_sessions.domain.session import FINAL, MOVES, EndReason, Session, SessionStatus, due, overdue
+from browser_sessions.domain.errors import IllegalTransition
+from browser_sessions.domain.session import FINAL, TRANSITIONS, EndReason, Session, SessionStatus, due, overdue
 from browser_sessions.domain.session_spec import MASK, Proxy, SessionSpec
 from browser_sessions.domain.urls import without_password
 from tests.harness.fakes.fake_browser import EPOCH, ManualClock
@@ -40,17 +40,17 @@ def session(
 @pytest.mark.parametrize("to", list(SessionStatus))
 def test_a_session_moves_only_as_the_table_says(start: SessionStatus, to: SessionStatus) -> None:
     it = session(status=start)
-    if to in MOVES[start]:
+    if to in TRANSITIONS[start]:
         it.move(to)
         assert it.status is to
     else:
-        with pytest.raises(IllegalMove):
+        with pytest.raises(IllegalTransition):
             it.move(to)
         assert it.status is start
 
 
 def test_final_statuses_have_no_way_out_and_every_reason_leads_to_one() -> None:
-    assert all(not MOVES[status] for status in FINAL)
+    assert all(not TRANSITIONS[status] for status in FINAL)
     assert {reason.status for reason in EndReason} == FINAL
 
 
