@@ -57,7 +57,7 @@ def credentials_of(scope: Scope) -> tuple[str | None, str | None]:
 def by_ticket(services: Services, ticket: str, session_id: str, use: Use) -> Principal:
     """Whom a ticket speaks for, as long as the credential that it was made for stands. Raises `Unauthenticated`."""
     principal = verify(services.ticket_secret, ticket, session_id, use, services.pool.clock.wall()).principal
-    if not services.keyring.stands(principal):
+    if not services.keyring.is_valid(principal):
         raise Unauthenticated("The ticket's key was revoked, or its user removed.", session_id=session_id[:64])
     return principal
 

@@ -1,1 +1,1 @@
-"""Who calls: API keys, users, tokens, cookies, tickets, rate limits, and the service's own secrets."""
+"""API keys, users, tokens, cookies, tickets, rate limits, and the service's own secrets."""

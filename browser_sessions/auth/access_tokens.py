@@ -1,4 +1,4 @@
-"""Access tokens: verified once and remembered until they end."""
+"""Access tokens: signed, verified, and cached until they expire."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from browser_sessions.domain.errors import Unauthenticated
 from browser_sessions.domain.principal import Role
 
 TOKEN_LIFETIME_S: Final = 3600
-"""Seconds. A removed user's token stops at once whatever its lifetime; this bounds what a stolen one is worth."""
-REMEMBERED: Final = 4096
-"""Verified tokens kept, about 2 MB: checking a signature costs 20 microseconds more than looking it up."""
+"""Limits the use of a stolen token. A removed user's tokens are rejected at once."""
+CACHE_SIZE: Final = 4096
+"""Verified tokens kept, about 2 MB: checking a signature takes 20 microseconds longer than a look-up."""
 
 _TOKEN: Final = Kind("browser-sessions/api")
-_REFUSED: Final = "The token is not valid (any more). Get a new one with POST /v1/auth/token."
+_INVALID: Final = "The token is invalid or expired. Get a new one with POST /v1/auth/token."
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Whom the token speaks for, the most it may do, and until when (seconds since the epoch)."""
+    """The token's principal, its highest role, and its expiry in seconds since the epoch."""
 
     principal_id: str
     role: Role
@@ -32,30 +32,30 @@ class Claims:
 
 
 class Tokens:
-    """Signs and verifies. Wall-clock time, for tokens outlive the process (RFC 7519, section 4.1.4)."""
+    """Uses wall-clock time, because tokens outlive the process (RFC 7519, section 4.1.4)."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._verified: OrderedDict[bytes, Claims] = OrderedDict()
 
     def sign(self, principal_id: str, role: Role) -> str:
-        """A token for `principal_id`, good for `TOKEN_LIFETIME_S`."""
+        """A token for `principal_id`, valid for `TOKEN_LIFETIME_S`."""
         return _TOKEN.sign(
             self._secret, principal_id, time.time(), TOKEN_LIFETIME_S, jti=secrets.token_hex(8), scope=role.value
         )
 
     def verify(self, token: str) -> Claims:
-        """What the token says. Raises `Unauthenticated`."""
+        """The token's claims. Raises `Unauthenticated`."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         known = self._verified.get(digest)
         if known is None:
             known = self._decode(token)
             self._verified[digest] = known
-            while len(self._verified) > REMEMBERED:
+            while len(self._verified) > CACHE_SIZE:
                 self._verified.popitem(last=False)
         elif known.expires <= time.time():
             del self._verified[digest]
-            raise Unauthenticated(_REFUSED)
+            raise Unauthenticated(_INVALID)
         else:
             self._verified.move_to_end(digest)
         return known
@@ -63,8 +63,8 @@ class Tokens:
     def _decode(self, token: str) -> Claims:
         claims = _TOKEN.read(self._secret, token, time.time())
         if claims is None:
-            raise Unauthenticated(_REFUSED)
+            raise Unauthenticated(_INVALID)
         try:
             return Claims(str(claims["sub"]), Role(claims["scope"]), float(claims["exp"]))
         except (KeyError, ValueError):
-            raise Unauthenticated(_REFUSED) from None
+            raise Unauthenticated(_INVALID) from None

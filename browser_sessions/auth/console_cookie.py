@@ -1,7 +1,7 @@
-"""The console's sign-in as a cookie: a signed note of which key or user it was, never the key itself.
+"""The console's sign-in cookie: a signed token that names the key or user, never the key itself.
 
-Of all credentials it counts last, and a browser sends it without being asked: what changes something must show that a
-page of ours asked for it.
+It is the credential of the lowest precedence. Browsers send it by themselves, so requests that change something must
+also prove that they come from our own page.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from browser_sessions.domain.principal import Principal
 
 COOKIE: Final = "browser_sessions"
 COOKIE_LIFETIME_S: Final = 12 * 3600
-"""Seconds: a working day. A revoked key or removed user ends it at once."""
-REMEMBERED: Final = 1024
-"""Verified cookies kept: an open console asks often."""
+"""A working day. Revoking the key or removing the user invalidates the cookie at once."""
+CACHE_SIZE: Final = 1024
+"""Verified cookies kept: an open console sends requests often."""
 
 _COOKIE: Final = Kind("browser-sessions/console")
-_REFUSED: Final = "You are not signed in (any more). Sign in again."
+_SIGNED_OUT: Final = "You are not signed in, or your sign-in has expired. Sign in again."
 
 
 class Directory(Protocol):
-    """Who knows keys and users by name."""
+    """Looks up keys and users by name."""
 
     def named(self, credential: str) -> tuple[Principal, str] | None:
-        """Whom `key:<id>` or `user:<name>` speaks for now, and a text that changes with the secret behind it."""
+        """The principal of `key:<id>` or `user:<name>`, and a text that changes with its secret; None if it is gone."""
 
 
 class Cookies:
-    """Makes and reads the cookie. Wall-clock time, for it outlives the process."""
+    """Signs and reads the cookie. Uses wall-clock time, because the cookie outlives the process."""
 
     def __init__(self, secret: bytes, directory: Directory) -> None:
         self._secret = secret
@@ -43,35 +43,35 @@ class Cookies:
         self._verified: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
 
     def make(self, credential: str) -> str:
-        """The cookie of a credential that was just checked. Raises `Unauthenticated` when it is gone already."""
+        """The cookie for a verified credential. Raises `Unauthenticated` if the credential is gone by now."""
         found = self._directory.named(credential)
         if found is None:
-            raise Unauthenticated(_REFUSED)
+            raise Unauthenticated(_SIGNED_OUT)
         return _COOKIE.sign(self._secret, credential, time.time(), COOKIE_LIFETIME_S, ver=_version(found[1]))
 
     def principal_of(self, cookie: str) -> Principal:
-        """Whom it speaks for. Raises `Unauthenticated`."""
+        """The cookie's principal. Raises `Unauthenticated`."""
         known = self._verified.get(cookie)
         if known is None:
             known = self._verified[cookie] = self._decode(cookie)
-            if len(self._verified) > REMEMBERED:
+            if len(self._verified) > CACHE_SIZE:
                 self._verified.popitem(last=False)
         credential, version, expires = known
         found = self._directory.named(credential)
         if found is None or _version(found[1]) != version or expires <= time.time():
             self._verified.pop(cookie, None)
-            raise Unauthenticated(_REFUSED)
+            raise Unauthenticated(_SIGNED_OUT)
         return found[0]
 
     def _decode(self, cookie: str) -> tuple[str, str, float]:
         claims = _COOKIE.read(self._secret, cookie, time.time())
         if claims is None or "ver" not in claims:
-            raise Unauthenticated(_REFUSED)
+            raise Unauthenticated(_SIGNED_OUT)
         return str(claims["sub"]), str(claims["ver"]), float(claims["exp"])
 
 
 def cookie_of(scope: Scope) -> str | None:
-    """Our cookie's value in the request, the last one when there are several."""
+    """The value of our cookie in the request, the last one if there are several."""
     found: str | None = None
     for name, value in scope["headers"]:
         if name == b"cookie":
@@ -83,7 +83,7 @@ def cookie_of(scope: Scope) -> str | None:
 
 
 def set_cookie(value: str, *, secure: bool) -> str:
-    """The `Set-Cookie` header that signs in; with an empty value, out."""
+    """The `Set-Cookie` header that signs in, or signs out if `value` is empty."""
     age = COOKIE_LIFETIME_S if value else 0
     return f"{COOKIE}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
 

@@ -1,4 +1,4 @@
-"""Connections outlive the request that opened them: each holds a lease on its credential, and hears when that stops."""
+"""Leases on credentials: a connection that outlives its request is notified when its credential is revoked."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-STOPPED: Final = (1008, "the credential was revoked")
-"""Close code and words for a WebSocket whose credential stops under it (RFC 6455, section 7.4.1: policy violation)."""
+REVOKED: Final = (1008, "the credential was revoked")
+"""Close code and reason for a WebSocket whose credential is revoked (RFC 6455, section 7.4.1: policy violation)."""
 
 
 class Leases:
-    """Who is connected by which credential (`key:<id>`, `user:<name>`), on one event loop."""
+    """The open connections of each credential (`key:<id>`, `user:<name>`). For one event loop."""
 
     def __init__(self) -> None:
         self._held: dict[str, set[asyncio.Event]] = {}
@@ -22,26 +22,26 @@ class Leases:
 
     @contextmanager
     def hold(self, credential: str) -> Iterator[asyncio.Event]:
-        """Inside, the event is set as soon as the credential stops."""
-        stopped = asyncio.Event()
+        """Yields an event that is set when the credential is revoked."""
+        revoked = asyncio.Event()
         holders = self._held.setdefault(credential, set())
-        holders.add(stopped)
+        holders.add(revoked)
         try:
-            yield stopped
+            yield revoked
         finally:
-            holders.discard(stopped)
+            holders.discard(revoked)
             if not holders and self._held.get(credential) is holders:
                 del self._held[credential]
 
-    def stop(self, credential: str) -> None:
-        """Tells everybody who holds it."""
-        for stopped in self._held.pop(credential, ()):
-            stopped.set()
+    def revoke(self, credential: str) -> None:
+        """Notifies all holders of the credential."""
+        for revoked in self._held.pop(credential, ()):
+            revoked.set()
 
 
-async def until_stopped(stopped: asyncio.Event, connection: asyncio.Future[Any]) -> bool:
-    """Returns when the connection has ended (False) or its credential has stopped (True). Cancels neither."""
-    waiting: asyncio.Future[Any] = asyncio.ensure_future(stopped.wait())
+async def until_revoked(revoked: asyncio.Event, connection: asyncio.Future[Any]) -> bool:
+    """Waits until the connection has ended (False) or its credential was revoked (True). Cancels neither."""
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(revoked.wait())
     try:
         await asyncio.wait({waiting, connection}, return_when=asyncio.FIRST_COMPLETED)
         return not connection.done()

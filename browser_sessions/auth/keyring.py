@@ -1,4 +1,5 @@
-"""Who calls: every key and user in memory, so that asking costs no disk; changes are stored first, then believed."""
+"""All keys and users, kept in memory so that authentication needs no disk. Changes are stored before they take
+effect."""
 
 from __future__ import annotations
 
@@ -23,29 +24,29 @@ from browser_sessions.domain.errors import Conflict, InvalidField, KeyNotFound, 
 from browser_sessions.domain.principal import ApiKey, Principal, Role, User
 
 ADMIN: Final = Principal("admin", Role.ADMIN, "admin", "key:admin")
-"""Whom the built-in admin key speaks for."""
+"""The principal of the built-in admin key."""
 
 ATTEMPTS_PER_NAME: Final = 10
 ATTEMPTS_PER_ADDRESS: Final = 30
 ATTEMPTS_WINDOW_S: Final = 60.0
-"""A person mistypes a few times a minute; at this pace a guesser tries 14,000 passwords a day, of 10^16 and more that
-twelve letters give."""
-HASHES_AT_ONCE: Final = 2
+"""People mistype a few times a minute. At this rate an attacker tries 14,000 passwords a day, out of more than 10^16
+of twelve letters."""
+MAX_CONCURRENT_HASHES: Final = 2
 """One argon2 hash takes 64 MiB and a core for 50 ms."""
-HASHES_WAITING: Final = 20
-"""Sign-ins that may wait for their hash, about half a second's work; the next one is told to come back."""
+MAX_WAITING_HASHES: Final = 20
+"""Sign-ins that may wait for their hash, about half a second of work; further ones are rejected."""
 
-_LADDER: Final = (Role.CLIENT, Role.OPERATOR, Role.ADMIN)
-"""Each role may what the ones before it may (the table of docs/api.md)."""
+_ROLES_ASCENDING: Final = (Role.CLIENT, Role.OPERATOR, Role.ADMIN)
+"""Each role includes the ones before it (the table of docs/api.md)."""
 _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=\-]+) *", re.IGNORECASE)
 """RFC 6750, section 2.1."""
-_WRONG_KEY: Final = "The API key is not valid. Send a current one as X-API-Key."
+_WRONG_KEY: Final = "The API key is invalid or revoked. Send a valid one as X-API-Key."
 _NO_CREDENTIAL: Final = "Send an API key as X-API-Key, or a token from POST /v1/auth/token as Authorization: Bearer."
 _WRONG_PASSWORD: Final = "The user name or the password is wrong."  # noqa: S105 - a sentence, not a password
 
 
 class KeyStore(Protocol):
-    """The part of `domain.ports.SessionStore` that keeps keys and users. Everything raises `StoreUnavailable`."""
+    """The part of `domain.ports.SessionStore` for keys and users. Every method may raise `StoreUnavailable`."""
 
     async def put_key(self, key: ApiKey) -> None: ...
 
@@ -67,7 +68,7 @@ class Grant:
 
 
 class KeyRing:
-    """Keys, users and tokens of this service. `principal_of` is synchronous: the status path asks it."""
+    """Keys, users and tokens of this service. `principal_of` is synchronous for the sake of the status endpoint."""
 
     def __init__(self, store: KeyStore, clock: Clock, own: Secrets) -> None:
         self._store = store
@@ -80,22 +81,23 @@ class KeyRing:
         self._tokens = Tokens(own.token_secret)
         self._leases = Leases()
         self._hasher = PasswordHash.recommended()
-        self._nobody = ""
-        self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
+        self._dummy_hash = ""
+        """Verified in place of a missing user's hash, so that both take the same time."""
+        self._hashing = asyncio.Semaphore(MAX_CONCURRENT_HASHES)
         self._waiting = 0
         self._names = Throttle(clock, attempts=ATTEMPTS_PER_NAME, window_seconds=ATTEMPTS_WINDOW_S)
         self._addresses = Throttle(clock, attempts=ATTEMPTS_PER_ADDRESS, window_seconds=ATTEMPTS_WINDOW_S)
 
     async def load(self) -> None:
-        """Reads all keys and users. Raises `StoreUnavailable`."""
+        """Loads all keys and users. Raises `StoreUnavailable`."""
         self._keys = {key.key_id: key for key in await self._store.keys()}
         self._users = {user.username: user for user in await self._store.users()}
         self._by_principal = {user.principal_id: user for user in self._users.values()}
 
-    # -- who calls -------------------------------------------------------------------------------------------------
+    # -- authentication --------------------------------------------------------------------------------------------
 
     def principal_of(self, api_key: str | None, authorization: str | None) -> Principal:
-        """Whom the credential speaks for; the API key decides when both are sent. Raises `Unauthenticated`."""
+        """The principal of a credential; the API key takes precedence. Raises `Unauthenticated`."""
         if api_key is not None:
             return self._of_key(api_key)
         if authorization is None:
@@ -106,7 +108,7 @@ class KeyRing:
         claims = self._tokens.verify(bearer.group(1))
         user = self._by_principal.get(claims.principal_id)
         if user is None:
-            raise Unauthenticated("The token's user was removed.")
+            raise Unauthenticated("The token's user was removed. Sign in as another user.")
         return Principal(user.principal_id, _lesser(user.role, claims.role), user.username, f"user:{user.username}")
 
     def _of_key(self, text: str) -> Principal:
@@ -121,7 +123,7 @@ class KeyRing:
         raise Unauthenticated(_WRONG_KEY)
 
     def named(self, credential: str) -> tuple[Principal, str] | None:
-        """Whom `key:<id>` or `user:<name>` speaks for now, and what changes with its secret; None when it is gone."""
+        """The principal of `key:<id>` or `user:<name>`, and a text that changes with its secret; None if it is gone."""
         kind, _, name = credential.partition(":")
         if kind == "user" and (user := self._users.get(name)) is not None:
             return user.principal, user.password_hash
@@ -131,50 +133,50 @@ class KeyRing:
             return key.principal, key.secret_sha256
         return None
 
-    def stands(self, principal: Principal) -> bool:
-        """Whether the credential that the principal came by is still good."""
+    def is_valid(self, principal: Principal) -> bool:
+        """Whether the credential that the principal used is still valid."""
         found = self.named(principal.credential)
         return found is not None and found[0].principal_id == principal.principal_id
 
     @contextmanager
     def lease(self, principal: Principal) -> Iterator[asyncio.Event]:
-        """For what stays open: inside, the event is set as soon as the credential does not stand any more."""
-        with self._leases.hold(principal.credential) as stopped:
-            if not self.stands(principal):
-                stopped.set()
-            yield stopped
+        """Yields an event that is set when the principal's credential is, or was already, revoked."""
+        with self._leases.hold(principal.credential) as revoked:
+            if not self.is_valid(principal):
+                revoked.set()
+            yield revoked
 
     def check_key(self, text: str, address: str) -> str:
-        """The name of a key for `named`. Raises `Unauthenticated`, `QuotaExceeded` (too many attempts)."""
+        """The credential (`key:<id>`) of an API key. Raises `Unauthenticated`, `QuotaExceeded` (too many attempts)."""
         self._addresses.attempt(address)
         return self._of_key(text).credential
 
     async def sign_in(self, username: str, password: str, scope: str, address: str) -> Grant:
         """A token for a user. Raises `Unauthenticated`, `QuotaExceeded` (too many attempts), `InvalidField` (scope).
 
-        A user who does not exist costs the same work as a wrong password.
+        An unknown user takes the same time as a wrong password.
         """
         self._addresses.attempt(address)
         self._names.attempt(username)
-        if not self._nobody:  # whoever comes first waits for it, known or not
-            self._nobody = await self._hash(secrets.token_urlsafe(SECRET_BYTES))
+        if not self._dummy_hash:  # computed before the look-up: the first sign-in waits for it, known user or not
+            self._dummy_hash = await self._hash(secrets.token_urlsafe(SECRET_BYTES))
         user = self._users.get(username)
-        right = await self._verify(password, self._nobody if user is None else user.password_hash)
-        user = self._users.get(username)  # may have gone while the hash was computed
-        if user is None or not right:
+        matches = await self._verify(password, self._dummy_hash if user is None else user.password_hash)
+        user = self._users.get(username)  # may have been removed while the hash was computed
+        if user is None or not matches:
             raise Unauthenticated(_WRONG_PASSWORD)
-        self._names.forgive(username)
-        role = _asked_role(scope, user.role)
+        self._names.reset(username)
+        role = _requested_role(scope, user.role)
         return Grant(self._tokens.sign(user.principal_id, role), role)
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
     def all_keys(self) -> list[ApiKey]:
-        """All keys, newest first, revoked ones too; the built-in one last."""
+        """All keys, revoked ones included, newest first; the built-in one last."""
         return [*sorted(self._keys.values(), key=lambda key: (key.created_at, key.key_id), reverse=True), self._admin]
 
     async def create_key(self, name: str, role: Role, principal_id: str | None) -> tuple[ApiKey, str]:
-        """A new key and its text, which is never shown again. Raises `InvalidField`, `StoreUnavailable`."""
+        """A new key and its text, which is not stored. Raises `InvalidField`, `StoreUnavailable`."""
         if principal_id is not None and principal_id not in self._principals():
             raise InvalidField(
                 ("body", "principal_id"),
@@ -194,14 +196,14 @@ class KeyRing:
         return key, f"bs_{key_id}_{secret}"
 
     async def revoke_key(self, key_id: str) -> ApiKey:
-        """The key stops at once; again: the same answer.
+        """Revokes the key at once. Idempotent.
 
         Raises `KeyNotFound`, `Conflict` (the built-in one), `StoreUnavailable`.
         """
         if key_id == self._admin.key_id:
             raise Conflict(
-                "The built-in admin key cannot be revoked. Start with another BROWSER_SESSIONS_ADMIN_API_KEY, or "
-                "remove its file from the data folder before a start."
+                "The built-in admin key cannot be revoked. Restart with another BROWSER_SESSIONS_ADMIN_API_KEY, or "
+                "delete its file in the data folder and restart."
             )
         key = self._keys.get(key_id)
         if key is None:
@@ -210,7 +212,7 @@ class KeyRing:
             key = replace(key, revoked_at=self._clock.wall())
             await self._store.put_key(key)
             self._keys[key_id] = key
-            self._leases.stop(key.principal.credential)
+            self._leases.revoke(key.principal.credential)
         return key
 
     # -- users -----------------------------------------------------------------------------------------------------
@@ -220,8 +222,8 @@ class KeyRing:
         return sorted(self._users.values(), key=lambda user: user.username)
 
     async def create_user(self, username: str, password: str, role: Role) -> User:
-        """Raises `Conflict` when the name is taken, `StoreUnavailable`."""
-        taken = Conflict(f"There is a user {username!r} already. Remove that one first, or take another name.")
+        """Raises `Conflict` if the name is taken, `StoreUnavailable`."""
+        taken = Conflict(f"The user {username!r} already exists. Remove it first, or choose another name.")
         if username in self._users:
             raise taken
         user = User(
@@ -233,7 +235,7 @@ class KeyRing:
         )
         if username in self._users:
             raise taken
-        self._users[username] = user  # holds the name while it is stored
+        self._users[username] = user  # reserves the name while it is stored
         try:
             await self._store.put_user(user)
         except BaseException:
@@ -243,7 +245,7 @@ class KeyRing:
         return user
 
     async def remove_user(self, username: str) -> User:
-        """The user's tokens and keys stop at once. Raises `KeyNotFound`, `StoreUnavailable`."""
+        """Removes the user and revokes their tokens and keys at once. Raises `KeyNotFound`, `StoreUnavailable`."""
         user = self._users.get(username)
         if user is None:
             raise KeyNotFound("There is no such user. List them with GET /v1/auth/users.")
@@ -252,21 +254,21 @@ class KeyRing:
         await self._store.remove_user(username)
         self._users.pop(username, None)
         self._by_principal.pop(user.principal_id, None)
-        self._leases.stop(user.principal.credential)
+        self._leases.revoke(user.principal.credential)
         return user
 
     def _principals(self) -> set[str]:
         return {ADMIN.principal_id} | {key.principal_id for key in self._keys.values()} | set(self._by_principal)
 
-    # -- passwords, off the loop -----------------------------------------------------------------------------------
+    # -- password hashing, off the event loop ----------------------------------------------------------------------
 
     async def _hash(self, password: str) -> str:
         async with self._hashing:
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def _verify(self, password: str, password_hash: str) -> bool:
-        if self._waiting >= HASHES_WAITING:
-            raise QuotaExceeded("Too many people sign in right now. Try again in a moment.", retry_after=1.0)
+        if self._waiting >= MAX_WAITING_HASHES:
+            raise QuotaExceeded("Too many sign-ins at the moment. Try again in a second.", retry_after=1.0)
         self._waiting += 1
         try:
             async with self._hashing:
@@ -280,24 +282,24 @@ def _digest(text: str) -> str:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """(key id, secret) of `bs_<key id>_<secret>`, empty strings when it is no such key."""
+    """(key id, secret) of `bs_<key id>_<secret>`; empty strings for any other text."""
     parts = text.split("_", 2)
     return (parts[1], parts[2]) if len(parts) == 3 and parts[0] == "bs" else ("", "")
 
 
 def _lesser(one: Role, other: Role) -> Role:
-    return min(one, other, key=_LADDER.index)
+    return min(one, other, key=_ROLES_ASCENDING.index)
 
 
-def _asked_role(scope: str, role: Role) -> Role:
-    """The role that the scope names, by default all that the user has. Raises `InvalidField`."""
+def _requested_role(scope: str, role: Role) -> Role:
+    """The role that the scope names, by default the user's own. Raises `InvalidField`."""
     names: Sequence[str] = scope.split()
     if not names:
         return role
-    allowed = [known.value for known in _LADDER[: _LADDER.index(role) + 1]]
+    allowed = [known.value for known in _ROLES_ASCENDING[: _ROLES_ASCENDING.index(role) + 1]]
     if any(name not in allowed for name in names):
-        raise InvalidField(("body", "scope"), f"must be one of {', '.join(allowed)}, or empty for all that you may")
-    return max((Role(name) for name in names), key=_LADDER.index)
+        raise InvalidField(("body", "scope"), f"must be one of {', '.join(allowed)}, or empty for the user's own role")
+    return max((Role(name) for name in names), key=_ROLES_ASCENDING.index)
 
 
 __all__ = ["ADMIN", "Grant", "KeyRing", "KeyStore"]

@@ -1,5 +1,4 @@
-"""Signed notes (JWT, RFC 7519) for access tokens, cookies and tickets: one algorithm, five claims required, one kind
-never good for another. Pure."""
+"""JWTs (RFC 7519) for access tokens, cookies and tickets: one algorithm, five required claims, an audience each."""
 
 from __future__ import annotations
 
@@ -15,12 +14,12 @@ _REQUIRED: Final = ("exp", "iat", "sub", "aud", "iss")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a note is for: its audience. One for something else does not count, even under the same secret."""
+    """A kind of token, by its audience: tokens of another kind are rejected, even under the same secret."""
 
     audience: str
 
     def sign(self, secret: bytes, subject: str, now: float, lifetime_seconds: float, **claims: Any) -> str:
-        """A note good from `now` (seconds since the epoch) for `lifetime_seconds`, rounded down to a whole second."""
+        """A token valid from `now` (seconds since the epoch) for `lifetime_seconds`, rounded down to whole seconds."""
         known = {
             "iss": _ISSUER,
             "aud": self.audience,
@@ -30,15 +29,14 @@ class Kind:
         }
         return jwt.encode(known | claims, secret, algorithm=_ALGORITHM)
 
-    def read(self, secret: bytes, note: str, now: float) -> dict[str, Any] | None:
-        """Its claims; None when it is not whole, for something else, or over at `now`.
+    def read(self, secret: bytes, token: str, now: float) -> dict[str, Any] | None:
+        """The claims; None if the token is invalid, of another kind, or expired at `now`.
 
-        One that was made later than `now` counts: a host's clock that is set back must not lock out everybody who
-        signed in before.
+        `iat` may lie in the future: setting the host's clock back must not sign everybody out.
         """
         try:
             claims: dict[str, Any] = jwt.decode(
-                note,
+                token,
                 secret,
                 algorithms=[_ALGORITHM],
                 audience=self.audience,

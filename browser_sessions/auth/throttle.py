@@ -1,4 +1,4 @@
-"""How often somebody may try: a fixed number in a sliding window, in bounded memory."""
+"""A rate limit: a number of attempts in a sliding window, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Final
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import QuotaExceeded
 
-MAX_WATCHED: Final = 10_000
-"""Names watched at once, about 5 MB; beyond that the one that was quiet longest is forgotten."""
+MAX_NAMES: Final = 10_000
+"""Names tracked at once, about 5 MB; beyond that the least recently used one is dropped."""
 
 
 class Throttle:
-    """`attempts` in `window_seconds` for each name."""
+    """Allows `attempts` in `window_seconds` for each name."""
 
-    def __init__(self, clock: Clock, *, attempts: int, window_seconds: float, watched: int = MAX_WATCHED) -> None:
+    def __init__(self, clock: Clock, *, attempts: int, window_seconds: float, max_names: int = MAX_NAMES) -> None:
         self._clock = clock
         self._attempts = attempts
         self._window = window_seconds
-        self._watched = watched
-        self._moments: OrderedDict[str, deque[float]] = OrderedDict()
+        self._max_names = max_names
+        self._attempted_at: OrderedDict[str, deque[float]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._moments)
+        return len(self._attempted_at)
 
     def attempt(self, name: str) -> None:
-        """Counts one attempt now. Raises `QuotaExceeded` when the window is full; that one does not count."""
+        """Counts an attempt. Raises `QuotaExceeded` if the window is full; a rejected attempt does not count."""
         now = self._clock.monotonic()
-        moments = self._moments.setdefault(name, deque(maxlen=self._attempts))
-        self._moments.move_to_end(name)
-        if len(self._moments) > self._watched:
-            self._moments.popitem(last=False)
-        if len(moments) == self._attempts and now - moments[0] < self._window:
+        times = self._attempted_at.setdefault(name, deque(maxlen=self._attempts))
+        self._attempted_at.move_to_end(name)
+        if len(self._attempted_at) > self._max_names:
+            self._attempted_at.popitem(last=False)
+        if len(times) == self._attempts and now - times[0] < self._window:
             raise QuotaExceeded(
-                "Too many attempts to sign in. Wait before the next one.",
-                retry_after=self._window - (now - moments[0]),
+                "Too many sign-in attempts. Wait before the next one.",
+                retry_after=self._window - (now - times[0]),
             )
-        moments.append(now)
+        times.append(now)
 
-    def forgive(self, name: str) -> None:
-        """Forgets the attempts of `name`: it was right."""
-        self._moments.pop(name, None)
+    def reset(self, name: str) -> None:
+        """Drops the attempts of `name` after a success."""
+        self._attempted_at.pop(name, None)

@@ -1,4 +1,4 @@
-"""Signed tickets: one session, one use, a short time. For WebSockets and pages that cannot send headers. Pure."""
+"""Signed, short-lived tickets for one session and one use, for WebSockets and pages that cannot send headers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from browser_sessions.domain.errors import Unauthenticated
 from browser_sessions.domain.principal import Principal, Role
 
 Use = Literal["cdp", "live", "devtools", "launch"]
-"""`launch` makes the session that it names: the id is one of its own until then."""
+"""`launch` creates a session; its id is the launch's own until then."""
 
 TICKET_LIFETIME_S: Final = 60.0
-"""Seconds: long enough to open a WebSocket, too short to be worth stealing."""
+"""Long enough to open a WebSocket, too short to be worth stealing."""
 
 _TICKET: Final = Kind("browser-sessions/ticket")
-_REFUSED: Final = "The ticket does not cover this, or its time is over. Ask for the session's details to get a new one."
+_INVALID: Final = "The ticket is invalid, expired or for another use. Get a new one from the session's details."
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a verified ticket says: who may use which session, and how."""
+    """A verified ticket."""
 
     session_id: str
     use: Use
@@ -38,7 +38,7 @@ def mint(
     *,
     lifetime_seconds: float = TICKET_LIFETIME_S,
 ) -> str:
-    """A ticket for `use` of one session, good from `now` for `lifetime_seconds`."""
+    """A ticket for `use` of one session, valid from `now` for `lifetime_seconds`."""
     return _TICKET.sign(
         secret,
         principal.principal_id,
@@ -53,16 +53,15 @@ def mint(
 
 
 def verify(secret: bytes, ticket: str, session_id: str, use: Use, now: datetime) -> Ticket:
-    """What the ticket says. Raises `Unauthenticated` unless it is whole, in time, and for this use of this session.
+    """Raises `Unauthenticated` unless the ticket is valid, unexpired, and for this use of this session.
 
-    Whether the credential that it was made for still stands, only the key ring knows: ask it
-    (`api.caller_credentials`).
+    Does not check that the ticket's credential is still valid: the key ring does (`api.caller_credentials`).
     """
     claims = _TICKET.read(secret, ticket, now.timestamp()) or {}
     if (claims.get("sid"), claims.get("use")) != (session_id, use):
-        raise Unauthenticated(_REFUSED, session_id=session_id[:64])
+        raise Unauthenticated(_INVALID, session_id=session_id[:64])
     try:
         principal = Principal(str(claims["sub"]), Role(claims["role"]), str(claims["name"]), str(claims["cred"]))
     except (KeyError, ValueError):
-        raise Unauthenticated(_REFUSED, session_id=session_id[:64]) from None
+        raise Unauthenticated(_INVALID, session_id=session_id[:64]) from None
     return Ticket(session_id, use, principal)

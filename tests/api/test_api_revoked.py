@@ -99,7 +99,7 @@ async def test_a_lease_tells_its_holders_and_forgets_them() -> None:
     leases = Leases()
     with leases.hold("key:1") as first, leases.hold("key:1") as second, leases.hold("key:2") as other:
         assert len(leases) == 3
-        leases.stop("key:1")
+        leases.revoke("key:1")
         assert (first.is_set(), second.is_set(), other.is_set()) == (True, True, False)
         with leases.hold("key:1") as later:
             assert not later.is_set()

@@ -253,7 +253,7 @@ async def test_watching_ends_with_ctrl_c_and_without_a_word(tmp_path: Path) -> N
     ("args", "said"),
     [
         (("--browser-executable", "/nonexistent"), "BROWSER_SESSIONS_BROWSER_EXECUTABLE is /nonexistent"),
-        (("--data-dir", "/proc/nowhere"), "Name a folder that this user may write."),
+        (("--data-dir", "/proc/nowhere"), "Name a folder that this user can write to."),
         (("--admin-api-key-file", "/nonexistent"), "--admin-api-key-file: /nonexistent cannot be read"),
     ],
 )

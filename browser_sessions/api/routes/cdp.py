@@ -15,7 +15,7 @@ from browser_sessions.api.errors import kind_of, response_for
 from browser_sessions.api.middleware.origin import check_origin
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find_active
-from browser_sessions.auth.credential_leases import STOPPED, until_stopped
+from browser_sessions.auth.credential_leases import REVOKED, until_revoked
 from browser_sessions.chromium.chromium_version import chromium_version
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
 from browser_sessions.domain.principal import Principal
@@ -125,8 +125,8 @@ async def carry(websocket: WebSocket, relay: Relay, principal: Principal, sessio
         raise
     services: Services = websocket.app.state.services
     with services.keyring.lease(principal) as stopped:
-        if await until_stopped(stopped, relay.socket.closed):
-            relay.socket.close(*STOPPED)
+        if await until_revoked(stopped, relay.socket.closed):
+            relay.socket.close(*REVOKED)
     await asyncio.shield(relay.socket.closed)
 
 

@@ -15,7 +15,7 @@ from browser_sessions.api.middleware.origin import check_origin
 from browser_sessions.api.models import ControlBody, ControlResponse
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active
-from browser_sessions.auth.credential_leases import STOPPED, until_stopped
+from browser_sessions.auth.credential_leases import REVOKED, until_revoked
 from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserSessionsError, Forbidden, InvalidField, QuotaExceeded, WrongState
 from browser_sessions.domain.principal import Action, Principal
@@ -94,7 +94,7 @@ async def _watch(services: Services, principal: Principal, viewer: Viewer) -> tu
     with services.keyring.lease(principal) as stopped:
         running = asyncio.ensure_future(viewer.run())
         try:
-            return STOPPED if await until_stopped(stopped, running) else running.result()
+            return REVOKED if await until_revoked(stopped, running) else running.result()
         finally:
             running.cancel()
             await asyncio.wait({running})

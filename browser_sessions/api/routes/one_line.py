@@ -263,7 +263,7 @@ async def _join(websocket: WebSocket, ticket: str, launch: Launch, page_id: str 
     launch.connections += 1
     try:
         try:
-            if not services.keyring.stands(launch.principal):
+            if not services.keyring.is_valid(launch.principal):
                 raise Unauthenticated("The ticket's key was revoked, or its user removed.")
             session_id = await asyncio.shield(launch.session_id)
             relay = await services.gateway.open(session_id, launch.principal, page_id)

@@ -43,12 +43,12 @@ def test_one_name_does_not_slow_another() -> None:
 def test_who_was_right_starts_anew() -> None:
     throttle = Throttle(ManualClock(), attempts=1, window_seconds=60.0)
     throttle.attempt("ann")
-    throttle.forgive("ann")
+    throttle.reset("ann")
     throttle.attempt("ann")
 
 
 def test_memory_is_bounded_by_the_number_of_names_watched() -> None:
-    throttle = Throttle(ManualClock(), attempts=2, window_seconds=60.0, watched=100)
+    throttle = Throttle(ManualClock(), attempts=2, window_seconds=60.0, max_names=100)
     for number in range(10_000):
         throttle.attempt(f"name {number}")
     assert len(throttle) == 100

@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 import pytest
 
-from browser_sessions.auth.access_tokens import REMEMBERED, TOKEN_LIFETIME_S, Tokens
+from browser_sessions.auth.access_tokens import CACHE_SIZE, TOKEN_LIFETIME_S, Tokens
 from browser_sessions.auth.tickets import Ticket, mint, verify
 from browser_sessions.domain.errors import Unauthenticated
 from browser_sessions.domain.principal import Principal, Role
@@ -97,9 +97,9 @@ def test_a_remembered_token_ends_in_time_all_the_same(monkeypatch: pytest.Monkey
 
 def test_remembered_tokens_are_bounded() -> None:
     tokens = Tokens(SECRET)
-    for number in range(REMEMBERED + 10):
+    for number in range(CACHE_SIZE + 10):
         tokens.verify(tokens.sign(f"prn_{number}", Role.CLIENT))
-    assert len(tokens._verified) == REMEMBERED
+    assert len(tokens._verified) == CACHE_SIZE
 
 
 # -- tickets -----------------------------------------------------------------------------------------------------------
