@@ -1,7 +1,7 @@
-"""Group commit: writes that come while a commit is on its way to the disk go there together in the next one.
+"""Group commit: writes that arrive during a commit go to disk together in the next one.
 
-A commit costs one flush of the disk however many writes it holds. Measured with 200 updates at once on two cores and a
-local disk: 18 ms in groups, 90 ms one by one; with cores and disk overloaded by others 77 ms against 5.8 s.
+A commit costs one disk flush however many writes it holds. Measured with 200 concurrent updates on two cores and a
+local disk: 18 ms in groups, 90 ms one by one; with cores and disk overloaded 77 ms against 5.8 s.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from browser_sessions.store.database_connection import DatabaseThread, fault_of_the_store, unavailable
+from browser_sessions.store.database_connection import DatabaseThread, is_store_fault, unavailable
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], T]
 
-GROUP: Final = 256
-"""Writes in one transaction: more than one burst of expiries, and still only some milliseconds of work."""
+MAX_GROUP: Final = 256
+"""Writes in one transaction: enough for a burst of expiries, and still only a few milliseconds of work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A write that took no effect, and why."""
+    """A write that had no effect, with its error."""
 
     error: Exception
 
 
 def commit_together(writes: Sequence[Write[Any]], connection: sqlite3.Connection) -> list[Any]:
-    """One transaction of all `writes`: what each returned, or `Failed`.
+    """Runs all `writes` in one transaction. Returns the result of each, or `Failed`.
 
-    A write that fails by its own fault (a conflict) leaves no trace and hinders no other. When the store fails, none
-    took effect.
+    A write that fails by itself (a conflict) is rolled back without affecting the others. If the store fails, none
+    takes effect.
     """
     try:
         if connection.in_transaction:  # an earlier rollback failed too
             connection.execute("ROLLBACK")
         connection.execute("BEGIN IMMEDIATE")
-        outcomes = [_apart(write, connection) for write in writes]
+        outcomes = [_in_savepoint(write, connection) for write in writes]
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         with suppress(sqlite3.Error):
@@ -51,12 +51,12 @@ def commit_together(writes: Sequence[Write[Any]], connection: sqlite3.Connection
     return outcomes
 
 
-def _apart(write: Write[T], connection: sqlite3.Connection) -> T | Failed:
+def _in_savepoint(write: Write[T], connection: sqlite3.Connection) -> T | Failed:
     connection.execute("SAVEPOINT one")
     try:
         outcome: T | Failed = write(connection)
-    except Exception as error:  # its caller's: the others of the group have done nothing wrong
-        if isinstance(error, sqlite3.Error) and fault_of_the_store(error):
+    except Exception as error:  # must not affect the other writes of the group
+        if isinstance(error, sqlite3.Error) and is_store_fault(error):
             raise
         connection.execute("ROLLBACK TO one")
         outcome = Failed(error)
@@ -65,71 +65,71 @@ def _apart(write: Write[T], connection: sqlite3.Connection) -> T | Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _PendingWrite:
     write: Write[Any]
-    answer: asyncio.Future[Any]
+    result: asyncio.Future[Any]
 
 
 class GroupCommit:
-    """Orders the writes of one event loop. They are applied in the order of the calls."""
+    """Serializes the writes of one event loop. They are applied in call order."""
 
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread
-        self._queue: deque[_Waiting] = deque()
-        self._group: list[_Waiting] = []
-        """Those that are on their way to the disk."""
+        self._queue: deque[_PendingWrite] = deque()
+        self._group: list[_PendingWrite] = []
+        """Writes being committed."""
         self._task: asyncio.Task[None] | None = None
 
     async def write(self, write: Write[T]) -> T:
-        """Returns what `write` returned, once that is on disk. Raises what it raised, or `StoreUnavailable`.
+        """Returns the result of `write` once it is on disk. Raises what `write` raised, or `StoreUnavailable`.
 
-        Cancelled before its turn, it is not carried out; cancelled during it, in whole or not at all.
+        If cancelled while queued, it is not executed; later, it is executed completely or not at all.
         """
-        waiting = _Waiting(write, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
+        pending = _PendingWrite(write, asyncio.get_running_loop().create_future())
+        self._queue.append(pending)
         if self._task is None:
             self._start()
-        answer: T = await waiting.answer
-        return answer
+        result: T = await pending.result
+        return result
 
     async def finish(self) -> None:
-        """Returns when everything that was asked for is answered."""
+        """Waits until all writes are done."""
         while self._task is not None:
             await asyncio.wait([self._task])
 
     def _start(self) -> None:
-        self._task = asyncio.create_task(self._work_off(), name="store-commits")
+        self._task = asyncio.create_task(self._commit_pending(), name="store-commits")
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if task.cancelled():  # the event loop shuts down, perhaps before the task ever ran
-            for waiting in (*self._group, *self._queue):
-                waiting.answer.cancel()
+            for pending in (*self._group, *self._queue):
+                pending.result.cancel()
             self._queue.clear()
         elif self._queue:
             self._start()
 
-    async def _work_off(self) -> None:
+    async def _commit_pending(self) -> None:
         while self._queue:
-            taken = (self._queue.popleft() for _ in range(min(GROUP, len(self._queue))))
-            self._group = [waiting for waiting in taken if not waiting.answer.done()]
+            taken = (self._queue.popleft() for _ in range(min(MAX_GROUP, len(self._queue))))
+            self._group = [pending for pending in taken if not pending.result.done()]
             if self._group:
-                self._answer(self._group, await self._commit([waiting.write for waiting in self._group]))
+                self._set_results(self._group, await self._commit([pending.write for pending in self._group]))
         self._group = []
 
     async def _commit(self, writes: list[Write[Any]]) -> list[Any]:
         try:
             return await self._thread.run(partial(commit_together, writes))
-        except Exception as error:  # noqa: BLE001 - a bug or no memory: told to the callers, who would wait for ever else
+        except Exception as error:  # noqa: BLE001 - a bug or out of memory: the callers must not wait for ever
             return [Failed(error) for _ in writes]
 
     @staticmethod
-    def _answer(group: list[_Waiting], outcomes: list[Any]) -> None:
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            if waiting.answer.done():  # its caller left
+    def _set_results(group: list[_PendingWrite], outcomes: list[Any]) -> None:
+        for pending, outcome in zip(group, outcomes, strict=True):
+            if pending.result.done():  # cancelled by its caller
                 continue
             if isinstance(outcome, Failed):
-                waiting.answer.set_exception(outcome.error)
+                pending.result.set_exception(outcome.error)
             else:
-                waiting.answer.set_result(outcome)
+                pending.result.set_result(outcome)

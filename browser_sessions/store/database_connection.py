@@ -1,4 +1,4 @@
-"""Connections to the database file, each on a thread of its own, and what their errors mean."""
+"""Connections to the database file, each on its own thread, and the mapping of their errors."""
 
 from __future__ import annotations
 
@@ -13,91 +13,92 @@ from typing import Final, Self, TypeVar
 import aiosqlite
 
 from browser_sessions.domain.errors import SettingsError, StoreUnavailable
-from browser_sessions.store.schema import migrate, require_ours
+from browser_sessions.store.schema import migrate, require_compatible
 
 T = TypeVar("T")
 
 BUSY_SECONDS: Final = 2.0
-"""How long to wait for another process (the command line adding a key, a backup tool): those hold the lock for
-milliseconds, and a caller who waits for a place should not wait longer for a lock."""
+"""How long to wait for another process's lock. The command line adding a key or a backup tool hold it for milliseconds,
+and a create should not be delayed longer."""
 
-CHECKED_BYTES: Final = 64 * 2**20
-"""A database up to this size is checked page by page when it is opened; beyond, the check would delay the start."""
+MAX_CHECKED_BYTES: Final = 64 * 2**20
+"""A database up to this size is checked page by page when it is opened; for larger ones that would delay the start."""
 
-_SETTINGS: Final = "Set BROWSER_SESSIONS_DATA_DIR, or BROWSER_SESSIONS_STORE_URL, to a place that this user may write"
+_SETTINGS_HINT: Final = (
+    "Set BROWSER_SESSIONS_DATA_DIR, or BROWSER_SESSIONS_STORE_URL, to a place that this user can write to"
+)
 
 _REASONS: Final = {
     sqlite3.SQLITE_FULL: "its disk is full; free some space, no restart is needed",
-    sqlite3.SQLITE_BUSY: "another process holds its lock; try again",
-    sqlite3.SQLITE_LOCKED: "another process holds its lock; try again",
+    sqlite3.SQLITE_BUSY: "it is locked by another process; try again",
+    sqlite3.SQLITE_LOCKED: "it is locked by another process; try again",
     sqlite3.SQLITE_READONLY: "its file or its disk became read-only; make it writable, no restart is needed",
     sqlite3.SQLITE_IOERR: "its disk fails or is full; see the system's log",
-    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened: gone, no longer permitted, or out of file descriptors",
+    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened: deleted, permission denied, or out of file descriptors",
     sqlite3.SQLITE_CORRUPT: "its file is damaged; stop the server and restore a backup",
     sqlite3.SQLITE_NOTADB: "its file is damaged; stop the server and restore a backup",
     sqlite3.SQLITE_NOMEM: "it is out of memory",
 }
 """By SQLite's primary result code (https://sqlite.org/rescode.html)."""
 
-_NOT_NOW: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM})
-"""Errors that may pass by themselves: not a wrong setting, even at the start."""
+_TEMPORARY: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM})
+"""Errors that may pass: no settings error, even at the start."""
 
 
 def unavailable(error: sqlite3.Error) -> StoreUnavailable:
-    """What `error` means to a caller of the store."""
+    """`error` as the error that callers of the store get."""
     name = getattr(error, "sqlite_errorname", None) or type(error).__name__
     reason = _REASONS.get(_primary(error), str(error))
-    return StoreUnavailable(f"The store does not answer: {reason} ({name}).")
+    return StoreUnavailable(f"The store is unavailable: {reason} ({name}).")
 
 
-def fault_of_the_store(error: sqlite3.Error) -> bool:
-    """False where the statement or its values were at fault, so that only its caller need hear of it."""
-    at_fault = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
-    return not isinstance(error, at_fault)
+def is_store_fault(error: sqlite3.Error) -> bool:
+    """False if the statement or its values are to blame, so that the error concerns its caller only."""
+    caller_faults = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+    return not isinstance(error, caller_faults)
 
 
 def _primary(error: sqlite3.Error) -> int:
-    # Errors of the sqlite3 module itself carry no code of SQLite's.
+    # Errors of the sqlite3 module itself have no SQLite code.
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 class DatabaseThread(aiosqlite.Connection):
-    """A connection on a thread of its own, to which whole functions are handed.
+    """A connection on its own thread that runs whole functions.
 
-    A transaction is then one visit to the thread: it costs one switch instead of one a statement, and no cancellation
-    on the event loop can fall between its statements.
+    A transaction then costs one thread switch instead of one per statement, and cannot be cancelled between its
+    statements.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(lambda: connection, iter_chunk_size=64)
-        # A process whose start failed must end, also where nobody came to close the store. Nothing is lost by it: what
-        # was acknowledged is on disk.
+        # A process whose start failed must exit even if nobody closed the store. Acknowledged writes are on disk.
         self._thread.daemon = True
 
     @classmethod
     async def start(cls, connect: Callable[[], sqlite3.Connection]) -> Self:
         """Raises as `connect`, which is called off the event loop."""
-        # Not on the new thread: aiosqlite does not wait for the end of a thread whose connection failed, and such a
-        # thread ends with a traceback when the event loop was faster.
+        # Not on the new thread: aiosqlite does not join a thread whose connection failed, and such a thread prints a
+        # traceback if the event loop is closed first.
         thread = cls(await asyncio.to_thread(connect))
         _ = await thread
         return thread
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` returns or raises. A cancelled call may still be carried out, in whole."""
+        """Returns or raises what `work` does. A cancelled call may still run to its end."""
         result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return result
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
-    """Creates the file where there is none (0600, its folder 0700), checks it and brings its schema up to date.
+    """Creates the file if missing (0600, its folder 0700), checks it and brings its schema up to date.
 
-    Raises `SettingsError` where the file cannot be used, `StoreUnavailable` where it cannot be now.
+    Raises `SettingsError` if the file cannot be used, `StoreUnavailable` if it temporarily cannot.
     """
     with _explained(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite would create it by the umask; the files beside it (-wal, -shm) take over its mode. Exclusive: closing a
-        # file that another connection of this process has open would release that one's locks (https://sqlite.org/howtocorrupt.html).
+        # SQLite would create it by the umask; -wal and -shm inherit its mode. Exclusive, because closing a file that
+        # another connection of this process has open releases that one's locks (https://sqlite.org/howtocorrupt.html).
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -110,15 +111,15 @@ def connect_writer(path: Path) -> sqlite3.Connection:
 
 
 def _set_up_writer(connection: sqlite3.Connection, path: Path) -> None:
-    require_ours(connection)
+    require_compatible(connection)
     journal = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if journal != "wal":
-        raise SettingsError("its file system cannot share memory (WAL). Name a file on a local disk")
+        raise SettingsError("its file system does not support shared memory (WAL). Name a file on a local disk")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("BEGIN IMMEDIATE")  # finds a file that can be read only
+    connection.execute("BEGIN IMMEDIATE")  # fails on a read-only file
     connection.execute("ROLLBACK")
-    if path.stat().st_size <= CHECKED_BYTES:
+    if path.stat().st_size <= MAX_CHECKED_BYTES:
         finding = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if finding != "ok":
             raise sqlite3.DatabaseError(finding)
@@ -126,7 +127,7 @@ def _set_up_writer(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that sees what was committed and cannot write. Raises as `connect_writer`."""
+    """A read-only connection, which sees committed data. Raises as `connect_writer`."""
     with _explained(path):
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
@@ -139,18 +140,20 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Errors of opening as a sentence that says what to do."""
+    """Turns errors of opening into errors that say what to do."""
     try:
         yield
     except SettingsError as error:
         raise SettingsError(f"The database {path} cannot be used: {error.detail}.") from error
     except sqlite3.OperationalError as error:
-        if _primary(error) in _NOT_NOW:
+        if _primary(error) in _TEMPORARY:
             raise unavailable(error) from error
-        raise SettingsError(f"The database {path} cannot be used: {error}. {_SETTINGS}.") from error
+        raise SettingsError(f"The database {path} cannot be used: {error}. {_SETTINGS_HINT}.") from error
     except sqlite3.Error as error:
         raise SettingsError(
-            f"The database {path} is damaged or is none: {error}. Restore a backup, or name another file."
+            f"The database {path} is damaged or not a database: {error}. Restore a backup, or name another file."
         ) from error
     except OSError as error:
-        raise SettingsError(f"The database {path} cannot be used: {error.strerror or error}. {_SETTINGS}.") from error
+        raise SettingsError(
+            f"The database {path} cannot be used: {error.strerror or error}. {_SETTINGS_HINT}."
+        ) from error

@@ -1,4 +1,4 @@
-"""The store of one node: SQLite in a file of the data folder."""
+"""The store of a single node: a SQLite file in the data folder."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from browser_sessions.store.schema import LIVE_ONLY
 
 T = TypeVar("T")
 
-ANSWER_SECONDS: Final = 10.0
-"""After this a disk counts as not answering. Flushes of a busy disk were seen to take a quarter of a second; waiting
-for another process's lock takes up to two."""
+TIMEOUT_SECONDS: Final = 10.0
+"""For one call. Flushes of a busy disk took up to a quarter of a second, and waiting for another process's lock takes
+up to `BUSY_SECONDS`."""
 
 PURGE_ROWS: Final = 200
-"""Rows of one step of a purge: measured as 2 ms, so that a create never waits for the whole of it."""
+"""Rows of one purge step: measured as 2 ms, so that a create does not wait for a whole purge."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What is there between `open` and `close`.
+    """The connections of an open store.
 
-    Look-ups and listings have a connection each: a look-up waits neither for a commit nor for a long listing.
+    Look-ups and listings have one each, so that a look-up waits neither for a commit nor for a long listing.
     """
 
     commits: GroupCommit
     lookups: DatabaseThread
     listings: DatabaseThread
-    undo: AsyncExitStack
+    cleanup: AsyncExitStack
 
 
 class EmbeddedStore:
     """Implements `SessionStore` for one node. `path` is the database file; `open` creates it and its folder.
 
-    `open` raises `SettingsError` where the file cannot be used: damaged, of a newer version, in a folder that may not
-    be written. Any other call raises `StoreUnavailable` while the store is not open.
+    `open` raises `SettingsError` if the file cannot be used: damaged, of a newer version, in a read-only folder.
+    Other calls raise `StoreUnavailable` while the store is not open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,21 +67,21 @@ class EmbeddedStore:
     async def open(self) -> None:
         if self._opened is not None:
             return
-        async with AsyncExitStack() as undo:
+        async with AsyncExitStack() as cleanup:
             writer = await DatabaseThread.start(partial(connect_writer, self._path))
-            undo.push_async_callback(writer.close)
-            undo.push_async_callback(_tidy, writer)
+            cleanup.push_async_callback(writer.close)
+            cleanup.push_async_callback(_checkpoint, writer)
             lookups = await DatabaseThread.start(partial(connect_reader, self._path))
-            undo.push_async_callback(lookups.close)
+            cleanup.push_async_callback(lookups.close)
             listings = await DatabaseThread.start(partial(connect_reader, self._path))
-            undo.push_async_callback(listings.close)
-            self._opened = _Opened(GroupCommit(writer), lookups, listings, undo.pop_all())
+            cleanup.push_async_callback(listings.close)
+            self._opened = _Opened(GroupCommit(writer), lookups, listings, cleanup.pop_all())
 
     async def close(self) -> None:
-        """Finishes the writes that were asked for, then leaves one tidy file."""
+        """Finishes pending writes and checkpoints the write-ahead log into the file."""
         opened, self._opened = self._opened, None
         if opened is not None:
-            async with opened.undo:
+            async with opened.cleanup:
                 await opened.commits.finish()
 
     async def insert(self, record: SessionRecord) -> None:
@@ -91,7 +91,7 @@ class EmbeddedStore:
         await self._write(partial(_update, rows.row_of(record)))
 
     async def flush_activity(self, moments: Iterable[tuple[str, datetime, datetime | None]]) -> None:
-        parameters = [(rows.micros(used), rows.maybe_micros(expires), name) for name, used, expires in moments]
+        parameters = [(rows.micros(used), rows.optional_micros(expires), name) for name, used, expires in moments]
         await self._write(partial(_flush, parameters))
 
     async def get(self, session_id: str) -> SessionRecord | None:
@@ -109,7 +109,7 @@ class EmbeddedStore:
 
     async def purge(self, ended_before: datetime, idempotency_before: datetime) -> int:
         removed = await self._in_steps(partial(_remove_ended, rows.micros(ended_before)))
-        await self._in_steps(partial(_forget_keys, rows.micros(idempotency_before)))
+        await self._in_steps(partial(_clear_idempotency_keys, rows.micros(idempotency_before)))
         return removed
 
     async def put_key(self, key: ApiKey) -> None:
@@ -133,15 +133,15 @@ class EmbeddedStore:
         return self._opened
 
     async def _write(self, write: Write[T]) -> T:
-        return await _answered(self._require_open().commits.write(write))
+        return await _with_timeout(self._require_open().commits.write(write))
 
     async def _in_steps(self, step: Write[int]) -> int:
-        """Repeats `step` until it finds less than it may take. Other writes go between the steps."""
+        """Repeats `step` until it affects fewer than `PURGE_ROWS` rows. Other writes may run between the steps."""
         total = 0
         while True:
-            went = await self._write(step)
-            total += went
-            if went < PURGE_ROWS:
+            affected = await self._write(step)
+            total += affected
+            if affected < PURGE_ROWS:
                 return total
 
     async def _one(self, statement: str, parameters: Sequence[Any]) -> SessionRecord | None:
@@ -156,31 +156,31 @@ class EmbeddedStore:
             return [decode(row) for row in connection.execute(statement, parameters).fetchall()]
 
         try:
-            return await _answered(thread.run(work))
+            return await _with_timeout(thread.run(work))
         except sqlite3.Error as error:
             raise unavailable(error) from error
 
 
-async def _answered(call: Coroutine[Any, Any, T]) -> T:
-    """What `call` returns, or `StoreUnavailable` when the disk hangs. A write on its way may still take effect then."""
+async def _with_timeout(call: Coroutine[Any, Any, T]) -> T:
+    """Raises `StoreUnavailable` if the disk hangs. A write in progress may still take effect then."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await call
     except TimeoutError as error:
         raise StoreUnavailable(
-            f"The store does not answer: nothing came from its disk for {ANSWER_SECONDS:g} seconds."
+            f"The store is unavailable: its disk did not respond within {TIMEOUT_SECONDS:g} seconds. Try again."
         ) from error
 
 
-async def _tidy(writer: DatabaseThread) -> None:
-    """Statistics for the query planner, and everything out of the write-ahead log into the one file.
+async def _checkpoint(writer: DatabaseThread) -> None:
+    """Updates the query planner's statistics and moves the write-ahead log into the file.
 
-    Failing costs nothing: the log is read at the next opening.
+    Errors are ignored: the log is read at the next opening.
     """
 
     def work(connection: sqlite3.Connection) -> None:
         with suppress(sqlite3.Error):
-            connection.execute("PRAGMA analysis_limit = 400")  # rows an index; what SQLite's manual advises
+            connection.execute("PRAGMA analysis_limit = 400")  # rows per index, as SQLite's manual advises
             connection.execute("PRAGMA optimize")
         with suppress(sqlite3.Error):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -193,9 +193,9 @@ def _insert(row: dict[str, Any], connection: sqlite3.Connection) -> None:
         connection.execute(rows.INSERT, row)
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-            detail = "A session with this id is stored already."
+            detail = "A session with this id already exists."
         elif error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-            detail = "The owner has a session with this Idempotency-Key already."
+            detail = "The owner already has a session with this Idempotency-Key."
         else:
             raise
         raise Conflict(detail, session_id=row["session_id"]) from error
@@ -204,7 +204,7 @@ def _insert(row: dict[str, Any], connection: sqlite3.Connection) -> None:
 def _update(row: dict[str, Any], connection: sqlite3.Connection) -> None:
     if connection.execute(rows.UPDATE, row).rowcount != 1:
         raise Conflict(
-            f"The stored session is not of version {row['version'] - 1}: somebody else changed it.",
+            f"The stored session no longer has version {row['version'] - 1}: it was updated concurrently.",
             session_id=row["session_id"],
         )
 
@@ -232,7 +232,7 @@ def _remove_ended(before: int, connection: sqlite3.Connection) -> int:
     ).rowcount
 
 
-def _forget_keys(before: int, connection: sqlite3.Connection) -> int:
+def _clear_idempotency_keys(before: int, connection: sqlite3.Connection) -> int:
     return connection.execute(
         "UPDATE sessions SET idempotency_key = NULL, body_sha256 = NULL WHERE rowid IN "
         "(SELECT rowid FROM sessions WHERE idempotency_key IS NOT NULL AND created_at < ? LIMIT ?)",

@@ -1,7 +1,7 @@
-"""Records to rows and back, and a query as SQL. Pure.
+"""Conversion between records and rows, and from queries to SQL.
 
 Metadata and options are JSON text. SQLite's JSON functions end a string at U+0000, so metadata with that character
-could not be found by its value; requests with control characters are refused before they get here.
+could not be found by its value; the API rejects control characters.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since 1970, exact. Raises `TypeError` for a moment without a zone."""
+    """Microseconds since 1970, exact. Raises `TypeError` for a naive datetime."""
     return (moment - EPOCH) // MICROSECOND
 
 
 def moment(microseconds: int) -> datetime:
-    """The UTC moment of `micros`."""
+    """The inverse of `micros`, in UTC."""
     return EPOCH + timedelta(microseconds=microseconds)
 
 
-def maybe_micros(at: datetime | None) -> int | None:
+def optional_micros(at: datetime | None) -> int | None:
     return None if at is None else micros(at)
 
 
-def _maybe_moment(microseconds: int | None) -> datetime | None:
+def _optional_moment(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else moment(microseconds)
 
 
@@ -55,18 +55,18 @@ _CODECS: Final[dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
     "metadata": (json.dumps, json.loads),
     "options": (json.dumps, json.loads),
 }
-"""How a field is written and read, None aside; fields that are not here are stored as they are."""
+"""(encode, decode) of a field's values other than None; other fields are stored as they are."""
 
 NAMES: Final = tuple(f.name for f in fields(SessionRecord))
 _FIXED: Final = frozenset({"session_id", "idempotency_key", "body_sha256"})
-"""Stored once: a session that outlives its idempotency key must not bring the forgotten key back with an update."""
-_FORGETS: Final = "idempotency_key = CASE WHEN :idempotency_key IS NULL THEN NULL ELSE idempotency_key END"
-"""An update may drop the key, though: a create that failed gives it free for the next try."""
+"""Not updated: a session that outlives its idempotency key must not restore the cleared key with an update."""
+_CLEAR_KEY: Final = "idempotency_key = CASE WHEN :idempotency_key IS NULL THEN NULL ELSE idempotency_key END"
+"""An update may clear the key: a create that failed frees it for a retry."""
 
 _COLUMNS: Final = ", ".join(NAMES)
 INSERT: Final = f"INSERT INTO sessions ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in NAMES)})"  # noqa: S608 - our own field names
 UPDATE: Final = (
-    f"UPDATE sessions SET {', '.join(f'{name} = :{name}' for name in NAMES if name not in _FIXED)}, {_FORGETS} "  # noqa: S608 - our own field names
+    f"UPDATE sessions SET {', '.join(f'{name} = :{name}' for name in NAMES if name not in _FIXED)}, {_CLEAR_KEY} "  # noqa: S608 - our own field names
     "WHERE session_id = :session_id AND version = :version - 1"
 )
 SELECT: Final = f"SELECT {_COLUMNS} FROM sessions"  # noqa: S608 - our own field names
@@ -108,11 +108,11 @@ def record_of(row: Sequence[Any]) -> SessionRecord:
 
 
 def listing(query: SessionQuery) -> tuple[str, list[Any]]:
-    """The statement for `query` and its parameters. What a caller may have written only ever becomes a parameter."""
+    """The statement for `query` and its parameters. Caller input is only ever a parameter."""
     conditions, parameters = ["TRUE"], list[Any]()
     live_only = query.statuses is not None and not query.statuses & FINAL
     if query.owner is not None:
-        # The plus keeps SQLite from walking an owner's whole past where the few live sessions have an index.
+        # The plus disables the owner index: the index of the few live sessions is faster than an owner's history.
         conditions.append("+owner = ?" if live_only else "owner = ?")
         parameters.append(query.owner)
     if query.statuses is not None:
@@ -139,13 +139,15 @@ def key_row(key: ApiKey) -> tuple[Any, ...]:
         key.role.value,
         key.secret_sha256,
         micros(key.created_at),
-        maybe_micros(key.revoked_at),
+        optional_micros(key.revoked_at),
     )
 
 
 def key_of(row: Sequence[Any]) -> ApiKey:
     key_id, principal_id, name, role, secret_sha256, created_at, revoked_at = row
-    return ApiKey(key_id, principal_id, name, Role(role), secret_sha256, moment(created_at), _maybe_moment(revoked_at))
+    return ApiKey(
+        key_id, principal_id, name, Role(role), secret_sha256, moment(created_at), _optional_moment(revoked_at)
+    )
 
 
 def user_row(user: User) -> tuple[Any, ...]:

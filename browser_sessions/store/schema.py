@@ -1,4 +1,4 @@
-"""The shape of the database, as numbered migrations. Moments are integers: microseconds since 1970, UTC."""
+"""The database schema as numbered migrations. Times are integers: microseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.session import FINAL, SessionStatus
 
 LIVE_ONLY: Final = "status IN ({})".format(", ".join(f"'{s.value}'" for s in SessionStatus if s not in FINAL))
-"""Spelled the same in the partial index and in queries: SQLite uses such an index only where it can see that."""
+"""Identical in the partial index and in queries: SQLite uses a partial index only where the expressions match."""
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -72,30 +72,30 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
     ),
 )
-"""The database's version is how many of these it has seen. Never change one that was released: add another."""
+"""The schema version is the number of migrations applied. Never change a released one: add another."""
 
 
-def require_ours(connection: sqlite3.Connection) -> None:
-    """Raises `SettingsError` for a database of a newer version or of another program; changes nothing."""
-    # One statement, so that it cannot fall between the steps of another process's migration.
+def require_compatible(connection: sqlite3.Connection) -> None:
+    """Raises `SettingsError` for a database of a newer version or another program; changes nothing."""
+    # One statement, so that it cannot run between the steps of another process's migration.
     version, tables = connection.execute(
         "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
     ).fetchone()
     if version > len(MIGRATIONS):
         raise SettingsError(
-            f"it is of schema version {version}, this program knows versions up to {len(MIGRATIONS)}. "
-            "Start the newer program again, or name another file"
+            f"it has schema version {version}, and this release supports versions up to {len(MIGRATIONS)}. "
+            "Use a newer release, or name another file"
         )
     if version == 0 and tables:
-        raise SettingsError("it holds tables of another program. Name a file that does not exist yet")
+        raise SettingsError("it contains tables of another program. Name a file that does not exist yet")
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the schema up to date, each migration in a transaction of its own."""
+    """Brings the schema up to date, one transaction per migration."""
     while (version := _version(connection)) < len(MIGRATIONS):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if _version(connection) == version:  # else another process was faster
+            if _version(connection) == version:  # otherwise another process has migrated
                 for statement in MIGRATIONS[version]:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {version + 1:d}")

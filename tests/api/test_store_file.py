@@ -134,7 +134,7 @@ async def test_a_new_file_has_the_newest_version(store: EmbeddedStore) -> None:
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
     async with opened(path) as store:
         await on_writer(store, "PRAGMA user_version = 99")
-    with pytest.raises(SettingsError, match=r"sessions\.db cannot be used: it is of schema version 99, .*up to 1"):
+    with pytest.raises(SettingsError, match=r"sessions\.db cannot be used: it has schema version 99, .*up to 1"):
         await EmbeddedStore(path).open()
     with closing(sqlite3.connect(path)) as plain:
         assert plain.execute("PRAGMA user_version").fetchone() == (99,)
@@ -190,7 +190,7 @@ async def filled(path: Path) -> None:
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"my diary\n" * 1000)
-    with pytest.raises(SettingsError, match=r"sessions\.db is damaged or is none"):
+    with pytest.raises(SettingsError, match=r"sessions\.db is damaged or not a database"):
         await EmbeddedStore(path).open()
     assert path.read_bytes() == b"my diary\n" * 1000
 
@@ -276,7 +276,7 @@ async def test_a_lock_of_another_process_is_told_and_passes(store: EmbeddedStore
             store.insert(record), store.insert(a_record()), store.purge(NOON, NOON), return_exceptions=True
         )
         assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
-        assert "another process holds its lock" in str(answers[0])
+        assert "it is locked by another process" in str(answers[0])
     await store.insert(record)
     assert [r.session_id for r in await store.list(SessionQuery())] == [record.session_id]
 
@@ -299,7 +299,7 @@ async def test_a_disk_that_hangs_is_told_and_nothing_waits_for_it_for_ever(
     store: EmbeddedStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await on_writer(store, "PRAGMA busy_timeout = 60000")
-    monkeypatch.setattr(embedded, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(embedded, "TIMEOUT_SECONDS", 0.05)
     on_its_way, waiting = a_record(), a_record()
     with locked(path):
         first = asyncio.create_task(store.insert(on_its_way))
@@ -307,7 +307,7 @@ async def test_a_disk_that_hangs_is_told_and_nothing_waits_for_it_for_ever(
         await asyncio.sleep(0)
         second = asyncio.create_task(store.insert(waiting))
         for write in (first, second):
-            with pytest.raises(StoreUnavailable, match="nothing came from its disk"):
+            with pytest.raises(StoreUnavailable, match="did not respond within"):
                 await write
     monkeypatch.undo()
     await store.insert(a_record())
@@ -333,7 +333,7 @@ async def test_writes_of_one_moment_share_their_commits(store: EmbeddedStore) ->
 
 
 async def test_one_transaction_is_bounded(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "GROUP", 7)
+    monkeypatch.setattr(commits, "MAX_GROUP", 7)
     await asyncio.gather(*(store.insert(a_record()) for _ in range(50)))
     assert len(await store.list(SessionQuery())) == 50
 
