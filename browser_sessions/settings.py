@@ -1,4 +1,5 @@
-"""The only reader of the environment: every setting is `BROWSER_SESSIONS_<NAME>`, and a flag of `serve`."""
+"""Settings: each is an environment variable `BROWSER_SESSIONS_<NAME>` and a flag of `serve`. Only this module reads
+them."""
 
 from __future__ import annotations
 
@@ -23,18 +24,19 @@ PREFIX: Final = "BROWSER_SESSIONS_"
 
 _FOR_CLIENTS: Final = frozenset({"URL", "API_KEY"})
 """Read by the command line and the SDK: client/discovery.py."""
-_OF_KUBERNETES: Final = re.compile(r"SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
-"""What it sets in every pod beside a Service named browser-sessions ("environment variables" of Services)."""
+_KUBERNETES_VARIABLES: Final = re.compile(r"SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
+"""Set by Kubernetes in pods of a namespace with a Service named browser-sessions ("environment variables" of
+Services)."""
 
 BYTES_PER_SESSION: Final = 64 * 2**20
-"""Planned memory of a session: twice what a small page was measured to take (34 MB PSS), for pages are seldom small."""
+"""Planned memory of a session: about twice the measured 34 MB (PSS) of a small page, as most pages are larger."""
 
-SESSIONS_AT_MOST: Final = 500
-"""What one node is planned for, however much memory it has: live pages need cores before they need memory."""
+MAX_DEFAULT_SESSIONS: Final = 500
+"""Upper bound of the default, however much memory there is: live pages run out of cores before memory."""
 
 
 def memory_limit_bytes() -> int:
-    """The memory this process may use: the machine's, or its control group's where that is less."""
+    """The memory this process may use: the machine's, or its control group's limit if lower."""
     limits = [psutil.virtual_memory().total]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
@@ -45,8 +47,8 @@ def memory_limit_bytes() -> int:
 
 
 def default_max_sessions() -> int:
-    """Half of the memory, in planned sessions, at least 4 and at most `SESSIONS_AT_MOST`."""
-    return max(4, min(SESSIONS_AT_MOST, memory_limit_bytes() // 2 // BYTES_PER_SESSION))
+    """As many sessions as fit half of the memory, at least 4 and at most `MAX_DEFAULT_SESSIONS`."""
+    return max(4, min(MAX_DEFAULT_SESSIONS, memory_limit_bytes() // 2 // BYTES_PER_SESSION))
 
 
 def default_data_dir() -> Path:
@@ -63,27 +65,27 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Names end in their unit where they have one."""
+    """All settings. Names end in their unit where they have one."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True)
 
     host: str = Field(
         "127.0.0.1",
         min_length=1,
-        description="Address to listen on. Loopback unless you put TLS and a firewall in front.",
+        description="Address to listen on. Keep loopback unless TLS and a firewall are in front.",
     )
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one and prints it.")
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Folder for the database, secrets and the browsers' work folders."
     )
     store_url: str | None = Field(
         None,
-        description="Where records are kept: `sqlite:///path/to/file.db`. Default: `sessions.db` in the data folder.",
+        description="Database of the records: `sqlite:///path/to/file.db`. Default: `sessions.db` in the data folder.",
     )
     admin_api_key: SecretStr | None = Field(
         None,
         min_length=16,
-        description="The first admin's key. Default: generated at first start, shown once, kept in the data folder.",
+        description="The built-in admin's key. Default: generated at first start, shown once, kept in the data folder.",
     )
     browser_executable: Path | None = Field(
         None, description="The Chromium to use. Default: Playwright's headless shell, else the system's."
@@ -95,10 +97,13 @@ class Settings(BaseSettings):
         description="Live sessions at once on this node. Default: from memory.",
     )
     max_sessions_per_browser: int = Field(
-        30, ge=1, le=500, description="Sessions that share one Chromium process: more saves memory, fewer die together."
+        30,
+        ge=1,
+        le=500,
+        description="Sessions that share one Chromium process: more save memory, but crash together.",
     )
     max_sessions_per_principal: int | None = Field(
-        None, ge=1, description="Live sessions at once for one principal. Default: no limit of its own."
+        None, ge=1, description="Live sessions at once for one principal. Default: only `max_sessions` applies."
     )
     ready_contexts: int = Field(
         1,
@@ -109,33 +114,33 @@ class Settings(BaseSettings):
     max_download_bytes: int = Field(
         DEFAULT_QUOTA_BYTES,
         ge=0,
-        description="What one session may download in all. Its files are kept until it ends, or they are deleted.",
+        description="Total size of a session's downloads. They are kept until it ends, or they are deleted.",
     )
     default_idle_timeout_seconds: float | None = Field(
-        300.0, gt=0, le=604_800, description="Idle timeout of sessions that name none."
+        300.0, gt=0, le=604_800, description="Idle timeout of sessions that set none."
     )
     default_max_lifetime_seconds: float = Field(
-        3600.0, gt=0, le=MAX_TIMEOUT_SECONDS, description="Lifetime of sessions that name none, within the maximum."
+        3600.0, gt=0, le=MAX_TIMEOUT_SECONDS, description="Lifetime of sessions that set none, within the maximum."
     )
     max_lifetime_seconds: float | None = Field(
         86_400.0,
         gt=0,
         le=MAX_TIMEOUT_SECONDS,
-        description="The longest lifetime that may be asked for; `none` lets sessions ask for null: no limit.",
+        description="The longest lifetime a session may request; `none`: no limit, and sessions may request null.",
     )
     retention_hours: float = Field(24.0, gt=0, le=8760, description="How long an ended session can still be read.")
     require_sandbox: bool = Field(False, description="Refuse to start where Chromium's sandbox cannot be used.")
-    drain_seconds: float = Field(10.0, ge=0, le=3600, description="How long live sessions may go on after SIGTERM.")
+    drain_seconds: float = Field(10.0, ge=0, le=3600, description="How long live sessions may continue after SIGTERM.")
     public_url: str | None = Field(
         None,
-        description="How clients reach it, such as `https://browsers.example.com`. Default: the address they asked.",
+        description="The URL clients use, such as `https://browsers.example.com`. Default: that of their request.",
     )
     allowed_hosts: CommaSeparated = Field(
         (),
-        description="Host names requests may name, comma-separated, beside loopback and the public URL's. `*`: all.",
+        description="Accepted Host names, comma-separated, besides loopback and the public URL's. `*`: all.",
     )
     trusted_proxies: CommaSeparated = Field(
-        (), description="Addresses of proxies whose X-Forwarded-* headers count, comma-separated."
+        (), description="Addresses of proxies whose X-Forwarded-* headers are trusted, comma-separated."
     )
     share_browsers_between_principals: bool = Field(
         False, description="Let sessions of different principals share a Chromium process."
@@ -143,7 +148,7 @@ class Settings(BaseSettings):
     create_timeout_seconds: float = Field(30.0, gt=0, le=600, description="How long starting a session may take.")
     log_format: Literal["console", "json"] = Field("console", description="Log lines for people or for programs.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least important log line that is written."
+        "info", description="Log lines below this level are not written."
     )
 
     @field_validator("port", mode="before")
@@ -183,7 +188,7 @@ class Settings(BaseSettings):
         scheme, separator, rest = value.rstrip("/").partition("://")
         if scheme not in ("http", "https") or not separator or not rest or "?" in rest or "#" in rest or "@" in rest:
             raise ValueError(
-                "must be a whole http:// or https:// address without query, such as https://browsers.example.com"
+                "must be an absolute http:// or https:// URL without query, such as https://browsers.example.com"
             )
         return value.rstrip("/")
 
@@ -212,8 +217,7 @@ class Settings(BaseSettings):
 
     @property
     def work_dir(self) -> Path:
-        """Where browsers keep what does not outlive them, unless their user cannot reach it: `Service.work_dir` is the
-        real place."""
+        """Folder for the browsers' temporary files, unless their user cannot access it: see `Service.work_dir`."""
         return self.data_dir / "work"
 
 
@@ -224,45 +228,44 @@ def _is_secret(annotation: Any) -> bool:
 _SECRETS: Final = frozenset(
     PREFIX + name.upper() for name, field in Settings.model_fields.items() if _is_secret(field.annotation)
 )
-"""Variables that hold a secret."""
+"""Variables that contain a secret."""
 
 
 def load(**flags: Any) -> Settings:
-    """Settings from the environment; `flags` that are not None win. Secrets are taken out of the environment, so that
-    no child process holds them.
+    """Settings from the environment; `flags` other than None take precedence. Removes secrets from the environment, so
+    that child processes do not inherit them.
 
-    Raises `SettingsError` naming each bad one and what would be right.
+    Raises `SettingsError`, which names each invalid setting and its valid values.
     """
     try:
         settings = Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         lines = [
-            f"{PREFIX}{'_'.join(map(str, part['loc'])).upper()}: {_said(part)}"
+            f"{PREFIX}{'_'.join(map(str, part['loc'])).upper()}: {_message(part)}"
             for part in error.errors(include_url=False, include_input=False)
         ]
-        raise SettingsError("Some settings are wrong:\n  " + "\n  ".join(lines)) from None
+        raise SettingsError("Some settings are invalid:\n  " + "\n  ".join(lines)) from None
     for variable in [each for each in os.environ if each.upper() in _SECRETS]:
         del os.environ[variable]
     return settings
 
 
 def unknown(environ: Iterable[str]) -> list[str]:
-    """A sentence for each name of a variable that looks like a setting and is none: misspelt, it would change nothing,
-    and nobody would know."""
+    """A warning for each variable with our prefix that is not a setting: probably misspelt, and without effect."""
     settings = {name.upper() for name in Settings.model_fields}
-    sentences = []
+    warnings = []
     for variable in sorted(environ):
         name = variable.upper().removeprefix(PREFIX)
-        if name == variable.upper() or name in settings | _FOR_CLIENTS or _OF_KUBERNETES.fullmatch(name):
+        if name == variable.upper() or name in settings | _FOR_CLIENTS or _KUBERNETES_VARIABLES.fullmatch(name):
             continue
         near = difflib.get_close_matches(name, settings, n=1)
-        hint = f" Is {PREFIX}{near[0]} meant?" if near else ""
-        sentences.append(f"{variable} is no setting and changes nothing.{hint}")
-    return sentences
+        hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
+        warnings.append(f"{variable} is not a setting and has no effect.{hint}")
+    return warnings
 
 
-def _said(error: ErrorDetails) -> str:
-    """pydantic speaks of items when a secret is too short."""
+def _message(error: ErrorDetails) -> str:
+    """pydantic counts "items" when a secret is too short."""
     if error["type"] == "too_short":
         return f"must have at least {error['ctx']['min_length']} characters"
     return error["msg"].removeprefix("Value error, ")

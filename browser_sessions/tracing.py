@@ -1,8 +1,6 @@
-"""Traces for OpenTelemetry, when an operator asks for them with its own environment variables; else nothing of it is
-loaded here and nothing costs.
+"""OpenTelemetry traces, enabled by OpenTelemetry's own environment variables. Without them the library is not imported.
 
-What a span holds is listed where it is made: names, counts and ids of ours. No address, header or text of an error,
-for tickets stand in addresses, and pages write texts.
+Spans contain names, counts and ids of ours only: URLs may contain tickets, and error texts may come from pages.
 """
 
 from __future__ import annotations
@@ -21,9 +19,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-"""OpenTelemetry's own; one of them must be set. Its other variables count too (sampler, headers, service name)."""
+"""OpenTelemetry's own; one of them must be set. Its other variables apply too (sampler, headers, service name)."""
 FLUSH_S: Final = 2.0
-"""What the last spans may take to be sent at the end; a stop takes five seconds beyond the drain at most."""
+"""Time to send the last spans at shutdown, which takes at most five seconds beyond the drain."""
 PREFIX: Final = "browser_sessions."
 
 log = structlog.get_logger()
@@ -34,12 +32,12 @@ _shut_down: Callable[[], None] | None = None
 
 
 def tracer() -> Tracer | None:
-    """None when nobody asked for traces."""
+    """None if tracing is off."""
     return _tracer
 
 
 def start(version: str, node: str) -> None:
-    """Begins to trace when the environment asks for it and the extra is installed."""
+    """Enables tracing if the environment asks for it and the extra is installed."""
     global _tracer, _shut_down
     if not any(os.environ.get(name) for name in ENDPOINTS) or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return
@@ -55,12 +53,12 @@ def start(version: str, node: str) -> None:
     if not os.environ.get("OTEL_SERVICE_NAME"):
         facts["service.name"] = "browser-sessions"
     provider = TracerProvider(resource=Resource.create(facts), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))  # sends from a thread of its own
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))  # sends from its own thread
     _tracer, _shut_down = provider.get_tracer("browser_sessions", version), provider.shutdown
 
 
 async def stop() -> None:
-    """Sends what is left, within `FLUSH_S`; a collector that does not answer holds nobody up."""
+    """Sends the remaining spans, within `FLUSH_S` even if the collector does not respond."""
     global _tracer, _shut_down
     shut_down, _tracer, _shut_down = _shut_down, None, None
     if shut_down is not None:
@@ -70,7 +68,7 @@ async def stop() -> None:
 
 
 def span(name: str, /, **facts: str | float | None) -> AbstractContextManager[None]:
-    """A part of the work under way, with `facts` about it. What it raises marks it as failed, by the error's name."""
+    """A span around the body, with `facts` as attributes. An exception marks it as failed, with its class name."""
     return _OFF if _tracer is None else _span(_tracer, name, facts)
 
 

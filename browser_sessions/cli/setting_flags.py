@@ -15,12 +15,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from browser_sessions.domain.errors import SettingsError
-from browser_sessions.settings import BYTES_PER_SESSION, PREFIX, SESSIONS_AT_MOST, Settings
+from browser_sessions.settings import BYTES_PER_SESSION, MAX_DEFAULT_SESSIONS, PREFIX, Settings
 
 DEFAULTS_IN_WORDS: Final[Mapping[str, str]] = {
     "data_dir": "$XDG_DATA_HOME/browser-sessions, which is ~/.local/share/browser-sessions where that is not set",
     "max_sessions": (
-        f"half of the memory in sessions of {BYTES_PER_SESSION // 2**20} MiB, at least 4, at most {SESSIONS_AT_MOST}"
+        f"half of the memory in sessions of {BYTES_PER_SESSION // 2**20} MiB, at least 4, at most "
+        f"{MAX_DEFAULT_SESSIONS}"
     ),
 }
 """What cannot be shown as a value, for it depends on the machine."""

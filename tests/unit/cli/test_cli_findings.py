@@ -144,9 +144,9 @@ def test_a_misspelt_setting_is_told_with_the_one_that_is_meant() -> None:
         "OTHERS_PORT": "1",
     }
     assert unknown(environ) == [
-        "BROWSER_SESSIONS_MAX_SESIONS is no setting and changes nothing. Is BROWSER_SESSIONS_MAX_SESSIONS meant?"
+        "BROWSER_SESSIONS_MAX_SESIONS is not a setting and has no effect. Did you mean BROWSER_SESSIONS_MAX_SESSIONS?"
     ]
-    assert unknown({"BROWSER_SESSIONS_COLOUR": ""}) == ["BROWSER_SESSIONS_COLOUR is no setting and changes nothing."]
+    assert unknown({"BROWSER_SESSIONS_COLOUR": ""}) == ["BROWSER_SESSIONS_COLOUR is not a setting and has no effect."]
 
 
 def test_a_port_that_kubernetes_set_is_told_as_that() -> None:
