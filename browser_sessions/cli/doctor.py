@@ -185,7 +185,7 @@ async def _holder(settings: Settings) -> str:
     shown = f"[{host}]" if ":" in host else host
     async with Client(f"http://{shown}:{settings.port}", "none", attempts=1) as client:
         try:
-            answer = await client.call("GET", "/healthz", answer_within=2.0)
+            answer = await client.call("GET", "/healthz", timeout=2.0)
             version = answer["version"]
         except (NotReachable, ApiError, KeyError, TypeError):
             return ""

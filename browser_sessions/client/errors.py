@@ -1,18 +1,18 @@
-"""What can go wrong between a program and the service. Problem details (RFC 9457) become typed exceptions.
+"""Errors of the SDK. Problem details (RFC 9457) become typed exceptions.
 
 ClientError
-├── NotReachable             nothing answered: no connection, or no answer in time
-└── ApiError                 the service answered with an error: status, type, title, detail
-    ├── InvalidRequest       400, 413, 422: what was sent cannot be right; `errors` names each field
+├── NotReachable             no connection, or no response in time
+└── ApiError                 an error response: status, type, title, detail
+    ├── InvalidRequest       400, 413, 422: `errors` names each invalid field
     ├── Unauthorized         401: no credential, or a wrong one
-    ├── Forbidden            403: the credential's role may not do this
+    ├── Forbidden            403: the credential's role does not allow this
     ├── NotFound             404: no such session, page, key or user for this caller
-    ├── Conflict             409: the session's status does not allow this, or the page refused
-    ├── Busy                 not now; `retry_after` says when
+    ├── Conflict             409: the session's status does not allow this, or the page action failed
+    ├── Busy                 temporary; `retry_after` says when to retry
     │   ├── QuotaExceeded    429: the caller's own limit
-    │   └── Unavailable      503: every place taken, going down, or no browser
-    ├── BrowserTimeout       504: the browser did not answer in time
-    └── ServiceFailed        other 5xx: a bug of the service, or of a proxy before it
+    │   └── Unavailable      503: the pool is full, the service shuts down, or it has no browser
+    ├── BrowserTimeout       504: the browser did not respond in time
+    └── ServiceFailed        other 5xx: a bug of the service or of a proxy in front of it
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import httpx
 
 
 class ClientError(Exception):
-    """Base of every error of the SDK. `detail` is one sentence that says what to do."""
+    """Base of every error of the SDK. `detail` says what is wrong and what to do."""
 
     def __init__(self, detail: str, *, session_id: str | None = None) -> None:
         super().__init__(detail)
@@ -35,18 +35,18 @@ class ClientError(Exception):
 
 
 class NotReachable(ClientError):
-    """Nothing answered at `url`. A call that changes something may have been carried out all the same."""
+    """No response from `url`. The call may have been executed all the same."""
 
-    def __init__(self, url: str, why: str) -> None:
-        super().__init__(f"No service answers at {url} ({why}).")
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"No service responds at {url} ({reason}).")
         self.url = url
-        self.why = why
+        self.reason = reason
 
 
 class ApiError(ClientError):
-    """The service answered with an error.
+    """An error response.
 
-    `status` is the HTTP status; `type` names the kind of problem, such as
+    `status` is the HTTP status; `type` identifies the kind of problem, such as
     `urn:browser-sessions:problem:session-not-found`; `detail` says what to do; `retry_after` is in seconds.
     """
 
@@ -73,7 +73,7 @@ class ApiError(ClientError):
 
 
 class InvalidRequest(ApiError):
-    """What was sent cannot be right; `errors` holds FastAPI's `loc`, `msg` and `type` of each field."""
+    """The request is invalid; `errors` has FastAPI's `loc`, `msg` and `type` of each field."""
 
 
 class Unauthorized(ApiError):
@@ -81,19 +81,19 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """The credential is good; its role may not do this."""
+    """The credential is valid, but its role does not allow this."""
 
 
 class NotFound(ApiError):
-    """No such session, page, key or user, or it is somebody else's."""
+    """No such session, page, key or user, or it belongs to another principal."""
 
 
 class Conflict(ApiError):
-    """Not in this state: the session has ended, the page refused, a name is taken."""
+    """The session has ended, the page action failed, or a name is taken."""
 
 
 class Busy(ApiError):
-    """Not now. `retry_after` says in how many seconds to try again, where the service knows."""
+    """Temporarily unavailable. `retry_after` in seconds, where the service sends it."""
 
 
 class QuotaExceeded(Busy):
@@ -101,15 +101,15 @@ class QuotaExceeded(Busy):
 
 
 class Unavailable(Busy):
-    """Every place is taken, the service is going down, or it has no browser."""
+    """The pool is full, the service is shutting down, or it has no browser."""
 
 
 class BrowserTimeout(ApiError):
-    """The browser or the page did not answer in time."""
+    """The browser or the page did not respond in time."""
 
 
 class ServiceFailed(ApiError):
-    """A bug of the service, or of a proxy before it."""
+    """A bug of the service or of a proxy in front of it."""
 
 
 BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
@@ -127,7 +127,7 @@ BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
 
 
 def error_from(response: httpx.Response, now: datetime | None = None) -> ApiError:
-    """The exception for an error answer, also for one that is not the service's own (a proxy's page of HTML)."""
+    """The exception for an error response, also for one from a proxy (an HTML page)."""
     status = response.status_code
     kind = BY_STATUS.get(status, ServiceFailed if status >= 500 else ApiError)
     problem = _problem(response)
@@ -135,10 +135,10 @@ def error_from(response: httpx.Response, now: datetime | None = None) -> ApiErro
     found = problem.get("detail")
     if isinstance(found, list):  # FastAPI's body of a validation error
         errors = tuple(error for error in found if isinstance(error, dict))
-        return kind(status, _sentence(errors), title="Not valid", retry_after=retry_after, errors=errors)
+        return kind(status, _summary(errors), title="Invalid request", retry_after=retry_after, errors=errors)
     return kind(
         status,
-        found if isinstance(found, str) and found else f"The service answered {status} {response.reason_phrase}.",
+        found if isinstance(found, str) and found else f"The service responded {status} {response.reason_phrase}.",
         type=str(problem.get("type", "about:blank")),
         title=str(problem.get("title", response.reason_phrase)),
         session_id=problem.get("session_id"),
@@ -149,22 +149,22 @@ def error_from(response: httpx.Response, now: datetime | None = None) -> ApiErro
 def _problem(response: httpx.Response) -> dict[str, Any]:
     try:
         found = response.json()
-    except ValueError:  # no JSON, or no text in the encoding that it claims
+    except ValueError:  # not JSON, or not in the encoding that it claims
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _sentence(errors: tuple[Mapping[str, Any], ...]) -> str:
-    """`viewport_width: Input should be …; …`: the field without the word for where it was sent, unless it is alone."""
+def _summary(errors: tuple[Mapping[str, Any], ...]) -> str:
+    """`viewport_width: Input should be …; …`: each field's path, without its leading `body` or `query`."""
     parts = []
     for error in errors:
         loc = [str(part) for part in error.get("loc", ())]
-        parts.append(f"{'.'.join(loc[1:] or loc)}: {error.get('msg', 'is not valid')}")
-    return "; ".join(parts) or "The request is not valid."
+        parts.append(f"{'.'.join(loc[1:] or loc)}: {error.get('msg', 'is invalid')}")
+    return "; ".join(parts) or "The request is invalid."
 
 
 def _seconds(header: str | None, now: datetime) -> float | None:
-    """Retry-After in seconds; it may be a number or a date (RFC 9110, section 10.2.3)."""
+    """Retry-After in seconds; the header is a number or a date (RFC 9110, section 10.2.3)."""
     if header is None:
         return None
     try:
@@ -173,5 +173,5 @@ def _seconds(header: str | None, now: datetime) -> float | None:
         pass
     try:
         return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
-    except (ValueError, TypeError):  # no date either, or one without a zone
+    except (ValueError, TypeError):  # not a date either, or one without a time zone
         return None

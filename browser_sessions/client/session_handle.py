@@ -1,4 +1,4 @@
-"""One session in the hand: its addresses, and actions on its page."""
+"""A handle on one session: its URLs, and actions on its page."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from browser_sessions.client.session_options import WaitUntil
 
 
 class Session:
-    """A session that `client.session()` made. `created` is the service's answer; `connect_url` is for CDP clients.
+    """A session created by `client.session()`. `created` is the service's response; `connect_url` is for CDP clients.
 
-    Actions go to one page: the session's first, until `open_page` or `use_page` names another.
+    Actions apply to one page: the session's first, until `open_page` or `use_page` selects another.
     """
 
     def __init__(self, calls: ApiCalls, created: BrowserSessionCreated) -> None:
@@ -40,16 +40,16 @@ class Session:
 
     @property
     def connect_url(self) -> str:
-        """The WebSocket address for CDP clients. It holds a ticket: keep it secret."""
+        """The WebSocket URL for CDP clients. It contains a ticket: keep it secret."""
         return self.created.connect_url
 
     @property
     def live_url(self) -> str:
-        """Where operators watch. It holds a ticket: keep it secret."""
+        """The URL of the live view. It contains a ticket: keep it secret."""
         return self.created.live_url
 
     async def state(self) -> BrowserSessionResponse:
-        """The session's state now."""
+        """The session's current state."""
         return await self._calls.get(self.id)
 
     async def details(self) -> BrowserSessionDetails:
@@ -62,21 +62,21 @@ class Session:
         return await self._calls.keepalive(self.id, extend_seconds=extend_seconds)
 
     async def storage_state(self) -> dict[str, Any]:
-        """Cookies and local storage, for another session to begin with. Keep it secret."""
+        """Cookies and local storage, for the option `storage_state` of another session. Keep it secret."""
         return await self._calls.storage_state(self.id)
 
     # -- the page --------------------------------------------------------------------------------------------------
 
     async def downloads(self) -> Sequence[DownloadResponse]:
-        """What the session's pages have downloaded, oldest first."""
+        """The session's downloads, oldest first."""
         return await self._calls.downloads(self.id)
 
     async def download(self, download_id: str) -> bytes:
-        """A complete file."""
+        """The content of a completed download."""
         return await self._calls.download(self.id, download_id)
 
     async def delete_download(self, download_id: str) -> None:
-        """Forgets a file, so that there is room for others; cancels one that is on its way."""
+        """Deletes a download, which frees its share of the quota; cancels one in progress."""
         await self._calls.delete_download(self.id, download_id)
 
     async def pages(self) -> Sequence[PageResponse]:
@@ -84,24 +84,24 @@ class Session:
         return await self._calls.pages(self.id)
 
     async def page_id(self) -> str:
-        """The page that actions go to; a session without one gets a new one."""
+        """The page that actions apply to; opens one if the session has none."""
         if self._page_id is None:
             open_pages = await self.pages()
             self._page_id = open_pages[0].page_id if open_pages else (await self._calls.open_page(self.id)).page_id
         return self._page_id
 
     def use_page(self, page_id: str) -> None:
-        """From now on actions go to this page."""
+        """Applies further actions to this page."""
         self._page_id = page_id
 
     async def open_page(self, url: str | None = None) -> PageResponse:
-        """Opens a page; from now on actions go there."""
+        """Opens a page and applies further actions to it."""
         page = await self._calls.open_page(self.id, url)
         self.use_page(page.page_id)
         return page
 
     async def close_page(self, page_id: str | None = None) -> None:
-        """Closes a page, by default the one that actions go to."""
+        """Closes a page, by default the one that actions apply to."""
         closing = page_id or await self.page_id()
         await self._calls.close_page(self.id, closing)
         if closing == self._page_id:
@@ -110,7 +110,7 @@ class Session:
     async def goto(
         self, url: str, *, wait_until: WaitUntil = "load", timeout_seconds: float = 30.0
     ) -> NavigationResponse:
-        """Goes to an address and waits until the page is as far as `wait_until` says."""
+        """Navigates the page to a URL and waits for `wait_until`."""
         return await self._calls.navigate(
             self.id, await self.page_id(), url, wait_until=wait_until, timeout_seconds=timeout_seconds
         )
@@ -122,32 +122,32 @@ class Session:
     async def screenshot(
         self, *, image_format: str = "png", quality: int | None = None, full_page: bool = False
     ) -> bytes:
-        """A picture of the page, `png` or `jpeg`."""
+        """A screenshot, `png` or `jpeg`."""
         return await self._calls.screenshot(
             self.id, await self.page_id(), image_format=image_format, quality=quality, full_page=full_page
         )
 
     async def content(self) -> PageContent:
-        """The page's HTML as it is now."""
+        """The page's current HTML, URL and title."""
         return await self._calls.content(self.id, await self.page_id())
 
     async def pdf(self) -> bytes:
         """The page as a PDF."""
         return await self._calls.pdf(self.id, await self.page_id())
 
-    # -- the end ---------------------------------------------------------------------------------------------------
+    # -- ending ----------------------------------------------------------------------------------------------------
 
     async def end(self) -> BrowserSessionResponse | None:
-        """Ends the session; None when its record has gone already."""
+        """Ends the session. None if its record no longer exists."""
         try:
             return await self._calls.end(self.id)
         except NotFound:
             return None
 
-    async def end_after(self, error: BaseException) -> None:
-        """Ends the session because of `error`, which is what the caller has to see: another one becomes a note."""
+    async def end_on_error(self, error: BaseException) -> None:
+        """Ends the session after `error`. A failure to do so is added to `error` as a note instead of hiding it."""
         try:
             await self.end()
         except ClientError as second:
-            reaped = " Its own time limits end it." if isinstance(second, NotReachable) else ""
+            reaped = " Its timeouts will end it." if isinstance(second, NotReachable) else ""
             error.add_note(f"Session {self.id} could not be ended: {second}{reaped}")

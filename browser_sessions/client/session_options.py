@@ -1,4 +1,4 @@
-"""The options of a session as keyword arguments, so that editors and type checkers know them."""
+"""The options of a session as typed keyword arguments."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ RoleName = Literal["client", "operator", "admin"]
 
 
 class SessionOptions(TypedDict, total=False):
-    """The fields of `api.models.CreateBrowserSession`: their meaning and defaults stand there. A test keeps both
-    alike."""
+    """The fields of `api.models.CreateBrowserSession`, which documents them. A test compares both."""
 
     viewport_width: int
     viewport_height: int

@@ -1,4 +1,4 @@
-"""One HTTP call: sent, retried where that is safe, and its answer or its error."""
+"""HTTP requests with retries, and the mapping of responses to errors."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from browser_sessions.client.errors import ApiError, Busy, NotReachable, error_f
 from browser_sessions.domain.urls import is_loopback
 
 CONNECT_TIMEOUT_S: Final = 5.0
-"""A connection takes milliseconds; five seconds is two lost packets."""
-ANSWER_TIMEOUT_S: Final = 40.0
-"""The service gives a page thirty seconds to answer and says 504 then: wait a little longer than it does."""
+"""Connecting takes milliseconds; five seconds allow for two lost packets."""
+RESPONSE_TIMEOUT_S: Final = 40.0
+"""Longer than the service's own timeout: it responds 504 if a page has not responded for thirty seconds."""
 RETRY_FOR_S: Final = 60.0
-"""How long a call is tried again. A busy service says "in five seconds" or a little more; a restart takes three."""
-PAUSE_S: Final = 0.2
+"""Total time for retries. A busy service sends a Retry-After of about five seconds; a restart takes three."""
+INITIAL_PAUSE_S: Final = 0.2
 """The first pause after a lost connection; it doubles, with jitter, up to five seconds."""
 
 Query = Mapping[str, str | int | list[str]]
 
 
 class Transport:
-    """Sends calls to one service. `attempts` bounds retries: 1 means none."""
+    """Sends requests to one service. `attempts` limits retries: 1 means none."""
 
-    def __init__(self, target: Target, attempts: int, carrier: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, target: Target, attempts: int, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._url = target.url
         self._attempts = attempts
         headers = {"User-Agent": f"browser-sessions/{version('browser-sessions')}", "Accept": "application/json"}
@@ -39,9 +39,9 @@ class Transport:
         self._http = httpx.AsyncClient(
             base_url=target.url,
             headers=headers,
-            timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            transport=carrier,
-            # A proxy named in the environment would see the key, and cannot reach this machine's loopback anyway.
+            timeout=httpx.Timeout(RESPONSE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            transport=transport,
+            # A proxy from the environment would see the key, and cannot reach this machine's loopback anyway.
             trust_env=not is_loopback(httpx.URL(target.url).host),
         )
 
@@ -56,10 +56,10 @@ class Transport:
         body: Any = None,
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
-        answer_within: float = ANSWER_TIMEOUT_S,
+        timeout: float = RESPONSE_TIMEOUT_S,
         retry: bool = False,
     ) -> httpx.Response:
-        """The answer, when it is a good one. With `retry`, a lost connection and a busy service are tried again.
+        """The successful response. `retry`: try again if the connection is lost or the service is busy.
 
         Raises `NotReachable` and `ApiError`.
         """
@@ -69,15 +69,15 @@ class Transport:
             json=body,
             params=query,
             headers=headers,
-            timeout=httpx.Timeout(answer_within, connect=CONNECT_TIMEOUT_S),
+            timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT_S),
         )
         if not retry or self._attempts <= 1:
             return await self._once(request)
         async for attempt in stamina.retry_context(
-            on=_again(time.monotonic() + RETRY_FOR_S),
+            on=_should_retry(time.monotonic() + RETRY_FOR_S),
             attempts=self._attempts,
             timeout=RETRY_FOR_S,
-            wait_initial=PAUSE_S,
+            wait_initial=INITIAL_PAUSE_S,
         ):
             with attempt:
                 return await self._once(request)
@@ -87,28 +87,28 @@ class Transport:
         try:
             response = await self._http.send(request)
         except httpx.TimeoutException as error:
-            raise NotReachable(self._url, _why(error) or "no answer in time") from error
+            raise NotReachable(self._url, _reason(error) or "no response in time") from error
         except httpx.TransportError as error:
-            raise NotReachable(self._url, _why(error) or type(error).__name__) from error
+            raise NotReachable(self._url, _reason(error) or type(error).__name__) from error
         if response.is_success:
             return response
         raise error_from(response)
 
 
 def decoded(response: httpx.Response) -> Any:
-    """The JSON of an answer. Raises `ApiError` when it is none: something else lives at that address."""
+    """The JSON of a response. Raises `ApiError` if it is not JSON: another server is at that URL."""
     try:
         return response.json()
     except ValueError:
         raise ApiError(
             response.status_code,
-            f"{response.request.url} answered, but not as browser-sessions does. Is that the right address?",
+            f"{response.request.url} responded, but not with JSON. Check that the URL is that of browser-sessions.",
             title="Not this API",
         ) from None
 
 
-def _again(until: float, clock: Callable[[], float] = time.monotonic) -> Callable[[Exception], bool | float]:
-    """Whether and when to try again. Never when the service says a moment beyond `until`."""
+def _should_retry(until: float, clock: Callable[[], float] = time.monotonic) -> Callable[[Exception], bool | float]:
+    """Whether to retry, or after how many seconds. Not if the service's Retry-After ends after `until`."""
 
     def decide(error: Exception) -> bool | float:
         if isinstance(error, Busy) and error.retry_after is not None:
@@ -118,12 +118,12 @@ def _again(until: float, clock: Callable[[], float] = time.monotonic) -> Callabl
     return decide
 
 
-def _why(error: Exception) -> str:
-    """ "Connection refused" rather than "All connection attempts failed", where the system says so."""
+def _reason(error: Exception) -> str:
+    """The system's error text, if there is one: "Connection refused" instead of "All connection attempts failed"."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno)
-        inside = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else None  # one for each address tried
-        cause = inside or cause.__cause__ or cause.__context__
+        inner = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else None  # one for each address tried
+        cause = inner or cause.__cause__ or cause.__context__
     return str(error)

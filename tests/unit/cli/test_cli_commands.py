@@ -76,10 +76,10 @@ KEY_CREATED = {
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service]:
     service = Service()
-    carrier = httpx.MockTransport(service)
+    transport = httpx.MockTransport(service)
 
     def client(*args: Any, **kwargs: Any) -> Client:
-        return Client(*args, **kwargs, carrier=carrier)
+        return Client(*args, **kwargs, transport=transport)
 
     monkeypatch.setattr(service_command, "Client", client)
     for name in ("URL", "API_KEY", "ADMIN_API_KEY", "HOST", "PORT"):
@@ -267,7 +267,7 @@ def test_a_service_that_is_not_there_is_told_with_the_way_to_start_one(service: 
     told = bs("ls")
     assert told.exit_code == 1
     assert told.stderr == (
-        "No service answers at http://127.0.0.1:8000 (Connection refused). "
+        "No service responds at http://127.0.0.1:8000 (Connection refused). "
         "Start one with 'browser-sessions serve', or name another with --url.\n"
     )
 

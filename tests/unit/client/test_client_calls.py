@@ -15,7 +15,7 @@ import browser_sessions
 from browser_sessions import client as sdk
 from browser_sessions.api.models import CreateBrowserSession
 from browser_sessions.client import ApiError, Client, NotFound, NotReachable, SessionOptions, Unavailable
-from browser_sessions.client.transport import RETRY_FOR_S, _again
+from browser_sessions.client.transport import RETRY_FOR_S, _should_retry
 
 ID = "ses_" + "0" * 32
 EIGHT = {
@@ -74,7 +74,7 @@ async def talk() -> AsyncIterator[Callable[..., tuple[Client, Service]]]:
 
     def make(*answers: Answer, attempts: int = 5) -> tuple[Client, Service]:
         service = Service(*answers)
-        clients.append(Client("http://service", "the-key", attempts=attempts, carrier=service))
+        clients.append(Client("http://service", "the-key", attempts=attempts, transport=service))
         return clients[-1], service
 
     yield make
@@ -128,7 +128,7 @@ async def test_retries_are_bounded(talk: Talk) -> None:
 def test_the_service_says_when_to_try_again_and_nobody_waits_beyond_the_limit(
     error: Exception, expected: bool | float
 ) -> None:
-    assert _again(until=RETRY_FOR_S, clock=lambda: 0.0)(error) == expected
+    assert _should_retry(until=RETRY_FOR_S, clock=lambda: 0.0)(error) == expected
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 504])
@@ -157,7 +157,7 @@ async def test_reads_and_ends_are_repeated(talk: Talk) -> None:
     ("error", "why"),
     [
         (httpx.ConnectTimeout("slow"), "slow"),
-        (httpx.ReadTimeout(""), "no answer in time"),
+        (httpx.ReadTimeout(""), "no response in time"),
         (httpx.RemoteProtocolError("garbage"), "garbage"),
     ],
 )
@@ -165,7 +165,7 @@ async def test_a_lost_connection_names_address_and_reason(talk: Talk, error: Exc
     client, _ = talk(error, attempts=1)
     with pytest.raises(NotReachable) as caught:
         await client.get(ID)
-    assert caught.value.detail == f"No service answers at http://service ({why})."
+    assert caught.value.detail == f"No service responds at http://service ({why})."
 
 
 async def test_a_refused_connection_is_told_in_the_systems_words() -> None:
@@ -176,7 +176,7 @@ async def test_a_refused_connection_is_told_in_the_systems_words() -> None:
 
 async def test_something_else_at_that_address_is_recognised(talk: Talk) -> None:
     client, _ = talk(httpx.Response(200, text="<html>It works!</html>"))
-    with pytest.raises(ApiError, match="not as browser-sessions does"):
+    with pytest.raises(ApiError, match="not with JSON"):
         await client.get(ID)
 
 

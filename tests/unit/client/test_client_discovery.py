@@ -124,7 +124,7 @@ def test_an_announcement_is_for_its_owner_alone_and_names_an_address_that_can_be
     "url", ["", "127.0.0.1:8000", "ftp://a", "http://", "http://a?b", "http://u:p@a", "http://a#b", "http://[::1"]
 )
 def test_an_address_that_is_none_is_told(url: str) -> None:
-    with pytest.raises(ValueError, match=r"must be the address|Invalid IPv6"):
+    with pytest.raises(ValueError, match=r"must be the URL|Invalid IPv6"):
         discover(url or " ", environ={})
 
 

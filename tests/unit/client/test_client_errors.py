@@ -92,4 +92,4 @@ def test_retry_after_is_read_as_number_or_date(header: str | None, seconds: floa
 @pytest.mark.parametrize("content", [b"<html>Bad gateway</html>", b"", b"[1]", b'"x"', b"\xff\xfe", b'{"detail": 3}'])
 def test_an_answer_that_is_not_the_services_own_is_still_an_error_in_words(content: bytes) -> None:
     error = error_from(httpx.Response(502, content=content))
-    assert (type(error), error.detail) == (ServiceFailed, "The service answered 502 Bad Gateway.")
+    assert (type(error), error.detail) == (ServiceFailed, "The service responded 502 Bad Gateway.")
