@@ -22,7 +22,7 @@ from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import SessionRecord
 from browser_sessions.events.session_archive import Archive
 from browser_sessions.gateway.gateway import Gateway
-from browser_sessions.live.thumbnails import Pictures
+from browser_sessions.live.thumbnails import Thumbnails
 from browser_sessions.pool.manager import Pool
 from browser_sessions.telemetry import Metrics
 
@@ -58,7 +58,7 @@ class Console:
     cookies: Cookies
     overview: Overview
     archive: Archive
-    pictures: Pictures
+    thumbnails: Thumbnails
     lag: LoopLag
     devtools: DevToolsCache
 
@@ -66,12 +66,12 @@ class Console:
     def over(cls, pool: Pool, keyring: KeyRing, own: Secrets, data_dir: Path, metrics: Metrics) -> Console:
         """All of it over one pool; what is kept goes to folders in `data_dir`."""
         lag = LoopLag(metrics.loop_lag_seconds.observe)
-        pictures = Pictures(pool)
+        thumbnails = Thumbnails(pool)
         return cls(
             cookies=Cookies(own.token_secret, keyring),
             overview=Overview(pool, lag),
-            archive=Archive(data_dir / "archive", pool.journal, pictures.last),
-            pictures=pictures,
+            archive=Archive(data_dir / "archive", pool.journal, thumbnails.last),
+            thumbnails=thumbnails,
             lag=lag,
             devtools=DevToolsCache(data_dir / "devtools"),
         )

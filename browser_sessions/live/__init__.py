@@ -1,1 +1,1 @@
-"""Viewers of a session: frames out, input in, thumbnails."""
+"""Live view of a session: frames to viewers, input from them, thumbnails."""

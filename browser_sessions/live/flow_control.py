@@ -1,4 +1,4 @@
-"""How much one viewer can take, from how soon it says that it has drawn a frame. Pure; moments are seconds."""
+"""Flow control of one viewer: adapts frame quality and size to its ack latency. Times in seconds."""
 
 from __future__ import annotations
 
@@ -8,82 +8,82 @@ from typing import Final
 
 from browser_sessions.chromium.ports import Demand
 
-IN_FLIGHT: Final = 2
-"""Frames on the way to a viewer: one that travels while one is drawn. More would only be older when they are seen."""
-LOST_S: Final = 2.0
-"""A frame that was not told as drawn by then never will be: the viewer could not read it."""
-LOOK_EVERY_S: Final = 1.5
-"""Between two judgements: two dozen frames at full rate."""
+MAX_IN_FLIGHT: Final = 2
+"""Unacknowledged frames: one in transit while one is drawn. More would only be outdated when drawn."""
+ACK_TIMEOUT_S: Final = 2.0
+"""After this a frame counts as lost: the viewer could not decode it."""
+ADJUST_EVERY_S: Final = 1.5
+"""Interval of adjustments: about 45 frames at full rate."""
 SLOW_S: Final = 0.35
-"""From sending to drawn: beyond it a hand that drags something is no longer believed by its eye."""
-QUICK_S: Final = 0.12
-PATIENCE: Final = 4
-"""Quick judgements in a row before more is tried."""
+"""Ack latency above which dragging feels detached from the pointer."""
+FAST_S: Final = 0.12
+UPGRADE_AFTER: Final = 4
+"""Consecutive fast intervals before the next better level is tried."""
 LEVELS: Final = ((70, 1.0), (55, 1.0), (40, 0.75), (30, 0.5))
-"""(JPEG quality, part of the width asked for), the best first."""
+"""(JPEG quality, fraction of the requested size), best first."""
 
 
-class Pace:
-    """One viewer's. `sent` and `drawn` are told; `may_send` and `demand` answer."""
+class FlowControl:
+    """Of one viewer."""
 
-    def __init__(self, demand: Demand) -> None:
-        self.asked = demand
-        self._on_the_way: deque[tuple[int, float]] = deque()
-        self._took: list[float] = []
-        self._judged = 0.0
+    def __init__(self, requested: Demand) -> None:
+        self.requested = requested
+        self._in_flight: deque[tuple[int, float]] = deque()
+        self._latencies: list[float] = []
+        self._adjusted_at = 0.0
         self._level = 0
-        self._quick = 0
+        self._fast_intervals = 0
 
     @property
-    def demand(self) -> Demand:
-        """What was asked for, at the level that the viewer can take."""
-        quality, part = LEVELS[self._level]
-        asked = self.asked
+    def current(self) -> Demand:
+        """The requested settings, reduced to the viewer's level."""
+        quality, fraction = LEVELS[self._level]
+        requested = self.requested
         return replace(
-            asked,
-            quality=min(asked.quality, quality),
-            max_width=round(asked.max_width * part),
-            max_height=round(asked.max_height * part),
+            requested,
+            quality=min(requested.quality, quality),
+            max_width=round(requested.max_width * fraction),
+            max_height=round(requested.max_height * fraction),
         )
 
     def may_send(self, now: float) -> bool:
-        while self._on_the_way and now - self._on_the_way[0][1] > LOST_S:
-            self._took.append(LOST_S)
-            self._on_the_way.popleft()
-        return len(self._on_the_way) < IN_FLIGHT
+        while self._in_flight and now - self._in_flight[0][1] > ACK_TIMEOUT_S:
+            self._latencies.append(ACK_TIMEOUT_S)
+            self._in_flight.popleft()
+        return len(self._in_flight) < MAX_IN_FLIGHT
 
-    def wait(self, now: float) -> float:
-        """Seconds after which `may_send` may say yes though nothing is told."""
-        return max(0.0, self._on_the_way[0][1] + LOST_S - now) if self._on_the_way else 0.0
+    def until_timeout(self, now: float) -> float:
+        """Seconds until the oldest unacknowledged frame counts as lost."""
+        return max(0.0, self._in_flight[0][1] + ACK_TIMEOUT_S - now) if self._in_flight else 0.0
 
     def sent(self, seq: int, now: float) -> None:
-        self._on_the_way.append((seq, now))
+        self._in_flight.append((seq, now))
 
-    def drawn(self, seq: int, now: float) -> None:
-        """It drew frame `seq`, and will not draw what was sent before."""
-        while self._on_the_way and self._on_the_way[0][0] <= seq:
-            self._took.append(now - self._on_the_way.popleft()[1])
+    def acked(self, seq: int, now: float) -> None:
+        """An ack of frame `seq` and of all frames before it."""
+        while self._in_flight and self._in_flight[0][0] <= seq:
+            self._latencies.append(now - self._in_flight.popleft()[1])
 
-    def restart(self) -> None:
-        """Another page: numbers begin anew, and what is on the way is nobody's."""
-        self._on_the_way.clear()
+    def reset(self) -> None:
+        """For another page, whose sequence numbers start again."""
+        self._in_flight.clear()
 
-    def judge(self, now: float) -> bool:
-        """True when the level has changed."""
-        if now - self._judged < LOOK_EVERY_S or not self._took:
+    def adjust(self, now: float) -> bool:
+        """Adjusts the level once per interval. True if it has changed."""
+        if now - self._adjusted_at < ADJUST_EVERY_S or not self._latencies:
             return False
-        typical = sorted(self._took)[len(self._took) // 2]
-        self._took.clear()
-        self._judged = now
+        median = sorted(self._latencies)[len(self._latencies) // 2]
+        self._latencies.clear()
+        self._adjusted_at = now
         before = self._level
-        if typical > SLOW_S:
-            self._quick = 0
+        if median > SLOW_S:
+            self._fast_intervals = 0
             self._level = min(self._level + 1, len(LEVELS) - 1)
-        elif typical < QUICK_S:
-            self._quick += 1
-            if self._quick >= PATIENCE:
-                self._quick = 0
+        elif median < FAST_S:
+            self._fast_intervals += 1
+            if self._fast_intervals >= UPGRADE_AFTER:
+                self._fast_intervals = 0
                 self._level = max(self._level - 1, 0)
         else:
-            self._quick = 0
+            self._fast_intervals = 0
         return self._level != before

@@ -1,4 +1,4 @@
-"""What one viewer sees: the frames of one page, as fast as they are drawn."""
+"""The frames of one page, sent to one viewer as fast as it acknowledges them."""
 
 from __future__ import annotations
 
@@ -13,119 +13,118 @@ import orjson
 
 from browser_sessions.chromium.ports import ContextHandle, Demand, Frame
 from browser_sessions.domain.errors import BrowserSessionsError, PageNotFound
-from browser_sessions.live.flow_control import Pace
+from browser_sessions.live.flow_control import FlowControl
 
-LOOK_AGAIN_S: Final = 1.0
-"""After a page could not be shown."""
-GATHER_S: Final = 0.05
-"""For a page that has gone to be off the list."""
+RETRY_S: Final = 1.0
+"""Pause after the page could not be streamed."""
+SETTLE_S: Final = 0.05
+"""For a page that has gone to be removed from the list of pages."""
 
 
-class Show:
-    """Which page, how large, and its frames. `saw` is told every frame that was sent."""
+class FrameStream:
+    """Streams the selected page. `on_frame` is called with every frame that was sent."""
 
     def __init__(
         self,
         handle: ContextHandle,
-        demand: Demand,
+        requested: Demand,
         page_id: str | None,
         send: Callable[[bytes], Awaitable[None]],
         problem: Callable[[str], Awaitable[None]],
-        saw: Callable[[Frame], None],
+        on_frame: Callable[[Frame], None],
     ) -> None:
         self.page_id = page_id
         self._handle = handle
-        self._pace = Pace(demand)
+        self._flow = FlowControl(requested)
         self._send = send
         self._problem = problem
-        self._saw = saw
-        self._drawn = asyncio.Event()
-        self._turn = asyncio.Event()
+        self._on_frame = on_frame
+        self._acked = asyncio.Event()
+        self._restart = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     @property
-    def asked(self) -> Demand:
-        """What the viewer can use, whatever it can take."""
-        return self._pace.asked
-
-    @asked.setter
-    def asked(self, demand: Demand) -> None:
-        self._pace.asked = demand
+    def requested(self) -> Demand:
+        """The settings that the viewer asked for; flow control may reduce them."""
+        return self._flow.requested
 
     def current(self) -> str | None:
-        """The page that is shown: the one that was asked for while it is there, else the newest."""
+        """The page being streamed: the selected one while it exists, otherwise the newest."""
         pages = self._handle.pages()
         if self.page_id is None or all(page.page_id != self.page_id for page in pages):
             self.page_id = pages[-1].page_id if pages else None
         return self.page_id
 
-    def turn(self) -> None:
-        """Another page or another size: begins anew."""
-        self._turn.set()
+    def restart(self) -> None:
+        """Starts again with the selected page."""
+        self._restart.set()
 
-    def turn_to(self, page_id: str) -> None:
+    def change(self, page_id: str | None, requested: Demand | None = None) -> None:
+        """Selects a page and, if given, other settings."""
         self.page_id = page_id
-        self.turn()
+        if requested is not None:
+            self._flow.requested = requested
+        self.restart()
 
-    def drawn(self, seq: int) -> None:
+    def acked(self, seq: int) -> None:
         """The viewer has drawn this frame."""
-        self._pace.drawn(seq, self._loop.time())
-        self._drawn.set()
+        self._flow.acked(seq, self._loop.time())
+        self._acked.set()
 
     async def run(self) -> None:
         while True:
             page_id = self.current()
-            self._turn.clear()
-            turned = asyncio.ensure_future(self._turn.wait())
-            showing = asyncio.ensure_future(self._show(page_id) if page_id else asyncio.sleep(LOOK_AGAIN_S))
+            self._restart.clear()
+            restarted = asyncio.ensure_future(self._restart.wait())
+            streaming = asyncio.ensure_future(self._stream(page_id) if page_id else asyncio.sleep(RETRY_S))
             try:
-                await asyncio.wait({turned, showing}, return_when=asyncio.FIRST_COMPLETED)
-                if showing.done():
-                    showing.result()
-                    await asyncio.sleep(GATHER_S)
+                await asyncio.wait({restarted, streaming}, return_when=asyncio.FIRST_COMPLETED)
+                if streaming.done():
+                    streaming.result()
+                    await asyncio.sleep(SETTLE_S)
             finally:
-                turned.cancel()
-                showing.cancel()
-                await asyncio.gather(turned, showing, return_exceptions=True)
+                restarted.cancel()
+                streaming.cancel()
+                await asyncio.gather(restarted, streaming, return_exceptions=True)
 
-    async def _show(self, page_id: str) -> None:
-        """Until the page is gone; what else keeps it from being shown is told, and tried again."""
-        self._pace.restart()
+    async def _stream(self, page_id: str) -> None:
+        """Returns when the page is gone, or after another error, which is reported to the viewer."""
+        self._flow.reset()
         try:
-            look = self._handle.screen(page_id).look(self._pace.demand)
+            look = self._handle.screen(page_id).look(self._flow.current)
         except PageNotFound:
             self.page_id = None
             return
         try:
             seq = 0
             while True:
-                await self._until_it_may_send()
+                await self._until_may_send()
                 frame = await look.after(seq)
                 seq = frame.seq
-                self._pace.sent(seq, self._loop.time())
-                self._saw(frame)
-                await self._send(packed(frame))
-                if self._pace.judge(self._loop.time()):
-                    look.change(self._pace.demand)
+                self._flow.sent(seq, self._loop.time())
+                self._on_frame(frame)
+                await self._send(encoded(frame))
+                if self._flow.adjust(self._loop.time()):
+                    look.change(self._flow.current)
         except PageNotFound:
             self.page_id = None
         except BrowserSessionsError as error:
             await self._problem(error.detail)
-            await asyncio.sleep(LOOK_AGAIN_S)
+            await asyncio.sleep(RETRY_S)
         finally:
             look.close()
 
-    async def _until_it_may_send(self) -> None:
-        while not self._pace.may_send(self._loop.time()):
-            self._drawn.clear()
+    async def _until_may_send(self) -> None:
+        while not self._flow.may_send(self._loop.time()):
+            self._acked.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pace.wait(self._loop.time()) + 0.01):
-                    await self._drawn.wait()
+                async with asyncio.timeout(self._flow.until_timeout(self._loop.time()) + 0.01):
+                    await self._acked.wait()
 
 
 @lru_cache(maxsize=8)
-def packed(frame: Frame) -> bytes:
-    """A frame as it goes out: the length of the header, the header, the JPEG. Once for all viewers of a page."""
+def encoded(frame: Frame) -> bytes:
+    """The frame's message: length of the header, header, JPEG (docs/live.md). Cached for all viewers of a page."""
     header = orjson.dumps(
         {
             "page_id": frame.page_id,

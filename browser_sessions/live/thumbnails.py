@@ -1,4 +1,4 @@
-"""Small pictures of sessions: at most one capture a second each, whoever asks, and the last one kept after the end."""
+"""Thumbnails of sessions: at most one capture a second per session; the last one is kept after its end."""
 
 from __future__ import annotations
 
@@ -14,86 +14,86 @@ from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.pool.live_session import Live
 from browser_sessions.pool.manager import Pool
 
-FRESH_S: Final = 1.0
-"""Younger pictures are not taken again. A capture takes Chromium 5 to 20 ms."""
-CAPTURE_S: Final = 1.5
-"""A page that paints gives its picture in a few milliseconds; one that does not is shown as it was."""
-CAPTURES_AT_ONCE: Final = 4
-"""Two hundred cards that come into sight must not take both cores from the pages."""
-KEPT: Final = 1_000
-"""Sessions whose last picture is kept in memory, of 5 to 100 kB each; those that ended are in the archive too."""
-KEPT_BYTES: Final = 2 * 2**20
-"""A larger picture (of an 8K viewport) is shown, not kept."""
+MAX_AGE_S: Final = 1.0
+"""Younger thumbnails are reused. A capture takes Chromium 5 to 20 ms."""
+CAPTURE_TIMEOUT_S: Final = 1.5
+"""A page that paints is captured in a few milliseconds; for one that does not, the previous thumbnail is used."""
+MAX_CONCURRENT_CAPTURES: Final = 4
+"""Two hundred cards that scroll into view must not take both cores from the pages."""
+MAX_KEPT: Final = 1_000
+"""Sessions whose thumbnail is kept in memory, 5 to 100 kB each; those of ended sessions are in the archive too."""
+MAX_KEPT_BYTES: Final = 2 * 2**20
+"""Larger frames (of an 8K viewport) are not kept as thumbnails."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Thumbnail:
     jpeg: bytes
     taken: float
     """Monotonic seconds."""
 
 
-class Pictures:
-    """The newest picture of each session, by session id. Looking here is no activity."""
+class Thumbnails:
+    """The newest thumbnail of each session, by session id. Reading them does not count as activity."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._newest: OrderedDict[str, Picture] = OrderedDict()
-        self._taking: dict[str, asyncio.Task[None]] = {}
-        self._tried: dict[str, float] = {}
-        self._captures = asyncio.Semaphore(CAPTURES_AT_ONCE)
+        self._newest: OrderedDict[str, Thumbnail] = OrderedDict()
+        self._capturing: dict[str, asyncio.Task[None]] = {}
+        self._tried_at: dict[str, float] = {}
+        self._captures = asyncio.Semaphore(MAX_CONCURRENT_CAPTURES)
 
-    async def thumbnail(self, session_id: str, max_width: int) -> Picture | None:
-        """The session's newest page now or a second ago, or as it was last; None when there is no picture (yet)."""
+    async def thumbnail(self, session_id: str, max_width: int) -> Thumbnail | None:
+        """Of the session's newest page, at most `MAX_AGE_S` old if it can be captured. None without any thumbnail."""
         live = self._pool.registry.lives.get(session_id)
         if live is not None and live.context is not None and not self._is_fresh(session_id):
-            taking = self._taking.get(session_id)
-            if taking is None:
-                taking = self._taking[session_id] = asyncio.create_task(self._take(live, max_width))
-                taking.add_done_callback(lambda _: self._taking.pop(session_id, None))
-            await asyncio.wait({taking})
+            capture = self._capturing.get(session_id)
+            if capture is None:
+                capture = self._capturing[session_id] = asyncio.create_task(self._capture(live, max_width))
+                capture.add_done_callback(lambda _: self._capturing.pop(session_id, None))
+            await asyncio.wait({capture})
         return self._newest.get(session_id)
 
     def last(self, session_id: str) -> bytes | None:
-        """The last picture that anybody saw of a session."""
-        picture = self._newest.get(session_id)
-        return None if picture is None else picture.jpeg
+        """The last thumbnail of a session, without a new capture."""
+        thumbnail = self._newest.get(session_id)
+        return None if thumbnail is None else thumbnail.jpeg
 
-    def saw(self, session_id: str, frame: Frame) -> None:
-        """Somebody was just shown this: it is the newest picture, for nothing."""
+    def add(self, session_id: str, frame: Frame) -> None:
+        """Uses a frame that was sent to a viewer as thumbnail, which saves a capture."""
         self._keep(session_id, frame.jpeg)
 
     def _is_fresh(self, session_id: str) -> bool:
         now = self._pool.clock.monotonic()
-        picture = self._newest.get(session_id)
-        last = max(picture.taken if picture else 0.0, self._tried.get(session_id, 0.0))
-        return now - last < FRESH_S
+        thumbnail = self._newest.get(session_id)
+        last = max(thumbnail.taken if thumbnail else 0.0, self._tried_at.get(session_id, 0.0))
+        return now - last < MAX_AGE_S
 
-    async def _take(self, live: Live, max_width: int) -> None:
+    async def _capture(self, live: Live, max_width: int) -> None:
         session_id = live.session.session_id
-        with contextlib.suppress(BrowserSessionsError):  # hung, crashed, gone: the one before is shown
+        with contextlib.suppress(BrowserSessionsError):  # hung, crashed or gone: the previous thumbnail is used
             async with self._captures:
                 context = live.context
                 pages = context.pages() if context is not None else []
                 if context is None or not pages:
                     return
-                frame = await context.screen(pages[-1].page_id).still(max_width, timeout=CAPTURE_S)
+                frame = await context.screen(pages[-1].page_id).still(max_width, timeout=CAPTURE_TIMEOUT_S)
                 self._keep(session_id, frame.jpeg)
-        self._tried[session_id] = self._pool.clock.monotonic()
-        if len(self._tried) > 2 * KEPT:
+        self._tried_at[session_id] = self._pool.clock.monotonic()
+        if len(self._tried_at) > 2 * MAX_KEPT:
             lives = self._pool.registry.lives
-            self._tried = {known: moment for known, moment in self._tried.items() if known in lives}
+            self._tried_at = {known: tried_at for known, tried_at in self._tried_at.items() if known in lives}
 
     def _keep(self, session_id: str, jpeg: bytes) -> None:
         before = self._newest.get(session_id)
-        if len(jpeg) > KEPT_BYTES or (before is not None and before.jpeg is jpeg):
+        if len(jpeg) > MAX_KEPT_BYTES or (before is not None and before.jpeg is jpeg):
             return
-        self._newest[session_id] = Picture(jpeg, self._pool.clock.monotonic())
+        self._newest[session_id] = Thumbnail(jpeg, self._pool.clock.monotonic())
         self._newest.move_to_end(session_id)
-        if len(self._newest) > KEPT:
+        if len(self._newest) > MAX_KEPT:
             self._newest.popitem(last=False)
 
 
 def etag(jpeg: bytes) -> str:
-    """For `If-None-Match`: the same picture has the same one."""
+    """An entity tag for `If-None-Match`, equal for equal images."""
     return f'"{hashlib.sha256(jpeg).hexdigest()[:20]}"'

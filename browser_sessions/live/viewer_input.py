@@ -1,4 +1,4 @@
-"""One viewer's hands: passed on one after the other while the wheel is theirs, let go of when it is not."""
+"""Input of the viewer who has control: sent to the page in order, and released with the control lock."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from browser_sessions.chromium.ports import ContextHandle
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
 from browser_sessions.pool.control_lock import ControlLock
 
-HAND_S: Final = 2.0
-"""What a page may take to hear of one movement; after that the next one is tried."""
-PAGE_S: Final = 10.0
-"""For a page to open."""
-HAND_OVER_S: Final = 5.0
-"""How long the client waits, once the wheel is given back, for a page that has not taken all of the input yet. Chromium
-keeps the order of input, so the client's own still comes after it."""
-HANDS_WAITING: Final = 256
-"""Movements that wait for a busy page; moves of the mouse take each other's place, so these are keys and clicks."""
+INPUT_TIMEOUT_S: Final = 2.0
+"""For a page to process one input event; after that the next one is sent."""
+PAGE_TIMEOUT_S: Final = 10.0
+"""For opening, closing and navigating a page."""
+RELEASE_TIMEOUT_S: Final = 5.0
+"""How long the clients' commands wait, after control is released, for a page that has not processed all input. Chromium
+keeps the order of input, so a client's own still comes after it."""
+MAX_QUEUED: Final = 256
+"""Input events that wait for a busy page; consecutive moves replace each other, so these are keys and clicks."""
 
 _SLOW: Final = frozenset({"navigate", "go", "reload"})
 
 Message = Mapping[str, Any]
 
 
-class Hands:
-    """Implements `pool.control_lock.InputSource`. `problem` tells the viewer what could not be done, `opened` is called
-    with the id of a page that they opened."""
+class ViewerInput:
+    """Implements `pool.control_lock.InputSource`. `problem` reports an error to the viewer; `opened` is called with the
+    id of a page that the viewer opened."""
 
     def __init__(
         self,
@@ -42,85 +42,86 @@ class Hands:
         self._handle = handle
         self._problem = problem
         self._opened = opened
-        self._waiting: deque[tuple[str, Message]] = deque()
-        self._touched: set[str] = set()
-        """Ids of pages that something was put into since the wheel was taken."""
-        self._moved = asyncio.Event()
-        self._over = False
+        self._queue: deque[tuple[str, Message]] = deque()
+        self._used_pages: set[str] = set()
+        """Ids of pages that got input since control was taken."""
+        self._changed = asyncio.Event()
+        self._released = False
 
     async def add(self, page_id: str, message: Message) -> None:
-        """A movement of who holds the wheel. It is checked when its turn comes."""
-        self._grip(page_id)
-        if self._waiting and _is_move(message) and _is_move(self._waiting[-1][1]):
-            self._waiting.pop()
-        if len(self._waiting) >= HANDS_WAITING:
-            self._waiting.clear()
-            await self._problem("The page does not keep up: what your hands did last is forgotten.")
-        self._waiting.append((page_id, message))
-        self._moved.set()
+        """Queues input of the holder. It is validated when it is sent."""
+        self._begin(page_id)
+        if self._queue and _is_move(message) and _is_move(self._queue[-1][1]):
+            self._queue.pop()
+        if len(self._queue) >= MAX_QUEUED:
+            self._queue.clear()
+            await self._problem("The page does not process input fast enough: pending input was dropped.")
+        self._queue.append((page_id, message))
+        self._changed.set()
 
-    async def answer(self, page_id: str, message: Message) -> None:
-        """An answer to a dialog, at once: what was put in before may wait for just that."""
-        self._grip(page_id)
-        await self._handle.screen(page_id).do(message, timeout=HAND_S)
+    async def close_dialog(self, page_id: str, message: Message) -> None:
+        """Sends a dialog's response past the queue: earlier input may be waiting for the dialog to close."""
+        self._begin(page_id)
+        await self._handle.screen(page_id).do(message, timeout=INPUT_TIMEOUT_S)
 
     def control_released(self) -> None:
-        """Drops what waits; what is on its way is waited for in `run`."""
-        self._waiting.clear()
-        self._over = True
-        self._moved.set()
+        """Drops queued input; `run` waits for input in progress."""
+        self._queue.clear()
+        self._released = True
+        self._changed.set()
 
     async def run(self) -> None:
-        """One movement after the other, in their order."""
+        """Sends the queued input in order."""
         while True:
-            if self._waiting:
-                page_id, message = self._waiting.popleft()
+            if self._queue:
+                page_id, message = self._queue.popleft()
                 try:
-                    await self._act(page_id, message)
+                    await self._perform(page_id, message)
                 except BrowserSessionsError as error:
-                    await self._problem(in_words(error))
-            elif self._over:
-                self._over = False
-                await self._hand_over()
+                    await self._problem(problem_text(error))
+            elif self._released:
+                self._released = False
+                await self._finish()
             else:
-                self._moved.clear()
-                await self._moved.wait()
+                self._changed.clear()
+                await self._changed.wait()
 
     async def close(self) -> None:
-        """The viewer has gone: nothing of theirs stays pressed."""
-        self._waiting.clear()
-        await self._hand_over()
+        """Releases everything that the viewer holds down."""
+        self._queue.clear()
+        await self._finish()
 
-    def _grip(self, page_id: str) -> None:
+    def _begin(self, page_id: str) -> None:
         self._control.input_begins(self)
         if page_id:
-            self._touched.add(page_id)
+            self._used_pages.add(page_id)
 
-    async def _hand_over(self) -> None:
-        """Once every page has taken what it was given, the wheel is free, unless it was taken again meanwhile."""
-        touched, self._touched = self._touched, set()
+    async def _finish(self) -> None:
+        """Reports the input as done once every page has processed it, unless control was taken again meanwhile."""
+        used, self._used_pages = self._used_pages, set()
         try:
-            await asyncio.gather(*(self._release(page_id) for page_id in touched))
+            await asyncio.gather(*(self._release(page_id) for page_id in used))
         finally:
-            if not self._touched:
+            if not self._used_pages:
                 self._control.input_done(self)
 
     async def _release(self, page_id: str) -> None:
-        with contextlib.suppress(BrowserSessionsError):  # a page that is gone holds nothing
-            await self._handle.screen(page_id).let_go(timeout=HAND_OVER_S)
+        with contextlib.suppress(BrowserSessionsError):  # a page that is gone has nothing pressed
+            await self._handle.screen(page_id).let_go(timeout=RELEASE_TIMEOUT_S)
 
-    async def _act(self, page_id: str, message: Message) -> None:
+    async def _perform(self, page_id: str, message: Message) -> None:
         kind = message.get("type")
         if kind == "new_page":
-            self._opened((await self._handle.open_page(None, timeout=PAGE_S)).page_id)
+            self._opened((await self._handle.open_page(None, timeout=PAGE_TIMEOUT_S)).page_id)
         elif kind == "close_page":
-            await self._handle.close_page(str(message.get("page_id", page_id)), timeout=PAGE_S)
+            await self._handle.close_page(str(message.get("page_id", page_id)), timeout=PAGE_TIMEOUT_S)
         else:
-            await self._handle.screen(page_id).do(message, timeout=PAGE_S if kind in _SLOW else HAND_S)
+            timeout = PAGE_TIMEOUT_S if kind in _SLOW else INPUT_TIMEOUT_S
+            await self._handle.screen(page_id).do(message, timeout=timeout)
 
 
-def in_words(error: BrowserSessionsError) -> str:
-    """For a viewer: the field, where it is one, and what would be right."""
+def problem_text(error: BrowserSessionsError) -> str:
+    """The error for a viewer, with the name of an invalid field."""
     if isinstance(error, InvalidField):
         return f"{'.'.join(map(str, error.loc)) or 'A message'} {error.detail}"
     return error.detail

@@ -60,7 +60,7 @@ async def get_thumbnail(
 ) -> Response:
     """A small picture of the session's newest page, at most a second old; of an ended session the last one."""
     await find(services.pool, principal, session_id)
-    picture = await services.console.pictures.thumbnail(session_id, width)
+    picture = await services.console.thumbnails.thumbnail(session_id, width)
     return _picture(request, picture.jpeg if picture else await services.console.archive.picture(session_id))
 
 
@@ -95,7 +95,7 @@ async def make_live_ticket(request: Request, session_id: str, services: Here, pr
 
 
 async def _last_frame(services: Services, session_id: str) -> bytes | None:
-    return services.console.pictures.last(session_id) or await services.console.archive.picture(session_id)
+    return services.console.thumbnails.last(session_id) or await services.console.archive.picture(session_id)
 
 
 def _picture(request: Request, jpeg: bytes | None) -> Response:

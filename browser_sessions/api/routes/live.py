@@ -20,7 +20,7 @@ from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserSessionsError, Forbidden, InvalidField, QuotaExceeded, WrongState
 from browser_sessions.domain.principal import Action, Principal
 from browser_sessions.domain.session import Session, SessionStatus
-from browser_sessions.live.viewer import MOST_FPS, WIDEST, Viewer
+from browser_sessions.live.viewer import MAX_FPS, MAX_WIDTH, Viewer
 
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}", tags=["console"])
 
@@ -115,12 +115,12 @@ async def _viewer(services: Services, websocket: WebSocket, session_id: str, pri
     return Viewer(
         services.pool,
         live,
-        services.console.pictures,
+        services.console.thumbnails,
         principal,
         _Socket(websocket),
         page_id=page_id,
-        max_width=int(_number(query.get("max_width"), "max_width", 1280, WIDEST)),
-        max_fps=_number(query.get("max_fps"), "max_fps", MOST_FPS, 1000),
+        max_width=int(_number(query.get("max_width"), "max_width", 1280, MAX_WIDTH)),
+        max_fps=_number(query.get("max_fps"), "max_fps", MAX_FPS, 1000),
     )
 
 
