@@ -7,7 +7,7 @@ from typing import Any
 
 from browser_sessions.cdp.messages import Command, event, refusal, result, without_session
 from browser_sessions.cdp.websocket import ClientSocket
-from browser_sessions.gateway.scope import Event
+from browser_sessions.gateway.scope.client_scope import Event
 
 
 class Replies:

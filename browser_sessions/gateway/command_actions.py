@@ -11,7 +11,8 @@ from browser_sessions.chromium.ports import Downloads, Owner
 from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.session_spec import Proxy
 from browser_sessions.gateway.client_replies import Replies
-from browser_sessions.gateway.command_decision import (
+from browser_sessions.gateway.scope.client_scope import Scope
+from browser_sessions.gateway.scope.command_decision import (
     SERVER_ERROR,
     Action,
     Attach,
@@ -26,7 +27,6 @@ from browser_sessions.gateway.command_decision import (
     Resume,
     SetDownloads,
 )
-from browser_sessions.gateway.scope import Scope
 from browser_sessions.gateway.shared_session import Room
 from browser_sessions.pool.background_tasks import Background
 

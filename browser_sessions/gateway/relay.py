@@ -23,11 +23,11 @@ from browser_sessions.domain.session import EndReason
 from browser_sessions.gateway.client_overrides import Overrides
 from browser_sessions.gateway.client_replies import Replies
 from browser_sessions.gateway.command_actions import Actions
-from browser_sessions.gateway.command_decision import Answer, Ask, Do, Pass, Refuse, Resume
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.proxy_login import without_login
-from browser_sessions.gateway.scope import Event, Scope
+from browser_sessions.gateway.scope.client_scope import Event, Scope
+from browser_sessions.gateway.scope.command_decision import Answer, Ask, Do, Pass, Refuse, Resume
 from browser_sessions.gateway.shared_session import Room
 from browser_sessions.pool.live_session import Live
 

@@ -9,8 +9,8 @@ from browser_sessions.cdp import Browser, BrowserSession, Target
 from browser_sessions.domain.session_spec import Proxy
 from browser_sessions.gateway.client_overrides import Overridden
 from browser_sessions.gateway.proxy_login import ProxyLogin
-from browser_sessions.gateway.scope import Scope
-from browser_sessions.gateway.session_contexts import Contexts
+from browser_sessions.gateway.scope.client_scope import Scope
+from browser_sessions.gateway.scope.session_contexts import Contexts
 
 
 class Member(Protocol):

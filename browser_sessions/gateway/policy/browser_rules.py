@@ -6,7 +6,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from browser_sessions.cdp.messages import Command
-from browser_sessions.gateway.command_decision import (
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.grantable_permissions import permission_descriptor, refused_types
+from browser_sessions.gateway.scope.client_scope import Scope
+from browser_sessions.gateway.scope.command_decision import (
     INVALID_PARAMS,
     SERVER_ERROR,
     Ask,
@@ -18,9 +21,6 @@ from browser_sessions.gateway.command_decision import (
     Refuse,
     SetDownloads,
 )
-from browser_sessions.gateway.policy.client_options import Options
-from browser_sessions.gateway.policy.grantable_permissions import permission_descriptor, refused_types
-from browser_sessions.gateway.scope import Scope
 
 _DOWNLOAD_BEHAVIORS: Final = frozenset({"deny", "allow", "allowAndName", "default"})
 

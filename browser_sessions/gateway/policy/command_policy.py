@@ -8,7 +8,14 @@ from types import MappingProxyType
 from typing import Final
 
 from browser_sessions.cdp.messages import Command
-from browser_sessions.gateway.command_decision import (
+from browser_sessions.gateway.policy.browser_rules import BROWSER_HANDLERS
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.method_table import RULES, Level, Verdict
+from browser_sessions.gateway.policy.page_rules import PAGE_HANDLERS
+from browser_sessions.gateway.policy.parameter_bounds import out_of_bounds
+from browser_sessions.gateway.policy.target_rules import TARGET_HANDLERS
+from browser_sessions.gateway.scope.client_scope import Scope
+from browser_sessions.gateway.scope.command_decision import (
     INVALID_PARAMS,
     NO_SESSION,
     NOT_FOUND,
@@ -17,13 +24,6 @@ from browser_sessions.gateway.command_decision import (
     Pass,
     Refuse,
 )
-from browser_sessions.gateway.policy.browser_rules import BROWSER_HANDLERS
-from browser_sessions.gateway.policy.client_options import Options
-from browser_sessions.gateway.policy.method_table import RULES, Level, Verdict
-from browser_sessions.gateway.policy.page_rules import PAGE_HANDLERS
-from browser_sessions.gateway.policy.parameter_bounds import out_of_bounds
-from browser_sessions.gateway.policy.target_rules import TARGET_HANDLERS
-from browser_sessions.gateway.scope import Scope
 
 Handler = Callable[[Command, Scope, Options], Decision]
 

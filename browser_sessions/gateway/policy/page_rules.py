@@ -9,7 +9,9 @@ from typing import Any, Final
 from browser_sessions.cdp.messages import Command
 from browser_sessions.domain.limits import MAX_PIXELS, MAX_SIDE
 from browser_sessions.domain.urls import REFUSED, may_open, scheme_of
-from browser_sessions.gateway.command_decision import (
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.scope.client_scope import Scope
+from browser_sessions.gateway.scope.command_decision import (
     INVALID_PARAMS,
     SERVER_ERROR,
     Ask,
@@ -20,8 +22,6 @@ from browser_sessions.gateway.command_decision import (
     Refuse,
     Resume,
 )
-from browser_sessions.gateway.policy.client_options import Options
-from browser_sessions.gateway.scope import Scope
 
 MAX_SCALE: Final = 10.0
 """Device pixels a CSS pixel: twice what any device of Playwright's list has, and some."""

@@ -8,7 +8,9 @@ from browser_sessions.cdp.messages import Command
 from browser_sessions.domain.errors import TOO_MANY_PAGES
 from browser_sessions.domain.limits import MAX_NESTED, MAX_PAGES
 from browser_sessions.domain.urls import REFUSED, may_open
-from browser_sessions.gateway.command_decision import (
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.scope.client_scope import BROWSER_TARGET, Scope
+from browser_sessions.gateway.scope.command_decision import (
     INVALID_PARAMS,
     SERVER_ERROR,
     Answer,
@@ -25,9 +27,7 @@ from browser_sessions.gateway.command_decision import (
     Pass,
     Refuse,
 )
-from browser_sessions.gateway.policy.client_options import Options
-from browser_sessions.gateway.scope import BROWSER_TARGET, Scope
-from browser_sessions.gateway.target_filters import BadFilter, TargetFilter, parse_filter
+from browser_sessions.gateway.scope.target_filters import BadFilter, TargetFilter, parse_filter
 
 _CREATE_TARGET_PARAMS: Final = (
     "left",

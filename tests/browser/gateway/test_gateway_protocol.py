@@ -15,10 +15,10 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from browser_sessions.cdp.messages import Malformed, decode, event_method, session_of
 from browser_sessions.chromium.launch.executable import locate, sandbox_expected
-from browser_sessions.gateway.command_decision import Answer, Ask, Do, Pass, Refuse
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.policy.method_table import METHODS, RULES, Level, Verdict
+from browser_sessions.gateway.scope.command_decision import Answer, Ask, Do, Pass, Refuse
 from tests.harness.fakes.gateway_world import say, world
 from tests.harness.paths import ROOT
 from tests.harness.waiting import until

@@ -6,9 +6,9 @@ from typing import Any
 
 from browser_sessions.cdp import TargetTree
 from browser_sessions.cdp.messages import Command
-from browser_sessions.gateway.command_decision import Ask, Reading
-from browser_sessions.gateway.scope import Scope
-from browser_sessions.gateway.session_contexts import Contexts
+from browser_sessions.gateway.scope.client_scope import Scope
+from browser_sessions.gateway.scope.command_decision import Ask, Reading
+from browser_sessions.gateway.scope.session_contexts import Contexts
 from tests.harness.fakes.fake_browser import EPOCH
 
 OWN, NESTED, FOREIGN = "CONTEXT-OWN", "CONTEXT-NESTED", "CONTEXT-FOREIGN"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.gateway.command_decision import Pass, Refuse
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.policy.parameter_bounds import BOUNDS, NotEmpty, OneOf, Range, out_of_bounds
+from browser_sessions.gateway.scope.command_decision import Pass, Refuse
 from tests.harness.fakes.gateway_world import say, world
 
 NO_NUMBERS = ["NaN", "1", True, [1], {}, float("inf"), float("nan")]

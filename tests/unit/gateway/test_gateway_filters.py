@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.gateway.target_filters import DEFAULT_FILTER, MAX_ENTRIES, BadFilter, parse_filter
+from browser_sessions.gateway.scope.target_filters import DEFAULT_FILTER, MAX_ENTRIES, BadFilter, parse_filter
 
 
 @pytest.mark.parametrize(

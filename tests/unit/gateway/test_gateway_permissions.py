@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.gateway.command_decision import Pass, Refuse
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.policy.grantable_permissions import FIELDS, SHARED_NAMES, SHARED_TYPES, TYPES
+from browser_sessions.gateway.scope.command_decision import Pass, Refuse
 from tests.harness.fakes.gateway_world import OWN, say, world
 
 SHARED, ALONE = Options(), Options(own_browser=True)

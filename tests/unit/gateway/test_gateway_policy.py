@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from browser_sessions.domain.limits import MAX_NESTED, MAX_PAGES
-from browser_sessions.gateway.command_decision import (
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.command_policy import decide
+from browser_sessions.gateway.scope.client_scope import BROWSER_TARGET
+from browser_sessions.gateway.scope.command_decision import (
     Answer,
     Ask,
     Attach,
@@ -27,10 +30,7 @@ from browser_sessions.gateway.command_decision import (
     Resume,
     SetDownloads,
 )
-from browser_sessions.gateway.policy.client_options import Options
-from browser_sessions.gateway.policy.command_policy import decide
-from browser_sessions.gateway.scope import BROWSER_TARGET
-from browser_sessions.gateway.target_filters import DEFAULT_FILTER
+from browser_sessions.gateway.scope.target_filters import DEFAULT_FILTER
 from tests.harness.fakes.gateway_world import FOREIGN, NESTED, OWN, attach, attach_browser, say, target, world
 
 SHARED = Options(upload_folder=PurePosixPath("/data/s1/uploads"))

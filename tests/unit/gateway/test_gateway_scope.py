@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.gateway.command_decision import Ask, AutoAttach, Reading
-from browser_sessions.gateway.scope import BROWSER_TARGET, MAX_SESSIONS, Scope
-from browser_sessions.gateway.session_contexts import Contexts
-from browser_sessions.gateway.target_filters import DEFAULT_FILTER, parse_filter
+from browser_sessions.gateway.scope.client_scope import BROWSER_TARGET, MAX_SESSIONS, Scope
+from browser_sessions.gateway.scope.command_decision import Ask, AutoAttach, Reading
+from browser_sessions.gateway.scope.session_contexts import Contexts
+from browser_sessions.gateway.scope.target_filters import DEFAULT_FILTER, parse_filter
 from tests.harness.fakes.gateway_world import (
     FOREIGN,
     NESTED,

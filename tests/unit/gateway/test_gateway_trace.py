@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.gateway.command_decision import Ask, Reading
-from browser_sessions.gateway.trace_stream import TraceReader
+from browser_sessions.gateway.scope.command_decision import Ask, Reading
+from browser_sessions.gateway.scope.trace_stream import TraceReader
 from tests.harness.fakes.gateway_world import world
 
 LINE = 'chromium --user-data-dir="/srv/a\\b" --marker=M\u00fc'

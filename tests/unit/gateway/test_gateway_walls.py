@@ -16,7 +16,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from browser_sessions.cdp.messages import Malformed, decode, encode, event, refusal, result
-from browser_sessions.gateway.command_decision import (
+from browser_sessions.gateway.policy import command_policy
+from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.method_table import RULES, Verdict
+from browser_sessions.gateway.scope.client_scope import Event, Scope
+from browser_sessions.gateway.scope.command_decision import (
     Action,
     Answer,
     Ask,
@@ -35,11 +39,7 @@ from browser_sessions.gateway.command_decision import (
     Resume,
     SetDownloads,
 )
-from browser_sessions.gateway.policy import command_policy
-from browser_sessions.gateway.policy.client_options import Options
-from browser_sessions.gateway.policy.method_table import RULES, Verdict
-from browser_sessions.gateway.scope import Event, Scope
-from browser_sessions.gateway.session_contexts import Contexts
+from browser_sessions.gateway.scope.session_contexts import Contexts
 from tests.harness.fakes.gateway_world import FOREIGN, OWN, browser_target, empty_tree, target
 from tests.harness.paths import TESTS
 
@@ -322,9 +322,9 @@ def test_no_foreign_id_passes_in_ten_thousand_random_sequences() -> None:
     ("wall", "without"),
     [
         ("policy.command_policy._names_a_stranger", lambda command, scope: None),
-        ("session_contexts.Contexts.holds", lambda contexts, context_id: True),
-        ("scope.Scope.session", lambda scope, session_id: next(iter(scope._sessions.values()), None)),
-        ("session_contexts.Contexts._without_strangers", lambda contexts, info: dict(info)),
+        ("scope.session_contexts.Contexts.holds", lambda contexts, context_id: True),
+        ("scope.client_scope.Scope.session", lambda scope, session_id: next(iter(scope._sessions.values()), None)),
+        ("scope.session_contexts.Contexts._without_strangers", lambda contexts, info: dict(info)),
     ],
 )
 def test_a_wall_that_is_missing_is_noticed(wall: str, without: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from browser_sessions.cdp import TargetInfo
-from browser_sessions.gateway.command_decision import Ask, AutoAttach, Reading
-from browser_sessions.gateway.session_contexts import Contexts
-from browser_sessions.gateway.target_filters import TargetFilter
-from browser_sessions.gateway.trace_stream import TraceReader
+from browser_sessions.gateway.scope.command_decision import Ask, AutoAttach, Reading
+from browser_sessions.gateway.scope.session_contexts import Contexts
+from browser_sessions.gateway.scope.target_filters import TargetFilter
+from browser_sessions.gateway.scope.trace_stream import TraceReader
 
 MAX_SESSIONS: Final = 4096
 """CDP sessions of one connection: twenty pages of two hundred frames and workers. Beyond, attachToTarget is refused."""

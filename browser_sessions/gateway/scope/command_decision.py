@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from browser_sessions.gateway.target_filters import TargetFilter
+from browser_sessions.gateway.scope.target_filters import TargetFilter
 
 Params = Mapping[str, Any]
 
