@@ -32,7 +32,7 @@ from browser_sessions.console.overview import LOOK_EVERY_S, POINT_EVERY_S
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import SettingsError, StoreUnavailable
 from browser_sessions.events.log_and_metrics import project
-from browser_sessions.gateway.gateway import TURN_S as GATEWAY_TURN_S
+from browser_sessions.gateway.gateway import TICK_S as GATEWAY_TICK_S
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.pool.browsers.supervisor import PROBE_EVERY_S, Supervisor
 from browser_sessions.pool.manager import Pool, PoolLimits
@@ -130,7 +130,7 @@ class Service:
             (REAP_EVERY_S, reaper.turn),
             (PROBE_EVERY_S, supervisor.turn),
             (SAMPLE_EVERY_S, shedding.turn),
-            (GATEWAY_TURN_S, self.gateway.turn),
+            (GATEWAY_TICK_S, self.gateway.tick),
             (ACTIVITY_FLUSH_S, self._keep_records),
             (PURGE_EVERY_S, self._purge),
             (TRIM_EVERY_S, self._trim),

@@ -1,1 +1,1 @@
-"""Clients over CDP: one relay each, and what each may see."""
+"""The CDP gateway: a relay per client, which confines it to its session's browser contexts."""

@@ -1,4 +1,4 @@
-"""What takes more than one message: attaching, creating, disposing. Callbacks run in the order of the pipe."""
+"""Commands that take more than one message: attaching, creating, disposing. Callbacks run in the order of the pipe."""
 
 from __future__ import annotations
 
@@ -27,34 +27,35 @@ from browser_sessions.gateway.scope.command_decision import (
     Resume,
     SetDownloads,
 )
-from browser_sessions.gateway.shared_session import Room
+from browser_sessions.gateway.shared_session import SharedSession
 from browser_sessions.pool.background_tasks import Background
 
 Result = Mapping[str, Any] | None
-Answered = Callable[[Result, Result], None]
+ResponseCallback = Callable[[Result, Result], None]
+"""Called with (result, None) or (None, error)."""
 
-DOWNLOADS_S: Final = 5.0
-"""For a call that Chromium's browser process answers by itself in a millisecond."""
+DOWNLOADS_TIMEOUT_S: Final = 5.0
+"""For a call that Chromium's browser process completes in a millisecond."""
 
 
 class Actions:
-    """For one client."""
+    """Performs the actions of one client."""
 
     def __init__(
         self,
         session: BrowserSession,
         scope: Scope,
-        room: Room,
+        shared: SharedSession,
         replies: Replies,
         downloads: Downloads,
         owner: Owner,
         proxy: Proxy | None,
         close: Callable[[int, str], None],
     ) -> None:
-        """`proxy` is the session's own, which holds in the client's contexts too; `close` ends the connection."""
+        """`proxy` is the session's and is used in the client's contexts too; `close` closes the client's connection."""
         self._session = session
         self._scope = scope
-        self._room = room
+        self._shared = shared
         self._replies = replies
         self._downloads = downloads
         self._owner = owner
@@ -62,28 +63,28 @@ class Actions:
         self._close = close
         self._background = Background()
         self._creating = 0
-        """Pages that this client has asked for and that are not there yet."""
+        """Pages that this client is creating."""
         self._nested: set[str] = set()
-        """Contexts that this client has made: they go with it."""
+        """Contexts that this client has created: Chromium disposes of them when it disconnects."""
         self._denied: set[str] = set()
-        """Contexts in which the client wants no downloads."""
+        """Contexts in which the client denied downloads."""
 
     def do(self, command: Command, action: Action) -> None:
         match action:
             case AutoAttach():
                 self._auto_attach(command, action)
             case Discover():
-                for told in self._scope.discover(command.session_id, action.filter):
-                    self._replies.emit(told)
+                for event in self._scope.discover(command.session_id, action.filter):
+                    self._replies.emit(event)
                 self._replies.answer(command, {})
             case Attach():
                 self._attach(command, action.target_id)
             case AttachBrowser():
                 self._scope.attaching_browser(command.session_id)
-                answered = self._pass_answer(command)
-                self._session.post("Target.attachToBrowserTarget", None, answered, session_id=command.session_id)
+                on_response = self._respond_to(command)
+                self._session.post("Target.attachToBrowserTarget", None, on_response, session_id=command.session_id)
             case Detach():
-                self._session.detach(action.session_id, self._pass_answer(command), level=command.session_id)
+                self._session.detach(action.session_id, self._respond_to(command), level=command.session_id)
             case CreateTarget():
                 self._create_target(command, action)
             case CreateContext():
@@ -96,96 +97,96 @@ class Actions:
                 self._resume(command, action.session_id)
             case CloseConnection():
                 self._replies.answer(command, {})
-                self._close(1000, "closed as asked")
+                self._close(1000, "closed by Browser.close")
 
     def client_gone(self) -> None:
-        """The client's contexts go with it, and what it forbade its session is allowed again."""
-        self._creates(-self._creating)
+        """Removes the client's contexts, and allows downloads again if the client denied them."""
+        self._count_creating(-self._creating)
         for context_id in self._nested:
-            self._room.discard(context_id)
-        own = self._room.contexts.own
+            self._shared.remove_context(context_id)
+        own = self._shared.contexts.own
         if own in self._denied:
             _ = self._background.run(self._allow_downloads(own, True, None))
 
     # -- attaching -------------------------------------------------------------------------------------------------
 
     def offer(self, target: Target) -> bool:
-        """A new target of the session's contexts: attached when the client's auto-attach takes it. True: it waits for
-        the client to resume it."""
+        """Attaches to a new target if the client's auto-attach includes it. True if the target must wait for the client
+        to resume it."""
         scope, info = self._scope, self._scope.contexts.target(target.target_id)
         wanted = scope.auto_attach
         if info is None or wanted is None or wanted.filter is None:
             return False
         if scope.wants(info):
-            self._attach_by_itself(target.target_id)
+            self._attach_automatically(target.target_id)
             return scope.waits
-        in_a_tab = target.type == "page" and wanted.filter.matches("tab")  # attached below it, by Chromium
+        in_a_tab = target.type == "page" and wanted.filter.matches("tab")  # Chromium attaches it below the tab
         return in_a_tab and scope.waits
 
-    def _attach_by_itself(self, target_id: str, then: Callable[[], None] | None = None) -> None:
+    def _attach_automatically(self, target_id: str, then: Callable[[], None] | None = None) -> None:
         scope, session = self._scope, self._session
         scope.attaching(target_id, None, automatic=True, waits=scope.waits)
 
-        def answered(value: Result, _error: Result) -> None:
+        def on_response(value: Result, _error: Result) -> None:
             if value is None:
                 scope.attach_failed(target_id, None)
                 session.pauses.let_go(target_id, session)
             if then is not None:
                 then()
 
-        session.attach_new(target_id, answered)
+        session.attach_new(target_id, on_response)
 
     def _auto_attach(self, command: Command, wanted: AutoAttach) -> None:
         takes_pages = wanted.filter is not None and wanted.filter.matches("page")
-        if takes_pages and self._room.takers + (not self._scope.takes_pages) > len(self._room.cdp.carriers):
-            _ = self._background.run(self._carried(lambda: self._set_auto_attach(command, wanted)))
+        attachers = self._shared.page_attachers + (not self._scope.takes_pages)
+        if takes_pages and attachers > len(self._shared.cdp.carriers):
+            _ = self._background.run(self._add_carrier(lambda: self._set_auto_attach(command, wanted)))
         else:
             self._set_auto_attach(command, wanted)
 
-    async def _carried(self, then: Callable[[], None]) -> None:
-        """Without a carrier for each client of the session, what one says to a new window may come too late."""
+    async def _add_carrier(self, then: Callable[[], None]) -> None:
+        """With fewer carriers than auto-attaching clients, a client's commands to a new window may come too late."""
         try:
-            await self._room.cdp.carriers.add()
+            await self._shared.cdp.carriers.add()
         finally:
             then()
 
     def _set_auto_attach(self, command: Command, wanted: AutoAttach) -> None:
         change = self._scope.set_auto_attach(wanted)
-        left = len(change.detach) + len(change.attach)
-        if not left:
+        pending = len(change.detach) + len(change.attach)
+        if not pending:
             self._replies.answer(command, {})
             return
 
-        def one_less() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
+        def one_done() -> None:
+            nonlocal pending
+            pending -= 1
+            if not pending:
                 self._replies.answer(command, {})
 
         for session_id in change.detach:
-            self._session.detach(session_id, lambda _v, _e: one_less())
+            self._session.detach(session_id, lambda _v, _e: one_done())
         for target_id in change.attach:
             if self._scope.waits:
                 self._session.pauses.wait_for(target_id, self._session)
-            self._attach_by_itself(target_id, one_less)
+            self._attach_automatically(target_id, one_done)
 
     def _attach(self, command: Command, target_id: str) -> None:
         parent = command.session_id
         self._scope.attaching(target_id, parent, automatic=False)
 
-        def answered(value: Result, error: Result) -> None:
+        def on_response(value: Result, error: Result) -> None:
             if value is None:
                 self._scope.attach_failed(target_id, parent)
-            self._pass_answer(command)(value, error)
+            self._respond_to(command)(value, error)
 
-        # Not before it runs: a page that is navigated while it is paused crashes.
+        # Not while it is paused: the client could navigate it, and a paused page that is navigated crashes.
         self._session.pauses.once_running(
-            target_id, lambda: self._session.attach(target_id, answered, session_id=parent)
+            target_id, lambda: self._session.attach(target_id, on_response, session_id=parent)
         )
 
     def _resume(self, command: Command, session_id: str) -> None:
-        """The client is answered once the target runs: what it navigates while the target is still paused never comes
-        to an end."""
+        """Responds once the target runs: a navigation that the client starts while it is paused never completes."""
         held = self._scope.session(session_id)
         if held is None or held.target_id not in self._session.pauses:
             self._session.send(encode(command.call_id, command.method, command.params, session_id))
@@ -195,37 +196,36 @@ class Actions:
     # -- creating --------------------------------------------------------------------------------------------------
 
     def _create_target(self, command: Command, action: CreateTarget) -> None:
-        self._creates(1)
+        self._count_creating(1)
 
         def created(target_id: str) -> None:
-            self._creates(-1)
+            self._count_creating(-1)
             if sized:
                 self._owner.leave_size(target_id)
 
-        def answered(value: Result, error: Result) -> None:
+        def on_response(value: Result, error: Result) -> None:
             if value is None:
-                self._creates(-1)
-            self._pass_answer(command)(value, error)
+                self._count_creating(-1)
+            self._respond_to(command)(value, error)
             if value is not None and action.url != "about:blank":
                 target_id = value["targetId"]
                 self._session.pauses.once_running(target_id, lambda: self._navigate(target_id, action.url))
 
         params = {**action.params, "url": "about:blank"}
         sized = "width" in params or "height" in params
-        self._session.create_target(params, self._attaches_itself, answered, resumes=self._scope.waits, created=created)
+        self._session.create_target(params, self._is_attaching, on_response, resumes=self._scope.waits, created=created)
 
-    def _creates(self, pages: int) -> None:
-        """So many pages more are asked for and not there yet."""
+    def _count_creating(self, pages: int) -> None:
         self._creating += pages
-        self._room.contexts.creating += pages
+        self._shared.contexts.creating += pages
 
-    def _attaches_itself(self, target_id: str) -> bool:
-        """Whether the client is still to be told of an attach of its own to a new page."""
+    def _is_attaching(self, target_id: str) -> bool:
+        """Whether the client's auto-attach to a new page is still pending."""
         return self._scope.takes_pages and self._scope.any_session_of(target_id) is None
 
     def _navigate(self, target_id: str, url: str) -> None:
-        """Sends a new page on its way: navigating one that is still paused crashes its renderer."""
-        page = self._room.cdp.attached_page(target_id)
+        """Navigates a new page. It must be running: navigating a paused page crashes its renderer."""
+        page = self._shared.cdp.attached_page(target_id)
         if page is not None:
             page.post("Page.navigate", {"url": url})
 
@@ -235,29 +235,29 @@ class Actions:
             params["proxyServer"] = self._proxy.server
             params["proxyBypassList"] = bypass_list(self._proxy.bypass)
 
-        def answered(value: Result, error: Result) -> None:
+        def on_response(value: Result, error: Result) -> None:
             if value is not None:
                 self._nested.add(value["browserContextId"])
-                self._room.adopt(value["browserContextId"])
+                self._shared.add_context(value["browserContextId"])
                 _ = self._background.run(self._allow_downloads(value["browserContextId"], True, None))
-            self._pass_answer(command)(value, error)
+            self._respond_to(command)(value, error)
 
-        self._session.post("Target.createBrowserContext", params, answered)
+        self._session.post("Target.createBrowserContext", params, on_response)
 
     def _dispose_context(self, command: Command, context_id: str) -> None:
-        def answered(value: Result, error: Result) -> None:
+        def on_response(value: Result, error: Result) -> None:
             if value is not None:
                 self._nested.discard(context_id)
-                self._room.discard(context_id)
-            self._pass_answer(command)(value, error)
+                self._shared.remove_context(context_id)
+            self._respond_to(command)(value, error)
 
-        self._session.post("Target.disposeBrowserContext", {"browserContextId": context_id}, answered)
+        self._session.post("Target.disposeBrowserContext", {"browserContextId": context_id}, on_response)
 
     # -- downloads -------------------------------------------------------------------------------------------------
 
     def _set_downloads(self, command: Command, action: SetDownloads) -> None:
-        """Never asked of Chromium by the client's own session, which would be told of every download of the browser,
-        and whose end would take back what is set for the context."""
+        """Not set through the client's own browser session: that would receive events of all downloads in the browser,
+        and its end would reset the context's setting."""
         self._scope.set_downloads(command.session_id, action.events)
         if action.deny:
             self._denied.add(action.context_id)
@@ -267,7 +267,7 @@ class Actions:
 
     async def _allow_downloads(self, context_id: str, allowed: bool, command: Command | None) -> None:
         try:
-            await self._downloads.allow(context_id, allowed, timeout=DOWNLOADS_S)
+            await self._downloads.allow(context_id, allowed, timeout=DOWNLOADS_TIMEOUT_S)
         except BrowserSessionsError as error:
             if command is not None:
                 self._replies.refuse(command, SERVER_ERROR, error.detail)
@@ -275,21 +275,21 @@ class Actions:
             if command is not None:
                 self._replies.answer(command, {})
 
-    def _pass_answer(self, command: Command) -> Answered:
-        def answered(value: Result, error: Result) -> None:
+    def _respond_to(self, command: Command) -> ResponseCallback:
+        def on_response(value: Result, error: Result) -> None:
             if value is None:
                 self._replies.pass_error(command, error)
             else:
                 self._replies.answer(command, value)
 
-        return answered
+        return on_response
 
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::]", "[::1]", "<loopback>", "<-loopback>"})
 
 
 def bypass_list(bypass: str | None) -> str:
-    """As Playwright makes it for the session's own context: loopback goes through the proxy too, unless the list names
-    it. Pure."""
+    """`bypass` as Chromium's `proxyBypassList`, built as Playwright does for the session's own context: loopback uses
+    the proxy too, unless the list names it."""
     hosts = [host.strip() for host in (bypass or "").split(",") if host.strip()]
     return ",".join(hosts if _LOOPBACK & set(hosts) else ["<-loopback>", *hosts])

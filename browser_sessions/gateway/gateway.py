@@ -1,4 +1,4 @@
-"""Every client of this node: a room a session, a relay a client, one loop that looks after all."""
+"""All CDP clients of this node: opens their relays, and closes clients that are silent or too slow."""
 
 from __future__ import annotations
 
@@ -15,51 +15,52 @@ from browser_sessions.domain.errors import BrowserGone, Conflict
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.gateway.policy.client_options import Options
-from browser_sessions.gateway.relay import CONNECT_S, Relay, Traffic
-from browser_sessions.gateway.shared_session import Room
+from browser_sessions.gateway.relay import CALL_TIMEOUT_S, Relay, Traffic
+from browser_sessions.gateway.shared_session import SharedSession
 from browser_sessions.pool.manager import Pool
 from browser_sessions.telemetry import Metrics
 
-TURN_S: Final = 1.0
+TICK_S: Final = 1.0
+"""Interval of `Gateway.tick`."""
 PING_AFTER_S: Final = 20.0
-"""Of silence. An answered ping is a sign of life, not an activity."""
-SILENT_S: Final = 50.0
-"""After which a connection is half open: it is found within a minute."""
-SLOW_S: Final = 30.0
-"""How long a client may take nothing of what waits for it (docs/limits.md)."""
-PRINCIPAL_BYTES: Final = 48 * 2**20
-"""Of unread messages for all clients of one principal's sessions, besides the largest of each: half as much again as
-one client may have. A client that reads has one message on its way and little more: hundreds of them stay far below."""
+"""Seconds of silence before a ping. A pong does not count as activity of the session."""
+SILENCE_TIMEOUT_S: Final = 50.0
+"""Then the connection counts as half-open: one is found within a minute."""
+STALL_TIMEOUT_S: Final = 30.0
+"""How long a client may read nothing while messages wait for it (docs/limits.md)."""
+MAX_PRINCIPAL_BYTES: Final = 48 * 2**20
+"""Unread messages for all clients of a principal's sessions, besides the largest message of each: half as much again as
+the limit of one client. A client that reads has little more than one message in transit, so hundreds stay far below."""
 MAX_CLIENTS: Final = 16
-"""Clients of one session at once: a few tools and a person's DevTools; each holds memory in the browser."""
+"""Clients of one session: a few tools and a person's DevTools; each uses memory in the browser."""
 
 log = structlog.get_logger()
 
 
 class Gateway:
-    """Opens relays; ends those that are silent or slow."""
+    """The CDP clients of the sessions of one pool."""
 
     def __init__(self, pool: Pool, folders: Path, metrics: Metrics) -> None:
         self._pool = pool
         self._folders = folders
         self._metrics = metrics
-        self._rooms: dict[str, Room] = {}
-        """Of sessions with clients, by session id."""
+        self._shared: dict[str, SharedSession] = {}
+        """Sessions with clients, by session id."""
         self._relays: set[Relay] = set()
         self._traffic = Traffic()
-        self._counted = Traffic()
+        self._reported = Traffic()
 
     def __repr__(self) -> str:
-        return f"<Gateway {len(self._rooms)} sessions, {len(self._relays)} clients>"
+        return f"<Gateway {len(self._shared)} sessions, {len(self._relays)} clients>"
 
     async def open(self, session_id: str, principal: Principal, page_id: str | None = None) -> Relay:
-        """A relay to a session, or to one of its pages, connected to its browser and not to its client yet: hand
-        `relay.socket` the transport, then call `begin`. Raises `WrongState`, `SessionNotFound`, `PageNotFound`,
-        `BrowserGone`, `Conflict` (too many clients)."""
+        """A relay to a session, or to one of its pages, that is connected to the browser but not to its client yet: the
+        caller hands `relay.socket` the transport and calls `begin`. Raises `WrongState`, `SessionNotFound`,
+        `PageNotFound`, `BrowserGone`, `Conflict` (too many clients)."""
         live = self._pool.registry.live(session_id)
         if live.clients >= MAX_CLIENTS:
             raise Conflict(
-                f"The session has {MAX_CLIENTS} clients, as many as it may. Close one.", session_id=session_id
+                f"The session has reached its limit of {MAX_CLIENTS} clients. Close one first.", session_id=session_id
             )
         handle, cdp = live.opened.context, live.opened.process.cdp
         options = Options(
@@ -69,19 +70,19 @@ class Gateway:
         devtools_of = None if page_id is None else principal.principal_id
 
         def make(session: BrowserSession) -> Relay:
-            room = self._rooms.get(session_id)
-            if room is None or not room.clients:
-                room = self._rooms[session_id] = Room(cdp, handle.context_id, live.session.spec.proxy)
-            return Relay(session, live, handle, room, options, self._pool.clock, self._traffic, devtools_of)
+            shared = self._shared.get(session_id)
+            if shared is None or not shared.clients:
+                shared = self._shared[session_id] = SharedSession(cdp, handle.context_id, live.session.spec.proxy)
+            return Relay(session, live, handle, shared, options, self._pool.clock, self._traffic, devtools_of)
 
         try:
-            relay = await cdp.connect(make, timeout=CONNECT_S)
+            relay = await cdp.connect(make, timeout=CALL_TIMEOUT_S)
         except (CdpClosed, CdpError, TimeoutError) as error:
-            raise BrowserGone("The browser takes no connection.") from error
+            raise BrowserGone("The browser does not accept a new connection. Try again.") from error
         try:
             live.attach(relay)
             if page_id is not None:
-                await relay.stand_at(page_id)
+                await relay.attach_root(page_id)
         except BaseException:
             relay.client_gone()
             raise
@@ -90,32 +91,33 @@ class Gateway:
         return relay
 
     def session_of(self, page_id: str) -> str | None:
-        """The session with clients that has this page, in its own context or in one that a client has made."""
-        found = (session_id for session_id, room in self._rooms.items() if room.contexts.target(page_id) is not None)
+        """The session with clients that has this page, in its own context or in one that a client has created."""
+        found = (each for each, shared in self._shared.items() if shared.contexts.target(page_id) is not None)
         return next(found, None)
 
-    async def turn(self) -> None:
-        """Once a second: pings, time-outs, rooms without clients, and what went through."""
+    async def tick(self) -> None:
+        """To be called every `TICK_S`: sends pings, closes clients that timed out, drops sessions without clients,
+        updates metrics."""
         now = asyncio.get_running_loop().time()
         for relay in tuple(self._relays):
             if relay.gone:
                 self._relays.discard(relay)
                 continue
             side = relay.socket
-            if side.stalled_for(now) > SLOW_S:
+            if side.stalled_for(now) > STALL_TIMEOUT_S:
                 side.close(TOO_SLOW, "the client does not read")
-            elif not side.paused and now - side.heard > SILENT_S:
+            elif not side.paused and now - side.heard > SILENCE_TIMEOUT_S:
                 log.info("gateway.client_silent", session_id=relay.live.session.session_id)
-                side.close(PING_TIMEOUT, "the client does not answer pings")
+                side.close(PING_TIMEOUT, "the client does not respond to pings")
             elif not side.paused and now - side.heard > PING_AFTER_S:
                 side.ping()
-        self._rooms = {session_id: room for session_id, room in self._rooms.items() if room.clients}
-        self._measure()
+        self._shared = {session_id: shared for session_id, shared in self._shared.items() if shared.clients}
+        self._update_metrics()
 
     def _check_principal(self, owner: str) -> None:
-        """Closes the client that is furthest behind when too much waits for all of its principal's."""
+        """Closes the owner's client with the most unread messages if all of its clients exceed the limit together."""
         sockets = [relay.socket for relay in self._relays if not relay.gone and relay.live.session.owner == owner]
-        if sum(socket.behind for socket in sockets) > PRINCIPAL_BYTES:
+        if sum(socket.behind for socket in sockets) > MAX_PRINCIPAL_BYTES:
             max(sockets, key=lambda socket: socket.behind).close(TOO_SLOW, "the client does not read")
 
     async def stop(self) -> None:
@@ -124,15 +126,15 @@ class Gateway:
             relay.socket.shutdown()
             relay.client_gone()
         self._relays.clear()
-        self._rooms.clear()
+        self._shared.clear()
 
-    def _measure(self) -> None:
-        seen, told, metrics = self._traffic, self._counted, self._metrics
-        metrics.gateway_bytes.labels("to_browser").inc(seen.bytes_up - told.bytes_up)
-        metrics.gateway_bytes.labels("to_client").inc(seen.bytes_down - told.bytes_down)
-        metrics.gateway_messages.labels("to_browser", "refused").inc(seen.refused - told.refused)
-        passed = (seen.commands - seen.refused) - (told.commands - told.refused)
+    def _update_metrics(self) -> None:
+        total, reported, metrics = self._traffic, self._reported, self._metrics
+        metrics.gateway_bytes.labels("to_browser").inc(total.bytes_up - reported.bytes_up)
+        metrics.gateway_bytes.labels("to_client").inc(total.bytes_down - reported.bytes_down)
+        metrics.gateway_messages.labels("to_browser", "refused").inc(total.refused - reported.refused)
+        passed = (total.commands - total.refused) - (reported.commands - reported.refused)
         metrics.gateway_messages.labels("to_browser", "passed").inc(passed)
         metrics.gateway_clients.set(len(self._relays))
-        told.bytes_up, told.bytes_down = seen.bytes_up, seen.bytes_down
-        told.commands, told.refused = seen.commands, seen.refused
+        reported.bytes_up, reported.bytes_down = total.bytes_up, total.bytes_down
+        reported.commands, reported.refused = total.commands, total.refused

@@ -1,5 +1,5 @@
-"""The name and password of a session's proxy, for contexts that its clients make: Chromium takes them from nowhere but
-an answer to its question, page by page."""
+"""Proxy authentication in contexts that clients create: Chromium accepts the credentials only as a response to
+`Fetch.authRequired` on a page."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from browser_sessions.cdp.messages import read
 from browser_sessions.domain.session_spec import Proxy
 
 GRACE_S: Final = 2.0
-"""How long the proxy may take to ask about requests that were on their way when another one was answered."""
+"""How long the proxy may take to challenge requests that were in flight when another one was authenticated."""
 _EVERY_REQUEST: Final = {"handleAuthRequests": True, "patterns": [{"urlPattern": "*", "requestStage": "Request"}]}
-"""Chromium asks about requests alone that it pauses."""
+"""Chromium asks for credentials only for requests that it pauses."""
 
 
 _SENT_HEADERS: Final = b'{"method":"Network.requestWillBeSentExtraInfo"'
@@ -23,8 +23,7 @@ _HEADER: Final = "proxy-authorization"
 
 
 def without_login(message: bytes) -> bytes:
-    """An event of Chromium's without the header that a request through the proxy carries: it holds the password.
-    Pure."""
+    """An event of Chromium without the `Proxy-Authorization` header, which contains the password."""
     if not message.startswith(_SENT_HEADERS):
         return message
     event = read(message)
@@ -38,43 +37,43 @@ class _Page:
         self.session = session
         self.context_id = context_id
         self.sent: set[str] = set()
-        """Requests that the proxy may still ask about."""
+        """Requests that the proxy may still challenge."""
         self.timer: asyncio.TimerHandle | None = None
 
 
 class ProxyLogin:
-    """Of one session. Chromium remembers what it was told for the whole context: from then on nothing is paused, and
-    questions of sites are the clients' again."""
+    """For one session. Chromium caches the credentials for the whole context: after the first login nothing is paused
+    any more, and challenges of sites go to the clients again."""
 
     def __init__(self, username: str, password: str) -> None:
         self._login = {"response": "ProvideCredentials", "username": username, "password": password}
-        self._known: set[str] = set()
-        """Contexts that need nothing more."""
+        self._authenticated: set[str] = set()
+        """Contexts for which Chromium has cached the credentials."""
         self._pages: dict[str, set[_Page]] = {}
-        """Pages of those that do."""
+        """Pages of the other contexts, by context."""
 
     def __repr__(self) -> str:
-        return f"<ProxyLogin, {len(self._known)} contexts know it>"
+        return f"<ProxyLogin, {len(self._authenticated)} contexts authenticated>"
 
     @classmethod
     def of(cls, proxy: Proxy | None) -> ProxyLogin | None:
-        """None: it needs no name."""
+        """None if the proxy needs no authentication."""
         return None if proxy is None or proxy.username is None else cls(proxy.username, proxy.password or "")
 
     def watch(self, session: Session, context_id: str) -> None:
-        """Answers for a new page from now on; `session` is ours on it."""
-        if context_id in self._known:
+        """Handles the proxy's challenges of a new page; `session` is our session on it."""
+        if context_id in self._authenticated:
             return
         page = _Page(session, context_id)
         self._pages.setdefault(context_id, set()).add(page)
         session.on("Fetch.requestPaused", lambda params: self._paused(page, params))
-        session.on("Fetch.authRequired", lambda params: self._asked(page, params))
+        session.on("Fetch.authRequired", lambda params: self._auth_required(page, params))
         session.closed.add_done_callback(lambda _: self._gone(page))
         session.post("Fetch.enable", _EVERY_REQUEST)
 
     def forget(self, context_id: str) -> None:
         """The context is gone."""
-        self._known.discard(context_id)
+        self._authenticated.discard(context_id)
         for page in self._pages.pop(context_id, ()):
             self._stop(page)
 
@@ -82,14 +81,14 @@ class ProxyLogin:
         page.sent.add(params["requestId"])
         page.session.post("Fetch.continueRequest", {"requestId": params["requestId"]})
 
-    def _asked(self, page: _Page, params: dict[str, Any]) -> None:
+    def _auth_required(self, page: _Page, params: dict[str, Any]) -> None:
         request_id = params["requestId"]
-        asked = params["authChallenge"]["source"] == "Proxy" and request_id in page.sent
+        by_proxy = params["authChallenge"]["source"] == "Proxy" and request_id in page.sent
         page.sent.discard(request_id)
-        answer = self._login if asked else {"response": "Default"}
-        page.session.post("Fetch.continueWithAuth", {"requestId": request_id, "authChallengeResponse": answer})
-        if asked:
-            self._known.add(page.context_id)
+        response = self._login if by_proxy else {"response": "Default"}
+        page.session.post("Fetch.continueWithAuth", {"requestId": request_id, "authChallengeResponse": response})
+        if by_proxy:
+            self._authenticated.add(page.context_id)
             for each in self._pages.pop(page.context_id, ()):
                 if each.sent:
                     each.timer = asyncio.get_running_loop().call_later(GRACE_S, self._stop, each)

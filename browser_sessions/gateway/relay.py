@@ -1,4 +1,4 @@
-"""One client at one session: its commands are decided on, its answers and events passed through."""
+"""The connection of one client to one session: decides on commands, forwards responses and events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserGone, PageNotFound
 from browser_sessions.domain.session import EndReason
-from browser_sessions.gateway.client_overrides import Overrides
+from browser_sessions.gateway.client_overrides import ClientOverrides
 from browser_sessions.gateway.client_replies import Replies
 from browser_sessions.gateway.command_actions import Actions
 from browser_sessions.gateway.policy.client_options import Options
@@ -28,31 +28,30 @@ from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.proxy_login import without_login
 from browser_sessions.gateway.scope.client_scope import Event, Scope
 from browser_sessions.gateway.scope.command_decision import Answer, Ask, Do, Pass, Refuse, Resume
-from browser_sessions.gateway.shared_session import Room
+from browser_sessions.gateway.shared_session import SharedSession
 from browser_sessions.pool.live_session import Live
 
-HELD_BYTES: Final = 4 * 2**20
-"""Commands that may wait while somebody else is in control before the client is not read any more."""
-CONNECT_S: Final = 5.0
-"""For calls that Chromium's browser process answers by itself in a millisecond; a swamped one was seen to need a
-second."""
-_ANSWER: Final = b'{"id":'
+MAX_HELD_BYTES: Final = 4 * 2**20
+"""Commands that may wait while somebody else has control; beyond that we stop reading from the client."""
+CALL_TIMEOUT_S: Final = 5.0
+"""For calls that Chromium's browser process completes in a millisecond; a swamped one took a second."""
+_RESPONSE: Final = b'{"id":'
 _TRACE_DONE: Final = b'{"method":"Tracing.tracingComplete"'
-"""An event that gives the client a handle."""
+"""Decoded because it gives the client a stream handle."""
 
 log = structlog.get_logger()
 
 
 class Traffic:
-    """What went through, of all clients: plain numbers, made metrics once a second."""
+    """Totals of all clients: plain numbers, from which metrics are updated once a second."""
 
     def __init__(self) -> None:
         self.bytes_up = self.bytes_down = self.commands = self.refused = 0
 
 
 class Relay:
-    """Implements `pool.live_session.Attached`, `shared_session.Member`, `cdp.Client` and the listener of the client's
-    socket."""
+    """Implements `pool.live_session.Attached`, `shared_session.SessionClient`, `cdp.Client` and the listener of the
+    client's socket."""
 
     drives = True
 
@@ -61,20 +60,21 @@ class Relay:
         session: BrowserSession,
         live: Live,
         handle: ContextHandle,
-        room: Room,
+        shared: SharedSession,
         options: Options,
         clock: Clock,
         traffic: Traffic,
         devtools_of: str | None,
     ) -> None:
-        """`devtools_of`: whose DevTools this is (a principal_id), which that person's own control does not hold up."""
+        """`devtools_of`: the principal_id of the user of this DevTools connection, whose own control does not block
+        it."""
         self.session = session
         self.live = live
         self.options = options
-        self.scope = Scope(room.contexts)
+        self.scope = Scope(shared.contexts)
         self.socket = ClientSocket(self)
         self.gone = False
-        self._room = room
+        self._shared = shared
         self._handle = handle
         self._clock = clock
         self._traffic = traffic
@@ -83,7 +83,7 @@ class Relay:
         self._actions = Actions(
             session,
             self.scope,
-            room,
+            shared,
             self._replies,
             handle.downloads,
             handle.owner,
@@ -91,76 +91,76 @@ class Relay:
             self.socket.close,
         )
         self._secret_login = live.session.spec.proxy is not None and live.session.spec.proxy.username is not None
-        """What requests carry for the proxy is not for clients."""
-        self._overrides = Overrides(session, handle.owner, room.overridden)
+        """The proxy's credentials are removed from events for the client."""
+        self._overrides = ClientOverrides(session, handle.owner, shared.overrides)
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
-        self._passing: asyncio.Task[None] | None = None
-        self._late: dict[str, list[Event]] = {}
-        """Attaches to service workers below pages that the client is told of in a moment, by target."""
-        self._no_downloads: Callable[[], None] | None = None
-        """Ends being told of downloads."""
-        self._unanswered: Counter[str | None] = Counter()
-        """Commands that Chromium has not answered yet, by CDP session: the session is in use until it has."""
-        room.clients.append(self)
+        self._releasing: asyncio.Task[None] | None = None
+        self._deferred: dict[str, list[Event]] = {}
+        """Deferred attach events of service workers, by target."""
+        self._stop_listening: Callable[[], None] | None = None
+        """Unsubscribes from downloads."""
+        self._pending: Counter[str | None] = Counter()
+        """Commands without a response, by CDP session: the session is in use while there is one."""
+        shared.clients.append(self)
 
     def __repr__(self) -> str:
         return f"<Relay of {self.live.session.session_id}, {self.scope!r}>"
 
-    async def stand_at(self, page_id: str) -> None:
-        """Puts the client at a page's root, as Chromium's own DevTools wants it: messages without a `sessionId` are
-        that page's. Raises `PageNotFound`, `BrowserGone`."""
+    async def attach_root(self, page_id: str) -> None:
+        """Makes a page the client's root, as Chromium's DevTools expects: messages without a `sessionId` belong to the
+        page. Raises `PageNotFound`, `BrowserGone`."""
         missing = PageNotFound(self.live.session.session_id, page_id)
-        info = self._room.contexts.target(page_id)
+        info = self._shared.contexts.target(page_id)
         if info is None or info["type"] != "page":
             raise missing
         self.scope.attaching(page_id, None, automatic=False)
         try:
             params = {"targetId": page_id, "flatten": True}
-            attached = await self.session.call("Target.attachToTarget", params, timeout=CONNECT_S)
+            attached = await self.session.call("Target.attachToTarget", params, timeout=CALL_TIMEOUT_S)
         except CdpError:
             raise missing from None
         except (CdpClosed, TimeoutError) as error:
-            raise BrowserGone("The browser does not answer.") from error
+            raise BrowserGone("The browser does not respond. Try again.") from error
         if self.scope.session(attached["sessionId"]) is None:
             raise missing
         self._replies.root = attached["sessionId"]
 
     def begin(self) -> None:
-        """The client's transport is in place."""
+        """To be called once the client's socket has its transport."""
         if not self.gone:
-            self._no_downloads = self._handle.downloads.listen(self._download)
+            self._stop_listening = self._handle.downloads.listen(self._download)
 
     # -- the client's side -----------------------------------------------------------------------------------------
 
     def command(self, payload: bytes) -> None:
-        """A message of the client: activity, whatever is decided on it."""
+        """A message from the client. Counts as activity even if it is refused."""
         if self._held or (self.live.control.held and not self.live.control.held_by(self._devtools_of)):
-            self._wait_for_control(payload)
+            self._hold(payload)
         else:
-            self._command(payload)
+            self._handle_command(payload)
 
     def client_gone(self) -> None:
-        """The client's connection is over: whatever it held goes with its session on the browser."""
+        """Cleans up after the client disconnected: closing its browser session releases everything it held."""
         if self.gone:
             return
         self.gone = True
         if self.socket.code == TOO_SLOW:
             log.info("gateway.client_slow", session_id=self.live.session.session_id)
         self._held.clear()
-        for level in tuple(self._unanswered):
-            self._no_answers(level)
-        if self._passing is not None:
-            self._passing.cancel()
-        if self._no_downloads is not None:
-            self._no_downloads()
+        for level in tuple(self._pending):
+            self._drop_pending(level)
+        if self._releasing is not None:
+            self._releasing.cancel()
+        if self._stop_listening is not None:
+            self._stop_listening()
         self.session.close()
         self._overrides.undo()
         self._actions.client_gone()
-        self._room.leave(self)
+        self._shared.remove(self)
         self.live.detach(self)
 
-    def _command(self, payload: bytes) -> None:
+    def _handle_command(self, payload: bytes) -> None:
         self.live.session.touch(self._clock.monotonic())
         self._traffic.commands += 1
         self._traffic.bytes_up += len(payload)
@@ -177,7 +177,7 @@ class Relay:
         except Malformed as error:
             self._replies.refuse(command, error.code, error.message)
         except MessageTooLong:
-            self.socket.close(1009, "the message is longer than a browser takes")
+            self.socket.close(1009, "the message is longer than the browser accepts")
 
     def _act(self, command: Command) -> None:
         decision = decide(command, self.scope, self.options)
@@ -192,16 +192,16 @@ class Relay:
             self._ask(command, decision)
         elif isinstance(decision, Do):
             if isinstance(decision.action, Resume):
-                self._overrides.begun(decision.action.session_id)
+                self._overrides.resumed(decision.action.session_id)
             self._actions.do(command, decision.action)
 
     def _pass(self, command: Command, params: Mapping[str, Any]) -> None:
         if self._overrides.is_default(command):
             self._replies.answer(command, {})
             return
-        if self._overrides.exclusive(command, self._answer(command)):
+        if self._overrides.send_exclusive(command, self._respond_to(command)):
             return
-        self._overrides.note(command, params)
+        self._overrides.record(command, params)
         held = self.scope.session(command.session_id)
         if held is not None and command.method in NOT_WHILE_PAUSED and held.target_id in self.session.pauses:
             self.session.post_once_running(held.target_id, command.method, params, held.session_id)
@@ -211,51 +211,51 @@ class Relay:
             encode(command.call_id, command.method, params, command.session_id or self.session.session_id)
         )
         self.live.session.begin_use(self._clock.monotonic())
-        self._unanswered[command.session_id] += 1
+        self._pending[command.session_id] += 1
 
-    def _answer(self, command: Command) -> OnAnswer:
-        def answered(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
+    def _respond_to(self, command: Command) -> OnAnswer:
+        def on_response(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
             if value is None:
                 self._replies.pass_error(command, error)
             else:
                 self._replies.answer(command, value)
 
-        return answered
+        return on_response
 
     def _ask(self, command: Command, ask: Ask) -> None:
-        def answered(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
+        def on_response(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
             if value is None:
                 self._replies.pass_error(command, error)
             else:
                 self._replies.answer(command, self.scope.read(ask, value))
 
-        self.session.post(command.method, ask.params, answered, session_id=ask.session_id)
+        self.session.post(command.method, ask.params, on_response, session_id=ask.session_id)
 
-    def _wait_for_control(self, payload: bytes) -> None:
-        """Somebody else is in control: commands wait in their order, and the client is read until much waits."""
+    def _hold(self, payload: bytes) -> None:
+        """Queues a command while somebody else has control. Beyond `MAX_HELD_BYTES` we stop reading."""
         self._held.append(payload)
         self._held_bytes += len(payload)
-        if self._held_bytes > HELD_BYTES:
+        if self._held_bytes > MAX_HELD_BYTES:
             self.socket.pause(Why.CONTROL, True)
-        if self._passing is None:
-            self._passing = asyncio.create_task(self._pass_held())
+        if self._releasing is None:
+            self._releasing = asyncio.create_task(self._release_held())
 
-    async def _pass_held(self) -> None:
+    async def _release_held(self) -> None:
         while self._held and not self.gone:
             await self.live.control.until_free(self)
             while self._held and not self.live.control.held and not self.gone:
                 payload = self._held.popleft()
                 self._held_bytes -= len(payload)
-                self._command(payload)
-        self._passing = None
+                self._handle_command(payload)
+        self._releasing = None
         self.socket.pause(Why.CONTROL, False)
 
-    # -- the session's contexts ------------------------------------------------------------------------------------
+    # -- events of the session's contexts --------------------------------------------------------------------------
 
     def offer(self, target: Target) -> bool:
         return self._actions.offer(target)
 
-    def target_seen(self, target_id: str) -> None:
+    def target_changed(self, target_id: str) -> None:
         self._emit(self.scope.on_target(target_id))
 
     def target_gone(self, target_id: str) -> None:
@@ -264,7 +264,7 @@ class Relay:
 
     def target_crashed(self, target_id: str, params: Mapping[str, Any]) -> None:
         for session in self.scope.sessions_on(target_id):
-            self._no_answers(session)
+            self._drop_pending(session)
         status, code = str(params.get("status", "")), int(params.get("errorCode", 0))
         self._emit(self.scope.on_target_crashed(target_id, status, code))
 
@@ -273,8 +273,8 @@ class Relay:
             self._emit(self.scope.on_download(method, params))
 
     def _emit(self, events: list[Event]) -> None:
-        for told in events:
-            self._replies.emit(told)
+        for event in events:
+            self._replies.emit(event)
 
     # -- the browser's side ----------------------------------------------------------------------------------------
 
@@ -282,51 +282,51 @@ class Relay:
         self._traffic.bytes_down += len(message)
         if self._secret_login:
             message = without_login(message)
-        if message.startswith(_ANSWER):
-            self._answered(None if session_id is None else session_id.decode())
+        if message.startswith(_RESPONSE):
+            self._response_received(None if session_id is None else session_id.decode())
         elif message.startswith(_TRACE_DONE):
-            event = read(message)
+            received = read(message)
             level = None if session_id is None else session_id.decode()
-            told = self.scope.on_upstream(event["method"], event["params"], level)
-            if told is not None:
-                self._replies.emit(told)
+            event = self.scope.on_browser_event(received["method"], received["params"], level)
+            if event is not None:
+                self._replies.emit(event)
             return
         self._replies.pass_on(message, session_id)
 
     def target_event(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
-        told = self.scope.on_upstream(method, params, session_id)
-        if told is None:
+        event = self.scope.on_browser_event(method, params, session_id)
+        if event is None:
             if method == "Target.attachedToTarget":
                 self.session.drop(params["sessionId"])
             return
         if method == "Target.attachedToTarget":
-            info = told.params["targetInfo"]
-            self._overrides.attached(told.params["sessionId"], info)
-            if session_id is not None and self._comes_later(info):
-                self._told_later(info["targetId"], told)
+            info = event.params["targetInfo"]
+            self._overrides.attached(event.params["sessionId"], info)
+            if session_id is not None and self._must_defer(info):
+                self._defer(info["targetId"], event)
                 return
-            self._replies.emit(told)
-            self._tell_late(info["targetId"])
+            self._replies.emit(event)
+            self._send_deferred(info["targetId"])
             return
         if method == "Target.detachedFromTarget":
-            for level in tuple(self._unanswered):  # this one's, and those that were attached through it
+            for level in tuple(self._pending):  # the detached session, and those attached through it
                 if level is not None and not self.scope.holds(level):
-                    self._no_answers(level)
-            target_id = told.params["targetId"]
+                    self._drop_pending(level)
+            target_id = event.params["targetId"]
             self.session.pauses.let_go(target_id, self.session)
-            self._tell_late(target_id)
+            self._send_deferred(target_id)
             self._overrides.detached(self.scope.holds)
-            if told.params["sessionId"] == self._replies.root:
+            if event.params["sessionId"] == self._replies.root:
                 self._replies.emit(Event("Inspector.detached", {"reason": "target_closed"}, self._replies.root))
                 self.socket.close(1000, "the page was closed")
                 return
-        self._replies.emit(told)
+        self._replies.emit(event)
 
-    def _comes_later(self, info: TargetInfo) -> bool:
-        """Whether the client is still to get a session of its own on a worker that it is told of below a page.
+    def _must_defer(self, info: TargetInfo) -> bool:
+        """Whether a service worker's attach below a page must be sent after the client's own attach to the worker.
 
-        Chromium starts to load a service worker's script when the sessions below pages have let go of it, whatever
-        others still hold it. Playwright detaches those at once, and intercepts on the other: it has to get that first.
+        Chromium loads a service worker's script once the sessions below pages have resumed it, even if others still
+        pause it. Playwright detaches those at once and intercepts requests on its own session, which it must get first.
         """
         target_id = info["targetId"]
         if info["type"] != "service_worker" or target_id not in self.session.pauses:
@@ -335,36 +335,36 @@ class Relay:
         takes = wanted is not None and wanted.filter is not None and wanted.filter.matches(info["type"])
         return takes and not self.scope.sessions_of(target_id, None)
 
-    def _told_later(self, target_id: str, told: Event) -> None:
-        if target_id not in self._late:
-            self._late[target_id] = []
-            self.session.pauses.once_running(target_id, lambda: self._tell_late(target_id))
-        self._late[target_id].append(told)
+    def _defer(self, target_id: str, event: Event) -> None:
+        if target_id not in self._deferred:
+            self._deferred[target_id] = []
+            self.session.pauses.once_running(target_id, lambda: self._send_deferred(target_id))
+        self._deferred[target_id].append(event)
 
-    def _tell_late(self, target_id: str) -> None:
-        self._emit(self._late.pop(target_id, []))
+    def _send_deferred(self, target_id: str) -> None:
+        self._emit(self._deferred.pop(target_id, []))
 
-    def _answered(self, level: str | None) -> None:
-        left = self._unanswered[level] - 1
-        if left >= 0:  # else it answers what is forwarded without being counted
+    def _response_received(self, level: str | None) -> None:
+        left = self._pending[level] - 1
+        if left >= 0:  # negative: the response to a command that is forwarded without being counted
             self.live.session.end_use(self._clock.monotonic())
         if left > 0:
-            self._unanswered[level] = left
+            self._pending[level] = left
         else:
-            del self._unanswered[level]
+            del self._pending[level]
 
-    def _no_answers(self, level: str | None) -> None:
-        """What was asked on this CDP session will not be answered any more."""
-        unanswered = self._unanswered.pop(level, 0)
-        if unanswered:
-            self.live.session.end_use(self._clock.monotonic(), uses=unanswered)
+    def _drop_pending(self, level: str | None) -> None:
+        """There will be no more responses on this CDP session."""
+        pending = self._pending.pop(level, 0)
+        if pending:
+            self.live.session.end_use(self._clock.monotonic(), uses=pending)
 
     def browser_full(self, full: bool) -> None:
         self.socket.pause(Why.BROWSER_FULL, full)
 
     def browser_lost(self) -> None:
-        """The browser is gone, or has thrown this session out."""
-        self.socket.close(1011, "the browser's side of the connection was lost")
+        """The browser is gone, or has closed this client's browser session."""
+        self.socket.close(1011, "the connection to the browser was lost")
 
     def session_ended(self, reason: EndReason) -> None:
         self.socket.close(*close_code(reason))

@@ -1,4 +1,4 @@
-"""One session's contexts in its browser, and the clients that share them."""
+"""A session's browser contexts, shared by all its clients."""
 
 from __future__ import annotations
 
@@ -7,83 +7,83 @@ from typing import Any, Protocol
 
 from browser_sessions.cdp import Browser, BrowserSession, Target
 from browser_sessions.domain.session_spec import Proxy
-from browser_sessions.gateway.client_overrides import Overridden
+from browser_sessions.gateway.client_overrides import SessionOverrides
 from browser_sessions.gateway.proxy_login import ProxyLogin
 from browser_sessions.gateway.scope.client_scope import Scope
 from browser_sessions.gateway.scope.session_contexts import Contexts
 
 
-class Member(Protocol):
-    """What a room needs of a client."""
+class SessionClient(Protocol):
+    """One of the clients; `Relay` implements it."""
 
     session: BrowserSession
     scope: Scope
 
     def offer(self, target: Target) -> bool:
-        """Attaches the client to a new target when it wants it. True when the target waits for it to resume."""
+        """Attaches the client to a new target if its auto-attach includes it. True if the target must wait for the
+        client to resume it."""
 
-    def target_seen(self, target_id: str) -> None:
-        """A target has come or changed."""
+    def target_changed(self, target_id: str) -> None:
+        """A target was created or has changed."""
 
     def target_gone(self, target_id: str) -> None: ...
 
     def target_crashed(self, target_id: str, params: Mapping[str, Any]) -> None: ...
 
 
-class Room:
-    """Lives while the session has clients. Implements `cdp.Watcher`."""
+class SharedSession:
+    """Exists while the session has clients. Implements `cdp.Watcher`."""
 
     def __init__(self, cdp: Browser, own: str, proxy: Proxy | None) -> None:
-        """`own` is the session's context, `proxy` the session's."""
+        """`own` is the id of the session's own context, `proxy` the session's proxy."""
         self.cdp = cdp
         self.contexts = Contexts(own, cdp.targets)
-        self.clients: list[Member] = []
-        self.overridden = Overridden()
+        self.clients: list[SessionClient] = []
+        self.overrides = SessionOverrides()
         self._login = ProxyLogin.of(proxy)
         self._watched: set[str] = set()
         self._watch(own)
 
     def __repr__(self) -> str:
-        return f"<Room of {self.contexts!r}, {len(self.clients)} clients>"
+        return f"<SharedSession of {self.contexts!r}, {len(self.clients)} clients>"
 
     @property
-    def takers(self) -> int:
-        """How many clients auto-attach to pages."""
+    def page_attachers(self) -> int:
+        """Number of clients that auto-attach to pages."""
         return sum(client.scope.takes_pages for client in self.clients)
 
-    def adopt(self, context_id: str) -> None:
-        """A client has made a context."""
+    def add_context(self, context_id: str) -> None:
+        """Adds a context that a client has created."""
         self.contexts.add_nested(context_id)
         self._watch(context_id)
         for target in self.cdp.targets.of(context_id):
             self.target_created(target)
 
-    def discard(self, context_id: str) -> None:
-        """The context is disposed of: nothing in it is anybody's any more. Its targets are told as gone when they
-        are."""
+    def remove_context(self, context_id: str) -> None:
+        """Removes a disposed context. Its targets are reported as destroyed when Chromium destroys them."""
         self.contexts.discard_nested(context_id)
         if self._login is not None:
             self._login.forget(context_id)
         self._unwatch_if_empty(context_id)
 
-    def leave(self, client: Member) -> None:
+    def remove(self, client: SessionClient) -> None:
         if client in self.clients:
             self.clients.remove(client)
         if not self.clients:
             for context_id in tuple(self._watched):
                 self._unwatch(context_id)
 
-    # -- what the target tree tells --------------------------------------------------------------------------------
+    # -- events of the target tree ---------------------------------------------------------------------------------
 
     def target_created(self, target: Target) -> None:
         self.target_changed(target)
-        if target.type == "tab":  # nothing pauses tabs
+        if target.type == "tab":  # tabs are not paused, so `target_waits` is not called for them
             for client in tuple(self.clients):
                 client.offer(target)
 
     def target_changed(self, target: Target) -> None:
         for client in tuple(self.clients):
-            client.target_seen(target.target_id)
+            client.target_changed(target.target_id)
 
     def target_destroyed(self, target: Target) -> None:
         for client in tuple(self.clients):

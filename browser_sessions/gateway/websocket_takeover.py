@@ -1,4 +1,4 @@
-"""uvicorn makes the handshake and ASGI decides; then the gateway takes the connection over. See docs/decisions/0003."""
+"""Hands a WebSocket over to the gateway after uvicorn's handshake: docs/decisions/0003-gateway-data-path.md."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 EXTENSION: Final = "browser_sessions.take_over"
-"""Where the scope of a WebSocket holds the function that hands the transport over."""
+"""The ASGI scope extension with the function that hands the transport over."""
 
 
 class TakeOverProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's own, plus one function in the scope's extensions."""
+    """uvicorn's protocol with the extension `EXTENSION`."""
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         scope: Any = getattr(self, "scope", None)
-        if scope is not None:  # none where the handshake itself was refused
+        if scope is not None:  # None if the handshake was invalid
             scope["extensions"][EXTENSION] = self.take_over
 
     async def send(self, message: Any) -> None:
-        """A refusal is a whole handshake too: uvicorn forgets that, and calls it an error in its log."""
+        """Marks the handshake as complete after a rejection, which uvicorn would log as an error otherwise."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
 
     def take_over(self, successor: Any) -> None:
-        """Hands the transport to `successor`, right after `websocket.accept` was sent and before any other await.
+        """Hands the transport to `successor`. To be called right after `websocket.accept` was sent, before any await.
 
-        uvicorn's bookkeeping follows: it calls `successor.shutdown` when it stops, until `successor.closed` is done.
+        uvicorn tracks `successor` from then on: it calls `successor.shutdown` when it stops, until `successor.closed`
+        is done.
         """
         self.stop_keepalive()
         self.connections.discard(self)

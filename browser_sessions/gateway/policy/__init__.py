@@ -1,1 +1,1 @@
-"""What a client may send: a table of every CDP method, and the rules for those that need one. Pure."""
+"""What clients may send: a table of all CDP methods, and rules for their parameters. Pure."""

@@ -1,4 +1,4 @@
-"""`Browser.*`, `IO.*`, cookies and what a browser of one's own adds: decided within the client's own contexts. Pure."""
+"""Rules for `Browser.*`, `IO.*`, cookies, tracing and system info."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
     "Storage.setCookies": ("cookies",),
     "Storage.clearCookies": (),
 }
-"""The parameters that these methods have in Chromium 156. One that a later version adds does not pass unseen."""
+"""The parameters of these methods in Chromium 156. Parameters that a later version adds are not forwarded."""
 
 
 def _known(command: Command) -> dict[str, Any]:
@@ -53,14 +53,14 @@ def _as_known(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _in_own_context(command: Command, scope: Scope, options: Options) -> Decision:
-    """Fills in the context that the client means; a foreign one has been refused before."""
+    """Fills in a missing context; `command_policy` has refused a foreign one."""
     context_id = command.params.get("browserContextId") or scope.context_of(command.session_id)
     return Pass(_known(command) | {"browserContextId": context_id})
 
 
 def _cookies(command: Command, scope: Scope, options: Options) -> Decision:
-    """On a page's session: the cookies of the page's own context, asked for at browser level. On the page's session
-    Chromium 156 itself takes no context and means the profile that all contexts of a browser stand on."""
+    """On a page's session: sent at browser level with the page's own context, because there Chromium 156 accepts no
+    context and uses the default profile of the browser."""
     if command.session_id is None:
         return _in_own_context(command, scope, options)
     if command.params.get("browserContextId") is not None:
@@ -89,14 +89,14 @@ def _set_download_behavior(command: Command, scope: Scope, options: Options) -> 
     if not (events is None or isinstance(events, bool)):
         return Refuse(INVALID_PARAMS, "Invalid parameters: eventsEnabled must be a boolean")
     if command.method.startswith("Browser."):
-        events = bool(events)  # as Chromium reads it when it is left out; Page's own method does not have it
+        events = bool(events)  # Chromium's default is false; Page.setDownloadBehavior has no such parameter
     context_id = command.params.get("browserContextId") or scope.context_of(command.session_id)
     return Do(SetDownloads(context_id, behavior == "deny", events))
 
 
 def _get_window_for_target(command: Command, scope: Scope, options: Options) -> Decision:
-    """Asked on a CDP session of the target, without its id: a target that has just gone is then a missing session to
-    Chromium 156, where its id would be a null pointer in the browser process."""
+    """Sent on a CDP session of the target instead of with its id: for the id of a target that has just gone, Chromium
+    156 dereferences a null pointer in the browser process."""
     target_id = command.params.get("targetId")
     session_id = command.session_id if target_id is None else scope.any_session_of(target_id)
     if session_id is None:
@@ -120,7 +120,7 @@ def _own_handle(command: Command, scope: Scope, options: Options) -> Decision:
         return Refuse(INVALID_PARAMS, "Invalid stream handle")
     if command.method == "IO.read" and scope.is_trace(command.session_id, handle):
         if command.params.get("offset") is not None:
-            return Refuse(INVALID_PARAMS, "offset: a trace is read from its beginning to its end; leave it out")
+            return Refuse(INVALID_PARAMS, "offset: a trace can only be read sequentially; leave it out")
         return Ask(_known(command), command.session_id, Reading.TRACE)
     return Pass(_known(command))
 
@@ -130,14 +130,14 @@ def _resolve_blob(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _start_tracing(command: Command, scope: Scope, options: Options) -> Decision:
-    """Of Chromium's own processes only: the `system` backend is the host's tracing service, which `auto` prefers. A
-    stream is plain JSON, from which `Scope.read` can leave out the command line; events do not hold it."""
+    """Forces the `chrome` backend, because `system`, which `auto` prefers, is the host's tracing service; and a plain
+    JSON stream, from which `Scope.read` can remove the command line (events do not contain it)."""
     if command.params.get("perfettoConfig"):
         return Refuse(
-            INVALID_PARAMS, "perfettoConfig: pass traceConfig instead; a Perfetto one may name files of the host"
+            INVALID_PARAMS, "perfettoConfig: use traceConfig instead; a Perfetto config may name files of the host"
         )
     if command.params.get("streamFormat", "json") != "json":
-        return Refuse(INVALID_PARAMS, "streamFormat: must be json; a Perfetto trace holds the browser's command line")
+        return Refuse(INVALID_PARAMS, "streamFormat: must be json; a Perfetto trace contains the command line")
     return Pass(command.params | {"tracingBackend": "chrome", "streamCompression": "none"})
 
 

@@ -1,4 +1,4 @@
-"""What a session allows its clients beyond the tables. Pure."""
+"""Options of a session that the policy depends on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One session's own limits, made when it is created."""
+    """Of one session."""
 
     own_browser: bool = False
-    """`isolation: "browser"`: refusals that only protect neighbours fall away, the clipboard's among them."""
+    """`isolation: "browser"`: refusals that only protect other sessions do not apply (the clipboard included)."""
     upload_folder: PurePosixPath | None = None
-    """Absolute. Files in it may be given to pages; None: no files at all. It must hold no symbolic links: the policy
-    looks at names only."""
+    """Absolute path. Only files in it may be uploaded to pages; None: no files. It must not contain symbolic links,
+    because the policy checks names only."""

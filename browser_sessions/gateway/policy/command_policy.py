@@ -1,4 +1,4 @@
-"""What one client may say: the decision on each of its commands. Pure; driven by `method_table`."""
+"""The decision on each command of a client, driven by `method_table`."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from browser_sessions.gateway.scope.command_decision import (
 Handler = Callable[[Command, Scope, Options], Decision]
 
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(TARGET_HANDLERS | BROWSER_HANDLERS | PAGE_HANDLERS)
-"""Who decides on a method's parameters. Every method that is checked, rewritten or answered has one, or a row in
-`parameter_bounds.BOUNDS` (a test counts)."""
+"""The functions that decide on a method's parameters. A test checks that every method with the verdict checked,
+rewritten or answered has one, or a row in `parameter_bounds.BOUNDS`."""
 
-OWN_BROWSER_HINT: Final = ": it would reach every session of the browser; create the session with isolation: browser"
-"""After the words that Chromium has for an unknown method, which clients know."""
+OWN_BROWSER_HINT: Final = ": it affects all sessions of the browser; create the session with isolation: browser"
+"""Appended to Chromium's message for an unknown method, which clients recognise."""
 
 
 def decide(command: Command, scope: Scope, options: Options) -> Decision:
-    """The decision on one command: default deny. Changes nothing; the relay acts on it."""
+    """The decision on one command: default deny. Has no side effects."""
     if scope.is_browser(command.session_id):
         if command.method == "Target.setAutoAttach":
-            return Refuse(INVALID_PARAMS, "Auto-attach at browser level: without a sessionId only")
+            return Refuse(INVALID_PARAMS, "Browser-level auto-attach must be sent without a sessionId")
         command = replace(command, session_id=None)
     if command.session_id is not None and scope.session(command.session_id) is None:
         return Refuse(NO_SESSION, "Session with given id not found.")
@@ -48,9 +48,9 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
     if rule is None or (rule.verdict is Verdict.REFUSE and not (rule.own_browser and options.own_browser)):
         hint = OWN_BROWSER_HINT if rule is not None and rule.own_browser else ""
         return Refuse(NOT_FOUND, f"'{command.method}' wasn't found{hint}")
-    stranger = _names_a_stranger(command, scope)
-    if stranger is not None:
-        return stranger
+    refusal = _foreign_id_refusal(command, scope)
+    if refusal is not None:
+        return refusal
     out = out_of_bounds(command.method, command.params)
     if out is not None:
         return Refuse(INVALID_PARAMS, out)
@@ -58,9 +58,9 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
     return Pass() if handler is None else handler(command, scope, options)
 
 
-def _names_a_stranger(command: Command, scope: Scope) -> Refuse | None:
-    """A second lock, for every method alike: no id of a context, target or session passes that is not this client's.
-    The texts are what Chromium 156 says of an id that it does not know, as test_gateway_protocol.py holds."""
+def _foreign_id_refusal(command: Command, scope: Scope) -> Refuse | None:
+    """Refuses ids of contexts, targets and sessions that are not this client's, in every method. The messages are those
+    of Chromium 156 for an unknown id (tests/browser/gateway/test_gateway_protocol.py)."""
     method, params = command.method, command.params
     context_id = params.get("browserContextId")
     if context_id is not None and not scope.contexts.holds(context_id):

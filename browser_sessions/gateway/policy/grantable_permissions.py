@@ -1,8 +1,8 @@
-"""What a client may grant to its pages: names and fields by allow-list. Pure.
+"""Permissions that clients may grant to their pages: an allow-list of names and fields.
 
-A permission is open where it reaches no further than the page's own context or a device that Chromium would open to any
-page; it is shared where it reaches what every session of the browser has in common, and then needs a browser of one's
-own. Names that are not here are answered as Chromium 156 answers one that it does not know.
+Permissions whose effect is limited to the page's own context, or to a device that any page may use, are always allowed.
+Those that open something shared by all sessions of a browser need `isolation: "browser"`. Other names are refused as
+Chromium 156 refuses an unknown one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TYPES: Final = """
     topLevelStorageAccess videoCapture vr wakeLockScreen windowManagement
     """
 TYPES: Final[frozenset[str]] = frozenset(_TYPES.split())
-"""`permissions` of `Browser.grantPermissions` that anybody may grant."""
+"""`permissions` of `Browser.grantPermissions` that are always allowed."""
 
 SHARED_TYPES: Final[Mapping[str, str]] = {
     "clipboardReadWrite": "the clipboard is",
@@ -27,8 +27,8 @@ SHARED_TYPES: Final[Mapping[str, str]] = {
     "webAppInstallation": "installed apps are",
     "webPrinting": "printers are",
 }
-"""And those that open what all sessions share: the browser process's clipboard was read across contexts (headless shell
-156); the others are the host's."""
+"""Those that open something shared: the browser process's clipboard was read across contexts (headless shell 156), the
+others belong to the host."""
 
 _PLAIN: Final = """
     accelerometer ambient-light-sensor background-fetch background-sync captured-surface-control display-capture
@@ -39,16 +39,16 @@ _PLAIN: Final = """
     """
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(_PLAIN.split(), ()),
-    "camera": ("panTiltZoom",),  # of the camera that the permission opens anyway
+    "camera": ("panTiltZoom",),  # of the camera that the permission opens
     "clipboard-read": ("allowWithoutGesture", "allowWithoutSanitization"),
     "clipboard-write": ("allowWithoutGesture", "allowWithoutSanitization"),
-    "fullscreen": ("allowWithoutGesture",),  # the page's own window; Chromium takes it in this form only
+    "fullscreen": ("allowWithoutGesture",),  # the page's own window; Chromium accepts it in this form only
     "midi": ("sysex",),  # as midiSysex of grantPermissions
     "notifications": ("userVisibleOnly",),
-    "push": ("userVisibleOnly",),  # Chromium takes it in this form only
+    "push": ("userVisibleOnly",),  # Chromium accepts it in this form only
 }
-"""`permission.name` of `Browser.setPermission`, and the further fields that each has. A field of another name does
-nothing in Chromium, and is not passed on."""
+"""`permission.name` of `Browser.setPermission`, and the other fields that each has. Chromium ignores further fields;
+they are not forwarded."""
 
 SHARED_NAMES: Final[Mapping[str, str]] = {
     "clipboard-read": "the clipboard is",
@@ -57,11 +57,11 @@ SHARED_NAMES: Final[Mapping[str, str]] = {
 }
 
 _READS_CLIPBOARD: Final = ("allowWithoutGesture", "allowWithoutSanitization")
-"""With either, Chromium takes clipboard-write for the permission to read and write (156)."""
+"""With either, Chromium 156 treats clipboard-write as the permission to read and write."""
 
 
 def refused_types(permissions: object, own_browser: bool) -> str | None:
-    """Why a list of `grantPermissions` is refused; None when it is not. What is no list Chromium refuses itself."""
+    """Why `permissions` of `grantPermissions` is refused, or None. Chromium refuses a value that is not a list."""
     for name in permissions if isinstance(permissions, list) else ():
         if not isinstance(name, str):
             return "Invalid parameters: permissions must be a list of strings"
@@ -74,7 +74,7 @@ def refused_types(permissions: object, own_browser: bool) -> str | None:
 
 
 def permission_descriptor(descriptor: object, only_own: bool) -> dict[str, Any] | str:
-    """The descriptor as it may be passed on, or why it is refused. `only_own`: nothing that sessions share."""
+    """The descriptor to forward, or why it is refused. `only_own`: refuse what sessions share."""
     if not isinstance(descriptor, dict) or not isinstance(descriptor.get("name"), str):
         return "Invalid parameters: permission must be an object with a name"
     name = descriptor["name"]

@@ -1,7 +1,7 @@
-"""Every method of the protocol and what is decided on it. Tables; whoever is not in them is refused.
+"""The verdict on every CDP method. Methods that are not in the tables are refused.
 
-`PAGE_OWN` (`page_method_table`) has what belongs to a page; the rows here have what reaches further, and the
-exceptions among a page's own. docs/cdp-methods.md is generated from both.
+`PAGE_OWN` (`page_method_table`) lists methods that affect only the page; the rows here are the exceptions among those,
+and methods that affect more. docs/cdp-methods.md is generated from both.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from browser_sessions.gateway.policy.page_method_table import PAGE_OWN
 
 
 class Verdict(Enum):
-    """What becomes of a method where it may be called at all."""
+    """What happens to a method at one level."""
 
     PASS = "allowed"  # noqa: S105 - no password
-    CHECK = "checked"  # allowed where its parameters are harmless and the client's own
+    CHECK = "checked"  # allowed if its parameters are harmless and name only the client's own ids
     REWRITE = "rewritten"  # allowed with parameters that we fill in or replace
-    ANSWER = "answered"  # by us, or carried out by us; Chromium does not get it as it came
+    ANSWER = "answered"  # answered or performed by the gateway; Chromium does not get the original command
     REFUSE = "refused"
 
 
 class Level(Flag):
-    """Where a command was sent: without a `sessionId`, or on the CDP session of a target."""
+    """Whether a command was sent without a `sessionId`, or on the CDP session of a target."""
 
     BROWSER = auto()
     PAGE = auto()
@@ -35,12 +35,12 @@ class Level(Flag):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The decision on one method, and why."""
+    """The verdict on one method, and its reason."""
 
     verdict: Verdict
-    why: str
+    reason: str
     own_browser: bool = False
-    """A refusal that protects neighbours only: with `isolation: "browser"` there are none and the method passes."""
+    """A refusal that only protects other sessions of the browser: with `isolation: "browser"` the method is allowed."""
 
 
 PASS, CHECK, REWRITE, ANSWER, REFUSE = Verdict
@@ -53,17 +53,17 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "setDiscoverTargets",
         ANSWER,
         _BOTH,
-        "the service tells of targets, of own contexts only",
+        "the gateway reports the targets of own contexts only",
     ),
     (
         "Target",
         "setAutoAttach",
         ANSWER,
         _BROWSER,
-        "the service attaches the client to new targets of own contexts; below, see page level",
+        "the gateway attaches the client to new targets of own contexts",
     ),
     ("Target", "setAutoAttach", CHECK, _PAGE, "frames, workers and pages of that target only; flat sessions only"),
-    ("Target", "createTarget", REWRITE, _BOTH, "in an own context, and sent to its address when all have attached"),
+    ("Target", "createTarget", REWRITE, _BOTH, "in an own context; navigated once all clients have attached"),
     ("Target", "attachToTarget", ANSWER, _BOTH, "own targets only, flat sessions only"),
     ("Target", "closeTarget activateTarget", CHECK, _BOTH, "own targets only"),
     ("Target", "detachFromTarget", CHECK, _BOTH, "sessions of this connection only"),
@@ -72,7 +72,7 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "createBrowserContext",
         ANSWER,
         _BOTH,
-        "owned by the session and gone with the client; the proxy stays the session's",
+        "owned by the session, disposed of when the client disconnects; uses the session's proxy",
     ),
     ("Target", "disposeBrowserContext", ANSWER, _BOTH, "nested contexts only, never the session's own"),
     (
@@ -80,23 +80,23 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "autoAttachRelated",
         REFUSE,
         _BOTH,
-        "attaches past the service; setAutoAttach on the target does the same",
+        "would bypass the gateway; setAutoAttach on the target does the same",
     ),
     (
         "Target",
         "attachToBrowserTarget",
         ANSWER,
         _BROWSER,
-        "a session of the gateway's own that means the browser level of this connection, no more",
+        "the session has the same rules as the browser level of this connection",
     ),
-    ("Target", "attachToBrowserTarget", REFUSE, _PAGE, "a session with the whole browser"),
-    ("Target", "exposeDevToolsProtocol", REFUSE, _BOTH, "a session with the whole browser"),
+    ("Target", "attachToBrowserTarget", REFUSE, _PAGE, "gives access to the whole browser"),
+    ("Target", "exposeDevToolsProtocol", REFUSE, _BOTH, "gives access to the whole browser"),
     (
         "Target",
         "sendMessageToTarget",
         REFUSE,
         _BOTH,
-        "a command inside a string would pass undecided; flat sessions do not need it",
+        "the command inside the string would not be checked; not needed with flat sessions",
     ),
     ("Target", "setRemoteLocations", REFUSE, _BOTH, "makes the browser connect to any address"),
     (
@@ -106,14 +106,14 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         _BOTH,
         "the front end is a privileged page outside the session",
     ),
-    ("Browser", "getVersion", PASS, _BOTH, "says nothing of any session"),
-    ("Browser", "close", ANSWER, _BOTH, "ends the client's connection, not the browser and not the session"),
+    ("Browser", "getVersion", PASS, _BOTH, "reveals nothing about sessions"),
+    ("Browser", "close", ANSWER, _BOTH, "closes the client's connection, not the browser or the session"),
     (
         "Browser",
         "grantPermissions setPermission",
         REWRITE,
         _BOTH,
-        "in an own context, known names only; not what all contexts of a browser share, as the clipboard",
+        "in an own context, known names only; nothing that all contexts of a browser share, such as the clipboard",
     ),
     ("Browser", "resetPermissions cancelDownload", REWRITE, _BOTH, "in an own context"),
     ("Browser", "setDownloadBehavior", ANSWER, _BOTH, "the folder is the session's own"),
@@ -122,20 +122,20 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "getWindowForTarget",
         REWRITE,
         _BOTH,
-        "own targets only, asked on the target itself: an id that Chromium does not know kills the browser (156)",
+        "own targets only, sent on the target's session: an unknown id crashes the browser (156)",
     ),
     (
         "Browser",
         "getWindowBounds setWindowBounds setContentsSize",
         CHECK,
         _BOTH,
-        "windows that getWindowForTarget told this client",
+        "windows that getWindowForTarget returned to this client",
     ),
-    ("Browser", "crash crashGpuProcess", REFUSE, _BOTH, "ends or slows every session of the browser"),
+    ("Browser", "crash crashGpuProcess", REFUSE, _BOTH, "ends or slows all sessions of the browser"),
     ("Browser", "getBrowserCommandLine", REFUSE, _BOTH, "names folders of the host"),
-    ("Browser", "getHistograms getHistogram", REFUSE, _BOTH, "counts what every session does"),
-    ("Browser", "executeBrowserCommand setDockTile", REFUSE, _BOTH, "acts on the browser's own window"),
-    ("Browser", "addMockCamera", REFUSE, _BOTH, "a camera for every page of the browser"),
+    ("Browser", "getHistograms getHistogram", REFUSE, _BOTH, "statistics of all sessions"),
+    ("Browser", "executeBrowserCommand setDockTile", REFUSE, _BOTH, "affects the browser's own window"),
+    ("Browser", "addMockCamera", REFUSE, _BOTH, "a camera for all pages of the browser"),
     (
         "Browser",
         "addPrivacySandboxEnrollmentOverride getGlobalPrivacyControl setGlobalPrivacyControl",
@@ -143,9 +143,9 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         _BOTH,
         "a setting of the whole browser",
     ),
-    ("Schema", "getDomains", PASS, _BOTH, "says nothing of any session"),
-    ("IO", "read close", CHECK, _BOTH, "handles that answers gave this client"),
-    ("IO", "resolveBlob", CHECK, _PAGE, "a blob of the page's own; its uuid becomes a handle of this client"),
+    ("Schema", "getDomains", PASS, _BOTH, "reveals nothing about sessions"),
+    ("IO", "read close", CHECK, _BOTH, "handles that this client got in responses"),
+    ("IO", "resolveBlob", CHECK, _PAGE, "a blob of the page; its uuid becomes a handle of this client"),
     (
         "Storage",
         "getCookies setCookies clearCookies",
@@ -153,7 +153,13 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         _BOTH,
         "in an own context; on a page's session, the page's",
     ),
-    ("Storage", "overrideQuotaForOrigin", CHECK, _PAGE, "a size below zero or beyond 64 bits kills the browser (156)"),
+    (
+        "Storage",
+        "overrideQuotaForOrigin",
+        CHECK,
+        _PAGE,
+        "a negative size or one of more than 63 bits crashes the browser (156)",
+    ),
     (
         "Page",
         "navigate",
@@ -167,28 +173,28 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "printToPDF",
         CHECK,
         _PAGE,
-        "paper too small kills the browser (156); a stream in the answer becomes a handle of this client",
+        "too small a paper size crashes the browser (156); a stream in the response becomes a handle of this client",
     ),
     (
         "Page",
         "startScreenRecording stopScreenRecording",
         CHECK,
         _PAGE,
-        "a stream in the answer becomes a handle of this client",
+        "a stream in the response becomes a handle of this client",
     ),
-    ("Page", "captureScreenshot", CHECK, _PAGE, "pixels are capped: the GPU process is everybody's"),
-    ("Emulation", "setVisibleSize", CHECK, _PAGE, "pixels are capped: the GPU process is everybody's"),
+    ("Page", "captureScreenshot", CHECK, _PAGE, "pixels are limited: the GPU process is shared"),
+    ("Emulation", "setVisibleSize", CHECK, _PAGE, "pixels are limited: the GPU process is shared"),
     *(
         (
             domain,
             "setDeviceMetricsOverride",
             CHECK,
             _PAGE,
-            "pixels are capped: the GPU process is everybody's; an unknown posture kills the browser (156)",
+            "pixels are limited: the GPU process is shared; an unknown posture crashes the browser (156)",
         )
         for domain in ("Page", "Emulation")
     ),
-    ("Emulation", "setDisplayFeaturesOverride", CHECK, _PAGE, "an empty list kills the browser (156)"),
+    ("Emulation", "setDisplayFeaturesOverride", CHECK, _PAGE, "an empty list crashes the browser (156)"),
     (
         "Emulation",
         "addScreen updateScreen removeScreen setPrimaryScreen",
@@ -199,54 +205,60 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
     ("DOM", "setFileInputFiles", CHECK, _PAGE, "files in the session's own upload folder only"),
     ("Input", "dispatchDragEvent", CHECK, _PAGE, "files in the session's own upload folder only"),
     ("Input", "dispatchKeyEvent", CHECK, _PAGE, "no keys that paste: all contexts of a browser share one clipboard"),
-    ("Input", "imeSetComposition", CHECK, _PAGE, "a replacement range below zero kills the browser (156)"),
-    ("Input", "synthesizeTapGesture", CHECK, _PAGE, "a thousand million taps stop the browser (156)"),
-    ("Fetch", "continueRequest", CHECK, _PAGE, "another url may be http or https only"),
+    ("Input", "imeSetComposition", CHECK, _PAGE, "a negative replacement range crashes the browser (156)"),
+    ("Input", "synthesizeTapGesture", CHECK, _PAGE, "a billion taps hang the browser (156)"),
+    ("Fetch", "continueRequest", CHECK, _PAGE, "a replaced url must be http or https"),
     ("Fetch", "takeResponseBodyAsStream", CHECK, _PAGE, "the stream becomes a handle of this client"),
     ("Network", "loadNetworkResource", CHECK, _PAGE, "http or https only; the stream becomes a handle of this client"),
-    ("Network", "configureDurableMessages", CHECK, _PAGE, "bytes are capped: the network process is everybody's"),
-    ("Runtime", "runIfWaitingForDebugger", ANSWER, _PAGE, "the target runs once all who hold it have asked"),
+    ("Network", "configureDurableMessages", CHECK, _PAGE, "bytes are limited: the network process is shared"),
+    (
+        "Runtime",
+        "runIfWaitingForDebugger",
+        ANSWER,
+        _PAGE,
+        "the target runs once all clients that it waits for have sent it",
+    ),
     (
         "Memory",
         "getAllTimeSamplingProfile getSamplingProfile startSampling stopSampling getBrowserSamplingProfile",
         REFUSE,
         _BOTH,
-        "profiles native memory, the browser process's included",
+        "profiles native memory, including that of the browser process",
     ),
     (
         "Memory",
         "simulatePressureNotification setPressureNotificationsSuppressed",
         REFUSE,
         _BOTH,
-        "reaches every process of the browser",
+        "affects all processes of the browser",
     ),
     (
         "SystemInfo",
         "getInfo",
         REFUSE,
         _BROWSER,
-        "tells of the host; with a browser of its own a client gets it without the command line",
+        "describes the host; with isolation: browser, a client gets it without the command line",
     ),
     (
         "SystemInfo",
         "getProcessInfo getFeatureState",
         REFUSE,
         _BOTH,
-        "tells of the host and of every session's processes",
+        "describes the host and the processes of all sessions",
     ),
     (
         "Tracing",
         "end getCategories getTrackEventDescriptor recordClockSyncMarker requestMemoryDump start",
         REFUSE,
         _BOTH,
-        "records every session of the browser",
+        "records all sessions of the browser",
     ),
     (
         "Autofill",
         "disable enable setAddresses trigger",
         REFUSE,
         _BOTH,
-        "kept by the profile that all contexts of a browser stand on",
+        "stored in the profile that all contexts of a browser share",
     ),
     (
         "BluetoothEmulation",
@@ -258,16 +270,22 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         """,
         REFUSE,
         _BOTH,
-        "one radio for every page of the browser",
+        "one radio for all pages of the browser",
     ),
     (
         "Cast",
         "disable enable setSinkToUse startDesktopMirroring startTabMirroring stopCasting",
         REFUSE,
         _BOTH,
-        "finds and drives devices in the host's network",
+        "finds and controls devices in the host's network",
     ),
-    ("DeviceAccess", "cancelPrompt disable enable selectPrompt", REFUSE, _BOTH, "gives a page the host's own devices"),
+    (
+        "DeviceAccess",
+        "cancelPrompt disable enable selectPrompt",
+        REFUSE,
+        _BOTH,
+        "gives a page access to the host's devices",
+    ),
     (
         "Extensions",
         """
@@ -276,14 +294,14 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         """,
         REFUSE,
         _BOTH,
-        "installed in the whole browser, read from folders of the host",
+        "affects the whole browser, reads folders of the host",
     ),
     (
         "PWA",
         "changeAppUserSettings getOsAppState install launch launchFilesInApp openCurrentPageInApp uninstall",
         REFUSE,
         _BOTH,
-        "installed on the host, opens files of the host",
+        "installs on the host, opens files of the host",
     ),
     (
         "SmartCardEmulation",
@@ -294,13 +312,13 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         """,
         REFUSE,
         _BOTH,
-        "stands in for a reader of the host",
+        "emulates a card reader of the host",
     ),
     ("Tethering", "bind unbind", REFUSE, _BOTH, "opens ports of the host"),
 )
 
 _OWN_BROWSER: Final = frozenset({"Tracing", "Memory"})
-"""Domains whose refusals protect neighbours only (`isolation: "browser"`); and `SystemInfo.getInfo`."""
+"""Domains whose refusals only protect other sessions (as does that of `SystemInfo.getInfo`)."""
 
 
 def _build() -> Mapping[tuple[str, Level], Rule]:
@@ -310,19 +328,19 @@ def _build() -> Mapping[tuple[str, Level], Rule]:
         for name in names.split():
             for level in levels:
                 if (f"{domain}.{name}", level) in rules:
-                    raise ValueError(f"{domain}.{name} stands in the tables twice")
+                    raise ValueError(f"{domain}.{name} is in the tables twice")
                 rules[f"{domain}.{name}", level] = rule
 
-    for domain, names, verdict, levels, why in _ROWS:
-        neighbours_only = verdict is REFUSE and (domain in _OWN_BROWSER or (domain, names) == ("SystemInfo", "getInfo"))
-        add(domain, names, levels, Rule(verdict, why, neighbours_only))
-    for domain, (why, names) in PAGE_OWN.items():
-        add(domain, names, _PAGE, Rule(PASS, why))
+    for domain, names, verdict, levels, reason in _ROWS:
+        own_browser = verdict is REFUSE and (domain in _OWN_BROWSER or (domain, names) == ("SystemInfo", "getInfo"))
+        add(domain, names, levels, Rule(verdict, reason, own_browser))
+    for domain, (reason, names) in PAGE_OWN.items():
+        add(domain, names, _PAGE, Rule(PASS, reason))
     return MappingProxyType(rules)
 
 
 RULES: Final[Mapping[tuple[str, Level], Rule]] = _build()
-"""Method and level: rule. What is not here is refused as Chromium refuses a method that it does not know."""
+"""(method, level): rule. Other methods are refused as Chromium refuses an unknown one."""
 
 METHODS: Final[frozenset[str]] = frozenset(method for method, _ in RULES)
-"""Every method that somebody has looked at."""
+"""Every method that has been reviewed."""

@@ -1,8 +1,8 @@
-"""The domains of a page's own: they reach the page, its renderer or its context's storage partition. A table, no code.
+"""Methods that only affect the page, its renderer or its context's storage partition.
 
-Every name stands here by itself, not by its domain, so that a method which a later Chromium adds is refused until
-somebody has looked at it. The exceptions of these domains are in `method_table`. That a foreign frame id gains
-nothing here is tried method by method on a live Chromium (tests/browser/gateway/test_gateway_protocol.py)."""
+Methods are listed one by one rather than by domain, so that one which a later Chromium adds is refused until it has
+been reviewed. The exceptions of these domains are in `method_table`. A test calls each method with a foreign frame id
+on a live Chromium (tests/browser/gateway/test_gateway_protocol.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         "disable enable getPartialAXTree getFullAXTree getRootAXNode getAXNodeAndAncestors getChildAXNodes queryAXTree",
     ),
     "Ads": (
-        "what the page's own frames loaded as advertisements",
+        "advertisements that the page's own frames loaded",
         "getAdMetrics getAdScripts",
     ),
     "Animation": (
@@ -29,7 +29,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         "getEncodedResponse disable enable checkFormsIssues",
     ),
     "BackgroundService": (
-        "events kept in the page's own storage partition, which is its context's",
+        "events in the storage partition of the page's context",
         "startObserving stopObserving setRecording clearEvents",
     ),
     "CSS": (
@@ -47,7 +47,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         """,
     ),
     "CacheStorage": (
-        "caches of the page's own storage partition; ids of another partition are unknown there",
+        "caches of the page's storage partition; ids of other partitions are unknown there",
         "deleteCache deleteEntry requestCacheNames requestCachedResponse requestEntries",
     ),
     "Console": (
@@ -55,7 +55,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         "clearMessages disable enable",
     ),
     "CrashReportContext": (
-        "entries that the page's own frames made",
+        "entries of the page's own frames",
         "getEntries",
     ),
     "DOM": (
@@ -110,7 +110,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         "setVirtualWalletBehavior",
     ),
     "Emulation": (
-        "what the page itself is shown",
+        "the environment that the page sees",
         """
         canEmulate clearDeviceMetricsOverride clearGeolocationOverride resetPageScaleFactor
         setFocusEmulationEnabled setAutoDarkModeOverride setCPUThrottlingRate
@@ -138,7 +138,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         "disable enable failRequest fulfillRequest continueWithAuth continueResponse getResponseBody",
     ),
     "FileSystem": (
-        "the origin's private file system in the page's own storage partition: no path of the host",
+        "the origin private file system in the page's storage partition: no path of the host",
         "getDirectory",
     ),
     "FindInPage": (
@@ -146,7 +146,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         "findFirst findNext findPrev stop",
     ),
     "HeadlessExperimental": (
-        "frames of the page itself, where it was made with that control",
+        "frames of the page itself, if it was created with BeginFrame control",
         "beginFrame disable enable",
     ),
     "HeapProfiler": (
@@ -172,7 +172,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         """,
     ),
     "Inspector": (
-        "tells of the page's own crash",
+        "reports a crash of the page itself",
         "disable enable",
     ),
     "LayerTree": (
@@ -265,7 +265,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         """,
     ),
     "Security": (
-        "the page's own connections; at browser level it would reach everybody's",
+        "the page's own connections; at browser level it would affect all sessions",
         "disable enable setIgnoreCertificateErrors handleCertificateError setOverrideCertificateErrors",
     ),
     "ServiceWorker": (
@@ -276,7 +276,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         """,
     ),
     "Storage": (
-        "the page's own storage partition, which is its context's",
+        "the storage partition of the page's context",
         """
         getStorageKeyForFrame getStorageKey clearDataForOrigin clearDataForStorageKey getUsageAndQuota
         trackCacheStorageForOrigin trackCacheStorageForStorageKey trackIndexedDBForOrigin
@@ -292,7 +292,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         "enable disable getRealtimeData",
     ),
     "WebAuthn": (
-        "virtual authenticators for the page's own frames; real ones stay out of reach",
+        "virtual authenticators for the page's own frames, no real ones",
         """
         enable disable addVirtualAuthenticator setResponseOverrideBits removeVirtualAuthenticator
         addCredential getCredential getCredentials removeCredential clearCredentials setUserVerified
@@ -304,4 +304,4 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
         "enable disable invokeTool cancelInvocation",
     ),
 }
-"""Domain: why its methods may pass at page level, and their names."""
+"""Domain: (why its methods are allowed at page level, their names)."""

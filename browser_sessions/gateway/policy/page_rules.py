@@ -1,4 +1,4 @@
-"""A page's own methods whose parameters reach further: files, addresses, shared processes, fatal bugs. Pure."""
+"""Rules for page-level methods whose parameters affect more than the page: files, URLs, shared processes, crashes."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from browser_sessions.gateway.scope.command_decision import (
 )
 
 MAX_SCALE: Final = 10.0
-"""Device pixels a CSS pixel: twice what any device of Playwright's list has, and some."""
+"""Device pixels per CSS pixel: more than twice that of any device in Playwright's list."""
 
-_NO_FILES: Final = "files: must lie in the session's own upload folder"
+_NO_FILES: Final = "files: must be in the session's own upload folder"
 _CTRL, _SHIFT = 2, 8
 _VK_INSERT, _VK_V = 45, 86
 
 
 def _number(value: object) -> float | None:
-    """A JSON number that is one, else None."""
+    """`value` if it is a finite number, otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return None
     return float(value)
 
 
 def too_large(width: object, height: object, scale: object = 1) -> bool:
-    """Whether a picture of this size has more than `MAX_PIXELS`. A missing side is taken for one pixel."""
+    """Whether an image of this size has more than `MAX_PIXELS`. A missing side counts as one pixel."""
     sides = [1.0 if side is None else _number(side) for side in (width, height, scale)]
     if None in sides:
-        return False  # no number: Chromium refuses it
+        return False  # not a number: Chromium refuses it
     across, down, factor = (abs(side or 0.0) for side in sides)
     return factor > MAX_SCALE or max(across, 1) * max(down, 1) * max(factor, 1) ** 2 > MAX_PIXELS
 
 
 def _too_many_pixels(name: str) -> Refuse:
-    return Refuse(INVALID_PARAMS, f"{name}: at most {MAX_PIXELS} pixels and {MAX_SCALE:g} device pixels a CSS pixel")
+    return Refuse(INVALID_PARAMS, f"{name}: at most {MAX_PIXELS} pixels and {MAX_SCALE:g} device pixels per CSS pixel")
 
 
 def _metrics(command: Command, scope: Scope, options: Options) -> Decision:
@@ -59,7 +59,7 @@ def _metrics(command: Command, scope: Scope, options: Options) -> Decision:
     ]
     width, height, _ = sizes[0]
     if bool(width) != bool(height) and too_large(width or MAX_SIDE, height or MAX_SIDE):
-        return _too_many_pixels("width, height, deviceScaleFactor")  # the side that is not named is the window's
+        return _too_many_pixels("width, height, deviceScaleFactor")  # a missing side is that of the window
     if any(too_large(*size) for size in sizes):
         return _too_many_pixels("width, height, deviceScaleFactor")
     return Pass()
@@ -79,7 +79,7 @@ def _navigate(command: Command, scope: Scope, options: Options) -> Decision:
     scheme = scheme_of(url)
     if not scheme:
         return Refuse(SERVER_ERROR, "Cannot navigate to invalid URL")
-    if scheme != "javascript" and not may_open(url):  # a script runs with the page's own rights
+    if scheme != "javascript" and not may_open(url):  # a script has no more rights than the page
         return Refuse(INVALID_PARAMS, f"url: {REFUSED}")
     return Pass()
 
@@ -87,7 +87,7 @@ def _navigate(command: Command, scope: Scope, options: Options) -> Decision:
 def _continue_request(command: Command, scope: Scope, options: Options) -> Decision:
     url = command.params.get("url")
     if isinstance(url, str) and scheme_of(url) not in ("http", "https"):
-        return Refuse(INVALID_PARAMS, "url: a request may be sent on to http: and https: addresses only")
+        return Refuse(INVALID_PARAMS, "url: must be an http: or https: URL")
     return Pass()
 
 
@@ -109,7 +109,7 @@ def _print_to_pdf(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _files_refused(files: object, options: Options) -> bool:
-    """Whether a list names anything but files in the upload folder. By name only: see `Options.upload_folder`."""
+    """Whether `files` names anything outside the upload folder (see `Options.upload_folder`)."""
     if files is None:
         return False
     if not isinstance(files, list):
@@ -135,11 +135,11 @@ def _dispatch_drag_event(command: Command, scope: Scope, options: Options) -> De
 
 
 def _dispatch_key_event(command: Command, scope: Scope, options: Options) -> Decision:
-    """No paste where others could have copied. Found on headless shell 156: Ctrl+V (with Shift too), Shift+Insert, the
-    Paste key, and editing commands in any case; not Meta+V, not the control character."""
+    """Refuses keys that paste from the clipboard, which sessions share. On headless shell 156 these are Ctrl+V (with
+    Shift too), Shift+Insert, the Paste key and editing commands in any case; not Meta+V or the control character."""
     if options.own_browser or not _pastes(command.params):
         return Pass()
-    text = "Pasting is off: all sessions of a browser share one clipboard; use Input.insertText, or isolation: browser"
+    text = "Pasting is off: all sessions of a browser share the clipboard; use Input.insertText or isolation: browser"
     return Refuse(INVALID_PARAMS, text)
 
 

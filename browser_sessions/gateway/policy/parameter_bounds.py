@@ -1,8 +1,6 @@
-"""Values that end or hang a process which other sessions share: what a parameter may be at most. A table, and one check
-for all of it. Pure.
+"""Bounds for parameters whose values crash or hang a process that sessions share.
 
-Found by scripts/fuzz_values.py on headless shell 156. A renderer that dies of its own client's values is that client's
-affair and has no row here.
+Found by scripts/fuzz_values.py on headless shell 156. Values that only crash the client's own renderer are allowed.
 """
 
 from __future__ import annotations
@@ -15,27 +13,27 @@ from typing import Any, Final
 from browser_sessions.domain.limits import MAX_SIDE
 
 MAX_QUOTA_BYTES: Final = 2**60
-"""Chromium 156 ends when a quota does not fit 63 bits; an exabyte is enough for everybody."""
+"""An exabyte. Chromium 156 crashes on a quota of more than 63 bits."""
 MAX_DURABLE_BYTES: Final = 100 * 2**20
 """Response bodies kept by the network process, which all sessions of a browser share."""
 MIN_PAPER_INCHES, MAX_PAPER_INCHES = 0.001, 10_000.0
-"""Paper that is a fraction of a point wide ends the browser. PDF readers stop at 200 inches; a long page printed on one
-sheet was seen to need a thousand."""
+"""Paper that is a fraction of a point wide crashes the browser. PDF readers stop at 200 inches; a long page printed on
+one sheet needed a thousand."""
 MAX_TAPS: Final = 1000
-"""Of one gesture. Chromium makes them all beforehand: a thousand million stop the browser for half a minute."""
+"""Taps of one gesture. Chromium creates them all in advance: a billion hang the browser for half a minute."""
 MAX_INT: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A number, both ends included."""
+    """A number from `low` to `high`, both included."""
 
     low: float
     high: float
     unit: str = ""
 
     def refused(self, value: object) -> str | None:
-        """What it must be, when it is not."""
+        """What the value must be; None if it is valid."""
         fits = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
         if fits and self.low <= value <= self.high:  # type: ignore[operator]
             return None
@@ -49,20 +47,20 @@ class OneOf:
     names: tuple[str, ...]
 
     def refused(self, value: object) -> str | None:
-        """What it must be, when it is not."""
+        """What the value must be; None if it is valid."""
         return None if value in self.names else f"must be one of {', '.join(self.names)}"
 
 
 @dataclass(frozen=True, slots=True)
 class NotEmpty:
-    """A list with something in it; it may not be left out."""
+    """A required list that must not be empty."""
 
     instead: str
-    """What to do where nothing is meant."""
+    """What to do instead of sending an empty list."""
 
     def refused(self, value: object) -> str | None:
-        """What it must be, when it is not."""
-        return None if isinstance(value, list) and value else f"must name one; {self.instead}"
+        """What the value must be; None if it is valid."""
+        return None if isinstance(value, list) and value else f"must not be empty; {self.instead}"
 
 
 Bound = Range | OneOf | NotEmpty
@@ -73,7 +71,7 @@ _POSTURE: Final = OneOf(("continuous", "folded"))
 _KEPT: Final = Range(0, MAX_DURABLE_BYTES, "bytes")
 
 _SIDE: Final = Range(0, MAX_SIDE, "pixels")
-"""By sides, since one command may name one side and the next the other: a screencast of 65536 by 65536 ended the GPU
+"""A bound on each side, because two commands may set one side each: a screencast of 65536 by 65536 crashed the GPU
 process."""
 
 BOUNDS: Final[Mapping[str, Mapping[str, Bound]]] = {
@@ -87,24 +85,24 @@ BOUNDS: Final[Mapping[str, Mapping[str, Bound]]] = {
         "marginBottom": _MARGIN,
         "marginLeft": _MARGIN,
         "marginRight": _MARGIN,
-        "scale": Range(0.1, 2),  # as Chromium itself says
+        "scale": Range(0.1, 2),  # Chromium's own bounds
     },
     "Page.setDeviceMetricsOverride": {"devicePosture.type": _POSTURE},
     "Emulation.setDeviceMetricsOverride": {"devicePosture.type": _POSTURE},
     "Emulation.setDisplayFeaturesOverride": {
-        "features": NotEmpty("use Emulation.clearDisplayFeaturesOverride to take it away")
+        "features": NotEmpty("use Emulation.clearDisplayFeaturesOverride to remove the override")
     },
     "Input.imeSetComposition": {"replacementStart": Range(0, MAX_INT), "replacementEnd": Range(0, MAX_INT)},
     "Input.synthesizeTapGesture": {"tapCount": Range(0, MAX_TAPS)},
     "Network.configureDurableMessages": {"maxTotalBufferSize": _KEPT, "maxResourceBufferSize": _KEPT},
     "Storage.overrideQuotaForOrigin": {"quotaSize": Range(0, MAX_QUOTA_BYTES, "bytes")},
 }
-"""Method: parameter (`a.b`: field b of the object a; `a[].b`: of each object in the list a): what it may be."""
+"""Bounds by method and parameter path (`a.b`: field b of the object a; `a[].b`: of each object in the list a)."""
 
 
 def out_of_bounds(method: str, params: Mapping[str, Any]) -> str | None:
-    """Why the parameters of a method are refused; None when they are not. What is left out or null is not looked at,
-    but by `NotEmpty`; what has another shape Chromium refuses itself."""
+    """Why the parameters are refused, or None. Missing and null values are valid, except for `NotEmpty`; Chromium
+    refuses values of the wrong type."""
     for path, bound in BOUNDS.get(method, {}).items():
         found = list(_values(params, path))
         if isinstance(bound, NotEmpty) and not found:
@@ -116,7 +114,7 @@ def out_of_bounds(method: str, params: Mapping[str, Any]) -> str | None:
 
 
 def _values(params: Mapping[str, Any], path: str) -> Iterator[Any]:
-    """What stands at a path, null left out."""
+    """The values at a path, without null."""
     name, _, rest = path.partition(".")
     value = params.get(name.removesuffix("[]"))
     if value is None:

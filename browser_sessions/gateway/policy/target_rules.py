@@ -1,4 +1,4 @@
-"""`Target.*`: answered for the client's own contexts, or handed to the relay. Pure."""
+"""Rules for `Target.*`: answered for the client's own contexts, or performed by the relay."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CREATE_TARGET_PARAMS: Final = (
     "forTab",
     "focus",
 )
-"""Passed on as they are. `hidden` and `enableBeginFrameControl` are not: such a page is no page to anybody else."""
+"""Forwarded unchanged. `hidden` and `enableBeginFrameControl` are refused: other clients could not use such a page."""
 
 _ONLY_FLAT: Final = Refuse(INVALID_PARAMS, "Only flatten protocol is supported: pass flatten: true")
 
@@ -68,7 +68,7 @@ def _set_auto_attach(command: Command, scope: Scope, options: Options) -> Decisi
     wanted = _filter(command)
     if isinstance(wanted, Refuse):
         return wanted
-    if command.session_id is not None:  # below a target Chromium attaches that target's relatives only
+    if command.session_id is not None:  # on a target's session Chromium attaches only related targets
         params = {"autoAttach": attach, "waitForDebuggerOnStart": wait, "flatten": True}
         return Pass(params | {"filter": wanted.as_params()} if "filter" in command.params else params)
     if attach and wanted.takes_tabs_and_pages:
@@ -124,7 +124,7 @@ def _create_target(command: Command, scope: Scope, options: Options) -> Decision
         return Refuse(INVALID_PARAMS, f"url: {REFUSED}")
     for name in ("hidden", "enableBeginFrameControl"):
         if command.params.get(name):
-            return Refuse(INVALID_PARAMS, f"{name} is not supported: every client of the session must see the page")
+            return Refuse(INVALID_PARAMS, f"{name} is not supported: all clients of the session must see the page")
     if scope.contexts.count("page") + scope.contexts.creating >= MAX_PAGES:
         return Refuse(SERVER_ERROR, TOO_MANY_PAGES)
     context_id = command.params.get("browserContextId") or scope.contexts.own
@@ -142,7 +142,7 @@ def _attach_to_target(command: Command, scope: Scope, options: Options) -> Decis
         return Refuse(SERVER_ERROR, "Too many sessions on this connection: detach from some first")
     if target_id != BROWSER_TARGET["targetId"]:
         return Do(Attach(target_id))
-    if command.session_id is not None:  # as attachToBrowserTarget, which a page has not got
+    if command.session_id is not None:  # attachToBrowserTarget does not exist on pages either
         return Refuse(INVALID_PARAMS, "No target with given id found")
     return Do(AttachBrowser())
 
@@ -177,9 +177,11 @@ def _detach_from_target(command: Command, scope: Scope, options: Options) -> Dec
 def _create_browser_context(command: Command, scope: Scope, options: Options) -> Decision:
     for name in ("proxyServer", "proxyBypassList", "originsWithUniversalNetworkAccess"):
         if command.params.get(name):
-            return Refuse(INVALID_PARAMS, f"{name}: the network of a session is set when it is created, not by clients")
+            return Refuse(INVALID_PARAMS, f"{name}: set the network options when you create the session")
     if len(scope.contexts.nested) >= MAX_NESTED:
-        return Refuse(SERVER_ERROR, f"The session has {MAX_NESTED} nested contexts, its most: dispose of one first")
+        return Refuse(
+            SERVER_ERROR, f"The session has reached its limit of {MAX_NESTED} browser contexts: dispose of one first"
+        )
     return Do(CreateContext())
 
 

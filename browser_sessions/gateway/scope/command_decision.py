@@ -1,4 +1,4 @@
-"""What is to be done with one command of a client: a closed set, made by the policy, acted on by the relay. Pure."""
+"""Decisions about a client's command: made by the policy, executed by the relay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from browser_sessions.gateway.scope.target_filters import TargetFilter
 
 Params = Mapping[str, Any]
 
-# Error codes as Chromium 156 answers them ; the policy's texts are its own too where it has one.
+# Chromium's error codes. Messages are Chromium 156's too where it has one.
 NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 SERVER_ERROR: Final = -32000
@@ -20,45 +20,45 @@ NO_SESSION: Final = -32001
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Send it to Chromium through the client's own browser session, under the client's own id."""
+    """Forward it to Chromium on the client's own browser session, with the client's own id."""
 
     params: Params | None = None
-    """What replaces the client's params; None leaves them as they are."""
+    """Replaces the client's params; None leaves them unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer it here; Chromium never hears of it."""
+    """Respond with this result, without sending anything to Chromium."""
 
     result: Params
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Answer it with an error object."""
+    """Respond with an error object."""
 
     code: int
     message: str
 
 
 class Reading(Enum):
-    """What `Scope.read` takes from, or does to, an answer before the client gets it."""
+    """How `Scope.read` processes a result before the client gets it."""
 
-    NOTHING = "pass it on as it is"
-    STREAM = "remember the IO handle in `stream`"
-    BLOB = "remember the blob's `uuid` as an IO handle"
-    WINDOW = "remember the `windowId`"
-    COMMAND_LINE = "leave out `commandLine`: it names folders of the host"
-    TRACE = "leave out the command line from a piece of a trace"
+    NOTHING = "leave it unchanged"
+    STREAM = "record the IO handle in `stream`"
+    BLOB = "record the blob's `uuid` as an IO handle"
+    WINDOW = "record the `windowId`"
+    COMMAND_LINE = "remove `commandLine`, which names folders of the host"
+    TRACE = "remove the command line from a chunk of a trace"
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Send it under an id of ours, let the scope read the answer, pass that on under the client's id."""
+    """Send it with an id of ours, pass the result through `Scope.read`, and respond with the client's id."""
 
     params: Params
     session_id: str | None
-    """The CDP session to ask on: not always the one that the client named. The client's answer carries the client's."""
+    """The CDP session to send it on, which may differ from the client's. The response has the client's."""
     reading: Reading
 
 
@@ -79,67 +79,68 @@ class Discover:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """`Target.attachToTarget`, flat, on the level the command came on."""
+    """`Target.attachToTarget`, flat, on the level of the command."""
 
     target_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Detach:
-    """`Target.detachFromTarget` of a CDP session of this client's."""
+    """`Target.detachFromTarget` of a CDP session of this client."""
 
     session_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class AttachBrowser:
-    """`Target.attachToBrowserTarget`: one more session at the browser's level, on the level the command came on."""
+    """`Target.attachToBrowserTarget`: another browser-level session, attached on the level of the command."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreateTarget:
-    """`Target.createTarget`: made as about:blank with `params`, attached and resumed by all, then sent to `url`."""
+    """`Target.createTarget`: created as about:blank with `params`, navigated to `url` after all clients have attached
+    and resumed it."""
 
     context_id: str
     url: str
     params: Params
-    """Whatever else Chromium is to be told, `browserContextId` included, `url` not."""
+    """The parameters for Chromium, with `browserContextId` and without `url`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreateContext:
-    """`Target.createBrowserContext`: through the client's own browser session with `disposeOnDetach`, the session's own
-    proxy and downloads; then `Room.adopt`."""
+    """`Target.createBrowserContext`: on the client's own browser session, with `disposeOnDetach` and the session's
+    proxy and downloads; then `SharedSession.add_context`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DisposeContext:
-    """`Target.disposeBrowserContext` of a nested context; then `Room.discard`."""
+    """`Target.disposeBrowserContext` of a nested context; then `SharedSession.remove_context`."""
 
     context_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class SetDownloads:
-    """`Browser.setDownloadBehavior` and `Page.setDownloadBehavior`: the folder is the session's own whatever the client
-    said; its choice is whether it wants the events, and whether it wants downloads at all."""
+    """`Browser.setDownloadBehavior` and `Page.setDownloadBehavior`: the client chooses whether downloads are allowed
+    and whether it gets events. The folder is always the session's own."""
 
     context_id: str
     deny: bool
     events: bool | None
-    """None: not said, leave as it is."""
+    """None: not given, leave unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """`Runtime.runIfWaitingForDebugger`: the target runs when all that it waits for have said so."""
+    """`Runtime.runIfWaitingForDebugger`: the target runs when all clients that it waits for have resumed it."""
 
     session_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class CloseConnection:
-    """`Browser.close`: answer `{}`, then close this client's connection (1000). Not the browser, not the session."""
+    """`Browser.close`: respond `{}`, then close this client's connection (1000), not the browser or the session."""
 
 
 Action = (
@@ -159,7 +160,7 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """Something that takes more than one frame: the relay's work."""
+    """Perform an action that takes more than one message."""
 
     action: Action
 

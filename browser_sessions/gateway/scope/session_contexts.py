@@ -8,7 +8,7 @@ from typing import Final
 from browser_sessions.cdp import Target, TargetInfo, TargetTree
 from browser_sessions.domain.urls import scheme_of
 
-SHOWN_TYPES: Final = frozenset(
+VISIBLE_TYPES: Final = frozenset(
     {
         "page",
         "tab",
@@ -21,21 +21,21 @@ SHOWN_TYPES: Final = frozenset(
         "auction_worklet",
     }
 )
-"""What a client may see. Not `browser`, `browser_ui`, `webview`, `background_page`, `other`: the browser's own."""
+"""Types that clients may see. `browser`, `browser_ui`, `webview`, `background_page`, `other` are the browser's own."""
 
 HIDDEN_SCHEMES: Final = frozenset({"chrome", "chrome-untrusted", "chrome-extension", "devtools"})
-"""Full Chromium keeps pages of its own window in every context; no client may hold one."""
+"""Full Chromium has pages for its own window in every context, which no client may attach to."""
 
 
 class Contexts:
-    """What belongs to one session: its own context, those its clients made, and every target in them."""
+    """A session's own context, the contexts that its clients created, and the targets in them."""
 
     def __init__(self, own: str, tree: TargetTree) -> None:
         self.own = own
         self.creating = 0
-        """Pages that clients have asked for and that are not there yet."""
+        """Pages that clients are creating."""
         self._tree = tree
-        self._nested: dict[str, None] = {}  # a set that keeps its order
+        self._nested: dict[str, None] = {}  # an ordered set
 
     def __repr__(self) -> str:
         return f"<Contexts {self.own}, {len(self._nested)} nested>"
@@ -54,44 +54,42 @@ class Contexts:
         self._nested[context_id] = None
 
     def discard_nested(self, context_id: str) -> None:
-        """Forgets the context, and with it all of its targets."""
+        """Removes the context with all of its targets."""
         self._nested.pop(context_id, None)
 
     def target(self, target_id: object) -> TargetInfo | None:
-        """The target, when a client may see it."""
+        """The target, if clients may see it."""
         target = self._tree.get(target_id)
-        return self._without_strangers(target.info) if target is not None and self._visible(target) else None
+        return self._without_foreign_relatives(target.info) if target is not None and self._visible(target) else None
 
     def targets(self) -> Iterator[TargetInfo]:
-        """Every target that a client may see, context by context, oldest first."""
+        """Every target that clients may see, context by context, oldest first."""
         for context_id in (self.own, *self._nested):
             for target in self._tree.of(context_id):
-                if shown(target.info):
-                    yield self._without_strangers(target.info)
+                if is_visible(target.info):
+                    yield self._without_foreign_relatives(target.info)
 
     def count(self, target_type: str) -> int:
         return sum(info["type"] == target_type for info in self.targets())
 
     def _visible(self, target: Target) -> bool:
-        return self.holds(target.context_id) and shown(target.info)
+        return self.holds(target.context_id) and is_visible(target.info)
 
-    def _without_strangers(self, info: TargetInfo) -> TargetInfo:
-        """Without relatives that are not this session's (any more): Chromium names none, and we do not depend on it."""
-        told = {
-            key: value for key, value in info.items() if key != "embedderData"
-        }  # the window strip's, not the page's
-        if not self._related(told.get("openerId", info["targetId"])):
-            told.pop("openerId", None)
-            told.pop("openerFrameId", None)
-        if not self._related(told.get("parentId", info["targetId"])):
-            told.pop("parentId", None)
-        return told
+    def _without_foreign_relatives(self, info: TargetInfo) -> TargetInfo:
+        """`info` without openers and parents outside this session. Chromium names none, but we do not rely on it."""
+        visible = {key: value for key, value in info.items() if key != "embedderData"}  # belongs to the tab strip
+        if not self._is_own(visible.get("openerId", info["targetId"])):
+            visible.pop("openerId", None)
+            visible.pop("openerFrameId", None)
+        if not self._is_own(visible.get("parentId", info["targetId"])):
+            visible.pop("parentId", None)
+        return visible
 
-    def _related(self, target_id: object) -> bool:
+    def _is_own(self, target_id: object) -> bool:
         target = self._tree.get(target_id)
         return target is not None and self.holds(target.context_id)
 
 
-def shown(info: TargetInfo) -> bool:
-    """Whether a client may see a target at all, its context aside."""
-    return info.get("type") in SHOWN_TYPES and scheme_of(info.get("url", "")) not in HIDDEN_SCHEMES
+def is_visible(info: TargetInfo) -> bool:
+    """Whether clients may see a target of this type and URL."""
+    return info.get("type") in VISIBLE_TYPES and scheme_of(info.get("url", "")) not in HIDDEN_SCHEMES

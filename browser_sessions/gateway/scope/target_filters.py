@@ -1,4 +1,4 @@
-"""Target filters, as `Target.setAutoAttach`, `setDiscoverTargets` and `getTargets` take them. Pure."""
+"""The `filter` parameter of `Target.setAutoAttach`, `setDiscoverTargets` and `getTargets`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 MAX_ENTRIES: Final = 64
-"""Entries of one filter: there are about fifteen types; a longer list only costs us time at each new target."""
+"""There are about fifteen types; a longer list would only cost time at each new target."""
 
 
 class BadFilter(ValueError):
-    """Not a filter. The text says what would be one."""
+    """Not a valid filter. The text says what is valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetFilter:
-    """The first entry that names the type, or names none, decides; a type that no entry meets is left out.
+    """The first entry that matches the type decides; types without a matching entry are excluded.
 
-    Source: `TargetFilter` in Chromium's own protocol description, and tried on headless shell 156.
+    Source: `TargetFilter` in Chromium's protocol description; verified with headless shell 156.
     """
 
     entries: tuple[tuple[str | None, bool], ...]
-    """Type (None: any) and whether it is excluded."""
+    """(type or None for any, excluded)"""
 
     def matches(self, target_type: str) -> bool:
         for named, excluded in self.entries:
@@ -31,11 +31,11 @@ class TargetFilter:
 
     @property
     def takes_tabs_and_pages(self) -> bool:
-        """Chromium refuses to auto-attach to both: pages are attached through their tabs."""
+        """Chromium rejects auto-attach to both, because pages are attached through their tabs."""
         return self.matches("tab") and self.matches("page")
 
     def as_params(self) -> list[dict[str, Any]]:
-        """The filter as Chromium reads it."""
+        """The filter in the protocol's format."""
         return [
             {"exclude": excluded} if named is None else {"type": named, "exclude": excluded}
             for named, excluded in self.entries
@@ -43,11 +43,11 @@ class TargetFilter:
 
 
 DEFAULT_FILTER: Final = TargetFilter((("browser", True), ("tab", True), (None, False)))
-"""What Chromium takes when none is named."""
+"""Chromium's default."""
 
 
 def parse_filter(raw: object) -> TargetFilter:
-    """The filter of a command's params; None is the default one. Raises `BadFilter`."""
+    """The filter of a command's params; the default for None. Raises `BadFilter`."""
     if raw is None:
         return DEFAULT_FILTER
     if not isinstance(raw, list) or len(raw) > MAX_ENTRIES:

@@ -1,7 +1,7 @@
-"""A trace's stream as a client may read it: without the browser's command line, which names folders of the host. Pure.
+"""Removes the browser's command line, which names folders of the host, from a trace stream.
 
-Tried on headless shell 156, all categories: events (`Tracing.dataCollected`) do not hold the command line, a JSON
-stream holds it once, as a string named `command_line` in its metadata, a Perfetto stream many times.
+Seen on headless shell 156 with all categories: events (`Tracing.dataCollected`) do not contain the command line, a JSON
+stream contains it once, as a string named `command_line` in its metadata, a Perfetto stream many times.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ _QUOTE, _BACKSLASH = ord(b'"'), ord("\\")
 
 
 class TraceReader:
-    """Reads one stream piece by piece, from its beginning; a piece may end anywhere."""
+    """Filters one stream, chunk by chunk from its start; a chunk may end anywhere."""
 
     def __init__(self) -> None:
         self._before = b""
-        """The last bytes that were passed on: a key may begin in them."""
+        """The end of the previous chunk, in which the key may begin."""
         self._inside = False
         self._escaped = False
 
-    def read(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """An answer to `IO.read` with the command line's characters left out."""
-        data = str(answer.get("data", ""))
-        if answer.get("base64Encoded"):
-            return {**answer, "data": base64.b64encode(self._without(base64.b64decode(data))).decode()}
-        return {**answer, "data": self._without(data.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")}
+    def read(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A result of `IO.read` without the characters of the command line."""
+        data = str(result.get("data", ""))
+        if result.get("base64Encoded"):
+            return {**result, "data": base64.b64encode(self._filtered(base64.b64decode(data))).decode()}
+        return {
+            **result,
+            "data": self._filtered(data.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass"),
+        }
 
-    def _without(self, data: bytes) -> bytes:
+    def _filtered(self, data: bytes) -> bytes:
         kept, position = bytearray(), 0
         while position < len(data):
             if self._inside:
@@ -46,7 +49,7 @@ class TraceReader:
         return bytes(kept)
 
     def _skip(self, data: bytes, position: int) -> int:
-        """Where the value that `position` is in ends, or where the piece does."""
+        """The end of the string value at `position`, or of the chunk."""
         while position < len(data) and self._inside:
             if self._escaped:
                 self._escaped = False

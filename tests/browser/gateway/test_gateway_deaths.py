@@ -121,7 +121,7 @@ async def test_no_task_and_no_place_is_left_after_a_browser_died(service: Runnin
         async with asyncio.timeout(20):
             await asyncio.gather(*(client.closed.wait() for client in clients))
         assert {client.close_code for client in clients} == {1011}
-    await until(lambda: not gateway._relays and not gateway._rooms, what="the gateway holds nothing")
+    await until(lambda: not gateway._relays and not gateway._shared, what="the gateway holds nothing")
     await service.create()  # a browser is there again, as before
     await rest(service)
     try:
@@ -149,7 +149,7 @@ async def test_how_a_session_ends_is_in_the_close_code(tmp_path: Path) -> None:
             return client.close_code, client.close_reason
 
         assert await ended("deleted") == (1000, "the session was ended")
-        assert await ended("closed") == (1000, "closed as asked")
+        assert await ended("closed") == (1000, "closed by Browser.close")
         code, reason = await ended("idle", idle_timeout_seconds=1)
         assert (code, "idle" in reason) == (4000, True), reason
 

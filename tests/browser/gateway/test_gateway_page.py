@@ -63,7 +63,7 @@ async def test_devtools_speaks_to_one_page_and_reaches_no_other(service: Running
         assert client.close_code == 1000
         assert client.events[-1] == {"method": "Inspector.detached", "params": {"reason": "target_closed"}}
     assert await service.evaluate(other["session_id"], "2 + 2") == 4
-    await until(lambda: not any(room.clients for room in service.inside.gateway._rooms.values()))
+    await until(lambda: not any(shared.clients for shared in service.inside.gateway._shared.values()))
 
 
 async def test_a_page_that_is_not_the_session_s_is_not_found_before_the_upgrade(service: Running) -> None:
@@ -80,5 +80,5 @@ async def test_a_page_that_is_not_the_session_s_is_not_found_before_the_upgrade(
             async with raw(url, origin="null"):
                 pass
         assert refused.value.response.status_code == status
-    assert not any(room.clients for room in service.inside.gateway._rooms.values())
+    assert not any(shared.clients for shared in service.inside.gateway._shared.values())
     assert (await service.details(mine["session_id"]))["status"] == "active"

@@ -17,7 +17,7 @@ import pytest
 from browser_sessions.cdp import Browser
 from browser_sessions.cdp.websocket import BEHIND_BYTES, QUEUE_BYTES
 from browser_sessions.gateway import gateway as gateway_module
-from browser_sessions.gateway.shared_session import Room
+from browser_sessions.gateway.shared_session import SharedSession
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.service import Running, running, serving
 from tests.harness.waiting import until
@@ -132,8 +132,8 @@ def browser_of(service: Running, session_id: str) -> Browser:
     return service.inside.pool.registry.live(session_id).opened.process.cdp
 
 
-def rooms(service: Running) -> list[Room]:
-    return [room for room in service.inside.gateway._rooms.values() if room.clients]
+def shared_sessions(service: Running) -> list[SharedSession]:
+    return [shared for shared in service.inside.gateway._shared.values() if shared.clients]
 
 
 async def test_nothing_is_held_after_clients_that_never_resume_or_vanish(service: Running) -> None:
@@ -145,7 +145,7 @@ async def test_nothing_is_held_after_clients_that_never_resume_or_vanish(service
         browser = browser_of(service, made["session_id"])
         assert len(browser.pauses) == 1
         reset(client)
-    await until(lambda: not browser.pauses and not rooms(service), what="it lets go", within=10)
+    await until(lambda: not browser.pauses and not shared_sessions(service), what="it lets go", within=10)
     assert "0 paused" in repr(browser)
     live = service.inside.pool.registry.live(made["session_id"])
     assert live.clients == 0
@@ -176,7 +176,7 @@ async def test_a_client_that_never_resumes_keeps_its_own_page_for_seconds_only(s
 async def test_who_does_not_read_is_closed_with_1013_and_its_session_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway_module, "SLOW_S", 1.0)
+    monkeypatch.setattr(gateway_module, "STALL_TIMEOUT_S", 1.0)
     async with running(tmp_path / "data") as service:
         made = await service.create()
         async with raw(made["connect_url"]) as reader, raw(made["connect_url"], close_timeout=0.1) as client:
@@ -196,7 +196,7 @@ async def test_who_does_not_read_is_closed_with_1013_and_its_session_lives(
             assert client.close_code == 1013
             assert (await reader.call("Target.getTargets"))["targetInfos"]
         assert (await service.details(made["session_id"]))["status"] == "active"
-        await until(lambda: not rooms(service))
+        await until(lambda: not shared_sessions(service))
 
 
 async def test_who_asks_without_listening_is_not_asked_on(service: Running) -> None:

@@ -47,14 +47,14 @@ def attach(
     """As the relay does it: announced, sent, told by Chromium."""
     scope.attaching(info["targetId"], parent, automatic=automatic)
     params = {"sessionId": session_id, "targetInfo": info, "waitingForDebugger": False}
-    assert scope.on_upstream("Target.attachedToTarget", params, parent) is not None
+    assert scope.on_browser_event("Target.attachedToTarget", params, parent) is not None
 
 
 def attach_browser(scope: Scope, session_id: str, parent: str | None = None) -> None:
     """The same with the browser itself, under the id that Chromium has for it."""
     scope.attaching_browser(parent)
     told = {"sessionId": session_id, "targetInfo": browser_target(), "waitingForDebugger": False}
-    assert scope.on_upstream("Target.attachedToTarget", told, parent) is not None
+    assert scope.on_browser_event("Target.attachedToTarget", told, parent) is not None
 
 
 def browser_target() -> dict[str, Any]:

@@ -36,7 +36,7 @@ FREED_S: Final = 60.0
 """A CDP client that takes nothing is closed after 30 s, a viewer that answers no ping after 40."""
 BOUND_BYTES: Final = CLIENTS * 9 * 2**20 + VIEWERS * 2**20
 """What the server may hold: of a CDP client its largest message and its part of what may wait for one principal's
-clients together (`gateway.PRINCIPAL_BYTES`); of a viewer two pictures."""
+clients together (`gateway.MAX_PRINCIPAL_BYTES`); of a viewer two pictures."""
 KEPT_BYTES: Final = 32 * 2**20
 """What the allocator may keep of it afterwards."""
 FRAMES_GOAL: Final = 0.9

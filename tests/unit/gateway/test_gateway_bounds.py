@@ -53,7 +53,7 @@ def test_a_list_that_may_not_be_empty() -> None:
         for bad in ({}, with_value(path, []), with_value(path, None), with_value(path, "x")):
             answer = out_of_bounds(method, bad)
             assert answer is not None
-            assert answer.startswith(f"{path}: must name one; use ")
+            assert answer.startswith(f"{path}: must not be empty; use ")
         assert out_of_bounds(method, with_value(path, [{}])) is None
 
 

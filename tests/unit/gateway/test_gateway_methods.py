@@ -39,7 +39,7 @@ def test_every_decision_on_parameters_has_somebody_who_makes_it() -> None:
 
 
 def test_every_rule_says_why() -> None:
-    assert [method for (method, _), rule in RULES.items() if not rule.why.strip()] == []
+    assert [method for (method, _), rule in RULES.items() if not rule.reason.strip()] == []
 
 
 def test_only_the_named_domains_open_up_with_a_browser_of_ones_own() -> None:

@@ -62,7 +62,7 @@ DENIED = [
 def unknown(method: str, session_id: str | None = None) -> Refuse:
     """What Chromium says of a method that it does not have; of those that a browser of one's own has, that too."""
     with_own = method.startswith(("Tracing.", "Memory.")) or (method, session_id) == ("SystemInfo.getInfo", None)
-    hint = ": it would reach every session of the browser; create the session with isolation: browser"
+    hint = ": it affects all sessions of the browser; create the session with isolation: browser"
     return Refuse(-32601, f"'{method}' wasn't found" + (hint if with_own else ""))
 
 
@@ -126,7 +126,7 @@ class TestSessionOnTheBrowserTarget:
         attach_browser(scope, "S-BROWSER")
         leave = say("Target.detachFromTarget", {"sessionId": "S-BROWSER"})
         assert decide(leave, scope, SHARED) == Do(Detach("S-BROWSER"))
-        scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-BROWSER"}, None)
+        scope.on_browser_event("Target.detachedFromTarget", {"sessionId": "S-BROWSER"}, None)
         assert decide(leave, scope, SHARED) == Refuse(-32602, "No session with given id")
         assert decide(say("Target.getTargets", {}, "S-BROWSER"), scope, SHARED) == Refuse(
             -32001, "Session with given id not found."
@@ -669,7 +669,7 @@ class TestABrowserOfOnesOwn:
 
     def test_a_trace_is_read_from_its_beginning_to_its_end(self) -> None:
         scope = world()
-        assert scope.on_upstream("Tracing.tracingComplete", {"stream": "9"}, None) is not None
+        assert scope.on_browser_event("Tracing.tracingComplete", {"stream": "9"}, None) is not None
         read = say("IO.read", {"handle": "9", "size": 100})
         assert decide(read, scope, ALONE) == Ask({"handle": "9", "size": 100}, None, Reading.TRACE)
         assert isinstance(decide(say("IO.read", {"handle": "9", "offset": 5}), scope, ALONE), Refuse)

@@ -168,7 +168,7 @@ class TestDiscovery:
     def test_ends_with_its_session(self) -> None:
         scope = world()
         scope.discover("S-PAGE", DEFAULT_FILTER)
-        scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-PAGE"}, None)
+        scope.on_browser_event("Target.detachedFromTarget", {"sessionId": "S-PAGE"}, None)
         assert scope.on_target("PAGE") == []
 
 
@@ -220,7 +220,7 @@ class TestAttached:
         scope = world()
         scope.attaching("PAGE-NESTED", None, automatic=True, waits=True)
         params = told(target("PAGE-NESTED", NESTED)) | {"waitingForDebugger": True}
-        event = scope.on_upstream("Target.attachedToTarget", params, None)
+        event = scope.on_browser_event("Target.attachedToTarget", params, None)
         assert event is not None
         assert event.params["waitingForDebugger"] is True
         held = scope.session("S-NEW")
@@ -234,36 +234,36 @@ class TestAttached:
         scope = world()
         scope.attaching("PAGE-NESTED", None, automatic=True, waits=waits)
         params = told(target("PAGE-NESTED", NESTED)) | {"waitingForDebugger": waiting}
-        event = scope.on_upstream("Target.attachedToTarget", params, None)
+        event = scope.on_browser_event("Target.attachedToTarget", params, None)
         assert event is not None
         assert event.params["waitingForDebugger"] is False
 
     def test_what_was_not_announced_is_not_for_the_client(self) -> None:
         scope = world()
-        assert scope.on_upstream("Target.attachedToTarget", told(target("PAGE-NESTED", NESTED)), None) is None
+        assert scope.on_browser_event("Target.attachedToTarget", told(target("PAGE-NESTED", NESTED)), None) is None
         assert scope.session("S-NEW") is None
 
     def test_nothing_of_another_context_even_when_announced(self) -> None:
         scope = world()
         for parent in (None, "S-PAGE"):
             scope.attaching("FOREIGN", parent, automatic=False)
-            assert scope.on_upstream("Target.attachedToTarget", told(target("FOREIGN", FOREIGN)), parent) is None
+            assert scope.on_browser_event("Target.attachedToTarget", told(target("FOREIGN", FOREIGN)), parent) is None
         assert scope.session("S-NEW") is None
 
     def test_below_a_session_that_is_not_the_client_s_nothing_is(self) -> None:
         scope = world()
-        assert scope.on_upstream("Target.attachedToTarget", told(target("PAGE")), "S-FOREIGN") is None
+        assert scope.on_browser_event("Target.attachedToTarget", told(target("PAGE")), "S-FOREIGN") is None
 
     def test_a_failed_attach_leaves_nothing_announced(self) -> None:
         scope = world()
         scope.attaching("PAGE-NESTED", None, automatic=False)
         scope.attach_failed("PAGE-NESTED", None)
-        assert scope.on_upstream("Target.attachedToTarget", told(target("PAGE-NESTED", NESTED)), None) is None
+        assert scope.on_browser_event("Target.attachedToTarget", told(target("PAGE-NESTED", NESTED)), None) is None
 
     def test_a_page_s_relatives_come_without_announcement(self) -> None:
         scope = world()
         info = {k: v for k, v in target("W2", target_type="worker").items() if k != "browserContextId"}
-        event = scope.on_upstream("Target.attachedToTarget", told(info) | {"waitingForDebugger": True}, "S-PAGE")
+        event = scope.on_browser_event("Target.attachedToTarget", told(info) | {"waitingForDebugger": True}, "S-PAGE")
         assert event is not None
         assert (event.session_id, event.params["waitingForDebugger"]) == ("S-PAGE", True)
         assert scope.context_of("S-NEW") == OWN
@@ -281,7 +281,7 @@ class TestDetached:
     def test_takes_everything_below_along(self) -> None:
         scope = world()
         scope.set_downloads("S-WORKER", events=True)
-        event = scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-PAGE", "targetId": "PAGE"}, None)
+        event = scope.on_browser_event("Target.detachedFromTarget", {"sessionId": "S-PAGE", "targetId": "PAGE"}, None)
         assert event is not None
         assert scope.session("S-PAGE") is None
         assert scope.session("S-WORKER") is None
@@ -291,13 +291,13 @@ class TestDetached:
     def test_handles_stay_while_another_session_is_on_the_target(self) -> None:
         scope = world()
         attach(scope, target("PAGE"), "S-TWO")
-        scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-PAGE"}, None)
+        scope.on_browser_event("Target.detachedFromTarget", {"sessionId": "S-PAGE"}, None)
         assert scope.holds_handle("S-TWO", "1")
 
     @pytest.mark.parametrize("session_id", [None, "S-PAGE", "S-FOREIGN"])
     def test_of_others_is_not_told(self, session_id: str | None) -> None:
         params = {"sessionId": "S-FOREIGN", "targetId": "FOREIGN"}
-        assert world().on_upstream("Target.detachedFromTarget", params, session_id) is None
+        assert world().on_browser_event("Target.detachedFromTarget", params, session_id) is None
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ class TestDetached:
 )
 @pytest.mark.parametrize("session_id", [None, "S-PAGE"])
 def test_what_the_hub_tells_is_not_told_twice(method: str, session_id: str | None) -> None:
-    assert world().on_upstream(method, {"targetInfo": target("PAGE"), "targetId": "PAGE"}, session_id) is None
+    assert world().on_browser_event(method, {"targetInfo": target("PAGE"), "targetId": "PAGE"}, session_id) is None
 
 
 class TestAnswers:
@@ -343,7 +343,7 @@ class TestAnswers:
 
     def test_a_trace_s_stream_is_remembered(self) -> None:
         scope = world()
-        assert scope.on_upstream("Tracing.tracingComplete", {"stream": "3"}, None) is not None
+        assert scope.on_browser_event("Tracing.tracingComplete", {"stream": "3"}, None) is not None
         assert scope.holds_handle(None, "3")
 
 
@@ -372,7 +372,7 @@ class TestSessionOnTheBrowserTarget:
     def test_is_told_where_it_was_asked_for_and_without_chromium_s_own_id(self) -> None:
         scope = world()
         scope.attaching_browser(None)
-        event = scope.on_upstream("Target.attachedToTarget", told(browser_target(), "S-BROWSER"), None)
+        event = scope.on_browser_event("Target.attachedToTarget", told(browser_target(), "S-BROWSER"), None)
         assert event is not None
         assert event.session_id is None
         assert event.params == {"sessionId": "S-BROWSER", "targetInfo": BROWSER_TARGET, "waitingForDebugger": False}
@@ -381,7 +381,7 @@ class TestSessionOnTheBrowserTarget:
 
     def test_that_nobody_asked_for_is_not_the_client_s(self) -> None:
         scope = world()
-        assert scope.on_upstream("Target.attachedToTarget", told(browser_target(), "S-BROWSER"), None) is None
+        assert scope.on_browser_event("Target.attachedToTarget", told(browser_target(), "S-BROWSER"), None) is None
         assert not scope.is_browser("S-BROWSER")
 
     def test_what_was_attached_through_it_is_told_there_and_goes_with_it(self) -> None:
@@ -389,12 +389,12 @@ class TestSessionOnTheBrowserTarget:
         attach_browser(scope, "S-BROWSER")
         attach_browser(scope, "S-BELOW", "S-BROWSER")
         scope.attaching("PAGE", "S-BELOW", automatic=False)
-        attached = scope.on_upstream("Target.attachedToTarget", told(target("PAGE")), "S-BELOW")
+        attached = scope.on_browser_event("Target.attachedToTarget", told(target("PAGE")), "S-BELOW")
         assert attached is not None
         assert attached.session_id == "S-BELOW"
         assert scope.context_of("S-NEW") == OWN
         scope.discover("S-BELOW", DEFAULT_FILTER)
-        detached = scope.on_upstream("Target.detachedFromTarget", {"sessionId": "S-BROWSER"}, None)
+        detached = scope.on_browser_event("Target.detachedFromTarget", {"sessionId": "S-BROWSER"}, None)
         assert detached is not None
         assert (detached.session_id, detached.params["targetId"]) == (None, "browser")
         assert not scope.is_browser("S-BROWSER")
@@ -406,9 +406,9 @@ class TestSessionOnTheBrowserTarget:
     def test_nothing_is_attached_through_it_that_was_not_announced(self) -> None:
         scope = world()
         attach_browser(scope, "S-BROWSER")
-        assert scope.on_upstream("Target.attachedToTarget", told(target("PAGE")), "S-BROWSER") is None
+        assert scope.on_browser_event("Target.attachedToTarget", told(target("PAGE")), "S-BROWSER") is None
         scope.attaching("FOREIGN", "S-BROWSER", automatic=False)
-        assert scope.on_upstream("Target.attachedToTarget", told(target("FOREIGN", FOREIGN)), "S-BROWSER") is None
+        assert scope.on_browser_event("Target.attachedToTarget", told(target("FOREIGN", FOREIGN)), "S-BROWSER") is None
         assert scope.session("S-NEW") is None
 
     def test_counts_among_the_sessions_of_a_connection(self) -> None:

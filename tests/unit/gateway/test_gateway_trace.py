@@ -51,7 +51,7 @@ def test_character_by_character_and_as_base64() -> None:
 @pytest.mark.parametrize("level", [None, "S-PAGE"])
 def test_a_scope_reads_the_stream_that_tracing_told(level: str | None) -> None:
     scope = world()
-    assert scope.on_upstream("Tracing.tracingComplete", {"stream": "9"}, level) is not None
+    assert scope.on_browser_event("Tracing.tracingComplete", {"stream": "9"}, level) is not None
     assert scope.is_trace(level, "9")
     assert not scope.is_trace(level, "1")
     half = len(TRACE) // 2

@@ -118,7 +118,7 @@ class Wire:
         return {"sessionId": session_id, "targetInfo": self.info(target_id), "waitingForDebugger": False}
 
     def chromium(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
-        told = self.scope.on_upstream(method, params, session_id)
+        told = self.scope.on_browser_event(method, params, session_id)
         self.tell([] if told is None else [told])
 
     def detached(self, session_id: str, parent: str | None) -> None:
@@ -321,10 +321,10 @@ def test_no_foreign_id_passes_in_ten_thousand_random_sequences() -> None:
 @pytest.mark.parametrize(
     ("wall", "without"),
     [
-        ("policy.command_policy._names_a_stranger", lambda command, scope: None),
+        ("policy.command_policy._foreign_id_refusal", lambda command, scope: None),
         ("scope.session_contexts.Contexts.holds", lambda contexts, context_id: True),
         ("scope.client_scope.Scope.session", lambda scope, session_id: next(iter(scope._sessions.values()), None)),
-        ("scope.session_contexts.Contexts._without_strangers", lambda contexts, info: dict(info)),
+        ("scope.session_contexts.Contexts._without_foreign_relatives", lambda contexts, info: dict(info)),
     ],
 )
 def test_a_wall_that_is_missing_is_noticed(wall: str, without: Any, monkeypatch: pytest.MonkeyPatch) -> None:
