@@ -162,7 +162,7 @@ class Service:
         lock, self._lock = self._lock, None
         if lock is not None:
             if self.work_dir != self.settings.work_dir:
-                await asyncio.to_thread(folders.leave, self.work_dir)
+                await asyncio.to_thread(folders.remove_if_empty, self.work_dir)
             lock.close()
 
     def _prepare_folders(self) -> None:

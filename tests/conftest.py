@@ -28,7 +28,7 @@ def state_swept() -> Iterator[None]:
         cleanup.sweep(work)
         if not list(work.glob("run-*")):
             shutil.rmtree(work / "sessions", ignore_errors=True)
-            folders.leave(work)
+            folders.remove_if_empty(work)
 
 
 @pytest_asyncio.fixture

@@ -133,7 +133,7 @@ async def _last_words(child: Child | None) -> str:
     if child is None:
         return ""
     await child.wait(timeout=LAST_WORDS_SECONDS)
-    return child.complaint()
+    return child.start_error()
 
 
 async def _undo(undo: AsyncExitStack, child: Child | None) -> None:

@@ -213,7 +213,7 @@ class PlaywrightLauncher:
             await launched.cdp.root.call("Target.closeTarget", created, timeout=PROOF_SECONDS)
         except (CdpError, CdpClosed, TimeoutError) as error:
             await launched.child.wait(timeout=CLOSE_SECONDS if isinstance(error, CdpClosed) else 0.0)
-            complaint = launched.child.complaint()
+            complaint = launched.child.start_error()
             await self._discard(launched)
             raise NoBrowser(f"Chromium did not start: {complaint}.") from None
         self._proved = True

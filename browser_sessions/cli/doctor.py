@@ -144,7 +144,7 @@ async def try_browser(settings: Settings) -> list[Finding]:
             found.append(Finding("start", "problem", error.detail, "Put that right, and try again."))
         finally:
             await launcher.stop()
-            folders.leave(work)
+            folders.remove_if_empty(work)
     return found
 
 

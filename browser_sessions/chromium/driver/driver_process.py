@@ -69,7 +69,7 @@ class Driver:
     def alive(self) -> bool:
         """False as soon as its files are closed: its browsers end with it, and must not look as if they had died
         first."""
-        return self._watch.alive and not self._watch.letting_go
+        return self._watch.alive and not self._watch.exiting
 
     @classmethod
     async def start(cls, folder: Path, on_exit: Callable[[Driver], None], *, timeout: float = START_SECONDS) -> Driver:

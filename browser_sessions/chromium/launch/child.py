@@ -1,4 +1,4 @@
-"""One Chromium as a child process: its two pipes, its standard error, its end."""
+"""Chromium as a child process: its two CDP pipes, standard error and exit."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.domain.errors import NoBrowser
 
 PIPE_BYTES: Final = 2**20
-"""Of each pipe, where the kernel allows it (Linux: `fs.pipe-max-size`, 1 MiB by default, and a limit for all pipes of
-an ordinary user). 64 KiB otherwise: more switches between the processes, nothing else."""
+"""Capacity of each pipe where the kernel allows it (Linux: `fs.pipe-max-size`, 1 MiB by default, plus a limit per
+unprivileged user). Otherwise 64 KiB, which only costs more context switches."""
 TAIL_BYTES: Final = 64 * 2**10
-"""Of standard error that are kept: a fatal line and the stack trace below it are a tenth of this."""
+"""Tail of standard error that is kept. A fatal line with its stack trace is a tenth of this."""
 NICENESS: Final = 7
-"""Of Chromium's processes: pages that keep all processors busy must not keep the service from responding. Where the
-kernel shares out time by session first (Linux, `sched_autogroup_enabled`), it is their session's too. Measured on two
-cores with 20 pages loading at once, share of the loop's samples within 25 ms: 97 to 98 % at 0, 99.0 at 5, 99.5 to 99.8
-at 7; the pages load as fast."""
+"""Niceness of Chromium's processes, so that pages that keep all processors busy do not delay the service. On Linux with
+`sched_autogroup_enabled`, where the kernel divides time between sessions first, their autogroup's too. Measured on two
+cores with 20 pages loading at once, share of the event loop's samples within 25 ms: 97 to 98 % at 0, 99.0 at 5, 99.5 to
+99.8 at 7; the pages load as fast."""
 _READ_BYTES: Final = 64 * 2**10
-_LOOK_SECONDS: Final = 0.005
-"""Between two looks whether the child has ended; done only while somebody waits for it."""
+_POLL_SECONDS: Final = 0.005
+"""How often to check for the child's exit. Only polled while a caller waits for it."""
 DETAIL_CHARACTERS: Final = 300
-COMPLAINT_LINES: Final = 3
-"""Chromium's last words are the ones that count."""
+ERROR_LINES: Final = 3
+"""How many of the last lines to report: Chromium logs the cause of a failed start last."""
 SANDBOX_FAILED: Final = "Chromium could not set up its sandbox"
-_SANDBOX_WORDS: Final = (
+_SANDBOX_MESSAGES: Final = (
     "No usable sandbox",  # neither user namespaces nor a setuid helper
     "Running as root without --no-sandbox",
     "Failed to move to new namespace",  # a seccomp profile that forbids it
-    "SUID sandbox helper",  # found, but not set up
-    ":FATAL:sandbox/linux/",  # a failed check in its own code
+    "SUID sandbox helper",  # found, but not configured
+    ":FATAL:sandbox/linux/",  # a failed check in the sandbox's own code
 )
 _MISSING_LIBRARY: Final = re.compile(r"error while loading shared libraries: ([^\s:]+)")
 _FATAL: Final = re.compile(r":FATAL:[^\]]*\]\s*(.*)")
-_MOVE: Final = 'exec "$@" 3<&0 4>&1 0</dev/null 1>&2'
-"""For sh(1): Chromium's pipe is descriptors 3 (it reads) and 4 (it writes). They arrive as standard input and output,
-which is what a child can be given without running code of ours between fork and exec."""
+_MOVE_PIPES: Final = 'exec "$@" 3<&0 4>&1 0</dev/null 1>&2'
+"""sh(1) script: Chromium reads CDP from descriptor 3 and writes it to 4. We pass the pipes as standard input and
+output, which needs no code of ours between fork and exec."""
 
 
 class Child:
-    """A started Chromium, and the leader of its session and process group.
+    """A started Chromium: the leader of its own session and process group.
 
-    The leader can be a shell wrapper (Debian's `/usr/bin/chromium-headless-shell`): its pid is the group's, not
-    necessarily the browser's. `commands` and `messages` are raw descriptors, non-blocking; they belong to whoever takes
-    them, and `close` closes what nobody has taken.
+    The leader can be a shell wrapper (Debian's `/usr/bin/chromium-headless-shell`): `pid` is the group's id, not
+    necessarily the browser's pid. `commands` and `messages` are raw non-blocking descriptors. `close` closes them
+    unless `take` has passed them to the caller.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], commands: int, messages: int, errors: int) -> None:
@@ -71,34 +71,34 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """As of `subprocess.Popen`; None until `reap` or `wait` has seen the end. 0 also when somebody else has reaped
-        the process."""
+        """As in `subprocess.Popen`. None until `reap` or `wait` has seen the exit; 0 also if another part of this
+        process has reaped it."""
         return self._process.returncode
 
     def watch(self) -> None:
-        """Reads standard error from now on, on the running loop."""
+        """Starts reading standard error, on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._errors, self._drain)
 
     def take(self) -> tuple[int, int]:
-        """(`commands`, `messages`), which the caller closes from now on."""
+        """Returns (`commands`, `messages`). The caller now owns and closes them."""
         self._open.clear()
         return self.commands, self.messages
 
-    def complaint(self) -> str:
-        """Why it did not start, in a few words without a full stop, as far as it is known."""
+    def start_error(self) -> str:
+        """Why Chromium did not start, as far as its output tells: one short phrase without a full stop."""
         while self._errors >= 0 and self._read():
             pass
-        return complaint(self._tail.decode(errors="replace"), self.returncode)
+        return start_error(self._tail.decode(errors="replace"), self.returncode)
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, now; a group that is gone is no error."""
+        """Sends SIGKILL to the process group. No error if the group is gone."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def reap(self) -> bool:
-        """Reaps the leader and those of its group that came to us when their parents died. True when the leader has
-        ended. The group may still have living members."""
+        """Reaps the leader and the zombies of its group that we adopted. Returns whether the leader has exited; other
+        members of the group may still run."""
         ended = self._process.poll() is not None
         if ended:
             with contextlib.suppress(ChildProcessError):
@@ -107,23 +107,23 @@ class Child:
         return ended
 
     async def wait(self, *, timeout: float) -> bool:
-        """True when the leader has ended within `timeout` seconds; it is reaped then."""
+        """Waits for the leader to exit and reaps it. Returns False if `timeout` seconds were not enough."""
         deadline = asyncio.get_running_loop().time() + timeout
         while not self.reap():
             if asyncio.get_running_loop().time() >= deadline:
                 return False
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         return True
 
     async def end(self, *, timeout: float) -> bool:
-        """Kills the group, and waits until nothing is left of it, not even a zombie. False when `timeout` seconds were
-        not enough."""
+        """Kills the group and waits until no process of it is left, zombies included. Returns False if `timeout`
+        seconds were not enough."""
         self.kill()
         deadline = asyncio.get_running_loop().time() + timeout
         while not (self.reap() and self._gone()):
             if asyncio.get_running_loop().time() >= deadline:
                 return False
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         return True
 
     def _gone(self) -> bool:
@@ -134,8 +134,8 @@ class Child:
         return False
 
     def close(self) -> None:
-        """Closes our ends of the pipes, except those that were taken. Chromium ends by itself when they are closed.
-        Safe to call twice."""
+        """Closes our ends of the pipes, except those passed on by `take`. Chromium exits when its pipe closes.
+        Idempotent."""
         for descriptor in self._open:
             os.close(descriptor)
         self._open.clear()
@@ -145,17 +145,17 @@ class Child:
         self._read()
 
     def _read(self) -> bool:
-        """Reads one piece of standard error. False when there is none now, or none any more."""
+        """Reads one chunk of standard error. Returns False if there is none now, or at its end."""
         try:
-            piece = os.read(self._errors, _READ_BYTES)
+            chunk = os.read(self._errors, _READ_BYTES)
         except BlockingIOError:
             return False
         except OSError:
-            piece = b""
-        if not piece:
+            chunk = b""
+        if not chunk:
             self._close_errors()
             return False
-        self._tail += piece
+        self._tail += chunk
         if len(self._tail) > 2 * TAIL_BYTES:
             del self._tail[:-TAIL_BYTES]
         return True
@@ -176,13 +176,13 @@ async def spawn(
     *,
     cwd: Path = Path("/"),
 ) -> Child:
-    """Starts Chromium, as `user` where there is one. It has descriptors 0 to 4 and no other of ours.
+    """Starts Chromium, as `user` if given. It inherits descriptors 0 to 4 only.
 
-    Returns before it is known whether Chromium runs: an executable that is missing or ends at once closes `messages`,
-    and `complaint` says why after `wait`. After a cancellation no process is left.
+    Returns before it is known whether Chromium runs: if the executable is missing or exits at once, `messages` reaches
+    end of file, and `start_error` says why after `wait`. Cancellation leaves no process behind.
 
     Raises:
-        NoBrowser: the system has no more processes or descriptors, or does not let us start one as that user.
+        NoBrowser: out of processes or descriptors, or not permitted to start a process as that user.
     """
     starting = asyncio.ensure_future(asyncio.to_thread(_spawn, executable, arguments, environment, user, cwd))
     try:
@@ -191,8 +191,8 @@ async def spawn(
         await asyncio.shield(asyncio.create_task(_abandon(starting)))
         raise
     except (OSError, subprocess.SubprocessError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise NoBrowser(f"Chromium could not be started: {said}.") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise NoBrowser(f"Chromium could not be started: {reason}.") from error
     child.watch()
     return child
 
@@ -202,7 +202,7 @@ async def _abandon(starting: asyncio.Future[Child]) -> None:
         child = await starting
         child.kill()
         child.close()
-        await asyncio.to_thread(child._process.wait)  # noqa: SLF001 - the module's own
+        await asyncio.to_thread(child._process.wait)  # noqa: SLF001 - same module
 
 
 def _spawn(
@@ -213,12 +213,12 @@ def _spawn(
         command = [setpriv, "--no-new-privs", *command]
     if (nice := shutil.which("nice")) is not None:
         command = [nice, "-n", str(NICENESS), *command]
-    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-        read_commands, commands = _pipe(theirs, ours)
-        messages, write_messages = _pipe(ours, theirs)
-        errors, write_errors = _pipe(ours, theirs)
+    with contextlib.ExitStack() as child_ends, contextlib.ExitStack() as our_ends:
+        read_commands, commands = _pipe(child_ends, our_ends)
+        messages, write_messages = _pipe(our_ends, child_ends)
+        errors, write_errors = _pipe(our_ends, child_ends)
         process = subprocess.Popen(
-            ["/bin/sh", "-c", _MOVE, "sh", *command],
+            ["/bin/sh", "-c", _MOVE_PIPES, "sh", *command],
             stdin=read_commands,
             stdout=write_messages,
             stderr=write_errors,
@@ -233,12 +233,12 @@ def _spawn(
             Path(f"/proc/{process.pid}/autogroup").write_text(str(NICENESS))
         for descriptor in (commands, messages, errors):
             os.set_blocking(descriptor, False)
-        ours.pop_all()
+        our_ends.pop_all()
         return Child(process, commands, messages, errors)
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
-    """A pipe whose ends are closed with these stacks. Nobody inherits it."""
+    """Returns (read end, write end), each closed by its stack. Not inheritable."""
     read, write = os.pipe()
     reader.callback(os.close, read)
     writer.callback(os.close, write)
@@ -247,23 +247,24 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[i
     return read, write
 
 
-def complaint(said: str, returncode: int | None) -> str:
-    """The few words of Chromium's standard error that say why it did not start, without a full stop. Pure."""
-    if any(word in said for word in _SANDBOX_WORDS):
+def start_error(stderr: str, returncode: int | None) -> str:
+    """The part of Chromium's standard error that says why it did not start: one short phrase without a full stop.
+    Pure."""
+    if any(message in stderr for message in _SANDBOX_MESSAGES):
         return SANDBOX_FAILED
-    if missing := _MISSING_LIBRARY.search(said):
-        return f"it lacks the library {missing.group(1)}"[:DETAIL_CHARACTERS]
-    if fatal := _FATAL.search(said):
+    if missing := _MISSING_LIBRARY.search(stderr):
+        return f"the shared library {missing.group(1)} is missing"[:DETAIL_CHARACTERS]
+    if fatal := _FATAL.search(stderr):
         return fatal.group(1).strip().rstrip(".")[:DETAIL_CHARACTERS]
-    lines = [line.strip() for line in said.splitlines() if line.strip()][-COMPLAINT_LINES:]
-    return "; ".join([*lines, *([_ended(returncode)] if returncode is not None or not lines else [])])[
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()][-ERROR_LINES:]
+    return "; ".join([*lines, *([_exit_reason(returncode)] if returncode is not None or not lines else [])])[
         :DETAIL_CHARACTERS
     ]
 
 
-def _ended(returncode: int | None) -> str:
+def _exit_reason(returncode: int | None) -> str:
     if returncode is None:
-        return "it says nothing about why"
+        return "it wrote no error message"
     if returncode < 0:
-        return f"it was ended by {signal.Signals(-returncode).name}"
-    return f"it ended with status {returncode}"
+        return f"it was killed by {signal.Signals(-returncode).name}"
+    return f"it exited with status {returncode}"

@@ -1,14 +1,14 @@
-"""What a run leaves on disk so that a later one can clean up after it, and that cleaning.
+"""The records that each run of the server keeps on disk, and the removal of what a dead run left behind.
 
 ```
 <work_dir>/run-<id>/run.json                pid and birth of the server
 <work_dir>/run-<id>/driver-<n>/             TMPDIR of a driver
-<work_dir>/run-<id>/brw_<id>/{home,profile,tmp}  of one browser
+<work_dir>/run-<id>/brw_<id>/{home,profile,tmp}  folders of one browser
 <work_dir>/run-<id>/brw_<id>/process.json   pid, birth and marker of one browser
-<system's TMPDIR>/browser-sessions-<id>-*   in place of brw_<id>/tmp, where that path is too long for a socket in it
+<system's TMPDIR>/browser-sessions-<id>-*   replaces brw_<id>/tmp where that path is too long for a socket in it
 ```
-A process is killed only when its pid, its birth (boot and start tick) and the marker in its arguments are all as
-recorded. Nothing is ever recognised by its name. Everything here blocks: call it in a thread.
+A process is killed only if its pid, its birth (boot id and start tick) and the marker in its arguments all match the
+record; names are never used. Everything here blocks: call it in a thread.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _RUN_RECORD: Final = "run.json"
 _PROCESS_RECORD: Final = "process.json"
 _SHORT_PREFIX: Final = "browser-sessions-"
 SOCKET_PATH_CHARACTERS: Final = 103
-"""Of a Unix socket's path: `sun_path` holds 104 bytes on macOS, 108 on Linux, one of them the closing zero."""
+"""Longest path of a Unix socket: `sun_path` holds 104 bytes on macOS, 108 on Linux, including the terminating NUL."""
 SOCKET_CHARACTERS: Final = len("/org.chromium.Chromium.XXXXXX/SingletonSocket")
-"""What a full Chromium adds to its TMPDIR; where the sum is too long, it aborts. The headless shell has no socket."""
+"""A full Chromium makes this socket in its TMPDIR and aborts if the path is too long. The headless shell has none."""
 UNWRITTEN_SECONDS: Final = 60.0
-"""A run folder without a readable record may be one that is being made this moment; after this long it is not."""
+"""Age at which a run folder without a readable record counts as dead. A younger one may still be being created."""
 _TRIES: Final = 10
 _PAUSE_SECONDS: Final = 0.05
-"""Removing goes on this often: a dying Chromium still writes into its folders."""
+"""Removal is retried because a dying Chromium still writes into its folders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process, told from every other that has had or will have its pid."""
+    """Identifies a process even when its pid is reused."""
 
     pid: int
     birth: str
@@ -57,22 +57,22 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int, marker: str = "") -> Identity | None:
-        """None when there is no such process."""
+        """Returns None if there is no such process."""
         birth = group.birth(pid)
         return None if birth is None else cls(pid, birth, marker)
 
     def lives(self) -> bool:
-        """True when this very process runs now. With a marker, it must be among its arguments."""
+        """Whether this process still runs. A marker, if set, must be among its arguments."""
         if group.birth(self.pid) != self.birth:
             return False
-        return not self.marker or _carries(self.pid, self.marker)
+        return not self.marker or _has_marker(self.pid, self.marker)
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)))
 
     @classmethod
     def read(cls, path: Path) -> Identity | None:
-        """None when there is no readable record."""
+        """Returns None if the record is missing or unreadable."""
         try:
             found = json.loads(path.read_text())
             return cls(int(found["pid"]), str(found["birth"]), str(found["marker"]))
@@ -82,7 +82,8 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class BrowserFolder:
-    """Where one browser keeps its files. `path` is ours, with our record in it; the folders in it are the browser's."""
+    """One browser's folders. `path` and the record in it are ours; the folders below are owned by the browser's
+    user."""
 
     path: Path
     tmp: Path
@@ -110,34 +111,35 @@ class RunFolder:
 
     @classmethod
     def create(cls, work_dir: Path, user: BrowserUser | None = None) -> RunFolder:
-        """`user` is who the browsers run as, where it is not our own. Raises `OSError`, `SettingsError`."""
+        """`user` is the user that browsers run as, None for our own. Raises `OSError`, `SettingsError`."""
         folders.prepare(work_dir, user)
         path = work_dir.absolute() / f"{_RUN_PREFIX}{secrets.token_hex(8)}"
-        folders.make_passage(path, user)
+        folders.make_traversable(path, user)
         me = Identity.of(os.getpid())
-        assert me is not None, "this process lives"
+        assert me is not None, "this process is running"
         me.write(path / _RUN_RECORD)
         return cls(path, user)
 
     def driver_folder(self) -> Path:
-        """A new one. Raises `OSError`."""
+        """Creates the TMPDIR of a new driver. Raises `OSError`."""
         self._drivers += 1
         path = self.path / f"driver-{self._drivers}"
         path.mkdir(mode=0o700)
         return path
 
     def browser_folder(self, browser_id: str, *, with_socket: bool) -> BrowserFolder:
-        """A new one; `with_socket` for a browser that makes a Unix socket in its TMPDIR. Raises `OSError`."""
+        """Creates the folders of a new browser. `with_socket`: it makes a Unix socket in its TMPDIR. Raises
+        `OSError`."""
         folder = BrowserFolder(self.path / browser_id, self.path / browser_id / "tmp")
         if with_socket and len(os.fsencode(folder.tmp)) + SOCKET_CHARACTERS > SOCKET_PATH_CHARACTERS:
             folder = BrowserFolder(folder.path, Path(tempfile.mkdtemp(prefix=f"{_SHORT_PREFIX}{self.run_id}-")))
-        folders.make_passage(folder.path, self._user)
+        folders.make_traversable(folder.path, self._user)
         for path in (folder.home, folder.profile, folder.tmp):
             folders.make(path, self._user)
         return folder
 
     def remove(self) -> None:
-        """Everything of this run."""
+        """Removes all files of this run."""
         remove(self.path, *_short_folders(self.run_id))
 
     def marker(self, browser_id: str) -> str:
@@ -145,29 +147,29 @@ class RunFolder:
 
 
 def record_process(folder: Path, pid: int, marker: str) -> None:
-    """Writes down whose folder this is. Raises `OSError`."""
+    """Records which process uses the folder. Raises `OSError`."""
     identity = Identity.of(pid, marker)
     if identity is not None:
         identity.write(folder / _PROCESS_RECORD)
 
 
 def end_marked(marker: str) -> int:
-    """Ends the groups of all processes that carry `marker`, or begin with it when it ends in a slash; how many groups
-    there were."""
-    groups = {found for pid in psutil.pids() if _carries(pid, marker) and (found := group.group_of(pid)) is not None}
+    """Kills the process groups of all processes with `marker` in their arguments (a prefix if it ends in a slash).
+    Returns the number of groups."""
+    groups = {found for pid in psutil.pids() if _has_marker(pid, marker) and (found := group.group_of(pid)) is not None}
     for each in groups:
         group.end(each)
     return len(groups)
 
 
 def discard(process_group: int, folders: tuple[Path, ...]) -> None:
-    """Ends a group and removes its folders."""
+    """Kills a process group and removes its folders."""
     group.end(process_group)
     remove(*folders)
 
 
 def remove(*paths: Path) -> bool:
-    """Removes folders that others may be writing into or removing too. False when something withstood."""
+    """Removes folders that other processes may still be writing to or removing. Returns False if any is left."""
     for _ in range(_TRIES):
         for path in paths:
             shutil.rmtree(path, ignore_errors=True)
@@ -178,14 +180,13 @@ def remove(*paths: Path) -> bool:
 
 
 def sweep(work_dir: Path) -> list[str]:
-    """Removes what dead runs left: their browsers, if any still lives, and their folders. Says what it found, one line
-    each."""
-    told = []
+    """Removes what dead runs left behind: browsers that still run, and folders. Returns one line of report per run."""
+    report = []
     for folder in _dead_runs(work_dir):
         killed = [pid for pid in _living_browsers(folder) if _end(pid)]
         remove(folder, *_short_folders(folder.name.removeprefix(_RUN_PREFIX)))
-        told.append(f"{folder.name}: {len(killed)} browsers killed, folder removed")
-    return told
+        report.append(f"{folder.name}: {len(killed)} browsers killed, folder removed")
+    return report
 
 
 def _dead_runs(work_dir: Path) -> Iterator[Path]:
@@ -204,7 +205,7 @@ def _dead_runs(work_dir: Path) -> Iterator[Path]:
 
 
 def _short_folders(run_id: str) -> list[Path]:
-    """The run's folders in the system's TMPDIR. Its id is 64 random bits: nobody else's folder has that name."""
+    """The run's folders in the system's TMPDIR, recognised by the run id (64 random bits)."""
     return list(Path(tempfile.gettempdir()).glob(f"{_SHORT_PREFIX}{run_id}-*"))
 
 
@@ -223,7 +224,7 @@ def _end(pid: int) -> bool:
     return True
 
 
-def _carries(pid: int, marker: str) -> bool:
+def _has_marker(pid: int, marker: str) -> bool:
     try:
         arguments = psutil.Process(pid).cmdline()
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""Which Chromium to start, and what to tell the user when there is none."""
+"""Finds the Chromium executable to start."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ HEADLESS_SHELL_NAMES: Final = ("chromium-headless-shell", "headless_shell", "chr
 FULL_NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 """Debian's and Fedora's, older Ubuntu's, and Google's own name."""
 COMPLETE_MARK: Final = "INSTALLATION_COMPLETE"
-"""Playwright writes this file last: a folder without it is a download that was cut off."""
+"""Playwright writes this file last. A folder without it is an interrupted download."""
 VERSION_DEADLINE_S: Final = 10.0
-"""`--version` takes 0.2 s here; ten seconds is a cold disk on a busy machine, and more is a browser that hangs."""
+"""`--version` takes 0.2 s; a cold disk on a busy machine can need seconds, a hung browser never returns."""
 HOW_TO_INSTALL: Final = (
     "There is no Chromium on this machine: run 'playwright install --only-shell chromium', "
     "or on Debian 'apt-get install chromium-headless-shell' as root, "
@@ -37,7 +37,7 @@ HOW_TO_INSTALL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class BrowserFound:
-    """An executable that is there. `source` says where it came from, in words for `doctor` and the log."""
+    """An existing executable. `source` says where it was found, for `doctor` and the log."""
 
     executable: Path
     kind: Kind
@@ -45,43 +45,44 @@ class BrowserFound:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where to look: Playwright's folder of browsers, the revision its library was made for, and a PATH."""
+class SearchPaths:
+    """Where to look: Playwright's browser folder, the revision that the installed Playwright expects, and a PATH."""
 
     playwright_folder: Path
     wanted_revision: str | None
     path: str
 
     @classmethod
-    def of_this_machine(cls) -> Places:
-        """Reads PATH and PLAYWRIGHT_BROWSERS_PATH, which are the system's and Playwright's names, not ours."""
+    def of_this_machine(cls) -> SearchPaths:
+        """Reads PATH and Playwright's PLAYWRIGHT_BROWSERS_PATH."""
         package = _playwright_package()
         folder = _playwright_folder(os.environ.get("PLAYWRIGHT_BROWSERS_PATH"), package, Path.home(), sys.platform)
         return cls(folder, _wanted_revision(package), os.environ.get("PATH", os.defpath))
 
 
-def locate(explicit: Path | None, places: Places | None = None) -> BrowserFound:
-    """The executable to start: the one the settings name, Playwright's headless shell, the system's, a full Chromium.
+def locate(explicit: Path | None, paths: SearchPaths | None = None) -> BrowserFound:
+    """The executable to start. In this order: `explicit` (from the settings), Playwright's headless shell, a headless
+    shell on the PATH, a full Chromium on the PATH.
 
-    A headless shell goes before a full browser because it opens pages three times as fast in a fifth of the memory.
+    A headless shell is preferred because it opens pages three times as fast in a fifth of the memory.
 
     Raises:
-        BrowserMissing: `explicit` is no executable file, or nothing was found; the sentence says what to do.
+        BrowserMissing: `explicit` is not an executable file, or nothing was found. The message says what to do.
     """
     if explicit is not None:
-        return _named(explicit)
-    where = places or Places.of_this_machine()
-    found = _from_playwright(where) or _from_path(where.path)
+        return _from_setting(explicit)
+    paths = paths or SearchPaths.of_this_machine()
+    found = _from_playwright(paths) or _from_path(paths.path)
     if found is None:
         raise BrowserMissing(HOW_TO_INSTALL)
     return found
 
 
 async def version(found: BrowserFound, deadline: float = VERSION_DEADLINE_S) -> str:
-    """What the executable says to `--version`, such as "Chromium 156.0.8078.79". `deadline` in seconds.
+    """The output of `--version`, such as "Chromium 156.0.8078.79". `deadline` in seconds.
 
     Raises:
-        BrowserMissing: it does not start (a shared library is missing, say) or does not answer; it is killed then.
+        BrowserMissing: it does not start (a missing shared library, for example), or was killed at the deadline.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -90,7 +91,7 @@ async def version(found: BrowserFound, deadline: float = VERSION_DEADLINE_S) -> 
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a wrapper script's child is in the group that is killed below
+            start_new_session=True,  # so that the child of a wrapper script is killed too
         )
     except OSError as error:
         raise BrowserMissing(f"{found.executable} does not start: {error.strerror}.") from error
@@ -98,17 +99,17 @@ async def version(found: BrowserFound, deadline: float = VERSION_DEADLINE_S) -> 
         async with asyncio.timeout(deadline):
             out, err = await process.communicate()
     except TimeoutError:
-        raise BrowserMissing(f"{found.executable} did not answer to --version within {deadline:g} s.") from None
+        raise BrowserMissing(f"{found.executable} --version did not finish within {deadline:g} s.") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.communicate()
-    answer = out.decode(errors="replace").strip()
-    if process.returncode != 0 or not answer:
-        complaint = err.decode(errors="replace").strip().splitlines() or [f"exit status {process.returncode}"]
-        raise BrowserMissing(f"{found.executable} does not run on this machine: {complaint[-1]}")
-    return answer
+    output = out.decode(errors="replace").strip()
+    if process.returncode != 0 or not output:
+        errors = err.decode(errors="replace").strip().splitlines() or [f"exit status {process.returncode}"]
+        raise BrowserMissing(f"{found.executable} does not run on this machine: {errors[-1]}")
+    return output
 
 
 def sandbox_expected(
@@ -116,11 +117,11 @@ def sandbox_expected(
 ) -> tuple[bool, str]:
     """Whether Chromium's sandbox can be expected to start here, and why.
 
-    `user` is who Chromium runs as, where it is not this process's own user. `uid` stands for the latter in tests.
+    `user` is the user that Chromium runs as, None for our own. Tests replace our own uid by `uid`.
 
-    The sandbox needs user namespaces of an unprivileged user. The first setting is Debian's, the second Ubuntu's
-    (since 23.10), the third the kernel's own (user_namespaces(7)). A container's seccomp profile can still forbid
-    them, which no file shows: only a start tells.
+    The sandbox needs unprivileged user namespaces. Of the settings, the first is Debian's, the second Ubuntu's (since
+    23.10), the third the kernel's own (user_namespaces(7)). A container's seccomp profile can still forbid them, which
+    only a start of Chromium shows.
     """
     if user is None and (os.getuid() if uid is None else uid) == 0:
         return False, "Chromium has no sandbox as root: run the service as another user."
@@ -134,7 +135,7 @@ def sandbox_expected(
     return True, "No kernel setting forbids the sandbox."
 
 
-def _named(executable: Path) -> BrowserFound:
+def _from_setting(executable: Path) -> BrowserFound:
     path = executable.expanduser()
     if not path.exists():
         raise BrowserMissing(f"{EXECUTABLE_SETTING} is {path}, which does not exist: give the path of a Chromium.")
@@ -147,17 +148,17 @@ def _named(executable: Path) -> BrowserFound:
     return BrowserFound(path.absolute(), kind, EXECUTABLE_SETTING)
 
 
-def _from_playwright(where: Places) -> BrowserFound | None:
-    """The revision that the library was made for, else the newest that is complete."""
+def _from_playwright(paths: SearchPaths) -> BrowserFound | None:
+    """The revision that the installed Playwright expects, else the newest complete one."""
     folders: dict[int, Path] = {}
-    for folder in where.playwright_folder.glob("chromium_headless_shell-*"):
+    for folder in paths.playwright_folder.glob("chromium_headless_shell-*"):
         number = folder.name.rpartition("-")[2]
         if number.isdecimal() and (folder / COMPLETE_MARK).exists():
             folders[int(number)] = folder
-    by_preference = sorted(folders, key=lambda each: (str(each) == where.wanted_revision, each), reverse=True)
+    by_preference = sorted(folders, key=lambda each: (str(each) == paths.wanted_revision, each), reverse=True)
     for revision in by_preference:
         for name in HEADLESS_SHELL_NAMES:
-            # The folder between is named after the platform.
+            # the folder in between is named after the platform
             for executable in sorted(folders[revision].glob(f"*/{name}")):
                 if _is_executable(executable):
                     return BrowserFound(executable, "headless_shell", f"Playwright's own, revision {revision}")
@@ -174,7 +175,7 @@ def _from_path(path: str) -> BrowserFound | None:
 
 
 def _playwright_package() -> Path | None:
-    """The folder of Playwright's driver, found without importing Playwright."""
+    """The package folder of Playwright's driver, found without importing Playwright."""
     spec = find_spec("playwright")
     if spec is None or spec.origin is None:
         return None
@@ -182,7 +183,7 @@ def _playwright_package() -> Path | None:
 
 
 def _playwright_folder(setting: str | None, package: Path | None, home: Path, platform: str) -> Path:
-    """The rules of Playwright's docs (Browsers, "Managing browser binaries"): "0" means inside the package."""
+    """By the rules in Playwright's documentation (Browsers, "Managing browser binaries"): "0" means in the package."""
     if setting == "0" and package is not None:
         return package / ".local-browsers"
     if setting and setting != "0":
@@ -197,7 +198,7 @@ def _wanted_revision(package: Path | None) -> str | None:
         browsers = json.loads((package / "browsers.json").read_bytes())["browsers"]
         return next(str(each["revision"]) for each in browsers if each["name"] == "chromium-headless-shell")
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
-        return None  # only a preference: without it the newest revision is taken
+        return None  # only a preference: without it the newest revision is used
 
 
 def _is_executable(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Knows of a process's end within milliseconds, and asks the system, not a library, whether it lives."""
+"""Detects the exit of a process within milliseconds, by asking the operating system."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Final
 import psutil
 
 POLL_SECONDS: Final = 0.2
-"""How often to look where the system has no pidfd (macOS, Linux before 5.3): a fifth of the second that an end may go
-unnoticed."""
+"""Poll interval where the system has no pidfd (macOS, Linux before 5.3): a fifth of the second within which an exit
+must be noticed."""
 
 
 class ExitWatch:
-    """Watches one process and calls `on_exit` once, on the event loop, when it has ended.
+    """Calls `on_exit` once, on the event loop, when the process has exited.
 
-    On Linux through a pidfd, which names this very process: a later one with the same pid is never mistaken for it.
-    Raises `ProcessLookupError` when there is no such process.
+    Uses a pidfd on Linux, so a reused pid is never mistaken for this process. Raises `ProcessLookupError` if there is
+    no such process.
     """
 
     def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:
         self.pid = pid
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
-        self._over = False
+        self._done = False
         self._fd: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         try:
@@ -35,15 +35,15 @@ class ExitWatch:
         except ProcessLookupError:
             raise
         except (AttributeError, OSError):
-            self._process = self._look_up(pid)
+            self._process = self._find(pid)
             self._timer = self._loop.call_later(POLL_SECONDS, self._poll)
         else:
-            self._loop.add_reader(self._fd, self._ended)
+            self._loop.add_reader(self._fd, self._exited)
 
     @property
     def alive(self) -> bool:
-        """True while the process runs, as the system says now. A zombie does not run."""
-        if self._over:
+        """Whether the process runs, asked of the system at each call. A zombie does not run."""
+        if self._done:
             return False
         if self._fd is not None:
             ready = select.poll()
@@ -52,22 +52,22 @@ class ExitWatch:
         return self._runs()
 
     @property
-    def letting_go(self) -> bool:
-        """True when the process has closed its files already: those at the other end of its pipes know of its death
-        before the system calls it one. Linux tells; elsewhere always False."""
+    def exiting(self) -> bool:
+        """Whether the process is exiting: its files are closed, so the other ends of its pipes already see end of file,
+        but it is not a zombie yet. Linux only, False elsewhere."""
         try:
             return self.alive and not any(Path(f"/proc/{self.pid}/fd").iterdir())
         except OSError:
             return False
 
     def stop(self) -> None:
-        """Watches no more: `on_exit` will not be called, and `alive` is False from now on."""
-        self._over = True
+        """Stops watching: `on_exit` is not called any more, and `alive` is False from now on."""
+        self._done = True
         self._release()
 
-    def _ended(self) -> None:
-        if not self._over:
-            self._over = True
+    def _exited(self) -> None:
+        if not self._done:
+            self._done = True
             self._release()
             self._on_exit()
 
@@ -84,7 +84,7 @@ class ExitWatch:
         if self._runs():
             self._timer = self._loop.call_later(POLL_SECONDS, self._poll)
         else:
-            self._ended()
+            self._exited()
 
     def _runs(self) -> bool:
         try:
@@ -93,7 +93,7 @@ class ExitWatch:
             return False
 
     @staticmethod
-    def _look_up(pid: int) -> psutil.Process:
+    def _find(pid: int) -> psutil.Process:
         try:
             return psutil.Process(pid)
         except psutil.NoSuchProcess:

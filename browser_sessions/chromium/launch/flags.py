@@ -1,7 +1,7 @@
-"""How Chromium is started: every switch and every environment variable, each with its reason.
+"""Chromium's command line switches and environment variables, each with its reason.
 
-Most switches come from Playwright, whose pages and actions are tested with them. A test compares them with those of the
-installed Playwright: a switch that is new there must be added here or to `LEFT_OUT`.
+Most switches are Playwright's own defaults, since Playwright is tested with them. A test compares them with those of
+the installed Playwright: a new one there must be added here or to `LEFT_OUT`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Final
 
 MARKER: Final = "--browser-sessions-run="
-"""Chromium ignores it; it says whose process this is: leftovers are recognised by it, besides pid and start time."""
+"""Ignored by Chromium. Identifies processes that a dead run left behind, together with pid and start time."""
 PROFILE: Final = "--user-data-dir="
 
 _DISABLED_FEATURES: Final = (
-    "AvoidUnnecessaryBeforeUnloadCheckSync",  # a beforeunload dialog opens in pages that nobody has clicked in
+    "AvoidUnnecessaryBeforeUnloadCheckSync",  # beforeunload dialogs open in pages without any user interaction too
     "DestroyProfileOnBrowserClose",  # closing the last window keeps the profile and its contexts
     "HttpsUpgrades",  # http:// addresses are loaded as they are, not tried over HTTPS first
-    "HttpsFirstBalancedModeAutoEnable",  # the same, for profiles that Chromium takes for HTTPS-only
+    "HttpsFirstBalancedModeAutoEnable",  # the same, for profiles that Chromium classifies as HTTPS-only
     "LensOverlay",  # no search button in the address bar; does not work in unofficial builds
-    "MediaRouter",  # does not look for cast devices on the local network
-    "PaintHolding",  # a new page is painted at once, so screenshots do not show the one before
+    "MediaRouter",  # does not search the local network for cast devices
+    "PaintHolding",  # a new page is painted at once, so a screenshot never shows the previous one
     "ThirdPartyStoragePartitioning",  # storage state of third-party frames can be saved and restored
     "AvoidCorsURLLoaderRestartOnRedirect",  # Chromium 155 aborts intercepted preflighted redirects otherwise
     "OptimizationHints",  # no downloads of hints at start
@@ -35,57 +35,57 @@ _ENABLED_FEATURES: Final = (
 )
 
 OWN: Final = (
-    # WebRTC sends no UDP past a session's proxy. Of the spellings around, this is the one that works (measured).
+    # WebRTC must not send UDP past a session's proxy. Of the spellings in use, only this one works (measured).
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
-    # Warnings at least: with less, everything that pages write to their console goes to standard error as well.
+    # Warnings and above: at lower levels the pages' console output goes to standard error too.
     "--log-level=1",
 )
-"""Switches that are not Playwright's."""
+"""Switches that Playwright does not use."""
 
-_PLAYWRIGHTS: Final = (
-    "--disable-field-trial-config",  # no experiments that differ from one start to the next
-    "--disable-background-networking",  # no requests that no page has made
-    "--disable-background-timer-throttling",  # pages that nobody looks at keep their timers
-    "--disable-backgrounding-occluded-windows",  # the same for windows that others cover
+_FROM_PLAYWRIGHT: Final = (
+    "--disable-field-trial-config",  # no experiments that differ between starts
+    "--disable-background-networking",  # no requests other than the pages'
+    "--disable-background-timer-throttling",  # background pages keep their timers
+    "--disable-backgrounding-occluded-windows",  # so do covered windows
     "--disable-back-forward-cache",  # going back is a navigation, with requests that can be intercepted
-    "--disable-breakpad",  # crash dumps hold what pages hold, and nobody reads them
+    "--disable-breakpad",  # crash dumps contain page data and are not used
     "--disable-component-extensions-with-background-pages",  # no targets that no session has opened
     "--disable-component-update",  # no downloads after the start
-    "--no-default-browser-check",  # asks nothing at the first run
-    "--disable-default-apps",  # installs nothing at the first run
+    "--no-default-browser-check",  # no question at the first run
+    "--disable-default-apps",  # no installation at the first run
     "--disable-dev-shm-usage",  # shared memory in TMPDIR: a container's /dev/shm of 64 MB is too small for pages
-    "--disable-extensions",  # no code in pages that neither the site nor the client has put there
+    "--disable-extensions",  # no code in pages but the site's and the client's
     "--disable-features=" + ",".join(_DISABLED_FEATURES),
     "--enable-features=" + ",".join(_ENABLED_FEATURES),
     "--allow-pre-commit-input",  # a click right after a navigation is not dropped
-    "--disable-hang-monitor",  # no dialog about a page that does not respond: the service sees to those
+    "--disable-hang-monitor",  # no dialog about an unresponsive page: the service handles those
     "--disable-popup-blocking",  # window.open works without a click: scripts open windows
     "--disable-prompt-on-repost",  # reloading a submitted form does not wait for a confirmation
     "--disable-renderer-backgrounding",  # renderers of hidden pages keep their priority
     "--force-color-profile=srgb",  # the same colours in screenshots on every machine
     "--metrics-recording-only",  # usage statistics are not sent
     "--no-first-run",  # no welcome page
-    "--password-store=basic",  # does not ask a keyring, which would wait for a password
+    "--password-store=basic",  # no keyring, which would prompt for a password
     "--use-mock-keychain",  # the same on macOS
-    "--no-service-autorun",  # leaves no background process
+    "--no-service-autorun",  # no background process
     "--disable-search-engine-choice-screen",  # no page before the first one
     "--unsafely-disable-devtools-self-xss-warnings",  # an operator can paste into the DevTools console
     "--enable-unsafe-swiftshader",  # WebGL in software, where there is no GPU
-    "--disable-stack-profiler",  # does not sample its own stacks
-    "--disable-infobars",  # full Chromium shows no bar that moves the page
+    "--disable-stack-profiler",  # no sampling of Chromium's own stacks
+    "--disable-infobars",  # no bar of full Chromium that moves the page
     "--disable-sync",  # no account, no sync
     "--headless",  # no window system; the headless shell is always headless
     "--hide-scrollbars",  # screenshots as wide as the page
-    "--mute-audio",  # a server has no loudspeaker
-    # A mouse that hovers, as on a desktop: headless Chromium finds no pointer device.
+    "--mute-audio",  # servers have no speakers
+    # A mouse that can hover, as on a desktop: headless Chromium finds no pointer device.
     "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
-    "--remote-debugging-pipe",  # CDP on descriptors 3 and 4, and on no port that a page could reach
-    "--no-startup-window",  # starts without a page: its default context belongs to nobody
+    "--remote-debugging-pipe",  # CDP on descriptors 3 and 4 instead of a port that pages could reach
+    "--no-startup-window",  # no page in the default context, which no session uses
 )
 
 LEFT_OUT: Final = {
-    "--disable-ipc-flooding-protection": "with it a page changes its address without end, and each change is an event "
-    "for whoever drives it; without, Chromium allows 200 in ten seconds",
+    "--disable-ipc-flooding-protection": "with it a page can change its address without limit, and each change is an "
+    "event for every client; without it, Chromium allows 200 in ten seconds",
     "--disable-edgeupdater": "Edge on macOS only",
     "--disable-updater-scheduler": "Edge on macOS only",
     "--edge-skip-compat-layer-relaunch": "Edge on Windows only",
@@ -94,9 +94,9 @@ LEFT_OUT: Final = {
     "--disable-features=msForceBrowserSignIn": "Edge only",
     "--disable-features=msEdgeUpdateLaunchServicesPreferredVersion": "Edge on macOS only",
 }
-"""Playwright's switches that we do not use, and why. A list of features counts as one switch for each."""
+"""Playwright's switches that we do not use, and why. Each feature in a list counts as one switch."""
 
-_PASSED_ON: Final = (
+_INHERITED: Final = (
     "PATH",
     "LANG",
     "LANGUAGE",
@@ -107,21 +107,21 @@ _PASSED_ON: Final = (
     "FONTCONFIG_PATH",
     "FONTCONFIG_FILE",
 )
-"""Where programs, libraries and fonts are, what language and time zone sessions get that ask for none."""
+"""Locations of programs, libraries and fonts; language and time zone of sessions that set none."""
 _SANDBOX_HELPER: Final = "CHROME_DEVEL_SANDBOX"
-"""The setuid sandbox's path, where a system without user namespaces has one."""
+"""Path of the setuid sandbox helper, for systems without user namespaces."""
 
 
 def switches(profile: Path, marker: str, *, sandbox: bool) -> list[str]:
-    """All arguments of a browser whose profile folder is `profile`."""
-    without = () if sandbox else ("--no-sandbox",)
-    return [*_PLAYWRIGHTS, *OWN, *without, f"{PROFILE}{profile}", MARKER + marker]
+    """The complete command line arguments, for a browser with the profile folder `profile`."""
+    no_sandbox = () if sandbox else ("--no-sandbox",)
+    return [*_FROM_PLAYWRIGHT, *OWN, *no_sandbox, f"{PROFILE}{profile}", MARKER + marker]
 
 
 def environment(home: Path, tmp: Path) -> dict[str, str]:
-    """Chromium's environment: nothing of ours that could be a secret; home and temporary files in folders of ours.
+    """Chromium's environment: only the variables above, so no secret of ours, with its own HOME and TMPDIR.
 
-    Temporary files include shared memory (`--disable-dev-shm-usage`).
+    Shared memory is in TMPDIR too (`--disable-dev-shm-usage`).
     """
-    kept = {name: os.environ[name] for name in (*_PASSED_ON, _SANDBOX_HELPER) if name in os.environ}
-    return {**kept, "HOME": str(home), "TMPDIR": str(tmp)}
+    inherited = {name: os.environ[name] for name in (*_INHERITED, _SANDBOX_HELPER) if name in os.environ}
+    return {**inherited, "HOME": str(home), "TMPDIR": str(tmp)}

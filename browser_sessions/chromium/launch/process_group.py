@@ -1,8 +1,7 @@
-"""A process group of Chromium's: who belongs to it, what it weighs, and its certain end.
+"""Chromium's process group: its members, memory, processor time and termination.
 
-Each browser is started as the leader of a session and group of its own; zygotes, renderers and helpers stay in
-it. The leader can be a shell wrapper (Debian's `/usr/bin/chromium-headless-shell` is one), so the group, not the
-browser's pid, is what gets killed.
+Each browser leads a session and process group of its own; zygotes, renderers and helpers stay in it. The leader can be
+a shell wrapper (Debian's `/usr/bin/chromium-headless-shell`), so the group is killed, not the browser's pid.
 """
 
 from __future__ import annotations
@@ -21,37 +20,36 @@ import psutil
 
 _PROC: Final = Path("/proc")
 _PROC_STAT: Final = _PROC / "self" / "stat"
-"""There on Linux only."""
+"""Exists on Linux only."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 """prctl(2), <linux/prctl.h>."""
 GONE_SECONDS: Final = 5.0
-"""What the kernel may take to end a killed group; it takes 20 ms."""
+"""How long to wait for the kernel to end a killed group; usually 20 ms."""
 ZOMBIE_SECONDS: Final = 0.5
-"""What a parent may take to bury its dead: milliseconds, where it is not stopped."""
-_LOOK_SECONDS: Final = 0.005
-"""Between two looks whether a killed group is gone: the kernel needs a few milliseconds to take a browser's memory
-apart."""
+"""How long to wait for other parents to reap zombies: milliseconds, unless the parent is stopped."""
+_POLL_SECONDS: Final = 0.005
+"""How often to check whether a killed group is gone: the kernel needs a few milliseconds to free a browser's memory."""
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of its orphaned descendants (Linux), so that it can reap what a browser leaves.
+    """Makes this process a child subreaper (Linux), so that it can reap orphaned descendants of a browser.
 
-    Otherwise they go to pid 1, which in a container often is no init and reaps late or never.
+    Otherwise pid 1 adopts them, which in a container is often not an init and reaps late or never.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def birth(pid: int) -> str | None:
-    """What tells `pid` from a later process of the same number: boot id and start tick; None when there is no such
-    process."""
+    """Boot id and start tick of `pid`, which distinguish it from a later process with the same pid. None if there is no
+    such process."""
     if _PROC_STAT.exists():
         try:
             after_name = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
             boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         except (OSError, UnicodeDecodeError):
             return None
-        return f"{boot}/{after_name[19]}"  # field 22, proc_pid_stat(5); two fields stand before the closing parenthesis
+        return f"{boot}/{after_name[19]}"  # field 22, proc_pid_stat(5); the first two precede the closing parenthesis
     try:
         return repr(psutil.Process(pid).create_time())
     except psutil.Error:
@@ -59,7 +57,7 @@ def birth(pid: int) -> str | None:
 
 
 def group_of(pid: int) -> int | None:
-    """The process group of `pid`, or None when it is gone. Never our own group."""
+    """The process group of `pid`; None if it is gone or in our own group."""
     try:
         group = os.getpgid(pid)
     except ProcessLookupError:
@@ -68,7 +66,7 @@ def group_of(pid: int) -> int | None:
 
 
 def members(group: int) -> list[int]:
-    """Living processes of the group; zombies do not count."""
+    """Pids of the group's running processes, without zombies."""
     found = []
     for pid in psutil.pids():
         try:
@@ -80,23 +78,24 @@ def members(group: int) -> list[int]:
 
 
 def kill(group: int) -> None:
-    """SIGKILL to the whole group, now; a group that is gone is no error."""
+    """Sends SIGKILL to the group. No error if it is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
 
 def reap(group: int) -> None:
-    """Buries zombies of the group that are our children: those that we adopted."""
+    """Reaps the group's zombies that are our (adopted) children."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-group, os.WNOHANG)[0]:
             pass
 
 
 def reap_orphans() -> None:
-    """Buries zombies that came to us when their parent died. Blocks: for threads.
+    """Reaps zombies that we adopted, such as Chromium's crash handler, which leaves its group. Blocks: call in a
+    thread.
 
-    A child of ours is in our session or leads its own; one that is neither was not born to us: Chromium's crash
-    handler, say, which leaves its group. A session's leader may be either, so it is left alone.
+    Children that we started are in our session or lead their own, and are reaped where they were started. A session
+    leader may be either kind, so it is left alone.
     """
     ours = os.getsid(0)
     for child in psutil.Process().children():
@@ -107,7 +106,7 @@ def reap_orphans() -> None:
 
 
 def gone(group: int) -> bool:
-    """True when nothing is left of the group, not even a zombie. Buries what it can on the way."""
+    """Whether no process of the group is left, zombies included. Reaps those that it can."""
     reap(group)
     try:
         os.killpg(group, 0)
@@ -117,9 +116,9 @@ def gone(group: int) -> bool:
 
 
 async def wait_gone(group: int, *, timeout: float = GONE_SECONDS) -> bool:
-    """True when the killed group has no living process any more, False when `timeout` seconds were not enough.
+    """Waits until a killed group has no running process. Returns False if `timeout` seconds were not enough.
 
-    Zombies are waited for too, `ZOMBIE_SECONDS` at most: some belong to a process that may be too sick to bury them.
+    Waits for zombies at most `ZOMBIE_SECONDS`: the parent that has to reap them may hang.
     """
     began = asyncio.get_running_loop().time()
     while not gone(group):
@@ -128,12 +127,12 @@ async def wait_gone(group: int, *, timeout: float = GONE_SECONDS) -> bool:
             return True
         if waited >= timeout:
             return False
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     return True
 
 
 def end(group: int, *, timeout: float = GONE_SECONDS) -> bool:
-    """Kills a group and waits for its end as `wait_gone` does. Blocks: for threads."""
+    """Kills a group and waits for its end as `wait_gone` does. Blocks: call in a thread."""
     kill(group)
     began = time.monotonic()
     while not gone(group):
@@ -142,13 +141,13 @@ def end(group: int, *, timeout: float = GONE_SECONDS) -> bool:
             return True
         if waited >= timeout:
             return False
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return True
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process so far; 0.0 when it is gone. On Linux of its main thread, to the nanosecond: one
-    answer to a probe shows, which in the system's ticks of 10 ms it does not."""
+    """Processor time that a process has used; 0.0 if it is gone. On Linux that of its main thread in nanosecond
+    resolution, which shows the work of a single probe; ticks of 10 ms would not."""
     try:
         return int((_PROC / str(pid) / "schedstat").read_text().split()[0]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -161,8 +160,8 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_bytes(group: int) -> int:
-    """PSS of the whole group: shared pages are counted in proportion, so that the sum is true. RSS where the system
-    has no PSS."""
+    """Sum of the PSS of the group's processes, which divides shared pages between their users. RSS where the system has
+    no PSS."""
     return sum(_process_bytes(pid) for pid in members(group))
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 NAME: Final = "browser-sessions"
-"""The system user that is taken where there is one."""
+"""System user that Chromium runs as if it exists."""
 NOBODY: Final = 65534
-"""User and group without rights of their own: the kernel's overflow id, `nobody` in every distribution."""
+"""Unprivileged user and group otherwise: the kernel's overflow id, `nobody` in every distribution."""
 RUN_SECONDS: Final = 10.0
-"""For `--version`, which takes 0.2 s; a cold disk on a busy machine takes longer."""
+"""For `--version`, which takes 0.2 s, and seconds with a cold disk on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class BrowserUser:
     name: str
 
     def may_enter(self, folder: Path) -> bool:
-        """Whether this user may pass through `folder` and all folders above it. False when one is missing."""
+        """Whether this user can traverse `folder` and all its parents. False if one is missing."""
         try:
             return all(self._may_enter(each.stat()) for each in (folder.resolve(), *folder.resolve().parents))
         except OSError:
@@ -41,7 +41,7 @@ class BrowserUser:
 
 
 def browser_user() -> BrowserUser | None:
-    """Who Chromium is to run as; None when the service is not root, and Chromium runs as its own user."""
+    """The user that Chromium runs as; None if the service is not root, and Chromium runs as the same user."""
     if os.geteuid() != 0:
         return None
     with contextlib.suppress(KeyError):
@@ -52,7 +52,7 @@ def browser_user() -> BrowserUser | None:
 
 
 async def can_run(executable: Path, user: BrowserUser) -> bool:
-    """Whether `user` can read and run the executable and all that it needs: tried with `--version`."""
+    """Whether `user` can run the executable with all its files, tried with `--version`."""
     return await asyncio.to_thread(_can_run, executable, user)
 
 
@@ -65,7 +65,7 @@ def _can_run(executable: Path, user: BrowserUser) -> bool:
             stderr=subprocess.DEVNULL,
             env={"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent"},
             cwd="/",
-            start_new_session=True,  # a wrapper script's child is in the group that is killed below
+            start_new_session=True,  # so that the child of a wrapper script is killed too
             user=user.uid,
             group=user.gid,
             extra_groups=(),

@@ -28,8 +28,8 @@ from browser_sessions.chromium.launch.child import (
     SANDBOX_FAILED,
     TAIL_BYTES,
     Child,
-    complaint,
     spawn,
+    start_error,
 )
 from browser_sessions.chromium.launch.executable import locate, sandbox_expected
 from browser_sessions.chromium.launch.flags import MARKER, environment, switches
@@ -81,7 +81,7 @@ class Talk:
             piece = os.read(self.child.messages, 2**20)
         except BlockingIOError:
             return False
-        assert piece, f"Chromium ended: {self.child.complaint()}"
+        assert piece, f"Chromium ended: {self.child.start_error()}"
         self._received += piece
         return True
 
@@ -281,17 +281,17 @@ async def test_a_page_that_floods_standard_error_neither_blocks_it_nor_fills_our
         kept = talk.child._tail
         await until(lambda: kept.count(b"flood") > 1000, what="the flood arrives")
         assert len(kept) <= 2 * TAIL_BYTES
-        assert len(talk.child.complaint()) < 1000
+        assert len(talk.child.start_error()) < 1000
 
 
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        pytest.param("exit 3", "it ended with status 3", id="ends at once"),
-        pytest.param("kill -SEGV $$", "it was ended by SIGSEGV", id="crashes"),
+        pytest.param("exit 3", "it exited with status 3", id="ends at once"),
+        pytest.param("kill -SEGV $$", "it was killed by SIGSEGV", id="crashes"),
         pytest.param(
             "echo 'x: error while loading shared libraries: libnss3.so: cannot open shared object file' >&2; exit 127",
-            "it lacks the library libnss3.so",
+            "the shared library libnss3.so is missing",
             id="lacks a library",
         ),
         pytest.param(
@@ -305,7 +305,7 @@ async def test_one_that_does_not_start_is_told_in_a_few_words(folder: Path, line
     child = await spawn(script(folder, lines), [], {"PATH": os.defpath}, USER)
     try:
         assert await child.wait(timeout=10)
-        assert child.complaint() == told
+        assert child.start_error() == told
         assert os.read(child.messages, 1) == b""
     finally:
         child.close()
@@ -315,8 +315,8 @@ async def test_a_missing_executable_is_told(folder: Path) -> None:
     child = await spawn(folder / "none", [], {"PATH": os.defpath}, USER)
     try:
         assert await child.wait(timeout=10)
-        assert str(folder / "none") in child.complaint()
-        assert "status 127" in child.complaint()
+        assert str(folder / "none") in child.start_error()
+        assert "status 127" in child.start_error()
     finally:
         child.close()
 
@@ -392,15 +392,15 @@ async def test_no_child_of_the_service_holds_a_secret(tmp_path: Path, monkeypatc
         (
             "[1:WARNING:sandbox/linux/x.cc] something\nlast",
             1,
-            "[1:WARNING:sandbox/linux/x.cc] something; last; it ended with status 1",
+            "[1:WARNING:sandbox/linux/x.cc] something; last; it exited with status 1",
         ),
-        ("", None, "it says nothing about why"),
-        ("", -9, "it was ended by SIGKILL"),
+        ("", None, "it wrote no error message"),
+        ("", -9, "it was killed by SIGKILL"),
         ("a\nb\n\nc\nd\n", None, "b; c; d"),
     ],
 )
 def test_complaints(said: str, returncode: int | None, told: str) -> None:
-    assert complaint(said, returncode) == told
+    assert start_error(said, returncode) == told
 
 
 @ROOT_ONLY

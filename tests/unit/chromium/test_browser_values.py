@@ -8,7 +8,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from browser_sessions.chromium.context.context_options import context_options, refusal
 from browser_sessions.chromium.context.javascript_values import CHARACTERS_AT_MOST, read
 from browser_sessions.chromium.driver.playwright_calls import translate
-from browser_sessions.chromium.launch.child import DETAIL_CHARACTERS, SANDBOX_FAILED, complaint
+from browser_sessions.chromium.launch.child import DETAIL_CHARACTERS, SANDBOX_FAILED, start_error
 from browser_sessions.chromium.page_targets import stands_for_none
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.domain.limits import MAX_PIXELS
@@ -97,21 +97,21 @@ def test_an_address_in_place_of_a_title_is_none(title: str, url: str, none: bool
         (
             "/x/chrome: error while loading shared libraries: libnss3.so: cannot open shared object file\n",
             127,
-            "it lacks the library libnss3.so",
+            "the shared library libnss3.so is missing",
         ),
-        ("one\n\n two \nthree\nfour\n", 3, "two; three; four; it ended with status 3"),
+        ("one\n\n two \nthree\nfour\n", 3, "two; three; four; it exited with status 3"),
         ("one\n", None, "one"),
-        ("", -9, "it was ended by SIGKILL"),
-        ("", None, "it says nothing about why"),
+        ("", -9, "it was killed by SIGKILL"),
+        ("", None, "it wrote no error message"),
     ],
 )
 def test_a_failed_start_is_told_in_few_words(said: str, returncode: int | None, told: str) -> None:
-    assert complaint(said, returncode) == told
+    assert start_error(said, returncode) == told
 
 
 def test_however_much_chromium_says_what_is_told_is_short() -> None:
     for said in ("x" * 10_000, f"[1:FATAL:a.cc] {'x' * 10_000}"):
-        assert len(complaint(said, 1)) == DETAIL_CHARACTERS
+        assert len(start_error(said, 1)) == DETAIL_CHARACTERS
 
 
 @pytest.mark.parametrize(

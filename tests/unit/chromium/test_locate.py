@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from browser_sessions.chromium.launch import executable as room
-from browser_sessions.chromium.launch.executable import BrowserFound, Places, locate, sandbox_expected, version
+from browser_sessions.chromium.launch.executable import BrowserFound, SearchPaths, locate, sandbox_expected, version
 from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.domain.errors import BrowserMissing
 
@@ -41,15 +41,17 @@ def system(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def places(cache: Path, system: Path) -> Places:
-    return Places(cache, "1255", str(system))
+def search_paths(cache: Path, system: Path) -> SearchPaths:
+    return SearchPaths(cache, "1255", str(system))
 
 
-def test_the_setting_goes_before_everything(tmp_path: Path, cache: Path, system: Path, places: Places) -> None:
+def test_the_setting_goes_before_everything(
+    tmp_path: Path, cache: Path, system: Path, search_paths: SearchPaths
+) -> None:
     bundled(cache, 1255)
     program(system / "chromium-headless-shell")
     mine = program(tmp_path / "my-chrome")
-    assert locate(mine, places) == BrowserFound(mine, "full", "BROWSER_SESSIONS_BROWSER_EXECUTABLE")
+    assert locate(mine, search_paths) == BrowserFound(mine, "full", "BROWSER_SESSIONS_BROWSER_EXECUTABLE")
 
 
 def test_a_setting_that_names_a_headless_shell_is_known_as_one_through_a_link(tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_a_setting_that_names_a_headless_shell_is_known_as_one_through_a_link(tm
 
 @pytest.mark.parametrize("fault", ["absent", "folder", "no x bit"])
 def test_a_bad_setting_is_named_and_nothing_else_is_tried(
-    tmp_path: Path, places: Places, cache: Path, fault: str
+    tmp_path: Path, search_paths: SearchPaths, cache: Path, fault: str
 ) -> None:
     bundled(cache, 1255)
     named = tmp_path / "chrome"
@@ -69,62 +71,64 @@ def test_a_bad_setting_is_named_and_nothing_else_is_tried(
     elif fault == "no x bit":
         named.touch(mode=0o644)
     with pytest.raises(BrowserMissing, match=f"BROWSER_SESSIONS_BROWSER_EXECUTABLE is {named}"):
-        locate(named, places)
+        locate(named, search_paths)
 
 
-def test_playwrights_own_goes_before_the_systems(cache: Path, system: Path, places: Places) -> None:
+def test_playwrights_own_goes_before_the_systems(cache: Path, system: Path, search_paths: SearchPaths) -> None:
     program(system / "chromium-headless-shell")
     executable = bundled(cache, 1255)
-    assert locate(None, places) == BrowserFound(executable, "headless_shell", "Playwright's own, revision 1255")
+    assert locate(None, search_paths) == BrowserFound(executable, "headless_shell", "Playwright's own, revision 1255")
 
 
-def test_the_librarys_revision_goes_before_a_newer_one(cache: Path, places: Places) -> None:
+def test_the_librarys_revision_goes_before_a_newer_one(cache: Path, search_paths: SearchPaths) -> None:
     bundled(cache, 1300)
-    assert locate(None, places).source.endswith("1300")
+    assert locate(None, search_paths).source.endswith("1300")
     bundled(cache, 1255)
-    assert locate(None, places).source.endswith("1255")
+    assert locate(None, search_paths).source.endswith("1255")
 
 
-def test_the_newest_is_taken_by_number_not_by_letter(cache: Path, places: Places) -> None:
+def test_the_newest_is_taken_by_number_not_by_letter(cache: Path, search_paths: SearchPaths) -> None:
     bundled(cache, 999)
     bundled(cache, 1010)
-    assert locate(None, places).source.endswith("1010")
+    assert locate(None, search_paths).source.endswith("1010")
 
 
-def test_older_archives_name_the_executable_headless_shell(cache: Path, places: Places) -> None:
+def test_older_archives_name_the_executable_headless_shell(cache: Path, search_paths: SearchPaths) -> None:
     executable = bundled(cache, 1100, "headless_shell")
-    assert locate(None, places).executable == executable
+    assert locate(None, search_paths).executable == executable
 
 
-def test_a_download_that_was_cut_off_is_passed_over(cache: Path, system: Path, places: Places) -> None:
+def test_a_download_that_was_cut_off_is_passed_over(cache: Path, system: Path, search_paths: SearchPaths) -> None:
     bundled(cache, 1255, complete=False)
     mine = program(system / "chromium-headless-shell")
-    assert locate(None, places).executable == mine
+    assert locate(None, search_paths).executable == mine
 
 
-def test_a_folder_without_an_executable_is_passed_over(cache: Path, places: Places) -> None:
+def test_a_folder_without_an_executable_is_passed_over(cache: Path, search_paths: SearchPaths) -> None:
     bundled(cache, 1255).chmod(0o644)
     older = bundled(cache, 1200)
-    assert locate(None, places).executable == older
+    assert locate(None, search_paths).executable == older
 
 
 @pytest.mark.parametrize("name", room.HEADLESS_SHELL_NAMES)
-def test_any_headless_shell_of_the_system_goes_before_a_full_browser(name: str, system: Path, places: Places) -> None:
+def test_any_headless_shell_of_the_system_goes_before_a_full_browser(
+    name: str, system: Path, search_paths: SearchPaths
+) -> None:
     for full in room.FULL_NAMES:
         program(system / full)
     mine = program(system / name)
-    assert locate(None, places) == BrowserFound(mine, "headless_shell", "the system's")
+    assert locate(None, search_paths) == BrowserFound(mine, "headless_shell", "the system's")
 
 
 @pytest.mark.parametrize("name", room.FULL_NAMES)
-def test_a_full_browser_will_do(name: str, system: Path, places: Places) -> None:
+def test_a_full_browser_will_do(name: str, system: Path, search_paths: SearchPaths) -> None:
     mine = program(system / name)
-    assert locate(None, places) == BrowserFound(mine, "full", "the system's")
+    assert locate(None, search_paths) == BrowserFound(mine, "full", "the system's")
 
 
-def test_no_browser_says_what_to_install(places: Places) -> None:
+def test_no_browser_says_what_to_install(search_paths: SearchPaths) -> None:
     with pytest.raises(BrowserMissing, match=r"playwright install --only-shell chromium.*apt-get install"):
-        locate(None, places)
+        locate(None, search_paths)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +191,7 @@ async def test_a_browser_that_hangs_is_killed_with_its_children(tmp_path: Path) 
     script = f"sleep 600 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"
     found = BrowserFound(program(tmp_path / "chrome", script), "full", "test")
     asking = asyncio.create_task(version(found, deadline=1.0))
-    with pytest.raises(BrowserMissing, match="did not answer to --version within 1 s"):
+    with pytest.raises(BrowserMissing, match="--version did not finish within 1 s"):
         await asking
     wrapper, child = (int(pid) for pid in pids.read_text().split())
     await until_gone(wrapper)
