@@ -172,7 +172,7 @@ class PlaywrightLauncher:
                 raise NoBrowser("The service is going down.")
             driver = self._driver
             if driver is not None and driver.alive:
-                if not driver.suspect or await driver.answers():
+                if not driver.suspect or await driver.responds():
                     driver.suspect = False
                     return driver
                 log.error("browser.driver_hung", pid=driver.pid)

@@ -121,7 +121,7 @@ class ChromiumProcess:
             raise BrowserGone("The browser has ended.")
         try:
             # a phone's first document has what only a phone's has from its start (`window.orientation`)
-            with self._link.ready.create(usual=not (spec.is_mobile or spec.has_touch)):
+            with self._link.ready.create(suitable=not (spec.is_mobile or spec.has_touch)):
                 return await open_context(self._host, spec, folder, on_event, timeout=timeout)
         finally:
             if spec.isolation is Isolation.BROWSER:  # nobody else comes

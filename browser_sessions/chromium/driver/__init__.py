@@ -1,1 +1,1 @@
-"""Playwright's driver: its process, the endpoint it connects to, what it sees, calls with deadlines."""
+"""Playwright's driver: its process, the endpoint it connects to, its view of the browser, calls with deadlines."""

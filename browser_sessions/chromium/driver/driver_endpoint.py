@@ -1,7 +1,7 @@
-"""A WebSocket on loopback for Playwright's driver, which can speak to a browser in no other way.
+"""A loopback WebSocket server for Playwright's driver, which can connect to a browser in no other way.
 
-Every connection is announced first, and needs a secret of its own in its path, which is good for that connection alone.
-Pages of the machine's browsers reach the port too: they get nothing from it.
+Each connection is announced first and authenticates with a one-time secret in its path, because pages of browsers on
+this machine can reach the port too.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from websockets.server import ServerProtocol
 
 SECRET_BYTES: Final = 32
 HANDSHAKE_S: Final = 5.0
-"""For a handshake on loopback, which takes a millisecond."""
-STRANGERS_AT_MOST: Final = 64
-"""Connections without a handshake at once; beyond, they are closed at once."""
+"""Limit for a handshake on loopback, which takes a millisecond."""
+MAX_HANDSHAKES: Final = 64
+"""Concurrent connections before their handshake. Further ones are closed at once."""
 _GET: Final = b"GET "
 _HOST: Final = "127.0.0.1"
-_UNLOGGED: Final = logging.Logger("handshake", level=logging.CRITICAL + 1)  # noqa: LOG001 - no configuration finds it
-"""Requests hold the secret, and the library writes them to its log at the level DEBUG."""
+_UNLOGGED: Final = logging.Logger("handshake", level=logging.CRITICAL + 1)  # noqa: LOG001 - must not be configurable
+"""The library logs requests, which contain the secret, at level DEBUG."""
 
 
 class LocalEndpoint:
-    """Of one service. Made with `open`."""
+    """One per service. Create it with `open`."""
 
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None
         self._expected: dict[str, asyncio.Protocol] = {}
         """By path."""
-        self._strangers: set[_Handshake] = set()
+        self._handshakes: set[_Handshake] = set()
 
     def __repr__(self) -> str:
         return f"<LocalEndpoint, {len(self._expected)} expected>"
@@ -50,8 +50,9 @@ class LocalEndpoint:
 
     @contextlib.contextmanager
     def expect(self, socket: asyncio.Protocol) -> Iterator[str]:
-        """The address that `socket` is reached at, once, while the block runs. It holds a secret: not for logs."""
-        assert self._server is not None, "made with open()"
+        """The address at which one connection is passed to `socket`, valid within the block. Contains a secret: never
+        log it."""
+        assert self._server is not None, "created with open()"
         path = f"/{secrets.token_urlsafe(SECRET_BYTES)}"
         self._expected[path] = socket
         try:
@@ -62,21 +63,22 @@ class LocalEndpoint:
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
-        for stranger in tuple(self._strangers):
-            stranger.abort()
+        for handshake in tuple(self._handshakes):
+            handshake.abort()
 
     # -- for handshakes --------------------------------------------------------------------------------------------
 
-    def came(self, stranger: _Handshake) -> bool:
-        """False when there are too many already."""
-        self._strangers.add(stranger)
-        return len(self._strangers) <= STRANGERS_AT_MOST
+    def add(self, handshake: _Handshake) -> bool:
+        """Returns False if there are too many."""
+        self._handshakes.add(handshake)
+        return len(self._handshakes) <= MAX_HANDSHAKES
 
-    def left(self, stranger: _Handshake) -> None:
-        self._strangers.discard(stranger)
+    def remove(self, handshake: _Handshake) -> None:
+        self._handshakes.discard(handshake)
 
     def take(self, request: Request) -> asyncio.Protocol | None:
-        """Who is expected with this request; None: nobody. A page's request always has an origin, the driver's none."""
+        """The protocol that this connection is for, None if it was not announced. Requests from pages always have an
+        `Origin` header, the driver's never do."""
         found = None
         for path in tuple(self._expected):
             if hmac.compare_digest(path.encode(), request.path.encode()):
@@ -85,18 +87,18 @@ class LocalEndpoint:
 
 
 class _Handshake(asyncio.Protocol):
-    """A connection until its handshake is made or refused."""
+    """A connection until its handshake is complete or rejected."""
 
     def __init__(self, endpoint: LocalEndpoint) -> None:
         self._endpoint = endpoint
         self._protocol = ServerProtocol(logger=_UNLOGGED)
-        self._begun = False
+        self._started = False
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        if not self._endpoint.came(self):
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not subclass it
+        if not self._endpoint.add(self):
             self._transport.abort()
             return
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._transport.abort)
@@ -104,14 +106,14 @@ class _Handshake(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         transport = self._transport
         assert transport is not None
-        if not self._begun and not data.startswith(_GET[: len(data)]):
-            transport.abort()  # no HTTP: it would be waited for until its time is over
+        if not self._started and not data.startswith(_GET[: len(data)]):
+            transport.abort()  # not HTTP: the parser would wait until the timeout
             return
-        self._begun = True
+        self._started = True
         self._protocol.receive_data(data)
         requests = [event for event in self._protocol.events_received() if isinstance(event, Request)]
         if requests:
-            self._answer(requests[0], transport)
+            self._respond(requests[0], transport)
         elif self._protocol.handshake_exc is not None:
             transport.close()
 
@@ -122,10 +124,10 @@ class _Handshake(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _answer(self, request: Request, transport: asyncio.Transport) -> None:
+    def _respond(self, request: Request, transport: asyncio.Transport) -> None:
         socket = self._endpoint.take(request)
         if socket is None:
-            response = self._protocol.reject(http.HTTPStatus.NOT_FOUND, "Nobody is expected here.\n")
+            response = self._protocol.reject(http.HTTPStatus.NOT_FOUND, "Not found.\n")
         else:
             response = self._protocol.accept(request)
         self._protocol.send_response(response)
@@ -140,6 +142,6 @@ class _Handshake(asyncio.Protocol):
         socket.connection_made(transport)
 
     def _done(self) -> None:
-        self._endpoint.left(self)
+        self._endpoint.remove(self)
         if self._timer is not None:
             self._timer.cancel()

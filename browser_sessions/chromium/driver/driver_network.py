@@ -1,8 +1,9 @@
-"""What Playwright's driver hears of the network: nothing, until somebody asks for what only the network tells.
+"""Keeps the `Network` domain of Playwright's CDP sessions disabled while nothing needs its events.
 
-Playwright enables `Network` in every page that it attaches to and makes an object of every request. Nobody here listens
-to those, and Chromium, our loop and the driver pay for each: a page of 70 resources makes 500 messages. So it is told
-that the domain is on, and it is switched on for a navigation of ours only, whose answer Playwright finds there.
+Playwright enables `Network` in every page that it attaches to and creates an object for each request. The service does
+not use them, yet Chromium, our event loop and the driver process them all: 500 messages for a page of 70 resources. So
+the driver's `Network.enable` gets an empty result, and the domain is enabled only during our own navigations, whose
+response Playwright takes from these events.
 """
 
 from __future__ import annotations
@@ -17,98 +18,101 @@ from browser_sessions.cdp.messages import read
 
 ENABLE: Final = "Network.enable"
 DISABLE: Final = "Network.disable"
-_NEEDS: Final = ("Network.", "Fetch.")
-"""Whatever else Playwright sets here takes effect only while the domain is on, and requests that it intercepts it knows
-by the network's events."""
+_NEEDS_NETWORK: Final = ("Network.", "Fetch.")
+"""Other `Network` settings take effect only while the domain is enabled, and Playwright matches intercepted requests to
+its events."""
 EVENT: Final = b'{"method":"Network.'
 _REQUEST: Final = b'{"method":"Network.requestWillBeSent","params":{'
 _RESPONSE: Final = b'{"method":"Network.responseReceived",'
 _DOCUMENT: Final = re.compile(rb'"requestId":"([^"]+)","loaderId":"\1"')
-"""A document's request has its loader's id. Those of what is in the document mostly come before its response does."""
+"""The request of a document has its loader's id. Most requests of subresources arrive before the document's
+response."""
 
 Post = Callable[[str, str], None]
 """Sends a method on one of the driver's CDP sessions: (method, session id)."""
 
 
 class DriverNetwork:
-    """Of one browser, by CDP session of the driver's: pages, and the frames and workers below them."""
+    """One per browser. Knows the driver's CDP sessions on pages and on the frames and workers below them."""
 
     def __init__(self, post: Post) -> None:
         self._post = post
         self._page_of: dict[str, str] = {}
-        """Page by CDP session on it, or on a part of it."""
-        self._wanted: set[str] = set()
-        """Where Playwright believes that the domain is on."""
-        self._on: set[str] = set()
-        self._needed: set[str] = set()
-        """Where it stays on."""
-        self._listening: Counter[str] = Counter()
-        """Navigations under way that want to hear everything, by page."""
+        """Page id by CDP session on the page, or on a frame or worker of it."""
+        self._requested: set[str] = set()
+        """Sessions on which Playwright has enabled the domain."""
+        self._enabled: set[str] = set()
+        """Sessions on which it is enabled in Chromium."""
+        self._required: set[str] = set()
+        """Sessions on which it stays enabled."""
+        self._full_navigations: Counter[str] = Counter()
+        """Number of running navigations that need all events, by page."""
 
     def attached(self, session_id: str, parent: str | None, target_id: str) -> None:
         self._page_of[session_id] = self._page_of.get(parent or "", target_id)
 
     def detached(self, session_id: str) -> None:
         self._page_of.pop(session_id, None)
-        for sessions in (self._wanted, self._on, self._needed):
+        for sessions in (self._requested, self._enabled, self._required):
             sessions.discard(session_id)
 
-    def passes(self, method: str, session_id: str) -> bool:
-        """Whether a command of the driver is to be sent on; else it is done. What has to be said before it is sent."""
-        if not method.startswith(_NEEDS):
+    def forwards_command(self, method: str, session_id: str) -> bool:
+        """Whether to forward a command of the driver to Chromium; if not, its result is empty. Enables the domain first
+        if the command needs it."""
+        if not method.startswith(_NEEDS_NETWORK):
             return True
         if method == ENABLE:
-            self._wanted.add(session_id)
-            if self._stays_on(session_id):
-                self._on.add(session_id)
+            self._requested.add(session_id)
+            if self._stays_enabled(session_id):
+                self._enabled.add(session_id)
                 return True
             return False
-        if session_id not in self._needed:
-            self._needed.add(session_id)
-            self._turn_on(session_id)
+        if session_id not in self._required:
+            self._required.add(session_id)
+            self._enable(session_id)
         return True
 
     @contextmanager
     def navigation(self, page_id: str, *, everything: bool) -> Iterator[None]:
-        """Has the driver hear of a navigation of the page: until its document has begun to come or, with `everything`,
-        of all requests until the body is done."""
+        """Enables the domain within the block, at most until the response of the page's document arrives. With
+        `everything`, forwards the events of all requests until the end of the block."""
         if everything:
-            self._listening[page_id] += 1
+            self._full_navigations[page_id] += 1
         for session_id in self._sessions(page_id):
-            self._turn_on(session_id)
+            self._enable(session_id)
         try:
             yield
         finally:
             if everything:
-                self._listening -= Counter({page_id: 1})
+                self._full_navigations -= Counter({page_id: 1})
             for session_id in self._sessions(page_id):
-                self._turn_off(session_id)
+                self._disable(session_id)
 
-    def hears(self, message: bytes, session_id: str) -> bool:
-        """Whether the driver is to have an event of the network. Once it has the response of a page's document, it
-        hears nothing more."""
-        if session_id not in self._on or self._stays_on(session_id):
+    def forwards_event(self, message: bytes, session_id: str) -> bool:
+        """Whether to forward a `Network` event to the driver. Disables the domain when the response of the page's
+        document has arrived."""
+        if session_id not in self._enabled or self._stays_enabled(session_id):
             return True
         if message.startswith(_REQUEST):
             return _DOCUMENT.match(message, len(_REQUEST)) is not None
         if message.startswith(_RESPONSE):
             params: dict[str, Any] = read(message)["params"]
             if params["requestId"] == params["loaderId"] and params.get("frameId") == self._page_of.get(session_id):
-                self._turn_off(session_id)
+                self._disable(session_id)
         return True
 
     def _sessions(self, page_id: str) -> list[str]:
         return [session_id for session_id, each in self._page_of.items() if each == page_id]
 
-    def _turn_on(self, session_id: str) -> None:
-        if session_id in self._wanted and session_id not in self._on:
-            self._on.add(session_id)
+    def _enable(self, session_id: str) -> None:
+        if session_id in self._requested and session_id not in self._enabled:
+            self._enabled.add(session_id)
             self._post(ENABLE, session_id)
 
-    def _turn_off(self, session_id: str) -> None:
-        if session_id in self._on and not self._stays_on(session_id):
-            self._on.discard(session_id)
+    def _disable(self, session_id: str) -> None:
+        if session_id in self._enabled and not self._stays_enabled(session_id):
+            self._enabled.discard(session_id)
             self._post(DISABLE, session_id)
 
-    def _stays_on(self, session_id: str) -> bool:
-        return session_id in self._needed or bool(self._listening[self._page_of.get(session_id, "")])
+    def _stays_enabled(self, session_id: str) -> bool:
+        return session_id in self._required or bool(self._full_navigations[self._page_of.get(session_id, "")])

@@ -1,4 +1,4 @@
-"""Playwright's driver (a Node process) as a watched process: its start, its death, its certain end."""
+"""The process of Playwright's driver (Node): start, health check, exit."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from browser_sessions.chromium.launch.exit_watch import ExitWatch
 from browser_sessions.domain.errors import NoBrowser
 
 START_SECONDS: Final = 20.0
-"""Node needs half a second to load the driver; a machine under a herd of starts was seen to need ten times that."""
+"""Node needs half a second to load the driver; ten times that was measured during many concurrent starts."""
 STOP_SECONDS: Final = 5.0
-"""What a polite end may take before the driver is killed: it waits for its connections, which are gone by then."""
+"""Grace period of a stop before the driver is killed. It waits for its connections, which are closed by then."""
 PING_SECONDS: Final = 2.0
-"""A round trip to a living driver takes 5 ms."""
+"""A round trip to a healthy driver takes 5 ms."""
 _DRIVER_ARGUMENT: Final = "run-driver"
-"""The driver's last argument: tells it from other children of ours that start at the same moment."""
+"""The driver's last argument, which distinguishes it from other children that start at the same time."""
 _NODE_SETTING: Final = "PLAYWRIGHT_NODEJS_PATH"
-"""Playwright's own: the Node that it starts."""
-_PASSED_ON: Final = (
+"""Playwright's variable for the Node executable to start."""
+_INHERITED: Final = (
     "PATH",
     "HOME",
     "TMPDIR",
@@ -40,19 +40,18 @@ _PASSED_ON: Final = (
     "LC_CTYPE",
     "TZ",
     "LD_LIBRARY_PATH",
-    "PW_LANG_NAME",  # which language its client speaks, in its version and its error messages
+    "PW_LANG_NAME",  # the client's programming language, for its version and error messages
     "PW_LANG_NAME_VERSION",
     "PW_CLI_DISPLAY_VERSION",
 )
-"""The driver's whole environment: none of ours, none of the machine's secrets, no proxy that its own connection to us
-would go through."""
+"""The driver's whole environment: no settings of ours, no secrets, no proxy for its connection to us."""
 _LOST_PIPE: Final = "Connection closed while reading from the driver"
 
 log = structlog.get_logger()
 
 
 class Driver:
-    """One driver process. `dead` is a future that is done when it has ended, asked or unasked."""
+    """One driver process. `dead` is done when it has exited, for whatever reason."""
 
     def __init__(self, playwright: Playwright, pid: int, folder: Path, on_exit: Callable[[Driver], None]) -> None:
         self.playwright = playwright
@@ -60,48 +59,47 @@ class Driver:
         self.folder = folder
         """Its TMPDIR."""
         self.suspect = False
-        """Something waited for it in vain; ask it before the next use."""
+        """A launch through it failed: check that it responds before the next use."""
         self.dead: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_exit = on_exit
-        self._watch = ExitWatch(pid, self._ended)
+        self._watch = ExitWatch(pid, self._exited)
 
     @property
     def alive(self) -> bool:
-        """False as soon as its files are closed: its browsers end with it, and must not look as if they had died
-        first."""
+        """False as soon as its files are closed: its browsers exit with it, and must not seem to have died first."""
         return self._watch.alive and not self._watch.exiting
 
     @classmethod
     async def start(cls, folder: Path, on_exit: Callable[[Driver], None], *, timeout: float = START_SECONDS) -> Driver:
-        """Starts a driver whose temporary folder is `folder`. `on_exit` is called once when it ends. Raises
+        """Starts a driver with the temporary folder `folder`. `on_exit` is called once, when it exits. Raises
         `NoBrowser`."""
-        _hush(asyncio.get_running_loop())
+        _ignore_lost_pipes(asyncio.get_running_loop())
         me = psutil.Process()
         before = {child.pid for child in me.children()}
         try:
-            apart = await asyncio.to_thread(_apart, folder)
+            wrapper = await asyncio.to_thread(_node_wrapper, folder)
         except OSError as error:
             raise NoBrowser(f"Playwright's driver did not start: {error}") from error
-        starting = asyncio.create_task(_start({"TMPDIR": str(folder), **apart}))
+        starting = asyncio.create_task(_start({"TMPDIR": str(folder), **wrapper}))
         try:
             done, _ = await asyncio.wait({starting}, timeout=timeout)
             if not done:
                 raise NoBrowser(f"Playwright's driver did not start within {timeout:g} s. Is the machine overloaded?")
             playwright = starting.result()
-            pid = next(pid for pid in _drivers(me) if pid not in before)
+            pid = next(pid for pid in _driver_pids(me) if pid not in before)
             return cls(playwright, pid, folder, on_exit)
         except (Error, OSError, StopIteration) as error:
             raise NoBrowser(f"Playwright's driver did not start: {error}") from error
         finally:
             if not starting.done() or starting.cancelled() or starting.exception() is not None:
-                for pid in _drivers(me):
+                for pid in _driver_pids(me):
                     if pid not in before:
                         _kill(pid)
                 starting.cancel()
                 await asyncio.wait({starting})
 
-    async def answers(self, *, timeout: float = PING_SECONDS) -> bool:
-        """True when the driver answers a round trip within `timeout` seconds."""
+    async def responds(self, *, timeout: float = PING_SECONDS) -> bool:
+        """Whether the driver completes a round trip within `timeout` seconds."""
         ping = asyncio.create_task(_ping(self.playwright))
         await asyncio.wait({ping, self.dead}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if ping.done():
@@ -110,7 +108,7 @@ class Driver:
         return False
 
     async def stop(self, *, timeout: float = STOP_SECONDS) -> None:
-        """Ends the driver politely, kills it when that takes more than `timeout` seconds, returns when it is gone."""
+        """Stops the driver, kills it after `timeout` seconds, and returns when it has exited."""
         if self.alive:
             stopping = asyncio.create_task(self.playwright.stop())
             try:
@@ -124,20 +122,20 @@ class Driver:
             await asyncio.wait({self.dead})
 
     def kill(self) -> None:
-        """SIGKILL, now. The launcher ends its browsers: nobody else can drive their sessions' pages."""
+        """Sends SIGKILL. The launcher then ends its browsers, whose pages only this driver can control."""
         if self.alive:
             _kill(self.pid)
 
-    def _ended(self) -> None:
+    def _exited(self) -> None:
         if not self.dead.done():
             self.dead.set_result(None)
         self._on_exit(self)
 
 
 async def _start(environment: Mapping[str, str]) -> Playwright:
-    """Starts Playwright with more in the environment, which it hands on to the driver and has no options for.
+    """Starts Playwright with additional environment variables, which it passes to the driver and has no option for.
 
-    The environment is put back at once; `tempfile` has made up its mind before, so nobody else is led into our folder.
+    They are removed afterwards. `gettempdir` is cached before, so that this process does not use the driver's TMPDIR.
     """
     tempfile.gettempdir()
     before = {name: os.environ.get(name) for name in environment}
@@ -152,20 +150,20 @@ async def _start(environment: Mapping[str, str]) -> Playwright:
                 os.environ[name] = value
 
 
-def _apart(folder: Path) -> dict[str, str]:
-    """Environment in which Playwright starts its Node through a script of ours: with the few variables that it needs,
-    and in a session of its own. A signal to our process group (a process manager's SIGTERM, a terminal that closes)
-    reaches the server alone then, and sessions may finish.
+def _node_wrapper(folder: Path) -> dict[str, str]:
+    """Environment with which Playwright starts Node through a wrapper script: with the few variables that it needs, and
+    in a session of its own, so that a signal to our process group (a process manager's SIGTERM, a closed terminal) does
+    not kill the driver under sessions that may still finish.
 
-    Empty where nothing in `folder` may be run: the driver has our environment then, from which `settings.load` has
-    taken our secrets. No session of its own where the system has no setsid(1). The driver ends with its pipe to us
-    either way. Raises `OSError`. Blocks: for threads.
+    Empty if files in `folder` cannot be executed: the driver then inherits our environment, from which `settings.load`
+    has removed our secrets. No session of its own if the system has no setsid(1). The driver exits with its pipe to us
+    in any case. Raises `OSError`. Blocks: call in a thread.
     """
     node = os.environ.get(_NODE_SETTING) or str(Path(playwright.__file__).parent / "driver" / "node")
     setsid = shutil.which("setsid")
     if shutil.which(node) is None:
         return {}
-    words = ["exec env -i", *(f'${{{name}+"{name}=${name}"}}' for name in _PASSED_ON)]
+    words = ["exec env -i", *(f'${{{name}+"{name}=${name}"}}' for name in _INHERITED)]
     words += [shlex.quote(each) for each in (setsid, node) if each is not None]
     script = folder / "node"
     script.write_text("#!/bin/sh\n" + " ".join([*words, '"$@"']) + "\n", encoding="utf-8")
@@ -177,8 +175,8 @@ async def _ping(playwright: Playwright) -> None:
     await (await playwright.request.new_context()).dispose()
 
 
-def _drivers(me: psutil.Process) -> list[int]:
-    """Children of ours that are Playwright drivers."""
+def _driver_pids(me: psutil.Process) -> list[int]:
+    """Pids of our children that are Playwright drivers."""
     found = []
     for child in me.children():
         with contextlib.suppress(psutil.Error):
@@ -192,11 +190,11 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-class _Hush:
-    """An exception handler of the loop that knows one message to be no news, and hands on everything else.
+class _LostPipeFilter:
+    """A loop exception handler that drops the error of a dead driver and passes on all others.
 
-    When the driver dies, Playwright puts an exception into a future that it never reads, and asyncio reports that as
-    an error. We know of the death from the system already.
+    When the driver dies, Playwright sets an exception on a future that it never awaits, which asyncio reports as an
+    error. `ExitWatch` has reported the exit already.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -211,6 +209,6 @@ class _Hush:
             self._next(loop, context)
 
 
-def _hush(loop: asyncio.AbstractEventLoop) -> None:
-    if not isinstance(loop.get_exception_handler(), _Hush):
-        loop.set_exception_handler(_Hush(loop))
+def _ignore_lost_pipes(loop: asyncio.AbstractEventLoop) -> None:
+    if not isinstance(loop.get_exception_handler(), _LostPipeFilter):
+        loop.set_exception_handler(_LostPipeFilter(loop))

@@ -1,7 +1,7 @@
-"""Playwright calls that always end: under a deadline, and at once when the browser or the driver is gone.
+"""Playwright calls that always end: at their deadline, or at once when the browser or the driver dies.
 
-Playwright's own calls may hang for ever when what is behind them hangs or dies. Here each runs as a task of its own
-that nobody has to wait for; what it would have left behind is undone when it ends after all.
+Playwright's own calls can hang for ever when the browser or the driver hangs or dies. Here each runs as a task of its
+own that can be abandoned; if it still succeeds later, its effect is undone.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from browser_sessions.domain.limits import TEXT_CHARACTERS
 T = TypeVar("T")
 
 UNDO_SECONDS: Final = 2.0
-"""How long a caller that failed or was cancelled waits for its undo. Undoing takes 15 ms; what takes longer goes on
-without it."""
+"""How long a failed or cancelled caller waits for its undo, which takes 15 ms. A slower one goes on in the
+background."""
 
 _CLOSED: Final = ("TargetClosedError",)
-_CLOSED_WORDS: Final = (
+_CLOSED_MESSAGES: Final = (
     "has been closed",
     "Target closed",
     "Page closed",
@@ -32,14 +32,14 @@ _CLOSED_WORDS: Final = (
     "Failed to find context",
 )
 _METHOD: Final = re.compile(r"^[A-Z]\w*\.\w+: ")
-"""`Page.goto: `, with which Playwright begins its messages."""
-_NO_MORE_THAN_LATE: Final = re.compile(r"Timeout [\d.]+ms exceeded\.?")
+"""Prefix of Playwright's messages, such as `Page.goto: `."""
+_TIMEOUT_ONLY: Final = re.compile(r"Timeout [\d.]+ms exceeded\.?")
 CRASHED: Final = "The page has crashed. Close it and open another."
-_CRASHED_WORDS: Final = ("Target crashed", "Page crashed")
+_CRASHED_MESSAGES: Final = ("Target crashed", "Page crashed")
 
 
 class TargetClosed(Exception):
-    """What the call spoke to is closed: the page, its context or the browser."""
+    """The page, its context or the browser is closed."""
 
 
 class PageCrashed(PageFailed):
@@ -47,21 +47,18 @@ class PageCrashed(PageFailed):
 
 
 class Calls:
-    """Runs the Playwright calls of one browser. `end(reason)` fails all that are under way and all that come."""
+    """Runs the Playwright calls of one browser. `end(reason)` fails all running and all later calls."""
 
     def __init__(self) -> None:
         self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._left: set[asyncio.Task[Any]] = set()
-
-    @property
-    def over(self) -> bool:
-        return self._gone.done()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        """Abandoned calls and background work that still run."""
 
     def end(self, reason: str) -> None:
-        """The browser is gone: whoever waits gets `BrowserGone(reason)` now, and what was left running is cancelled."""
+        """The browser is gone: waiting callers get `BrowserGone(reason)`, all other tasks are cancelled."""
         if not self._gone.done():
             self._gone.set_result(reason)
-        for task in self._left:
+        for task in self._tasks:
             task.cancel()
 
     async def __call__(
@@ -69,78 +66,77 @@ class Calls:
     ) -> T:
         """The result of `call` within `timeout` seconds.
 
-        Raises `BrowserTimeout`, `BrowserGone`, `TargetClosed`, `PageFailed`. When nobody waits any more (deadline,
-        cancellation) a call without `undo` is cancelled; one with `undo` runs on and its late result is given to
-        `undo`.
+        Raises `BrowserTimeout`, `BrowserGone`, `TargetClosed`, `PageFailed`. At the deadline or on cancellation, a call
+        without `undo` is cancelled; one with `undo` continues in the background, and `undo` gets its late result.
         """
         if self._gone.done():
             call.close()
             raise BrowserGone(self._gone.result())
         task = asyncio.create_task(call)
         try:
-            await self._first(task, timeout=max(timeout, 0))
+            await self._wait(task, timeout=max(timeout, 0))
             if task.done():
                 return self._result(task)
         except asyncio.CancelledError:
-            await self._leave(task, undo)
+            await self._abandon(task, undo)
             raise
-        await self._leave(task, undo)
+        await self._abandon(task, undo)
         if self._gone.done():
             raise BrowserGone(self._gone.result())
-        raise BrowserTimeout(f"The browser did not answer within {timeout:.3g} s.")
+        raise BrowserTimeout(f"The browser did not respond within {timeout:.3g} s.")
 
     async def finish(self, work: Coroutine[Any, Any, object]) -> None:
-        """Runs an undo to its end, also when the caller is cancelled; waits for it at most `UNDO_SECONDS`."""
+        """Runs an undo to completion even if the caller is cancelled. Waits for it at most `UNDO_SECONDS`."""
         if self._gone.done():
             work.close()
             return
         task = self._run(work)
-        await self._first(task, timeout=UNDO_SECONDS)
+        await self._wait(task, timeout=UNDO_SECONDS)
 
     def background(self, work: Coroutine[Any, Any, object]) -> None:
-        """Runs `work` beside everything else; its errors are nobody's."""
+        """Runs `work` in a background task. Its errors are ignored."""
         if self._gone.done():
             work.close()
         else:
             _ = self._run(work)
 
     async def drain(self) -> None:
-        """Waits until nothing is running any more. After `end`."""
-        while self._left:
-            await asyncio.wait(set(self._left))
+        """Waits until no task runs any more. Call it after `end`."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
 
-    async def _first(self, task: asyncio.Task[Any], *, timeout: float) -> None:
-        """Returns when `task` is done, the browser is gone, or the time is up."""
+    async def _wait(self, task: asyncio.Task[Any], *, timeout: float) -> None:
+        """Returns when `task` is done, the browser is gone, or after `timeout` seconds."""
         either: set[asyncio.Future[Any]] = {task, self._gone}
         await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _leave(self, task: asyncio.Task[T], undo: Callable[[T], Awaitable[object]] | None) -> None:
+    async def _abandon(self, task: asyncio.Task[T], undo: Callable[[T], Awaitable[object]] | None) -> None:
         if undo is None or self._gone.done():
             task.cancel()
-            self._keep(task)
+            self._track(task)
         else:
             await self.finish(_undo_late(task, undo))
 
     def _run(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
-        task = asyncio.create_task(_quietly(work))
-        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before it begins never gets to it
-        self._keep(task)
+        task = asyncio.create_task(_ignore_errors(work))
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before it starts never awaits it
+        self._track(task)
         return task
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        self._left.add(task)
-        task.add_done_callback(self._forget)
+    def _track(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._untrack)
         if self._gone.done():
             task.cancel()
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._left.discard(task)
+    def _untrack(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # read, so that asyncio does not report it as never retrieved
+            task.exception()  # so that asyncio does not report it as never retrieved
 
     def _result(self, task: asyncio.Task[T]) -> T:
         if task.cancelled():
-            raise BrowserGone("The browser went away under the call.")
+            raise BrowserGone("The browser closed during the call.")
         error = task.exception()
         if error is None:
             return task.result()
@@ -155,20 +151,22 @@ class Calls:
 
 
 def translate(error: Error) -> Exception:
-    """What a Playwright error means: `BrowserTimeout`, `TargetClosed`, `PageCrashed` or `PageFailed`."""
+    """The exception for a Playwright error: `BrowserTimeout`, `TargetClosed`, `PageCrashed` or `PageFailed`."""
     text = plain(error)
     if isinstance(error, PlaywrightTimeout):
-        why = "" if _NO_MORE_THAN_LATE.fullmatch(text) else f" ({text})"
-        return BrowserTimeout(f"The page did not get that far in its time{why}. Give it more, or wait for less.")
-    if any(words in text for words in _CRASHED_WORDS):
+        detail = "" if _TIMEOUT_ONLY.fullmatch(text) else f" ({text})"
+        return BrowserTimeout(
+            f"The page did not reach the requested state in time{detail}. Allow more time or wait for an earlier state."
+        )
+    if any(message in text for message in _CRASHED_MESSAGES):
         return PageCrashed(CRASHED)
-    if type(error).__name__ in _CLOSED or any(words in text for words in _CLOSED_WORDS):
+    if type(error).__name__ in _CLOSED or any(message in text for message in _CLOSED_MESSAGES):
         return TargetClosed(text)
     return PageFailed(text)
 
 
 def plain(error: Error) -> str:
-    """Playwright's message without the method's name, the call log and the stack, clipped to `TEXT_CHARACTERS`."""
+    """Playwright's message without method name, call log and stack, truncated to `TEXT_CHARACTERS`."""
     text = error.message.partition("\nCall log:")[0].partition("\n    at ")[0].strip()
     return _METHOD.sub("", text)[:TEXT_CHARACTERS]
 
@@ -181,7 +179,7 @@ async def _undo_late(task: asyncio.Task[T], undo: Callable[[T], Awaitable[object
     await undo(result)
 
 
-async def _quietly(work: Coroutine[Any, Any, object]) -> None:
+async def _ignore_errors(work: Coroutine[Any, Any, object]) -> None:
     try:
         await work
     except (Error, BrowserSessionsError, TargetClosed):

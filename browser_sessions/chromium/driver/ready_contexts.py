@@ -1,7 +1,7 @@
-"""Browser contexts with one page each, made before Playwright asks for them.
+"""Browser contexts with one page each, created before Playwright asks for them.
 
-Most of the time that a new page takes is its renderer's start. A page that is made in an idle moment, and that stays
-paused, leaves only the session's options to a create. Nothing has been set in it, and nothing loaded.
+Most of the time of a new page is the start of its renderer. With a page that was created while idle and stays paused, a
+create only has to apply the session's options. Nothing has been set or loaded in such a page.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any, Final
 from browser_sessions.cdp import Browser, BrowserSession, Target
 
 IDLE_S: Final = 0.1
-"""From the last create until the next context is made ready: twice what a create takes, so that creates that follow one
-another do not share the processor with it."""
+"""Delay between the last create and the next preparation: twice the time of a create, so that successive creates do not
+compete with it for the processor."""
 _CONTEXT: Final = {"disposeOnDetach": True}
-"""What Playwright asks for where the session has no proxy."""
+"""Parameters of Playwright's `Target.createBrowserContext` for a session without a proxy."""
 
 
 @dataclass(slots=True, eq=False)
 class _Ready:
     context_id: str = ""
-    """Empty until Chromium has told it."""
+    """Empty until Chromium has created it."""
     attached: dict[str, Any] | None = None
-    """Chromium's news that the driver is attached to the page, held back."""
+    """Parameters of the withheld `Target.attachedToTarget` event for the driver."""
 
     @property
     def page_id(self) -> str | None:
@@ -35,7 +35,7 @@ class _Ready:
 
 
 class ReadyContexts:
-    """Of one browser, on the session of Playwright's driver, with which they end."""
+    """One per browser, on the CDP session of Playwright's driver, and disposed of with it."""
 
     def __init__(
         self,
@@ -44,22 +44,23 @@ class ReadyContexts:
         adopt: Callable[[str], None],
         forget: Callable[[str], None],
     ) -> None:
-        """`adopt` is called with the id of each new context before its page is made, `forget` when it is given up."""
+        """`adopt` is called with the id of each new context before its page is created, `forget` before its
+        disposal."""
         self._session = session
         self._browser = browser
         self._adopt = adopt
         self._forget = forget
         self._wanted = 0
         self._creates = 0
-        """Under way."""
-        self._unusual = 0
-        """Of them, those that no ready context suits."""
+        """Number of running creates."""
+        self._unsuitable = 0
+        """How many of them cannot use a ready context."""
         self._making: _Ready | None = None
         self._ready: deque[_Ready] = deque()
         self._taken: dict[str, _Ready] = {}
-        """Whose page Playwright has not asked for yet, by context."""
+        """Contexts whose page Playwright has not created yet, by context id."""
         self._disposed: set[str] = set()
-        """Chromium has not answered yet."""
+        """Contexts whose disposal Chromium has not confirmed yet."""
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -71,28 +72,28 @@ class ReadyContexts:
 
     @property
     def context_ids(self) -> set[str]:
-        """Contexts of the browser that are nobody's: neither a session's nor a client's."""
+        """Contexts of the browser that belong to no session and no client."""
         made = [each.context_id for each in (*self._ready, self._making) if each is not None and each.context_id]
         return self._disposed.union(made)
 
     def keep(self, count: int) -> None:
-        """So many are kept ready from now on; those beyond are disposed of at once."""
+        """Sets how many contexts to keep ready. Disposes of the excess at once."""
         self._wanted = count
         while len(self._ready) > count:
             self._dispose(self._ready.popleft())
         self._fill_soon()
 
     @contextlib.contextmanager
-    def create(self, *, usual: bool) -> Iterator[None]:
-        """While a create of this browser is under way none is made; while one is that is not `usual`, none is taken:
-        whose Playwright's question is, cannot be told."""
+    def create(self, *, suitable: bool) -> Iterator[None]:
+        """Surrounds a create. No context is prepared meanwhile, and with a create that is not `suitable` for a ready
+        context none is taken, because Playwright's commands do not show which create they belong to."""
         self._creates += 1
-        self._unusual += not usual
+        self._unsuitable += not suitable
         try:
             yield
         finally:
             self._creates -= 1
-            self._unusual -= not usual
+            self._unsuitable -= not suitable
             self._fill_soon()
 
     def close(self) -> None:
@@ -104,19 +105,19 @@ class ReadyContexts:
         self._taken.clear()
         self._disposed.clear()
 
-    # -- what Playwright asks for ----------------------------------------------------------------------------------
+    # -- Playwright's commands -------------------------------------------------------------------------------------
 
     def take(self, params: Mapping[str, Any]) -> str | None:
-        """The id of a context for `Target.createBrowserContext`; None: one has to be made."""
-        if params != _CONTEXT or not self._ready or self._unusual:
+        """The id of a ready context for `Target.createBrowserContext`; None if a new one has to be created."""
+        if params != _CONTEXT or not self._ready or self._unsuitable:
             return None
         ready = self._ready.popleft()
         self._taken[ready.context_id] = ready
         return ready.context_id
 
     def page(self, context_id: str | None) -> dict[str, Any] | None:
-        """The event that attaches the driver to the page of a context that was taken, for `Target.createTarget`; None:
-        a page has to be made. From now on the page is paused for as long as any other."""
+        """For `Target.createTarget`: parameters of the event that attaches the driver to the page of a context returned
+        by `take`; None if a new page has to be created. The time limit of the page's pause starts now."""
         ready = self._taken.pop(context_id or "", None)
         if ready is None or ready.page_id is None:
             return None
@@ -128,10 +129,10 @@ class ReadyContexts:
         """Playwright disposes of the context."""
         self._taken.pop(context_id, None)
 
-    # -- what Chromium tells ---------------------------------------------------------------------------------------
+    # -- Chromium's events -----------------------------------------------------------------------------------------
 
-    def hold_back(self, params: dict[str, Any]) -> bool:
-        """Whether Chromium has attached the driver to a page that it is not to know of yet."""
+    def withhold(self, params: dict[str, Any]) -> bool:
+        """Whether a `Target.attachedToTarget` event is about a page that the driver must not see yet."""
         info = params["targetInfo"]
         if self._making is None or info.get("browserContextId") != self._making.context_id or info["type"] != "page":
             return False
@@ -140,7 +141,7 @@ class ReadyContexts:
         return True
 
     def lost(self, target: Target) -> None:
-        """A page has crashed or is gone. It is not made anew before the next create: renderers that cannot start would
+        """A page has crashed or is gone. It is not replaced before the next create: renderers that cannot start would
         keep the machine busy."""
         for ready in tuple(self._ready):
             if ready.page_id == target.target_id:
@@ -151,7 +152,7 @@ class ReadyContexts:
                 del self._taken[ready.context_id]
                 self._session.post("Target.closeTarget", {"targetId": target.target_id})
 
-    # -- making them -----------------------------------------------------------------------------------------------
+    # -- preparation -----------------------------------------------------------------------------------------------
 
     def _fill_soon(self) -> None:
         self._stop_timer()
@@ -163,7 +164,7 @@ class ReadyContexts:
             return
         making = self._making = _Ready()
 
-        def context_made(value: Mapping[str, Any] | None, _error: object) -> None:
+        def context_created(value: Mapping[str, Any] | None, _error: object) -> None:
             if value is None:
                 self._making = None
                 return
@@ -172,13 +173,13 @@ class ReadyContexts:
             self._session.create_target(
                 {"url": "about:blank", "browserContextId": making.context_id},
                 lambda _: making.attached is None,
-                lambda *_: self._page_made(making),
+                lambda *_: self._page_created(making),
                 resumes=True,
             )
 
-        self._session.post("Target.createBrowserContext", _CONTEXT, context_made)
+        self._session.post("Target.createBrowserContext", _CONTEXT, context_created)
 
-    def _page_made(self, making: _Ready) -> None:
+    def _page_created(self, making: _Ready) -> None:
         self._making = None
         target = self._browser.targets.get(making.page_id)
         if target is None or target.crashed or len(self._ready) >= self._wanted:

@@ -146,7 +146,7 @@ async def test_a_cancelled_launch_leaves_nothing(launcher: PlaywrightLauncher, w
     ("lines", "word"),
     [
         pytest.param("exit 127", "start", id="ends at once"),
-        pytest.param("exec sleep 600", "did not answer", id="never answers"),
+        pytest.param("exec sleep 600", "did not respond", id="never responds"),
     ],
 )
 async def test_a_browser_that_does_not_start_is_told_and_leaves_nothing(

@@ -358,5 +358,5 @@ async def test_calls_that_were_given_up_leave_nothing_running(
         with pytest.raises(BrowserTimeout):
             await handle.evaluate(page_id, "new Promise(() => {})", timeout=0.02)
 
-    await until(lambda: not chromium._calls._left, what="the end of abandoned calls")
+    await until(lambda: not chromium._calls._tasks, what="the end of abandoned calls")
     assert await handle.evaluate(page_id, "3", timeout=10) == 3

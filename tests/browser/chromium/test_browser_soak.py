@@ -114,7 +114,7 @@ async def test_nothing_is_left_and_nothing_grows(launcher: PlaywrightLauncher, t
         return set(answer["browserContextIds"]) <= browser.unused_contexts
 
     await until(no_context, what="the end of every context")
-    await until(lambda: not browser._calls._left, what="the end of every abandoned call")
+    await until(lambda: not browser._calls._tasks, what="the end of every abandoned call")
     await until(lambda: list(folder.iterdir()) == [], what="the end of every folder")
     gc.collect()
     assert me.num_fds() <= descriptors + 2

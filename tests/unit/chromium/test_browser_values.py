@@ -117,8 +117,8 @@ def test_however_much_chromium_says_what_is_told_is_short() -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("Page.goto: Timeout 29605.00000000002ms exceeded.\nCall log:\n  - navigating", "in its time. Give it more"),
-        ("Timeout 5ms exceeded while waiting", "in its time (Timeout 5ms exceeded while waiting). Give it more"),
+        ("Page.goto: Timeout 29605.00000000002ms exceeded.\nCall log:\n  - navigating", "in time. Allow more time"),
+        ("Timeout 5ms exceeded while waiting", "in time (Timeout 5ms exceeded while waiting). Allow more time"),
     ],
 )
 def test_a_page_that_takes_too_long_is_told_in_words_for_people(said: str, told: str) -> None:

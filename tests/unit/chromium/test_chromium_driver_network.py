@@ -23,23 +23,23 @@ def network(posted: list[tuple[str, str]]) -> DriverNetwork:
     network.attached("frame", "page", "FRAME")
     network.attached("other", None, "OTHER")
     for session_id in ("page", "frame", "other"):
-        assert not network.passes(ENABLE, session_id)
+        assert not network.forwards_command(ENABLE, session_id)
     return network
 
 
 def test_other_domains_pass(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
-    assert network.passes("Page.enable", "page")
+    assert network.forwards_command("Page.enable", "page")
     assert posted == []
 
 
 def test_a_navigation_is_heard_until_its_document_comes(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
     with network.navigation("PAGE", everything=False):
         assert posted == [(ENABLE, "page"), (ENABLE, "frame")]
-        assert network.hears(REQUEST % b"L1", "page")
-        assert not network.hears(REQUEST % b"R7", "page")
-        assert network.hears(RESPONSE % (b"L1", b"FRAME"), "page"), "of a frame in it"
+        assert network.forwards_event(REQUEST % b"L1", "page")
+        assert not network.forwards_event(REQUEST % b"R7", "page")
+        assert network.forwards_event(RESPONSE % (b"L1", b"FRAME"), "page"), "of a frame in it"
         assert posted[2:] == []
-        assert network.hears(RESPONSE % (b"L1", b"PAGE"), "page")
+        assert network.forwards_event(RESPONSE % (b"L1", b"PAGE"), "page")
         assert posted[2:] == [(DISABLE, "page")]
     assert posted[3:] == [(DISABLE, "frame")]
 
@@ -52,10 +52,10 @@ def test_one_that_fails_is_heard_no_longer(network: DriverNetwork, posted: list[
 
 def test_one_that_waits_for_the_network_hears_everything(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
     with network.navigation("PAGE", everything=True), network.navigation("PAGE", everything=False):
-        assert network.hears(REQUEST % b"R7", "page")
-        assert network.hears(RESPONSE % (b"L1", b"PAGE"), "page")
+        assert network.forwards_event(REQUEST % b"R7", "page")
+        assert network.forwards_event(RESPONSE % (b"L1", b"PAGE"), "page")
         network.attached("worker", "frame", "WORKER")
-        assert network.passes(ENABLE, "worker"), "what comes up meanwhile is heard from its start"
+        assert network.forwards_command(ENABLE, "worker"), "what comes up meanwhile is heard from its start"
         assert posted == [(ENABLE, "page"), (ENABLE, "frame")]
     assert posted[2:] == [(DISABLE, "page"), (DISABLE, "frame"), (DISABLE, "worker")]
 
@@ -64,12 +64,12 @@ def test_one_that_waits_for_the_network_hears_everything(network: DriverNetwork,
 def test_what_needs_the_network_turns_it_on_for_good(
     network: DriverNetwork, posted: list[tuple[str, str]], method: str
 ) -> None:
-    assert network.passes(method, "page")
+    assert network.forwards_command(method, "page")
     assert posted == [(ENABLE, "page")]
     with network.navigation("PAGE", everything=False):
-        assert network.hears(REQUEST % b"R7", "page")
+        assert network.forwards_event(REQUEST % b"R7", "page")
     assert (DISABLE, "page") not in posted
-    assert network.passes("Network.setCacheDisabled", "page")
+    assert network.forwards_command("Network.setCacheDisabled", "page")
     assert posted.count((ENABLE, "page")) == 1
 
 

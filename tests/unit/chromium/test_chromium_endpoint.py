@@ -51,7 +51,7 @@ async def endpoint() -> AsyncIterator[LocalEndpoint]:
     made = await LocalEndpoint.open()
     yield made
     made.close()
-    await until(lambda: not made._strangers, what="all strangers are gone")
+    await until(lambda: not made._handshakes, what="all strangers are gone")
 
 
 class Talk:
@@ -102,7 +102,7 @@ async def test_the_one_who_is_expected_is_handed_over_with_the_whole_connection(
             await until(lambda: len(expected.received) == 8, what="its frame")
             expected.transport.write(b"\x81\x02ok")
             assert await socket.recv() == "ok"
-            assert not endpoint._strangers, "no handshake, no time limit any more"
+            assert not endpoint._handshakes, "no handshake, no time limit any more"
             expected.transport.abort()
     await until(lambda: expected.lost == 1, what="its end is its own")
 
@@ -213,24 +213,24 @@ async def test_who_does_not_shake_hands_is_cut(endpoint: LocalEndpoint, monkeypa
         silent, slow = await Talk(address).open(), await Talk(address).open()
         slow.say(f"GET {slow.path} HTTP/1.1\r\nHost")
         assert (await silent.rest(), await slow.rest()) == (b"", b"")
-    await until(lambda: not endpoint._strangers, what="both are forgotten")
+    await until(lambda: not endpoint._handshakes, what="both are forgotten")
     assert expected.transport is None
 
 
 async def test_too_many_strangers_are_cut_and_then_there_is_room_again(
     endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint_module, "STRANGERS_AT_MOST", 3)
+    monkeypatch.setattr(endpoint_module, "MAX_HANDSHAKES", 3)
     expected = Expected()
     with endpoint.expect(expected) as address:
         waiting = [await Talk(address).open() for _ in range(3)]
-        await until(lambda: len(endpoint._strangers) == 3, what="three wait")
+        await until(lambda: len(endpoint._handshakes) == 3, what="three wait")
         surplus = await Talk(address).open()
         surplus.ask(surplus.path)
         assert await surplus.rest() == b""
         assert expected.transport is None
         await waiting.pop().close()
-        await until(lambda: len(endpoint._strangers) == 2, what="one has gone")
+        await until(lambda: len(endpoint._handshakes) == 2, what="one has gone")
         async with connect(address, proxy=None, compression=None):
             assert expected.cut()
         for each in waiting:
@@ -249,7 +249,7 @@ async def test_the_secret_is_in_no_log_and_no_name(endpoint: LocalEndpoint, capl
             await talk.reader.readuntil(b"\r\n")
             await talk.close()
         assert expected.transport is not None
-        names = f"{endpoint!r} {endpoint._strangers!r} {expected.transport!r}"
+        names = f"{endpoint!r} {endpoint._handshakes!r} {expected.transport!r}"
         expected.transport.abort()
     assert "the log is listened to" in caplog.text
     assert path[1:] not in caplog.text
@@ -260,9 +260,9 @@ async def test_closing_cuts_those_who_wait_and_takes_nobody_more() -> None:
     endpoint = await LocalEndpoint.open()
     with endpoint.expect(Expected()) as address:
         talk = await Talk(address).open()
-        await until(lambda: endpoint._strangers, what="it waits")
+        await until(lambda: endpoint._handshakes, what="it waits")
         endpoint.close()
         assert await talk.rest() == b""
         with pytest.raises(OSError, match="Connect call failed"):
             await Talk(address).open()
-    await until(lambda: not endpoint._strangers, what="it is gone")
+    await until(lambda: not endpoint._handshakes, what="it is gone")

@@ -438,14 +438,14 @@ class TestAReadyContext:
         context_id = await world.context()
         session = world.link._session
         assert session is not None
-        (child,) = world.link._strange
+        (child,) = world.link._hidden
         await world.ask("Target.disposeBrowserContext", {"browserContextId": context_id})
         told = {"sessionId": child, "targetId": page_id}
         world.chromium.event("Target.detachedFromTarget", told, session.session_id)
         world.chromium.dies(page_id)
         await settled(world.browser)
         assert world.events("Target.attachedToTarget") == world.events("Target.detachedFromTarget") == []
-        assert (world.link._strange, world.link.ready._taken, len(world.browser.pauses)) == (set(), {}, 0)
+        assert (world.link._hidden, world.link.ready._taken, len(world.browser.pauses)) == (set(), {}, 0)
         assert world.browser.targets._watchers == {}
 
     @pytest.mark.parametrize("how", ["crashes", "goes"])
