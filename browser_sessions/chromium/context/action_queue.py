@@ -1,7 +1,7 @@
-"""Actions of one page that disturb each other take turns, in the order in which they came.
+"""A queue per page that serialises actions which would disturb each other, in order of arrival.
 
-Chromium never answers for a picture when the page navigates under it, or has just navigated: it ends at Playwright's
-deadline. A second navigation aborts the first, and a navigation destroys what a script was computing.
+Chromium never responds to a screenshot command if the page navigates meanwhile or has just navigated: it fails at
+Playwright's deadline. A second navigation aborts the first, and a navigation destroys a script's execution context.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from browser_sessions.domain.errors import BrowserTimeout
 
 
 class Action(Enum):
-    """What an action does to its page, as far as others mind."""
+    """Kinds of actions, by how they affect others on the same page."""
 
     READ = "script"
     DRAW = "picture"
     """Screenshots and PDFs: they change the size or the medium of the page."""
     NAVIGATE = "navigation"
-    """Until the new document is there."""
+    """A navigation until its document is committed."""
     LOAD = "page load"
-    """A navigation from then on, until it is as far as its caller wants it. Scripts may run meanwhile."""
+    """A committed navigation until it reaches the requested state. Scripts may run meanwhile."""
 
 
 _WAITS_FOR: Final[dict[Action, frozenset[Action]]] = {
@@ -33,84 +33,84 @@ _WAITS_FOR: Final[dict[Action, frozenset[Action]]] = {
     Action.NAVIGATE: frozenset(Action),
     Action.LOAD: frozenset(),
 }
-PATIENCE_S: Final[dict[Action, float]] = {Action.DRAW: 3.0, Action.NAVIGATE: 10.0}
-"""Seconds after which less is waited for (`_STILL_WAITS_FOR`), at most half of the action's own time.
+RELAX_AFTER_S: Final[dict[Action, float]] = {Action.DRAW: 3.0, Action.NAVIGATE: 10.0}
+"""Seconds (at most half of the action's timeout) after which an action only waits for those in `_RELAXED_WAITS_FOR`.
 
-A document that has been there for three seconds has something to draw, whatever it still loads. Scripts and pictures
-take less than ten seconds on a busy machine, and one that hangs must not keep anybody from leaving the page."""
-_STILL_WAITS_FOR: Final[dict[Action, frozenset[Action]]] = {
+A document can be drawn three seconds after its commit, whatever it still loads. Scripts and screenshots take less than
+ten seconds on a busy machine, and one that hangs must not block navigation away from the page."""
+_RELAXED_WAITS_FOR: Final[dict[Action, frozenset[Action]]] = {
     Action.DRAW: frozenset({Action.NAVIGATE, Action.DRAW}),
     Action.NAVIGATE: frozenset({Action.NAVIGATE, Action.LOAD}),
 }
 
 
-class Turn:
-    """The place of one action in the queue of its page."""
+class Ticket:
+    """One action in the queue of its page."""
 
-    def __init__(self, turns: Turns, action: Action) -> None:
+    def __init__(self, queue: ActionQueue, action: Action) -> None:
         self.action = action
         self.waits_for = _WAITS_FOR[action]
-        self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._turns = turns
+        self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue = queue
 
     def committed(self) -> None:
-        """The new document is there: what waits for that may begin."""
+        """The navigation has committed its document: starts the actions that waited for it."""
         self.action = Action.LOAD
-        self._turns.advance()
+        self._queue.advance()
 
 
-class Turns:
-    """The queue of one page. An action begins once nothing that it waits for is in front of it."""
+class ActionQueue:
+    """The queue of one page. An action starts when no action that it waits for is ahead of it."""
 
     def __init__(self) -> None:
-        self._queue: list[Turn] = []
-        self._ended = False
+        self._tickets: list[Ticket] = []
+        self._closed = False
 
     def __repr__(self) -> str:
-        begun = sum(turn.begun.done() for turn in self._queue)
-        return f"<Turns {begun} under way, {len(self._queue) - begun} waiting>"
+        running = sum(ticket.started.done() for ticket in self._tickets)
+        return f"<ActionQueue {running} running, {len(self._tickets) - running} waiting>"
 
     @asynccontextmanager
-    async def turn(self, action: Action, *, timeout: float) -> AsyncIterator[Turn]:
-        """Runs the body when it is its turn. Raises `BrowserTimeout` when that is not within `timeout` seconds."""
-        mine = Turn(self, action)
-        self._queue.append(mine)
+    async def enter(self, action: Action, *, timeout: float) -> AsyncIterator[Ticket]:
+        """Runs the body when the action may start. Raises `BrowserTimeout` after `timeout` seconds of waiting."""
+        ticket = Ticket(self, action)
+        self._tickets.append(ticket)
         try:
             self.advance()
-            if not mine.begun.done():
-                await self._wait(mine, timeout)
-            yield mine
+            if not ticket.started.done():
+                await self._wait(ticket, timeout)
+            yield ticket
         finally:
-            mine.begun.cancel()
-            self._queue.remove(mine)
+            ticket.started.cancel()
+            self._tickets.remove(ticket)
             self.advance()
 
     def advance(self) -> None:
-        """Lets begin what may."""
+        """Starts the actions that may run now."""
         ahead: set[Action] = set()
-        for turn in self._queue:
-            if not turn.begun.done() and (self._ended or ahead.isdisjoint(turn.waits_for)):
-                turn.begun.set_result(None)
-            ahead.add(turn.action)
+        for ticket in self._tickets:
+            if not ticket.started.done() and (self._closed or ahead.isdisjoint(ticket.waits_for)):
+                ticket.started.set_result(None)
+            ahead.add(ticket.action)
 
-    def end(self) -> None:
-        """The page is gone: whoever waits may go on, and will find that out."""
-        self._ended = True
+    def close(self) -> None:
+        """The page is gone: starts all waiting actions, which then fail."""
+        self._closed = True
         self.advance()
 
-    async def _wait(self, mine: Turn, timeout: float) -> None:
-        patience = min(PATIENCE_S.get(mine.action, timeout), timeout / 2)
-        await asyncio.wait({mine.begun}, timeout=patience)
-        if not mine.begun.done():
-            mine.waits_for = _STILL_WAITS_FOR.get(mine.action, mine.waits_for)
+    async def _wait(self, ticket: Ticket, timeout: float) -> None:
+        relax_after = min(RELAX_AFTER_S.get(ticket.action, timeout), timeout / 2)
+        await asyncio.wait({ticket.started}, timeout=relax_after)
+        if not ticket.started.done():
+            ticket.waits_for = _RELAXED_WAITS_FOR.get(ticket.action, ticket.waits_for)
             self.advance()
-            await asyncio.wait({mine.begun}, timeout=timeout - patience)
-        if not mine.begun.done():
-            ahead = next(turn.action for turn in self._queue if turn.action in mine.waits_for)
+            await asyncio.wait({ticket.started}, timeout=timeout - relax_after)
+        if not ticket.started.done():
+            ahead = next(each.action for each in self._tickets if each.action in ticket.waits_for)
             raise BrowserTimeout(
-                f"The page was busy with an earlier {ahead.value} for {timeout:.3g} s. Wait for that first, or give "
-                "this one more time."
+                f"The page was busy with an earlier {ahead.value} for {timeout:.3g} s. Wait until that has "
+                "finished, or allow more time."
             )
 
 
-__all__ = ["PATIENCE_S", "Action", "Turn", "Turns"]
+__all__ = ["RELAX_AFTER_S", "Action", "ActionQueue", "Ticket"]

@@ -1,4 +1,4 @@
-"""One session's isolated context: followed while it lives, closed for certain."""
+"""One session's isolated browser context: its pages, actions and events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from playwright.async_api import BrowserContext, Dialog, Page
 
 from browser_sessions.cdp import CdpClosed, CdpError, Target
 from browser_sessions.chromium.context import page_actions
-from browser_sessions.chromium.context.action_queue import Action, Turn, Turns
+from browser_sessions.chromium.context.action_queue import Action, ActionQueue, Ticket
 from browser_sessions.chromium.context.context_host import CHECK_SECONDS, Host
 from browser_sessions.chromium.context.context_pages import Pages
 from browser_sessions.chromium.context.dialogs import Dialogs
@@ -38,7 +38,7 @@ from browser_sessions.domain.errors import (
 from browser_sessions.domain.limits import MAX_PAGES, TEXT_CHARACTERS
 
 USAGE_SECONDS: Final = 1.0
-"""For what a renderer says of itself: an idle one takes 5 ms, and `/health` has two seconds for everything."""
+"""Timeout for a renderer's metrics: an idle one responds in 5 ms, and `/health` has two seconds in all."""
 EventListener = Callable[[ContextEvent], None]
 
 log = structlog.get_logger()
@@ -57,16 +57,16 @@ class Context:
         self._folder = folder
         self._on_event = on_event
         self._pages = Pages(host.calls, host.registry, context_id, folder.name)
-        self._dialogs = Dialogs(host.calls, self._dialog_news)
-        self._observer = Observer(host.calls, host.cdp, self._tell)
+        self._dialogs = Dialogs(host.calls, self._on_dialog_event)
+        self._observer = Observer(host.calls, host.cdp, self._publish)
         self.downloads = Downloads(
-            host.downloads, host.calls, host.clock, folder / "downloads", host.download_bytes, self._tell
+            host.downloads, host.calls, host.clock, folder / "downloads", host.download_bytes, self._publish
         )
         self._opening = 0
-        """Pages that Chromium is being asked for: they count against the limit before they are there."""
-        self._going: Counter[str] = Counter()
-        """Pages that are being navigated through us, by id."""
-        self._turns: dict[str, Turns] = {}
+        """Pages that are being created: they count against the limit too."""
+        self._navigating: Counter[str] = Counter()
+        """Number of running navigations through `navigate` and `open_page`, by page id."""
+        self._queues: dict[str, ActionQueue] = {}
         """By page id, from its first action on."""
         self._screens: dict[str, PageScreen] = {}
         self._closing: asyncio.Task[None] | None = None
@@ -87,32 +87,32 @@ class Context:
         self._dialogs.clients_changed(clients)
         self._observer.watch(viewers > 0)
 
-    def follow(self) -> None:
-        """Tells of what happens from now on. Its page may still be opening: what is asked of it meanwhile costs
-        nothing."""
+    def start_events(self) -> None:
+        """Publishes events from now on. The first page may still be opening: its domains are enabled meanwhile, which
+        costs no time."""
         self._inner.on("dialog", self._dialogs.opened)
         self._inner.on("close", self._maybe_gone)
-        self._host.registry.watch(self._context_id, self._page_news)
+        self._host.registry.watch(self._context_id, self._on_page_event)
 
-    def opened(self, page: Page, page_id: str) -> None:
-        """Its first page is ready."""
-        self._inner.on("page", self._pages.came_up)
+    def first_page_ready(self, page: Page, page_id: str) -> None:
+        """Adds the first page, and further ones when they open."""
+        self._inner.on("page", self._pages.on_page)
         self._pages.add(page, page_id)
 
-    def forget(self) -> None:
-        """Tells of nothing any more."""
+    def stop_events(self) -> None:
+        """Publishes no events any more, and fails all waiting actions."""
         self._host.registry.unwatch(self._context_id)
         self._observer.stop()
-        self.downloads.forget()
-        self._pages.forget()
-        for turns in self._turns.values():
-            turns.end()
+        self.downloads.close()
+        self._pages.close()
+        for queue in self._queues.values():
+            queue.close()
 
     def pages(self) -> list[PageInfo]:
         return self._pages.infos()
 
     def screen(self, page_id: str) -> PageScreen:
-        """As `ContextHandle.screen`; the same one for everybody."""
+        """As `ContextHandle.screen`. All callers share one object per page."""
         self._pages.info(page_id)
         screen = self._screens.get(page_id)
         if screen is None:
@@ -120,22 +120,22 @@ class Context:
         return screen
 
     async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
-        """Opens a page and, with `url`, goes there until the answer begins. A page whose address fails is closed
-        again."""
+        """Opens a page and navigates it to `url`, if given, until the response begins. If that fails, the page is
+        closed."""
         deadline = Deadline(timeout)
         address = None if url is None else page_actions.check_address(url, ("body", "url"))
         page: Page | None = None
         try:
-            async with self._spoken_to(None):
+            async with self._translated_errors(None):
                 page = await self._new_page(deadline)
-                adopting = self._pages.adopt(page)
-                await asyncio.wait({adopting}, timeout=deadline.left)
-                if not adopting.done():
+                identifying = self._pages.identify(page)
+                await asyncio.wait({identifying}, timeout=deadline.left)
+                if not identifying.done():
                     raise BrowserTimeout("The new page was not ready in time.")
-                page_id = adopting.result()
+                page_id = identifying.result()
                 if address is not None:
-                    async with self._turns_of(page_id).turn(Action.NAVIGATE, timeout=deadline.left) as turn:
-                        await self._goto(page, page_id, address, "commit", deadline, turn)
+                    async with self._queue_of(page_id).enter(Action.NAVIGATE, timeout=deadline.left) as ticket:
+                        await self._goto(page, page_id, address, "commit", deadline, ticket)
         except BaseException:
             if page is not None:
                 await self._calls.finish(page.close())
@@ -152,16 +152,16 @@ class Context:
             self._opening -= 1
 
     async def close_page(self, page_id: str, *, timeout: float) -> None:
-        """Closes it without asking it (`beforeunload` does not run), crashed and hung ones too."""
+        """Closes the page without running `beforeunload`, so that crashed and hung pages close too."""
         deadline = Deadline(timeout)
-        async with self._spoken_to(page_id):
+        async with self._translated_errors(page_id):
             page = await self._pages.find(page_id, timeout=deadline.left)
             await self._calls(page.close(), timeout=deadline.left)
 
     async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
         address = page_actions.check_address(url, ("body", "url"))
-        async with self._page(page_id, Action.NAVIGATE, timeout) as (page, deadline, turn):
-            status = await self._goto(page, page_id, address, wait_until, deadline, turn)
+        async with self._page(page_id, Action.NAVIGATE, timeout) as (page, deadline, ticket):
+            status = await self._goto(page, page_id, address, wait_until, deadline, ticket)
             return await self._info(page_id), status
 
     async def screenshot(
@@ -189,49 +189,49 @@ class Context:
             return await page_actions.pdf(self._calls, page, timeout=deadline.left)
 
     async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
-        """As `ContextHandle.evaluate`; `jsonable` says what becomes of values that JSON does not know."""
+        """As `ContextHandle.evaluate`. `javascript_values` lists how values that JSON does not have are represented."""
         async with self._page(page_id, Action.READ, timeout) as (page, deadline, _):
             return await page_actions.evaluate(self._calls, page, expression, timeout=deadline.left)
 
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
-        """Without databases: 100,000 rows of one held the event loop up for 2.5 seconds."""
-        async with self._spoken_to(None):
+        """Without IndexedDB: 100,000 rows blocked the event loop for 2.5 seconds."""
+        async with self._translated_errors(None):
             return dict(await self._calls(self._inner.storage_state(), timeout=timeout))
 
     async def responsive(self, *, timeout: float) -> bool:
-        """Asks the renderer of the oldest page. One that hangs, has crashed or shows a dialog does not answer.
+        """Whether the renderer of the oldest page responds. It does not if it hangs, has crashed or shows a dialog.
 
-        Nor does one that waits for the first byte of its site, for Chromium holds the question back until then. A page
-        that was sent there through `navigate` counts as responsive; of one that a client sent there nobody knows.
+        Nor does it while a navigation waits for the first byte of its response, because Chromium defers the command
+        until then. If that navigation was started through `navigate`, the page counts as responsive; one that a client
+        started is not known here.
         """
         pages = self._pages.infos()
         if self._gone or not self._host.alive() or (pages and pages[0].crashed):
             return False
         try:
             if pages:
-                await page_actions.responds(self._host, pages[0].page_id, timeout=timeout)
+                await page_actions.ping(self._host, pages[0].page_id, timeout=timeout)
         except (PageNotFound, PageFailed):
-            return True  # it was closing or navigating: who refuses, answers
+            return True  # the page was closing or navigating: an error is a response too
         except BrowserTimeout:
-            return pages[0].page_id in self._going
+            return pages[0].page_id in self._navigating
         except BrowserGone:
             return False
         return True
 
     async def usage(self, *, timeout: float = USAGE_SECONDS) -> tuple[int | None, float | None]:
-        """JavaScript heap in bytes and CPU seconds of the renderers of its pages; None where no page tells in time.
+        """JavaScript heap in bytes and CPU seconds of the renderers of its pages; None if no page responds in time.
 
-        The heap is the scripts' part of the memory only: DOM, images and Chromium's own code come on top. The CPU time
-        is that of each renderer's main thread since the page is in it, so a page that goes to another site begins anew.
-        `ProcessTime` of the same metrics would be the whole process, but is 0 in the sandbox, where there is no /proc.
-        Frames of other sites have renderers of their own, which are not in it.
+        The heap excludes the DOM, images and Chromium's own memory. The CPU time is that of the main thread of each
+        renderer, so it restarts when a page navigates to another site. The metric `ProcessTime` would cover the whole
+        process, but is 0 in the sandbox, which has no /proc. Renderers of cross-site frames are not included.
         """
-        asked = [self._metrics(page.page_id, timeout) for page in self._pages.infos() if not page.crashed]
+        calls = [self._metrics(page.page_id, timeout) for page in self._pages.infos() if not page.crashed]
         heaps: dict[str, float] = {}
         seconds: dict[str, float] = {}
-        for answer in await asyncio.gather(*asked):
-            if answer is not None:
-                renderer, heap, cpu = answer
+        for metrics in await asyncio.gather(*calls):
+            if metrics is not None:
+                renderer, heap, cpu = metrics
                 heaps[renderer] = heap
                 seconds[renderer] = max(cpu, seconds.get(renderer, 0.0))
         if not heaps:
@@ -239,15 +239,15 @@ class Context:
         return int(sum(heaps.values())), sum(seconds.values())
 
     async def close(self, *, timeout: float) -> None:
-        """Closes the context, by Playwright or, when that does not answer in half of the time, by CDP; removes its
-        folder."""
+        """Closes the context and removes its folder. Uses Playwright, or CDP if Playwright does not respond in half of
+        the time."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(timeout))
         await asyncio.shield(self._closing)
 
     async def _close(self, timeout: float) -> None:
         self._gone = True
-        self.forget()
+        self.stop_events()
         closed = False
         with contextlib.suppress(BrowserSessionsError, TargetClosed):
             await self._calls(self._inner.close(), timeout=timeout / 2)
@@ -260,19 +260,19 @@ class Context:
         await remove(self._folder)
 
     async def _metrics(self, page_id: str, timeout: float) -> tuple[str, float, float] | None:
-        """(renderer, heap in bytes, CPU seconds); pages that share a renderer name the same one."""
+        """(renderer id, heap in bytes, CPU seconds). Pages can share a renderer."""
         try:
             renderer, found = await page_actions.metrics(self._host, page_id, timeout=timeout)
         except BrowserSessionsError:
             return None
         if not found:
-            return None  # it has only just opened
+            return None  # the page has just opened
         return renderer, found.get("JSHeapTotalSize", 0.0), found.get("ThreadTime", 0.0)
 
     async def _goto(
-        self, page: Page, page_id: str, address: str, wait_until: str, deadline: Deadline, turn: Turn
+        self, page: Page, page_id: str, address: str, wait_until: str, deadline: Deadline, ticket: Ticket
     ) -> int | None:
-        self._going[page_id] += 1
+        self._navigating[page_id] += 1
         try:
             return await page_actions.goto(
                 self._host,
@@ -281,32 +281,32 @@ class Context:
                 address,
                 wait_until=wait_until,
                 timeout=deadline.left,
-                committed=turn.committed,
+                committed=ticket.committed,
             )
         finally:
-            self._going -= Counter({page_id: 1})
+            self._navigating -= Counter({page_id: 1})
 
     @asynccontextmanager
-    async def _page(self, page_id: str, action: Action, timeout: float) -> AsyncIterator[tuple[Page, Deadline, Turn]]:
-        """The page when it is this action's turn, and what is left of its time then."""
+    async def _page(self, page_id: str, action: Action, timeout: float) -> AsyncIterator[tuple[Page, Deadline, Ticket]]:
+        """Runs the body when the action may start, with the page and the deadline of the whole action."""
         deadline = Deadline(timeout)
-        async with self._spoken_to(page_id):
+        async with self._translated_errors(page_id):
             page = await self._pages.find(page_id, timeout=deadline.left)
-            async with self._turns_of(page_id).turn(action, timeout=deadline.left) as turn:
-                yield page, deadline, turn
+            async with self._queue_of(page_id).enter(action, timeout=deadline.left) as ticket:
+                yield page, deadline, ticket
 
-    def _turns_of(self, page_id: str) -> Turns:
+    def _queue_of(self, page_id: str) -> ActionQueue:
         """Raises `PageNotFound`."""
-        turns = self._turns.get(page_id)
-        if turns is None:
+        queue = self._queues.get(page_id)
+        if queue is None:
             self._pages.info(page_id)
-            turns = self._turns[page_id] = Turns()
-        return turns
+            queue = self._queues[page_id] = ActionQueue()
+        return queue
 
     @asynccontextmanager
-    async def _spoken_to(self, page_id: str | None) -> AsyncIterator[None]:
-        """Turns `TargetClosed` into what it means: no such page any more, or no such context or browser. A navigation
-        of a page that is closed fails like one whose site did."""
+    async def _translated_errors(self, page_id: str | None) -> AsyncIterator[None]:
+        """Translates `TargetClosed` to `PageNotFound` or `BrowserGone`. `PageFailed` becomes `PageNotFound` if the page
+        is closed, because closing it fails a navigation like an error of the site."""
         if self._gone:
             raise BrowserGone("The session's browser context is closed.")
         try:
@@ -318,48 +318,48 @@ class Context:
         except TargetClosed:
             if page_id is not None and await self._host.has_target(page_id) is False:
                 raise PageNotFound(self._folder.name, page_id) from None
-            raise BrowserGone("The session's browser context went away under the call.") from None
+            raise BrowserGone("The session's browser context closed during the call.") from None
 
     async def _info(self, page_id: str) -> PageInfo:
-        """The page with its title as it is now."""
+        """The page with its current title."""
         with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
             await self._host.registry.refresh(timeout=CHECK_SECONDS)
         return self._pages.info(page_id)
 
-    def _page_news(self, kind: str, target: Target) -> None:
+    def _on_page_event(self, kind: str, target: Target) -> None:
         data: dict[str, Any] = {"page_id": target.target_id}
         if kind in ("opened", "navigated"):
             data["url"] = target.url[:TEXT_CHARACTERS]
         if kind == "navigated":
             data["title"] = title_of(target)[:TEXT_CHARACTERS]
-        self._tell(ContextEvent(f"page.{kind}", data))
+        self._publish(ContextEvent(f"page.{kind}", data))
         if kind == "opened":
             self._observer.opened(target.target_id)
-            self._calls.background(page_actions.measure(self._host, target.target_id))
+            self._calls.background(page_actions.enable_metrics(self._host, target.target_id))
         if kind == "opened" and len(self._pages) > MAX_PAGES:
-            self._calls.background(self._refuse(target.target_id))
+            self._calls.background(self._close_target(target.target_id))
         if kind == "closed":
             self._screens.pop(target.target_id, None)
-            if (turns := self._turns.pop(target.target_id, None)) is not None:
-                turns.end()
-            self._pages.drop(target.target_id)
+            if (queue := self._queues.pop(target.target_id, None)) is not None:
+                queue.close()
+            self._pages.remove(target.target_id)
             if not len(self._pages):
                 self._maybe_gone(self._inner)
 
-    def _dialog_news(self, event: ContextEvent, dialog: Dialog) -> None:
+    def _on_dialog_event(self, event: ContextEvent, dialog: Dialog) -> None:
         if event.kind == "dialog.closed" and self._observer.watched:
-            return  # the observer tells it, whoever answered
-        self._tell(ContextEvent(event.kind, {"page_id": self._pages.id_of(dialog.page), **event.data}))
+            return  # the observer publishes it, whoever closed the dialog
+        self._publish(ContextEvent(event.kind, {"page_id": self._pages.id_of(dialog.page), **event.data}))
 
-    def _tell(self, event: ContextEvent) -> None:
+    def _publish(self, event: ContextEvent) -> None:
         if self._gone:
             return
         try:
             self._on_event(event)
-        except Exception:  # a listener's bug must not reach Playwright, which would fail our next call with it
+        except Exception:  # Playwright would raise a listener's error from our next call
             log.exception("browser.listener_failed", kind=event.kind)
 
-    async def _refuse(self, target_id: str) -> None:
+    async def _close_target(self, target_id: str) -> None:
         with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
             await self._host.cdp.root.call("Target.closeTarget", {"targetId": target_id}, timeout=CHECK_SECONDS)
 
@@ -368,14 +368,14 @@ class Context:
             self._calls.background(self._check_gone())
 
     async def _check_gone(self) -> None:
-        """The context may have been disposed of behind our back. A browser that died is told by its process, not
-        here."""
+        """Publishes `context.died` if the context was disposed of without us. The death of a browser is reported by its
+        process instead."""
         if await self._host.has_context(self._context_id) is False and not self._gone:
-            self._tell(ContextEvent("context.died"))
+            self._publish(ContextEvent("context.died"))
             self._gone = True
-            self.forget()
+            self.stop_events()
 
 
 async def remove(folder: Path) -> None:
-    """Removes a session's folder, off the loop."""
+    """Removes a session's folder in a thread."""
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a context needs of the browser it lives in."""
+"""The parts of a running browser that its contexts use."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import PageFailed
 
 CHECK_SECONDS: Final = 2.0
-"""For the question whether something still exists, which the browser process answers by itself in a millisecond."""
+"""Timeout of calls to the browser process alone, which take a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One running browser, as its contexts see it."""
+    """One running browser, for its contexts."""
 
     browser: Browser
     calls: Calls
@@ -35,34 +35,34 @@ class Host:
     registry: TargetRegistry
     downloads: DownloadEvents
     user: BrowserUser | None
-    """Who the browser runs as; None: our own user."""
+    """The user that the browser runs as; None: our own."""
     clock: Clock
     download_bytes: int
-    """What one session may download in all."""
+    """Limit of one session's downloads in total."""
     alive: Callable[[], bool]
 
-    async def ask(self, page_id: str, *asked: tuple[str, dict[str, Any]], timeout: float) -> list[dict[str, Any]]:
-        """The results of CDP calls to one page on its raw session: no state of Playwright's is in the way.
+    async def ask(self, page_id: str, *commands: tuple[str, dict[str, Any]], timeout: float) -> list[dict[str, Any]]:
+        """Sends CDP commands to a page on our own session, without Playwright, and returns their results.
 
         Raises `BrowserTimeout`, `BrowserGone`, `PageNotFound`, `PageFailed`.
         """
         deadline = Deadline(timeout)
         try:
             session = await page_session(self.cdp, page_id, timeout=timeout)
-            return [await ask(session, method, params, timeout=deadline.left) for method, params in asked]
+            return [await ask(session, method, params, timeout=deadline.left) for method, params in commands]
         except CdpError as error:
             raise PageFailed(error.message) from error
 
     async def has_context(self, context_id: str) -> bool | None:
-        """Whether the browser has this context now; None when it does not say."""
+        """Whether the browser still has this context; None if it does not respond."""
         try:
-            answer = await self.cdp.root.call("Target.getBrowserContexts", timeout=CHECK_SECONDS)
+            contexts = await self.cdp.root.call("Target.getBrowserContexts", timeout=CHECK_SECONDS)
         except (CdpClosed, CdpError, TimeoutError):
             return None
-        return context_id in answer["browserContextIds"]
+        return context_id in contexts["browserContextIds"]
 
     async def has_target(self, target_id: str) -> bool | None:
-        """Whether the browser has this target now; None when it does not say."""
+        """Whether the browser still has this target; None if it does not respond."""
         try:
             await self.cdp.root.call("Target.getTargetInfo", {"targetId": target_id}, timeout=CHECK_SECONDS)
         except CdpError:

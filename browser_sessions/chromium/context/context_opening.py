@@ -1,4 +1,4 @@
-"""Opens a session's context: ready with one page, or nothing is left of it."""
+"""Opens a session's context with one page. A failed attempt leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playwright.async_api import BrowserContext, Page
 from browser_sessions.chromium.context import page_actions
 from browser_sessions.chromium.context.context import Context, EventListener, remove
 from browser_sessions.chromium.context.context_host import Host
-from browser_sessions.chromium.context.context_options import context_options, refusal
+from browser_sessions.chromium.context.context_options import context_options, invalid_field
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.driver.playwright_calls import TargetClosed
 from browser_sessions.chromium.launch import folders
@@ -29,11 +29,11 @@ B = TypeVar("B")
 async def open_context(
     host: Host, spec: SessionSpec, folder: Path, on_event: EventListener, *, timeout: float
 ) -> Context:
-    """A context with one open page, ready; see `BrowserProcess.open_context`."""
+    """See `BrowserProcess.open_context`."""
     deadline, calls = Deadline(timeout), host.calls
     start_url = None if spec.start_url is None else page_actions.check_address(spec.start_url, ("body", "start_url"))
     options = context_options(spec)
-    making = asyncio.create_task(_make(folder, host.user))
+    making = asyncio.create_task(_make_folder(folder, host.user))
     undo = AsyncExitStack()
     try:
         inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
@@ -41,20 +41,20 @@ async def open_context(
         if spec.permissions:
             await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
         page, context = await _both(
-            _first_page(host, inner, deadline), _named(host, inner, folder, making, on_event, undo, deadline)
+            _first_page(host, inner, deadline), _identify(host, inner, folder, making, on_event, undo, deadline)
         )
-        (target,) = host.registry.pages(context.context_id)  # nobody else knows of the context yet
+        (target,) = host.registry.pages(context.context_id)  # no client knows the context yet
         page_id = target.target_id
-        context.opened(page, page_id)
+        context.first_page_ready(page, page_id)
         if start_url is not None:
             await page_actions.goto(host, page, page_id, start_url, wait_until="commit", timeout=deadline.left)
     except BaseException as error:
         await calls.finish(undo.aclose())
-        await asyncio.shield(_unmake(making, folder))
+        await asyncio.shield(_remove_folder(making, folder))
         if isinstance(error, TargetClosed):
-            raise BrowserGone("The browser or the page went away while the session was starting.") from None
+            raise BrowserGone("The browser or the page closed while the session was starting.") from None
         if isinstance(error, PageFailed):
-            raise refusal(error.detail, spec) or error from None
+            raise invalid_field(error.detail, spec) or error from None
         raise
     return context
 
@@ -63,7 +63,7 @@ async def _first_page(host: Host, inner: BrowserContext, deadline: Deadline) -> 
     return await host.calls(inner.new_page(), timeout=deadline.left)
 
 
-async def _named(
+async def _identify(
     host: Host,
     inner: BrowserContext,
     folder: Path,
@@ -72,20 +72,20 @@ async def _named(
     undo: AsyncExitStack,
     deadline: Deadline,
 ) -> Context:
-    """The context once its id is known, with its downloads allowed: while its page opens."""
+    """Learns the context's id and allows its downloads, while its page opens."""
     claim = host.link.claim()
     await host.calls(inner.grant_permissions([], origin=claim), timeout=deadline.left)
     context_id = host.link.claimed(claim)
     await asyncio.shield(making)
     context = Context(host, inner, context_id, folder, on_event)
-    undo.callback(context.forget)
-    context.follow()
+    undo.callback(context.stop_events)
+    context.start_events()
     await context.downloads.allow(context_id, True, timeout=deadline.left)
     return context
 
 
 async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
-    """The results of both. Raises the first error when both have ended: neither goes on behind the caller's back."""
+    """Runs both concurrently and returns their results. Waits for both to end before it raises the first error."""
     one, other = await asyncio.gather(first, second, return_exceptions=True)
     for result in (one, other):
         if isinstance(result, BaseException):
@@ -93,14 +93,14 @@ async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -
     return cast("tuple[A, B]", (one, other))
 
 
-async def _make(folder: Path, user: BrowserUser | None) -> None:
+async def _make_folder(folder: Path, user: BrowserUser | None) -> None:
     try:
         await asyncio.to_thread(folders.make, folder, user)
     except OSError as error:
-        raise Unavailable(f"The session's folder could not be made: {error.strerror}. Is the disk full?") from error
+        raise Unavailable(f"The session's folder could not be created: {error.strerror}. Is the disk full?") from error
 
 
-async def _unmake(making: asyncio.Task[None], folder: Path) -> None:
+async def _remove_folder(making: asyncio.Task[None], folder: Path) -> None:
     with contextlib.suppress(Unavailable):
         await making
     await remove(folder)

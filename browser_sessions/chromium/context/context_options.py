@@ -1,5 +1,5 @@
-"""From a session's spec to what Playwright's `new_context` takes, and from its refusals back to the field that caused
-them. Pure."""
+"""Maps a session's spec to the arguments of Playwright's `new_context`, and error messages back to the invalid field.
+Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.session_spec import SessionSpec
 
-_REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), field, what)
-    for pattern, field, what in (
+_INVALID_FIELDS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = tuple(
+    (re.compile(pattern, re.IGNORECASE), field, requirement)
+    for pattern, field, requirement in (
         (r"timezone", "timezone_id", "must be a time zone of the IANA list, such as Europe/Berlin"),
         (r"locale", "locale", "must be a BCP 47 language tag, such as de-DE"),
         (r"permission", "permissions", "must be permissions that Chromium knows, such as geolocation or notifications"),
-        (r"geolocation|latitude|longitude|accuracy", "geolocation", "must be a place on earth"),
+        (r"geolocation|latitude|longitude|accuracy", "geolocation", "must be a valid latitude, longitude and accuracy"),
         (r"useragent|user_agent", "user_agent", "must be printable characters without line breaks"),
         (r"header", "extra_http_headers", "must be valid HTTP header names and values"),
         (r"color_?scheme", "color_scheme", "must be light, dark or no-preference"),
@@ -31,9 +31,9 @@ _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = tuple(
 
 
 def context_options(spec: SessionSpec) -> dict[str, Any]:
-    """Keyword arguments for `Browser.new_context`. Raises `InvalidField` for a picture too large to draw.
+    """Keyword arguments for `Browser.new_context`. Raises `InvalidField` for a viewport with too many pixels.
 
-    Permissions are not among them: with an unknown one, `new_context` fails and leaves its context behind.
+    Without the permissions: with an unknown one, `new_context` fails and leaves its context behind.
     """
     _check_pixels(spec)
     options: dict[str, Any] = {
@@ -43,7 +43,7 @@ def context_options(spec: SessionSpec) -> dict[str, Any]:
         "ignore_https_errors": spec.ignore_https_errors,
         "java_script_enabled": spec.java_script_enabled,
         "service_workers": "allow",
-        "accept_downloads": False,  # not Playwright keeps them: see session_downloads
+        "accept_downloads": False,  # handled without Playwright, see session_downloads
     }
     optional = {
         "user_agent": spec.user_agent,
@@ -73,12 +73,12 @@ def context_options(spec: SessionSpec) -> dict[str, Any]:
     return options
 
 
-def refusal(message: str, spec: SessionSpec) -> InvalidField | None:
-    """The field that Chromium's or Playwright's `message` is about, when the spec sets it; None when it is about
-    none."""
-    for pattern, field, what in _REFUSALS:
+def invalid_field(message: str, spec: SessionSpec) -> InvalidField | None:
+    """The error for the field that a message of Chromium or Playwright is about; None if the spec sets no such
+    field."""
+    for pattern, field, requirement in _INVALID_FIELDS:
         if pattern.search(message) and getattr(spec, field) not in (None, (), False):
-            return InvalidField(("body", field), f"{what} ({message[:200]})")
+            return InvalidField(("body", field), f"{requirement} ({message[:200]})")
     if "Invalid URL" in message and spec.proxy is not None:
         return InvalidField(("body", "proxy", "server"), "must be an address such as http://proxy.example:3128")
     return None

@@ -1,4 +1,4 @@
-"""The pages of one context: which Playwright page is which CDP target."""
+"""Maps the CDP targets of one context to Playwright's pages."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from browser_sessions.chromium.ports import PageInfo
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
 
 IDENTIFY_SECONDS: Final = 10.0
-"""How long a page may take to tell its target id. 4 ms; one that a client holds back on its first line can take
-seconds."""
+"""Timeout for learning a page's target id, which takes 4 ms, or seconds if a client keeps the page paused."""
 
 
 async def identify(calls: Calls, page: Page, *, timeout: float) -> tuple[str, str]:
-    """The context id and the target id of a page. Playwright tells neither; Chromium does, on a CDP session of the
-    page. The session stays until the page goes: its end would take off what clients have emulated there, see
-    `cdp.page_overrides`."""
+    """The context id and the target id of a page, which Playwright does not expose. The CDP session for it stays until
+    the page closes, because its end would reset emulation by clients, see `cdp.page_overrides`."""
     session = await calls(page.context.new_cdp_session(page), timeout=timeout, undo=CDPSession.detach)
     info = (await calls(session.send("Target.getTargetInfo"), timeout=timeout))["targetInfo"]
     return info["browserContextId"], info["targetId"]
 
 
 class Pages:
-    """Finds the Playwright page of a target id. Pages that clients or scripts open become known a few milliseconds
-    after they exist."""
+    """Finds the Playwright page of a target id. Playwright reports pages that clients or scripts open a few
+    milliseconds after their creation."""
 
     def __init__(self, calls: Calls, registry: TargetRegistry, context_id: str, session_id: str) -> None:
         self._calls = calls
@@ -52,7 +50,7 @@ class Pages:
         return self._info(self._target(page_id))
 
     def add(self, page: Page, page_id: str) -> None:
-        """A page whose target id is known."""
+        """Adds a page whose target id is known."""
         self._ids[page] = page_id
         future = self._future(page_id)
         if not future.done():
@@ -61,23 +59,23 @@ class Pages:
         page.on("framenavigated", self._navigated)
         page.on("load", self._loaded)
 
-    def adopt(self, page: Page) -> asyncio.Task[str]:
-        """A page that has just come up; returns the task that learns its target id, one for any number of calls."""
+    def identify(self, page: Page) -> asyncio.Task[str]:
+        """Returns the task that determines a new page's target id and adds it, one per page."""
         task = self._identifying.get(page)
         if task is None:
-            task = self._identifying[page] = asyncio.create_task(self._learn(page))
-            task.add_done_callback(lambda done: self._learnt(page, done))
+            task = self._identifying[page] = asyncio.create_task(self._identify(page))
+            task.add_done_callback(lambda done: self._identified(page, done))
         return task
 
-    def came_up(self, page: Page) -> None:
+    def on_page(self, page: Page) -> None:
         """Listener for pages that clients and scripts open."""
-        _ = self.adopt(page)
+        _ = self.identify(page)
 
     def id_of(self, page: Page | None) -> str | None:
         return None if page is None else self._ids.get(page)
 
     async def find(self, page_id: str, *, timeout: float) -> Page:
-        """The page, waiting for it to become known. Raises `PageNotFound`, `BrowserTimeout`."""
+        """Waits until Playwright knows the page. Raises `PageNotFound`, `BrowserTimeout`."""
         self._target(page_id)
         future = self._future(page_id)
         if not future.done():
@@ -86,19 +84,19 @@ class Pages:
         if future.cancelled():  # the context was closed meanwhile
             raise PageNotFound(self._session_id, page_id)
         if not future.done():
-            raise BrowserTimeout(f"The page was not ready within {timeout:.3g} s; something holds it back.")
+            raise BrowserTimeout(f"The page was not ready within {timeout:.3g} s: a client may keep it paused.")
         return future.result()
 
-    def drop(self, page_id: str) -> None:
+    def remove(self, page_id: str) -> None:
         """The page is closed."""
         future = self._by_id.pop(page_id, None)
         if future is not None:
             future.cancel()
 
-    def forget(self) -> None:
+    def close(self) -> None:
         """The context is closed."""
         for page_id in tuple(self._by_id):
-            self.drop(page_id)
+            self.remove(page_id)
         for task in tuple(self._identifying.values()):
             task.cancel()
 
@@ -114,23 +112,23 @@ class Pages:
     def _info(self, target: Target) -> PageInfo:
         future, url = self._by_id.get(target.target_id), target.url
         if future is not None and future.done() and not future.cancelled():
-            url = future.result().url  # Playwright hears of a changed fragment, Chromium's target list only when asked
+            url = future.result().url  # includes a changed fragment, for which Chromium sends no target event
         return PageInfo(target.target_id, url, title_of(target), target.created_at, target.crashed)
 
-    async def _learn(self, page: Page) -> str:
+    async def _identify(self, page: Page) -> str:
         _, page_id = await identify(self._calls, page, timeout=IDENTIFY_SECONDS)
         self.add(page, page_id)
         return page_id
 
-    def _learnt(self, page: Page, task: asyncio.Task[str]) -> None:
+    def _identified(self, page: Page, task: asyncio.Task[str]) -> None:
         self._identifying.pop(page, None)
         if not task.cancelled():
-            task.exception()  # read: a page that is gone again before it told its id is nobody's error
+            task.exception()  # retrieved, because a page may close before its id is known
 
     def _closed(self, page: Page) -> None:
         page_id = self._ids.pop(page, None)
         if page_id is not None:
-            self.drop(page_id)
+            self.remove(page_id)
 
     def _navigated(self, frame: Frame) -> None:
         if frame.parent_frame is None:

@@ -1,6 +1,6 @@
-"""Who answers a page's dialogs: the clients that are attached, or, with none, the session itself, at once.
+"""Closes the dialogs of pages while no client is connected that could.
 
-Playwright dismisses dialogs by itself unless somebody listens; this listens, so that a client can handle its own.
+Playwright dismisses dialogs by itself unless there is a listener. With this one, connected clients can handle them.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from browser_sessions.domain.limits import TEXT_CHARACTERS
 
 
 class Dialogs:
-    """Open dialogs of one context. `clients` is the number of clients that may answer them."""
+    """The open dialogs of one context."""
 
-    def __init__(self, calls: Calls, tell: Callable[[ContextEvent, Dialog], None]) -> None:
+    def __init__(self, calls: Calls, publish: Callable[[ContextEvent, Dialog], None]) -> None:
         self._calls = calls
-        self._tell = tell
+        self._publish = publish
         self._open: set[Dialog] = set()
         self._clients = 0
 
     def clients_changed(self, count: int) -> None:
-        """Answers what is open when the last client has gone."""
+        """Sets the number of connected clients, and closes open dialogs if it is 0."""
         self._clients = count
         if count == 0:
             for dialog in tuple(self._open):
-                self._calls.background(self._answer(dialog))
+                self._calls.background(self._close(dialog))
 
     def opened(self, dialog: Dialog) -> None:
         self._open.add(dialog)
         message = dialog.message[:TEXT_CHARACTERS]
-        self._tell(ContextEvent("dialog.opened", {"type": dialog.type, "message": message}), dialog)
+        self._publish(ContextEvent("dialog.opened", {"type": dialog.type, "message": message}), dialog)
         if self._clients == 0:
-            self._calls.background(self._answer(dialog))
+            self._calls.background(self._close(dialog))
 
-    async def _answer(self, dialog: Dialog) -> None:
-        """Dismisses it; lets a page go that asks whether to leave. One that was answered already is no error."""
+    async def _close(self, dialog: Dialog) -> None:
+        """Dismisses a dialog, but accepts `beforeunload`. No error if it is closed already."""
         self._open.discard(dialog)
         accepted = dialog.type == "beforeunload"
         await (dialog.accept() if accepted else dialog.dismiss())
-        self._tell(ContextEvent("dialog.closed", {"accepted": accepted}), dialog)
+        self._publish(ContextEvent("dialog.closed", {"accepted": accepted}), dialog)

@@ -1,7 +1,7 @@
-"""What can be done with one page: each a few Playwright calls under one deadline.
+"""Actions on one page, each a few Playwright or CDP calls under one deadline.
 
-All raise `BrowserTimeout`, `BrowserGone`, `PageFailed` and `playwright_calls.TargetClosed`, which the context turns
-into what it means there.
+All raise `BrowserTimeout`, `BrowserGone`, `PageFailed` and `playwright_calls.TargetClosed`, which the context
+translates.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from playwright.async_api import Page
 
 from browser_sessions.chromium.context.context_host import CHECK_SECONDS, Host
 from browser_sessions.chromium.context.javascript_values import (
-    BOXES_AT_MOST,
-    CHARACTERS_AT_MOST,
-    DEPTH_AT_MOST,
-    WRITE,
-    read,
+    MAX_CHARACTERS,
+    MAX_DEPTH,
+    MAX_OBJECTS,
+    SERIALISE,
+    parse,
 )
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, Calls, PageCrashed
@@ -28,15 +28,15 @@ from browser_sessions.domain.text import valid
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
 
 FULL_PAGE_HEIGHT: Final = 16_384
-"""CSS pixels of a full-page screenshot: Chromium's own largest texture; beyond it, pictures repeat or stay blank."""
+"""CSS pixels of a full-page screenshot: Chromium's largest texture, beyond which the image repeats or is blank."""
 CONTENT_CHARACTERS: Final = 16 * 2**20
-"""Of a page's HTML. Receiving it holds the event loop up for some 100 ms, for 20 million a fifth of a second was
-measured; the largest pages of the web have a quarter of it."""
-FIRST_PICTURE_S: Final = 10.0
-"""After this a picture is asked for once more: Chromium never answers for one of a page that has navigated by itself
-meanwhile, and the slowest full page on a busy machine took seven seconds."""
-PICTURE_TRIES: Final = 5
-"""A document that is just there may have nothing to draw yet."""
+"""Limit of a page's HTML. Receiving it blocks the event loop for some 100 ms (20 million characters: 200 ms measured);
+the largest pages of the web have a quarter of it."""
+FIRST_SCREENSHOT_S: Final = 10.0
+"""Timeout of the first attempt: Chromium never responds if the page has navigated by itself meanwhile. The slowest full
+page took seven seconds on a busy machine."""
+SCREENSHOT_TRIES: Final = 5
+"""A newly committed document may have nothing to draw yet."""
 _NOTHING_TO_DRAW: Final = ("Unable to capture screenshot", "Not attached to an active page")
 _WORLD: Final = "browser-sessions"
 _CONTENT: Final = f"""(() => {{
@@ -44,23 +44,23 @@ _CONTENT: Final = f"""(() => {{
   const all = type + (document.documentElement ? document.documentElement.outerHTML : '')
   return all.length > {CONTENT_CHARACTERS} ? all.length : all
 }})()"""
-LOOK_SECONDS: Final = 0.25
-"""Between looks at whether the page of a question has crashed."""
+CRASH_POLL_SECONDS: Final = 0.25
+"""How often to check whether the page of a running call has crashed."""
 
 T = TypeVar("T")
 _GRACE_SECONDS: Final = 0.25
-"""Playwright's own deadline comes this much before ours, so that it cleans up after itself where it can."""
+"""Playwright's own deadline is this much earlier than ours, so that it can clean up."""
 
 LoadState = Literal["domcontentloaded", "load", "networkidle"]
 
 
 def _milliseconds(timeout: float) -> float:
-    """Playwright's deadline; never 0, which means none there."""
+    """Playwright's timeout, never 0, which Playwright takes for none."""
     return max((timeout - _GRACE_SECONDS) * 1000, 1.0)
 
 
 def check_address(url: str, loc: tuple[str | int, ...]) -> str:
-    """The address as Chromium will read it. Raises `InvalidField` at `loc` when a session may not be sent there."""
+    """The normalised URL. Raises `InvalidField` at `loc` if sessions may not navigate to it."""
     if not may_open(url):
         raise InvalidField(loc, REFUSED)
     return normalise(url)
@@ -76,11 +76,11 @@ async def goto(
     timeout: float,
     committed: Callable[[], None] = lambda: None,
 ) -> int | None:
-    """Navigates; the HTTP status of the main resource, None where there is none (data:, about:, the same document).
-    `committed` is called when the new document is there.
+    """Navigates and returns the HTTP status of the main resource, None if there is none (data:, about:, the same
+    document). `committed` is called when the new document is committed.
 
-    A navigation whose answer has not begun by the deadline, or when the caller leaves, is given up: Playwright lets no
-    call at the page through while one is under way. One that is still loading goes on.
+    If the response has not begun at the deadline or on cancellation, the navigation is aborted, because Playwright
+    blocks other calls to the page during a navigation. A committed one continues to load.
     """
     calls, deadline = host.calls, Deadline(timeout)
     with host.link.navigation(page_id, everything=wait_until == "networkidle"):
@@ -110,7 +110,7 @@ async def screenshot(
     full_page: bool,
     timeout: float,
 ) -> bytes:
-    """A picture of what is seen, or of the whole page within `FULL_PAGE_HEIGHT` and `MAX_PIXELS`."""
+    """An image of the viewport, or of the whole page up to `FULL_PAGE_HEIGHT` and `MAX_PIXELS`."""
     deadline = Deadline(timeout)
     if full_page:
         await _check_size(host, page_id, timeout=timeout)
@@ -118,7 +118,7 @@ async def screenshot(
     while True:
         tries += 1
         left = deadline.left
-        within = left if tries > 1 else min(left, FIRST_PICTURE_S)
+        within = left if tries > 1 else min(left, FIRST_SCREENSHOT_S)
         try:
             return await host.calls(
                 page.screenshot(
@@ -133,19 +133,19 @@ async def screenshot(
             if within == left:
                 raise
         except PageFailed as error:
-            if tries == PICTURE_TRIES or not any(words in error.detail for words in _NOTHING_TO_DRAW):
+            if tries == SCREENSHOT_TRIES or not any(message in error.detail for message in _NOTHING_TO_DRAW):
                 raise
 
 
 async def content(host: Host, page: Page, page_id: str, *, timeout: float) -> str:
-    """The page's HTML as it stands now, within `CONTENT_CHARACTERS`. Read in a world of its own: the page's scripts
-    have no say in how long it is."""
+    """The page's current HTML, at most `CONTENT_CHARACTERS`. Read in an isolated world, so that the page's scripts
+    cannot evade the limit."""
     deadline = Deadline(timeout)
     try:
         found = await _unless_crashed(host, page, page_id, _content(host, page_id, deadline))
     except PageCrashed:
         raise
-    except PageFailed:  # it went elsewhere between the two questions
+    except PageFailed:  # it navigated between the two calls
         found = await _unless_crashed(host, page, page_id, _content(host, page_id, deadline))
     if not isinstance(found, str):
         raise PageFailed(
@@ -155,78 +155,78 @@ async def content(host: Host, page: Page, page_id: str, *, timeout: float) -> st
 
 
 async def _content(host: Host, page_id: str, deadline: Deadline) -> Any:
-    """The HTML, or its length when it is too long."""
-    named = {"frameId": page_id, "worldName": _WORLD}  # a page's main frame has its id
-    (world,) = await host.ask(page_id, ("Page.createIsolatedWorld", named), timeout=deadline.left)
-    asked = {"expression": _CONTENT, "contextId": world["executionContextId"], "returnByValue": True}
-    (answer,) = await host.ask(page_id, ("Runtime.evaluate", asked), timeout=deadline.left)
-    return answer["result"].get("value")
+    """The HTML, or its length if it is too long."""
+    frame = {"frameId": page_id, "worldName": _WORLD}  # the id of a page's main frame is the page's
+    (world,) = await host.ask(page_id, ("Page.createIsolatedWorld", frame), timeout=deadline.left)
+    expression = {"expression": _CONTENT, "contextId": world["executionContextId"], "returnByValue": True}
+    (response,) = await host.ask(page_id, ("Runtime.evaluate", expression), timeout=deadline.left)
+    return response["result"].get("value")
 
 
-async def _unless_crashed(host: Host, page: Page, page_id: str, asking: Coroutine[Any, Any, T]) -> T:
-    """Chromium leaves a question to a renderer that dies unanswered. Raises `PageCrashed` instead of waiting.
+async def _unless_crashed(host: Host, page: Page, page_id: str, call: Coroutine[Any, Any, T]) -> T:
+    """Awaits `call`. Raises `PageCrashed` if the renderer dies meanwhile: Chromium does not respond then.
 
-    Playwright tells of a crash once, and at times before the registry does: a question that comes between would hear of
-    it from neither, so the registry is looked at too."""
+    Playwright reports a crash once, sometimes before the registry. A call made in between would miss Playwright's
+    event, so the registry is polled too."""
     crashed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-    def told(_: Page) -> None:
+    def on_crash(_: Page) -> None:
         if not crashed.done():
             crashed.set_result(None)
 
-    page.on("crash", told)
-    task: asyncio.Future[Any] = asyncio.ensure_future(asking)
+    page.on("crash", on_crash)
+    task: asyncio.Future[Any] = asyncio.ensure_future(call)
     try:
         while not (crashed.done() or task.done()):
             target = host.registry.get(page_id)
             if target is not None and target.crashed:
                 break
-            await asyncio.wait({task, crashed}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, crashed}, timeout=CRASH_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return cast("T", task.result())
         raise PageCrashed(CRASHED)
     finally:
-        page.remove_listener("crash", told)
+        page.remove_listener("crash", on_crash)
         task.cancel()
 
 
 async def pdf(calls: Calls, page: Page, *, timeout: float) -> bytes:
-    """The page printed. Headless Chromium only, which is what we start."""
+    """The page as a PDF."""
     return await calls(page.pdf(), timeout=timeout)
 
 
 async def evaluate(calls: Calls, page: Page, expression: str, *, timeout: float) -> Any:
-    """The value of a JavaScript expression as `jsonable` has it; a function is called, a promise awaited."""
-    asked = page.evaluate(WRITE, [expression, CHARACTERS_AT_MOST, DEPTH_AT_MOST, BOXES_AT_MOST])
-    return await read(await calls(asked, timeout=timeout))
+    """The value of a JavaScript expression, see `javascript_values`. A function is called, a promise awaited."""
+    call = page.evaluate(SERIALISE, [expression, MAX_CHARACTERS, MAX_DEPTH, MAX_OBJECTS])
+    return await parse(await calls(call, timeout=timeout))
 
 
-async def responds(host: Host, page_id: str, *, timeout: float) -> None:
-    """Returns when the page's renderer has answered; a page that waits for its site answers too. Raises as all here."""
+async def ping(host: Host, page_id: str, *, timeout: float) -> None:
+    """Returns when the page's renderer has responded."""
     await host.ask(page_id, ("Runtime.evaluate", {"expression": "1"}), timeout=timeout)
 
 
-async def measure(host: Host, page_id: str) -> None:
-    """Has Chromium count what `metrics` tells, from now on."""
+async def enable_metrics(host: Host, page_id: str) -> None:
+    """Starts the collection of `metrics` in Chromium."""
     await host.ask(page_id, ("Performance.enable", {}), timeout=CHECK_SECONDS)
 
 
 async def metrics(host: Host, page_id: str, *, timeout: float) -> tuple[str, dict[str, float]]:
-    """(id of the page's renderer, Chromium's `Performance.getMetrics` of it by name): empty before `measure`."""
-    renderer, answer = await host.ask(
+    """(id of the page's renderer, its `Performance.getMetrics` by name). No metrics before `enable_metrics`."""
+    renderer, response = await host.ask(
         page_id, ("Runtime.getIsolateId", {}), ("Performance.getMetrics", {}), timeout=timeout
     )
-    return renderer["id"], {entry["name"]: float(entry["value"]) for entry in answer["metrics"]}
+    return renderer["id"], {entry["name"]: float(entry["value"]) for entry in response["metrics"]}
 
 
 async def _check_size(host: Host, page_id: str, *, timeout: float) -> None:
-    """Raises `PageFailed` for a page too large to draw. Asks the layout, not the page's scripts."""
-    (answer,) = await host.ask(page_id, ("Page.getLayoutMetrics", {}), timeout=timeout)
-    size, drawn = answer["cssContentSize"], answer["contentSize"]
+    """Raises `PageFailed` if the page is too large to draw. Uses the layout, which the page's scripts cannot fake."""
+    (layout,) = await host.ask(page_id, ("Page.getLayoutMetrics", {}), timeout=timeout)
+    size, drawn = layout["cssContentSize"], layout["contentSize"]
     width, height = float(size["width"]), float(size["height"])
     pixels = float(drawn["width"]) * float(drawn["height"])
     if height > FULL_PAGE_HEIGHT or pixels > MAX_PIXELS:
         raise PageFailed(
-            f"The page is {width:.0f} x {height:.0f} pixels, too large for one picture (height at most "
-            f"{FULL_PAGE_HEIGHT}, {MAX_PIXELS} pixels in all). Take one without full_page, or the PDF."
+            f"The page is {width:.0f} x {height:.0f} pixels, too large for one image (height at most "
+            f"{FULL_PAGE_HEIGHT}, {MAX_PIXELS} pixels in all). Take one without full_page, or a PDF."
         )

@@ -96,7 +96,7 @@ class Downloads:
             self._finished(download, DownloadState.CANCELED)
             await self._remove(context_id, download_id)
 
-    def forget(self) -> None:
+    def close(self) -> None:
         self._listeners.clear()
         self._events.forget(*self._contexts)
 

@@ -219,7 +219,7 @@ async def test_a_start_url_that_never_answers_ends_at_the_deadline(
 async def test_a_folder_that_cannot_be_made_is_told(chromium: ChromiumProcess, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
 
-    with pytest.raises(Exception, match="folder could not be made"):
+    with pytest.raises(Exception, match="folder could not be created"):
         await opened(chromium, tmp_path / "file" / "session")
 
     assert await contexts_in(chromium) == set()

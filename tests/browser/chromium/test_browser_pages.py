@@ -134,7 +134,7 @@ async def test_a_page_that_waits_for_its_site_is_responsive(handle: Context, pag
 
     going.cancel()
     await asyncio.wait({going})
-    assert not handle._going
+    assert not handle._navigating
 
 
 async def test_pictures_and_papers(handle: Context, page_id: str, site: Site) -> None:

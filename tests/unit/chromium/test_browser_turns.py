@@ -1,4 +1,4 @@
-"""Turns of actions at one page."""
+"""The queue of actions on one page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.chromium.context.action_queue import Action, Turn, Turns
+from browser_sessions.chromium.context.action_queue import Action, ActionQueue, Ticket
 from browser_sessions.domain.errors import BrowserTimeout
 from tests.harness.waiting import until
 
@@ -27,26 +27,26 @@ DISTURB = {
 class Caller:
     """One action, begun and ended by the test."""
 
-    def __init__(self, turns: Turns, action: Action, timeout: float = 60.0) -> None:
+    def __init__(self, queue: ActionQueue, action: Action, timeout: float = 60.0) -> None:
         self.action = action
-        self.turn: Turn | None = None
+        self.ticket: Ticket | None = None
         self._leave = asyncio.Event()
-        self.task = asyncio.create_task(self._run(turns, timeout))
+        self.task = asyncio.create_task(self._run(queue, timeout))
 
     def under_way(self) -> bool:
-        return self.turn is not None and not self.task.done()
+        return self.ticket is not None and not self.task.done()
 
     def commit(self) -> None:
-        assert self.turn is not None
-        self.turn.committed()
+        assert self.ticket is not None
+        self.ticket.committed()
         self.action = LOAD
 
     def finish(self) -> None:
         self._leave.set()
 
-    async def _run(self, turns: Turns, timeout: float) -> None:
-        async with turns.turn(self.action, timeout=timeout) as turn:
-            self.turn = turn
+    async def _run(self, queue: ActionQueue, timeout: float) -> None:
+        async with queue.enter(self.action, timeout=timeout) as ticket:
+            self.ticket = ticket
             await self._leave.wait()
 
 
@@ -71,8 +71,8 @@ async def settle() -> None:
     ],
 )
 async def test_only_what_disturbs_waits(first: Action, second: Action, together: bool) -> None:
-    turns = Turns()
-    one, other = Caller(turns, first), Caller(turns, second)
+    queue = ActionQueue()
+    one, other = Caller(queue, first), Caller(queue, second)
     await settle()
     assert (one.under_way(), other.under_way()) == (True, together)
     one.finish()
@@ -83,8 +83,8 @@ async def test_only_what_disturbs_waits(first: Action, second: Action, together:
 
 
 async def test_a_script_runs_while_the_new_document_loads_and_the_next_navigation_waits() -> None:
-    turns = Turns()
-    going, script, leaving = Caller(turns, NAVIGATE), Caller(turns, READ), Caller(turns, NAVIGATE)
+    queue = ActionQueue()
+    going, script, leaving = Caller(queue, NAVIGATE), Caller(queue, READ), Caller(queue, NAVIGATE)
     await settle()
     assert not script.under_way()
     going.commit()
@@ -100,10 +100,10 @@ async def test_a_script_runs_while_the_new_document_loads_and_the_next_navigatio
 
 
 async def test_who_waited_in_vain_is_told_for_what_and_holds_nobody_up() -> None:
-    turns = Turns()
-    going = Caller(turns, NAVIGATE)
+    queue = ActionQueue()
+    going = Caller(queue, NAVIGATE)
     await settle()
-    late, script = Caller(turns, NAVIGATE, timeout=0.05), Caller(turns, READ)
+    late, script = Caller(queue, NAVIGATE, timeout=0.05), Caller(queue, READ)
     with pytest.raises(BrowserTimeout, match=r"earlier navigation for 0\.05 s"):
         await late.task
     going.finish()
@@ -114,8 +114,8 @@ async def test_who_waited_in_vain_is_told_for_what_and_holds_nobody_up() -> None
 
 
 async def test_a_hung_script_keeps_nobody_from_leaving_the_page() -> None:
-    turns = Turns()
-    hung, leaving = Caller(turns, READ), Caller(turns, NAVIGATE, timeout=0.2)
+    queue = ActionQueue()
+    hung, leaving = Caller(queue, READ), Caller(queue, NAVIGATE, timeout=0.2)
     await until(lambda: leaving.under_way())
     assert hung.under_way()
     leaving.finish()
@@ -124,11 +124,11 @@ async def test_a_hung_script_keeps_nobody_from_leaving_the_page() -> None:
 
 
 async def test_a_page_that_loads_for_long_is_drawn_all_the_same() -> None:
-    turns = Turns()
-    loading = Caller(turns, NAVIGATE)
+    queue = ActionQueue()
+    loading = Caller(queue, NAVIGATE)
     await settle()
     loading.commit()
-    picture = Caller(turns, DRAW, timeout=0.2)
+    picture = Caller(queue, DRAW, timeout=0.2)
     await settle()
     assert not picture.under_way()
     await until(lambda: picture.under_way())
@@ -138,8 +138,8 @@ async def test_a_page_that_loads_for_long_is_drawn_all_the_same() -> None:
 
 
 async def test_a_caller_that_leaves_the_queue_holds_nobody_up() -> None:
-    turns = Turns()
-    first, second, third = (Caller(turns, DRAW) for _ in range(3))
+    queue = ActionQueue()
+    first, second, third = (Caller(queue, DRAW) for _ in range(3))
     await settle()
     second.task.cancel()
     first.finish()
@@ -147,15 +147,15 @@ async def test_a_caller_that_leaves_the_queue_holds_nobody_up() -> None:
     assert third.under_way()
     third.finish()
     await asyncio.gather(first.task, third.task)
-    assert repr(turns) == "<Turns 0 under way, 0 waiting>"
+    assert repr(queue) == "<ActionQueue 0 running, 0 waiting>"
 
 
 async def test_when_the_page_is_gone_nobody_waits() -> None:
-    turns = Turns()
-    callers = [Caller(turns, NAVIGATE) for _ in range(3)]
+    queue = ActionQueue()
+    callers = [Caller(queue, NAVIGATE) for _ in range(3)]
     await settle()
-    turns.end()
-    callers.append(Caller(turns, DRAW))
+    queue.close()
+    callers.append(Caller(queue, DRAW))
     await settle()
     assert all(caller.under_way() for caller in callers)
     for caller in callers:
@@ -178,7 +178,7 @@ def test_whatever_comes_and_goes_nothing_disturbs_and_nobody_is_forgotten(steps:
 
 
 async def _play(steps: list[tuple[str, object]]) -> None:
-    turns = Turns()
+    queue = ActionQueue()
     callers: list[Caller] = []
     does: dict[str, Callable[[Caller], object]] = {
         "finish": Caller.finish,
@@ -187,7 +187,7 @@ async def _play(steps: list[tuple[str, object]]) -> None:
     }
     for what, which in steps:
         if isinstance(which, Action):
-            callers.append(Caller(turns, which))
+            callers.append(Caller(queue, which))
         elif callers:
             assert isinstance(which, int)
             does[what](callers[which % len(callers)])
@@ -196,9 +196,9 @@ async def _play(steps: list[tuple[str, object]]) -> None:
         for one in under_way:
             for other in under_way:
                 assert one is other or frozenset({one.action, other.action}) not in DISTURB
-        waiting = [caller for caller in callers if caller.turn is None and not caller.task.done()]
+        waiting = [caller for caller in callers if caller.ticket is None and not caller.task.done()]
         assert under_way or not waiting, "the queue never stands still"
     for caller in callers:
         caller.finish()
     await asyncio.gather(*(caller.task for caller in callers), return_exceptions=True)
-    assert all(caller.turn is not None or caller.task.cancelled() for caller in callers)
+    assert all(caller.ticket is not None or caller.task.cancelled() for caller in callers)

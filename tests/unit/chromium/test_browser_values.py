@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from browser_sessions.chromium.context.context_options import context_options, refusal
-from browser_sessions.chromium.context.javascript_values import CHARACTERS_AT_MOST, read
+from browser_sessions.chromium.context.context_options import context_options, invalid_field
+from browser_sessions.chromium.context.javascript_values import MAX_CHARACTERS, parse
 from browser_sessions.chromium.driver.playwright_calls import translate
 from browser_sessions.chromium.launch.child import DETAIL_CHARACTERS, SANDBOX_FAILED, start_error
 from browser_sessions.chromium.page_targets import stands_for_none
@@ -16,8 +16,8 @@ from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
 
 
 async def test_what_a_page_wrote_is_read_and_what_is_no_json_is_told() -> None:
-    assert await read('{"a": [1, null, "x"]}') == {"a": [1, None, "x"]}
-    assert await read("[" + "1," * 100_000 + "2]") == [1] * 100_000 + [2]
+    assert await parse('{"a": [1, null, "x"]}') == {"a": [1, None, "x"]}
+    assert await parse("[" + "1," * 100_000 + "2]") == [1] * 100_000 + [2]
     for strange in (
         "undefined",
         '"\\ud800"',
@@ -25,10 +25,10 @@ async def test_what_a_page_wrote_is_read_and_what_is_no_json_is_told() -> None:
         "[" * 5000 + "]" * 5000,
         7,
         None,
-        "1" * (CHARACTERS_AT_MOST + 1),
+        "1" * (MAX_CHARACTERS + 1),
     ):
         with pytest.raises(PageFailed, match="JSON"):
-            await read(strange)
+            await parse(strange)
 
 
 def test_a_plain_spec_names_only_what_it_sets() -> None:
@@ -64,12 +64,12 @@ def test_no_more_pixels_than_can_be_drawn(scale: float | None, fits: bool) -> No
 
 def test_a_refusal_is_only_about_what_was_asked() -> None:
     message = "Invalid timezone ID: Mars/Base"
-    asked = refusal(message, SessionSpec(timezone_id="Mars/Base"))
+    asked = invalid_field(message, SessionSpec(timezone_id="Mars/Base"))
     assert asked is not None
     assert asked.loc == ("body", "timezone_id")
     assert "Europe/Berlin" in asked.detail
-    assert refusal(message, SessionSpec()) is None
-    assert refusal("net::ERR_CONNECTION_REFUSED at http://timezone.example/", SessionSpec()) is None
+    assert invalid_field(message, SessionSpec()) is None
+    assert invalid_field("net::ERR_CONNECTION_REFUSED at http://timezone.example/", SessionSpec()) is None
 
 
 @pytest.mark.parametrize(
