@@ -1,5 +1,5 @@
-"""Chromium's DevTools front end and its description of the protocol, kept on disk for one version of Chromium.
+"""Chromium's DevTools front end and its protocol description, cached on disk for one version of Chromium.
 
-Only Chromium's debugging port gives these files, and sessions' browsers have no port. So a browser without sessions is
-started once for each version (`crawl`), and what it gives is kept in one file (`cache`).
+Only Chromium's debugging port serves these files, and the browsers of sessions have none. So `crawl` starts a browser
+without sessions once per version, and `cache` keeps its files in one archive.
 """

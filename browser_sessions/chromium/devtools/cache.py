@@ -1,8 +1,8 @@
-"""The files of the front end and the protocol's description, read from one archive for each version of Chromium.
+"""The front end's files and the protocol description, in one archive per version of Chromium.
 
 ```
 <folder>/<version>.zip     0600, in a folder of mode 0700: see `crawl` for its members
-<folder>/<version>.part    while it is made
+<folder>/<version>.part    while it is being created
 ```
 """
 
@@ -32,69 +32,69 @@ from browser_sessions.chromium.devtools import crawl
 from browser_sessions.domain.errors import DevToolsUnavailable, NotFound
 
 MAKE_SECONDS: Final = 25.0
-"""For a new archive. Takes 1.1 s on two idle cores; a cold disk on a busy machine takes longer."""
+"""Timeout for a new archive, which takes 1.1 s on two idle cores, and longer with a cold disk on a busy machine."""
 ORPHAN_SECONDS: Final = 10
-"""How long after that the program ends by itself, when this process is no longer there to end it."""
+"""How much later the program kills itself, in case this process is no longer there to kill it."""
 END_SECONDS: Final = 5.0
-"""For the kernel to end a killed group; takes 20 ms."""
+"""Timeout for the kernel to end a killed group; usually 20 ms."""
 LARGEST_BYTES: Final = 64 * 2**20
-"""Of one file when unpacked; the largest has 3 MB. An archive is only as good as the Chromium that it comes from."""
-_LOOK_SECONDS: Final = 0.005
+"""Limit of one unpacked file, against a Chromium that is not trustworthy. The largest has 3 MB."""
+_POLL_SECONDS: Final = 0.005
 _VERSION: Final = re.compile(r"[0-9]+(\.[0-9]+){1,5}")
-_PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "FONTCONFIG_PATH", "FONTCONFIG_FILE")
-"""Of the environment: where programs, libraries and fonts are. Nothing that could be a secret."""
-_NOT_READABLE: Final = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-"""What `zipfile` raises for archives that are not what it expects, and `json` for `about.json`."""
+_INHERITED: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "FONTCONFIG_PATH", "FONTCONFIG_FILE")
+"""Environment variables for programs, libraries and fonts. No others, which could be secrets."""
+_READ_ERRORS: Final = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+"""Exceptions of `zipfile` for damaged archives, and of `json` for `about.json`."""
 NO_SUCH_FILE: Final = "Chromium's DevTools has no such file."
 
 log = structlog.get_logger()
 
 
 class DevToolsCache:
-    """Holds one version: that of the browsers that this service starts."""
+    """The cache for one version: that of the browsers that this service starts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._archive: zipfile.ZipFile | None = None
         self._version = ""
-        self._why_not = "The service has not looked for it yet."
+        self._unavailable_reason = "The service has not opened it yet."
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<DevToolsCache {self._version or 'empty'}>"
 
     async def prepare(self, version: str, executable: Path, user: tuple[int, int] | None) -> None:
-        """Opens the archive of this version, making it when there is none or it is damaged.
+        """Opens the archive of this version, or creates it if it is missing or damaged.
 
-        Call it while the service has no session: where the system has no network namespaces for us, a page could reach
-        the browser that is started here. `user`: (uid, gid) of that browser, None for our own.
+        Call it while the service has no session: without a network namespace, pages could reach the browser that is
+        started here. `user`: (uid, gid) of that browser, None for our own.
 
-        Never raises: when it fails, DevTools answers with the reason, and the next start tries again.
+        Never raises. After a failure, requests for DevTools get the reason, and the next start tries again.
         """
         self.close()
         try:
             if not _VERSION.fullmatch(version):
-                raise crawl.CrawlError(f"{version[:40]!r} is no version of Chromium")
+                raise crawl.CrawlError(f"{version[:40]!r} is not a version of Chromium")
             path = self._folder / f"{version}.zip"
-            archive = await asyncio.to_thread(_opened, path, version)
+            archive = await asyncio.to_thread(_open, path, version)
             if archive is None:
                 archive = await self._make(path, version, executable, user)
             self._archive, self._version = archive, version
-        except (crawl.CrawlError, *_NOT_READABLE) as error:
-            why = crawl.reason(error).rstrip(".")
-            self._why_not = (
-                f"Taking its files from Chromium {version[:40]} failed when the service started: {why}. "
+        except (crawl.CrawlError, *_READ_ERRORS) as error:
+            reason = crawl.reason(error).rstrip(".")
+            self._unavailable_reason = (
+                f"Getting its files from Chromium {version[:40]} failed when the service started: {reason}. "
                 "The next start tries again."
             )
-            log.warning("devtools.not_available", version=version, reason=why)
+            log.warning("devtools.not_available", version=version, reason=reason)
 
     def check(self, version: str) -> None:
-        """Raises `DevToolsUnavailable` when there is nothing of this version."""
+        """Raises `DevToolsUnavailable` if this version is not available."""
         if self._archive is None:
-            raise DevToolsUnavailable(f"DevTools is not available. {self._why_not}")
+            raise DevToolsUnavailable(f"DevTools is not available. {self._unavailable_reason}")
         if version != self._version:
             raise DevToolsUnavailable(
-                f"DevTools is there for Chromium {self._version}, and the session's is {version}: "
+                f"DevTools is available for Chromium {self._version}, but the session's is {version}: "
                 "restart the service after an update of Chromium."
             )
 
@@ -103,11 +103,11 @@ class DevToolsCache:
         return await self._read(version, crawl.FILES + path)
 
     async def protocol(self, version: str) -> bytes:
-        """What Chromium's `/json/protocol` answers. Raises `DevToolsUnavailable`."""
+        """The body of Chromium's `/json/protocol`. Raises `DevToolsUnavailable`."""
         return await self._read(version, crawl.PROTOCOL)
 
     def close(self) -> None:
-        """Closes the archive. Safe to call twice."""
+        """Closes the archive. Idempotent."""
         archive, self._archive, self._version = self._archive, None, ""
         if archive is not None:
             archive.close()
@@ -118,25 +118,25 @@ class DevToolsCache:
         return await asyncio.to_thread(self._unpack, self._archive, member)
 
     def _unpack(self, archive: zipfile.ZipFile, member: str) -> bytes:
-        with self._lock:  # two threads share the file's position
+        with self._lock:  # threads share the file's position
             try:
                 return _member(archive, member)
             except KeyError:
                 raise NotFound(NO_SUCH_FILE) from None
-            except _NOT_READABLE as error:
-                raise DevToolsUnavailable("DevTools is not available: its archive was damaged or closed.") from error
+            except _READ_ERRORS as error:
+                raise DevToolsUnavailable("DevTools is not available: its archive is damaged or closed.") from error
 
     async def _make(self, path: Path, version: str, executable: Path, user: tuple[int, int] | None) -> zipfile.ZipFile:
-        """A new archive. Raises `CrawlError`, `OSError`."""
+        """Creates an archive. Raises `CrawlError`, `OSError`."""
         began = time.monotonic()
         part = path.with_suffix(".part")
         try:
-            output = await asyncio.to_thread(self._begin, part)
+            output = await asyncio.to_thread(self._create, part)
             with output:
                 await self._crawl(output, executable, user)
-            archive = await asyncio.to_thread(_opened, part, version)
+            archive = await asyncio.to_thread(_open, part, version)
             if archive is None:
-                raise crawl.CrawlError(f"Chromium gave no complete set of files, or is another version than {version}")
+                raise crawl.CrawlError(f"Chromium's files are incomplete, or its version is not {version}")
             await asyncio.to_thread(part.replace, path)
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
@@ -150,8 +150,8 @@ class DevToolsCache:
         )
         return archive
 
-    def _begin(self, part: Path) -> IO[bytes]:
-        """An empty file for a new archive. Those of other versions are removed. Raises `OSError`."""
+    def _create(self, part: Path) -> IO[bytes]:
+        """Creates an empty file for a new archive and removes those of other versions. Raises `OSError`."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for each in self._folder.iterdir():
             if each.suffix in {".zip", ".part"}:
@@ -159,7 +159,7 @@ class DevToolsCache:
         return os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
     async def _crawl(self, output: IO[bytes], executable: Path, user: tuple[int, int] | None) -> None:
-        """Runs `crawl` with a profile folder of its own. No process and no folder is left of it.
+        """Runs `crawl` with a temporary profile folder. Leaves no process and no folder behind.
 
         Raises `CrawlError`, `OSError`.
         """
@@ -178,7 +178,7 @@ class DevToolsCache:
 
 
 async def _run(job: crawl.Job, output: IO[bytes]) -> None:
-    """Raises `CrawlError`, `OSError`. Nothing of the program's process group is left afterwards."""
+    """Raises `CrawlError`, `OSError`. Leaves no process of the program's group behind."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
@@ -193,18 +193,18 @@ async def _run(job: crawl.Job, output: IO[bytes]) -> None:
     )
     try:
         async with asyncio.timeout(MAKE_SECONDS):
-            _, said = await process.communicate()
+            _, errors = await process.communicate()
     except TimeoutError:
-        raise crawl.CrawlError(f"it was not done after {MAKE_SECONDS:g} s") from None
+        raise crawl.CrawlError(f"it took more than {MAKE_SECONDS:g} s") from None
     finally:
         await asyncio.shield(asyncio.create_task(_end(process)))
     if process.returncode != 0:
-        lines = said.decode(errors="replace").strip().splitlines()
-        raise crawl.CrawlError(lines[-1] if lines else f"the program ended with status {process.returncode}")
+        lines = errors.decode(errors="replace").strip().splitlines()
+        raise crawl.CrawlError(lines[-1] if lines else f"the program exited with status {process.returncode}")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kills the group of a program that may have ended already, and waits until it is gone."""
+    """Kills the program's group, which may have exited already, and waits until it is gone."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + END_SECONDS
     _kill(process.pid)
@@ -213,7 +213,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         if loop.time() >= deadline:
             log.error("browser.survived_kill", process_group=process.pid)
             return
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _kill(group: int) -> None:
@@ -222,7 +222,7 @@ def _kill(group: int) -> None:
 
 
 def _gone(group: int) -> bool:
-    """Reaps members of the group that became our children."""
+    """Whether no process of the group is left. Reaps those that we adopted."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-group, os.WNOHANG) != (0, 0):
             pass
@@ -231,18 +231,18 @@ def _gone(group: int) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass  # somebody else's user: Chromium's, when it is not ours
+        pass  # a process of Chromium's user
     return False
 
 
-def _opened(path: Path, version: str) -> zipfile.ZipFile | None:
-    """An archive all of whose members are whole, made from this version; None when it is missing or damaged.
+def _open(path: Path, version: str) -> zipfile.ZipFile | None:
+    """Opens the archive if it is from this version and all its members are intact, else returns None.
 
-    Takes 60 ms for the checksums.
+    The checksums take 60 ms.
     """
     try:
         archive = zipfile.ZipFile(path)
-    except _NOT_READABLE:
+    except _READ_ERRORS:
         return None
     try:
         about = json.loads(_member(archive, crawl.ABOUT))
@@ -250,14 +250,14 @@ def _opened(path: Path, version: str) -> zipfile.ZipFile | None:
         archive.getinfo(crawl.FILES + crawl.START)
         if about["version"] == version and archive.testzip() is None:
             return archive
-    except _NOT_READABLE:
+    except _READ_ERRORS:
         pass
     archive.close()
     return None
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Raises `KeyError` when there is none, and what else is in `_NOT_READABLE`."""
+    """Raises `KeyError` if there is no such member, and the others in `_READ_ERRORS`."""
     with archive.open(name) as member:
         body = member.read(LARGEST_BYTES + 1)
     if len(body) > LARGEST_BYTES:
@@ -266,10 +266,10 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _profile(folder: Path, user: tuple[int, int] | None) -> Path:
-    """An empty folder for one browser, which `user` reaches: not in the data folder, whose mode is 0700.
+    """Creates a profile folder that `user` can reach: not in the data folder, whose mode is 0700.
 
-    Removes those of a service that was killed: their names begin with a hash of the cache's folder, which belongs to
-    one service. Raises `OSError`.
+    Removes those that this service left behind when it was killed, recognised by a hash of the cache's folder in their
+    name. Raises `OSError`.
     """
     prefix = f"browser-sessions-devtools-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}-"
     for each in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
@@ -281,5 +281,5 @@ def _profile(folder: Path, user: tuple[int, int] | None) -> Path:
 
 
 def _environment(ours: Mapping[str, str], profile: Path) -> dict[str, str]:
-    kept = {name: ours[name] for name in _PASSED_ON if name in ours}
-    return {**kept, "HOME": str(profile), "TMPDIR": str(profile)}
+    inherited = {name: ours[name] for name in _INHERITED if name in ours}
+    return {**inherited, "HOME": str(profile), "TMPDIR": str(profile)}

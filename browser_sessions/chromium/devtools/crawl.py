@@ -1,12 +1,11 @@
-"""Run as a program: starts a Chromium without sessions, writes what its debugging port gives to standard output, as a
-ZIP archive, and ends it.
+"""A program that starts a Chromium without sessions and writes the files of its debugging port to standard output, as a
+ZIP archive.
 
-The only argument is a `Job` as JSON. Standard error is one line that says what went wrong, if something did. Imports
-the standard library only: the program is started with `-I -S`, which takes half the time.
+The only argument is a `Job` as JSON. Standard error is one line with the error, if any. Imports the standard library
+only, because it runs with `-I -S`, which halves the start time.
 
-While this Chromium runs, whoever reaches its port can have it read files. So it gets a network namespace of its own
-where the system allows one: nothing outside can connect to it then. Elsewhere, the caller runs this while it has no
-session.
+A client that reaches this Chromium's port can read local files. So it runs in a network namespace of its own if the
+system allows it. Elsewhere, the caller must run this while the service has no session.
 """
 
 from __future__ import annotations
@@ -29,26 +28,26 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final, TypedDict
 
 START: Final = "inspector.html"
-"""The front end's page. All other files are found from it."""
+"""The front end's HTML page, from which all other files are found."""
 _LOCALES: Final = ("core/i18n/locales/en-US.json", "core/i18n/locales/zh.json")
-"""Named by a template in the front end, which the crawl cannot follow. Builds without the second exist."""
+"""The front end builds these names from a template, which the crawl cannot follow. Some builds lack the second."""
 ABOUT: Final = "about.json"
 PROTOCOL: Final = "protocol.json"
 FILES: Final = "devtools/"
-"""Members of the archive: `About`, what `/json/protocol` answers, and before every path of the front end."""
+"""Members of the archive: the `About`, the body of `/json/protocol`, and the prefix of the front end's files."""
 COMPRESSION: Final = 3
 """18 MB become 5.7 MB in 0.22 s; level 6 saves another 0.5 MB and takes 0.44 s."""
 ANSWER_SECONDS: Final = 10.0
-"""For one answer on loopback; takes a millisecond."""
+"""Timeout of one response on loopback, which takes a millisecond."""
 
 _NAMED: Final = re.compile(
     rb"""["'`(]((?:\.{1,2}/|[A-Za-z0-9_])[A-Za-z0-9_./-]*\.(?:js|css|html|json|svg|png|avif|webp|gif|wasm|woff2))["'`)]"""
 )
-"""What looks like a file's name in quotes or parentheses: imports of both kinds, `new URL`, `url()`, `src`."""
-_NAMES_OTHERS: Final = (".js", ".html", ".css")
-_LISTENS: Final = re.compile(r"DevTools listening on ws://127\.0\.0\.1:(\d+)/")
-_LINES_KEPT: Final = 3
-"""Of what Chromium says before it ends: the last words are the ones that count."""
+"""File names in quotes or parentheses: static and dynamic imports, `new URL`, `url()`, `src`."""
+_WITH_REFERENCES: Final = (".js", ".html", ".css")
+_LISTENING: Final = re.compile(r"DevTools listening on ws://127\.0\.0\.1:(\d+)/")
+_ERROR_LINES: Final = 3
+"""How many of Chromium's last lines to report: it logs the cause of a failed start last."""
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # <linux/prctl.h>
 _CLONE_NEWUSER: Final = 0x10000000  # <linux/sched.h>
@@ -57,14 +56,14 @@ _SIOCGIFFLAGS: Final = 0x8913  # <linux/sockios.h>
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1  # <net/if.h>
 _IFREQ: Final = "16sh22x"
-"""`struct ifreq` as far as its flags are concerned."""
+"""`struct ifreq` with its flags only."""
 
 SWITCHES: Final = (
     "--headless",
     "--remote-debugging-port=0",
     "--no-startup-window",  # no page, hence no renderer
-    "--no-sandbox",  # which is about renderers; inside a user namespace it could not be set up either
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # asks nobody anything
+    "--no-sandbox",  # the sandbox is for renderers, and cannot be set up inside a user namespace
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # no name lookups
     "--disable-background-networking",
     "--disable-breakpad",
     "--disable-component-update",
@@ -79,9 +78,8 @@ SWITCHES: Final = (
 
 
 class Job(TypedDict):
-    """`user` is (uid, gid) for Chromium, None for those of this process. `profile`: an empty folder of that user's.
-    `environment` is Chromium's. `seconds`: after these this process kills its whole group, itself included; for the
-    case that its parent has died."""
+    """`user`: (uid, gid) for Chromium, None for our own. `profile`: an empty folder owned by that user. `environment`
+    is Chromium's. `seconds`: when this process kills its whole group including itself, in case its parent has died."""
 
     executable: str
     profile: str
@@ -98,13 +96,13 @@ class About(TypedDict):
 
 
 class CrawlError(Exception):
-    """Says what went wrong, in one line."""
+    """The message is one line."""
 
 
 def main() -> int:
     job: Job = json.loads(sys.argv[1])
     if os.getpgrp() != os.getpid():
-        os.setsid()  # the group is killed below: it must be ours
+        os.setsid()  # the group is killed below, so it must be our own
     signal.signal(signal.SIGALRM, lambda _number, _frame: os.killpg(0, signal.SIGKILL))
     signal.alarm(job["seconds"])
     try:
@@ -116,15 +114,15 @@ def main() -> int:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, in one line without paths of this machine. Pure."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(said.split()) or type(error).__name__
+    """The error as one line, without paths of this machine. Pure."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(message.split()) or type(error).__name__
 
 
 def run(job: Job, output: BinaryIO) -> None:
-    """Raises `CrawlError`, `OSError`, `HTTPException`, `ValueError`. No process is left afterwards."""
+    """Raises `CrawlError`, `OSError`, `HTTPException`, `ValueError`. Leaves no process behind."""
     _adopt_orphans()
-    isolated = _tried(job) and _isolate(job)
+    isolated = _can_isolate(job) and _isolate(job)
     user = job["user"]
     chromium = subprocess.Popen(
         [job["executable"], *SWITCHES, f"--user-data-dir={job['profile']}"],
@@ -154,23 +152,23 @@ def run(job: Job, output: BinaryIO) -> None:
 
 
 def _crawl(connection: http.client.HTTPConnection) -> Iterator[tuple[str, bytes]]:
-    """Every file that can be found from `START`, with its path. None when Chromium has no front end."""
+    """(path, body) of every file found from `START`. Empty if Chromium has no front end."""
     waiting = [*_LOCALES, START]
     seen = set(waiting)
     while waiting:
         path = waiting.pop()
         body = _get(connection, f"/devtools/{path}")
-        if not body:  # Chromium answers 200 and nothing for what it has not
+        if not body:  # Chromium responds with 200 and an empty body for missing files
             continue
         yield path, body
-        if path.endswith(_NAMES_OTHERS):
+        if path.endswith(_WITH_REFERENCES):
             new = {each for each in named(path, body) if each not in seen}
             seen |= new
             waiting += sorted(new)
 
 
 def named(path: str, body: bytes) -> set[str]:
-    """Paths of files that `path` may refer to, and of some that do not exist. Pure."""
+    """Paths that the file may refer to, some of which do not exist. Pure."""
     folder = posixpath.dirname(path)
     found = set()
     for name in (each.decode() for each in _NAMED.findall(body)):
@@ -182,32 +180,32 @@ def named(path: str, body: bytes) -> set[str]:
 
 def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
     connection.request("GET", path)
-    answer = connection.getresponse()
-    body = answer.read()
-    return body if answer.status == http.client.OK else b""
+    response = connection.getresponse()
+    body = response.read()
+    return body if response.status == http.client.OK else b""
 
 
 def _port(chromium: subprocess.Popen[bytes]) -> int:
     assert chromium.stderr is not None
-    said = []
+    lines = []
     for line in (each.decode(errors="replace").strip() for each in chromium.stderr):
-        if found := _LISTENS.search(line):
+        if found := _LISTENING.search(line):
             return int(found.group(1))
         if line:
-            said.append(line)
-    raise CrawlError("Chromium did not start: " + ("; ".join(said[-_LINES_KEPT:]) or "it says nothing about why"))
+            lines.append(line)
+    raise CrawlError("Chromium did not start: " + ("; ".join(lines[-_ERROR_LINES:]) or "it wrote no error message"))
 
 
 def _adopt_orphans() -> None:
-    """Orphaned descendants become children of this process, which can wait for them then (Linux)."""
+    """Makes this process a child subreaper (Linux), so that it can wait for all its descendants."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _end_all() -> None:
-    """Ends all processes of this group but this one, and returns when they are gone.
+    """Terminates all other processes of this group and returns when they are gone.
 
-    Chromium ends itself within some 50 ms of SIGTERM. Where it does not, `Job.seconds` or the parent end it.
+    Chromium exits within some 50 ms of SIGTERM. If it does not, `Job.seconds` or the parent kills it.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
@@ -216,8 +214,8 @@ def _end_all() -> None:
             os.waitpid(-1, 0)
 
 
-def _tried(job: Job) -> bool:
-    """Whether `_isolate` works here, tried in a child: half of it cannot be undone."""
+def _can_isolate(job: Job) -> bool:
+    """Whether `_isolate` works, tried in a child process because a partial success cannot be undone."""
     child = os.fork()
     if child == 0:
         works = False
@@ -229,10 +227,10 @@ def _tried(job: Job) -> bool:
 
 
 def _isolate(job: Job) -> bool:
-    """Moves this process to a network namespace that has a loopback device and nothing else. False when it cannot:
-    no Linux, a container's seccomp profile, a kernel setting.
+    """Moves this process to a network namespace with only a loopback device. Returns False if that is impossible: not
+    Linux, a container's seccomp profile, a kernel setting.
 
-    Root needs no user namespace for it, and could not start Chromium as another user in one.
+    As root it uses no user namespace: root needs none, and could not start Chromium as another user in one.
     """
     uid, gid = os.geteuid(), os.getegid()
     try:
@@ -243,10 +241,10 @@ def _isolate(job: Job) -> bool:
             _write("/proc/self/setgroups", "deny")
             _write("/proc/self/uid_map", f"{uid} {uid} 1")
             _write("/proc/self/gid_map", f"{gid} {gid} 1")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             request = struct.pack(_IFREQ, b"lo", 0)
-            flags = struct.unpack(_IFREQ, fcntl.ioctl(asking, _SIOCGIFFLAGS, request))[1]
-            fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack(_IFREQ, b"lo", flags | _IFF_UP))
+            flags = struct.unpack(_IFREQ, fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+            fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack(_IFREQ, b"lo", flags | _IFF_UP))
     except (AttributeError, OSError):
         return False
     return True

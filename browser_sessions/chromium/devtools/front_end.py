@@ -1,7 +1,4 @@
-"""Chromium's own DevTools front end: which of its files may be had, and what they are given as.
-
-A path is checked against what such files are called before it is looked up among those that are kept.
-"""
+"""Serves files of Chromium's DevTools front end: validates their paths and determines their media types."""
 
 from __future__ import annotations
 
@@ -26,18 +23,18 @@ _TYPES: Final = {
     "woff2": "font/woff2",
 }
 _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,120}")
-"""Of a path: nothing that leads up, nothing encoded, no name that is hidden."""
+"""Segment of a path: no parent folder, no percent-encoding, no hidden file."""
 _PARTS: Final = 8
 
 SHIM: Final = "own-storage.js"
 _SHIM: Final = b"""
-// The front end keeps settings and pictures where a sandbox has no place for them: here they live as long as the tab.
+// The front end stores settings and images, which a sandboxed frame cannot: here they last as long as the tab.
 class Store {
   getItem(name) { return Object.hasOwn(this, name) ? this[name] : null; }
   setItem(name, value) { this[name] = String(value); }
   removeItem(name) { delete this[name]; }
   clear() { for (const name of Object.keys(this)) delete this[name]; }
-  key(place) { return Object.keys(this)[place] ?? null; }
+  key(index) { return Object.keys(this)[index] ?? null; }
   get length() { return Object.keys(this).length; }
 }
 const none = { match: async () => undefined, put: async () => {}, delete: async () => false, keys: async () => [] };
@@ -52,7 +49,7 @@ File = tuple[bytes, str]
 
 
 def media_type(path: str) -> str:
-    """The type of a file that the front end may have. Raises `NotFound` for every other path. Pure."""
+    """The media type of a valid path. Raises `NotFound` for all others. Pure."""
     parts = path.split("/")
     kind = _TYPES.get(parts[-1].rpartition(".")[2])
     if kind is None or len(parts) > _PARTS or not all(_PART.fullmatch(part) for part in parts):
@@ -61,7 +58,7 @@ def media_type(path: str) -> str:
 
 
 async def file(cache: DevToolsCache, version: str, path: str) -> File:
-    """A file of the front end of this version of Chromium, and its type. Raises `NotFound`, `DevToolsUnavailable`."""
+    """(body, media type) of a file of this version's front end. Raises `NotFound`, `DevToolsUnavailable`."""
     kind = media_type(path)
     if path == SHIM:
         return _SHIM, kind
@@ -70,7 +67,7 @@ async def file(cache: DevToolsCache, version: str, path: str) -> File:
 
 
 def with_shim(page: bytes) -> bytes:
-    """The front end's page with its own storage before everything else. Pure."""
+    """The front end's page with the storage shim as its first script. Pure."""
     found = _HEAD.search(page)
-    place = found.end() if found else 0
-    return page[:place] + b'<script src="./' + SHIM.encode() + b'"></script>' + page[place:]
+    position = found.end() if found else 0
+    return page[:position] + b'<script src="./' + SHIM.encode() + b'"></script>' + page[position:]

@@ -1,1 +1,1 @@
-"""The files that a session's pages download."""
+"""Files that a session's pages download."""

@@ -1,4 +1,4 @@
-"""The files that one session's pages download: into its own folder, counted, and told."""
+"""The downloads of one session: saved to its folder, limited by its quota, published as events."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from browser_sessions.domain.download_ledger import Download, DownloadState, Led
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, Conflict, DownloadNotFound, PageFailed
 from browser_sessions.domain.limits import MAX_NESTED, TEXT_CHARACTERS
 
-NESTED_AT_MOST: Final = 4 * MAX_NESTED
-"""Contexts of clients that are remembered."""
-REFUSALS_TOLD: Final = 10
-"""Events of files that are one too many: a page that downloads without end fills no history."""
+MAX_CLIENT_CONTEXTS: Final = 4 * MAX_NESTED
+"""Contexts created by clients whose downloads are handled."""
+MAX_OVER_QUOTA_EVENTS: Final = 10
+"""Events of downloads beyond the quota: a page that starts downloads in a loop must not fill the event history."""
 _STATES: Final = {"completed": DownloadState.COMPLETED, "canceled": DownloadState.CANCELED}
 
 
 class Downloads:
-    """Of one session's context, and of the contexts that its clients make."""
+    """The downloads of one session's context and of the contexts that its clients create."""
 
     def __init__(
         self,
@@ -35,40 +35,40 @@ class Downloads:
         clock: Clock,
         folder: Path,
         limit_bytes: int,
-        tell: Callable[[ContextEvent], None],
+        publish: Callable[[ContextEvent], None],
     ) -> None:
         self.folder = folder
         self._events = events
         self._calls = calls
         self._clock = clock
         self._ledger = Ledger(limit_bytes)
-        self._tell = tell
+        self._publish = publish
         self._contexts: OrderedDict[str, None] = OrderedDict()
-        self._under_way: dict[str, str] = {}
-        """The context of each file that is on its way."""
-        self._refused = 0
-        """Files that were one too many."""
+        self._running: dict[str, str] = {}
+        """Context id of each running download."""
+        self._over_quota = 0
+        """Number of downloads beyond the quota."""
         self._listeners: list[DownloadListener] = []
 
     async def allow(self, context_id: str, allowed: bool, *, timeout: float) -> None:
         """As `ports.Downloads.allow`."""
         self._contexts[context_id] = None
-        if len(self._contexts) > NESTED_AT_MOST:
+        if len(self._contexts) > MAX_CLIENT_CONTEXTS:
             own = next(iter(self._contexts))
             oldest = next(each for each in self._contexts if each != own)
             del self._contexts[oldest]
             self._events.forget(oldest)
         try:
-            await self._events.serve(context_id, self.folder, self._happened, allowed=allowed, timeout=timeout)
+            await self._events.serve(context_id, self.folder, self._on_event, allowed=allowed, timeout=timeout)
         except CdpClosed as error:
-            raise BrowserGone(f"The browser went away: {error.reason}") from None
+            raise BrowserGone(f"The browser is gone: {error.reason}") from None
         except TimeoutError:
-            raise BrowserTimeout("The browser did not answer in time.") from None
+            raise BrowserTimeout("The browser did not respond in time.") from None
         except CdpError as error:
             raise PageFailed(error.message) from error
 
     def listen(self, listener: DownloadListener) -> Callable[[], None]:
-        """Passes Chromium's events on as they are. Returns what ends it."""
+        """Passes on Chromium's events unchanged. Returns a function that removes the listener."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
@@ -76,7 +76,7 @@ class Downloads:
         return [replace(each) for each in self._ledger.all()]
 
     def complete(self, download_id: str) -> tuple[Download, Path]:
-        """A complete file, and where it lies. Raises `DownloadNotFound`, `Conflict` (it is not complete)."""
+        """A complete download and its file. Raises `DownloadNotFound`, `Conflict` (not complete)."""
         download = self._ledger.get(download_id)
         if download is None:
             raise DownloadNotFound(download_id)
@@ -89,64 +89,64 @@ class Downloads:
         download = self._ledger.remove(download_id)
         if download is None:
             raise DownloadNotFound(download_id)
-        context_id = self._under_way.get(download_id)
+        context_id = self._running.get(download_id)
         if context_id is None:
             await self._unlink(download_id)
         else:
             self._finished(download, DownloadState.CANCELED)
-            await self._remove(context_id, download_id)
+            await self._cancel(context_id, download_id)
 
     def close(self) -> None:
         self._listeners.clear()
         self._events.forget(*self._contexts)
 
-    def _happened(self, context_id: str, method: str, params: Mapping[str, Any]) -> None:
+    def _on_event(self, context_id: str, method: str, params: Mapping[str, Any]) -> None:
         for listener in tuple(self._listeners):
             listener(context_id, method, params)
         if method == BEGIN:
-            self._began(context_id, params)
+            self._on_begin(context_id, params)
         else:
-            self._progressed(context_id, params)
+            self._on_progress(context_id, params)
 
-    def _began(self, context_id: str, params: Mapping[str, Any]) -> None:
+    def _on_begin(self, context_id: str, params: Mapping[str, Any]) -> None:
         guid, page_id = params["guid"], params["frameId"]
         known = self._events.is_page(page_id)
         url, filename = params["url"][:TEXT_CHARACTERS], params["suggestedFilename"][:TEXT_CHARACTERS]
         download = Download(guid, page_id if known else None, url, filename, self._clock.wall())
-        taken = self._ledger.begin(download)
-        self._refused += not taken
-        if self._refused > REFUSALS_TOLD:
-            self._calls.background(self._remove(context_id, guid))
+        accepted = self._ledger.begin(download)
+        self._over_quota += not accepted
+        if self._over_quota > MAX_OVER_QUOTA_EVENTS:
+            self._calls.background(self._cancel(context_id, guid))
             return
-        self._tell(ContextEvent("download.started", {"page_id": download.page_id, "url": url, "filename": filename}))
-        if taken:
-            self._under_way[guid] = context_id
+        self._publish(ContextEvent("download.started", {"page_id": download.page_id, "url": url, "filename": filename}))
+        if accepted:
+            self._running[guid] = context_id
         else:
-            self._refuse(context_id, download)
+            self._reject(context_id, download)
 
-    def _progressed(self, context_id: str, params: Mapping[str, Any]) -> None:
+    def _on_progress(self, context_id: str, params: Mapping[str, Any]) -> None:
         download = self._ledger.get(params["guid"])
         if download is None or download.state is not DownloadState.IN_PROGRESS:
             return
         state = _STATES.get(params["state"], DownloadState.IN_PROGRESS)
         received, total = int(params["receivedBytes"]), int(params["totalBytes"]) or None
         if not self._ledger.progress(params["guid"], received, total, state):
-            self._refuse(context_id, download)
+            self._reject(context_id, download)
         elif state is not DownloadState.IN_PROGRESS:
             self._finished(download, state)
 
-    def _refuse(self, context_id: str, download: Download) -> None:
+    def _reject(self, context_id: str, download: Download) -> None:
         self._finished(download, DownloadState.OVER_QUOTA)
-        self._calls.background(self._remove(context_id, download.download_id))
+        self._calls.background(self._cancel(context_id, download.download_id))
 
-    async def _remove(self, context_id: str, download_id: str) -> None:
+    async def _cancel(self, context_id: str, download_id: str) -> None:
         await self._events.cancel(context_id, download_id)
-        await self._unlink(download_id)  # it was complete already
+        await self._unlink(download_id)  # it may have been complete already
 
     async def _unlink(self, download_id: str) -> None:
         await asyncio.to_thread((self.folder / download_id).unlink, missing_ok=True)
 
     def _finished(self, download: Download, state: DownloadState) -> None:
-        self._under_way.pop(download.download_id, None)
-        told = {"page_id": download.page_id, "filename": download.filename, "state": state.value}
-        self._tell(ContextEvent("download.finished", told))
+        self._running.pop(download.download_id, None)
+        data = {"page_id": download.page_id, "filename": download.filename, "state": state.value}
+        self._publish(ContextEvent("download.finished", data))

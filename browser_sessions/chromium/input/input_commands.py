@@ -1,5 +1,4 @@
-"""What an operator's hands did, as commands for Chromium. Pure: validated and clamped, nothing of it is passed on as it
-came."""
+"""Translates viewers' input messages to CDP commands, validated and clamped. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +16,13 @@ Command = tuple[str, dict[str, Any]]
 Message = Mapping[str, Any]
 
 TEXT_CHARACTERS: Final = 100_000
-"""Of one paste: a long document; more would keep the page busy for seconds."""
-FAR: Final = 100_000.0
-"""CSS pixels: further than any viewport reaches (8192)."""
-TOUCHES: Final = 10
-"""Fingers."""
+"""Limit of one paste: a long document. More would keep the page busy for seconds."""
+UNBOUNDED: Final = 100_000.0
+"""CSS pixels: beyond the largest viewport (8192)."""
+MAX_TOUCHES: Final = 10
+"""Touch points: ten fingers."""
 NAME_CHARACTERS: Final = 32
-"""Of a key's name: the longest of UI Events has 27."""
+"""Length of a key's name: the longest in UI Events has 27."""
 
 _MOUSE: Final = {"move": "mouseMoved", "down": "mousePressed", "up": "mouseReleased"}
 _BUTTONS: Final = frozenset({"none", "left", "middle", "right", "back", "forward"})
@@ -35,8 +34,8 @@ _KEYPAD: Final = 3
 """`KeyboardEvent.location` of the keypad."""
 
 
-def commands(message: Message, width: float = FAR, height: float = FAR) -> list[Command]:
-    """The CDP commands for one message, for a viewport of `width` times `height` CSS pixels. Raises `InvalidField`."""
+def commands(message: Message, width: float = UNBOUNDED, height: float = UNBOUNDED) -> list[Command]:
+    """The CDP commands for one message, for a viewport of `width` x `height` CSS pixels. Raises `InvalidField`."""
     kind = message.get("type")
     make = _MAKERS.get(kind) if isinstance(kind, str) else None
     if make is None:
@@ -63,8 +62,8 @@ def _mouse(message: Message, width: float, height: float) -> list[Command]:
 
 
 def _pastes(key: str, code: str, number: int, modifiers: int) -> bool:
-    """Paste keys would put in what another session copied: all contexts of a browser share one clipboard. The console
-    sends what the person pastes as text."""
+    """Whether the key pastes. Such keys are dropped because all contexts of a browser share one clipboard, which may
+    have another session's data. The console sends pasted text as `text` messages."""
     held = (number == _VK_V and modifiers & _CONTROL) or (number == _VK_INSERT and modifiers & _SHIFT)
     return bool(held) or "paste" in (key.lower(), code.lower())
 
@@ -74,8 +73,8 @@ def _wheel(message: Message, width: float, height: float) -> list[Command]:
         "type": "mouseWheel",
         "x": _number(message, "x", 0.0, width - 1),
         "y": _number(message, "y", 0.0, height - 1),
-        "deltaX": _number(message, "dx", -FAR, FAR),
-        "deltaY": _number(message, "dy", -FAR, FAR),
+        "deltaX": _number(message, "dx", -UNBOUNDED, UNBOUNDED),
+        "deltaY": _number(message, "dy", -UNBOUNDED, UNBOUNDED),
         "modifiers": _integer(message, "modifiers", 15),
         "pointerType": "mouse",
     }
@@ -108,7 +107,7 @@ def _key(message: Message, _width: float, _height: float) -> list[Command]:
 
 
 def _typed(key: str, text: str, modifiers: int) -> str:
-    """What the key writes. A shortcut writes nothing; AltGr shows as Control and Alt, and does write."""
+    """The text that the key enters: none for a shortcut. AltGr is reported as Control and Alt, and does enter text."""
     shortcut = bool(modifiers & _META) or bool(modifiers & _CONTROL) is not bool(modifiers & _ALT)
     if shortcut:
         return ""
@@ -125,23 +124,23 @@ def _insert(message: Message, _width: float, _height: float) -> list[Command]:
 def _touch(message: Message, width: float, height: float) -> list[Command]:
     action = _one_of(message, "action", _TOUCH)
     points = message.get("points", [])
-    if not isinstance(points, Sequence) or isinstance(points, str) or len(points) > TOUCHES:
-        raise InvalidField(("points",), f"must be a list of at most {TOUCHES} points")
-    shown: list[dict[str, Any]] = []
-    if action in ("start", "move"):  # what ends has no points, as Chromium has it
+    if not isinstance(points, Sequence) or isinstance(points, str) or len(points) > MAX_TOUCHES:
+        raise InvalidField(("points",), f"must be a list of at most {MAX_TOUCHES} points")
+    touch_points: list[dict[str, Any]] = []
+    if action in ("start", "move"):  # Chromium expects no points for end and cancel
         for point in points:
             if not isinstance(point, Mapping):
                 raise InvalidField(("points",), "must hold objects with x, y and id")
-            shown.append(
+            touch_points.append(
                 {
                     "x": _number(point, "x", 0.0, width - 1),
                     "y": _number(point, "y", 0.0, height - 1),
                     "id": _integer(point, "id", 2**31 - 1),
                 }
             )
-        if not shown:
+        if not touch_points:
             raise InvalidField(("points",), "must hold at least one point")
-    return [("Input.dispatchTouchEvent", {"type": _TOUCH[action], "touchPoints": shown})]
+    return [("Input.dispatchTouchEvent", {"type": _TOUCH[action], "touchPoints": touch_points})]
 
 
 def _navigate(message: Message, _width: float, _height: float) -> list[Command]:
@@ -182,7 +181,7 @@ def _one_of(message: Message, name: str, allowed: Mapping[str, Any] | set[str]) 
 
 
 def _number(message: Message, name: str, least: float, most: float) -> float:
-    """A finite number, brought into the range: a hand that leaves the picture stays at its edge."""
+    """A finite number, clamped to the range: a pointer that leaves the image stays at its edge."""
     value = message.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InvalidField((name,), "must be a finite number")

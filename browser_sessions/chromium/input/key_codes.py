@@ -1,4 +1,5 @@
-"""Windows virtual key codes by `KeyboardEvent.code`: Chromium decides by them what a key does (Backspace, arrows).
+"""Windows virtual key codes by `KeyboardEvent.code`, by which Chromium recognises keys such as Backspace and the
+arrows.
 
 Source of the numbers: https://learn.microsoft.com/windows/win32/inputdev/virtual-key-codes; of the names:
 https://www.w3.org/TR/uievents-code/.
@@ -67,7 +68,7 @@ _BY_CODE: Final = (
 
 
 def virtual_key(code: str, key: str) -> int:
-    """By the place on the keyboard, else (on-screen keyboards have no places) by what the key means; 0: unknown."""
+    """The code for the physical key, else (on-screen keyboards send none) for the key's meaning; 0 if unknown."""
     if code in _BY_CODE:
         return _BY_CODE[code]
     if len(key) == 1 and key.isascii() and key.isalnum():

@@ -1,7 +1,7 @@
-"""What a hand does to one page: put in in its order, known until Chromium has answered, and let go of.
+"""Sends input to one page in order, and releases pressed keys, buttons and touches.
 
-Chromium answers input when the page has taken it. A page that is busy takes it later than anybody waits for, but take
-it it will: so what was not answered is remembered, for whoever gives the page to somebody else.
+Chromium responds to an input command when the page has processed it. A busy page may do so after the caller's timeout,
+so commands without a response are tracked: control of the page must not pass on before they are processed.
 """
 
 from __future__ import annotations
@@ -16,63 +16,63 @@ from browser_sessions.chromium.page_session import ask
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.domain.urls import may_open
 
-LONGEST_S: Final = 60.0
-"""A page that has not taken an input by then is taken to have lost it."""
+RESPONSE_S: Final = 60.0
+"""Input that a page has not processed after this long counts as lost."""
 OUTSIDE: Final = -1.0
-"""A place outside the page: a button that is let go of there clicks nothing."""
+"""A coordinate outside the page: a button released there does not click."""
 
 
-class PageHands:
-    """One page's. `attached` gives the page's session within so many seconds."""
+class PageInput:
+    """The input of one page. `attached` returns the page's session within the given seconds."""
 
     def __init__(self, attached: Callable[[float], Awaitable[Session]]) -> None:
         self._attached = attached
         self._pressed: dict[str, Command] = {}
-        """What lets go of each key, button and finger that is down."""
-        self._under_way: set[asyncio.Task[dict[str, Any]]] = set()
+        """The command that releases each pressed key, button and touch."""
+        self._pending: set[asyncio.Task[dict[str, Any]]] = set()
 
-    async def do(self, message: Mapping[str, Any], width: float, height: float, *, timeout: float) -> None:
-        """As `chromium.ports.Screen.do`, for a page of so many CSS pixels."""
+    async def dispatch(self, message: Mapping[str, Any], width: float, height: float, *, timeout: float) -> None:
+        """As `chromium.ports.Screen.do`, for a viewport of `width` x `height` CSS pixels."""
         async with asyncio.timeout(timeout) as deadline:
             try:
                 if message.get("type") == "go":
-                    todo = await self._go(message, timeout)
+                    to_send = await self._go(message, timeout)
                 else:
-                    todo = commands(message, width, height)
+                    to_send = commands(message, width, height)
                 session = await self._attached(timeout)
-                for command in todo:
-                    answer = await asyncio.shield(self._begin(session, command))
-                    if answer.get("errorText"):
-                        raise PageFailed(f"The page could not be opened: {answer['errorText']}")
+                for command in to_send:
+                    response = await asyncio.shield(self._send(session, command))
+                    if response.get("errorText"):
+                        raise PageFailed(f"The page could not be opened: {response['errorText']}")
             except CdpError as error:
                 raise PageFailed(error.message) from None
             except TimeoutError:
                 if deadline.expired():
-                    raise BrowserTimeout(f"The page did not answer within {timeout:g} s.") from None
+                    raise BrowserTimeout(f"The page did not respond within {timeout:g} s.") from None
                 raise
 
-    async def let_go(self, *, timeout: float) -> None:
+    async def release(self, *, timeout: float) -> None:
         """As `chromium.ports.Screen.let_go`."""
         pressed, self._pressed = self._pressed, {}
-        begun = set(self._under_way)
+        pending = set(self._pending)
         if pressed:
             session = await self._attached(timeout)
-            begun |= {self._begin(session, command) for command in pressed.values()}
-        if begun:
-            await asyncio.wait(begun, timeout=timeout)
+            pending |= {self._send(session, command) for command in pressed.values()}
+        if pending:
+            await asyncio.wait(pending, timeout=timeout)
 
-    def _begin(self, session: Session, command: Command) -> asyncio.Task[dict[str, Any]]:
-        note(self._pressed, command)
+    def _send(self, session: Session, command: Command) -> asyncio.Task[dict[str, Any]]:
+        track_pressed(self._pressed, command)
         method, params = command
-        sending = asyncio.create_task(ask(session, method, params, timeout=LONGEST_S), name="hand")
-        self._under_way.add(sending)
-        sending.add_done_callback(self._answered)
+        sending = asyncio.create_task(ask(session, method, params, timeout=RESPONSE_S), name="input")
+        self._pending.add(sending)
+        sending.add_done_callback(self._done)
         return sending
 
-    def _answered(self, sending: asyncio.Task[dict[str, Any]]) -> None:
-        self._under_way.discard(sending)
+    def _done(self, sending: asyncio.Task[dict[str, Any]]) -> None:
+        self._pending.discard(sending)
         if not sending.cancelled():
-            sending.exception()  # read: who waited has gone, or was told
+            sending.exception()  # retrieved, because the caller may have timed out
 
     async def _go(self, message: Mapping[str, Any], timeout: float) -> list[Command]:
         delta = message.get("delta")
@@ -80,21 +80,21 @@ class PageHands:
             raise InvalidField(("delta",), "must be -1 (back) or 1 (forward)")
         session = await self._attached(timeout)
         history = await ask(session, "Page.getNavigationHistory", timeout=timeout)
-        place = history["currentIndex"] + delta
-        if not 0 <= place < len(history["entries"]) or not may_open(history["entries"][place]["url"]):
+        index = history["currentIndex"] + delta
+        if not 0 <= index < len(history["entries"]) or not may_open(history["entries"][index]["url"]):
             return []
-        return [("Page.navigateToHistoryEntry", {"entryId": history["entries"][place]["id"]})]
+        return [("Page.navigateToHistoryEntry", {"entryId": history["entries"][index]["id"]})]
 
 
-def note(pressed: dict[str, Command], command: Command) -> None:
-    """Enters into `pressed` what would let go of what `command` presses, and strikes out what it lets go of."""
+def track_pressed(pressed: dict[str, Command], command: Command) -> None:
+    """Updates `pressed`: adds the release command for what `command` presses, removes what it releases. Pure."""
     method, params = command
     kind = params.get("type")
     if method == "Input.dispatchMouseEvent":
         button = f"button {params.get('button')}"
         if kind == "mousePressed":
-            away = {"type": "mouseReleased", "x": OUTSIDE, "y": OUTSIDE, "buttons": 0, "clickCount": 0}
-            pressed[button] = method, params | away
+            release = {"type": "mouseReleased", "x": OUTSIDE, "y": OUTSIDE, "buttons": 0, "clickCount": 0}
+            pressed[button] = method, params | release
         elif kind == "mouseReleased":
             pressed.pop(button, None)
     elif method == "Input.dispatchKeyEvent":
@@ -102,11 +102,11 @@ def note(pressed: dict[str, Command], command: Command) -> None:
         if kind == "keyUp":
             pressed.pop(key, None)
         else:
-            written = ("text", "unmodifiedText", "autoRepeat")
-            up = {name: value for name, value in params.items() if name not in written}
+            down_only = ("text", "unmodifiedText", "autoRepeat")
+            up = {name: value for name, value in params.items() if name not in down_only}
             pressed[key] = method, up | {"type": "keyUp", "modifiers": 0}
     elif method == "Input.dispatchTouchEvent":
         if kind in ("touchStart", "touchMove"):
-            pressed["fingers"] = method, {"type": "touchCancel", "touchPoints": []}
+            pressed["touches"] = method, {"type": "touchCancel", "touchPoints": []}
         else:
-            pressed.pop("fingers", None)
+            pressed.pop("touches", None)

@@ -1,1 +1,1 @@
-"""What pages do by themselves, as events: console messages, errors, failed requests."""
+"""Events of pages: console messages, errors, failed requests."""

@@ -1,4 +1,4 @@
-"""What Chromium's events say, as text for people. Pure."""
+"""Formats Chromium's console, log and exception events as text. Pure."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ _UNCAUGHT: Final = "Uncaught "
 
 
 def failure_of(entry: dict[str, Any]) -> str | None:
-    """Why a request failed, where an entry of the log says that one did."""
+    """The error of a failed request, if the log entry reports one."""
     text = str(entry.get("text", ""))
     failed = entry.get("source") == "network" and text.startswith(_FAILED)
     return text.removeprefix(_FAILED)[:TEXT_CHARACTERS] if failed else None
 
 
 def worker_error_of(entry: dict[str, Any]) -> str | None:
-    """What a worker did not catch, where an entry of its page's log says so."""
+    """The uncaught error of a worker, if the log entry of its page reports one."""
     text = str(entry.get("text", ""))
     thrown = entry.get("source") == "worker" and entry.get("level") == "error" and text.startswith(_UNCAUGHT)
     return text.removeprefix(_UNCAUGHT)[:TEXT_CHARACTERS] if thrown else None
 
 
 def error_of(details: dict[str, Any]) -> str:
-    """What was thrown, with its stack where it has one."""
+    """The exception, with its stack if it has one."""
     thrown = details.get("exception", {})
     text = thrown.get("description") or text_of([thrown] if thrown else []) or str(details.get("text", ""))
     return str(text)[:TEXT_CHARACTERS]
 
 
 def text_of(arguments: Iterable[dict[str, Any]]) -> str:
-    """What `console.log` was given, as one line: plain values as they are, objects by their preview."""
+    """The arguments of a console call as one line: primitive values as they are, objects by their preview."""
     text = ""
     for argument in arguments:
         text += (" " if text else "") + _value(argument)

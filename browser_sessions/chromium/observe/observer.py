@@ -1,7 +1,7 @@
-"""What a context's pages say, and what they fail to fetch, as events (docs/decisions/0006).
+"""Publishes console messages, errors and failed requests of a context's pages (docs/decisions/0006).
 
-A page may log ten thousand lines a second. Beyond its allowance it is not listened to for a moment: a flood is stopped
-at its source, in Chromium.
+A page can log ten thousand lines a second. When a session exceeds its allowance, the CDP domain is disabled for a
+while, which stops the events in Chromium.
 """
 
 from __future__ import annotations
@@ -27,53 +27,54 @@ from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.limits import TEXT_CHARACTERS
 
 PAUSE_S: Final = 2.0
-"""How long a domain that flooded is not listened to."""
-ASK_SECONDS: Final = 30.0
-"""A page that a client holds back on its first line answers when it goes on; nobody waits for this."""
-SOURCES_AT_MOST: Final = 100
-"""Pages, workers and frames of other sites that one session is heard of: a page may make workers for ever."""
+"""How long a domain stays disabled after it exceeded its allowance."""
+CALL_SECONDS: Final = 30.0
+"""Timeout of the calls, for which no caller waits. A page that a client keeps paused responds when it is resumed."""
+MAX_SOURCES: Final = 100
+"""Observed pages, workers and out-of-process frames of one session: a page can create workers without end."""
 RELEASE_EVERY: Final = 50
-"""Lines with objects in them after which Chromium may forget those: it keeps them for us to look into."""
+"""Console events with objects after which Chromium may release the objects, which it keeps for us to inspect."""
 
 _ALWAYS: Final = {"page": ("Runtime", "Log"), "iframe": ("Runtime", "Log"), "worker": ("Network",)}
-"""By kind of target. A worker's console comes with its page's log, and never is a worker too short-lived for that; what
-it fails to fetch, only its own network tells."""
+"""Enabled domains by type of target. A worker's console is in its page's log, even for short-lived workers; its failed
+requests are only in its own `Network` domain."""
 _WATCHED: Final = {"page": ("Network", "Page"), "iframe": ("Network",), "worker": ()}
-"""While somebody looks. With `Page` on, Chromium takes our answer to a dialog too, and tells when one is answered."""
-_PARTS: Final = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
+"""Additional domains while there are viewers. With `Page` enabled, Chromium accepts our `handleJavaScriptDialog`, and
+reports when a dialog is closed."""
+_AUTO_ATTACH: Final = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
 
-Tell = Callable[[ContextEvent], None]
+Publish = Callable[[ContextEvent], None]
 
 
 @dataclass(slots=True)
 class Source:
-    """A page, or a part of one that is a target of its own."""
+    """A page, or a worker or out-of-process frame of one."""
 
     page_id: str
     kind: str
     with_objects: int = 0
-    """Lines with objects in them so far."""
+    """Number of console events with objects so far."""
 
 
 class Observer:
-    """Listens to the pages of one context. `watched` adds every answer of the network, which costs the page, and that
-    dialogs close: for when somebody looks."""
+    """Observes the pages of one context. While there are viewers (`watched`) it also publishes network responses, which
+    slows the page down, and closed dialogs."""
 
-    def __init__(self, calls: Calls, cdp: Browser, tell: Tell) -> None:
+    def __init__(self, calls: Calls, cdp: Browser, publish: Publish) -> None:
         self._calls = calls
         self._cdp = cdp
-        self._tell = tell
+        self._publish = publish
         self._loop = asyncio.get_running_loop()
         self._sources: dict[Session, Source] = {}
         self._requests: dict[str, tuple[str, str]] = {}
-        """(HTTP method, address) of requests under way, where the network is listened to."""
+        """(HTTP method, URL) of running requests of sources whose `Network` domain is enabled."""
         self._allowances: dict[str, Allowance] = {}
         self._pauses: dict[str, asyncio.TimerHandle] = {}
         self._watched = False
         self._stopped = False
 
     def stop(self) -> None:
-        """Tells of nothing any more."""
+        """Publishes no events any more."""
         self._stopped = True
         for pause in self._pauses.values():
             pause.cancel()
@@ -81,15 +82,15 @@ class Observer:
         self._sources.clear()
 
     def opened(self, page_id: str) -> None:
-        """A page of the context is there."""
-        self._calls.background(self._follow(page_id))
+        """Starts observing a new page of the context."""
+        self._calls.background(self._observe(page_id))
 
     @property
     def watched(self) -> bool:
         return self._watched
 
     def watch(self, on: bool) -> None:
-        """Listens to the network too, or no longer."""
+        """Switches the additional events for viewers on or off."""
         if on is self._watched or self._stopped:
             return
         self._watched = on
@@ -97,49 +98,49 @@ class Observer:
         for session, source in self._sources.items():
             for domain in _WATCHED[source.kind]:
                 if not (on and domain in self._pauses):
-                    self._calls.background(_ask(session, f"{domain}.{'enable' if on else 'disable'}"))
+                    self._calls.background(_call(session, f"{domain}.{'enable' if on else 'disable'}"))
 
     # -- subscriptions ---------------------------------------------------------------------------------------------
 
-    async def _follow(self, page_id: str) -> None:
-        session = await page_session(self._cdp, page_id, timeout=ASK_SECONDS)
+    async def _observe(self, page_id: str) -> None:
+        session = await page_session(self._cdp, page_id, timeout=CALL_SECONDS)
         if self._stopped:
             return
-        session.on("Page.javascriptDialogClosed", lambda params: self._dialog_closed(page_id, params))
-        for domain in self._listen(session, Source(page_id, "page")):
-            await ask(session, f"{domain}.enable", timeout=ASK_SECONDS)
-        await ask(session, "Target.setAutoAttach", _PARTS, timeout=ASK_SECONDS)
+        session.on("Page.javascriptDialogClosed", lambda params: self._on_dialog_closed(page_id, params))
+        for domain in self._subscribe(session, Source(page_id, "page")):
+            await ask(session, f"{domain}.enable", timeout=CALL_SECONDS)
+        await ask(session, "Target.setAutoAttach", _AUTO_ATTACH, timeout=CALL_SECONDS)
 
-    def _listen(self, session: Session, source: Source) -> list[str]:
-        """Hears what comes from now on. The domains that have to be enabled for something to come."""
+    def _subscribe(self, session: Session, source: Source) -> list[str]:
+        """Registers the handlers for a source. Returns the domains to enable."""
         self._sources[session] = source
         session.closed.add_done_callback(lambda _: self._sources.pop(session, None))
-        session.on("Runtime.consoleAPICalled", lambda params: self._console(session, source, params))
-        session.on("Runtime.exceptionThrown", lambda params: self._thrown(source, params))
-        session.on("Log.entryAdded", lambda params: self._logged(source, params))
-        session.on("Network.requestWillBeSent", self._asked)
-        session.on("Network.responseReceived", lambda params: self._answered(source, params))
-        session.on("Network.loadingFailed", lambda params: self._not_answered(source, params))
-        session.on("Target.attachedToTarget", lambda params: self._part_came(session, source, params))
+        session.on("Runtime.consoleAPICalled", lambda params: self._on_console(session, source, params))
+        session.on("Runtime.exceptionThrown", lambda params: self._on_exception(source, params))
+        session.on("Log.entryAdded", lambda params: self._on_log_entry(source, params))
+        session.on("Network.requestWillBeSent", self._on_request)
+        session.on("Network.responseReceived", lambda params: self._on_response(source, params))
+        session.on("Network.loadingFailed", lambda params: self._on_request_failed(source, params))
+        session.on("Target.attachedToTarget", lambda params: self._on_attached(session, source, params))
         return [domain for domain in self._domains(source) if domain not in self._pauses]
 
     def _domains(self, source: Source) -> tuple[str, ...]:
         return (*_ALWAYS[source.kind], *(_WATCHED[source.kind] if self._watched else ()))
 
-    def _part_came(self, parent: Session, of: Source, params: dict[str, Any]) -> None:
-        """A worker, or a frame in a process of its own: what it says is its page's. It runs already."""
+    def _on_attached(self, parent: Session, parent_source: Source, params: dict[str, Any]) -> None:
+        """Observes a worker or out-of-process frame, whose events belong to its page. It is not paused."""
         kind = params.get("targetInfo", {}).get("type")
-        if self._stopped or kind not in _ALWAYS or kind == "page" or len(self._sources) >= SOURCES_AT_MOST:
+        if self._stopped or kind not in _ALWAYS or kind == "page" or len(self._sources) >= MAX_SOURCES:
             return
-        part = parent.below(params["sessionId"])
-        if part is None:
+        child = parent.below(params["sessionId"])
+        if child is None:
             return
-        for domain in self._listen(part, Source(of.page_id, kind)):
-            self._calls.background(_ask(part, f"{domain}.enable"))
-        self._calls.background(_ask(part, "Target.setAutoAttach", _PARTS))
+        for domain in self._subscribe(child, Source(parent_source.page_id, kind)):
+            self._calls.background(_call(child, f"{domain}.enable"))
+        self._calls.background(_call(child, "Target.setAutoAttach", _AUTO_ATTACH))
 
     def _allowed(self, domain: str) -> bool:
-        """Whether one more event of `domain` passes; the first that does not ends the listening for a while."""
+        """Whether to publish one more event of `domain`. The first one too many disables the domain for `PAUSE_S`."""
         if self._stopped or domain in self._pauses:
             return False
         now = self._loop.time()
@@ -150,69 +151,69 @@ class Observer:
             return True
         for session, source in self._sources.items():
             if domain in self._domains(source):
-                self._calls.background(_ask(session, f"{domain}.disable"))
+                self._calls.background(_call(session, f"{domain}.disable"))
         self._pauses[domain] = self._loop.call_later(PAUSE_S, self._resume, domain)
         if domain in ("Runtime", "Log"):
-            text = f"The page logs too fast: nothing of it is kept for {PAUSE_S:g} s."
-            self._say("console", page_id=None, level="warning", text=text, url="", line=0)
+            text = f"The page logs too fast: its console output of the next {PAUSE_S:g} s is dropped."
+            self._emit("console", page_id=None, level="warning", text=text, url="", line=0)
         return False
 
     def _resume(self, domain: str) -> None:
         self._pauses.pop(domain, None)
         for session, source in self._sources.items():
             if domain in self._domains(source):
-                self._calls.background(_listen_again(session, domain))
+                self._calls.background(_enable_again(session, domain))
 
-    # -- what came -------------------------------------------------------------------------------------------------
+    # -- Chromium's events -----------------------------------------------------------------------------------------
 
-    def _console(self, session: Session, source: Source, params: dict[str, Any]) -> None:
+    def _on_console(self, session: Session, source: Source, params: dict[str, Any]) -> None:
         if not self._allowed("Runtime"):
             return
         arguments = params.get("args", [])
         url, line = where(params.get("stackTrace"))
         level = params.get("type", "log")
-        self._say("console", page_id=source.page_id, level=level, text=text_of(arguments), url=url, line=line)
+        self._emit("console", page_id=source.page_id, level=level, text=text_of(arguments), url=url, line=line)
         if any("objectId" in argument for argument in arguments):
             source.with_objects += 1
             if source.with_objects % RELEASE_EVERY == 0:
-                self._calls.background(_ask(session, "Runtime.releaseObjectGroup", {"objectGroup": "console"}))
+                self._calls.background(_call(session, "Runtime.releaseObjectGroup", {"objectGroup": "console"}))
 
-    def _thrown(self, source: Source, params: dict[str, Any]) -> None:
+    def _on_exception(self, source: Source, params: dict[str, Any]) -> None:
         if self._allowed("Runtime"):
-            self._say("page.error", page_id=source.page_id, text=error_of(params.get("exceptionDetails", {})))
+            self._emit("page.error", page_id=source.page_id, text=error_of(params.get("exceptionDetails", {})))
 
-    def _logged(self, source: Source, params: dict[str, Any]) -> None:
+    def _on_log_entry(self, source: Source, params: dict[str, Any]) -> None:
         entry = params.get("entry", {})
         if not self._allowed("Log"):
             return
         url, text = str(entry.get("url", ""))[:TEXT_CHARACTERS], str(entry.get("text", ""))[:TEXT_CHARACTERS]
         if (error := failure_of(entry)) is not None:
-            self._say("network.failed", page_id=source.page_id, url=url, method=None, error=error)
+            self._emit("network.failed", page_id=source.page_id, url=url, method=None, error=error)
         elif (thrown := worker_error_of(entry)) is not None:
-            self._say("page.error", page_id=source.page_id, text=thrown)
+            self._emit("page.error", page_id=source.page_id, text=thrown)
         else:
             line, level = int(entry.get("lineNumber", -1)) + 1, str(entry.get("level", "info"))
-            self._say("console", page_id=source.page_id, level=level, text=text, url=url, line=line)
+            self._emit("console", page_id=source.page_id, level=level, text=text, url=url, line=line)
 
-    def _asked(self, params: dict[str, Any]) -> None:
+    def _on_request(self, params: dict[str, Any]) -> None:
         if len(self._requests) < BURST:
             request = params.get("request", {})
             url = str(request.get("url", ""))[:TEXT_CHARACTERS]
             self._requests[params["requestId"]] = str(request.get("method", "")), url
 
-    def _answered(self, source: Source, params: dict[str, Any]) -> None:
+    def _on_response(self, source: Source, params: dict[str, Any]) -> None:
         method, _ = self._requests.pop(params["requestId"], (None, ""))
         response = params.get("response", {})
         url, status = str(response.get("url", ""))[:TEXT_CHARACTERS], response.get("status") or 0
-        failed = source.kind == "worker" and status >= 400  # of others the log tells
+        failed = source.kind == "worker" and status >= 400  # those of pages and frames are in the log
         if not (self._watched or failed) or not self._allowed("Network"):
             return
         if failed:
             error = f"the server responded with a status of {status}"
-            self._say("network.failed", page_id=source.page_id, url=url, method=method, error=error)
+            self._emit("network.failed", page_id=source.page_id, url=url, method=method, error=error)
         if self._watched:
             took = (response.get("timing") or {}).get("receiveHeadersEnd")
-            self._say(
+            self._emit(
                 "network.response",
                 page_id=source.page_id,
                 url=url,
@@ -222,31 +223,32 @@ class Observer:
                 ms=None if took is None else round(took, 1),
             )
 
-    def _not_answered(self, source: Source, params: dict[str, Any]) -> None:
+    def _on_request_failed(self, source: Source, params: dict[str, Any]) -> None:
         method, url = self._requests.pop(params["requestId"], (None, None))
         if source.kind == "worker" and url is not None and not params.get("canceled") and self._allowed("Network"):
             error = str(params.get("errorText", ""))[:TEXT_CHARACTERS]
-            self._say("network.failed", page_id=source.page_id, url=url, method=method, error=error)
+            self._emit("network.failed", page_id=source.page_id, url=url, method=method, error=error)
 
-    def _dialog_closed(self, page_id: str, params: dict[str, Any]) -> None:
-        self._say("dialog.closed", page_id=page_id, accepted=params.get("result") is True)
+    def _on_dialog_closed(self, page_id: str, params: dict[str, Any]) -> None:
+        self._emit("dialog.closed", page_id=page_id, accepted=params.get("result") is True)
 
-    def _say(self, kind: str, **data: Any) -> None:
+    def _emit(self, kind: str, **data: Any) -> None:
         if not self._stopped:
-            self._tell(ContextEvent(kind, data))
+            self._publish(ContextEvent(kind, data))
 
 
-async def _ask(session: Session, method: str, params: dict[str, Any] | None = None) -> None:
+async def _call(session: Session, method: str, params: dict[str, Any] | None = None) -> None:
     try:
-        await ask(session, method, params, timeout=ASK_SECONDS)
+        await ask(session, method, params, timeout=CALL_SECONDS)
     except (CdpError, BrowserSessionsError):
-        return  # the page is gone, or has nothing to switch
+        return  # the target is gone or does not have this domain
 
 
-async def _listen_again(session: Session, domain: str) -> None:
-    """What Chromium kept meanwhile would all come at once: it is told to forget that first."""
+async def _enable_again(session: Session, domain: str) -> None:
+    """Discards the entries that Chromium has collected meanwhile, which it would send all at once, and enables
+    `domain`."""
     if domain == "Runtime":
-        await _ask(session, "Runtime.discardConsoleEntries")
+        await _call(session, "Runtime.discardConsoleEntries")
     elif domain == "Log":
-        await _ask(session, "Log.clear")
-    await _ask(session, f"{domain}.enable")
+        await _call(session, "Log.clear")
+    await _call(session, f"{domain}.enable")

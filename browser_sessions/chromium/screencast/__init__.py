@@ -1,1 +1,1 @@
-"""A page's frames as Chromium draws them."""
+"""The screencast of a page."""

@@ -1,8 +1,8 @@
-"""One page's moving picture: one screencast whoever looks, the newest frame wins, and hands go in the same way.
+"""One page's screencast, shared by all subscribers, and its input.
 
-Chromium sends a few frames ahead of our word that one was taken, drops what is painted meanwhile, and never sends what
-it dropped: a page that stops moving just then would be shown wrong for ever. So the rate is set by when we give that
-word, and when a burst has ended the screencast is begun anew, which sends the page as it is.
+Chromium sends a few frames ahead of the acks, drops what is painted meanwhile and never sends it later: if the page
+stops changing at that moment, the last frame is outdated. So the acks set the frame rate, and after a burst of frames
+the screencast is restarted, which sends the current state of the page.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from browser_sessions.cdp import Browser, CdpError, Session
-from browser_sessions.chromium.input.input_commands import FAR
-from browser_sessions.chromium.input.page_input import PageHands
+from browser_sessions.chromium.input.input_commands import UNBOUNDED
+from browser_sessions.chromium.input.page_input import PageInput
 from browser_sessions.chromium.page_session import ask, page_session
 from browser_sessions.chromium.ports import Demand, Frame
 from browser_sessions.chromium.screencast.screencast_frame import read_frame
 from browser_sessions.domain.errors import BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
 
 CALL_SECONDS: Final = 5.0
-"""Chromium starts and stops a screencast in a millisecond, without the page's help."""
+"""Chromium starts and stops a screencast in a millisecond, without involving the page."""
 SETTLE_S: Final = 0.15
-"""Silence after a burst of frames that ends it: nine frames at 60 a second."""
-RETUNE_S: Final = 2.0
-"""Between two changes of size or quality: each begins the screencast anew."""
+"""Pause after which a burst of frames has ended: nine frames at 60 a second."""
+RECONFIGURE_S: Final = 2.0
+"""Minimum time between two changes of size or quality, each of which restarts the screencast."""
 STILL_QUALITY: Final = 50
 SMALLEST, LARGEST = 64, 3840
-"""Pixels that a picture's side may be asked to have."""
+"""Limits of width and height in pixels."""
 STEP: Final = 64
-"""Sizes are rounded up to it: a window that is being resized must not retune each time."""
-MOST_FPS: Final = 60.0
+"""Sizes are rounded up to a multiple, so that resizing a window does not reconfigure at each step."""
+MAX_FPS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
-    """What Chromium is told."""
+class Parameters:
+    """Parameters of `Page.startScreencast`."""
 
     width: int
     height: int
@@ -50,7 +50,7 @@ class ScreenLook:
 
     def __init__(self, screen: PageScreen, demand: Demand, *, live: bool) -> None:
         self.live = live
-        self.waits = False
+        self.waiting = False
         self._screen = screen
         self._demand = demand
 
@@ -61,22 +61,22 @@ class ScreenLook:
     def change(self, demand: Demand) -> None:
         if demand != self._demand:
             self._demand = demand
-            self._screen.retune()
+            self._screen.reconfigure()
 
     async def after(self, seq: int) -> Frame:
         screen = self._screen
         while screen.newest is None or screen.newest.seq <= seq:
             screen.check()
-            self.waits = True
-            screen.give_word()
+            self.waiting = True
+            screen.ack()
             try:
-                await screen.news.wait()
+                await screen.changed.wait()
             finally:
-                self.waits = False
+                self.waiting = False
         return screen.newest
 
     def close(self) -> None:
-        self._screen.leave(self)
+        self._screen.unsubscribe(self)
 
 
 class PageScreen:
@@ -84,109 +84,110 @@ class PageScreen:
 
     def __init__(self, cdp: Browser, page_id: str) -> None:
         self.newest: Frame | None = None
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
+        """Set, and replaced, when a frame arrives or the screencast fails."""
         self._cdp = cdp
         self._page_id = page_id
         self._loop = asyncio.get_running_loop()
-        self._looks: set[ScreenLook] = set()
+        self._subscriptions: set[ScreenLook] = set()
         self._session: Session | None = None
-        self._running: Tuning | None = None
-        self._anew = False
-        self._tuned = 0.0
+        self._running: Parameters | None = None
+        self._restart = False
+        self._started_at = 0.0
         self._switching: asyncio.Task[None] | None = None
         self._failure: BrowserSessionsError | None = None
-        self._untaken: deque[int] = deque()
-        """Frames that Chromium waits for our word on."""
-        self._word_given = 0.0
-        self._telling: set[asyncio.Task[None]] = set()
-        self._word_timer: asyncio.TimerHandle | None = None
+        self._unacked: deque[int] = deque()
+        self._acked_at = 0.0
+        self._acks: set[asyncio.Task[None]] = set()
+        self._ack_timer: asyncio.TimerHandle | None = None
         self._settle_timer: asyncio.TimerHandle | None = None
         self._burst = 0
         self._received = 0
-        self._hands = PageHands(self._attached)
+        self._input = PageInput(self._attached)
 
     def __repr__(self) -> str:
-        return f"<PageScreen {self._page_id} {self._running} {len(self._looks)} looks>"
+        return f"<PageScreen {self._page_id} {self._running} {len(self._subscriptions)} subscriptions>"
 
-    # -- looking ---------------------------------------------------------------------------------------------------
+    # -- subscriptions ---------------------------------------------------------------------------------------------
 
     def look(self, demand: Demand) -> ScreenLook:
-        return self._look(demand, live=True)
+        return self._subscribe(demand, live=True)
 
     async def still(self, max_width: int, *, timeout: float) -> Frame:
-        if self._running is not None and self.newest is not None and any(look.live for look in self._looks):
+        live = any(subscription.live for subscription in self._subscriptions)
+        if self._running is not None and self.newest is not None and live:
             return self.newest
         before = self._received
-        look = self._look(Demand(max_width, max_width, 1.0, STILL_QUALITY), live=False)
+        subscription = self._subscribe(Demand(max_width, max_width, 1.0, STILL_QUALITY), live=False)
         try:
             async with asyncio.timeout(timeout):
                 while self._received == before or self.newest is None:
                     self.check()
-                    await self.news.wait()
+                    await self.changed.wait()
         except TimeoutError:
-            raise BrowserTimeout(f"The page gave no picture within {timeout:g} s.") from None
+            raise BrowserTimeout(f"The page sent no frame within {timeout:g} s.") from None
         finally:
-            look.close()
+            subscription.close()
         return self.newest
 
-    def _look(self, demand: Demand, *, live: bool) -> ScreenLook:
-        look = ScreenLook(self, demand, live=live)
-        self._looks.add(look)
+    def _subscribe(self, demand: Demand, *, live: bool) -> ScreenLook:
+        subscription = ScreenLook(self, demand, live=live)
+        self._subscriptions.add(subscription)
         self._failure = None
-        self.retune()
-        return look
+        self.reconfigure()
+        return subscription
 
-    def leave(self, look: ScreenLook) -> None:
-        if look in self._looks:
-            self._looks.discard(look)
-            self.retune()
+    def unsubscribe(self, subscription: ScreenLook) -> None:
+        if subscription in self._subscriptions:
+            self._subscriptions.discard(subscription)
+            self.reconfigure()
 
     def check(self) -> None:
-        """Raises what keeps this page from being seen."""
+        """Raises the error that has stopped the screencast, if any."""
         if self._failure is not None:
             raise self._failure
 
-    # -- hands -----------------------------------------------------------------------------------------------------
+    # -- input -----------------------------------------------------------------------------------------------------
 
     async def do(self, message: Mapping[str, Any], *, timeout: float) -> None:
         shown = self.newest
-        width, height = (shown.css_width, shown.css_height) if shown else (FAR, FAR)
-        await self._hands.do(message, width, height, timeout=timeout)
+        width, height = (shown.css_width, shown.css_height) if shown else (UNBOUNDED, UNBOUNDED)
+        await self._input.dispatch(message, width, height, timeout=timeout)
 
     async def let_go(self, *, timeout: float) -> None:
-        await self._hands.let_go(timeout=timeout)
+        await self._input.release(timeout=timeout)
 
     # -- the screencast --------------------------------------------------------------------------------------------
 
-    def retune(self) -> None:
-        """Looks came, went, or want something else."""
+    def reconfigure(self) -> None:
+        """Adapts the screencast after a change of the subscriptions."""
         if self._switching is None or self._switching.done():
             self._switching = asyncio.create_task(self._switch(), name="screencast")
 
-    def _wanted(self) -> Tuning | None:
-        if not self._looks:
+    def _wanted(self) -> Parameters | None:
+        if not self._subscriptions:
             return None
-        demands = [look.demand for look in self._looks]
-        return Tuning(
+        demands = [subscription.demand for subscription in self._subscriptions]
+        return Parameters(
             _rounded(max(demand.max_width for demand in demands)),
             _rounded(max(demand.max_height for demand in demands)),
             min(max(1, *(demand.quality for demand in demands)), 100),
         )
 
     async def _switch(self) -> None:
-        """Brings Chromium to what is wanted, until it is."""
+        """Starts, restarts or stops the screencast until it is as wanted."""
         try:
-            while (wanted := self._wanted()) != self._running or self._anew:
-                if wanted is not None and self._running is not None and not self._anew:
-                    early = self._tuned + RETUNE_S - self._loop.time()
-                    if early > 0:
-                        await asyncio.sleep(early)
+            while (wanted := self._wanted()) != self._running or self._restart:
+                if wanted is not None and self._running is not None and not self._restart:
+                    delay = self._started_at + RECONFIGURE_S - self._loop.time()
+                    if delay > 0:
+                        await asyncio.sleep(delay)
                         continue
-                self._anew = False
+                self._restart = False
                 session = await self._attached(CALL_SECONDS)
                 if self._running is not None:
                     self._running = None
-                    self._quiet()
+                    self._reset()
                     await ask(session, "Page.stopScreencast", timeout=CALL_SECONDS)
                 if wanted is not None:
                     await self._start(session, wanted)
@@ -195,8 +196,8 @@ class PageScreen:
         except BrowserSessionsError as error:
             self._fail(error)
 
-    async def _start(self, session: Session, wanted: Tuning) -> None:
-        self._tuned = self._loop.time()
+    async def _start(self, session: Session, wanted: Parameters) -> None:
+        self._started_at = self._loop.time()
         self._running = wanted
         params = {
             "format": "jpeg",
@@ -212,76 +213,78 @@ class PageScreen:
             session = await page_session(self._cdp, self._page_id, timeout=timeout)
             if self._session is not session:
                 self._session = session
-                session.on("Page.screencastFrame", self._framed)
+                session.on("Page.screencastFrame", self._on_frame)
                 session.closed.add_done_callback(lambda _: self._fail(PageNotFound("", self._page_id)))
         return session
 
     def _fail(self, error: BrowserSessionsError) -> None:
         self._failure = error
         self._running = None
-        self._quiet()
-        self._wake()
+        self._reset()
+        self._notify()
 
-    def _quiet(self) -> None:
-        self._untaken.clear()
+    def _reset(self) -> None:
+        self._unacked.clear()
         self._burst = 0
-        for timer in (self._word_timer, self._settle_timer):
+        for timer in (self._ack_timer, self._settle_timer):
             if timer is not None:
                 timer.cancel()
-        self._word_timer = self._settle_timer = None
+        self._ack_timer = self._settle_timer = None
 
-    def _framed(self, params: dict[str, Any]) -> None:
+    def _on_frame(self, params: dict[str, Any]) -> None:
         if self._running is None:
-            return  # sent before it heard of the stop
+            return  # sent before Chromium received the stop
         self.newest = read_frame(params, self._page_id, self.newest)
         self._received += 1
         self._burst += 1
-        self._untaken.append(params["sessionId"])
+        self._unacked.append(params["sessionId"])
         if self._settle_timer is not None:
             self._settle_timer.cancel()
         self._settle_timer = self._loop.call_later(SETTLE_S, self._settle)
-        self._wake()
-        self.give_word()
+        self._notify()
+        self.ack()
 
-    def give_word(self) -> None:
-        """Tells Chromium that a frame was taken, when somebody waits for another and its time has come."""
-        if not self._untaken or self._word_timer is not None or not any(look.waits for look in self._looks):
+    def ack(self) -> None:
+        """Acks a frame once a subscriber needs the next one and the frame interval has passed."""
+        waiting = any(subscription.waiting for subscription in self._subscriptions)
+        if not self._unacked or self._ack_timer is not None or not waiting:
             return
-        fps = min(max(0.1, *(look.demand.fps for look in self._looks)), MOST_FPS)
-        early = self._word_given + 1 / fps - self._loop.time()
-        if early > 0:
-            self._word_timer = self._loop.call_later(early, self._word_is_due)
+        fps = min(max(0.1, *(subscription.demand.fps for subscription in self._subscriptions)), MAX_FPS)
+        delay = self._acked_at + 1 / fps - self._loop.time()
+        if delay > 0:
+            self._ack_timer = self._loop.call_later(delay, self._ack_due)
             return
-        self._word_given = self._loop.time()
-        frame = self._untaken.popleft()
+        self._acked_at = self._loop.time()
+        frame = self._unacked.popleft()
         if self._session is not None:
-            task = asyncio.create_task(_tell(self._session, frame))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
-        if self._untaken:
-            self._word_timer = self._loop.call_later(1 / fps, self._word_is_due)
+            task = asyncio.create_task(_send_ack(self._session, frame))
+            self._acks.add(task)
+            task.add_done_callback(self._acks.discard)
+        if self._unacked:
+            self._ack_timer = self._loop.call_later(1 / fps, self._ack_due)
 
-    def _word_is_due(self) -> None:
-        self._word_timer = None
-        self.give_word()
+    def _ack_due(self) -> None:
+        self._ack_timer = None
+        self.ack()
 
     def _settle(self) -> None:
-        """Nothing has come for a moment. After more than one frame, what came last may not be what is there."""
+        """A burst has ended: if it had several frames, restarts the screencast, because the last one may be
+        outdated."""
         self._settle_timer = None
-        if self._untaken:  # nobody waits: there is nobody to show it to
+        if self._unacked:  # no subscriber needs a frame now
             self._settle_timer = self._loop.call_later(SETTLE_S, self._settle)
             return
         if self._burst > 1:
-            self._anew = True
-            self.retune()
+            self._restart = True
+            self.reconfigure()
         self._burst = 0
 
-    def _wake(self) -> None:
-        news, self.news = self.news, asyncio.Event()
-        news.set()
+    def _notify(self) -> None:
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
 
 
-async def _tell(session: Session, frame: int) -> None:
+async def _send_ack(session: Session, frame: int) -> None:
     with contextlib.suppress(CdpError, BrowserSessionsError):
         await ask(session, "Page.screencastFrameAck", {"sessionId": frame}, timeout=CALL_SECONDS)
 

@@ -125,7 +125,7 @@ async def test_what_it_has_not_is_not_found(
     kept: Path, executable: Path, version: str, nobody: tuple[int, int] | None
 ) -> None:
     cache = DevToolsCache(kept)
-    with pytest.raises(DevToolsUnavailable, match="not looked"):
+    with pytest.raises(DevToolsUnavailable, match="not opened"):
         await cache.protocol(version)
     await cache.prepare(version, executable, nobody)
     for path in ("nothing.js", "../protocol.json", "", "entrypoints", "/etc/passwd"):
@@ -177,8 +177,8 @@ async def test_a_damaged_archive_is_made_anew(
     ("script", "reason"),
     [
         ("echo no library >&2; exit 3", "did not start: no library"),
-        ("exit 0", "it says nothing about why"),
-        ("kill -9 $$", "it says nothing about why"),
+        ("exit 0", "it wrote no error message"),
+        ("kill -9 $$", "it wrote no error message"),
         ('echo "DevTools listening on ws://127.0.0.1:9/x" >&2; sleep 60', "refused|unreachable"),
     ],
 )
@@ -207,7 +207,7 @@ async def test_one_that_hangs_is_killed_with_all_its_children(
     monkeypatch.setattr(cache_module, "MAKE_SECONDS", 1.0)
     cache = DevToolsCache(folder)
     await cache.prepare(version, hanging, None)
-    with pytest.raises(DevToolsUnavailable, match="not done after 1 s"):
+    with pytest.raises(DevToolsUnavailable, match="took more than 1 s"):
         cache.check(version)
     assert crawlers() == []
     assert list(temporary.iterdir()) == [hanging]
@@ -274,7 +274,7 @@ async def test_without_a_cache_the_service_starts_and_its_devtools_say_why(tmp_p
             assert answer.status_code == 503
             problem = answer.json()
             assert problem["type"] == "urn:browser-sessions:problem:devtools-unavailable"
-            assert "Taking its files from Chromium" in problem["detail"]
+            assert "Getting its files from Chromium" in problem["detail"]
             assert str(tmp_path) not in problem["detail"]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from browser_sessions.chromium.input.input_commands import Command, commands
-from browser_sessions.chromium.input.page_input import note
+from browser_sessions.chromium.input.page_input import track_pressed
 
 
 def pressed(*messages: dict[str, Any]) -> list[Command]:
     down: dict[str, Command] = {}
     for message in messages:
         for command in commands(message, 1280, 720):
-            note(down, command)
+            track_pressed(down, command)
     return list(down.values())
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from browser_sessions.chromium.input.input_commands import FAR, commands
+from browser_sessions.chromium.input.input_commands import UNBOUNDED, commands
 from browser_sessions.chromium.screencast.screencast_frame import jpeg_size
 from browser_sessions.domain.errors import InvalidField
 
@@ -151,7 +151,7 @@ def test_whatever_comes_is_taken_or_refused_and_stays_in_bounds(message: dict[st
         assert method.partition(".")[0] in ("Input", "Page")
         assert 0 <= params.get("x", 0) <= 1279
         assert 0 <= params.get("y", 0) <= 719
-        assert abs(params.get("deltaY", 0)) <= FAR
+        assert abs(params.get("deltaY", 0)) <= UNBOUNDED
 
 
 @given(st.binary(max_size=200))
