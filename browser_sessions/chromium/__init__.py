@@ -1,1 +1,1 @@
-"""One Chromium: launching, driving and observing it. Knows neither the pool nor the API."""
+"""One Chromium: launching, controlling and observing it. Independent of the pool and the API."""

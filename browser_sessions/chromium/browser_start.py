@@ -1,4 +1,4 @@
-"""Starts one browser, or leaves nothing of the attempt."""
+"""Starts one browser. A failed attempt leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -28,55 +28,56 @@ from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, NoBrowser, PageFailed
 
 LAUNCH_SECONDS: Final = 15.0
-"""For a browser to be ready. It takes 0.1 s on an idle machine; under a herd of starts on two cores it was seen to
-take seconds."""
-LAST_WORDS_SECONDS: Final = 1.0
-"""How long a browser that has closed its pipe may take to end, and to say why."""
+"""Timeout of a launch: 0.1 s on an idle machine, seconds during many concurrent starts on two cores."""
+EXIT_SECONDS: Final = 1.0
+"""How long to wait for the exit of a browser that has closed its pipe, and for its error message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """What all browsers of a launcher have in common."""
+class LaunchOptions:
+    """Options common to all browsers of a launcher."""
 
     found: BrowserFound
     user: BrowserUser | None
-    """Who they run as; None: our own user."""
+    """The user that browsers run as; None: our own."""
     sandbox: bool
     run: cleanup.RunFolder
     endpoint: LocalEndpoint
     """Where the driver connects."""
     clock: Clock
     download_bytes: int
-    """What one session may download in all."""
+    """Limit of one session's downloads in total."""
     ready_contexts: int
-    """How many contexts each browser keeps ready for creates."""
+    """Number of contexts that each browser keeps ready for creates."""
 
 
-async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout: float = LAUNCH_SECONDS) -> Launched:
-    """A running browser that Playwright is connected to. `calls` becomes the browser's.
+async def start_browser(
+    options: LaunchOptions, driver: Driver, calls: Calls, *, timeout: float = LAUNCH_SECONDS
+) -> Launched:
+    """Starts a browser and connects Playwright to it. `calls` becomes the browser's.
 
-    Raises `NoBrowser`; after it and after a cancellation nothing is left: no process, no folder.
+    Raises `NoBrowser`. An error or a cancellation leaves no process and no folder behind.
     """
     browser_id = f"brw_{secrets.token_hex(6)}"
-    marker = recipe.run.marker(browser_id)
+    marker = options.run.marker(browser_id)
     deadline = Deadline(timeout)
     making = asyncio.create_task(
-        asyncio.to_thread(recipe.run.browser_folder, browser_id, with_socket=recipe.found.kind == "full")
+        asyncio.to_thread(options.run.browser_folder, browser_id, with_socket=options.found.kind == "full")
     )
     undo = AsyncExitStack()
-    undo.push_async_callback(_unmake, making)
+    undo.push_async_callback(_remove_folder, making)
     child: Child | None = None
     try:
         folder = await asyncio.shield(making)
         child = await spawn(
-            recipe.found.executable,
-            switches(folder.profile, marker, sandbox=recipe.sandbox),
+            options.found.executable,
+            switches(folder.profile, marker, sandbox=options.sandbox),
             environment(folder.home, folder.tmp),
-            recipe.user,
+            options.user,
         )
         undo.push_async_callback(asyncio.to_thread, process_group.end, child.pid)
         undo.callback(child.close)
-        cdp = CdpBrowser(recipe.clock.wall)
+        cdp = CdpBrowser(options.clock.wall)
         undo.callback(cdp.close)
         commands, messages = child.take()
         await cdp.open(messages, commands, timeout=deadline.left)
@@ -86,19 +87,19 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
         await asyncio.to_thread(cleanup.record_process, folder.path, pid, marker)
         link = await cdp.connect(lambda session: PlaywrightLink(session, cdp), timeout=deadline.left)
         undo.callback(link.close)
-        with recipe.endpoint.expect(link.socket) as address:
+        with options.endpoint.expect(link.socket) as address:
             browser = await calls(_connect(driver, address, timeout=deadline.left), timeout=deadline.left)
         session: CDPSession = await calls(browser.new_browser_cdp_session(), timeout=deadline.left)
     except BaseException as error:
-        said = await _last_words(child) if isinstance(error, CdpClosed) else ""
+        reason = await _start_error(child) if isinstance(error, CdpClosed) else ""
         await asyncio.shield(asyncio.create_task(_undo(undo, child)))
-        if said:
-            raise NoBrowser(f"Chromium did not start: {said}.") from None
+        if reason:
+            raise NoBrowser(f"Chromium did not start: {reason}.") from None
         if isinstance(error, (PageFailed, TargetClosed, BrowserGone, BrowserTimeout, CdpClosed, CdpError)):
             raise NoBrowser(f"Chromium did not start: {error}") from error
         if isinstance(error, TimeoutError):
-            raise NoBrowser(f"Chromium did not start: it did not answer within {timeout:g} s.") from error
-        if isinstance(error, OSError):  # a full disk
+            raise NoBrowser(f"Chromium did not start: it did not respond within {timeout:g} s.") from error
+        if isinstance(error, OSError):  # for example a full disk
             raise NoBrowser(f"Chromium did not start: {error!r}") from error
         raise
     return Launched(
@@ -112,27 +113,26 @@ async def start_browser(recipe: Recipe, driver: Driver, calls: Calls, *, timeout
         session=session,
         calls=calls,
         driver=driver,
-        user=recipe.user,
-        clock=recipe.clock,
-        download_bytes=recipe.download_bytes,
-        ready_contexts=recipe.ready_contexts,
+        user=options.user,
+        clock=options.clock,
+        download_bytes=options.download_bytes,
+        ready_contexts=options.ready_contexts,
         folders=(folder.path, folder.tmp),
     )
 
 
 async def _connect(driver: Driver, address: str, *, timeout: float) -> Browser:
-    """Playwright's own message would name the address, which holds a secret. Raises `NoBrowser`."""
+    """Raises `NoBrowser`, without Playwright's message, which contains the address and so its secret."""
     try:
         return await driver.playwright.chromium.connect_over_cdp(address, timeout=timeout * 1000)
     except Error as error:
         raise NoBrowser(f"Playwright's driver could not connect to it ({type(error).__name__}).") from None
 
 
-async def _last_words(child: Child | None) -> str:
-    """What Chromium said before it ended."""
+async def _start_error(child: Child | None) -> str:
     if child is None:
         return ""
-    await child.wait(timeout=LAST_WORDS_SECONDS)
+    await child.wait(timeout=EXIT_SECONDS)
     return child.start_error()
 
 
@@ -142,7 +142,7 @@ async def _undo(undo: AsyncExitStack, child: Child | None) -> None:
         child.reap()
 
 
-async def _unmake(making: asyncio.Task[cleanup.BrowserFolder]) -> None:
+async def _remove_folder(making: asyncio.Task[cleanup.BrowserFolder]) -> None:
     with contextlib.suppress(OSError):
         folder = await making
         await asyncio.to_thread(folder.remove)

@@ -1,4 +1,4 @@
-"""A moment by which something must be done."""
+"""A deadline shared by several calls."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 
 
 class Deadline:
-    """`timeout` seconds from now on the event loop's clock, which never jumps."""
+    """`timeout` seconds from now, on the event loop's monotonic clock."""
 
     def __init__(self, timeout: float) -> None:
         self._at = asyncio.get_running_loop().time() + timeout
 
     @property
     def left(self) -> float:
-        """Seconds, never negative."""
+        """Remaining seconds, never negative."""
         return max(self._at - asyncio.get_running_loop().time(), 0.0)

@@ -1,4 +1,4 @@
-"""Starts browsers: one executable, one sandbox decision, one driver that is replaced when it dies."""
+"""Launches browsers with one executable, one sandbox setting and one driver, which is replaced when it dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 
 from browser_sessions.cdp import CdpClosed, CdpError
-from browser_sessions.chromium.browser_start import Recipe, start_browser
+from browser_sessions.chromium.browser_start import LaunchOptions, start_browser
 from browser_sessions.chromium.driver.driver_endpoint import LocalEndpoint
 from browser_sessions.chromium.driver.driver_process import Driver
 from browser_sessions.chromium.driver.playwright_calls import Calls
@@ -25,12 +25,11 @@ from browser_sessions.domain.download_ledger import DEFAULT_QUOTA_BYTES
 from browser_sessions.domain.errors import NoBrowser, SettingsError
 
 LAUNCH_TRIES: Final = 4
-"""A launch is tried again when its driver died, with the one that replaces it, and without the sandbox when that cannot
-be set up."""
-PROOF_SECONDS: Final = 10.0
-"""For each of the calls that show whether a page runs in the sandbox: milliseconds on an idle machine."""
+"""A launch is retried with a new driver if the driver died, and without the sandbox if that could not be set up."""
+VERIFY_SECONDS: Final = 10.0
+"""Timeout of each call that verifies that a page runs in the sandbox; milliseconds on an idle machine."""
 CLOSE_SECONDS: Final = 5.0
-"""For each browser at the end; it takes 50 ms."""
+"""Grace period of each browser at shutdown; usually 50 ms."""
 REQUIRE_SANDBOX: Final = "BROWSER_SESSIONS_REQUIRE_SANDBOX"
 
 log = structlog.get_logger()
@@ -39,9 +38,9 @@ log = structlog.get_logger()
 class PlaywrightLauncher:
     """Implements `chromium.ports.BrowserLauncher`.
 
-    After `start`: `found` is the executable, `sandbox` whether Chromium's sandbox is on, `sandbox_reason` why,
-    `version` what the browser calls itself (empty until the first one ran), `user` who Chromium runs as when it is not
-    the service's own user.
+    After `start`: `found` is the executable, `sandbox` whether Chromium's sandbox is used, `sandbox_reason` why not,
+    `version` Chromium's version (empty until the first launch), `user` the user that Chromium runs as, None for our
+    own.
     """
 
     def __init__(
@@ -73,8 +72,8 @@ class PlaywrightLauncher:
         self._devices: dict[str, dict[str, Any]] = {}
         self._sweeping: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._proved = False
-        """A page of a browser of ours has run in the sandbox."""
+        self._sandbox_verified = False
+        """Whether a page has run in the sandbox."""
 
     def __repr__(self) -> str:
         return f"<PlaywrightLauncher {len(self._processes)} browsers, {len(self._launching)} starting>"
@@ -85,7 +84,7 @@ class PlaywrightLauncher:
 
     async def start(self) -> None:
         self.found = await asyncio.to_thread(locate, self._executable)
-        self.user, self.sandbox, self.sandbox_reason = await _decide(self.found.executable)
+        self.user, self.sandbox, self.sandbox_reason = await _choose_user(self.found.executable)
         if self._require_sandbox and not self.sandbox:
             raise SettingsError(
                 f"{REQUIRE_SANDBOX} is set, but Chromium's sandbox cannot be used here. {self.sandbox_reason}"
@@ -98,20 +97,20 @@ class PlaywrightLauncher:
         except OSError as error:
             raise SettingsError(f"The work folder {self._work_dir} cannot be used: {error.strerror}") from error
         self._endpoint = await LocalEndpoint.open()
-        driver = await self._ready_driver()
+        driver = await self._healthy_driver()
         self._devices = {name: dict(values) for name, values in driver.playwright.devices.items()}
         if not self.sandbox:
             log.warning("browser.no_sandbox", reason=self.sandbox_reason)
 
     async def launch(self, on_death: OnDeath) -> BrowserProcess:
         for tries_left in reversed(range(LAUNCH_TRIES)):
-            driver = await self._ready_driver()
+            driver = await self._healthy_driver()
             try:
                 return await self._launch(driver, on_death)
             except NoBrowser as error:
-                if self.sandbox and not self._proved and SANDBOX_FAILED in error.detail:
-                    self._without_sandbox(error)
-                # with a driver that died meanwhile it is no browser's fault: another one does it
+                if self.sandbox and not self._sandbox_verified and SANDBOX_FAILED in error.detail:
+                    self._disable_sandbox(error)
+                # retried with a new driver if this one died
                 elif driver.alive or self._stopping or tries_left == 0:
                     raise
         raise AssertionError("the last try returns or raises")
@@ -131,13 +130,13 @@ class PlaywrightLauncher:
             await asyncio.to_thread(process_group.reap_orphans)
 
     async def _launch(self, driver: Driver, on_death: OnDeath) -> ChromiumProcess:
-        assert self.found is not None, "start() came first"
-        assert self._run is not None, "start() came first"
-        assert self._endpoint is not None, "start() came first"
+        assert self.found is not None, "start() was called"
+        assert self._run is not None, "start() was called"
+        assert self._endpoint is not None, "start() was called"
         calls = Calls()
         self._launching[calls] = driver
         try:
-            recipe = Recipe(
+            options = LaunchOptions(
                 self.found,
                 self.user,
                 self.sandbox,
@@ -147,9 +146,9 @@ class PlaywrightLauncher:
                 self._download_bytes,
                 self._ready_contexts,
             )
-            launched = await start_browser(recipe, driver, calls)
-            if self.sandbox and not self._proved:
-                await self._prove(launched)
+            launched = await start_browser(options, driver, calls)
+            if self.sandbox and not self._sandbox_verified:
+                await self._verify_sandbox(launched)
         except NoBrowser:
             driver.suspect = True
             raise
@@ -159,17 +158,17 @@ class PlaywrightLauncher:
             process = ChromiumProcess(launched, started=self._clock.monotonic(), on_death=on_death)
         except ProcessLookupError as error:
             await self._discard(launched)
-            raise NoBrowser("Chromium ended as soon as it had started.") from error
+            raise NoBrowser("Chromium exited right after its start.") from error
         self._processes = {each for each in self._processes if not each.cleaned} | {process}
         self.version = process.version
         log.info("browser.started", browser_id=process.browser_id, pid=process.pid, version=process.version)
         return process
 
-    async def _ready_driver(self) -> Driver:
-        """The driver that serves the next launch: the one there is, or a new one. Raises `NoBrowser`."""
+    async def _healthy_driver(self) -> Driver:
+        """The driver for the next launch: the running one if it responds, else a new one. Raises `NoBrowser`."""
         async with self._driver_lock:
             if self._stopping:
-                raise NoBrowser("The service is going down.")
+                raise NoBrowser("The service is shutting down.")
             driver = self._driver
             if driver is not None and driver.alive:
                 if not driver.suspect or await driver.responds():
@@ -177,15 +176,15 @@ class PlaywrightLauncher:
                     return driver
                 log.error("browser.driver_hung", pid=driver.pid)
                 await driver.stop(timeout=0.0)
-            assert self._run is not None, "start() came first"
+            assert self._run is not None, "start() was called"
             folder = await asyncio.to_thread(self._run.driver_folder)
             self._driver = await Driver.start(folder, self._driver_exited)
             log.info("browser.driver_started", pid=self._driver.pid)
             return self._driver
 
     def _driver_exited(self, driver: Driver) -> None:
-        for calls, its_driver in self._launching.items():
-            if its_driver is driver:
+        for calls, used in self._launching.items():
+            if used is driver:
                 calls.end("Playwright's driver has died.")
         orphans = [process for process in self._processes if process.driver is driver]
         if not self._stopping:
@@ -197,29 +196,30 @@ class PlaywrightLauncher:
         sweeping.add_done_callback(self._sweeping.discard)
 
     async def _sweep_after(self, driver: Driver, orphans: list[ChromiumProcess]) -> None:
-        """A dead driver removes nothing: what it left in its folder goes once its browsers are gone."""
+        """Removes the folder of a dead driver once its browsers are gone."""
         for process in orphans:
             await process.wait_cleaned()
         await asyncio.to_thread(shutil.rmtree, driver.folder, ignore_errors=True)
 
-    async def _prove(self, launched: Launched) -> None:
-        """Whether the sandbox works shows with the first page only. Raises `NoBrowser`."""
+    async def _verify_sandbox(self, launched: Launched) -> None:
+        """Opens a page, because only the first renderer shows whether the sandbox works. Raises `NoBrowser`."""
+        root, timeout = launched.cdp.root, VERIFY_SECONDS
         try:
-            created = await launched.cdp.root.call("Target.createTarget", {"url": "about:blank"}, timeout=PROOF_SECONDS)
-            page = await launched.cdp.page(created["targetId"], timeout=PROOF_SECONDS)
+            created = await root.call("Target.createTarget", {"url": "about:blank"}, timeout=timeout)
+            page = await launched.cdp.page(created["targetId"], timeout=timeout)
             if page is None:
                 raise CdpClosed("its page is gone")
-            await page.call("Runtime.evaluate", {"expression": "1"}, timeout=PROOF_SECONDS)
-            await launched.cdp.root.call("Target.closeTarget", created, timeout=PROOF_SECONDS)
+            await page.call("Runtime.evaluate", {"expression": "1"}, timeout=timeout)
+            await root.call("Target.closeTarget", created, timeout=timeout)
         except (CdpError, CdpClosed, TimeoutError) as error:
             await launched.child.wait(timeout=CLOSE_SECONDS if isinstance(error, CdpClosed) else 0.0)
-            complaint = launched.child.start_error()
+            reason = launched.child.start_error()
             await self._discard(launched)
-            raise NoBrowser(f"Chromium did not start: {complaint}.") from None
-        self._proved = True
+            raise NoBrowser(f"Chromium did not start: {reason}.") from None
+        self._sandbox_verified = True
 
-    def _without_sandbox(self, error: NoBrowser) -> None:
-        """Raises `SettingsError` where there must be one."""
+    def _disable_sandbox(self, error: NoBrowser) -> None:
+        """Raises `SettingsError` if the sandbox is required."""
         self.sandbox, self.sandbox_reason = False, f"{SANDBOX_FAILED} on this system."
         if self._require_sandbox:
             raise SettingsError(f"{REQUIRE_SANDBOX} is set, but {self.sandbox_reason}") from error
@@ -233,11 +233,11 @@ class PlaywrightLauncher:
         launched.child.reap()
 
 
-async def _decide(executable: Path) -> tuple[BrowserUser | None, bool, str]:
-    """(who Chromium runs as, None for our own user; whether its sandbox is expected; why not, in a sentence)."""
+async def _choose_user(executable: Path) -> tuple[BrowserUser | None, bool, str]:
+    """(user that Chromium runs as, None for our own; whether its sandbox is expected to work; if not, why)."""
     user = browser_user()
     if user is not None and not await can_run(executable, user):
-        why = f"The user {user.name} ({user.uid}) cannot run {executable}, so Chromium runs as root"
-        return None, False, f"{why}: install one that all users can run, or run the service as an ordinary user."
+        problem = f"The user {user.name} ({user.uid}) cannot run {executable}, so Chromium runs as root"
+        return None, False, f"{problem}: install one that all users can run, or run the service as an ordinary user."
     sandbox, reason = sandbox_expected(user)
     return user, sandbox, "" if sandbox else reason

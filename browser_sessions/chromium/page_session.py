@@ -1,4 +1,4 @@
-"""Our own CDP session on a page, with errors that say what they mean to a session's owner."""
+"""Our own CDP session on a page, with CDP errors translated to the domain's."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, PageNotF
 
 
 async def page_session(cdp: Browser, page_id: str, *, timeout: float) -> Session:
-    """The session on a page, the same for everybody. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
+    """Our session on a page, shared by all callers. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
     if cdp.closed.done():
         raise BrowserGone("The browser has ended.")
     try:
         session = await cdp.page(page_id, timeout=timeout)
     except TimeoutError:
-        raise BrowserTimeout(f"The page could not be attached to within {timeout:g} s.") from None
+        raise BrowserTimeout(f"Attaching to the page took more than {timeout:g} s.") from None
     if session is None:
         raise PageNotFound("", page_id)
     return session
@@ -25,14 +25,14 @@ async def page_session(cdp: Browser, page_id: str, *, timeout: float) -> Session
 async def ask(
     session: Session, method: str, params: Mapping[str, Any] | None = None, *, timeout: float
 ) -> dict[str, Any]:
-    """The result of one call. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`, and `CdpError` when Chromium
-    refuses."""
+    """The result of one command. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`, and `CdpError` for an error
+    response."""
     try:
         return await session.call(method, params, timeout=timeout)
     except CdpClosed:
-        raise BrowserGone("The browser went away under the call.") from None
+        raise BrowserGone("The browser closed during the call.") from None
     except TimeoutError:
-        raise BrowserTimeout(f"The page did not answer {method} within {timeout:g} s.") from None
+        raise BrowserTimeout(f"The page did not respond to {method} within {timeout:g} s.") from None
     except CdpError:
         if session.closed.done():
             raise PageNotFound("", session.target_id) from None

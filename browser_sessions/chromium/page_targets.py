@@ -1,4 +1,4 @@
-"""The pages of a browser's contexts, and what happens to them, told once."""
+"""The pages of a browser's contexts, with one event for each change."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from urllib.parse import unquote
 from browser_sessions.cdp import Browser, CdpClosed, CdpError, Target
 
 REFRESH_SECONDS: Final = 2.0
-"""How long Chromium may take to list its targets; it takes 1 ms."""
+"""Timeout for Chromium to list its targets, which takes 1 ms."""
 REFRESH_PAUSE_SECONDS: Final = 0.05
-"""Between two lists that nobody waits for: a page that navigates in a loop must not keep us busy."""
-UNTITLED_LOOKS: Final = 5
-"""A page has its address some time before its title: so often it is looked at, `REFRESH_PAUSE_SECONDS` apart, before it
-is told without."""
+"""Minimum time between two background refreshes, so that a page that navigates in a loop does not keep us busy."""
+MAX_TITLE_POLLS: Final = 5
+"""A page's URL is known before its title: `navigated` waits for the title for this many refreshes,
+`REFRESH_PAUSE_SECONDS` apart."""
 _PAGES_ONLY: Final = [{"type": "page"}, {"exclude": True}]
 _BLANK: Final = "about:blank"
-"""Where every page begins; getting there is not a navigation."""
+"""The initial URL of every page, for which there is no `navigated` event."""
 
 Listener = Callable[[str, Target], None]
 """Called with `opened`, `closed`, `crashed` or `navigated`, and the page."""
 
 
-class TargetRegistry:
+class PageRegistry:
     """The pages in a browser's target tree, oldest first.
 
-    Chromium reports a page's birth and death at once, but a new address or title late or never (measured: a title set
-    by a script and a changed fragment bring no event). So whoever learns of a navigation calls `touch`, and the probe
-    refreshes once a second.
+    Chromium reports the creation and the end of a page at once, but a new URL or title late or never (measured: no
+    event for a title set by a script or a changed fragment). So `touch` is called whenever a navigation is noticed
+    otherwise, and by each probe.
     """
 
     def __init__(self, cdp: Browser) -> None:
@@ -53,7 +53,7 @@ class TargetRegistry:
         return target if target is not None and _is_page(target) else None
 
     def watch(self, context_id: str, listener: Listener) -> None:
-        """Tells `listener` what happens to the context's pages; those that are open already are told as opened."""
+        """Notifies `listener` of changes of the context's pages. Open pages are reported as opened at once."""
         watcher = self._watching[context_id] = _Watcher(listener, self.touch)
         self._cdp.targets.watch(context_id, watcher)
         for target in self.pages(context_id):
@@ -65,14 +65,14 @@ class TargetRegistry:
             self._cdp.targets.unwatch(context_id, watcher)
 
     async def refresh(self, *, timeout: float) -> None:
-        """Brings addresses and titles up to date. Raises `CdpError`, `CdpClosed`, `TimeoutError`."""
+        """Updates URLs and titles. Raises `CdpError`, `CdpClosed`, `TimeoutError`."""
         listed = await self._cdp.root.call("Target.getTargets", {"filter": _PAGES_ONLY}, timeout=timeout)
         for info in listed["targetInfos"]:
             if self._cdp.targets.get(info["targetId"]) is not None:
                 self._cdp.targets.seen(info)
 
     def touch(self) -> None:
-        """Something navigated: refreshes soon, once for any number of calls."""
+        """Schedules a refresh after a navigation, one for any number of calls."""
         self._again = True
         if self._refresher is None or self._refresher.done():
             self._refresher = asyncio.create_task(self._refresh_soon())
@@ -86,52 +86,52 @@ class TargetRegistry:
 
 
 @dataclass(slots=True)
-class _Told:
-    """What listeners know of a page."""
+class _Reported:
+    """The state of a page as last reported to the listener."""
 
     url: str
-    looks: int = 0
-    """How often it was looked at since its address became another than `url`."""
+    polls: int = 0
+    """Number of refreshes since the page's URL changed from `url`."""
     crashed: bool = False
 
 
 class _Watcher:
-    """Turns changes of one context's targets into what happened to its pages."""
+    """Translates changes of one context's targets to events of its pages."""
 
     def __init__(self, listener: Listener, touch: Callable[[], None]) -> None:
         self._listener = listener
         self._touch = touch
-        self._told: dict[str, _Told] = {}
+        self._reported: dict[str, _Reported] = {}
 
     def target_created(self, target: Target) -> None:
-        if _is_page(target) and target.target_id not in self._told:
-            self._told[target.target_id] = _Told(target.url)
+        if _is_page(target) and target.target_id not in self._reported:
+            self._reported[target.target_id] = _Reported(target.url)
             self._listener("opened", target)
 
     def target_changed(self, target: Target) -> None:
-        told = self._told.get(target.target_id)
-        if told is None:
-            self.target_created(target)  # a prerendered page that has come to the front
-        elif target.url == told.url:
+        reported = self._reported.get(target.target_id)
+        if reported is None:
+            self.target_created(target)  # a prerendered page that was activated
+        elif target.url == reported.url:
             return
-        elif not told.url and target.url == _BLANK:
-            told.url = target.url
+        elif not reported.url and target.url == _BLANK:
+            reported.url = target.url
         else:
-            told.looks += 1
-            if title_of(target) or told.looks > UNTITLED_LOOKS:
-                told.url, told.looks = target.url, 0
+            reported.polls += 1
+            if title_of(target) or reported.polls > MAX_TITLE_POLLS:
+                reported.url, reported.polls = target.url, 0
                 self._listener("navigated", target)
             else:
                 self._touch()
 
     def target_destroyed(self, target: Target) -> None:
-        if self._told.pop(target.target_id, None) is not None:
+        if self._reported.pop(target.target_id, None) is not None:
             self._listener("closed", target)
 
     def target_crashed(self, target: Target, params: Mapping[str, Any]) -> None:
-        told = self._told.get(target.target_id)
-        if told is not None and not told.crashed:
-            told.crashed = True
+        reported = self._reported.get(target.target_id)
+        if reported is not None and not reported.crashed:
+            reported.crashed = True
             self._listener("crashed", target)
 
     def target_waits(self, target: Target) -> Iterable[object]:
@@ -139,17 +139,17 @@ class _Watcher:
 
 
 def title_of(target: Target) -> str:
-    """The page's own title; empty while it has none."""
-    return "" if stands_for_none(target.title, target.url) else target.title
+    """The page's title, empty if it has none."""
+    return "" if is_placeholder(target.title, target.url) else target.title
 
 
-def stands_for_none(title: str, url: str) -> bool:
-    """True when `title` is only the address: Chromium shows that, shortened for people, of what has no title (yet)."""
+def is_placeholder(title: str, url: str) -> bool:
+    """Whether `title` is only the URL, which Chromium reports in a shortened form while a page has no title."""
     return _shortened(title) == _shortened(url)
 
 
 def _is_page(target: Target) -> bool:
-    """Not one that is prerendered, or part of the window."""
+    """Whether the target is a page that is neither prerendered nor part of the browser's UI."""
     return target.type == "page" and not target.info.get("subtype")
 
 

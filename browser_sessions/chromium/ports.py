@@ -1,4 +1,4 @@
-"""The protocols by which the rest of the service uses Chromium. Each says how it fails."""
+"""The protocols through which the rest of the service uses Chromium, with the errors that they raise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from browser_sessions.domain.session_spec import SessionSpec
 
 @dataclass(frozen=True, slots=True)
 class PageInfo:
-    """One open page. `page_id` is its CDP target id: HTTP, gateway and live view name a page alike."""
+    """One open page. `page_id` is its CDP target id, in the HTTP API, the gateway and the live view."""
 
     page_id: str
     url: str
@@ -27,11 +27,11 @@ class PageInfo:
 
 @dataclass(frozen=True, slots=True)
 class ContextEvent:
-    """Something that happened in a session's context, not asked for by its owner.
+    """An event in a session's context.
 
     `kind` is one of the event names of docs/events.md (`page.opened`, `page.closed`, `page.crashed`, `page.navigated`,
-    `console`, `network.failed`, `download.started`, `dialog.opened`, …), `data` its fields: short, JSON-able, strings
-    clipped.
+    `console`, `network.failed`, `download.started`, `dialog.opened`, …), `data` its fields: few, JSON-serialisable,
+    with truncated strings.
     """
 
     kind: str
@@ -40,8 +40,8 @@ class ContextEvent:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a page. `width` and `height` are the JPEG's in pixels, `css_width` and `css_height` the viewport's
-    in CSS pixels, `at` the moment that it shows in seconds since the epoch."""
+    """One screencast frame. `width` and `height` are the JPEG's in pixels, `css_width` and `css_height` the viewport's
+    in CSS pixels, `at` the time of capture in seconds since the epoch."""
 
     page_id: str
     seq: int
@@ -58,7 +58,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What somebody who looks can use: pixels, frames a second, JPEG quality (1 to 100)."""
+    """What a subscriber needs: pixels, frames a second, JPEG quality (1 to 100)."""
 
     max_width: int
     max_height: int
@@ -67,36 +67,36 @@ class Demand:
 
 
 class Look(Protocol):
-    """Somebody's look at a screen, until `close`."""
+    """A subscription to the frames of a page, until `close`."""
 
     def change(self, demand: Demand) -> None:
-        """At any time. The most demanding look decides for all."""
+        """The maximum over all subscriptions determines the screencast."""
 
     async def after(self, seq: int) -> Frame:
-        """The newest frame as soon as it is newer than `seq`; what came between is not seen. Raises `PageNotFound` when
-        the page is gone."""
+        """Waits for a frame newer than `seq` and returns the newest. Frames in between are skipped. Raises
+        `PageNotFound` when the page is gone."""
 
     def close(self) -> None: ...
 
 
 class Screen(Protocol):
-    """The moving picture of one page, shared by everybody who looks, and the way in for somebody's hands."""
+    """The screencast of one page, shared by all subscribers, and its input."""
 
     newest: Frame | None
 
     def look(self, demand: Demand) -> Look:
-        """The first look starts the moving picture, the last one's end stops it."""
+        """Subscribes. The screencast runs while there is a subscription."""
 
     async def still(self, max_width: int, *, timeout: float) -> Frame:
-        """One picture of now. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
+        """One current frame. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
 
     async def do(self, message: Mapping[str, Any], *, timeout: float) -> None:
-        """Passes on what a hand did (docs/live.md, "Input"). Raises `InvalidField`, `PageNotFound`, `BrowserGone`,
-        `BrowserTimeout`, `PageFailed`. What timed out may still reach the page, once it has time."""
+        """Sends an input message to the page (docs/live.md, "Input"). Raises `InvalidField`, `PageNotFound`,
+        `BrowserGone`, `BrowserTimeout`, `PageFailed`. After a timeout the page may still process it later."""
 
     async def let_go(self, *, timeout: float) -> None:
-        """Lets go of every key, button and finger that is down, and returns when the page has taken all that hands did,
-        or `timeout` seconds have passed. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
+        """Releases all pressed keys, buttons and touches. Returns when the page has processed all input, or after
+        `timeout` seconds. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
 
 
 DownloadListener = Callable[[str, str, Mapping[str, Any]], None]
@@ -104,46 +104,46 @@ DownloadListener = Callable[[str, str, Mapping[str, Any]], None]
 
 
 class Downloads(Protocol):
-    """The files that one session's pages download."""
+    """The downloads of one session's pages."""
 
     async def allow(self, context_id: str, allowed: bool, *, timeout: float) -> None:
-        """Whether pages of a context may download: the session's own, where they may until this is said, or one that a
-        client has made, where this comes first. Raises `BrowserTimeout`, `BrowserGone`, `PageFailed`."""
+        """Allows or denies downloads of a context: the session's own, or one that a client has created, whose downloads
+        are not handled before. Raises `BrowserTimeout`, `BrowserGone`, `PageFailed`."""
 
     def listen(self, listener: DownloadListener) -> Callable[[], None]:
-        """Tells of every download in those contexts. Returns what ends it."""
+        """Calls `listener` for every download event of those contexts. Returns a function that removes it."""
 
     def all(self) -> list[Download]:
         """Oldest first."""
 
     def complete(self, download_id: str) -> tuple[Download, Path]:
-        """A complete file, and where it lies. Raises `DownloadNotFound`, `Conflict` (it is not complete)."""
+        """A complete download and its file. Raises `DownloadNotFound`, `Conflict` (not complete)."""
 
     async def remove(self, download_id: str) -> None:
-        """Forgets a file, so that there is room for another; one that is on its way is cancelled. Raises
+        """Removes a download and its file, which frees its quota; a running one is cancelled. Raises
         `DownloadNotFound`."""
 
 
 class Owner(Protocol):
-    """Who has set the session's options in its pages. Clients may override them while they are connected; see
-    `cdp.page_overrides` for the names of settings."""
+    """Applies the session's options to its pages. Clients can override them while they are connected; the names of
+    settings are in `cdp.page_overrides`."""
 
     def give_way(self, page_id: str, setting: str, *, in_all_pages: bool = False) -> None:
-        """Takes the owner's override off, for a client's to be accepted: that of one page, or of all pages of its
-        context, one of which may be in the same process."""
+        """Removes the session's setting, so that Chromium accepts a client's: of one page, or of all pages of its
+        context, which may share a renderer process."""
 
     def restore(self, page_id: str, setting: str) -> None:
-        """Puts the owner's word back in place, after a client that said something else."""
+        """Applies the session's setting again, after a client has overridden it."""
 
     def restore_permissions(self, context_id: str) -> None:
-        """The same for all permissions of a context."""
+        """Applies all permissions of the session to the context again."""
 
     def leave_size(self, page_id: str) -> None:
-        """A new page keeps the size that a client has created it with."""
+        """Keeps the size with which a client has created a page."""
 
 
 class ContextHandle(Protocol):
-    """One session's isolated context in a browser. Calls raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
+    """One session's isolated browser context. Methods raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
     `PageFailed`."""
 
     @property
@@ -151,19 +151,19 @@ class ContextHandle(Protocol):
         """Chromium's browserContextId."""
 
     def connections_changed(self, *, clients: int, viewers: int) -> None:
-        """How many clients drive it: without one, dialogs are dismissed for the page. How many viewers look at it live:
-        with one, responses of the network are events too."""
+        """Sets the number of connected clients and viewers. Without clients, dialogs are dismissed automatically; with
+        viewers, network responses are events too."""
 
     def pages(self) -> list[PageInfo]:
-        """Open pages, oldest first; from memory, never asks the browser."""
+        """Open pages, oldest first, from memory."""
 
     async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
-        """Raises `TooManyPages` too."""
+        """Also raises `TooManyPages`."""
 
     async def close_page(self, page_id: str, *, timeout: float) -> None: ...
 
     async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
-        """Returns the page and the HTTP status of the main resource (None where there is none)."""
+        """Returns the page and the HTTP status of the main resource (None if there is none)."""
 
     async def screenshot(
         self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float
@@ -174,10 +174,10 @@ class ContextHandle(Protocol):
     async def pdf(self, page_id: str, *, timeout: float) -> bytes: ...
 
     async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
-        """The JSON value of the expression; a promise is awaited."""
+        """The value of the expression, as decoded JSON. A promise is awaited."""
 
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
-        """Cookies and local storage of the whole context, in Playwright's form."""
+        """Cookies and local storage of the whole context, in Playwright's format."""
 
     @property
     def downloads(self) -> Downloads: ...
@@ -186,17 +186,17 @@ class ContextHandle(Protocol):
     def owner(self) -> Owner: ...
 
     async def responsive(self, *, timeout: float) -> bool:
-        """True when the renderer of its first page answers within `timeout` seconds (True without pages)."""
+        """Whether the renderer of the first page responds within `timeout` seconds. True without pages."""
 
     def screen(self, page_id: str) -> Screen:
-        """What one of its pages shows. Raises `PageNotFound`."""
+        """The screencast and input of a page. Raises `PageNotFound`."""
 
     async def usage(self) -> tuple[int | None, float | None]:
-        """JavaScript heap in bytes and CPU seconds of the main threads of its pages' renderers; None where the browser
-        does not tell."""
+        """JavaScript heap in bytes and CPU seconds of the main threads of its pages' renderers; None if the browser
+        does not respond."""
 
     async def close(self, *, timeout: float) -> None:
-        """Closes the context and removes its folder. Never raises because it is gone already."""
+        """Closes the context and removes its folder. No error if it is gone already."""
 
 
 class BrowserProcess(Protocol):
@@ -211,8 +211,8 @@ class BrowserProcess(Protocol):
 
     @property
     def context_count(self) -> int:
-        """Contexts beside the default one that Chromium had at the last probe: of sessions, and what clients made;
-        not those that are only ready."""
+        """Number of contexts of sessions and clients at the last probe, without the default one and those kept
+        ready."""
 
     @property
     def alive(self) -> bool: ...
@@ -220,51 +220,52 @@ class BrowserProcess(Protocol):
     async def open_context(
         self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
     ) -> ContextHandle:
-        """A context with one open page, ready. On any failure or cancellation nothing is left of it.
+        """Opens a context with one page. An error or a cancellation leaves nothing behind.
 
-        Raises `BrowserTimeout`, `BrowserGone`, `InvalidField` (an option that Chromium refuses), `PageFailed`
-        (start_url). `on_event` is called on the event loop; `context.died` means the context is gone without our
-        asking.
+        Raises `BrowserTimeout`, `BrowserGone`, `InvalidField` (an option that Chromium rejects), `PageFailed`
+        (start_url). `on_event` is called on the event loop; `context.died` means that the context was disposed of
+        without us.
         """
 
     def keep_ready(self, on: bool) -> None:
-        """Whether contexts are kept ready for creates, as they are at first. What is ready is given up at once."""
+        """Whether to keep contexts ready for creates, which is the default. Switching it off disposes of them at
+        once."""
 
     async def probe(self, *, timeout: float) -> None:
-        """Asks the browser for its contexts. Raises `BrowserTimeout` or `BrowserGone`."""
+        """Checks that the browser and its driver respond. Raises `BrowserTimeout` or `BrowserGone`."""
 
     def cpu_seconds(self) -> tuple[float, ...]:
-        """Processor time used so far by each of those that have to answer a probe, the browser and its driver; 0.0 for
-        one that is gone. Who stands still uses none."""
+        """Processor time used by each process that has to respond to a probe: the browser and its driver. 0.0 if gone.
+        It does not increase in a hung process."""
 
     async def look_at_pages(self) -> None:
-        """Notes what its pages have done so far, for `end_loudest_page`. Does not ask the browser."""
+        """Records the processor time of its renderers, for `end_loudest_page`. Does not use CDP."""
 
     async def end_loudest_page(self) -> int | None:
-        """Ends the process of the page that gave the browser most to do since the last look, and looks anew. Its pid,
-        or None when none stands out. The page is crashed, its session lives. Does not ask the browser."""
+        """Kills the renderer that gave the browser most work since the last sample, and takes a new sample. Returns its
+        pid, or None if none was busy. The page crashes, its session goes on. Does not use CDP."""
 
     async def memory_bytes(self) -> int:
-        """PSS of the whole process group (RSS where the system does not tell PSS)."""
+        """PSS of the whole process group (RSS where the system has no PSS)."""
 
     async def close(self, *, timeout: float) -> None:
-        """Asks it to end, kills the whole group when it does not within `timeout`, removes its folders, and returns
-        when it is gone."""
+        """Closes the browser, kills its process group after `timeout` seconds, removes its folders, and returns when it
+        is gone."""
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, now."""
+        """Sends SIGKILL to the process group."""
 
 
 class BrowserLauncher(Protocol):
-    """Starts browsers. One Playwright driver behind it; a dead driver is replaced at the next launch."""
+    """Launches browsers with one Playwright driver, which is replaced at the next launch if it has died."""
 
     @property
     def sandbox(self) -> bool:
-        """True when Chromium's sandbox is in use."""
+        """Whether Chromium's sandbox is used."""
 
     @property
     def sandbox_reason(self) -> str:
-        """Why it is not; empty when it is."""
+        """Why it is not used; empty if it is."""
 
     @property
     def devices(self) -> dict[str, dict[str, Any]]:
@@ -274,7 +275,7 @@ class BrowserLauncher(Protocol):
         """Finds the executable and starts the driver. Raises `BrowserMissing`, `SettingsError` (sandbox required)."""
 
     async def launch(self, on_death: Callable[[BrowserProcess, EndReason], None]) -> BrowserProcess:
-        """Raises `NoBrowser`, and `SettingsError` where the first browser shows that the sandbox that is required does
-        not work. `on_death` is called once, on the event loop, when the process or its driver dies unasked."""
+        """Raises `NoBrowser`, and `SettingsError` if the sandbox is required but does not work in the first browser.
+        `on_death` is called once, on the event loop, if the process or its driver dies unexpectedly."""
 
     async def stop(self) -> None: ...

@@ -1,4 +1,4 @@
-"""One Chromium process group while it runs: its contexts, its health, its certain end."""
+"""One running Chromium process group: its contexts, health and termination."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from browser_sessions.chromium.launch import cleanup, process_group
 from browser_sessions.chromium.launch.child import Child
 from browser_sessions.chromium.launch.exit_watch import ExitWatch
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.chromium.page_targets import TargetRegistry
+from browser_sessions.chromium.page_targets import PageRegistry
 from browser_sessions.chromium.ports import BrowserProcess, ContextEvent, ContextHandle
 from browser_sessions.chromium.renderers import Renderers
 from browser_sessions.domain.clock import Clock
@@ -37,13 +37,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """Everything that a launch has found out about its browser."""
+    """The results of a launch."""
 
     browser_id: str
     pid: int
     version: str
     child: Child
-    """The leader of its process group, which may be a wrapper of the browser."""
+    """The leader of the process group, which may be a wrapper script."""
     cdp: CdpBrowser
     link: PlaywrightLink
     browser: Browser
@@ -55,9 +55,9 @@ class Launched:
     clock: Clock
     download_bytes: int
     ready_contexts: int
-    """How many contexts are kept ready for creates."""
+    """Number of contexts to keep ready for creates."""
     folders: tuple[Path, ...]
-    """Removed when the browser is gone."""
+    """Removed when the browser has exited."""
 
 
 class ChromiumProcess:
@@ -75,12 +75,13 @@ class ChromiumProcess:
         self._session = launched.session
         self._child = launched.child
         self._link = launched.link
-        self._registry = TargetRegistry(launched.cdp)
+        self._registry = PageRegistry(launched.cdp)
         self._calls = launched.calls
         self._folders = launched.folders
         self._on_death = on_death
         self.context_count = 0
-        self._asked = False
+        self._closing = False
+        """Whether its end was requested."""
         self._cleaning: asyncio.Task[None] | None = None
         self._downloads = DownloadEvents(self.cdp, self._registry)
         self._host = Host(
@@ -98,7 +99,7 @@ class ChromiumProcess:
         self._renderers = Renderers(self.process_group)
         self._watch = ExitWatch(self.pid, self._exited)
         self.cdp.closed.add_done_callback(lambda _: self._exited())
-        self._link.lost = self._link_lost
+        self._link.on_lost = self._link_lost
         self._ready_contexts = launched.ready_contexts
         self.keep_ready(True)
 
@@ -111,7 +112,7 @@ class ChromiumProcess:
 
     @property
     def cleaned(self) -> bool:
-        """True when it has ended and nothing is left of it."""
+        """Whether it has exited and its cleanup is complete."""
         return self._cleaning is not None and self._cleaning.done()
 
     async def open_context(
@@ -120,11 +121,11 @@ class ChromiumProcess:
         if not self.alive:
             raise BrowserGone("The browser has ended.")
         try:
-            # a phone's first document has what only a phone's has from its start (`window.orientation`)
+            # the first document of a mobile context has properties that cannot be added later (`window.orientation`)
             with self._link.ready.create(suitable=not (spec.is_mobile or spec.has_touch)):
                 return await open_context(self._host, spec, folder, on_event, timeout=timeout)
         finally:
-            if spec.isolation is Isolation.BROWSER:  # nobody else comes
+            if spec.isolation is Isolation.BROWSER:  # no other session will use this browser
                 self._ready_contexts = 0
                 self.keep_ready(False)
 
@@ -133,32 +134,32 @@ class ChromiumProcess:
 
     @property
     def unused_contexts(self) -> set[str]:
-        """Contexts that are ready for a create, or on their way there or away: nobody has used them."""
+        """Contexts that are being prepared, ready or being disposed of: no session or client has used them."""
         return self._link.ready.context_ids
 
-    async def _ask_driver(self, timeout: float) -> None:
-        """A coroutine of its own, so that a probe that is cancelled before it begins leaves no call that nobody
-        awaits."""
+    async def _probe_driver(self, timeout: float) -> None:
+        """A coroutine of its own, because Playwright's call must not be created before it is awaited: the probe may be
+        cancelled in between."""
         await self._calls(self._session.send("Browser.getVersion"), timeout=timeout)
 
     async def probe(self, *, timeout: float) -> None:
-        """Asks on the pipe and, at the same time, through Playwright's driver: sessions need both."""
+        """Probes the pipe and Playwright's driver concurrently: sessions need both."""
         direct, through_driver = await asyncio.gather(
             self.cdp.root.call("Target.getBrowserContexts", timeout=timeout),
-            self._ask_driver(timeout),
+            self._probe_driver(timeout),
             return_exceptions=True,
         )
-        for answer in (direct, through_driver):
-            if isinstance(answer, (CdpClosed, CdpError, BrowserGone, TargetClosed)) or not self.alive:
+        for result in (direct, through_driver):
+            if isinstance(result, (CdpClosed, CdpError, BrowserGone, TargetClosed)) or not self.alive:
                 raise BrowserGone("The browser has ended.")
         if isinstance(direct, TimeoutError):
-            raise BrowserTimeout(f"The browser did not answer a probe within {timeout:g} s.")
+            raise BrowserTimeout(f"The browser did not respond to a probe within {timeout:g} s.")
         if isinstance(through_driver, BrowserTimeout):
             self.driver.suspect = True
-            raise BrowserTimeout(f"Playwright's driver did not answer a probe within {timeout:g} s.")
-        for answer in (direct, through_driver):
-            if isinstance(answer, BaseException):
-                raise answer
+            raise BrowserTimeout(f"Playwright's driver did not respond to a probe within {timeout:g} s.")
+        for result in (direct, through_driver):
+            if isinstance(result, BaseException):
+                raise result
         if isinstance(direct, dict):
             self.context_count = len(set(direct["browserContextIds"]) - self.unused_contexts)
         self._registry.touch()
@@ -167,39 +168,39 @@ class ChromiumProcess:
         return process_group.cpu_seconds(self.pid), process_group.cpu_seconds(self.driver.pid)
 
     async def look_at_pages(self) -> None:
-        await self._renderers.look()
+        await self._renderers.sample()
 
     async def end_loudest_page(self) -> int | None:
-        return await self._renderers.end_loudest()
+        return await self._renderers.kill_busiest()
 
     async def memory_bytes(self) -> int:
         return await asyncio.to_thread(process_group.memory_bytes, self.process_group)
 
     async def close(self, *, timeout: float) -> None:
-        self._asked = True
+        self._closing = True
         try:
             if self.alive:
                 await self.cdp.root.call("Browser.close", timeout=timeout)
         except TimeoutError:
             log.warning("browser.close_forced", browser_id=self.browser_id, seconds=timeout)
         except (CdpClosed, CdpError):
-            pass  # it ended before it could answer, which is what was asked
+            pass  # it exited before its response
         finally:
             self._end(EndReason.BROWSER_DIED)
         await self.wait_cleaned()
 
     def kill(self) -> None:
-        self._asked = True
+        self._closing = True
         self._end(EndReason.BROWSER_HUNG)
 
     def driver_died(self) -> None:
-        """The driver is gone: whatever the browser still does, nobody can drive it. Kills it and tells."""
+        """Kills the browser, whose pages cannot be controlled without its driver, and reports its death."""
         self._end(EndReason.DRIVER_DIED)
 
     async def wait_cleaned(self) -> None:
-        """Returns when the browser has ended and nothing is left of it; at once while it lives."""
+        """Returns when the cleanup is complete; at once if the browser still runs."""
         if not self._watch.alive:
-            self._exited()  # the system knows already, the loop is about to hear it
+            self._exited()  # the process has exited, but the loop has not run the callback yet
         if self._cleaning is not None:
             await asyncio.shield(self._cleaning)
 
@@ -207,12 +208,13 @@ class ChromiumProcess:
         self._end(EndReason.BROWSER_DIED)
 
     def _link_lost(self) -> None:
-        """The driver has closed its connection to this browser, as it does when it dies."""
+        """The driver has closed its connection to this browser, which usually means that it is dying."""
         self.driver.suspect = True
         self._end(EndReason.DRIVER_DIED)
 
     def _end(self, reason: EndReason) -> None:
-        """The one door to the end: kills, cleans up, and tells if nobody asked for it. Once."""
+        """The only way to end the browser: kills it, cleans up, and reports its death if it was not requested. Runs
+        once."""
         if self._cleaning is not None:
             return
         process_group.kill(self.process_group)
@@ -220,12 +222,12 @@ class ChromiumProcess:
         self._registry.stop()
         self._downloads.stop()
         self._cleaning = asyncio.create_task(self._clean())
-        if self._asked:
+        if self._closing:
             return
         log.warning("browser.died", browser_id=self.browser_id, pid=self.pid, reason=reason.value)
         try:
             self._on_death(self, reason)
-        except Exception:  # a listener's bug must not stop the clean-up
+        except Exception:  # the cleanup goes on
             log.exception("browser.listener_failed", browser_id=self.browser_id)
 
     async def _clean(self) -> None:

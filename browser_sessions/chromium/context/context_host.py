@@ -16,7 +16,7 @@ from browser_sessions.chromium.driver.playwright_calls import Calls
 from browser_sessions.chromium.driver.playwright_link import PlaywrightLink
 from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.chromium.page_session import ask, page_session
-from browser_sessions.chromium.page_targets import TargetRegistry
+from browser_sessions.chromium.page_targets import PageRegistry
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import PageFailed
 
@@ -32,7 +32,7 @@ class Host:
     calls: Calls
     link: PlaywrightLink
     cdp: CdpBrowser
-    registry: TargetRegistry
+    registry: PageRegistry
     downloads: DownloadEvents
     user: BrowserUser | None
     """The user that the browser runs as; None: our own."""

@@ -9,7 +9,7 @@ from playwright.async_api import CDPSession, Frame, Page
 
 from browser_sessions.cdp import Target
 from browser_sessions.chromium.driver.playwright_calls import Calls
-from browser_sessions.chromium.page_targets import TargetRegistry, title_of
+from browser_sessions.chromium.page_targets import PageRegistry, title_of
 from browser_sessions.chromium.ports import PageInfo
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
 
@@ -29,7 +29,7 @@ class Pages:
     """Finds the Playwright page of a target id. Playwright reports pages that clients or scripts open a few
     milliseconds after their creation."""
 
-    def __init__(self, calls: Calls, registry: TargetRegistry, context_id: str, session_id: str) -> None:
+    def __init__(self, calls: Calls, registry: PageRegistry, context_id: str, session_id: str) -> None:
         self._calls = calls
         self._registry = registry
         self._context_id = context_id

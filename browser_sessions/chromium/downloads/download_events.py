@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from browser_sessions.cdp import Browser, CdpClosed, CdpError
 from browser_sessions.chromium.page_session import ask, page_session
-from browser_sessions.chromium.page_targets import TargetRegistry
+from browser_sessions.chromium.page_targets import PageRegistry
 from browser_sessions.chromium.ports import DownloadListener
 from browser_sessions.domain.errors import BrowserSessionsError
 
@@ -34,7 +34,7 @@ MAX_SEARCHES: Final = 4
 class DownloadEvents:
     """One per browser."""
 
-    def __init__(self, cdp: Browser, registry: TargetRegistry) -> None:
+    def __init__(self, cdp: Browser, registry: PageRegistry) -> None:
         self._cdp = cdp
         self._registry = registry
         self._served: dict[str, tuple[Path, DownloadListener]] = {}

@@ -71,7 +71,7 @@ class PlaywrightLink:
     def __init__(self, session: BrowserSession, browser: Browser) -> None:
         self.socket = ClientSocket(self, queue_bytes=QUEUE_BYTES)
         self._browser = browser
-        self.lost: Callable[[], None] = _nothing
+        self.on_lost: Callable[[], None] = _nothing
         """Called once if the driver disconnects while the browser runs."""
         self._session: BrowserSession | None = session
         session.pauses.trust(session)
@@ -142,7 +142,7 @@ class PlaywrightLink:
 
     def close(self) -> None:
         """Closes the link because the browser ends."""
-        self.lost = _nothing
+        self.on_lost = _nothing
         self._end()
         self.socket.close(1001, "the browser has ended")
 
@@ -167,7 +167,7 @@ class PlaywrightLink:
 
     def client_gone(self) -> None:
         self._end()
-        self.lost()
+        self.on_lost()
 
     def _page_command(self, session: BrowserSession, page_id: str, command: dict[str, Any], empty: bytes) -> bool:
         """Whether to forward the command to Chromium. If not, the response is `empty`, now or later."""

@@ -102,7 +102,7 @@ async def world() -> AsyncIterator[World]:
 
         link = await browser.connect(make, timeout=5)
         made = World(scripted, browser, link, socket)
-        link.lost = lambda: made.lost.append(True)
+        link.on_lost = lambda: made.lost.append(True)
         auto_attach = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
         assert (await made.ask("Target.setAutoAttach", auto_attach))["result"] == {}  # as the driver does first
         yield made
