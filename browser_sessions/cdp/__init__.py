@@ -1,4 +1,4 @@
-"""The Chrome DevTools Protocol over one Chromium's pipe: its owner, sessions, target tree, WebSocket framing."""
+"""The Chrome DevTools Protocol (CDP) over one Chromium's pipe: sessions, target tree, pauses, WebSocket framing."""
 
 from browser_sessions.cdp.browser import Browser
 from browser_sessions.cdp.cdp_session import BrowserSession, Client, Session

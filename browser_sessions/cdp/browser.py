@@ -1,4 +1,4 @@
-"""One Chromium and its pipe: who may read what comes from it, which targets it has, and which of them are paused."""
+"""One Chromium, controlled through its pipe: clients, targets and pauses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from browser_sessions.cdp.carriers import Carriers
+from browser_sessions.cdp.auto_attachers import AutoAttachers
 from browser_sessions.cdp.cdp_session import BrowserSession, Client, Session
 from browser_sessions.cdp.connection import Connection
 from browser_sessions.cdp.errors import CdpClosed, CdpError
@@ -18,11 +18,11 @@ C = TypeVar("C", bound=Client)
 
 _EVERYTHING: Final[list[dict[str, Any]]] = [{}]
 _PAUSED_TYPES: Final = [{"type": "browser", "exclude": True}, {"type": "tab", "exclude": True}, {}]
-"""Tabs are not paused: the page in a tab is."""
+"""Tabs are not paused, only the pages in them."""
 
 
 class Browser:
-    """The owner of a Chromium's pipe. Everybody else, Playwright included, is a client of it."""
+    """Owns the pipe of a Chromium. All clients, including Playwright, use it through this class."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         """`now` gives the wall clock's time, in UTC."""
@@ -30,8 +30,8 @@ class Browser:
         self.targets = TargetTree(now)
         self.pauses = Pauses(self._resume)
         self.root = Session(self._connection, None)
-        """Our own level: nothing of it is ever a client's."""
-        self.carriers = Carriers(self.root, self.pauses)
+        """Our own session, never shared with a client."""
+        self.auto_attachers = AutoAttachers(self.root, self.pauses)
         self._pages: dict[str, asyncio.Future[Session]] = {}
         """Our session on each page, by target id."""
 
@@ -45,11 +45,11 @@ class Browser:
         return self._connection.closed
 
     async def open(self, messages: int, commands: int, *, timeout: float) -> None:
-        """Takes the pipe's descriptors over, and learns of every target from now on. `timeout` in seconds, for each of
-        the two calls that it takes. Raises `CdpError`, `CdpClosed`, `TimeoutError`."""
+        """Takes ownership of the pipe's descriptors and starts target discovery. `timeout` in seconds, for each of two
+        calls. Raises `CdpError`, `CdpClosed`, `TimeoutError`."""
         await self._connection.open(messages, commands)
-        self.root.on("Target.targetCreated", self._seen)
-        self.root.on("Target.targetInfoChanged", self._seen)
+        self.root.on("Target.targetCreated", self._updated)
+        self.root.on("Target.targetInfoChanged", self._updated)
         self.root.on("Target.targetDestroyed", self._destroyed)
         self.root.on("Target.targetCrashed", self.targets.crashed)
         self.root.on("Target.attachedToTarget", self._attached)
@@ -60,24 +60,24 @@ class Browser:
         await self.root.call("Target.setAutoAttach", attach, timeout=timeout)
 
     async def connect(self, make: Callable[[BrowserSession], C], *, timeout: float) -> C:
-        """A client with a session on the browser of its own: `make` is given the session and returns the client. Raises
-        `CdpError`, `CdpClosed`, `TimeoutError`, and what `make` raises."""
+        """Creates a browser session and calls `make` with it, which returns the client. Raises `CdpError`, `CdpClosed`,
+        `TimeoutError`, and what `make` raises."""
         if self.closed.done():
             raise CdpClosed(self.closed.result())
         connected: asyncio.Future[BrowserSession] = asyncio.get_running_loop().create_future()
 
-        def answered(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
+        def attached(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
             if value is None:
                 if not connected.done():
                     connected.set_exception(_failure(error))
                 return
-            session = BrowserSession(self.root, self.pauses, self.carriers, value["sessionId"])
-            if connected.done():  # nobody waits for it any more
+            session = BrowserSession(self.root, self.pauses, self.auto_attachers, value["sessionId"])
+            if connected.done():  # the caller was cancelled or has timed out
                 session.close()
             else:
                 connected.set_result(session)
 
-        self.root.post("Target.attachToBrowserTarget", None, answered)
+        self.root.post("Target.attachToBrowserTarget", None, attached)
         try:
             async with asyncio.timeout(timeout):
                 session = await connected
@@ -93,7 +93,7 @@ class Browser:
         return session.client
 
     async def page(self, target_id: str, *, timeout: float) -> Session | None:
-        """Our own session on a page, the same for all of ours; None when the page is gone. Raises `TimeoutError`."""
+        """Our own session on a page, shared by all callers; None if the page is gone. Raises `TimeoutError`."""
         if target_id not in self._pages and self.targets.get(target_id) is None:
             return None
         found = self._page(target_id)
@@ -103,12 +103,12 @@ class Browser:
         return None if found.cancelled() else found.result()
 
     def attached_page(self, target_id: str) -> Session | None:
-        """The same, where it is there now."""
+        """The same, None if it is not attached yet."""
         found = self._pages.get(target_id)
         return found.result() if found is not None and found.done() and not found.cancelled() else None
 
     def close(self) -> None:
-        """Closes the pipe, which ends the browser."""
+        """Closes the pipe, at which the browser exits."""
         self._connection.close()
 
     def _lost(self) -> None:
@@ -123,12 +123,12 @@ class Browser:
         return self._pages.setdefault(target_id, asyncio.get_running_loop().create_future())
 
     def _attached(self, params: dict[str, Any]) -> None:
-        """A new target, paused for us. Our session on a page stays; on anything else it only holds the pause."""
+        """Starts the pause of a new target. Our session on a page stays attached, on other targets until they run."""
         info, session_id = params["targetInfo"], params["sessionId"]
         if info["type"] == "browser":
             return  # a client's browser session
         target_id, waiting = info["targetId"], bool(params.get("waitingForDebugger"))
-        target = self.targets.get(target_id) or self.targets.seen(info)
+        target = self.targets.get(target_id) or self.targets.update(info)
         session = Session(self._connection, session_id, target_id)
         if info["type"] == "page":
             found = self._page(target_id)
@@ -151,8 +151,8 @@ class Browser:
             if found is not None and not found.done():
                 found.cancel()
 
-    def _seen(self, params: dict[str, Any]) -> None:
-        self.targets.seen(params["targetInfo"])
+    def _updated(self, params: dict[str, Any]) -> None:
+        self.targets.update(params["targetInfo"])
 
     def _destroyed(self, params: dict[str, Any]) -> None:
         target_id = params["targetId"]
@@ -176,7 +176,7 @@ class Browser:
         def running(_value: object, _error: object) -> None:
             self.pauses.running(target_id)
             target = self.targets.get(target_id)
-            if target is not None and target.type != "page":  # not before: it would never run
+            if target is not None and target.type != "page":  # detaching before it runs would pause it for ever
                 self.root.post("Target.detachFromTarget", {"sessionId": first})
 
         ours.post("Runtime.runIfWaitingForDebugger", None, running)

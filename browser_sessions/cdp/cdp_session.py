@@ -1,4 +1,4 @@
-"""CDP sessions on a browser's pipe: ours, and the browser sessions that clients speak through."""
+"""CDP sessions on a browser's pipe: our own, and the browser sessions of clients."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from browser_sessions.cdp.messages import encode, event_method, own_id, read
 from browser_sessions.cdp.pauses import Pauses
 
 UNREAD_BYTES: Final = 2**20
-"""What a page logs, throws or sends at greater length is not read: nobody shows it, and decoding it blocks the loop."""
+"""Longer events of these domains are dropped: they are not displayed, and decoding them would block the event loop."""
 _UNREAD: Final = (b"Runtime.", b"Log.", b"Network.", b"Page.javascriptDialog")
 ATTACH_WAIT_S: Final = 3.0
-"""How long the answer to `Target.createTarget` waits for the client's own attach to be sent first: Playwright crashes
-otherwise. It takes milliseconds; past this the client gets its answer, and the attach when it comes."""
+"""How long the response to `Target.createTarget` waits until the client's auto-attach event has been sent, without
+which Playwright crashes. It takes milliseconds; after this the response is sent first."""
 
 PAUSED_AT_ROOT: Final = frozenset({"page", "service_worker", "shared_worker"})
-"""Types of targets that are paused for us too; the others are attached below a page, and are the client's affair."""
+"""Target types that are paused on our root session too. Others are attached below a page, by its client."""
 _GONE: Final[dict[str, Any]] = {"code": SESSION_NOT_FOUND, "message": "Session with given id not found."}
 """Chromium's own error object."""
 
-OnAnswer = Callable[[Mapping[str, Any] | None, Mapping[str, Any] | None], None]
+OnResponse = Callable[[Mapping[str, Any] | None, Mapping[str, Any] | None], None]
 """Called with the result, or with the error object."""
 Handler = Callable[[dict[str, Any]], None]
 
@@ -33,27 +33,28 @@ log = logging.getLogger(__name__)
 
 
 class _Caller:
-    """Calls on one CDP session, matched to their answers by id."""
+    """Sends calls on one CDP session and matches their responses by id."""
 
     def __init__(self, connection: Connection, level: str | None) -> None:
         self.connection = connection
         self._level = level
-        """The session's id; None: the browser's root."""
-        self._pending: dict[int, OnAnswer] = {}
+        """The session's id; None is the root session."""
+        self._pending: dict[int, OnResponse] = {}
 
     def post(
         self,
         method: str,
         params: Mapping[str, Any] | None = None,
-        on_answer: OnAnswer | None = None,
+        on_response: OnResponse | None = None,
         *,
         session_id: str | None = None,
     ) -> int:
-        """Sends a call of our own, on this session or on one below it; `on_answer` is called in the order of the pipe,
-        and never when the session ends first. Returns the call's id. Raises `MessageTooLong`, `Malformed`."""
+        """Sends a call of our own on this session or on one below it. `on_response` is called in the order of the pipe,
+        and not any more once a client's session is closed. Returns the call's id. Raises `MessageTooLong`,
+        `Malformed`."""
         call_id = self.connection.new_id()
-        if on_answer is not None:
-            self._pending[call_id] = on_answer
+        if on_response is not None:
+            self._pending[call_id] = on_response
         self.connection.send(encode(call_id, method, params or {}, session_id or self._level))
         return call_id
 
@@ -63,24 +64,24 @@ class _Caller:
         """The `result` of one call, within `timeout` seconds. Raises `CdpError`, `CdpClosed`, `TimeoutError`."""
         if self.connection.closed.done():
             raise CdpClosed(self.connection.closed.result())
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
-        def answered(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
-            if answer.done():
+        def on_response(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
+            if result.done():
                 return
             if value is not None:
-                answer.set_result(dict(value))
+                result.set_result(dict(value))
             elif error is not None:
-                answer.set_exception(CdpError(int(error.get("code", 0)), str(error.get("message", ""))))
+                result.set_exception(CdpError(int(error.get("code", 0)), str(error.get("message", ""))))
             else:
-                answer.set_exception(CdpClosed(self._reason()))
+                result.set_exception(CdpClosed(self._reason()))
 
-        call_id = self.post(method, params, answered, session_id=session_id)
+        call_id = self.post(method, params, on_response, session_id=session_id)
         try:
             async with asyncio.timeout(timeout):
-                return await answer
+                return await result
         except TimeoutError:
-            raise TimeoutError(f"{method} was not answered within {timeout:g} s") from None
+            raise TimeoutError(f"no response to {method} within {timeout:g} s") from None
         finally:
             self._pending.pop(call_id, None)
 
@@ -88,21 +89,21 @@ class _Caller:
         closed = self.connection.closed
         return closed.result() if closed.done() else "the session was closed"
 
-    def _answered(self, message: Mapping[str, Any]) -> None:
-        on_answer = self._pending.pop(message["id"], None)
-        if on_answer is not None:
+    def _on_response(self, message: Mapping[str, Any]) -> None:
+        on_response = self._pending.pop(message["id"], None)
+        if on_response is not None:
             error = message.get("error")
-            on_answer(message.get("result", {}) if error is None else None, error)
+            on_response(message.get("result", {}) if error is None else None, error)
 
     def _fail(self, error: Mapping[str, Any] | None) -> None:
-        """Chromium does not answer what was asked on a session that ends."""
+        """Fails pending calls at the end of a session: Chromium sends no responses then."""
         pending, self._pending = self._pending, {}
-        for on_answer in pending.values():
-            on_answer(None, error)
+        for on_response in pending.values():
+            on_response(None, error)
 
 
 class Session(_Caller):
-    """One of ours: the browser's root, a page, or a part of a page that is a target of its own."""
+    """A session of our own: on the browser (root), a page, or a worker or out-of-process frame of a page."""
 
     def __init__(self, connection: Connection, session_id: str | None, target_id: str = "") -> None:
         super().__init__(connection, session_id)
@@ -110,7 +111,7 @@ class Session(_Caller):
         self.session_id = session_id
         self.target_id = target_id
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the target or the browser is gone, or the session was detached."""
+        """Done when the session was detached, or its target or the browser is gone."""
         self._handlers: dict[bytes, list[Handler]] = {}
         self._below: dict[str, Session] = {}
 
@@ -118,8 +119,8 @@ class Session(_Caller):
         return f"<Session on {self.target_id or 'the browser'}{', closed' if self.closed.done() else ''}>"
 
     def on(self, method: str, handler: Handler) -> Callable[[], None]:
-        """Calls `handler` with the params of every event `method`, in the order of the pipe. Returns what takes it away
-        again."""
+        """Calls `handler` with the params of every event `method`, in the order of the pipe. Returns a function that
+        removes the handler."""
         handlers = self._handlers.setdefault(method.encode(), [])
         handlers.append(handler)
 
@@ -132,7 +133,8 @@ class Session(_Caller):
     async def call(
         self, method: str, params: Mapping[str, Any] | None = None, *, session_id: str | None = None, timeout: float
     ) -> dict[str, Any]:
-        """The same; after the session's end too, which Chromium would answer for nobody."""
+        """As `_Caller.call`. Raises `CdpError` after the end of the session, for which Chromium would send no response
+        here."""
         if self.closed.done() and not self.connection.closed.done():
             raise CdpError(_GONE["code"], _GONE["message"])
         return await super().call(method, params, session_id=session_id, timeout=timeout)
@@ -144,7 +146,7 @@ class Session(_Caller):
     def receive(self, message: bytes, _session_id: bytes | None) -> None:
         method = event_method(message)
         if method is None:
-            self._answered(read(message))
+            self._on_response(read(message))
             return
         if len(message) > UNREAD_BYTES and method.startswith(_UNREAD):
             return
@@ -159,7 +161,7 @@ class Session(_Caller):
         for handler in tuple(handlers or ()):
             try:
                 handler(params)
-            except Exception:  # one bad handler must not stop the messages of all others
+            except Exception:  # the other handlers still get the event
                 log.exception("a handler of %s failed", method.decode())
         if method == b"Target.detachedFromTarget" and targets:
             child_gone = self._below.pop(params["sessionId"], None)
@@ -170,10 +172,10 @@ class Session(_Caller):
         self.end()
 
     def full(self, full: bool) -> None:
-        """What we ask is little, and needed."""
+        """No backpressure: our own calls are few, and all are needed."""
 
     def end(self) -> None:
-        """The session is gone: calls under way fail as later ones would."""
+        """The session is gone: pending calls fail as later ones would."""
         if self.closed.done():
             return
         self.closed.set_result(None)
@@ -187,50 +189,52 @@ class Session(_Caller):
 
 
 class Client(Protocol):
-    """Who speaks through a browser session."""
+    """The user of a browser session."""
 
     def receive(self, message: bytes, session_id: bytes | None) -> None:
-        """A message as Chromium sent it; `session_id` stands at its end, None: it is at the client's own root, and the
-        id at its end is to be cut off (`messages.without_session`)."""
+        """A message as Chromium sent it. `session_id` is None for a message on the browser session itself, whose id the
+        client must remove from its end (`messages.without_session`)."""
 
     def target_event(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
-        """An event of the `Target` domain, decoded; None: at the client's own root."""
+        """A decoded event of the `Target` domain. `session_id` is None for one on the browser session itself."""
 
     def browser_lost(self) -> None:
         """The browser is gone, or has detached this session."""
 
     def browser_full(self, full: bool) -> None:
-        """Whether the browser is behind with reading commands."""
+        """Backpressure: whether too many commands wait to be read by the browser."""
 
 
-class Lender(Protocol):
-    """Has sessions on new targets ready; see `carriers.Carriers`."""
+class SessionProvider(Protocol):
+    """Provides auto-attached sessions on new targets, see `auto_attachers.AutoAttachers`."""
 
-    def borrow(self, target_id: str, borrower: BrowserSession, otherwise: Callable[[], None]) -> None: ...
+    def request(self, target_id: str, client: BrowserSession, otherwise: Callable[[], None]) -> None: ...
 
-    def give_back(self, session_id: str, on_answer: OnAnswer | None = None) -> None: ...
+    def release(self, session_id: str, on_response: OnResponse | None = None) -> None: ...
 
 
 class BrowserSession(_Caller):
-    """A whole browser to one client: what is attached through it belongs to the client, and ends with it."""
+    """A client's session on the browser. Sessions attached through it belong to the client and end with it."""
 
     client: Client | None = None
     """Set before anything is sent."""
 
-    def __init__(self, root: Session, pauses: Pauses, lender: Lender, session_id: str) -> None:
+    def __init__(self, root: Session, pauses: Pauses, provider: SessionProvider, session_id: str) -> None:
         super().__init__(root.connection, session_id)
         root.connection.route(session_id, self)
         self.session_id = session_id
         self.pauses = pauses
         self._root = root
-        self._lender = lender
-        self._borrowing: dict[str, OnAnswer] = {}
-        self._lent: set[str] = set()
-        """Those of the sessions below that Chromium attached to one of the lender's."""
+        self._provider = provider
+        self._requested: dict[str, OnResponse] = {}
+        """Requests to the provider without a session yet, by target."""
+        self._granted: set[str] = set()
+        """Sessions from the provider."""
         self._root_id = session_id.encode()
         self._below: set[str] = set()
+        """All sessions that belong to the client."""
         self._after_attach: dict[str, Callable[[], None]] = {}
-        """Answers to createTarget that wait for the attach to their target."""
+        """Responses to createTarget that wait for the client's attach to the target, by target."""
         self._closed = False
 
     def __repr__(self) -> str:
@@ -240,7 +244,8 @@ class BrowserSession(_Caller):
         return session_id in self._below
 
     def send(self, message: bytes) -> None:
-        """A command of the client, with this session's id or one below it in it. Raises `MessageTooLong`."""
+        """Sends a client's command, which must have the id of this session or of one below it. Raises
+        `MessageTooLong`."""
         if not self._closed:
             self.connection.send(message)
 
@@ -250,54 +255,54 @@ class BrowserSession(_Caller):
             event = read(message)
             self._target_event(event["method"], event["params"], None if at_root else event["sessionId"])
         elif own_id(message):
-            self._answered(read(message))
+            self._on_response(read(message))
         elif self.client is not None:
             self.client.receive(message, None if at_root else session_id)
 
-    def attach(self, target_id: str, on_answer: OnAnswer | None = None, *, session_id: str | None = None) -> None:
-        """Attaches the client to a target; the event reaches it before `on_answer` is called."""
+    def attach(self, target_id: str, on_response: OnResponse | None = None, *, session_id: str | None = None) -> None:
+        """Attaches the client to a target. The client gets the event before `on_response` is called."""
         params = {"targetId": target_id, "flatten": True}
-        self.post("Target.attachToTarget", params, on_answer, session_id=session_id)
+        self.post("Target.attachToTarget", params, on_response, session_id=session_id)
 
-    def attach_new(self, target_id: str, on_answer: OnAnswer) -> None:
-        """The same for a target that may still be paused, such that what the client says is in place before it
+    def attach_new(self, target_id: str, on_response: OnResponse) -> None:
+        """Attaches the client to a target that may be paused, so that its commands take effect before the target
         runs."""
 
         def attach() -> None:
-            self._borrowing.pop(target_id, None)
-            self.attach(target_id, on_answer)
+            self._requested.pop(target_id, None)
+            self.attach(target_id, on_response)
 
-        self._borrowing[target_id] = on_answer
-        self._lender.borrow(target_id, self, attach)
+        self._requested[target_id] = on_response
+        self._provider.request(target_id, self, attach)
 
-    def detach(self, session_id: str, on_answer: OnAnswer | None = None, *, level: str | None = None) -> None:
+    def detach(self, session_id: str, on_response: OnResponse | None = None, *, level: str | None = None) -> None:
         """Detaches the client from a target that is attached through `level` (None: this session)."""
-        if session_id in self._lent:
-            self._lender.give_back(session_id, on_answer)
+        if session_id in self._granted:
+            self._provider.release(session_id, on_response)
         else:
-            self.post("Target.detachFromTarget", {"sessionId": session_id}, on_answer, session_id=level)
+            self.post("Target.detachFromTarget", {"sessionId": session_id}, on_response, session_id=level)
 
-    def lend(self, params: dict[str, Any]) -> None:
-        """A session on a new target is the client's from now on; `params` are those of `Target.attachedToTarget`."""
-        self._lent.add(params["sessionId"])
+    def granted(self, params: dict[str, Any]) -> None:
+        """A session of the provider belongs to the client now. `params`: those of `Target.attachedToTarget`."""
+        self._granted.add(params["sessionId"])
         self._attached_to(params, None)
-        on_answer = self._borrowing.pop(params["targetInfo"]["targetId"], None)
-        if on_answer is not None:
-            on_answer({"sessionId": params["sessionId"]}, None)
+        on_response = self._requested.pop(params["targetInfo"]["targetId"], None)
+        if on_response is not None:
+            on_response({"sessionId": params["sessionId"]}, None)
 
-    def lent_gone(self, params: dict[str, Any]) -> None:
-        """It has been detached; `params` are those of `Target.detachedFromTarget`."""
+    def granted_detached(self, params: dict[str, Any]) -> None:
+        """A granted session was detached. `params`: those of `Target.detachedFromTarget`."""
         if not self._closed:
-            self._lent.discard(params["sessionId"])
+            self._granted.discard(params["sessionId"])
             self._target_event("Target.detachedFromTarget", params, None)
 
     def resume(self, target_id: str, then: Callable[[], None]) -> None:
-        """The client lets a paused target run; `then` is called when it does."""
+        """Resumes a paused target on behalf of the client. `then` is called when it runs."""
         self.pauses.once_running(target_id, then)
         self.pauses.resumed(target_id, self)
 
     def post_once_running(self, target_id: str, method: str, params: Mapping[str, Any], session_id: str) -> None:
-        """A call of our own, on a session on the target, whose answer does not matter."""
+        """Sends a call of our own on a session on the target once that runs. Ignores the response."""
 
         def post() -> None:
             if self.holds(session_id):
@@ -309,17 +314,18 @@ class BrowserSession(_Caller):
         self,
         params: Mapping[str, Any],
         attaches: Callable[[str], bool],
-        on_answer: OnAnswer,
+        on_response: OnResponse,
         *,
         resumes: bool,
         created: Callable[[str], None] | None = None,
     ) -> None:
-        """`Target.createTarget`. Where the client `attaches` to the new target by itself, it is told so before
-        `on_answer` is called; where it does not `resume` it, the target runs before. `created` is called at once."""
+        """Sends `Target.createTarget`. `on_response` is called after the client's `Target.attachedToTarget` event if
+        the client `attaches` automatically, and after the target runs unless the client `resumes` it. `created` is
+        called at once."""
 
-        def answered(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
+        def responded(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
             if value is None:
-                on_answer(None, error)
+                on_response(None, error)
                 return
             target_id = value["targetId"]
             if created is not None:
@@ -327,9 +333,9 @@ class BrowserSession(_Caller):
 
             def attached() -> None:
                 if resumes:
-                    on_answer(value, None)
+                    on_response(value, None)
                 else:
-                    self.pauses.once_running(target_id, lambda: on_answer(value, None))
+                    self.pauses.once_running(target_id, lambda: on_response(value, None))
 
             if attaches(target_id):
                 self._after_attach[target_id] = attached
@@ -337,10 +343,10 @@ class BrowserSession(_Caller):
             else:
                 attached()
 
-        self.post("Target.createTarget", params, answered)
+        self.post("Target.createTarget", params, responded)
 
     def drop(self, session_id: str) -> None:
-        """Detaches from a target that the client is not to have; nothing of it reaches the client."""
+        """Detaches from a target that the client must not see, without events for the client."""
         self._below.discard(session_id)
         self.connection.unroute(session_id)
         self.detach(session_id)
@@ -349,14 +355,15 @@ class BrowserSession(_Caller):
         self._attached(target_id)
 
     def close(self) -> None:
-        """Chromium detaches everything below, and disposes of the contexts that were to go with it."""
+        """Detaches the session. Chromium then detaches all sessions below and disposes of contexts with
+        `disposeOnDetach`."""
         if self._closed:
             return
         self._closed = True
         for session_id in (self.session_id, *self._below):
             self.connection.unroute(session_id)
-        for session_id in self._lent:
-            self._lender.give_back(session_id)
+        for session_id in self._granted:
+            self._provider.release(session_id)
         self._pending.clear()
         self._after_attach.clear()
         self.pauses.left(self)
@@ -364,7 +371,7 @@ class BrowserSession(_Caller):
             self._root.post("Target.detachFromTarget", {"sessionId": self.session_id})
 
     def lost(self) -> None:
-        """The browser is gone, or has detached this session by itself."""
+        """The browser is gone, or has detached this session."""
         if not self._closed:
             self.close()
             if self.client is not None:
@@ -379,23 +386,23 @@ class BrowserSession(_Caller):
             child, info = params["sessionId"], params["targetInfo"]
             waits = info["type"] in PAUSED_AT_ROOT and params.get("waitingForDebugger")
             if waits and not self.pauses.held_by(info["targetId"], child):
-                self._root.post("Runtime.runIfWaitingForDebugger", session_id=child)  # it was to run already
+                self._root.post("Runtime.runIfWaitingForDebugger", session_id=child)  # already resumed for others
             self._attached_to(params, session_id)
             return
         if method == "Target.detachedFromTarget":
             self._below.discard(params["sessionId"])
             self.connection.unroute(params["sessionId"])
-        self._tell(method, params, session_id)
+        self._notify(method, params, session_id)
 
     def _attached_to(self, params: dict[str, Any], session_id: str | None) -> None:
         child, target_id = params["sessionId"], params["targetInfo"]["targetId"]
         self._below.add(child)
         self.connection.route(child, self)
         params["waitingForDebugger"] = bool(params.get("waitingForDebugger")) or target_id in self.pauses
-        self._tell("Target.attachedToTarget", params, session_id)
+        self._notify("Target.attachedToTarget", params, session_id)
         self._attached(target_id)
 
-    def _tell(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
+    def _notify(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
         if self.client is not None:
             self.client.target_event(method, params, session_id)
 

@@ -1,4 +1,4 @@
-"""Routes what comes through a Chromium's pipe to the CDP session that it belongs to."""
+"""Routes Chromium's messages to CDP sessions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from browser_sessions.cdp.pipe import Pipe
 
 
 class Receiver(Protocol):
-    """One session, or a client's browser session with all that is below it."""
+    """One session, or a client's browser session with all sessions below it."""
 
     def receive(self, message: bytes, session_id: bytes | None) -> None: ...
 
@@ -20,27 +20,27 @@ class Receiver(Protocol):
         """The browser is gone."""
 
     def full(self, full: bool) -> None:
-        """Whether the browser is behind with reading commands."""
+        """Backpressure: whether too many commands wait to be read by the browser."""
 
 
 class Connection:
-    """`closed` gets the reason of the end, once; it never fails and must not be cancelled."""
+    """`closed` is set to the reason when the connection ends. It never fails and must not be cancelled."""
 
     def __init__(self, lost: Callable[[], None]) -> None:
-        """`lost` is called once, when the connection has ended and all receivers know."""
+        """`lost` is called once, when the connection has ended and all receivers have been notified."""
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._lost = lost
         self._pipe = Pipe(self._receive, self._pipe_lost, self._full)
         self._routes: dict[bytes | None, Receiver] = {}
-        """By session id; None: the browser's root."""
+        """By session id; None is the root session."""
         self._ids = itertools.cycle(range(FIRST_OWN_ID, LAST_ID))
 
     async def open(self, messages: int, commands: int) -> None:
-        """Takes the pipe's descriptors over: the one that Chromium writes to, and the one that it reads from."""
+        """Takes ownership of both descriptors: the one that Chromium writes to, and the one that it reads from."""
         await self._pipe.open(messages, commands)
 
     def new_id(self) -> int:
-        """For a call of ours: one count for all sessions, some of which get answers to what another one has asked."""
+        """An id for a call of ours, unique over all sessions, because some responses arrive on another session."""
         return next(self._ids)
 
     def send(self, message: bytes) -> None:
@@ -48,7 +48,7 @@ class Connection:
         self._pipe.send(message)
 
     def route(self, session_id: str | None, receiver: Receiver) -> None:
-        """What carries this session's id goes to `receiver` from now on."""
+        """Routes messages with this session id to `receiver` from now on."""
         self._routes[None if session_id is None else session_id.encode()] = receiver
 
     def unroute(self, session_id: str) -> None:
@@ -58,14 +58,14 @@ class Connection:
         return self._routes.get(session_id.encode())
 
     def close(self) -> None:
-        """Closes the pipe, which ends the browser."""
+        """Closes the pipe, at which the browser exits."""
         self._pipe.close()
         self._end("closed")
 
     def _receive(self, message: bytes) -> None:
         session_id = session_of(message)
         receiver = self._routes.get(session_id)
-        if receiver is not None:  # else it was sent before Chromium heard of the session's end
+        if receiver is not None:  # else it was sent before Chromium detached the session
             receiver.receive(message, session_id)
 
     def _full(self, full: bool) -> None:

@@ -1,15 +1,15 @@
-"""How a CDP call fails."""
+"""Errors of CDP calls."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SESSION_NOT_FOUND: Final = -32001
-"""Chromium's code for a call on a session that it does not know."""
+"""Chromium's error code for an unknown session."""
 
 
 class CdpError(Exception):
-    """Chromium answered a call with an error object."""
+    """Chromium responded to a call with an error."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(f"{message} ({code})")
@@ -26,4 +26,4 @@ class CdpClosed(Exception):
 
 
 class MessageTooLong(Exception):
-    """A command is longer than `pipe.MAX_COMMAND_BYTES`. Nothing of it was sent."""
+    """A command is longer than `pipe.MAX_COMMAND_BYTES` and was not sent."""

@@ -1,8 +1,9 @@
-"""Settings that one session changes for a whole page: they are set again when a client that changed them has gone.
+"""Settings that apply to a whole page, whichever CDP session sets them: they are restored when a client that has
+changed them disconnects.
 
-Pure. Tried on Chromium 156: a session that ends takes the overrides of others along (metrics, touch, media,
-permissions), or leaves its own behind (geolocation). Media and network conditions go with the end of any session, also
-of one that has overridden nothing.
+Pure. Measured with Chromium 156: the end of a session resets overrides of other sessions (metrics, touch, media,
+permissions), or leaves its own behind (geolocation). Media and network conditions are reset at the end of any session,
+even of one that has overridden nothing.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ NEUTRAL: Final[Mapping[str, Said]] = MappingProxyType(
         "Security.setIgnoreCertificateErrors": ("Security.setIgnoreCertificateErrors", {"ignore": False}),
     }
 )
-"""By method: what takes the override off, where the session's owner has said nothing."""
-_ALIKE: Final = {
+"""By method: the command that removes the override, for settings that the session does not set."""
+_ALIASES: Final = {
     "Emulation.clearDeviceMetricsOverride": "Emulation.setDeviceMetricsOverride",
     "Page.setDeviceMetricsOverride": "Emulation.setDeviceMetricsOverride",
     "Page.clearDeviceMetricsOverride": "Emulation.setDeviceMetricsOverride",
@@ -55,25 +56,25 @@ _ALIKE: Final = {
 }
 METRICS: Final = "Emulation.setDeviceMetricsOverride"
 TAKEN_ALONG: Final = frozenset({"Emulation.setEmulatedMedia", "Network.emulateNetworkConditions"})
-"""What the end of any session on a page takes off it."""
+"""Settings of a page that the end of any session resets."""
 _METRICS_SET: Final = frozenset({METRICS, "Page.setDeviceMetricsOverride"})
 EXCLUSIVE: Final = frozenset({"Emulation.setLocaleOverride", "Emulation.setTimezoneOverride"})
-"""Of a whole renderer process. Chromium refuses a second one: the first has to be taken off before."""
+"""Settings of a whole renderer process. Chromium rejects a second override until the first is removed."""
 IN_EFFECT: Final = "override is already in effect"
-"""How it does."""
+"""Part of the error message of that rejection."""
 NOT_WHILE_PAUSED: Final = frozenset({"Emulation.setFocusEmulationEnabled"})
-"""On a window that is paused before it goes to another origin, this ends its renderer (Chromium 156)."""
+"""On a window that is paused before a cross-origin navigation, this kills the renderer (Chromium 156)."""
 PERMISSIONS: Final = frozenset({"Browser.grantPermissions", "Browser.setPermission", "Browser.resetPermissions"})
-"""Of a whole context."""
+"""Methods that apply to a whole context."""
 
 
 def overridden(method: str) -> str | None:
-    """The setting that a method of a page's session changes, by the method that sets it."""
-    method = _ALIKE.get(method, method)
+    """The setting (a key of `NEUTRAL`) that a method on a page's session changes, None if none."""
+    method = _ALIASES.get(method, method)
     return method if method in NEUTRAL else None
 
 
 def to_repeat(said: Said) -> tuple[Said, ...]:
-    """What makes a setting hold again after another session has changed it: Chromium takes no notice of metrics that
-    are the same as that session's last."""
+    """The commands that apply a setting again after another session has changed it. Metrics are cleared first, because
+    Chromium ignores those that equal the session's last."""
     return (NEUTRAL[METRICS], said) if said[0] in _METRICS_SET else (said,)

@@ -1,8 +1,8 @@
-"""New targets that are kept paused until every client that attaches to them has asked to let them run.
+"""Keeps new targets paused until all clients that attach to them have resumed them.
 
-Chromium lets a window with an opener run as soon as one session asks for it, one without an opener when all have that
-hold it, and never when one of those detaches first. So no client's `Runtime.runIfWaitingForDebugger` reaches Chromium
-by itself: it is counted here, and sent for all of them at once.
+Chromium resumes a window with an opener when the first session asks for it; one without an opener when all its sessions
+have, and never if one of them detaches first. So clients' `Runtime.runIfWaitingForDebugger` is not forwarded but
+counted here, and sent for all sessions at once.
 """
 
 from __future__ import annotations
@@ -13,73 +13,74 @@ from dataclasses import dataclass, field
 from typing import Final
 
 HOLD_S: Final = 0.6
-"""How long a new target waits for its clients. A client resumes within one to three round trips of its own network; one
-that never does delays its session's windows by this, once: until it resumes one, it is not waited for again."""
+"""How long to wait for the clients of a new target. A client resumes it within one to three of its network round trips.
+One that never does delays its session's windows once: it is not waited for again until it has resumed one."""
 
 OWNER_HOLD_S: Final = 5.0
-"""The same for who sets the session's options: without them a page shows itself as another browser."""
+"""The same for the client that sets the session's options, without which a page sees another browser."""
 
 Resume = Callable[[str, tuple[str, ...]], None]
-"""Called with a target's id and the CDP sessions that hold it; `running` is to follow when Chromium has answered."""
+"""Called with a target's id and its paused CDP sessions. Must call `running` after Chromium's response."""
 
 
 @dataclass(eq=False)
 class _Pause:
     sessions: list[str]
-    """CDP sessions that Chromium waits for."""
+    """CDP sessions on which Chromium waits for `Runtime.runIfWaitingForDebugger`."""
     waiting: set[object]
+    """Clients that have not resumed the target yet."""
     timer: asyncio.TimerHandle
     overdue: bool = False
-    """Clients other than owners are not waited for any more."""
+    """`HOLD_S` has passed: waits for owners only."""
     released: bool = False
     then: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Pauses:
-    """Of one browser."""
+    """One per browser."""
 
     def __init__(self, resume: Resume) -> None:
         self._resume = resume
         self._early: dict[str, list[str]] = {}
-        """Sessions that hold targets of which `begin` has not told yet."""
+        """Sessions that were attached before `begin`, by target."""
         self._begun: set[str] = set()
-        """Targets that were paused once."""
+        """Targets that are or were paused."""
         self._owners: set[object] = set()
-        """Clients that have `OWNER_HOLD_S`, every time."""
+        """Clients that always have `OWNER_HOLD_S`."""
         self._paused: dict[str, _Pause] = {}
         self._kept: set[str] = set()
-        """Targets that have no time limit yet."""
+        """Targets without a time limit."""
         self._stalled: set[object] = set()
-        """Clients that let a target wait until its time was over, and have resumed none since."""
+        """Clients that have not resumed a target in time, and none since."""
 
     def __len__(self) -> int:
-        """Of those whose time is limited."""
+        """Number of paused targets with a time limit."""
         return len(self._paused.keys() - self._kept)
 
     def __contains__(self, target_id: object) -> bool:
-        """Whether the target does not run yet."""
+        """Whether the target is paused."""
         return target_id in self._paused
 
     def keep(self, target_id: str) -> None:
-        """The target may stay paused for as long as it likes, until `limit`."""
+        """Keeps the target paused without a time limit, until `limit`."""
         self._kept.add(target_id)
 
     def limit(self, target_id: str) -> None:
-        """Its clients have the usual time from now on."""
+        """Starts the usual time limit now."""
         self._kept.discard(target_id)
         pause = self._paused.get(target_id)
         if pause is not None and not pause.released:
             pause.timer.cancel()
-            pause.timer = asyncio.get_running_loop().call_later(HOLD_S, self._too_late, target_id)
+            pause.timer = asyncio.get_running_loop().call_later(HOLD_S, self._timed_out, target_id)
 
     def trust(self, client: object) -> None:
-        """The client sets the session's options."""
+        """Declares the client an owner: it sets the session's options."""
         self._owners.add(client)
 
     def begin(self, target_id: str, session_id: str, waiting: Iterable[object]) -> None:
-        """The target has come, paused for `session_id`: it runs when all of `waiting` have resumed it, or `HOLD_S`
-        have passed. The target is paused already while `waiting` is iterated over."""
-        timer = asyncio.get_running_loop().call_later(HOLD_S, self._too_late, target_id)
+        """A new target is paused on `session_id`. It is resumed when all clients in `waiting` have resumed it, or after
+        `HOLD_S`. The pause exists already while `waiting` is iterated over."""
+        timer = asyncio.get_running_loop().call_later(HOLD_S, self._timed_out, target_id)
         pause = self._paused[target_id] = _Pause([session_id, *self._early.pop(target_id, ())], {self}, timer)
         self._begun.add(target_id)
         pause.waiting |= set(waiting) - self._stalled
@@ -87,8 +88,8 @@ class Pauses:
         self._release_if_ready(target_id)
 
     def held_by(self, target_id: str, session_id: str) -> bool:
-        """Chromium has attached one more session that waits, and that has to be resumed too. False: nothing here will,
-        the target is not paused or was let run already."""
+        """Adds another session of Chromium's that has to be resumed. Returns False if the target has been resumed
+        already, so that the caller must resume the session."""
         pause = self._paused.get(target_id)
         if pause is not None and not pause.released:
             pause.sessions.append(session_id)
@@ -99,32 +100,32 @@ class Pauses:
         return True
 
     def wait_for(self, target_id: str, client: object) -> None:
-        """A client that attached to a paused target by itself is waited for too."""
+        """Waits for a client too that has attached to a paused target by itself."""
         pause = self._paused.get(target_id)
         if pause is not None and not pause.released and client not in self._stalled:
             pause.waiting.add(client)
 
     def resumed(self, target_id: str, client: object) -> None:
-        """The client lets the target run."""
+        """The client has resumed the target."""
         self._stalled.discard(client)
         self.let_go(target_id, client)
 
     def let_go(self, target_id: str, client: object) -> None:
-        """The client does not hold the target any more."""
+        """Does not wait for the client any more."""
         pause = self._paused.get(target_id)
         if pause is not None:
             pause.waiting.discard(client)
             self._release_if_ready(target_id)
 
     def left(self, client: object) -> None:
-        """The client is gone: nothing waits for it any more."""
+        """The client has disconnected."""
         for target_id in [each for each, pause in self._paused.items() if client in pause.waiting]:
             self.let_go(target_id, client)
         self._stalled.discard(client)
         self._owners.discard(client)
 
     def once_running(self, target_id: str, then: Callable[[], None]) -> None:
-        """Calls `then` when the target runs or is gone: now, when nothing holds it."""
+        """Calls `then` when the target runs or is gone; at once if it is not paused."""
         pause = self._paused.get(target_id)
         if pause is None:
             then()
@@ -132,7 +133,7 @@ class Pauses:
             pause.then.append(then)
 
     def running(self, target_id: str) -> None:
-        """Chromium has let it run, or it is gone."""
+        """Chromium has resumed the target, or it is gone."""
         pause = self._paused.pop(target_id, None)
         if pause is not None:
             pause.timer.cancel()
@@ -140,7 +141,7 @@ class Pauses:
                 then()
 
     def gone(self, target_id: str) -> None:
-        """There is no such target any more."""
+        """The target is gone."""
         self._early.pop(target_id, None)
         self.running(target_id)
         self._begun.discard(target_id)
@@ -151,7 +152,7 @@ class Pauses:
         for target_id in tuple(self._paused):
             self.running(target_id)
 
-    def _too_late(self, target_id: str) -> None:
+    def _timed_out(self, target_id: str) -> None:
         pause = self._paused.get(target_id)
         if pause is None or pause.released or target_id in self._kept:
             return
@@ -162,7 +163,7 @@ class Pauses:
             pause.overdue = True
             pause.waiting &= self._owners
             wait_s = OWNER_HOLD_S - HOLD_S
-            pause.timer = asyncio.get_running_loop().call_later(wait_s, self._too_late, target_id)
+            pause.timer = asyncio.get_running_loop().call_later(wait_s, self._timed_out, target_id)
         self._release_if_ready(target_id)
 
     def _release_if_ready(self, target_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Chromium's remote debugging pipe: NUL-terminated JSON messages, both ways, split and joined here and nowhere else."""
+"""Chromium's remote debugging pipe: NUL-terminated JSON messages in both directions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Final
 from browser_sessions.cdp.errors import MessageTooLong
 
 MAX_COMMAND_BYTES: Final = 96 * 2**20
-"""Chromium stops reading its pipe for good after a command of more than 100 MiB (measured with Chromium 156: 99 MB was
-answered after 4 s, 105 MB never). Playwright's largest command, 50 MB of uploads as base64, has 67 MB."""
+"""Chromium stops reading its pipe for good after a command of more than 100 MiB (measured with Chromium 156: response
+to 99 MB after 4 s, to 105 MB never). Playwright's largest command, 50 MB of uploads as base64, has 67 MB."""
 HIGH_WATER_BYTES: Final = 4 * 2**20
-"""Commands that wait for the browser; beyond, clients are not read."""
+"""Unsent commands above which clients are not read (backpressure)."""
 LARGE_BYTES: Final = 64 * 2**10
-"""From this length on a copy of a message costs more than a second write."""
+"""From this length, copying a message costs more than a second write."""
 NUL: Final = b"\0"
 
 
 class Pipe:
-    """Both ends. `receive` gets every message, `lost` is called once when the browser has closed its end."""
+    """Our ends of the pipe. `receive` is called with every message, `lost` once when the browser has closed its end,
+    `full` when backpressure starts and stops."""
 
     def __init__(
         self, receive: Callable[[bytes], None], lost: Callable[[], None], full: Callable[[bool], None]
@@ -29,17 +30,17 @@ class Pipe:
         self._lost = lost
         self._full = full
         self._pieces: list[bytes] = []
-        """Of a message whose end has not come yet: joined once, not at every piece."""
+        """Chunks of an incomplete message, joined once at its end."""
         self._batch: list[bytes] | None = None
-        """Commands of this turn of the loop after its first; None: nothing was sent yet."""
+        """Further commands of this iteration of the loop after the first; None if there was none yet."""
         self._reading: asyncio.ReadTransport | None = None
         self._writing: asyncio.WriteTransport | None = None
 
     async def open(self, messages: int, commands: int) -> None:
-        """Takes over both descriptors: the one that Chromium writes to, and the one that it reads from."""
+        """Takes ownership of both descriptors: the one that Chromium writes to, and the one that it reads from."""
         loop = asyncio.get_running_loop()
-        # uvloop closes the descriptor and then the object that it is given, asyncio only the object. A second close
-        # would hit whatever a thread has opened in between.
+        # uvloop closes the descriptor and then the file object, asyncio only the object. A second close could hit a
+        # descriptor that a thread has opened in between.
         closes = isinstance(loop, asyncio.BaseEventLoop)
         reading, _ = await loop.connect_read_pipe(lambda: _Messages(self), os.fdopen(messages, "rb", 0, closefd=closes))
         self._reading = reading
@@ -50,7 +51,7 @@ class Pipe:
         self._writing.set_write_buffer_limits(high=HIGH_WATER_BYTES)
 
     def send(self, message: bytes) -> None:
-        """Raises `MessageTooLong`. What is sent after the end goes nowhere."""
+        """Raises `MessageTooLong`. Drops the message if the pipe is closed."""
         if len(message) > MAX_COMMAND_BYTES:
             raise MessageTooLong
         if self._writing is None or self._writing.is_closing():
@@ -62,25 +63,24 @@ class Pipe:
         elif self._batch is None:
             self._writing.write(message + NUL)
             self._batch = []
-            asyncio.get_running_loop().call_soon(self._end_turn)
+            asyncio.get_running_loop().call_soon(self._end_iteration)
         else:
             self._batch.append(message)
 
     def close(self) -> None:
-        """Closes both ends: Chromium ends when its pipe does. `lost` is not called any more."""
+        """Closes both ends, at which Chromium exits. `lost` is not called any more."""
         self._flush()
         self._lost = _nothing
         for transport in (self._reading, self._writing):
             if transport is not None:
                 transport.close()
 
-    def _end_turn(self) -> None:
+    def _end_iteration(self) -> None:
         self._flush()
         self._batch = None
 
     def _flush(self) -> None:
-        """One write for many commands: each write wakes Chromium's reader, which costs more than all the rest of a
-        command's way."""
+        """Writes many commands at once: each write wakes Chromium's reader, which costs more than all else."""
         if self._batch and self._writing is not None and not self._writing.is_closing():
             self._batch.append(b"")
             self._writing.write(NUL.join(self._batch))
@@ -106,7 +106,7 @@ class Pipe:
         lost, self._lost = self._lost, _nothing
         lost()
 
-    def pressed(self, full: bool) -> None:
+    def backpressure(self, full: bool) -> None:
         self._full(full)
 
 
@@ -130,14 +130,14 @@ class _Commands(asyncio.Protocol):
         self._pipe = pipe
 
     def pause_writing(self) -> None:
-        self._pipe.pressed(True)
+        self._pipe.backpressure(True)
 
     def resume_writing(self) -> None:
-        self._pipe.pressed(False)
+        self._pipe.backpressure(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pipe.ended()
 
 
 def _nothing() -> None:
-    """The end was asked for."""
+    pass

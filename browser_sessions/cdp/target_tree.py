@@ -1,4 +1,4 @@
-"""The one record of which targets a browser has, kept from Chromium's discovery events. Pure."""
+"""The targets of a browser, kept from Chromium's discovery events. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Target:
     """A page, tab, frame or worker."""
 
     info: TargetInfo
-    """The latest. A full Chromium reports an empty address between two pages: then the one before stands."""
+    """The latest, except that an empty URL, which a full Chromium reports between two pages, does not replace the last.
+    """
     context_id: str
-    """The one that it was created in: later reports may leave it out."""
+    """From the first event: later ones may lack it."""
     created_at: datetime
     crashed: bool = False
 
@@ -40,20 +41,20 @@ class Target:
 
 
 class Watcher(Protocol):
-    """Is told what happens to the targets of one browser context."""
+    """Is notified of changes of one browser context's targets."""
 
     def target_created(self, target: Target) -> None: ...
 
     def target_changed(self, target: Target) -> None: ...
 
     def target_destroyed(self, target: Target) -> None:
-        """It is not in the tree any more."""
+        """Called after the target was removed from the tree."""
 
     def target_crashed(self, target: Target, params: Mapping[str, Any]) -> None:
         """`params` are those of `Target.targetCrashed`."""
 
     def target_waits(self, target: Target) -> Iterable[object]:
-        """A new target is paused. Returns the clients that are going to attach to it and let it run."""
+        """A new target is paused. Returns the clients that will attach to it and resume it."""
 
 
 class TargetTree:
@@ -81,21 +82,21 @@ class TargetTree:
         return tuple(self._watchers.get(context_id, ()))
 
     def watch(self, context_id: str, watcher: Watcher) -> None:
-        """Tells `watcher` of the context's targets from now on; those that are there it can look up."""
+        """Notifies `watcher` of the context's targets from now on, not of existing ones."""
         self._watchers.setdefault(context_id, []).append(watcher)
 
     def unwatch(self, context_id: str, watcher: Watcher) -> None:
-        """No error when it does not watch."""
+        """No error if it does not watch."""
         watchers = self._watchers.get(context_id, [])
         if watcher in watchers:
             watchers.remove(watcher)
         if not watchers:
             self._watchers.pop(context_id, None)
 
-    # -- what Chromium sends ---------------------------------------------------------------------------------------
+    # -- Chromium's events -----------------------------------------------------------------------------------------
 
-    def seen(self, info: TargetInfo) -> Target:
-        """A target has been created or has changed."""
+    def update(self, info: TargetInfo) -> Target:
+        """A target was created or has changed."""
         target = self._targets.get(info["targetId"])
         if target is None:
             context_id = str(info.get("browserContextId", ""))
@@ -112,7 +113,7 @@ class TargetTree:
         return target
 
     def renew(self, target_id: str) -> None:
-        """The target counts as created now: it was made before there was anybody whose it is."""
+        """Sets the creation time to now, for a target that was prepared before it had an owner."""
         target = self._targets.get(target_id)
         if target is not None:
             target.created_at = self._now()

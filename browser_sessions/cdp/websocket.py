@@ -1,4 +1,4 @@
-"""The server's side of a client's WebSocket, on a transport whose handshake somebody else has made."""
+"""The server side of a client's WebSocket, on a transport whose handshake is complete."""
 
 from __future__ import annotations
 
@@ -11,106 +11,106 @@ from typing import Final, Protocol, cast
 from browser_sessions.cdp.websocket_frames import CLOSE, PING, PONG, TEXT, ClientFrames, FrameError, close, head
 
 WRITE_BYTES: Final = 2**20
-"""Handed to the system ahead of what the client takes; the rest waits here, where a close can overtake it."""
+"""Size of the transport's write buffer. The rest is queued here, where a close can overtake it."""
 BEHIND_BYTES: Final = 8 * 2**20
-"""Of unread messages; beyond, the client is not read either."""
+"""Backpressure: with more unread messages, we stop reading from the client."""
 QUEUE_BYTES: Final = 32 * 2**20
-"""Of unread messages, besides the largest of them; beyond, the connection is closed with 1013. Chromium cannot be made
-to wait for one client: its pipe is everybody's."""
+"""Unread messages, not counting the largest, above which the connection is closed with 1013. Chromium cannot be paused
+for one client, because all clients share its pipe."""
 TOO_SLOW: Final = 1013
 CLOSING_S: Final = 2.0
-"""How long a client may take to answer a close before the connection is cut."""
+"""Timeout for the client's close frame before the connection is aborted."""
 LINGER_S: Final = 30.0
-"""The same for one that did not read: it finds the reason when it does."""
+"""The same for a client that was too slow, so that it can still read the reason."""
 COPY_BYTES: Final = 64 * 2**10
-"""From this length on a copy of a message costs more than a second write."""
+"""From this length, copying a message costs more than a second write."""
 
 
 class State(Enum):
-    CONNECTING = "the transport is still to come"
+    CONNECTING = "no transport yet"
     OPEN = "open"
-    CLOSING = "our close frame is under way, or the client's has come"
-    CLOSED = "the connection is over"
+    CLOSING = "a close frame was sent or received"
+    CLOSED = "the connection has ended"
 
 
 class Why(Enum):
-    """Why the client is not read for now. Reading goes on when no reason is left."""
+    """Why reading from the client is paused. It resumes when no reason is left."""
 
-    CLIENT_FULL = "it does not read its responses"
-    BROWSER_FULL = "the browser is behind with its commands"
-    CONTROL = "somebody else is in control, and much waits already"
+    CLIENT_FULL = "the client does not read its responses"
+    BROWSER_FULL = "too many commands wait for the browser"
+    CONTROL = "a person has control, and too many commands wait"
 
 
 class Listener(Protocol):
-    """Who gets what the client sends."""
+    """Receives the client's messages."""
 
     def command(self, payload: bytes) -> None: ...
 
     def client_gone(self) -> None:
-        """Called once, as soon as nothing more can be said to the client."""
+        """Called once, as soon as no more messages can be sent to the client."""
 
 
 class ClientSocket(asyncio.Protocol):
-    """Text messages in, text messages out; answers pings, closes with a code and a reason."""
+    """Receives and sends text messages, responds to pings, closes with a code and a reason."""
 
     def __init__(self, listener: Listener, *, queue_bytes: int | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.heard = loop.time()
-        """When the client last sent anything, on the loop's clock."""
+        """When the client last sent data, on the loop's clock."""
         self.closed: asyncio.Future[None] = loop.create_future()
-        """Done when the connection is over."""
+        """Done when the connection has ended."""
         self.code: int | None = None
-        """With which we have closed it."""
+        """The code that we have closed it with."""
         self.on_behind: Callable[[], None] | None = None
-        """Called when a message has to wait, for who counts what waits for several clients."""
+        """Called when a message is queued, for a limit over several clients."""
         self._listener = listener
         self._queue_bytes = QUEUE_BYTES if queue_bytes is None else queue_bytes
         self._loop = loop
         self._state = State.CONNECTING
         self._frames = ClientFrames()
-        self._broken = False
-        """It has sent what is no WebSocket: nothing after that means anything."""
+        self._invalid = False
+        """The client has violated the protocol: its further data is ignored."""
         self._paused: set[Why] = set()
         self._writable = True
         self._queue: deque[tuple[bytes, ...]] = deque()
-        """Frames that wait for the system to take more, each whole: a close may come after any of them."""
+        """Frames that wait for the transport. Each is complete, so that a close frame can follow any of them."""
         self._queued = 0
         self._batch: list[bytes] | None = None
-        """Small frames of this turn of the loop after its first; None: nothing was written yet."""
+        """Further small frames of this iteration of the loop after the first; None if there was none yet."""
         self._largest = 0
-        """Of what waits."""
+        """Length of the largest unread message."""
         self._full_since: float | None = None
-        self._waited = 0
-        """Bytes that waited when last looked at."""
-        self._early: tuple[int, str] | None = None
-        """How it was closed before the transport came."""
-        self._cut: asyncio.TimerHandle | None = None
+        self._last_waiting = 0
+        """`waiting` at the last `stalled_for`."""
+        self._close_early: tuple[int, str] | None = None
+        """Code and reason of a close before there was a transport."""
+        self._abort_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
     @property
     def waiting(self) -> int:
-        """Bytes that the client has not taken yet, as far as the system tells."""
+        """Bytes that the client has not read yet, as far as we know: kernel buffers are not included."""
         return self._queued + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     @property
     def behind(self) -> int:
-        """Bytes that wait besides the largest message: that one alone is no sign of a client that does not read."""
+        """Unread bytes without the largest message, which alone does not mean that the client is slow."""
         return max(0, self.waiting - self._largest)
 
     @property
     def paused(self) -> bool:
-        """Whether we do not read the client: then its silence means nothing."""
+        """Whether reading from the client is paused, so that its silence does not count."""
         return bool(self._paused)
 
     def send(self, payload: bytes) -> None:
-        """A whole message, as one text frame."""
+        """Sends a message as one text frame."""
         self._frame(TEXT, payload)
 
     def ping(self) -> None:
         self._frame(PING, b"")
 
     def pause(self, why: Why, paused: bool) -> None:
-        """Stops reading the client for a reason, or takes the reason away."""
+        """Adds or removes a reason to pause reading from the client."""
         before = self.paused
         if paused:
             self._paused.add(why)
@@ -125,21 +125,21 @@ class ClientSocket(asyncio.Protocol):
             self._transport.resume_reading()
 
     def stalled_for(self, now: float) -> float:
-        """Seconds for which the client has taken nothing of what waits for it; 0 while little waits. Slow is not
-        stalled: a large answer over a thin line may take minutes. Looked at once a second."""
+        """Seconds since the client last read data while the write buffer was full, else 0. A slow client is not
+        stalled: a large response over a slow connection can take minutes. Called once a second."""
         if self._full_since is None:
             return 0.0
         waiting = self.waiting
-        if waiting < self._waited:
+        if waiting < self._last_waiting:
             self._full_since = now
-        self._waited = waiting
+        self._last_waiting = waiting
         return now - self._full_since
 
     def close(self, code: int, reason: str) -> None:
-        """Sends the reason, then ends the connection once the client has answered, at the latest after `CLOSING_S`.
-        A client that does not read has `LINGER_S`, and gets no more of what waits for it."""
+        """Sends a close frame. The connection ends with the client's close frame, at the latest after `CLOSING_S`. For
+        a client that is too slow, drops the queue and waits for `LINGER_S`."""
         if self._state is State.CONNECTING:
-            self._early = self._early or (code, reason)
+            self._close_early = self._close_early or (code, reason)
         if self._state is not State.OPEN:
             return
         self.code = code
@@ -149,35 +149,35 @@ class ClientSocket(asyncio.Protocol):
             self._queued = 0
         self._frame(CLOSE, close(code, reason))
         self._end()
-        self._cut_in(LINGER_S if code == TOO_SLOW else CLOSING_S)
+        self._abort_after(LINGER_S if code == TOO_SLOW else CLOSING_S)
 
     def shutdown(self) -> None:
-        """The HTTP server stops."""
-        self.close(1001, "the server is going down")
+        """Called when the HTTP server stops."""
+        self.close(1001, "the server is shutting down")
 
-    # -- asyncio's side --------------------------------------------------------------------------------------------
+    # -- asyncio.Protocol ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not subclass it
         self._transport.set_write_buffer_limits(high=WRITE_BYTES)
         self._state = State.OPEN
-        if self._early is not None:
-            self.close(*self._early)
+        if self._close_early is not None:
+            self.close(*self._close_early)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
         self._state = State.CLOSED
         self._queue.clear()
         self._queued = 0
-        if self._cut is not None:
-            self._cut.cancel()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
         if not self.closed.done():
             self.closed.set_result(None)
 
     def pause_writing(self) -> None:
         self._writable = False
         self._full_since = self._loop.time()
-        self._waited = 0
+        self._last_waiting = 0
 
     def resume_writing(self) -> None:
         self._writable = True
@@ -193,7 +193,7 @@ class ClientSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard = self._loop.time()
-        if self._broken:
+        if self._invalid:
             return
         try:
             for opcode, payload in self._frames.feed(data):
@@ -206,12 +206,12 @@ class ClientSocket(asyncio.Protocol):
                     self._closed_by_client(payload)
                     return
                 elif opcode != PONG:
-                    self.close(1003, "CDP is text")
+                    self.close(1003, "CDP messages are text")
         except FrameError as error:
-            self._broken = True
+            self._invalid = True
             self.close(error.code, error.reason)
 
-    # -- inside ----------------------------------------------------------------------------------------------------
+    # -- internals -------------------------------------------------------------------------------------------------
 
     def _frame(self, opcode: int, payload: bytes) -> None:
         if self._transport is None or self._state is not State.OPEN:
@@ -236,23 +236,23 @@ class ClientSocket(asyncio.Protocol):
         elif self._batch is None:
             self._transport.write(frame[0])
             self._batch = []
-            self._loop.call_soon(self._end_turn)
+            self._loop.call_soon(self._end_iteration)
         else:
             self._batch.append(frame[0])
 
     @property
     def _free(self) -> bool:
-        """Whether a frame goes to the system at once."""
+        """Whether frames can be written to the transport now."""
         return self._writable and not self._queue
 
-    def _end_turn(self) -> None:
+    def _end_iteration(self) -> None:
         self._flush()
         self._batch = None
         if not self._writable and self._state is State.OPEN:
             self._check_queue(0)
 
     def _flush(self) -> None:
-        """One write for many small frames: each is a call to the system, and wakes the client."""
+        """Writes many small frames at once: each write is a system call and wakes the client."""
         if not self._batch or self._transport is None or self._state is State.CLOSED:
             return
         if self._free:
@@ -278,13 +278,13 @@ class ClientSocket(asyncio.Protocol):
             raise FrameError(1002, "a close code has two bytes")
         self._frame(CLOSE, payload[:2])
         self._end()
-        self._cut_in(CLOSING_S)  # it may never read what waits for it
+        self._abort_after(CLOSING_S)  # the client may never read the queue
         self._flush()
         if not self._queue:
             self._transport.close()
 
     def _end(self) -> None:
-        """Nothing more is said to the client, and nothing more of it is heard."""
+        """Stops sending messages to the client and receiving from it."""
         if self._state is State.OPEN:
             self._state = State.CLOSING
             self._listener.client_gone()
@@ -294,8 +294,8 @@ class ClientSocket(asyncio.Protocol):
             self._state = State.CLOSED
             self._listener.client_gone()
 
-    def _cut_in(self, seconds: float) -> None:
+    def _abort_after(self, seconds: float) -> None:
         assert self._transport is not None
-        if self._cut is not None:
-            self._cut.cancel()
-        self._cut = self._loop.call_later(seconds, self._transport.abort)
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        self._abort_timer = self._loop.call_later(seconds, self._transport.abort)

@@ -1,4 +1,4 @@
-"""WebSocket frames (RFC 6455, section 5.2), as far as CDP needs them: no extensions. Pure."""
+"""WebSocket frames (RFC 6455, section 5.2) without extensions. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PING: Final = 0x9
 PONG: Final = 0xA
 
 MAX_MESSAGE_BYTES: Final = MAX_COMMAND_BYTES
-"""A longer message closes 1009."""
+"""A longer message closes the connection with 1009."""
 MAX_CONTROL_BYTES: Final = 125
 """RFC 6455, section 5.5."""
 MAX_REASON_BYTES: Final = 123
 
 
 class FrameError(Exception):
-    """The other side broke the protocol or a limit: the connection closes with `code`."""
+    """A violation of the protocol or a limit, for which the connection is closed with `code`."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -34,7 +34,7 @@ class FrameError(Exception):
 
 
 def head(opcode: int, length: int) -> bytes:
-    """What comes before a payload of so many bytes: a whole message as one frame, unmasked as a server sends it."""
+    """The header of an unmasked, unfragmented frame with a payload of `length` bytes."""
     if length < 126:
         return bytes((0x80 | opcode, length))
     if length < 65_536:
@@ -43,25 +43,25 @@ def head(opcode: int, length: int) -> bytes:
 
 
 def close(code: int, reason: str) -> bytes:
-    """The payload of a close frame; the reason is cut to what a control frame holds."""
+    """The payload of a close frame, with the reason truncated to `MAX_REASON_BYTES`."""
     return struct.pack("!H", code) + reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
 
 
 class ClientFrames:
-    """Reads what a client sends: whole messages, whatever the pieces they came in."""
+    """Incremental parser for a client's frames."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._have = 0
         self._need = 2
-        """Bytes without which nothing more can be told: a large message is put together once, not at every piece."""
+        """Bytes needed for the next step, so that the chunks of a large message are joined only once."""
         self._message = bytearray()
-        """Of a message in fragments. Not a list of them: a million empty ones would cost megabytes."""
+        """Payload of a fragmented message. Not a list of fragments: a million empty ones would take megabytes."""
         self._kind = 0
-        """The opcode of a message in fragments, 0 when there is none."""
+        """Opcode of a fragmented message, 0 if there is none."""
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """(opcode, payload) of every message that is whole now, and of control frames. Raises `FrameError`."""
+        """(opcode, payload) of every complete message and control frame. Raises `FrameError`."""
         if self._pieces or len(data) < self._need:
             self._pieces.append(data)
             self._have += len(data)
@@ -109,11 +109,11 @@ class ClientFrames:
         opcode = first & 0x0F
         if opcode >= CLOSE:
             if opcode > PONG or length > MAX_CONTROL_BYTES or not first & 0x80:
-                raise FrameError(1002, "not a control frame")
+                raise FrameError(1002, "invalid control frame")
         elif opcode > BINARY:
             raise FrameError(1002, "unknown opcode")
         elif length + len(self._message) > MAX_MESSAGE_BYTES:
-            raise FrameError(1009, f"a message may have {MAX_MESSAGE_BYTES} bytes")
+            raise FrameError(1009, f"message longer than {MAX_MESSAGE_BYTES} bytes")
 
     def _join(self, first: int, payload: bytes) -> tuple[int, bytes] | None:
         opcode = first & 0x0F

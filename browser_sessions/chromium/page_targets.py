@@ -69,7 +69,7 @@ class PageRegistry:
         listed = await self._cdp.root.call("Target.getTargets", {"filter": _PAGES_ONLY}, timeout=timeout)
         for info in listed["targetInfos"]:
             if self._cdp.targets.get(info["targetId"]) is not None:
-                self._cdp.targets.seen(info)
+                self._cdp.targets.update(info)
 
     def touch(self) -> None:
         """Schedules a refresh after a navigation, one for any number of calls."""

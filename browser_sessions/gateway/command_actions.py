@@ -139,15 +139,15 @@ class Actions:
     def _auto_attach(self, command: Command, wanted: AutoAttach) -> None:
         takes_pages = wanted.filter is not None and wanted.filter.matches("page")
         attachers = self._shared.page_attachers + (not self._scope.takes_pages)
-        if takes_pages and attachers > len(self._shared.cdp.carriers):
-            _ = self._background.run(self._add_carrier(lambda: self._set_auto_attach(command, wanted)))
+        if takes_pages and attachers > len(self._shared.cdp.auto_attachers):
+            _ = self._background.run(self._add_auto_attacher(lambda: self._set_auto_attach(command, wanted)))
         else:
             self._set_auto_attach(command, wanted)
 
-    async def _add_carrier(self, then: Callable[[], None]) -> None:
-        """With fewer carriers than auto-attaching clients, a client's commands to a new window may come too late."""
+    async def _add_auto_attacher(self, then: Callable[[], None]) -> None:
+        """With fewer auto-attachers than auto-attaching clients, commands could reach a new window too late."""
         try:
-            await self._shared.cdp.carriers.add()
+            await self._shared.cdp.auto_attachers.add()
         finally:
             then()
 

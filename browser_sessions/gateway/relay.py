@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError, MessageTooLong, Target, TargetInfo
-from browser_sessions.cdp.cdp_session import OnAnswer
+from browser_sessions.cdp.cdp_session import OnResponse
 from browser_sessions.cdp.messages import Command, Malformed, decode, encode, read
 from browser_sessions.cdp.page_overrides import NOT_WHILE_PAUSED
 from browser_sessions.cdp.websocket import TOO_SLOW, ClientSocket, Why
@@ -213,7 +213,7 @@ class Relay:
         self.live.session.begin_use(self._clock.monotonic())
         self._pending[command.session_id] += 1
 
-    def _respond_to(self, command: Command) -> OnAnswer:
+    def _respond_to(self, command: Command) -> OnResponse:
         def on_response(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
             if value is None:
                 self._replies.pass_error(command, error)

@@ -81,7 +81,7 @@ class PlaywrightLink:
         self._pages: dict[str, str] = {}
         """Target ids of pages and out-of-process frames that Playwright is attached to, by its CDP session."""
         self._hidden: set[str] = set()
-        """Playwright's CDP sessions on pages that it must not see. They stay attached, see `cdp.carriers`."""
+        """Playwright's CDP sessions on pages that it must not see. They stay attached, see `cdp.auto_attachers`."""
         self._settings: dict[str, dict[str, Said]] = {}
         """Playwright's last command for each setting, by page: clients may override it temporarily."""
         self._granted: dict[str, list[Mapping[str, Any]]] = {}

@@ -34,7 +34,7 @@ def empty_tree() -> TargetTree:
 
 def seen(scope: Scope, info: dict[str, Any]) -> None:
     """Chromium tells of a target that is new or has changed."""
-    scope.contexts._tree.seen(info)
+    scope.contexts._tree.update(info)
 
 
 def gone(scope: Scope, target_id: str) -> None:
@@ -78,7 +78,7 @@ def world() -> Scope:
         target("HIDDEN", url="chrome://newtab/"),
         target("FOREIGN", FOREIGN),
     ):
-        tree.seen(info)
+        tree.update(info)
     scope = Scope(contexts)
     attach(scope, target("PAGE"), "S-PAGE")
     attach(scope, target("WORKER", target_type="worker"), "S-WORKER", "S-PAGE")

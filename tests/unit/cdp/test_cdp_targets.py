@@ -69,7 +69,7 @@ def test_what_is_open_is_listed_oldest_first_in_any_order_of_events(events: list
         target_id, there = f"T{number}", number in opened
         note = expected[context_of(number)]
         if name == "seen":
-            kept.seen(info(target_id, context_of(number), type_of(number)))
+            kept.update(info(target_id, context_of(number), type_of(number)))
             note.append(("changed" if there else "created", target_id, True))
             if not there:
                 opened.append(number)
@@ -94,34 +94,34 @@ def test_what_is_open_is_listed_oldest_first_in_any_order_of_events(events: list
 def test_a_target_keeps_the_moment_it_came_and_has_the_latest_information() -> None:
     moments = iter([EPOCH, EPOCH + timedelta(seconds=1)])
     kept = TargetTree(lambda: next(moments))
-    first = kept.seen(info("T"))
-    again = kept.seen({**info("T"), "url": "https://a.test/", "title": "A"})
+    first = kept.update(info("T"))
+    again = kept.update({**info("T"), "url": "https://a.test/", "title": "A"})
     assert again is first
     assert (first.url, first.title, first.created_at, first.crashed) == ("https://a.test/", "A", EPOCH, False)
 
 
 def test_between_two_pages_the_address_of_the_one_before_stands() -> None:
     kept = tree()
-    target = kept.seen({**info("T", url="https://a.test/"), "title": "A"})
-    kept.seen({**info("T", url=""), "title": ""})
+    target = kept.update({**info("T", url="https://a.test/"), "title": "A"})
+    kept.update({**info("T", url=""), "title": ""})
     assert (target.url, target.title) == ("https://a.test/", "A")
-    kept.seen({**info("T", url="https://b.test/"), "title": ""})
+    kept.update({**info("T", url="https://b.test/"), "title": ""})
     assert (target.url, target.title) == ("https://b.test/", "")
 
 
 def test_a_crashed_target_is_still_there_and_a_new_one_of_its_id_is_not_crashed() -> None:
     kept = tree()
-    kept.seen(info("T"))
+    kept.update(info("T"))
     kept.crashed({"targetId": "T"})
     assert [each.crashed for each in kept.of("C")] == [True]
     kept.destroyed("T")
-    assert not kept.seen(info("T")).crashed
+    assert not kept.update(info("T")).crashed
 
 
 @pytest.mark.parametrize("target_id", [None, 5, ["T"], {}, "t", ""])
 def test_what_is_no_target_s_id_finds_nothing(target_id: object) -> None:
     kept = tree()
-    kept.seen(info("T"))
+    kept.update(info("T"))
     assert kept.get(target_id) is None
 
 
@@ -131,7 +131,7 @@ def test_watchers_are_told_of_their_context_until_they_leave_and_each_once() -> 
     kept.watch("C", one)
     kept.watch("C", other)
     kept.watch("D", elsewhere)
-    kept.seen(info("T"))
+    kept.update(info("T"))
     kept.unwatch("C", one)
     kept.unwatch("C", one)
     kept.unwatch("E", one)
@@ -155,8 +155,8 @@ def test_a_watcher_may_leave_while_it_is_told() -> None:
     leaves, stays = Leaves(kept), Told(kept)
     kept.watch("C", leaves)
     kept.watch("C", stays)
-    kept.seen(info("T"))
-    kept.seen(info("T"))
+    kept.update(info("T"))
+    kept.update(info("T"))
     assert [name for name, _, _ in leaves.events] == ["created"]
     assert [name for name, _, _ in stays.events] == ["created", "changed"]
 
@@ -165,9 +165,9 @@ def test_a_watcher_may_leave_while_it_is_told() -> None:
 def test_a_target_stays_in_the_context_that_it_was_created_in(later: str | None) -> None:
     targets = tree()
     created = info("T", "C")
-    targets.seen(created)
+    targets.update(created)
     changed = {name: value for name, value in created.items() if name != "browserContextId"}
-    targets.seen(changed if later is None else changed | {"browserContextId": later})
+    targets.update(changed if later is None else changed | {"browserContextId": later})
     assert [target.target_id for target in targets.of("C")] == ["T"]
     targets.destroyed("T")
     assert targets.of("C") == []

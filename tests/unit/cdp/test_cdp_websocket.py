@@ -63,7 +63,7 @@ class Wire(asyncio.Transport):
 
     def take(self) -> bytes:
         """What the client finds after this turn of the loop."""
-        self.protocol._end_turn()
+        self.protocol._end_iteration()
         taken, self.sent = bytes(self.sent), bytearray()
         return taken
 

@@ -35,7 +35,7 @@ def contexts_of(*infos: dict[str, Any]) -> Contexts:
     """One session's, in a browser that has these targets."""
     tree = empty_tree()
     for info in infos:
-        tree.seen(info)
+        tree.update(info)
     return Contexts(OWN, tree)
 
 

@@ -93,7 +93,7 @@ class Wire:
         target_id = self.new("TARGET", context_id)
         self.alive[target_id] = (context_id, target_type)
         info = self.info(target_id, **more)
-        self.tree.seen(info)
+        self.tree.update(info)
         self.tell(self.scope.on_target(target_id))
         if self.scope.wants(info):
             self.attach(target_id, None, automatic=True)
