@@ -67,7 +67,7 @@ class AutoAttachers:
             requests = self._requests.get(target_id)
             if requests is None:
                 requests = self._requests[target_id] = []
-                self._pauses.once_running(target_id, lambda: self._give_up(target_id))
+                self._pauses.when_running(target_id, lambda: self._give_up(target_id))
             requests.append((client, otherwise))
 
     def release(self, session_id: str, on_response: OnResponse | None = None) -> None:
@@ -81,7 +81,7 @@ class AutoAttachers:
         if not params.get("waitingForDebugger"):
             _detach_unused(attacher, params)  # the target is older than the attacher
             return
-        if not self._pauses.held_by(target_id, session_id):
+        if not self._pauses.add_session(target_id, session_id):
             attacher.post("Runtime.runIfWaitingForDebugger", session_id=session_id)
             _detach_unused(attacher, params)
             return
@@ -93,7 +93,7 @@ class AutoAttachers:
         available = self._available.get(target_id)
         if available is None:
             available = self._available[target_id] = []
-            self._pauses.once_running(target_id, lambda: self._discard(target_id))
+            self._pauses.when_running(target_id, lambda: self._discard(target_id))
         available.append((attacher, params))
 
     def _grant(self, attacher: Session, params: dict[str, Any], client: BrowserSession) -> None:

@@ -136,7 +136,7 @@ class Browser:
                 found.set_result(session)
         if waiting:
             watchers = self.targets.watchers(target.context_id)
-            clients = (client for watcher in watchers for client in watcher.target_waits(target))
+            clients = (client for watcher in watchers for client in watcher.target_paused(target))
             self.pauses.begin(target_id, session_id, clients)
         elif info["type"] != "page":
             self.root.post("Target.detachFromTarget", {"sessionId": session_id})

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from browser_sessions.cdp.connection import Connection
 from browser_sessions.cdp.errors import SESSION_NOT_FOUND, CdpClosed, CdpError
-from browser_sessions.cdp.messages import encode, event_method, own_id, read
+from browser_sessions.cdp.messages import encode, event_method, is_own_response, read
 from browser_sessions.cdp.pauses import Pauses
 
 UNREAD_BYTES: Final = 2**20
@@ -51,7 +51,7 @@ class _Caller:
     ) -> int:
         """Sends a call of our own on this session or on one below it. `on_response` is called in the order of the pipe,
         and not any more once a client's session is closed. Returns the call's id. Raises `MessageTooLong`,
-        `Malformed`."""
+        `InvalidMessage`."""
         call_id = self.connection.new_id()
         if on_response is not None:
             self._pending[call_id] = on_response
@@ -254,7 +254,7 @@ class BrowserSession(_Caller):
         if message.startswith(b'{"method":"Target.'):
             event = read(message)
             self._target_event(event["method"], event["params"], None if at_root else event["sessionId"])
-        elif own_id(message):
+        elif is_own_response(message):
             self._on_response(read(message))
         elif self.client is not None:
             self.client.receive(message, None if at_root else session_id)
@@ -298,17 +298,17 @@ class BrowserSession(_Caller):
 
     def resume(self, target_id: str, then: Callable[[], None]) -> None:
         """Resumes a paused target on behalf of the client. `then` is called when it runs."""
-        self.pauses.once_running(target_id, then)
+        self.pauses.when_running(target_id, then)
         self.pauses.resumed(target_id, self)
 
-    def post_once_running(self, target_id: str, method: str, params: Mapping[str, Any], session_id: str) -> None:
+    def post_when_running(self, target_id: str, method: str, params: Mapping[str, Any], session_id: str) -> None:
         """Sends a call of our own on a session on the target once that runs. Ignores the response."""
 
         def post() -> None:
             if self.holds(session_id):
                 self.post(method, params, session_id=session_id)
 
-        self.pauses.once_running(target_id, post)
+        self.pauses.when_running(target_id, post)
 
     def create_target(
         self,
@@ -335,7 +335,7 @@ class BrowserSession(_Caller):
                 if resumes:
                     on_response(value, None)
                 else:
-                    self.pauses.once_running(target_id, lambda: on_response(value, None))
+                    self.pauses.when_running(target_id, lambda: on_response(value, None))
 
             if attaches(target_id):
                 self._after_attach[target_id] = attached
@@ -366,7 +366,7 @@ class BrowserSession(_Caller):
             self._provider.release(session_id)
         self._pending.clear()
         self._after_attach.clear()
-        self.pauses.left(self)
+        self.pauses.client_left(self)
         if not self.connection.closed.done():
             self._root.post("Target.detachFromTarget", {"sessionId": self.session_id})
 
@@ -385,7 +385,7 @@ class BrowserSession(_Caller):
         if method == "Target.attachedToTarget":
             child, info = params["sessionId"], params["targetInfo"]
             waits = info["type"] in PAUSED_AT_ROOT and params.get("waitingForDebugger")
-            if waits and not self.pauses.held_by(info["targetId"], child):
+            if waits and not self.pauses.add_session(info["targetId"], child):
                 self._root.post("Runtime.runIfWaitingForDebugger", session_id=child)  # already resumed for others
             self._attached_to(params, session_id)
             return

@@ -31,8 +31,8 @@ PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 
 
-class Malformed(ValueError):
-    """An invalid command. `call_id` is None if unknown; `as_answer()` is the error response that Chromium would
+class InvalidMessage(ValueError):
+    """An invalid command. `call_id` is None if unknown; `as_response()` is the error response that Chromium would
     send."""
 
     def __init__(self, code: int, message: str, call_id: int | None = None) -> None:
@@ -41,8 +41,8 @@ class Malformed(ValueError):
         self.message = message
         self.call_id = call_id
 
-    def as_answer(self) -> bytes:
-        return refusal(self.call_id, None, self.code, self.message)
+    def as_response(self) -> bytes:
+        return error_response(self.call_id, None, self.code, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +56,34 @@ class Command:
 
 
 def decode(payload: bytes) -> Command:
-    """A client's text frame as a command. Raises `Malformed`."""
+    """A client's text frame as a command. Raises `InvalidMessage`."""
     raw = _loads(payload)
     if not isinstance(raw, dict):
-        raise Malformed(INVALID_REQUEST, "Message must be an object")
+        raise InvalidMessage(INVALID_REQUEST, "Message must be an object")
     call_id = raw.pop("id", None)
     if isinstance(call_id, float) and call_id.is_integer():
         call_id = int(call_id)  # Chromium accepts 1.0 as 1
     if not isinstance(call_id, int) or isinstance(call_id, bool) or not FIRST_ID <= call_id <= LAST_ID:
-        raise Malformed(INVALID_REQUEST, "Message must have integer 'id' property")
+        raise InvalidMessage(INVALID_REQUEST, "Message must have integer 'id' property")
     if call_id >= FIRST_OWN_ID:
-        raise Malformed(INVALID_REQUEST, f"Message must have an 'id' below {FIRST_OWN_ID}", call_id)
+        raise InvalidMessage(INVALID_REQUEST, f"Message must have an 'id' below {FIRST_OWN_ID}", call_id)
     method = raw.pop("method", None)
     if not isinstance(method, str) or not method:
-        raise Malformed(INVALID_REQUEST, "Message must have string 'method' property", call_id)
+        raise InvalidMessage(INVALID_REQUEST, "Message must have string 'method' property", call_id)
     session_id = raw.pop("sessionId", "")
     if not isinstance(session_id, str):
-        raise Malformed(INVALID_REQUEST, "Message may have string 'sessionId' property", call_id)
+        raise InvalidMessage(INVALID_REQUEST, "Message may have string 'sessionId' property", call_id)
     params = raw.pop("params", None) or {}  # Chromium accepts null and [] as no params
     if not isinstance(params, dict):
-        raise Malformed(INVALID_REQUEST, "Message may have object 'params' property", call_id)
+        raise InvalidMessage(INVALID_REQUEST, "Message may have object 'params' property", call_id)
     if raw:
         text = "Message has property other than 'id', 'method', 'sessionId', 'params'"
-        raise Malformed(INVALID_REQUEST, text, call_id)
+        raise InvalidMessage(INVALID_REQUEST, text, call_id)
     return Command(call_id, method, params, session_id or None)  # an empty session id means the root session
 
 
 def encode(call_id: int, method: str, params: Mapping[str, Any], session_id: str | None) -> bytes:
-    """A command for Chromium. Raises `Malformed` if the params are nested too deeply to be encoded."""
+    """A command for Chromium. Raises `InvalidMessage` if the params are nested too deeply to be encoded."""
     message: dict[str, Any] = {"id": call_id, "method": method, "params": params}
     if session_id is not None:
         message["sessionId"] = session_id
@@ -98,7 +98,7 @@ def result(call_id: int, session_id: str | None, value: Mapping[str, Any]) -> by
     return _dumps(message, call_id)
 
 
-def refusal(call_id: int | None, session_id: str | None, code: int, text: str) -> bytes:
+def error_response(call_id: int | None, session_id: str | None, code: int, text: str) -> bytes:
     """The error response to a client's command."""
     message: dict[str, Any] = {} if call_id is None else {"id": call_id}
     message["error"] = {"code": code, "message": text}
@@ -143,17 +143,17 @@ def event_method(message: bytes) -> bytes | None:
     return message[len(_EVENT) : message.index(b'"', len(_EVENT))]
 
 
-def own_id(message: bytes) -> bool:
+def is_own_response(message: bytes) -> bool:
     """Whether a message of Chromium is the response to a call of ours on a client's session."""
     match = _CALL_ID.match(message)
     return match is not None and int(match.group(1)) >= FIRST_OWN_ID
 
 
 def read(payload: bytes) -> dict[str, Any]:
-    """Decodes a message of Chromium. `Malformed` is a bug here."""
+    """Decodes a message of Chromium. `InvalidMessage` is a bug here."""
     message = _loads(payload)
     if not isinstance(message, dict):
-        raise Malformed(INVALID_REQUEST, "Message must be an object")
+        raise InvalidMessage(INVALID_REQUEST, "Message must be an object")
     return message
 
 
@@ -164,11 +164,11 @@ def _loads(payload: bytes) -> Any:
         return orjson.loads(payload)
     except (ValueError, RecursionError) as error:
         if rb"\u" not in payload:
-            raise Malformed(PARSE_ERROR, f"JSON: {error}") from None
+            raise InvalidMessage(PARSE_ERROR, f"JSON: {error}") from None
     try:  # JavaScript strings may contain lone surrogates, which Chromium accepts and orjson does not
         return json.loads(payload, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise Malformed(PARSE_ERROR, f"JSON: {error}") from None
+        raise InvalidMessage(PARSE_ERROR, f"JSON: {error}") from None
 
 
 def _no_constant(name: str) -> Any:
@@ -183,17 +183,17 @@ def _dumps(message: Mapping[str, Any], call_id: int | None) -> bytes:
     try:  # for lone surrogates
         return json.dumps(message, allow_nan=False, separators=(",", ":")).encode("ascii")
     except (ValueError, RecursionError) as error:
-        raise Malformed(PARSE_ERROR, f"JSON: {error}", call_id) from None
+        raise InvalidMessage(PARSE_ERROR, f"JSON: {error}", call_id) from None
 
 
 def _count_tokens(payload: bytes) -> None:
-    """Raises `Malformed` if there are more than `MAX_TOKENS` values. Runs at C speed and creates few objects."""
+    """Raises `InvalidMessage` if there are more than `MAX_TOKENS` values. Runs at C speed and creates few objects."""
     if _delimiters(payload) <= MAX_TOKENS:
         return  # few enough even with those inside strings
     unescaped = payload.replace(rb"\\", b"").replace(rb"\"", b"")  # escapes occur inside strings only
     if unescaped.count(b'"') <= 2 * MAX_TOKENS and sum(map(_delimiters, unescaped.split(b'"')[::2])) <= MAX_TOKENS:
         return
-    raise Malformed(INVALID_REQUEST, f"Message of more than {SMALL_BYTES} bytes has more than {MAX_TOKENS} values")
+    raise InvalidMessage(INVALID_REQUEST, f"Message of more than {SMALL_BYTES} bytes has more than {MAX_TOKENS} values")
 
 
 def _delimiters(text: bytes) -> int:

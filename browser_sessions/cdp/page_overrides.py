@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-Said = tuple[str, Mapping[str, Any]]
+MethodCall = tuple[str, Mapping[str, Any]]
 """A method and its params."""
 
-NEUTRAL: Final[Mapping[str, Said]] = MappingProxyType(
+NEUTRAL: Final[Mapping[str, MethodCall]] = MappingProxyType(
     {
         "Emulation.setAutoDarkModeOverride": ("Emulation.setAutoDarkModeOverride", {}),
         "Emulation.setCPUThrottlingRate": ("Emulation.setCPUThrottlingRate", {"rate": 1}),
@@ -74,7 +74,7 @@ def overridden(method: str) -> str | None:
     return method if method in NEUTRAL else None
 
 
-def to_repeat(said: Said) -> tuple[Said, ...]:
+def to_repeat(call: MethodCall) -> tuple[MethodCall, ...]:
     """The commands that apply a setting again after another session has changed it. Metrics are cleared first, because
     Chromium ignores those that equal the session's last."""
-    return (NEUTRAL[METRICS], said) if said[0] in _METRICS_SET else (said,)
+    return (NEUTRAL[METRICS], call) if call[0] in _METRICS_SET else (call,)

@@ -61,11 +61,11 @@ class Pauses:
         """Whether the target is paused."""
         return target_id in self._paused
 
-    def keep(self, target_id: str) -> None:
-        """Keeps the target paused without a time limit, until `limit`."""
+    def suspend_limit(self, target_id: str) -> None:
+        """Keeps the target paused without a time limit, until `start_limit`."""
         self._kept.add(target_id)
 
-    def limit(self, target_id: str) -> None:
+    def start_limit(self, target_id: str) -> None:
         """Starts the usual time limit now."""
         self._kept.discard(target_id)
         pause = self._paused.get(target_id)
@@ -73,7 +73,7 @@ class Pauses:
             pause.timer.cancel()
             pause.timer = asyncio.get_running_loop().call_later(HOLD_S, self._timed_out, target_id)
 
-    def trust(self, client: object) -> None:
+    def add_owner(self, client: object) -> None:
         """Declares the client an owner: it sets the session's options."""
         self._owners.add(client)
 
@@ -87,7 +87,7 @@ class Pauses:
         pause.waiting.discard(self)
         self._release_if_ready(target_id)
 
-    def held_by(self, target_id: str, session_id: str) -> bool:
+    def add_session(self, target_id: str, session_id: str) -> bool:
         """Adds another session of Chromium's that has to be resumed. Returns False if the target has been resumed
         already, so that the caller must resume the session."""
         pause = self._paused.get(target_id)
@@ -108,23 +108,23 @@ class Pauses:
     def resumed(self, target_id: str, client: object) -> None:
         """The client has resumed the target."""
         self._stalled.discard(client)
-        self.let_go(target_id, client)
+        self.release(target_id, client)
 
-    def let_go(self, target_id: str, client: object) -> None:
+    def release(self, target_id: str, client: object) -> None:
         """Does not wait for the client any more."""
         pause = self._paused.get(target_id)
         if pause is not None:
             pause.waiting.discard(client)
             self._release_if_ready(target_id)
 
-    def left(self, client: object) -> None:
+    def client_left(self, client: object) -> None:
         """The client has disconnected."""
         for target_id in [each for each, pause in self._paused.items() if client in pause.waiting]:
-            self.let_go(target_id, client)
+            self.release(target_id, client)
         self._stalled.discard(client)
         self._owners.discard(client)
 
-    def once_running(self, target_id: str, then: Callable[[], None]) -> None:
+    def when_running(self, target_id: str, then: Callable[[], None]) -> None:
         """Calls `then` when the target runs or is gone; at once if it is not paused."""
         pause = self._paused.get(target_id)
         if pause is None:

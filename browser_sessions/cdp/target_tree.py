@@ -53,7 +53,7 @@ class Watcher(Protocol):
     def target_crashed(self, target: Target, params: Mapping[str, Any]) -> None:
         """`params` are those of `Target.targetCrashed`."""
 
-    def target_waits(self, target: Target) -> Iterable[object]:
+    def target_paused(self, target: Target) -> Iterable[object]:
         """A new target is paused. Returns the clients that will attach to it and resume it."""
 
 

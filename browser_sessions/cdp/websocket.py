@@ -12,7 +12,7 @@ from browser_sessions.cdp.websocket_frames import CLOSE, PING, PONG, TEXT, Clien
 
 WRITE_BYTES: Final = 2**20
 """Size of the transport's write buffer. The rest is queued here, where a close can overtake it."""
-BEHIND_BYTES: Final = 8 * 2**20
+BACKPRESSURE_BYTES: Final = 8 * 2**20
 """Backpressure: with more unread messages, we stop reading from the client."""
 QUEUE_BYTES: Final = 32 * 2**20
 """Unread messages, not counting the largest, above which the connection is closed with 1013. Chromium cannot be paused
@@ -33,7 +33,7 @@ class State(Enum):
     CLOSED = "the connection has ended"
 
 
-class Why(Enum):
+class PauseReason(Enum):
     """Why reading from the client is paused. It resumes when no reason is left."""
 
     CLIENT_FULL = "the client does not read its responses"
@@ -55,13 +55,13 @@ class ClientSocket(asyncio.Protocol):
 
     def __init__(self, listener: Listener, *, queue_bytes: int | None = None) -> None:
         loop = asyncio.get_running_loop()
-        self.heard = loop.time()
+        self.last_received = loop.time()
         """When the client last sent data, on the loop's clock."""
         self.closed: asyncio.Future[None] = loop.create_future()
         """Done when the connection has ended."""
         self.code: int | None = None
         """The code that we have closed it with."""
-        self.on_behind: Callable[[], None] | None = None
+        self.on_backlog: Callable[[], None] | None = None
         """Called when a message is queued, for a limit over several clients."""
         self._listener = listener
         self._queue_bytes = QUEUE_BYTES if queue_bytes is None else queue_bytes
@@ -70,7 +70,7 @@ class ClientSocket(asyncio.Protocol):
         self._frames = ClientFrames()
         self._invalid = False
         """The client has violated the protocol: its further data is ignored."""
-        self._paused: set[Why] = set()
+        self._paused: set[PauseReason] = set()
         self._writable = True
         self._queue: deque[tuple[bytes, ...]] = deque()
         """Frames that wait for the transport. Each is complete, so that a close frame can follow any of them."""
@@ -93,7 +93,7 @@ class ClientSocket(asyncio.Protocol):
         return self._queued + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     @property
-    def behind(self) -> int:
+    def backlog(self) -> int:
         """Unread bytes without the largest message, which alone does not mean that the client is slow."""
         return max(0, self.waiting - self._largest)
 
@@ -109,7 +109,7 @@ class ClientSocket(asyncio.Protocol):
     def ping(self) -> None:
         self._frame(PING, b"")
 
-    def pause(self, why: Why, paused: bool) -> None:
+    def pause(self, why: PauseReason, paused: bool) -> None:
         """Adds or removes a reason to pause reading from the client."""
         before = self.paused
         if paused:
@@ -118,7 +118,7 @@ class ClientSocket(asyncio.Protocol):
             self._paused.discard(why)
         if self.paused is before or self._transport is None or self._transport.is_closing():
             return
-        self.heard = self._loop.time()
+        self.last_received = self._loop.time()
         if self.paused:
             self._transport.pause_reading()
         else:
@@ -188,11 +188,11 @@ class ClientSocket(asyncio.Protocol):
                 self._transport.write(part)
         if self._writable:
             self._largest = 0
-        if self.waiting < BEHIND_BYTES:
-            self.pause(Why.CLIENT_FULL, False)
+        if self.waiting < BACKPRESSURE_BYTES:
+            self.pause(PauseReason.CLIENT_FULL, False)
 
     def data_received(self, data: bytes) -> None:
-        self.heard = self._loop.time()
+        self.last_received = self._loop.time()
         if self._invalid:
             return
         try:
@@ -264,13 +264,13 @@ class ClientSocket(asyncio.Protocol):
 
     def _check_queue(self, added: int) -> None:
         self._largest = max(self._largest, added)
-        if self.behind > self._queue_bytes:
+        if self.backlog > self._queue_bytes:
             self.close(TOO_SLOW, "the client does not read")
             return
-        if self.waiting > BEHIND_BYTES:
-            self.pause(Why.CLIENT_FULL, True)
-        if self.on_behind is not None:
-            self.on_behind()
+        if self.waiting > BACKPRESSURE_BYTES:
+            self.pause(PauseReason.CLIENT_FULL, True)
+        if self.on_backlog is not None:
+            self.on_backlog()
 
     def _closed_by_client(self, payload: bytes) -> None:
         assert self._transport is not None

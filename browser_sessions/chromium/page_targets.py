@@ -134,7 +134,7 @@ class _Watcher:
             reported.crashed = True
             self._listener("crashed", target)
 
-    def target_waits(self, target: Target) -> Iterable[object]:
+    def target_paused(self, target: Target) -> Iterable[object]:
         return ()
 
 

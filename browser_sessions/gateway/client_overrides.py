@@ -14,7 +14,7 @@ from browser_sessions.cdp.page_overrides import (
     METRICS,
     PERMISSIONS,
     TAKEN_ALONG,
-    Said,
+    MethodCall,
     overridden,
     to_repeat,
 )
@@ -40,7 +40,7 @@ ResponseCallback = Callable[[Mapping[str, Any] | None, Mapping[str, Any] | None]
 class _Override:
     by: BrowserSession
     session_id: str
-    said: Said
+    said: MethodCall
 
 
 class SessionOverrides:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from browser_sessions.cdp.messages import Command, event, refusal, result, without_session
+from browser_sessions.cdp.messages import Command, error_response, event, result, without_session
 from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.gateway.scope.client_scope import Event
 
@@ -28,7 +28,7 @@ class Replies:
         self.refuse(command, int(fields.get("code", -32603)), str(fields.get("message", "Internal error")))
 
     def refuse(self, command: Command, code: int, text: str) -> None:
-        self._socket.send(refusal(command.call_id, self._client_id(command.session_id), code, text))
+        self._socket.send(error_response(command.call_id, self._client_id(command.session_id), code, text))
 
     def emit(self, to_emit: Event) -> None:
         if self.root is None or to_emit.session_id is not None:

@@ -130,7 +130,7 @@ class Actions:
         def on_response(value: Result, _error: Result) -> None:
             if value is None:
                 scope.attach_failed(target_id, None)
-                session.pauses.let_go(target_id, session)
+                session.pauses.release(target_id, session)
             if then is not None:
                 then()
 
@@ -181,7 +181,7 @@ class Actions:
             self._respond_to(command)(value, error)
 
         # Not while it is paused: the client could navigate it, and a paused page that is navigated crashes.
-        self._session.pauses.once_running(
+        self._session.pauses.when_running(
             target_id, lambda: self._session.attach(target_id, on_response, session_id=parent)
         )
 
@@ -209,7 +209,7 @@ class Actions:
             self._respond_to(command)(value, error)
             if value is not None and action.url != "about:blank":
                 target_id = value["targetId"]
-                self._session.pauses.once_running(target_id, lambda: self._navigate(target_id, action.url))
+                self._session.pauses.when_running(target_id, lambda: self._navigate(target_id, action.url))
 
         params = {**action.params, "url": "about:blank"}
         sized = "width" in params or "height" in params

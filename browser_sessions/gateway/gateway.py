@@ -87,7 +87,7 @@ class Gateway:
             relay.client_gone()
             raise
         self._relays.add(relay)
-        relay.socket.on_behind = lambda: self._check_principal(live.session.owner)
+        relay.socket.on_backlog = lambda: self._check_principal(live.session.owner)
         return relay
 
     def session_of(self, page_id: str) -> str | None:
@@ -106,10 +106,10 @@ class Gateway:
             side = relay.socket
             if side.stalled_for(now) > STALL_TIMEOUT_S:
                 side.close(TOO_SLOW, "the client does not read")
-            elif not side.paused and now - side.heard > SILENCE_TIMEOUT_S:
+            elif not side.paused and now - side.last_received > SILENCE_TIMEOUT_S:
                 log.info("gateway.client_silent", session_id=relay.live.session.session_id)
                 side.close(PING_TIMEOUT, "the client does not respond to pings")
-            elif not side.paused and now - side.heard > PING_AFTER_S:
+            elif not side.paused and now - side.last_received > PING_AFTER_S:
                 side.ping()
         self._shared = {session_id: shared for session_id, shared in self._shared.items() if shared.clients}
         self._update_metrics()
@@ -117,8 +117,8 @@ class Gateway:
     def _check_principal(self, owner: str) -> None:
         """Closes the owner's client with the most unread messages if all of its clients exceed the limit together."""
         sockets = [relay.socket for relay in self._relays if not relay.gone and relay.live.session.owner == owner]
-        if sum(socket.behind for socket in sockets) > MAX_PRINCIPAL_BYTES:
-            max(sockets, key=lambda socket: socket.behind).close(TOO_SLOW, "the client does not read")
+        if sum(socket.backlog for socket in sockets) > MAX_PRINCIPAL_BYTES:
+            max(sockets, key=lambda socket: socket.backlog).close(TOO_SLOW, "the client does not read")
 
     async def stop(self) -> None:
         """Closes every client (1001)."""

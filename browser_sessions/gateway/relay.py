@@ -12,9 +12,9 @@ import structlog
 
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError, MessageTooLong, Target, TargetInfo
 from browser_sessions.cdp.cdp_session import OnResponse
-from browser_sessions.cdp.messages import Command, Malformed, decode, encode, read
+from browser_sessions.cdp.messages import Command, InvalidMessage, decode, encode, read
 from browser_sessions.cdp.page_overrides import NOT_WHILE_PAUSED
-from browser_sessions.cdp.websocket import TOO_SLOW, ClientSocket, Why
+from browser_sessions.cdp.websocket import TOO_SLOW, ClientSocket, PauseReason
 from browser_sessions.chromium.ports import ContextHandle
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.close_codes import close_code
@@ -166,15 +166,15 @@ class Relay:
         self._traffic.bytes_up += len(payload)
         try:
             command = decode(payload)
-        except Malformed as error:
+        except InvalidMessage as error:
             self._traffic.refused += 1
-            self.socket.send(error.as_answer())
+            self.socket.send(error.as_response())
             return
         if command.session_id is None and self._replies.root is not None:
             command = replace(command, session_id=self._replies.root)
         try:
             self._act(command)
-        except Malformed as error:
+        except InvalidMessage as error:
             self._replies.refuse(command, error.code, error.message)
         except MessageTooLong:
             self.socket.close(1009, "the message is longer than the browser accepts")
@@ -204,7 +204,7 @@ class Relay:
         self._overrides.record(command, params)
         held = self.scope.session(command.session_id)
         if held is not None and command.method in NOT_WHILE_PAUSED and held.target_id in self.session.pauses:
-            self.session.post_once_running(held.target_id, command.method, params, held.session_id)
+            self.session.post_when_running(held.target_id, command.method, params, held.session_id)
             self._replies.answer(command, {})
             return
         self.session.send(
@@ -236,7 +236,7 @@ class Relay:
         self._held.append(payload)
         self._held_bytes += len(payload)
         if self._held_bytes > MAX_HELD_BYTES:
-            self.socket.pause(Why.CONTROL, True)
+            self.socket.pause(PauseReason.CONTROL, True)
         if self._releasing is None:
             self._releasing = asyncio.create_task(self._release_held())
 
@@ -248,7 +248,7 @@ class Relay:
                 self._held_bytes -= len(payload)
                 self._handle_command(payload)
         self._releasing = None
-        self.socket.pause(Why.CONTROL, False)
+        self.socket.pause(PauseReason.CONTROL, False)
 
     # -- events of the session's contexts --------------------------------------------------------------------------
 
@@ -313,7 +313,7 @@ class Relay:
                 if level is not None and not self.scope.holds(level):
                     self._drop_pending(level)
             target_id = event.params["targetId"]
-            self.session.pauses.let_go(target_id, self.session)
+            self.session.pauses.release(target_id, self.session)
             self._send_deferred(target_id)
             self._overrides.detached(self.scope.holds)
             if event.params["sessionId"] == self._replies.root:
@@ -338,7 +338,7 @@ class Relay:
     def _defer(self, target_id: str, event: Event) -> None:
         if target_id not in self._deferred:
             self._deferred[target_id] = []
-            self.session.pauses.once_running(target_id, lambda: self._send_deferred(target_id))
+            self.session.pauses.when_running(target_id, lambda: self._send_deferred(target_id))
         self._deferred[target_id].append(event)
 
     def _send_deferred(self, target_id: str) -> None:
@@ -360,7 +360,7 @@ class Relay:
             self.live.session.end_use(self._clock.monotonic(), uses=pending)
 
     def browser_full(self, full: bool) -> None:
-        self.socket.pause(Why.BROWSER_FULL, full)
+        self.socket.pause(PauseReason.BROWSER_FULL, full)
 
     def browser_lost(self) -> None:
         """The browser is gone, or has closed this client's browser session."""

@@ -77,7 +77,7 @@ class SharedSession:
 
     def target_created(self, target: Target) -> None:
         self.target_changed(target)
-        if target.type == "tab":  # tabs are not paused, so `target_waits` is not called for them
+        if target.type == "tab":  # tabs are not paused, so `target_paused` is not called for them
             for client in tuple(self.clients):
                 client.offer(target)
 
@@ -94,7 +94,7 @@ class SharedSession:
         for client in tuple(self.clients):
             client.target_crashed(target.target_id, params)
 
-    def target_waits(self, target: Target) -> Iterable[object]:
+    def target_paused(self, target: Target) -> Iterable[object]:
         page = self.cdp.attached_page(target.target_id)
         if self._login is not None and page is not None and target.context_id != self.contexts.own:
             self._login.watch(page, target.context_id)

@@ -12,8 +12,8 @@ from typing import Any, Final
 import orjson
 
 from browser_sessions.cdp import Browser, BrowserSession, Target
-from browser_sessions.cdp.messages import encode, event, event_method, read, refusal, result, without_session
-from browser_sessions.cdp.page_overrides import EXCLUSIVE, NEUTRAL, NOT_WHILE_PAUSED, Said, overridden, to_repeat
+from browser_sessions.cdp.messages import encode, error_response, event, event_method, read, result, without_session
+from browser_sessions.cdp.page_overrides import EXCLUSIVE, NEUTRAL, NOT_WHILE_PAUSED, MethodCall, overridden, to_repeat
 from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.chromium.driver.driver_network import EVENT, DriverNetwork
 from browser_sessions.chromium.driver.ready_contexts import ReadyContexts
@@ -74,7 +74,7 @@ class PlaywrightLink:
         self.on_lost: Callable[[], None] = _nothing
         """Called once if the driver disconnects while the browser runs."""
         self._session: BrowserSession | None = session
-        session.pauses.trust(session)
+        session.pauses.add_owner(session)
         self._contexts: set[str] = set()
         self._claims: dict[str, str] = {}
         """Context id by claim."""
@@ -82,7 +82,7 @@ class PlaywrightLink:
         """Target ids of pages and out-of-process frames that Playwright is attached to, by its CDP session."""
         self._hidden: set[str] = set()
         """Playwright's CDP sessions on pages that it must not see. They stay attached, see `cdp.auto_attachers`."""
-        self._settings: dict[str, dict[str, Said]] = {}
+        self._settings: dict[str, dict[str, MethodCall]] = {}
         """Playwright's last command for each setting, by page: clients may override it temporarily."""
         self._granted: dict[str, list[Mapping[str, Any]]] = {}
         """Playwright's permission grants, by context."""
@@ -184,7 +184,7 @@ class PlaywrightLink:
         if setting in EXCLUSIVE and page_id in session.pauses:
             self._unloaded.add(page_id)
         if method in NOT_WHILE_PAUSED and page_id in session.pauses:
-            session.post_once_running(page_id, method, params, command["sessionId"])
+            session.post_when_running(page_id, method, params, command["sessionId"])
             self.socket.send(empty)
             return False
         return True
@@ -193,7 +193,9 @@ class PlaywrightLink:
         def respond(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
             if value is None:
                 error = error or {"message": "The browser is gone."}
-                self.socket.send(refusal(call_id, None, int(error.get("code", _SERVER_ERROR)), str(error["message"])))
+                self.socket.send(
+                    error_response(call_id, None, int(error.get("code", _SERVER_ERROR)), str(error["message"]))
+                )
                 return
             if method == "Target.createBrowserContext":
                 self._adopt(value["browserContextId"])
@@ -281,7 +283,7 @@ class PlaywrightLink:
                 self._hidden.add(child)
                 return
             elif info["type"] != "browser":  # Playwright attached to the browser itself
-                self._browser.pauses.once_running(info["targetId"], lambda: self._drop(child))
+                self._browser.pauses.when_running(info["targetId"], lambda: self._drop(child))
                 return
         elif method == "Target.attachedToTarget" and params["targetInfo"]["type"] == "iframe":
             self._pages[params["sessionId"]] = params["targetInfo"]["targetId"]
@@ -293,7 +295,7 @@ class PlaywrightLink:
                 return
             target_id = self._pages.pop(params["sessionId"], None)
             if target_id is not None and self._session is not None:
-                self._browser.pauses.let_go(target_id, self._session)
+                self._browser.pauses.release(target_id, self._session)
         self.socket.send(event(method, params, session_id))
 
     def browser_lost(self) -> None:
@@ -304,7 +306,7 @@ class PlaywrightLink:
 
     # -- watcher of its contexts -----------------------------------------------------------------------------------
 
-    def target_waits(self, target: Target) -> Iterable[object]:
+    def target_paused(self, target: Target) -> Iterable[object]:
         return () if self._session is None or target.type not in _ATTACHED_TYPES else (self._session,)
 
     def target_created(self, target: Target) -> None:
@@ -358,7 +360,7 @@ class PlaywrightLink:
         pages = {each for each, target in contexts.items() if target and target.context_id == found.context_id}
         return [(session_id, each) for session_id, each in self._pages.items() if each in pages]
 
-    def _post(self, session_id: str, command: Said) -> None:
+    def _post(self, session_id: str, command: MethodCall) -> None:
         if self._session is not None:
             self._session.post(command[0], command[1], session_id=session_id)
 

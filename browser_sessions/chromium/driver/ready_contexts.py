@@ -122,7 +122,7 @@ class ReadyContexts:
         if ready is None or ready.page_id is None:
             return None
         self._browser.targets.renew(ready.page_id)
-        self._browser.pauses.limit(ready.page_id)
+        self._browser.pauses.start_limit(ready.page_id)
         return ready.attached
 
     def discard(self, context_id: str) -> None:
@@ -137,7 +137,7 @@ class ReadyContexts:
         if self._making is None or info.get("browserContextId") != self._making.context_id or info["type"] != "page":
             return False
         self._making.attached = params
-        self._browser.pauses.keep(info["targetId"])
+        self._browser.pauses.suspend_limit(info["targetId"])
         return True
 
     def lost(self, target: Target) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from browser_sessions.cdp.messages import Malformed, decode, event_method, session_of
+from browser_sessions.cdp.messages import InvalidMessage, decode, event_method, session_of
 from browser_sessions.chromium.launch.executable import locate, sandbox_expected
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
@@ -202,7 +202,7 @@ def meaning(frame: bytes) -> tuple[int | None, int | None]:
     """The id that a frame is answered under, and the code of the error, as we read it."""
     try:
         return decode(frame).call_id, None
-    except Malformed as malformed:
+    except InvalidMessage as malformed:
         return malformed.call_id, malformed.code
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from browser_sessions.cdp import Browser
-from browser_sessions.cdp.websocket import BEHIND_BYTES, QUEUE_BYTES
+from browser_sessions.cdp.websocket import BACKPRESSURE_BYTES, QUEUE_BYTES
 from browser_sessions.gateway import gateway as gateway_module
 from browser_sessions.gateway.shared_session import SharedSession
 from tests.harness.clients.raw_cdp import Raw, raw
@@ -217,7 +217,7 @@ async def test_who_asks_without_listening_is_not_asked_on(service: Running) -> N
         try:
             await until(lambda: side.paused, what="it is not read any more")
             before = relay._traffic.commands
-            assert side.waiting < BEHIND_BYTES + 2**20
+            assert side.waiting < BACKPRESSURE_BYTES + 2**20
             await service.get(made["session_id"])
             assert relay._traffic.commands == before
         finally:

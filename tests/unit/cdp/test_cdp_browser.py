@@ -53,7 +53,7 @@ class Client:
     def note(self, text: str) -> Callable[[Any, Any], None]:
         return lambda value, error: self.order.append(f"{text} {value} {error}")
 
-    def target_waits(self, target: Target) -> list[object]:
+    def target_paused(self, target: Target) -> list[object]:
         self.session.attach(target.target_id)
         return [self.session]
 

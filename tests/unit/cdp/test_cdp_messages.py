@@ -14,14 +14,14 @@ from browser_sessions.cdp.messages import (
     MAX_TOKENS,
     SMALL_BYTES,
     Command,
-    Malformed,
+    InvalidMessage,
     decode,
     encode,
+    error_response,
     event,
     event_method,
-    own_id,
+    is_own_response,
     read,
-    refusal,
     result,
     session_of,
     without_session,
@@ -80,10 +80,10 @@ def test_reads_what_chromium_reads(frame: bytes, command: Command) -> None:
     ],
 )
 def test_refuses_what_is_no_command(frame: bytes, code: int, call_id: int | None) -> None:
-    with pytest.raises(Malformed) as refused:
+    with pytest.raises(InvalidMessage) as refused:
         decode(frame)
     assert (refused.value.code, refused.value.call_id) == (code, call_id)
-    answer = json.loads(refused.value.as_answer())
+    answer = json.loads(refused.value.as_response())
     assert answer["error"]["code"] == code
     assert answer.get("id") == call_id
 
@@ -104,7 +104,7 @@ def test_half_a_surrogate_pair_passes_as_chromium_takes_it() -> None:
 
 def test_params_nested_too_deep_to_send_are_malformed() -> None:
     command = decode(b'{"id":1,"method":"A.b","params":{"x":%b}}' % (b"[" * 900 + b"]" * 900))
-    with pytest.raises(Malformed):
+    with pytest.raises(InvalidMessage):
         encode(command.call_id, command.method, {"x": float("inf"), "y": "\ud800"}, None)
 
 
@@ -141,8 +141,8 @@ def test_decoded_and_encoded_says_the_same(
 def test_bytes_of_any_kind_are_a_command_or_malformed(frame: bytes) -> None:
     try:
         answer = json.loads(result(decode(frame).call_id, None, {}))
-    except Malformed as refused:
-        answer = json.loads(refused.as_answer())
+    except InvalidMessage as refused:
+        answer = json.loads(refused.as_response())
     assert "result" in answer or answer["error"]["code"] in (-32700, -32600)
 
 
@@ -157,7 +157,7 @@ def test_a_large_message_of_long_strings_passes() -> None:
 def test_a_large_message_of_many_values_is_refused_before_it_is_decoded(bomb: bytes) -> None:
     frame = b'{"id":1,"method":"A.b","params":{"x":[%b0]}}' % (bomb * (2 * MAX_TOKENS))
     started = time.process_time()
-    with pytest.raises(Malformed, match="values"):
+    with pytest.raises(InvalidMessage, match="values"):
         decode(frame)
     assert time.process_time() - started < 0.5  # decoding it takes longer than that; twenty times what counting takes
 
@@ -179,12 +179,12 @@ def test_a_large_message_of_many_values_is_refused_before_it_is_decoded(bomb: by
     ],
 )
 def test_answers_to_calls_of_ours_are_known_by_their_id(message: bytes, own: bool) -> None:
-    assert own_id(message) is own
+    assert is_own_response(message) is own
 
 
 @given(st.integers(-(2**31), 2**31 - 1))
 def test_every_id_is_a_client_s_or_ours(call_id: int) -> None:
-    assert own_id(result(call_id, None, {})) is (call_id >= FIRST_OWN_ID)
+    assert is_own_response(result(call_id, None, {})) is (call_id >= FIRST_OWN_ID)
 
 
 SESSION = "0123456789ABCDEF0123456789abcdef"
@@ -256,7 +256,7 @@ def test_a_message_of_the_browser_s_root_is_no_session_s(message: bytes) -> None
 def test_answers_and_events_carry_the_session_they_belong_to() -> None:
     assert read(result(1, None, {"a": 1})) == {"id": 1, "result": {"a": 1}}
     assert read(result(1, "S", {})) == {"id": 1, "result": {}, "sessionId": "S"}
-    assert read(refusal(1, "S", -32601, "no")) == {
+    assert read(error_response(1, "S", -32601, "no")) == {
         "id": 1,
         "error": {"code": -32601, "message": "no"},
         "sessionId": "S",

@@ -88,9 +88,9 @@ def test_a_target_is_released_when_the_last_of_its_clients_has_resumed_it(world:
 
 def test_all_that_chromium_waits_for_are_resumed(world: World) -> None:
     world.pauses.begin("T", "S", ["one"])
-    world.pauses.held_by("T", "S-ONE")
-    world.pauses.held_by("T", "S-TAB")
-    world.pauses.held_by("U", "S-OTHER")
+    world.pauses.add_session("T", "S-ONE")
+    world.pauses.add_session("T", "S-TAB")
+    world.pauses.add_session("U", "S-OTHER")
     world.pauses.resumed("T", "one")
     assert world.said == ["T S+S-ONE+S-TAB"]
 
@@ -107,30 +107,30 @@ def test_a_client_that_attaches_to_a_paused_target_is_waited_for_too(world: Worl
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_target_that_is_kept_has_no_limit_until_it_is_given_one(world: World, begun: bool) -> None:
-    world.pauses.trust("owner")
+    world.pauses.add_owner("owner")
     if not begun:
-        world.pauses.keep("T")
+        world.pauses.suspend_limit("T")
     world.pauses.begin("T", "S", ["owner", "client"])
     if begun:
-        world.pauses.keep("T")
+        world.pauses.suspend_limit("T")
     world.time.advance(10 * OWNER_HOLD_S)
     assert (world.said, "T" in world.pauses) == ([], True)
-    world.pauses.limit("T")
+    world.pauses.start_limit("T")
     world.time.advance(HOLD_S)
     world.pauses.resumed("T", "owner")
     assert world.said == ["T S"], "the client was not waited for any longer"
 
 
 def test_a_kept_target_whose_limit_begins_has_the_whole_time(world: World) -> None:
-    world.pauses.keep("T")
+    world.pauses.suspend_limit("T")
     world.pauses.begin("T", "S", ["client"])
     world.time.advance(HOLD_S * 0.9)
-    world.pauses.limit("T")
+    world.pauses.start_limit("T")
     world.time.advance(HOLD_S * 0.9)
     assert world.said == []
     world.time.advance(HOLD_S * 0.1)
     assert world.said == ["T S"]
-    world.pauses.limit("U")
+    world.pauses.start_limit("U")
     world.pauses.gone("T")
     assert world.pauses._kept == set()
 
@@ -138,9 +138,9 @@ def test_a_kept_target_whose_limit_begins_has_the_whole_time(world: World) -> No
 def test_a_client_that_leaves_holds_nothing_any_more(world: World) -> None:
     world.pauses.begin("T", "S", ["client"])
     world.pauses.begin("U", "S", ["client", "other"])
-    world.pauses.left("client")
+    world.pauses.client_left("client")
     assert world.said == ["T S"]
-    world.pauses.left("other")
+    world.pauses.client_left("other")
     assert world.said == ["T S", "U S"]
 
 
@@ -163,7 +163,7 @@ def test_a_client_that_stalled_is_not_waited_for_until_it_resumes_one(world: Wor
     world.pauses.wait_for("V", "slow")
     world.pauses.resumed("V", "quick")
     assert world.said == ["T S", "U S", "V S"]
-    world.pauses.let_go("T", "slow")  # its session has ended with the window: that says nothing for it
+    world.pauses.release("T", "slow")  # its session has ended with the window: that says nothing for it
     world.pauses.begin("X", "S", ["slow"])
     assert world.said == ["T S", "U S", "V S", "X S"]
     world.said.pop()
@@ -177,23 +177,23 @@ def test_a_client_that_stalled_is_not_waited_for_until_it_resumes_one(world: Wor
 def test_one_that_leaves_is_forgotten_and_one_of_the_same_name_is_waited_for(world: World) -> None:
     world.pauses.begin("T", "S", ["slow"])
     world.time.advance(HOLD_S)
-    world.pauses.left("slow")
+    world.pauses.client_left("slow")
     world.pauses.begin("U", "S", ["slow"])
     assert world.said == ["T S"]
 
 
 def test_who_asks_while_the_target_is_being_let_go_hears_when_it_runs(world: World) -> None:
-    world.pauses.once_running("T", world.note("no pause"))
+    world.pauses.when_running("T", world.note("no pause"))
     assert world.said == ["no pause"]
     world.pauses.begin("T", "S", ["one"])
-    world.pauses.once_running("T", world.note("first"))
+    world.pauses.when_running("T", world.note("first"))
     world.pauses.resumed("T", "one")
-    world.pauses.once_running("T", world.note("second"))
+    world.pauses.when_running("T", world.note("second"))
     assert world.said == ["no pause", "T S"]
     world.pauses.running("T")
     world.pauses.running("T")
     assert world.said == ["no pause", "T S", "first", "second"]
-    world.pauses.once_running("T", world.note("at once"))
+    world.pauses.when_running("T", world.note("at once"))
     assert world.said[-1] == "at once"
 
 
@@ -201,8 +201,8 @@ def test_who_asks_while_the_target_is_being_let_go_hears_when_it_runs(world: Wor
 def test_whatever_waits_is_told_at_the_end_and_nothing_is_kept(world: World, ending: str) -> None:
     world.pauses.begin("T", "S", ["client"])
     world.pauses.begin("U", "S", ["client"])
-    world.pauses.once_running("T", world.note("T goes"))
-    world.pauses.once_running("U", world.note("U goes"))
+    world.pauses.when_running("T", world.note("T goes"))
+    world.pauses.when_running("U", world.note("U goes"))
     if ending == "close":
         world.pauses.close()
     else:
@@ -290,7 +290,7 @@ class PausesMachine(RuleBasedStateMachine):
             self.holders[target_id].append(session_id)
         elif target_id not in self.begun:
             self.early.setdefault(target_id, []).append(session_id)
-        is_resumed_here = self.pauses.held_by(target_id, session_id)
+        is_resumed_here = self.pauses.add_session(target_id, session_id)
         assert is_resumed_here is (target_id in self.waiting or target_id not in self.begun)
 
     @rule(client=CLIENTS)
@@ -298,7 +298,7 @@ class PausesMachine(RuleBasedStateMachine):
         for waiting in self.waiting.values():
             waiting.discard(client)
         self.stalled.discard(client)
-        self.pauses.left(client)
+        self.pauses.client_left(client)
         self._model_ready()
 
     @rule(share=st.sampled_from([0.3, 0.7, 1.0]))
@@ -317,7 +317,7 @@ class PausesMachine(RuleBasedStateMachine):
             self.asked[target_id].append(name)
         else:
             self.expected_callbacks.append(name)
-        self.pauses.once_running(target_id, lambda: self.callbacks.append(name))
+        self.pauses.when_running(target_id, lambda: self.callbacks.append(name))
         assert self.callbacks[-1:] == [name] or target_id in self.pauses
 
     @precondition(lambda self: len(self.pauses) > 0)

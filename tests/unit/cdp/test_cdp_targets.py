@@ -37,7 +37,7 @@ class Told:
     def target_crashed(self, target: Target, params: Mapping[str, Any]) -> None:
         self.note(f"crashed {params['status']}", target)
 
-    def target_waits(self, target: Target) -> list[object]:
+    def target_paused(self, target: Target) -> list[object]:
         return []
 
 

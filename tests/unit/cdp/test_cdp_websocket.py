@@ -14,7 +14,7 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from browser_sessions.cdp import websocket
-from browser_sessions.cdp.websocket import COPY_BYTES, WRITE_BYTES, ClientSocket, Why
+from browser_sessions.cdp.websocket import COPY_BYTES, WRITE_BYTES, ClientSocket, PauseReason
 from tests.harness.clients.ws_frames import BROKEN, masked
 from tests.harness.waiting import until
 
@@ -270,13 +270,13 @@ def test_a_large_message_is_not_copied() -> None:
 def test_reasons_not_to_read_a_client_do_not_undo_each_other() -> None:
     with loop():
         side, wire, _, _ = joined()
-        side.pause(Why.BROWSER_FULL, True)
+        side.pause(PauseReason.BROWSER_FULL, True)
         assert (reads(wire), side.paused) == (False, True)
-        side.pause(Why.CONTROL, True)
-        side.pause(Why.BROWSER_FULL, False)
+        side.pause(PauseReason.CONTROL, True)
+        side.pause(PauseReason.BROWSER_FULL, False)
         assert (reads(wire), side.paused) == (False, True)
-        side.pause(Why.CONTROL, False)
-        side.pause(Why.CONTROL, False)
+        side.pause(PauseReason.CONTROL, False)
+        side.pause(PauseReason.CONTROL, False)
         assert (reads(wire), side.paused) == (True, False)
 
 
@@ -299,7 +299,7 @@ def test_beyond_what_the_system_takes_messages_wait_here_in_their_order() -> Non
 
 
 def test_a_client_that_is_behind_is_not_read_until_it_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "BEHIND_BYTES", 2 * WRITE_BYTES)
+    monkeypatch.setattr(websocket, "BACKPRESSURE_BYTES", 2 * WRITE_BYTES)
     with loop():
         side, wire, heard, client = joined()
         wire.stuck = True

@@ -196,7 +196,7 @@ class Holder:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def target_waits(self, _target: object) -> list[object]:
+    def target_paused(self, _target: object) -> list[object]:
         return [self.name]
 
     def target_created(self, _target: object) -> None: ...

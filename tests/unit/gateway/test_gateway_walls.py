@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from browser_sessions.cdp.messages import Malformed, decode, encode, event, refusal, result
+from browser_sessions.cdp.messages import InvalidMessage, decode, encode, error_response, event, result
 from browser_sessions.gateway.policy import command_policy
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.method_table import RULES, Verdict
@@ -129,8 +129,8 @@ class Wire:
     def say(self, frame: bytes, options: Options) -> None:
         try:
             command = decode(frame)
-        except Malformed as malformed:
-            self.to_client(malformed.as_answer())
+        except InvalidMessage as malformed:
+            self.to_client(malformed.as_response())
             return
         decision = command_policy.decide(command, self.scope, options)
         self.passed[type(decision).__name__] += 1
@@ -138,7 +138,7 @@ class Wire:
         match decision:
             case Refuse(code, message):
                 self.passed[f"refused {code}"] += 1
-                refusal(command.call_id, level, code, message)  # it may repeat what the client itself has said
+                error_response(command.call_id, level, code, message)  # it may repeat what the client itself has said
             case Answer(value):
                 self.to_client(result(command.call_id, level, value))
             case Pass(params):
