@@ -57,7 +57,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class StreamSettings:
     """What a subscriber needs: pixels, frames a second, JPEG quality (1 to 100)."""
 
     max_width: int
@@ -66,10 +66,10 @@ class Demand:
     quality: int
 
 
-class Look(Protocol):
+class FrameSubscription(Protocol):
     """A subscription to the frames of a page, until `close`."""
 
-    def change(self, demand: Demand) -> None:
+    def change(self, settings: StreamSettings) -> None:
         """The maximum over all subscriptions determines the screencast."""
 
     async def after(self, seq: int) -> Frame:
@@ -84,17 +84,17 @@ class Screen(Protocol):
 
     newest: Frame | None
 
-    def look(self, demand: Demand) -> Look:
+    def subscribe(self, settings: StreamSettings) -> FrameSubscription:
         """Subscribes. The screencast runs while there is a subscription."""
 
-    async def still(self, max_width: int, *, timeout: float) -> Frame:
+    async def snapshot(self, max_width: int, *, timeout: float) -> Frame:
         """One current frame. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
 
-    async def do(self, message: Mapping[str, Any], *, timeout: float) -> None:
+    async def dispatch_input(self, message: Mapping[str, Any], *, timeout: float) -> None:
         """Sends an input message to the page (docs/live.md, "Input"). Raises `InvalidField`, `PageNotFound`,
         `BrowserGone`, `BrowserTimeout`, `PageFailed`. After a timeout the page may still process it later."""
 
-    async def let_go(self, *, timeout: float) -> None:
+    async def release_input(self, *, timeout: float) -> None:
         """Releases all pressed keys, buttons and touches. Returns when the page has processed all input, or after
         `timeout` seconds. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
 
@@ -128,7 +128,7 @@ class Owner(Protocol):
     """Applies the session's options to its pages. Clients can override them while they are connected; the names of
     settings are in `cdp.page_overrides`."""
 
-    def give_way(self, page_id: str, setting: str, *, in_all_pages: bool = False) -> None:
+    def remove_override(self, page_id: str, setting: str, *, in_all_pages: bool = False) -> None:
         """Removes the session's setting, so that Chromium accepts a client's: of one page, or of all pages of its
         context, which may share a renderer process."""
 
@@ -138,7 +138,7 @@ class Owner(Protocol):
     def restore_permissions(self, context_id: str) -> None:
         """Applies all permissions of the session to the context again."""
 
-    def leave_size(self, page_id: str) -> None:
+    def keep_size(self, page_id: str) -> None:
         """Keeps the size with which a client has created a page."""
 
 
@@ -238,10 +238,10 @@ class BrowserProcess(Protocol):
         """Processor time used by each process that has to respond to a probe: the browser and its driver. 0.0 if gone.
         It does not increase in a hung process."""
 
-    async def look_at_pages(self) -> None:
-        """Records the processor time of its renderers, for `end_loudest_page`. Does not use CDP."""
+    async def sample_renderers(self) -> None:
+        """Records the processor time of its renderers, for `kill_busiest_renderer`. Does not use CDP."""
 
-    async def end_loudest_page(self) -> int | None:
+    async def kill_busiest_renderer(self) -> int | None:
         """Kills the renderer that gave the browser most work since the last sample, and takes a new sample. Returns its
         pid, or None if none was busy. The page crashes, its session goes on. Does not use CDP."""
 

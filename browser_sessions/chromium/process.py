@@ -167,10 +167,10 @@ class ChromiumProcess:
     def cpu_seconds(self) -> tuple[float, ...]:
         return process_group.cpu_seconds(self.pid), process_group.cpu_seconds(self.driver.pid)
 
-    async def look_at_pages(self) -> None:
+    async def sample_renderers(self) -> None:
         await self._renderers.sample()
 
-    async def end_loudest_page(self) -> int | None:
+    async def kill_busiest_renderer(self) -> int | None:
         return await self._renderers.kill_busiest()
 
     async def memory_bytes(self) -> int:

@@ -127,11 +127,11 @@ class ClientOverrides:
         if setting not in EXCLUSIVE or page_id is None or session_id is None:
             return False
         self._record(setting, command, command.params)
-        self._owner.give_way(page_id, setting)
+        self._owner.remove_override(page_id, setting)
 
         def on_first_response(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
             if value is None and error is not None and IN_EFFECT in str(error.get("message")):
-                self._owner.give_way(page_id, setting, in_all_pages=True)
+                self._owner.remove_override(page_id, setting, in_all_pages=True)
                 self._session.post(setting, command.params, on_last_response, session_id=session_id)
             elif value is None or not any(command.params.values()):
                 on_last_response(value, error)

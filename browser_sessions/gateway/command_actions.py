@@ -201,7 +201,7 @@ class Actions:
         def created(target_id: str) -> None:
             self._count_creating(-1)
             if sized:
-                self._owner.leave_size(target_id)
+                self._owner.keep_size(target_id)
 
         def on_response(value: Result, error: Result) -> None:
             if value is None:

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Final
 
-from browser_sessions.chromium.ports import Demand
+from browser_sessions.chromium.ports import StreamSettings
 
 MAX_IN_FLIGHT: Final = 2
 """Unacknowledged frames: one in transit while one is drawn. More would only be outdated when drawn."""
@@ -26,7 +26,7 @@ LEVELS: Final = ((70, 1.0), (55, 1.0), (40, 0.75), (30, 0.5))
 class FlowControl:
     """Of one viewer."""
 
-    def __init__(self, requested: Demand) -> None:
+    def __init__(self, requested: StreamSettings) -> None:
         self.requested = requested
         self._in_flight: deque[tuple[int, float]] = deque()
         self._latencies: list[float] = []
@@ -35,7 +35,7 @@ class FlowControl:
         self._fast_intervals = 0
 
     @property
-    def current(self) -> Demand:
+    def current(self) -> StreamSettings:
         """The requested settings, reduced to the viewer's level."""
         quality, fraction = LEVELS[self._level]
         requested = self.requested

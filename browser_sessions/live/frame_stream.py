@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from browser_sessions.chromium.ports import ContextHandle, Demand, Frame
+from browser_sessions.chromium.ports import ContextHandle, Frame, StreamSettings
 from browser_sessions.domain.errors import BrowserSessionsError, PageNotFound
 from browser_sessions.live.flow_control import FlowControl
 
@@ -27,7 +27,7 @@ class FrameStream:
     def __init__(
         self,
         handle: ContextHandle,
-        requested: Demand,
+        requested: StreamSettings,
         page_id: str | None,
         send: Callable[[bytes], Awaitable[None]],
         problem: Callable[[str], Awaitable[None]],
@@ -44,7 +44,7 @@ class FrameStream:
         self._loop = asyncio.get_running_loop()
 
     @property
-    def requested(self) -> Demand:
+    def requested(self) -> StreamSettings:
         """The settings that the viewer asked for; flow control may reduce them."""
         return self._flow.requested
 
@@ -59,7 +59,7 @@ class FrameStream:
         """Starts again with the selected page."""
         self._restart.set()
 
-    def change(self, page_id: str | None, requested: Demand | None = None) -> None:
+    def change(self, page_id: str | None, requested: StreamSettings | None = None) -> None:
         """Selects a page and, if given, other settings."""
         self.page_id = page_id
         if requested is not None:
@@ -91,7 +91,7 @@ class FrameStream:
         """Returns when the page is gone, or after another error, which is reported to the viewer."""
         self._flow.reset()
         try:
-            look = self._handle.screen(page_id).look(self._flow.current)
+            look = self._handle.screen(page_id).subscribe(self._flow.current)
         except PageNotFound:
             self.page_id = None
             return

@@ -77,7 +77,7 @@ class Thumbnails:
                 pages = context.pages() if context is not None else []
                 if context is None or not pages:
                     return
-                frame = await context.screen(pages[-1].page_id).still(max_width, timeout=CAPTURE_TIMEOUT_S)
+                frame = await context.screen(pages[-1].page_id).snapshot(max_width, timeout=CAPTURE_TIMEOUT_S)
                 self._keep(session_id, frame.jpeg)
         self._tried_at[session_id] = self._pool.clock.monotonic()
         if len(self._tried_at) > 2 * MAX_KEPT:

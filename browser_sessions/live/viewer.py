@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from browser_sessions.chromium.ports import Demand, PageInfo
+from browser_sessions.chromium.ports import PageInfo, StreamSettings
 from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
 from browser_sessions.domain.principal import Action, Principal, may
@@ -237,9 +237,9 @@ class Viewer:
         self._stream.change(page_id, _stream_settings(width, fps))
 
 
-def _stream_settings(max_width: float, max_fps: float) -> Demand:
+def _stream_settings(max_width: float, max_fps: float) -> StreamSettings:
     width = min(max(int(max_width), 1), MAX_WIDTH)
-    return Demand(width, width * 2, min(max(float(max_fps), 1.0), MAX_FPS), QUALITY)
+    return StreamSettings(width, width * 2, min(max(float(max_fps), 1.0), MAX_FPS), QUALITY)
 
 
 def _page_fields(page: PageInfo) -> dict[str, Any]:

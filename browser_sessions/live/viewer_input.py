@@ -62,7 +62,7 @@ class ViewerInput:
     async def close_dialog(self, page_id: str, message: Message) -> None:
         """Sends a dialog's response past the queue: earlier input may be waiting for the dialog to close."""
         self._begin(page_id)
-        await self._handle.screen(page_id).do(message, timeout=INPUT_TIMEOUT_S)
+        await self._handle.screen(page_id).dispatch_input(message, timeout=INPUT_TIMEOUT_S)
 
     def control_released(self) -> None:
         """Drops queued input; `run` waits for input in progress."""
@@ -107,7 +107,7 @@ class ViewerInput:
 
     async def _release(self, page_id: str) -> None:
         with contextlib.suppress(BrowserSessionsError):  # a page that is gone has nothing pressed
-            await self._handle.screen(page_id).let_go(timeout=RELEASE_TIMEOUT_S)
+            await self._handle.screen(page_id).release_input(timeout=RELEASE_TIMEOUT_S)
 
     async def _perform(self, page_id: str, message: Message) -> None:
         kind = message.get("type")
@@ -117,7 +117,7 @@ class ViewerInput:
             await self._handle.close_page(str(message.get("page_id", page_id)), timeout=PAGE_TIMEOUT_S)
         else:
             timeout = PAGE_TIMEOUT_S if kind in _SLOW else INPUT_TIMEOUT_S
-            await self._handle.screen(page_id).do(message, timeout=timeout)
+            await self._handle.screen(page_id).dispatch_input(message, timeout=timeout)
 
 
 def problem_text(error: BrowserSessionsError) -> str:

@@ -111,7 +111,7 @@ class PlaywrightLink:
         """Surrounds a navigation by Playwright, see `driver_network`. `everything`: it waits for network idle."""
         return self._network.navigation(page_id, everything=everything)
 
-    def give_way(self, page_id: str, setting: str, *, in_all_pages: bool = False) -> None:
+    def remove_override(self, page_id: str, setting: str, *, in_all_pages: bool = False) -> None:
         """Removes Playwright's override, so that Chromium accepts a client's."""
         for session_id, each in self._sessions_in_context(page_id) if in_all_pages else self._sessions_on(page_id):
             if setting in self._settings.get(each, {}):
@@ -136,7 +136,7 @@ class PlaywrightLink:
         for params in self._granted.get(context_id, ()):
             self._session.post("Browser.grantPermissions", params)
 
-    def leave_size(self, page_id: str) -> None:
+    def keep_size(self, page_id: str) -> None:
         """Ignores Playwright's commands for the size of a page that a client has created with a size."""
         self._keeps_size.add(page_id)
 

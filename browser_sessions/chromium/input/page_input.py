@@ -32,7 +32,7 @@ class PageInput:
         self._pending: set[asyncio.Task[dict[str, Any]]] = set()
 
     async def dispatch(self, message: Mapping[str, Any], width: float, height: float, *, timeout: float) -> None:
-        """As `chromium.ports.Screen.do`, for a viewport of `width` x `height` CSS pixels."""
+        """As `chromium.ports.Screen.dispatch_input`, for a viewport of `width` x `height` CSS pixels."""
         async with asyncio.timeout(timeout) as deadline:
             try:
                 if message.get("type") == "go":
@@ -52,7 +52,7 @@ class PageInput:
                 raise
 
     async def release(self, *, timeout: float) -> None:
-        """As `chromium.ports.Screen.let_go`."""
+        """As `chromium.ports.Screen.release_input`."""
         pressed, self._pressed = self._pressed, {}
         pending = set(self._pending)
         if pressed:

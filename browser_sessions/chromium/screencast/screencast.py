@@ -18,7 +18,7 @@ from browser_sessions.cdp import Browser, CdpError, Session
 from browser_sessions.chromium.input.input_commands import UNBOUNDED
 from browser_sessions.chromium.input.page_input import PageInput
 from browser_sessions.chromium.page_session import ask, page_session
-from browser_sessions.chromium.ports import Demand, Frame
+from browser_sessions.chromium.ports import Frame, StreamSettings
 from browser_sessions.chromium.screencast.screencast_frame import read_frame
 from browser_sessions.domain.errors import BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
 
@@ -45,22 +45,22 @@ class Parameters:
     quality: int
 
 
-class ScreenLook:
-    """Implements `chromium.ports.Look`."""
+class ScreenSubscription:
+    """Implements `chromium.ports.FrameSubscription`."""
 
-    def __init__(self, screen: PageScreen, demand: Demand, *, live: bool) -> None:
+    def __init__(self, screen: PageScreen, settings: StreamSettings, *, live: bool) -> None:
         self.live = live
         self.waiting = False
         self._screen = screen
-        self._demand = demand
+        self._settings = settings
 
     @property
-    def demand(self) -> Demand:
-        return self._demand
+    def settings(self) -> StreamSettings:
+        return self._settings
 
-    def change(self, demand: Demand) -> None:
-        if demand != self._demand:
-            self._demand = demand
+    def change(self, settings: StreamSettings) -> None:
+        if settings != self._settings:
+            self._settings = settings
             self._screen.reconfigure()
 
     async def after(self, seq: int) -> Frame:
@@ -89,7 +89,7 @@ class PageScreen:
         self._cdp = cdp
         self._page_id = page_id
         self._loop = asyncio.get_running_loop()
-        self._subscriptions: set[ScreenLook] = set()
+        self._subscriptions: set[ScreenSubscription] = set()
         self._session: Session | None = None
         self._running: Parameters | None = None
         self._restart = False
@@ -110,15 +110,15 @@ class PageScreen:
 
     # -- subscriptions ---------------------------------------------------------------------------------------------
 
-    def look(self, demand: Demand) -> ScreenLook:
-        return self._subscribe(demand, live=True)
+    def subscribe(self, settings: StreamSettings) -> ScreenSubscription:
+        return self._subscribe(settings, live=True)
 
-    async def still(self, max_width: int, *, timeout: float) -> Frame:
+    async def snapshot(self, max_width: int, *, timeout: float) -> Frame:
         live = any(subscription.live for subscription in self._subscriptions)
         if self._running is not None and self.newest is not None and live:
             return self.newest
         before = self._received
-        subscription = self._subscribe(Demand(max_width, max_width, 1.0, STILL_QUALITY), live=False)
+        subscription = self._subscribe(StreamSettings(max_width, max_width, 1.0, STILL_QUALITY), live=False)
         try:
             async with asyncio.timeout(timeout):
                 while self._received == before or self.newest is None:
@@ -130,14 +130,14 @@ class PageScreen:
             subscription.close()
         return self.newest
 
-    def _subscribe(self, demand: Demand, *, live: bool) -> ScreenLook:
-        subscription = ScreenLook(self, demand, live=live)
+    def _subscribe(self, settings: StreamSettings, *, live: bool) -> ScreenSubscription:
+        subscription = ScreenSubscription(self, settings, live=live)
         self._subscriptions.add(subscription)
         self._failure = None
         self.reconfigure()
         return subscription
 
-    def unsubscribe(self, subscription: ScreenLook) -> None:
+    def unsubscribe(self, subscription: ScreenSubscription) -> None:
         if subscription in self._subscriptions:
             self._subscriptions.discard(subscription)
             self.reconfigure()
@@ -149,12 +149,12 @@ class PageScreen:
 
     # -- input -----------------------------------------------------------------------------------------------------
 
-    async def do(self, message: Mapping[str, Any], *, timeout: float) -> None:
+    async def dispatch_input(self, message: Mapping[str, Any], *, timeout: float) -> None:
         shown = self.newest
         width, height = (shown.css_width, shown.css_height) if shown else (UNBOUNDED, UNBOUNDED)
         await self._input.dispatch(message, width, height, timeout=timeout)
 
-    async def let_go(self, *, timeout: float) -> None:
+    async def release_input(self, *, timeout: float) -> None:
         await self._input.release(timeout=timeout)
 
     # -- the screencast --------------------------------------------------------------------------------------------
@@ -167,11 +167,11 @@ class PageScreen:
     def _wanted(self) -> Parameters | None:
         if not self._subscriptions:
             return None
-        demands = [subscription.demand for subscription in self._subscriptions]
+        settings = [subscription.settings for subscription in self._subscriptions]
         return Parameters(
-            _rounded(max(demand.max_width for demand in demands)),
-            _rounded(max(demand.max_height for demand in demands)),
-            min(max(1, *(demand.quality for demand in demands)), 100),
+            _rounded(max(each.max_width for each in settings)),
+            _rounded(max(each.max_height for each in settings)),
+            min(max(1, *(each.quality for each in settings)), 100),
         )
 
     async def _switch(self) -> None:
@@ -249,7 +249,7 @@ class PageScreen:
         waiting = any(subscription.waiting for subscription in self._subscriptions)
         if not self._unacked or self._ack_timer is not None or not waiting:
             return
-        fps = min(max(0.1, *(subscription.demand.fps for subscription in self._subscriptions)), MAX_FPS)
+        fps = min(max(0.1, *(subscription.settings.fps for subscription in self._subscriptions)), MAX_FPS)
         delay = self._acked_at + 1 / fps - self._loop.time()
         if delay > 0:
             self._ack_timer = self._loop.call_later(delay, self._ack_due)

@@ -79,6 +79,6 @@ class Supervisor:
         over = slot.missed_probes - CALM_AT
         if over < 0:
             if slot.missed_probes == 1:
-                await process.look_at_pages()
-        elif over % CALM_AGAIN == 0 and (pid := await process.end_loudest_page()) is not None:
+                await process.sample_renderers()
+        elif over % CALM_AGAIN == 0 and (pid := await process.kill_busiest_renderer()) is not None:
             self._fleet.page_killed(slot, pid)

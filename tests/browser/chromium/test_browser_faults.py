@@ -228,7 +228,7 @@ async def test_of_three_pages_the_one_that_gives_the_browser_most_to_do_is_ended
         name: await chromium.open_context(SessionSpec(), tmp_path / name, events[name].append, timeout=20)
         for name in scripts
     }
-    await chromium.look_at_pages()
+    await chromium.sample_renderers()
     for name, script in scripts.items():
         page_id = handles[name].pages()[0].page_id
         await handles[name].evaluate(page_id, f"setTimeout(() => {{ {script} }}, 50) && 0", timeout=20)
@@ -236,7 +236,7 @@ async def test_of_three_pages_the_one_that_gives_the_browser_most_to_do_is_ended
     ended: int | None = None
     while ended is None:  # it has to have been loud for a moment first
         await asyncio.sleep(2)
-        ended = await chromium.end_loudest_page()
+        ended = await chromium.kill_busiest_renderer()
 
     await until(lambda: ended not in group_of(chromium), within=promised(1), what="the end of its process")
     await until(lambda: any(event.kind == "page.crashed" for event in events["loud"]), within=promised(10))

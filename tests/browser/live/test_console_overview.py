@@ -165,14 +165,14 @@ async def test_a_hundred_askers_cost_one_capture_a_second(service: Running, monk
     from browser_sessions.chromium.screencast.screencast import PageScreen
 
     taken = 0
-    original = PageScreen.still
+    original = PageScreen.snapshot
 
     async def counted(self: PageScreen, max_width: int, *, timeout: float) -> Any:
         nonlocal taken
         taken += 1
         return await original(self, max_width, timeout=timeout)
 
-    monkeypatch.setattr(PageScreen, "still", counted)
+    monkeypatch.setattr(PageScreen, "snapshot", counted)
     path = f"{SESSIONS}/{session_id}/thumbnail"
     answers = await asyncio.gather(*(service.http.get(path) for _ in range(100)))
     assert {answer.status_code for answer in answers} == {200}

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from browser_sessions.chromium.launcher import PlaywrightLauncher
-from browser_sessions.chromium.ports import BrowserProcess, ContextHandle, Demand, Frame
+from browser_sessions.chromium.ports import BrowserProcess, ContextHandle, Frame, StreamSettings
 from browser_sessions.chromium.screencast.screencast import PageScreen
 from browser_sessions.chromium.screencast.screencast_frame import jpeg_size
 from browser_sessions.domain.clock import SystemClock
@@ -24,7 +24,7 @@ from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 
-WANTED = Demand(max_width=640, max_height=640, fps=30, quality=60)
+WANTED = StreamSettings(max_width=640, max_height=640, fps=30, quality=60)
 PLAIN = "data:text/html,<body style='margin:0;background:rgb(200,0,0)'>"
 MOVING = """data:text/html,<body style='margin:0'><script>let n = 0;
 const paint = () => {n = (n + 1) & 255; document.body.style.background = `rgb(0,${n},0)`; requestAnimationFrame(paint)};
@@ -70,7 +70,7 @@ async def eye(process: BrowserProcess, tmp_path: Path) -> Eye:
 
 async def shown(screen: PageScreen, eye: Eye, colour: Colour, *, pause: float = 0.0) -> Frame:
     """The first frame whose middle has this colour, for somebody who pauses after each."""
-    look = screen.look(WANTED)
+    look = screen.subscribe(WANTED)
     try:
         async with asyncio.timeout(20):
             seq = 0
@@ -100,7 +100,7 @@ async def test_scrolling_is_told_with_the_frame(opened: Opener) -> None:
 
 
 async def _scrolled(screen: PageScreen) -> bool:
-    return (await screen.still(320, timeout=10)).scroll_y == 300
+    return (await screen.snapshot(320, timeout=10)).scroll_y == 300
 
 
 async def test_the_last_of_a_burst_is_seen_however_slow_the_viewer(opened: Opener, eye: Eye) -> None:
@@ -121,7 +121,7 @@ async def test_the_last_of_a_burst_is_seen_however_slow_the_viewer(opened: Opene
 
 async def test_many_looks_share_one_screencast_and_see_the_same_frames(opened: Opener) -> None:
     _, _, screen = await opened(MOVING)
-    looks = [screen.look(WANTED) for _ in range(5)]
+    looks = [screen.subscribe(WANTED) for _ in range(5)]
     seen: list[set[int]] = []
 
     async def watch(look: Any) -> set[int]:
@@ -141,7 +141,7 @@ async def test_many_looks_share_one_screencast_and_see_the_same_frames(opened: O
 
 async def test_one_that_does_not_take_frames_holds_nobody_up(opened: Opener) -> None:
     _, _, screen = await opened(MOVING)
-    stalled, healthy = screen.look(WANTED), screen.look(WANTED)
+    stalled, healthy = screen.subscribe(WANTED), screen.subscribe(WANTED)
     await stalled.after(0)
     async with asyncio.timeout(30):
         seq = 0
@@ -154,7 +154,7 @@ async def test_one_that_does_not_take_frames_holds_nobody_up(opened: Opener) -> 
 
 async def test_the_rate_is_what_was_asked_for(opened: Opener) -> None:
     _, _, screen = await opened(MOVING)
-    look = screen.look(Demand(320, 320, 5, 50))
+    look = screen.subscribe(StreamSettings(320, 320, 5, 50))
     loop = asyncio.get_running_loop()
     seq = (await look.after(0)).seq
     for _ in range(4):  # what was sent ahead
@@ -169,7 +169,7 @@ async def test_the_rate_is_what_was_asked_for(opened: Opener) -> None:
 
 async def test_nobody_looks_and_nothing_is_painted_for_them(opened: Opener) -> None:
     _, _, screen = await opened(MOVING)
-    look = screen.look(WANTED)
+    look = screen.subscribe(WANTED)
     await look.after(0)
     look.close()
     await until(lambda: screen._running is None and screen._switching is not None and screen._switching.done())
@@ -180,9 +180,9 @@ async def test_nobody_looks_and_nothing_is_painted_for_them(opened: Opener) -> N
 
 async def test_size_and_quality_follow_the_most_demanding(opened: Opener) -> None:
     _, _, screen = await opened(MOVING)
-    small = screen.look(Demand(320, 320, 10, 30))
+    small = screen.subscribe(StreamSettings(320, 320, 10, 30))
     assert (await small.after(0)).width == 320
-    large = screen.look(Demand(1280, 1280, 10, 70))
+    large = screen.subscribe(StreamSettings(1280, 1280, 10, 70))
 
     async def grown() -> bool:
         newest = screen.newest
@@ -201,7 +201,7 @@ async def test_size_and_quality_follow_the_most_demanding(opened: Opener) -> Non
 
 async def test_a_closed_page_ends_every_look(opened: Opener) -> None:
     handle, page_id, screen = await opened(PLAIN)
-    look = screen.look(WANTED)
+    look = screen.subscribe(WANTED)
     frame = await look.after(0)
     waiting = asyncio.create_task(look.after(frame.seq))
     await handle.open_page(None, timeout=30)
@@ -214,13 +214,13 @@ async def test_a_closed_page_ends_every_look(opened: Opener) -> None:
 
 async def test_a_still_of_a_page_that_nobody_watches(opened: Opener, eye: Eye) -> None:
     handle, page_id, screen = await opened(PLAIN)
-    frame = await screen.still(320, timeout=10)
+    frame = await screen.snapshot(320, timeout=10)
     assert frame.width == 320
     assert await eye.sees(frame.jpeg, (200, 0, 0))
     await handle.evaluate(page_id, "document.body.style.background = 'rgb(0,0,220)'", timeout=10)
 
     async def blue() -> bool:
-        return await eye.sees((await screen.still(320, timeout=10)).jpeg, (0, 0, 220))
+        return await eye.sees((await screen.snapshot(320, timeout=10)).jpeg, (0, 0, 220))
 
     await until(blue, what="the next still shows what is there now")
 
@@ -232,14 +232,14 @@ async def test_a_hung_page_is_still_seen_or_says_in_time_that_it_is_not(opened: 
     loop = asyncio.get_running_loop()
     began = loop.time()
     with contextlib.suppress(BrowserTimeout):
-        await screen.still(320, timeout=1.5)
+        await screen.snapshot(320, timeout=1.5)
     assert loop.time() - began < 3
     hanging.cancel()
 
 
 async def test_a_page_with_a_mobile_screen_and_two_pixels_a_point(opened: Opener) -> None:
     _, _, screen = await opened(PLAIN, viewport_width=400, viewport_height=800, device_scale_factor=2.0)
-    look = screen.look(Demand(1280, 1280, 10, 60))
+    look = screen.subscribe(StreamSettings(1280, 1280, 10, 60))
     frame = await look.after(0)
     look.close()
     assert (frame.css_width, frame.css_height) == (400, 800)

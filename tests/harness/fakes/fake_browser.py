@@ -124,9 +124,9 @@ class FakeProcess:
         self.work += 1.0 if self.working else 0.0
         return self.work, self.launcher.driver_work
 
-    async def look_at_pages(self) -> None: ...
+    async def sample_renderers(self) -> None: ...
 
-    async def end_loudest_page(self) -> int | None:
+    async def kill_busiest_renderer(self) -> int | None:
         if not self.loud:
             return None
         self.loud -= 1

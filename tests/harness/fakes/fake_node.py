@@ -58,7 +58,7 @@ class StillScreen:
     def __init__(self, page_id: str) -> None:
         self.newest = Frame(page_id, 1, b"\xff\xd8\xff", 320, 180, 1280, 720, 0, 0, 1, 0.0)
 
-    async def still(self, max_width: int, *, timeout: float) -> Frame:
+    async def snapshot(self, max_width: int, *, timeout: float) -> Frame:
         return self.newest
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from browser_sessions.chromium.ports import Demand
+from browser_sessions.chromium.ports import StreamSettings
 from browser_sessions.live.flow_control import (
     ACK_TIMEOUT_S,
     ADJUST_EVERY_S,
@@ -12,7 +12,7 @@ from browser_sessions.live.flow_control import (
     FlowControl,
 )
 
-REQUESTED = Demand(max_width=1000, max_height=2000, fps=30, quality=70)
+REQUESTED = StreamSettings(max_width=1000, max_height=2000, fps=30, quality=70)
 
 
 def watch(flow: FlowControl, began: float, *, took: float, seconds: float) -> float:
@@ -81,5 +81,5 @@ def test_one_that_is_neither_stays_where_it_is() -> None:
 
 
 def test_what_is_asked_for_is_never_exceeded() -> None:
-    flow = FlowControl(Demand(200, 400, 5, 40))
-    assert flow.current == Demand(200, 400, 5, 40)
+    flow = FlowControl(StreamSettings(200, 400, 5, 40))
+    assert flow.current == StreamSettings(200, 400, 5, 40)
