@@ -22,7 +22,7 @@ async def page_session(cdp: Browser, page_id: str, *, timeout: float) -> Session
     return session
 
 
-async def ask(
+async def call(
     session: Session, method: str, params: Mapping[str, Any] | None = None, *, timeout: float
 ) -> dict[str, Any]:
     """The result of one command. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`, and `CdpError` for an error

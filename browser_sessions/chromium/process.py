@@ -22,7 +22,7 @@ from browser_sessions.chromium.launch import cleanup, process_group
 from browser_sessions.chromium.launch.child import Child
 from browser_sessions.chromium.launch.exit_watch import ExitWatch
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.chromium.page_targets import PageRegistry
+from browser_sessions.chromium.page_registry import PageRegistry
 from browser_sessions.chromium.ports import BrowserProcess, ContextEvent, ContextHandle
 from browser_sessions.chromium.renderers import Renderers
 from browser_sessions.domain.clock import Clock

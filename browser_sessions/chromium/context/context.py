@@ -24,7 +24,7 @@ from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.downloads.session_downloads import Downloads
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, PageCrashed, TargetClosed
 from browser_sessions.chromium.observe.observer import Observer
-from browser_sessions.chromium.page_targets import title_of
+from browser_sessions.chromium.page_registry import title_of
 from browser_sessions.chromium.ports import ContextEvent, Owner, PageInfo
 from browser_sessions.chromium.screencast.screencast import PageScreen
 from browser_sessions.domain.errors import (

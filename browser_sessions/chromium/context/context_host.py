@@ -15,8 +15,8 @@ from browser_sessions.chromium.downloads.download_events import DownloadEvents
 from browser_sessions.chromium.driver.playwright_calls import Calls
 from browser_sessions.chromium.driver.playwright_link import PlaywrightLink
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.chromium.page_session import ask, page_session
-from browser_sessions.chromium.page_targets import PageRegistry
+from browser_sessions.chromium.page_registry import PageRegistry
+from browser_sessions.chromium.page_session import call, page_session
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import PageFailed
 
@@ -41,7 +41,9 @@ class Host:
     """Limit of one session's downloads in total."""
     alive: Callable[[], bool]
 
-    async def ask(self, page_id: str, *commands: tuple[str, dict[str, Any]], timeout: float) -> list[dict[str, Any]]:
+    async def call_page(
+        self, page_id: str, *commands: tuple[str, dict[str, Any]], timeout: float
+    ) -> list[dict[str, Any]]:
         """Sends CDP commands to a page on our own session, without Playwright, and returns their results.
 
         Raises `BrowserTimeout`, `BrowserGone`, `PageNotFound`, `PageFailed`.
@@ -49,7 +51,7 @@ class Host:
         deadline = Deadline(timeout)
         try:
             session = await page_session(self.cdp, page_id, timeout=timeout)
-            return [await ask(session, method, params, timeout=deadline.left) for method, params in commands]
+            return [await call(session, method, params, timeout=deadline.left) for method, params in commands]
         except CdpError as error:
             raise PageFailed(error.message) from error
 

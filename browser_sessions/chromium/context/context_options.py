@@ -56,11 +56,11 @@ def context_options(spec: SessionSpec) -> dict[str, Any]:
     }
     options |= {name: value for name, value in optional.items() if value is not None}
     if spec.geolocation is not None:
-        place = spec.geolocation
+        position = spec.geolocation
         options["geolocation"] = {
-            "latitude": place.latitude,
-            "longitude": place.longitude,
-            "accuracy": place.accuracy,
+            "latitude": position.latitude,
+            "longitude": position.longitude,
+            "accuracy": position.accuracy,
         }
     if spec.proxy is not None:
         parts = {

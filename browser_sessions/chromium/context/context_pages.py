@@ -9,7 +9,7 @@ from playwright.async_api import CDPSession, Frame, Page
 
 from browser_sessions.cdp import Target
 from browser_sessions.chromium.driver.playwright_calls import Calls
-from browser_sessions.chromium.page_targets import PageRegistry, title_of
+from browser_sessions.chromium.page_registry import PageRegistry, title_of
 from browser_sessions.chromium.ports import PageInfo
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
 

@@ -89,7 +89,7 @@ async def goto(
                 page.goto(url, wait_until="commit", timeout=_milliseconds(deadline.left)), timeout=deadline.left
             )
         except (BrowserTimeout, asyncio.CancelledError):
-            calls.background(host.ask(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS))
+            calls.background(host.call_page(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS))
             raise
         committed()
         if wait_until != "commit":
@@ -157,9 +157,9 @@ async def content(host: Host, page: Page, page_id: str, *, timeout: float) -> st
 async def _content(host: Host, page_id: str, deadline: Deadline) -> Any:
     """The HTML, or its length if it is too long."""
     frame = {"frameId": page_id, "worldName": _WORLD}  # the id of a page's main frame is the page's
-    (world,) = await host.ask(page_id, ("Page.createIsolatedWorld", frame), timeout=deadline.left)
+    (world,) = await host.call_page(page_id, ("Page.createIsolatedWorld", frame), timeout=deadline.left)
     expression = {"expression": _CONTENT, "contextId": world["executionContextId"], "returnByValue": True}
-    (response,) = await host.ask(page_id, ("Runtime.evaluate", expression), timeout=deadline.left)
+    (response,) = await host.call_page(page_id, ("Runtime.evaluate", expression), timeout=deadline.left)
     return response["result"].get("value")
 
 
@@ -203,17 +203,17 @@ async def evaluate(calls: Calls, page: Page, expression: str, *, timeout: float)
 
 async def ping(host: Host, page_id: str, *, timeout: float) -> None:
     """Returns when the page's renderer has responded."""
-    await host.ask(page_id, ("Runtime.evaluate", {"expression": "1"}), timeout=timeout)
+    await host.call_page(page_id, ("Runtime.evaluate", {"expression": "1"}), timeout=timeout)
 
 
 async def enable_metrics(host: Host, page_id: str) -> None:
     """Starts the collection of `metrics` in Chromium."""
-    await host.ask(page_id, ("Performance.enable", {}), timeout=CHECK_SECONDS)
+    await host.call_page(page_id, ("Performance.enable", {}), timeout=CHECK_SECONDS)
 
 
 async def metrics(host: Host, page_id: str, *, timeout: float) -> tuple[str, dict[str, float]]:
     """(id of the page's renderer, its `Performance.getMetrics` by name). No metrics before `enable_metrics`."""
-    renderer, response = await host.ask(
+    renderer, response = await host.call_page(
         page_id, ("Runtime.getIsolateId", {}), ("Performance.getMetrics", {}), timeout=timeout
     )
     return renderer["id"], {entry["name"]: float(entry["value"]) for entry in response["metrics"]}
@@ -221,7 +221,7 @@ async def metrics(host: Host, page_id: str, *, timeout: float) -> tuple[str, dic
 
 async def _check_size(host: Host, page_id: str, *, timeout: float) -> None:
     """Raises `PageFailed` if the page is too large to draw. Uses the layout, which the page's scripts cannot fake."""
-    (layout,) = await host.ask(page_id, ("Page.getLayoutMetrics", {}), timeout=timeout)
+    (layout,) = await host.call_page(page_id, ("Page.getLayoutMetrics", {}), timeout=timeout)
     size, drawn = layout["cssContentSize"], layout["contentSize"]
     width, height = float(size["width"]), float(size["height"])
     pixels = float(drawn["width"]) * float(drawn["height"])

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from browser_sessions.cdp import Browser, CdpClosed, CdpError
-from browser_sessions.chromium.page_session import ask, page_session
-from browser_sessions.chromium.page_targets import PageRegistry
+from browser_sessions.chromium.page_registry import PageRegistry
+from browser_sessions.chromium.page_session import call, page_session
 from browser_sessions.chromium.ports import DownloadListener
 from browser_sessions.domain.errors import BrowserSessionsError
 
@@ -128,7 +128,7 @@ class DownloadEvents:
         for page in [] if context_id else [page for context in self._served for page in self._registry.pages(context)]:
             with contextlib.suppress(CdpError, TimeoutError, BrowserSessionsError):
                 session = await page_session(self._cdp, page.target_id, timeout=FIND_S)
-                tree = await ask(session, "Page.getFrameTree", timeout=FIND_S)
+                tree = await call(session, "Page.getFrameTree", timeout=FIND_S)
                 if frame_id in _frames(tree["frameTree"]):
                     context_id = page.context_id
                     break

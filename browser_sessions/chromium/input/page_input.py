@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from browser_sessions.cdp import CdpError, Session
 from browser_sessions.chromium.input.input_commands import Command, commands
-from browser_sessions.chromium.page_session import ask
+from browser_sessions.chromium.page_session import call
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.domain.urls import may_open
 
@@ -64,7 +64,7 @@ class PageInput:
     def _send(self, session: Session, command: Command) -> asyncio.Task[dict[str, Any]]:
         track_pressed(self._pressed, command)
         method, params = command
-        sending = asyncio.create_task(ask(session, method, params, timeout=RESPONSE_S), name="input")
+        sending = asyncio.create_task(call(session, method, params, timeout=RESPONSE_S), name="input")
         self._pending.add(sending)
         sending.add_done_callback(self._done)
         return sending
@@ -79,7 +79,7 @@ class PageInput:
         if delta not in (-1, 1):
             raise InvalidField(("delta",), "must be -1 (back) or 1 (forward)")
         session = await self._attached(timeout)
-        history = await ask(session, "Page.getNavigationHistory", timeout=timeout)
+        history = await call(session, "Page.getNavigationHistory", timeout=timeout)
         index = history["currentIndex"] + delta
         if not 0 <= index < len(history["entries"]) or not may_open(history["entries"][index]["url"]):
             return []

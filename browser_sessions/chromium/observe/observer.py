@@ -21,7 +21,7 @@ from browser_sessions.chromium.observe.console_text import (
     worker_error_of,
 )
 from browser_sessions.chromium.observe.event_allowance import BURST, Allowance
-from browser_sessions.chromium.page_session import ask, page_session
+from browser_sessions.chromium.page_session import call, page_session
 from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.limits import TEXT_CHARACTERS
@@ -108,8 +108,8 @@ class Observer:
             return
         session.on("Page.javascriptDialogClosed", lambda params: self._on_dialog_closed(page_id, params))
         for domain in self._subscribe(session, Source(page_id, "page")):
-            await ask(session, f"{domain}.enable", timeout=CALL_SECONDS)
-        await ask(session, "Target.setAutoAttach", _AUTO_ATTACH, timeout=CALL_SECONDS)
+            await call(session, f"{domain}.enable", timeout=CALL_SECONDS)
+        await call(session, "Target.setAutoAttach", _AUTO_ATTACH, timeout=CALL_SECONDS)
 
     def _subscribe(self, session: Session, source: Source) -> list[str]:
         """Registers the handlers for a source. Returns the domains to enable."""
@@ -239,7 +239,7 @@ class Observer:
 
 async def _call(session: Session, method: str, params: dict[str, Any] | None = None) -> None:
     try:
-        await ask(session, method, params, timeout=CALL_SECONDS)
+        await call(session, method, params, timeout=CALL_SECONDS)
     except (CdpError, BrowserSessionsError):
         return  # the target is gone or does not have this domain
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from browser_sessions.cdp import Browser, CdpError, Session
 from browser_sessions.chromium.input.input_commands import UNBOUNDED
 from browser_sessions.chromium.input.page_input import PageInput
-from browser_sessions.chromium.page_session import ask, page_session
+from browser_sessions.chromium.page_session import call, page_session
 from browser_sessions.chromium.ports import Frame, StreamSettings
 from browser_sessions.chromium.screencast.screencast_frame import read_frame
 from browser_sessions.domain.errors import BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
@@ -188,7 +188,7 @@ class PageScreen:
                 if self._running is not None:
                     self._running = None
                     self._reset()
-                    await ask(session, "Page.stopScreencast", timeout=CALL_SECONDS)
+                    await call(session, "Page.stopScreencast", timeout=CALL_SECONDS)
                 if wanted is not None:
                     await self._start(session, wanted)
         except CdpError as error:
@@ -205,7 +205,7 @@ class PageScreen:
             "maxWidth": wanted.width,
             "maxHeight": wanted.height,
         }
-        await ask(session, "Page.startScreencast", params, timeout=CALL_SECONDS)
+        await call(session, "Page.startScreencast", params, timeout=CALL_SECONDS)
 
     async def _attached(self, timeout: float) -> Session:
         session = self._session
@@ -286,7 +286,7 @@ class PageScreen:
 
 async def _send_ack(session: Session, frame: int) -> None:
     with contextlib.suppress(CdpError, BrowserSessionsError):
-        await ask(session, "Page.screencastFrameAck", {"sessionId": frame}, timeout=CALL_SECONDS)
+        await call(session, "Page.screencastFrameAck", {"sessionId": frame}, timeout=CALL_SECONDS)
 
 
 def _rounded(pixels: int) -> int:

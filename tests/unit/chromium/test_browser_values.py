@@ -9,7 +9,7 @@ from browser_sessions.chromium.context.context_options import context_options, i
 from browser_sessions.chromium.context.javascript_values import MAX_CHARACTERS, parse
 from browser_sessions.chromium.driver.playwright_calls import translate
 from browser_sessions.chromium.launch.child import DETAIL_CHARACTERS, SANDBOX_FAILED, start_error
-from browser_sessions.chromium.page_targets import is_placeholder
+from browser_sessions.chromium.page_registry import is_placeholder
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
 from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
