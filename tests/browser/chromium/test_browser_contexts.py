@@ -181,7 +181,7 @@ async def test_the_folder_is_the_sessions_alone_while_it_lives(chromium: Chromiu
     ],
     ids=str,
 )
-async def test_an_option_that_cannot_be_is_refused_by_name(
+async def test_an_invalid_option_is_rejected_by_name(
     chromium: ChromiumProcess, tmp_path: Path, options: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidField) as refused:
@@ -204,7 +204,7 @@ async def test_a_start_url_that_fails_undoes_everything(
     assert not (tmp_path / "session").exists()
 
 
-async def test_a_start_url_that_never_answers_ends_at_the_deadline(
+async def test_a_start_url_without_a_response_fails_at_the_deadline(
     chromium: ChromiumProcess, tmp_path: Path, site: Site
 ) -> None:
     with pytest.raises(BrowserTimeout):
@@ -216,7 +216,7 @@ async def test_a_start_url_that_never_answers_ends_at_the_deadline(
     assert not (tmp_path / "session").exists()
 
 
-async def test_a_folder_that_cannot_be_made_is_told(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_created_is_reported(chromium: ChromiumProcess, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
 
     with pytest.raises(Exception, match="folder could not be created"):
@@ -258,7 +258,7 @@ async def test_a_context_that_is_closed_is_gone(chromium: ChromiumProcess, tmp_p
         await handle.open_page(None, timeout=5)
 
 
-async def test_a_context_disposed_of_behind_our_back_is_told(
+async def test_a_context_disposed_of_by_others_is_reported(
     chromium: ChromiumProcess, tmp_path: Path, events: Events
 ) -> None:
     handle, page_id = await opened(chromium, tmp_path / "session", events)
@@ -312,7 +312,7 @@ async def test_a_popup_keeps_the_options_and_is_known_by_its_target_id(
     await until(lambda: {"page_id": popup} in events.of("page.closed"))
 
 
-async def test_pages_show_the_address_and_title_of_now(chromium: ChromiumProcess, tmp_path: Path, site: Site) -> None:
+async def test_pages_show_their_current_url_and_title(chromium: ChromiumProcess, tmp_path: Path, site: Site) -> None:
     handle, page_id = await opened(chromium, tmp_path / "session", start_url=site.url)
     await handle.evaluate(page_id, "void (location.hash = 'x', document.title = 'Changed')", timeout=10)
     await chromium.probe(timeout=10)
@@ -322,9 +322,7 @@ async def test_pages_show_the_address_and_title_of_now(chromium: ChromiumProcess
     assert handle.pages()[0].url == f"{site.url}/#x"
 
 
-async def test_a_page_that_opens_windows_for_ever_gets_no_more_than_its_share(
-    chromium: ChromiumProcess, tmp_path: Path
-) -> None:
+async def test_a_page_that_opens_windows_in_a_loop_is_limited(chromium: ChromiumProcess, tmp_path: Path) -> None:
     handle, page_id = await opened(chromium, tmp_path / "session")
     other, other_page = await opened(chromium, tmp_path / "other")
 
@@ -337,9 +335,7 @@ async def test_a_page_that_opens_windows_for_ever_gets_no_more_than_its_share(
     await handle.close(timeout=20)
 
 
-async def test_a_session_has_twenty_pages_and_no_more_also_when_asked_at_once(
-    chromium: ChromiumProcess, tmp_path: Path
-) -> None:
+async def test_a_session_has_at_most_twenty_pages_even_concurrently(chromium: ChromiumProcess, tmp_path: Path) -> None:
     handle, _ = await opened(chromium, tmp_path / "session")
 
     asked = (handle.open_page(None, timeout=60) for _ in range(25))
@@ -365,7 +361,7 @@ async def test_a_session_without_clients_has_its_dialogs_dismissed(
     assert len(opened_dialog["message"]) <= 500
 
 
-async def test_an_attached_client_keeps_the_dialog_until_it_answers_or_leaves(
+async def test_a_dialog_stays_open_for_a_connected_client_until_it_disconnects(
     chromium: ChromiumProcess, tmp_path: Path, events: Events
 ) -> None:
     handle, page_id = await opened(chromium, tmp_path / "session", events)
@@ -389,9 +385,7 @@ async def test_an_attached_client_keeps_the_dialog_until_it_answers_or_leaves(
     assert await handle.responsive(timeout=5)
 
 
-async def test_a_page_that_asks_before_it_is_left_is_left(
-    chromium: ChromiumProcess, tmp_path: Path, site: Site
-) -> None:
+async def test_beforeunload_dialogs_are_accepted(chromium: ChromiumProcess, tmp_path: Path, site: Site) -> None:
     site.pages["/stay"] = "<script>onbeforeunload = event => event.preventDefault()</script><button>x</button>"
     handle, page_id = await opened(chromium, tmp_path / "session", start_url=f"{site.url}/stay")
     await handle.evaluate(page_id, "document.readyState", timeout=10)

@@ -37,7 +37,7 @@ def group_of(browser: ChromiumProcess) -> list[int]:
     return found
 
 
-async def test_a_killed_browser_is_told_once_within_a_second(
+async def test_a_killed_browser_is_reported_once_within_a_second(
     chromium: ChromiumProcess, deaths: list[Death], tmp_path: Path, work_dir: Path
 ) -> None:
     events: list[ContextEvent] = []
@@ -99,7 +99,7 @@ async def test_a_killed_driver_ends_its_browsers_and_a_new_one_serves(
     assert caplog.records == []
 
 
-async def test_a_launch_whose_driver_is_killed_goes_on_with_another_and_leaves_nothing(
+async def test_a_launch_whose_driver_is_killed_continues_with_another_and_leaves_nothing(
     launcher: PlaywrightLauncher, work_dir: Path
 ) -> None:
     driver = launcher._driver
@@ -167,7 +167,7 @@ async def test_a_stopped_driver_fails_the_probe_and_is_replaced_at_the_next_laun
     assert not driver.alive
 
 
-async def test_a_listener_that_fails_stops_no_clean_up(launcher: PlaywrightLauncher) -> None:
+async def test_a_failing_listener_does_not_stop_the_cleanup(launcher: PlaywrightLauncher) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError("a bug of the listener")
 
@@ -181,7 +181,7 @@ async def test_a_listener_that_fails_stops_no_clean_up(launcher: PlaywrightLaunc
     assert group_of(browser) == []
 
 
-async def test_without_pidfd_a_death_is_told_within_a_second_too(
+async def test_without_pidfd_an_exit_is_reported_within_a_second_too(
     launcher: PlaywrightLauncher, deaths: list[Death], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(_pid: int) -> int:
@@ -219,7 +219,7 @@ async def test_thirty_deaths_leave_no_descriptor(launcher: PlaywrightLauncher) -
     assert me.num_fds() <= before + 2
 
 
-async def test_of_three_pages_the_one_that_gives_the_browser_most_to_do_is_ended(
+async def test_of_three_pages_the_one_with_the_busiest_renderer_is_killed(
     chromium: ChromiumProcess, tmp_path: Path
 ) -> None:
     scripts = {"loud": "for (;;) console.log({a: [1, 2, 3]})", "busy": "for (;;);", "quiet": "1"}

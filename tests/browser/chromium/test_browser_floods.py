@@ -18,7 +18,7 @@ WITHIN_TEN_SECONDS = 200
 
 
 @pytest.mark.parametrize("change", ["location.hash = i", "history.replaceState(0, '', '#' + i)"])
-async def test_a_page_changes_its_address_only_so_often(tmp_path: Path, change: str) -> None:
+async def test_url_changes_of_a_page_are_limited(tmp_path: Path, change: str) -> None:
     async with running(tmp_path) as service:
         session_id = (await service.create())["session_id"]
         handle: Any = service.inside.pool.context(session_id)

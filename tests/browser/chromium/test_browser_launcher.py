@@ -76,7 +76,9 @@ async def test_a_browser_runs_with_its_own_pipe_group_and_marker(chromium: Chrom
     assert not [connection for connection in connections if connection.status == psutil.CONN_LISTEN]
 
 
-async def test_chromium_gets_no_variable_of_ours(launcher: PlaywrightLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chromium_inherits_none_of_our_variables(
+    launcher: PlaywrightLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BROWSER_SESSIONS_ADMIN_API_KEY", "canary-0123456789")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-0123456789")
     browser = await launcher.launch(nothing)
@@ -113,7 +115,7 @@ async def test_closing_leaves_no_process_and_no_folder(
     await chromium.close(timeout=5)
 
 
-async def test_a_herd_of_launches_starts_one_driver(launcher: PlaywrightLauncher) -> None:
+async def test_concurrent_launches_start_one_driver(launcher: PlaywrightLauncher) -> None:
     assert launcher._driver is not None
     launcher._driver.kill()
     await asyncio.wait({launcher._driver.dead})
@@ -149,7 +151,7 @@ async def test_a_cancelled_launch_leaves_nothing(launcher: PlaywrightLauncher, w
         pytest.param("exec sleep 600", "did not respond", id="never responds"),
     ],
 )
-async def test_a_browser_that_does_not_start_is_told_and_leaves_nothing(
+async def test_a_failed_start_is_reported_and_leaves_nothing(
     work_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, word: str
 ) -> None:
     executable = script(tmp_path, lines)
@@ -171,7 +173,7 @@ async def test_a_browser_that_does_not_start_is_told_and_leaves_nothing(
     assert list(work_dir.iterdir()) == []
 
 
-async def test_a_missing_executable_is_told(work_dir: Path) -> None:
+async def test_a_missing_executable_is_reported(work_dir: Path) -> None:
     with pytest.raises(BrowserMissing):
         await PlaywrightLauncher(work_dir, work_dir / "none", False, SystemClock()).start()
 
@@ -184,7 +186,7 @@ async def test_roots_chromium_has_a_user_of_its_own_and_its_sandbox(launcher: Pl
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives Chromium another user")
-async def test_root_does_without_sandbox_where_no_other_user_can_run_chromium_unless_it_is_required(
+async def test_root_uses_no_sandbox_if_no_other_user_can_run_chromium_unless_it_is_required(
     work_dir: Path, tmp_path: Path
 ) -> None:
     assert tmp_path.parent.stat().st_mode & 0o077 == 0
@@ -201,7 +203,7 @@ async def test_root_does_without_sandbox_where_no_other_user_can_run_chromium_un
         await PlaywrightLauncher(work_dir, executable, True, SystemClock()).start()
 
 
-async def test_a_sandbox_that_fails_is_done_without_unless_it_is_required(work_dir: Path, open_folder: Path) -> None:
+async def test_a_failing_sandbox_is_disabled_unless_it_is_required(work_dir: Path, open_folder: Path) -> None:
     """What a seccomp profile that forbids it does."""
     executable = script(
         open_folder,

@@ -77,7 +77,7 @@ async def test_a_browser_of_a_dead_run_is_ended_and_its_folder_removed(
     ],
     ids=str,
 )
-async def test_a_process_that_is_not_certainly_ours_survives(
+async def test_a_process_that_does_not_match_its_record_survives(
     work_dir: Path, stand_in: subprocess.Popen[bytes], wrong: dict[str, object]
 ) -> None:
     dead_run(work_dir, true_record(stand_in) | wrong)
@@ -104,7 +104,7 @@ async def test_a_living_run_and_foreign_folders_are_left_alone(work_dir: Path) -
     }
 
 
-async def test_a_run_without_a_record_goes_once_it_is_old(work_dir: Path) -> None:
+async def test_a_run_without_a_record_is_removed_once_it_is_old(work_dir: Path) -> None:
     folder = work_dir / "run-unwritten"
     folder.mkdir(parents=True)
     old = time.time() - cleanup.UNWRITTEN_SECONDS - 1
@@ -115,7 +115,7 @@ async def test_a_run_without_a_record_goes_once_it_is_old(work_dir: Path) -> Non
     assert not folder.exists()
 
 
-async def test_a_server_killed_together_with_its_driver_is_swept_by_the_next(work_dir: Path) -> None:
+async def test_leftovers_of_a_server_killed_with_its_driver_are_removed_by_the_next(work_dir: Path) -> None:
     """The browser is stopped before, so that it cannot end by itself when its pipe closes."""
     script = textwrap.dedent("""
         import asyncio, sys
@@ -162,7 +162,7 @@ async def test_a_server_killed_together_with_its_driver_is_swept_by_the_next(wor
     assert list(work_dir.iterdir()) == []
 
 
-async def test_a_work_folder_too_deep_for_a_socket_has_a_short_one_beside_it(tmp_path: Path) -> None:
+async def test_a_work_folder_too_deep_for_a_socket_has_a_short_temporary_folder(tmp_path: Path) -> None:
     run = cleanup.RunFolder.create(tmp_path / ("x" * 60))
 
     without = run.browser_folder("brw_1", with_socket=False)

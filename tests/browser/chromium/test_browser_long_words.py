@@ -17,7 +17,7 @@ LONG: Final = "'x'.repeat(2 * 2**20)"
 SAY: Final = "void setTimeout(() => { console.log(%s); throw new Error(%s) })"
 
 
-async def test_what_is_longer_than_anybody_reads_is_dropped_and_what_follows_is_told(tmp_path: Path) -> None:
+async def test_too_long_events_are_dropped_and_later_ones_published(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         session_id = (await service.create())["session_id"]
         handle: Any = service.inside.pool.context(session_id)
@@ -35,7 +35,7 @@ async def test_what_is_longer_than_anybody_reads_is_dropped_and_what_follows_is_
         assert thrown == []  # nothing of a console goes through the driver
 
 
-async def test_requests_are_not_told_where_nobody_listens(tmp_path: Path) -> None:
+async def test_requests_are_not_forwarded_to_the_driver_while_unused(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         with client_site() as site:
             session_id = (await service.create(start_url=site.url))["session_id"]
@@ -53,7 +53,7 @@ WORD: Final = 2**16
 """What is left of each string, as Chromium writes it."""
 
 
-async def test_what_must_be_told_is_told_in_few_words(tmp_path: Path) -> None:
+async def test_required_events_are_forwarded_with_truncated_strings(tmp_path: Path) -> None:
     """A dialog waits for an answer and a request is waited for, however much they say. The driver hears of requests
     where Playwright sets something that needs the network's events, as headers do."""
     async with running(tmp_path) as service:

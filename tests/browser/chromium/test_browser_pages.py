@@ -44,7 +44,7 @@ def page_id(handle: Context) -> str:
     return handle.pages()[0].page_id
 
 
-async def test_navigating_tells_the_page_and_its_status(handle: Context, page_id: str, site: Site) -> None:
+async def test_navigating_returns_the_page_and_its_status(handle: Context, page_id: str, site: Site) -> None:
     info, status = await handle.navigate(page_id, f"  {site.url}/ ", wait_until="load", timeout=20)
     assert (info.page_id, info.url, info.title, status) == (page_id, f"{site.url}/", "Home", 200)
 
@@ -55,9 +55,7 @@ async def test_navigating_tells_the_page_and_its_status(handle: Context, page_id
     assert (info.title, status) == ("D", None)
 
 
-async def test_a_network_that_is_to_be_idle_is_listened_to_as_a_whole(
-    handle: Context, page_id: str, site: Site
-) -> None:
+async def test_waiting_for_network_idle_observes_all_requests(handle: Context, page_id: str, site: Site) -> None:
     site.pages["/late"] = """<title>Waits</title><script>
         const fetched = (n) => n ? fetch('/more').then((r) => r.text()).then(() => setTimeout(fetched, 300, n - 1))
                                  : document.title = 'Idle'
@@ -72,7 +70,7 @@ async def test_a_network_that_is_to_be_idle_is_listened_to_as_a_whole(
     assert info.title == "Idle"
 
 
-async def test_a_site_sees_what_it_sees_of_a_browser_that_playwright_listens_to(
+async def test_a_site_cannot_tell_that_the_network_domain_is_disabled(
     handle: Context, page_id: str, site: Site
 ) -> None:
     """Playwright's own network domain is off most of the time: neither the requests nor their headers tell."""
@@ -99,7 +97,7 @@ async def test_a_site_sees_what_it_sees_of_a_browser_that_playwright_listens_to(
 @pytest.mark.parametrize(
     "address", ["file:///etc/passwd", "chrome://version", "\tfi\nle:///etc/passwd", "javascript:1", "/relative", ""]
 )
-async def test_an_address_that_reaches_the_host_is_refused(handle: Context, page_id: str, address: str) -> None:
+async def test_an_address_of_the_host_is_rejected(handle: Context, page_id: str, address: str) -> None:
     with pytest.raises(InvalidField) as refused:
         await handle.navigate(page_id, address, wait_until="load", timeout=10)
     assert refused.value.loc == ("body", "url")
@@ -108,7 +106,7 @@ async def test_an_address_that_reaches_the_host_is_refused(handle: Context, page
     assert len(handle.pages()) == 1
 
 
-async def test_a_site_that_refuses_is_told_in_chromiums_words(handle: Context, page_id: str) -> None:
+async def test_a_failed_connection_has_chromiums_error(handle: Context, page_id: str) -> None:
     with pytest.raises(PageFailed, match="ERR_NAME_NOT_RESOLVED") as failed:
         await handle.navigate(page_id, "http://nowhere.invalid/", wait_until="load", timeout=20)
     assert "Call log" not in failed.value.detail
@@ -117,7 +115,7 @@ async def test_a_site_that_refuses_is_told_in_chromiums_words(handle: Context, p
     await until(lambda: len(handle.pages()) == 1, what="the end of the page that failed")
 
 
-async def test_a_site_that_never_answers_ends_at_the_deadline(handle: Context, page_id: str, site: Site) -> None:
+async def test_a_site_that_never_responds_fails_at_the_deadline(handle: Context, page_id: str, site: Site) -> None:
     began = asyncio.get_running_loop().time()
     with pytest.raises(BrowserTimeout):
         await handle.navigate(page_id, f"{site.url}/hang", wait_until="load", timeout=1)
@@ -137,7 +135,7 @@ async def test_a_page_that_waits_for_its_site_is_responsive(handle: Context, pag
     assert not handle._navigating
 
 
-async def test_pictures_and_papers(handle: Context, page_id: str, site: Site) -> None:
+async def test_screenshots_and_pdfs(handle: Context, page_id: str, site: Site) -> None:
     site.pages["/tall"] = "<body style='margin:0'><div style='height:3000px;background:linear-gradient(red,blue)'>"
     await handle.navigate(page_id, f"{site.url}/tall", wait_until="load", timeout=20)
 
@@ -159,7 +157,7 @@ def png_size(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
 
 
-async def test_a_page_says_its_html_whole_or_that_it_is_too_long(handle: Context, page_id: str, site: Site) -> None:
+async def test_html_is_returned_completely_or_is_too_long(handle: Context, page_id: str, site: Site) -> None:
     site.pages["/html"] = "<!doctype html><title>T</title><p>a\u00fc"
     await handle.navigate(page_id, f"{site.url}/html", wait_until="load", timeout=20)
     await handle.evaluate(page_id, "document.title = '\\ud800'", timeout=20)
@@ -174,7 +172,7 @@ async def test_a_page_says_its_html_whole_or_that_it_is_too_long(handle: Context
         await handle.content(page_id, timeout=20)
 
 
-async def test_html_of_a_page_that_crashes_is_not_waited_for(handle: Context, page_id: str) -> None:
+async def test_html_of_a_crashing_page_fails_at_once(handle: Context, page_id: str) -> None:
     busy = asyncio.ensure_future(handle.evaluate(page_id, "(() => { while (true); })()", timeout=60))
     reading = asyncio.ensure_future(handle.content(page_id, timeout=60))
     running = await handle._host.cdp.root.call("SystemInfo.getProcessInfo", timeout=20)
@@ -190,7 +188,7 @@ async def test_html_of_a_page_that_crashes_is_not_waited_for(handle: Context, pa
     await asyncio.wait({busy})
 
 
-async def test_a_page_too_tall_for_one_picture_is_told(handle: Context, page_id: str, site: Site) -> None:
+async def test_a_page_too_tall_for_one_screenshot_is_an_error(handle: Context, page_id: str, site: Site) -> None:
     site.pages["/tall"] = "<body style='margin:0'><div style='height:90000px'>"
     await handle.navigate(page_id, f"{site.url}/tall", wait_until="load", timeout=20)
 
@@ -233,7 +231,7 @@ async def test_a_page_too_tall_for_one_picture_is_told(handle: Context, page_id:
         ("Array.prototype.toJSON = Object.prototype.toJSON = () => 'x'; [{a: [1]}]", [{"a": [1]}]),
     ],
 )
-async def test_values_come_as_json_can_say_them(handle: Context, page_id: str, expression: str, value: Any) -> None:
+async def test_values_are_represented_as_json(handle: Context, page_id: str, expression: str, value: Any) -> None:
     answer = await handle.evaluate(page_id, expression, timeout=20)
 
     assert answer == value
@@ -257,7 +255,7 @@ async def test_values_come_as_json_can_say_them(handle: Context, page_id: str, e
         ("Array.from({length: 1e5}, () => [])", "too many objects"),
     ],
 )
-async def test_what_a_script_throws_is_told_in_short(
+async def test_an_exception_of_a_script_is_reported_truncated(
     handle: Context, page_id: str, expression: str, words: str
 ) -> None:
     with pytest.raises(PageFailed, match=words) as failed:
@@ -265,7 +263,7 @@ async def test_what_a_script_throws_is_told_in_short(
     assert len(failed.value.detail) <= 500
 
 
-async def test_a_hung_page_answers_504_and_is_closed_within_a_second(
+async def test_a_hung_page_times_out_and_is_closed_within_a_second(
     handle: Context, page_id: str, chromium: ChromiumProcess
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -302,7 +300,7 @@ async def test_a_hung_page_can_be_closed(handle: Context, page_id: str) -> None:
     await until(lambda: handle.pages() == [])
 
 
-async def test_a_crashed_page_is_told_and_the_context_lives(
+async def test_a_crashed_page_is_reported_and_the_context_goes_on(
     handle: Context, page_id: str, events: list[ContextEvent]
 ) -> None:
     crash = asyncio.ensure_future(handle._inner.pages[0].goto("chrome://crash"))
@@ -323,7 +321,7 @@ async def test_a_crashed_page_is_told_and_the_context_lives(
     assert await handle.responsive(timeout=10)
 
 
-async def test_a_page_closed_under_a_call_is_not_found(
+async def test_a_page_closed_during_a_call_is_not_found(
     handle: Context, page_id: str, chromium: ChromiumProcess
 ) -> None:
     waiting = asyncio.create_task(handle.evaluate(page_id, "new Promise(() => {})", timeout=30))
@@ -351,9 +349,7 @@ async def test_pages_of_another_session_are_not_found(
     assert len(other.pages()) == 1
 
 
-async def test_calls_that_were_given_up_leave_nothing_running(
-    handle: Context, page_id: str, chromium: ChromiumProcess
-) -> None:
+async def test_abandoned_calls_leave_nothing_running(handle: Context, page_id: str, chromium: ChromiumProcess) -> None:
     for _ in range(20):
         with pytest.raises(BrowserTimeout):
             await handle.evaluate(page_id, "new Promise(() => {})", timeout=0.02)

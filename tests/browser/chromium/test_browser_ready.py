@@ -106,9 +106,7 @@ def renderers(chromium: ChromiumProcess) -> list[int]:
     return found
 
 
-async def test_it_is_taken_by_the_next_create_and_another_one_is_made(
-    chromium: ChromiumProcess, tmp_path: Path
-) -> None:
+async def test_it_is_used_by_the_next_create_and_replaced(chromium: ChromiumProcess, tmp_path: Path) -> None:
     before = await is_ready(chromium)
     await chromium.probe(timeout=10)
     assert chromium.context_count == 0
@@ -131,7 +129,7 @@ async def test_it_is_taken_by_the_next_create_and_another_one_is_made(
     assert last not in (before, after), "what anybody had is never ready again"
 
 
-async def test_a_page_that_was_ready_for_long_waits_for_its_session_as_any_other(
+async def test_the_pause_limit_of_a_ready_page_starts_with_its_use(
     chromium: ChromiumProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("browser_sessions.cdp.pauses.HOLD_S", 0.02)
@@ -154,7 +152,7 @@ async def test_a_page_that_was_ready_for_long_waits_for_its_session_as_any_other
     await handle.close(timeout=10)
 
 
-async def test_a_phone_takes_none(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_a_mobile_session_uses_none(chromium: ChromiumProcess, tmp_path: Path) -> None:
     ready = await is_ready(chromium)
     handle = await opened(chromium, tmp_path / "phone", SPECS["phone"])
     assert handle.context_id != ready
@@ -163,7 +161,7 @@ async def test_a_phone_takes_none(chromium: ChromiumProcess, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", SPECS)
-async def test_a_page_and_its_server_see_what_they_see_without_it(
+async def test_pages_and_servers_cannot_tell_a_ready_context(
     chromium: ChromiumProcess, tmp_path: Path, site: Site, name: str
 ) -> None:
     spec = SPECS[name]
@@ -203,14 +201,14 @@ async def test_a_page_and_its_server_see_what_they_see_without_it(
     assert with_it[3] == "loading/next"
 
 
-async def test_of_two_creates_at_once_one_takes_it(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_of_two_concurrent_creates_one_uses_it(chromium: ChromiumProcess, tmp_path: Path) -> None:
     before = await is_ready(chromium)
     handles = await asyncio.gather(*(opened(chromium, tmp_path / f"s{number}") for number in range(2)))
     assert before in [handle.context_id for handle in handles]
     assert len({handle.context_id for handle in handles}) == 2
 
 
-async def test_twenty_creates_at_once_have_a_context_each(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_twenty_concurrent_creates_have_a_context_each(chromium: ChromiumProcess, tmp_path: Path) -> None:
     await is_ready(chromium)
     handles = await asyncio.gather(*(opened(chromium, tmp_path / f"s{number}") for number in range(20)))
     ids = {handle.context_id for handle in handles}
@@ -252,7 +250,7 @@ async def test_a_session_with_a_proxy_has_a_context_of_its_own(
     assert before in await contexts_in(chromium)
 
 
-async def test_it_is_given_up_and_its_renderer_with_it(chromium: ChromiumProcess) -> None:
+async def test_it_is_disposed_of_with_its_renderer(chromium: ChromiumProcess) -> None:
     await is_ready(chromium)
     await until(lambda: len(renderers(chromium)) == 1, what="its renderer")
     chromium.keep_ready(False)
@@ -266,7 +264,7 @@ async def test_it_is_given_up_and_its_renderer_with_it(chromium: ChromiumProcess
     await is_ready(chromium)
 
 
-async def test_one_whose_renderer_died_is_not_handed_out(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_one_whose_renderer_died_is_not_used(chromium: ChromiumProcess, tmp_path: Path) -> None:
     before = await is_ready(chromium)
     await until(lambda: len(renderers(chromium)) == 1, what="its renderer")
     os.kill(renderers(chromium)[0], signal.SIGKILL)
@@ -321,9 +319,7 @@ async def test_no_client_sees_it(tmp_path: Path, isolation: str) -> None:
             assert not any(page_id in heard for page_id in pages)
 
 
-async def test_a_browser_of_one_session_makes_none_once_that_is_there(
-    chromium: ChromiumProcess, tmp_path: Path
-) -> None:
+async def test_a_browser_of_one_session_prepares_none(chromium: ChromiumProcess, tmp_path: Path) -> None:
     before = await is_ready(chromium)
     handle = await opened(chromium, tmp_path / "session", SPECS["own browser"])
     assert (handle.context_id, chromium.unused_contexts) == (before, set())
@@ -332,7 +328,7 @@ async def test_a_browser_of_one_session_makes_none_once_that_is_there(
     assert await contexts_in(chromium) == {before}
 
 
-async def test_none_is_made_where_none_is_wanted(tmp_path: Path) -> None:
+async def test_none_is_prepared_if_none_is_wanted(tmp_path: Path) -> None:
     async with running(tmp_path / "data", ready_contexts=0) as service:
         await service.create()
         (process,) = [process for slot, process in service.inside.pool.fleet.running if slot.taken]

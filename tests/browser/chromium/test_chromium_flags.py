@@ -38,7 +38,7 @@ async def playwrights(tmp_path: Path) -> set[str]:
     return {each for each in single(told.read_text().splitlines()) if not each.startswith(PROFILE)}
 
 
-async def test_every_switch_of_playwrights_is_ours_or_left_out_with_a_reason(tmp_path: Path) -> None:
+async def test_every_switch_of_playwright_is_used_or_left_out_with_a_reason(tmp_path: Path) -> None:
     theirs = await playwrights(tmp_path)
     ours = single(switches(tmp_path, "run/brw_1", sandbox=True))
 

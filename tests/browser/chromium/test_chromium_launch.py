@@ -132,7 +132,7 @@ def folder(open_folder: Path) -> Path:
     return open_folder
 
 
-async def test_it_answers_on_its_pipe_and_listens_on_nothing(folder: Path) -> None:
+async def test_it_responds_on_its_pipe_and_listens_on_no_port(folder: Path) -> None:
     async with chromium(folder) as talk:
         version = await talk.ask("Browser.getVersion")
         await talk.page()
@@ -153,7 +153,7 @@ async def test_it_answers_on_its_pipe_and_listens_on_nothing(folder: Path) -> No
                 assert fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) == PIPE_BYTES
 
 
-async def test_it_gives_way_to_the_service(folder: Path) -> None:
+async def test_it_runs_at_a_lower_priority_than_the_service(folder: Path) -> None:
     async with chromium(folder) as talk:
         await talk.page()
         processes = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
@@ -165,7 +165,7 @@ async def test_it_gives_way_to_the_service(folder: Path) -> None:
             assert shares.read_text().endswith(f"nice {NICENESS}\n")
 
 
-async def test_it_has_descriptors_0_to_4_and_none_of_ours(folder: Path) -> None:
+async def test_it_inherits_descriptors_0_to_4_only(folder: Path) -> None:
     executable = script(folder, "exec ls -l /proc/self/fd >&4")
     with (folder / "ours").open("w") as ours_open:
         os.set_inheritable(ours_open.fileno(), True)
@@ -301,7 +301,7 @@ async def test_a_page_that_floods_standard_error_neither_blocks_it_nor_fills_our
         ),
     ],
 )
-async def test_one_that_does_not_start_is_told_in_a_few_words(folder: Path, lines: str, told: str) -> None:
+async def test_a_failed_start_has_a_short_reason(folder: Path, lines: str, told: str) -> None:
     child = await spawn(script(folder, lines), [], {"PATH": os.defpath}, USER)
     try:
         assert await child.wait(timeout=10)
@@ -311,7 +311,7 @@ async def test_one_that_does_not_start_is_told_in_a_few_words(folder: Path, line
         child.close()
 
 
-async def test_a_missing_executable_is_told(folder: Path) -> None:
+async def test_a_missing_executable_is_reported(folder: Path) -> None:
     child = await spawn(folder / "none", [], {"PATH": os.defpath}, USER)
     try:
         assert await child.wait(timeout=10)
@@ -322,7 +322,7 @@ async def test_a_missing_executable_is_told(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may be any user")
-async def test_a_user_that_the_system_does_not_give_us_is_told(folder: Path) -> None:
+async def test_a_user_that_we_may_not_use_is_reported(folder: Path) -> None:
     with pytest.raises(NoBrowser, match="could not be started"):
         await spawn(script(folder, "exit 0"), [], {}, BrowserUser(1, 1, "daemon"))
 
@@ -399,12 +399,12 @@ async def test_no_child_of_the_service_holds_a_secret(tmp_path: Path, monkeypatc
         ("a\nb\n\nc\nd\n", None, "b; c; d"),
     ],
 )
-def test_complaints(said: str, returncode: int | None, told: str) -> None:
+def test_start_errors(said: str, returncode: int | None, told: str) -> None:
     assert start_error(said, returncode) == told
 
 
 @ROOT_ONLY
-async def test_whether_the_user_can_run_it_is_tried(tmp_path: Path) -> None:
+async def test_whether_the_user_can_run_it_is_checked(tmp_path: Path) -> None:
     assert USER is not None
     assert await can_run(locate(None).executable, USER)
     assert not await can_run(script(tmp_path, "exit 0"), USER)  # below a folder of ours with mode 0700
@@ -412,7 +412,7 @@ async def test_whether_the_user_can_run_it_is_tried(tmp_path: Path) -> None:
 
 
 @ROOT_ONLY
-async def test_the_users_folders_can_be_reached_by_it_and_nothing_else_of_ours(tmp_path: Path) -> None:
+async def test_the_user_can_reach_its_folders_and_no_others_of_ours(tmp_path: Path) -> None:
     assert USER is not None
     data = tmp_path / "data"
     async with running(data) as service:
@@ -433,7 +433,7 @@ async def test_the_users_folders_can_be_reached_by_it_and_nothing_else_of_ours(t
 
 
 @ROOT_ONLY
-def test_a_work_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_work_folder_of_another_owner_is_rejected(tmp_path: Path) -> None:
     assert USER is not None
     foreign, writable, link = tmp_path / "foreign", tmp_path / "writable", tmp_path / "link"
     foreign.mkdir()

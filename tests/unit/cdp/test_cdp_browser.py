@@ -111,7 +111,7 @@ class TestCalls:
         on_page = await page.call("A.b", timeout=5)
         assert (on_page["sessionId"], on_page["params"]) == (page.session_id, {})
 
-    async def test_answered_out_of_order_find_their_answers(self, opened: Opened) -> None:
+    async def test_responses_out_of_order_are_matched_by_id(self, opened: Opened) -> None:
         scripted, browser = opened
         waiting: list[dict[str, Any]] = []
 
@@ -125,14 +125,14 @@ class TestCalls:
         results = await asyncio.gather(*(browser.root.call("A.b", {"n": n}, timeout=5) for n in range(10)))
         assert [result["params"]["n"] for result in results] == list(range(10))
 
-    async def test_that_are_refused_raise_code_and_text(self, opened: Opened) -> None:
+    async def test_an_error_response_raises_code_and_message(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.replies["A.b"] = refuse
         with pytest.raises(CdpError) as refused:
             await browser.root.call("A.b", timeout=5)
         assert (refused.value.code, refused.value.message) == (-32000, "no such thing")
 
-    async def test_end_at_their_deadline_and_a_late_answer_is_nobody_s(self, opened: Opened) -> None:
+    async def test_time_out_and_a_late_response_is_ignored(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.replies["A.slow"] = silent
         scripted.replies["A.fast"] = echo
@@ -152,7 +152,7 @@ class TestCalls:
         assert waiting.cancelled()
         assert browser.root._pending == {}
 
-    async def test_larger_than_any_pipe_and_halves_of_characters_come_through(self, opened: Opened) -> None:
+    async def test_larger_than_the_pipe_and_lone_surrogates_come_through(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.replies["A.b"] = echo
         big = "x" * (3 * 2**20)
@@ -164,7 +164,7 @@ class TestCalls:
         scripted.replies["A.half"] = half
         assert (await browser.root.call("A.half", timeout=5))["text"] == "\ud800"
 
-    async def test_under_way_fail_when_the_browser_goes_and_later_ones_at_once(self, opened: Opened) -> None:
+    async def test_pending_fail_when_the_browser_exits_and_later_ones_at_once(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.replies["A.b"] = silent
         page = await a_page(scripted, browser)
@@ -179,7 +179,7 @@ class TestCalls:
         with pytest.raises(CdpClosed):
             await connect(browser)
 
-    async def test_on_a_session_that_goes_fail_and_others_do_not(self, opened: Opened) -> None:
+    async def test_on_a_detached_session_fail_and_others_do_not(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.replies["A.b"] = silent
         page, other = await a_page(scripted, browser), await a_page(scripted, browser, "U")
@@ -200,7 +200,7 @@ class TestCalls:
 
 
 class TestEvents:
-    async def test_reach_their_handlers_in_order_until_they_are_taken_away(self, opened: Opened) -> None:
+    async def test_reach_their_handlers_in_order_until_those_are_removed(self, opened: Opened) -> None:
         scripted, browser = opened
         heard: list[int] = []
         page = await a_page(scripted, browser)
@@ -216,7 +216,7 @@ class TestEvents:
         await settled(browser)
         assert heard == [0, 1, 2]
 
-    async def test_come_in_order_with_answers(self, opened: Opened) -> None:
+    async def test_are_in_order_with_responses(self, opened: Opened) -> None:
         scripted, browser = opened
         order: list[str] = []
         browser.root.on("A.happened", lambda params: order.append(params["when"]))
@@ -231,7 +231,7 @@ class TestEvents:
         await settled(browser)
         assert order == ["before", "answer", "after"]
 
-    async def test_a_handler_that_fails_hurts_nobody_else(
+    async def test_a_failing_handler_does_not_affect_others(
         self, opened: Opened, caplog: pytest.LogCaptureFixture
     ) -> None:
         scripted, browser = opened
@@ -250,7 +250,7 @@ class TestEvents:
     @pytest.mark.parametrize(
         ("method", "read_"), [("Runtime.consoleAPICalled", False), ("Log.entryAdded", False), ("A.large", True)]
     )
-    async def test_that_a_page_can_make_long_are_not_decoded(
+    async def test_too_long_from_a_page_are_not_decoded(
         self, opened: Opened, method: str, read_: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         scripted, browser = opened
@@ -270,7 +270,7 @@ class TestEvents:
         assert heard == ([UNREAD_BYTES, 5] if read_ else [5])
         assert (max(decoded) > UNREAD_BYTES) is read_
 
-    async def test_that_nobody_listens_to_are_not_decoded(self, opened: Opened) -> None:
+    async def test_without_a_handler_are_not_decoded(self, opened: Opened) -> None:
         scripted, browser = opened
         page = await a_page(scripted, browser)
         scripted.write(
@@ -281,7 +281,7 @@ class TestEvents:
 
 
 class TestPages:
-    async def test_have_one_session_for_all_of_ours(self, opened: Opened) -> None:
+    async def test_have_one_session_of_ours(self, opened: Opened) -> None:
         scripted, browser = opened
         session_id = scripted.born(info("T"), waiting=False)
         await settled(browser)
@@ -292,7 +292,7 @@ class TestPages:
         assert await browser.page("U", timeout=5) is None
         assert browser.attached_page("U") is None
 
-    async def test_that_are_known_before_they_are_attached_are_waited_for(self, opened: Opened) -> None:
+    async def test_discovered_before_their_attach_are_awaited(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.event("Target.targetCreated", {"targetInfo": info("T")})
         scripted.targets["T"] = info("T")
@@ -306,7 +306,7 @@ class TestPages:
         assert found.session_id == session_id
 
     @pytest.mark.parametrize("attached", [True, False])
-    async def test_that_go_are_none(self, opened: Opened, attached: bool) -> None:
+    async def test_that_are_closed_are_none(self, opened: Opened, attached: bool) -> None:
         scripted, browser = opened
         scripted.targets["T"] = info("T")
         scripted.event("Target.targetCreated", {"targetInfo": info("T")})
@@ -341,7 +341,7 @@ class TestPages:
         await settled(browser)
         assert two.closed.done()
 
-    async def test_what_is_no_page_is_let_go_after_its_pause(self, opened: Opened) -> None:
+    async def test_our_session_on_another_target_is_detached_after_its_pause(self, opened: Opened) -> None:
         scripted, browser = opened
         paused = scripted.born(info("W", target_type="service_worker"))
         running = scripted.born(info("V", target_type="service_worker"), waiting=False)
@@ -354,7 +354,7 @@ class TestPages:
 
 
 class TestClients:
-    async def test_ids_of_a_client_and_of_ours_pass_side_by_side(self, opened: Opened) -> None:
+    async def test_call_ids_of_a_client_and_of_ours_coexist(self, opened: Opened) -> None:
         scripted, browser = opened
         client = await connect(browser)
         scripted.replies["A.b"] = echo
@@ -366,7 +366,7 @@ class TestClients:
         assert [read(without_session(message))["id"] for message, _ in client.messages] == [1, -5]
         assert client.order[0].startswith("ours {")
 
-    async def test_each_gets_what_is_its_own(self, opened: Opened) -> None:
+    async def test_each_gets_its_own_messages(self, opened: Opened) -> None:
         scripted, browser = opened
         one, other = await connect(browser), await connect(browser)
         scripted.born(info("T"), waiting=False)
@@ -389,7 +389,7 @@ class TestClients:
         )
         assert other.messages == []
 
-    async def test_an_attach_is_told_before_it_is_answered(self, opened: Opened) -> None:
+    async def test_the_attach_event_precedes_the_response(self, opened: Opened) -> None:
         scripted, browser = opened
         client = await connect(browser)
         scripted.born(info("T"), waiting=False)
@@ -419,7 +419,7 @@ class TestClients:
         assert ran == ["one", "other"]
 
     @pytest.mark.parametrize("how", ["leaves", "target gone"])
-    async def test_nothing_waits_for_a_client_that_left_or_a_target_that_is_gone(
+    async def test_a_pause_does_not_wait_for_a_disconnected_client_or_a_closed_target(
         self, opened: Opened, how: str
     ) -> None:
         scripted, browser = opened
@@ -436,7 +436,7 @@ class TestClients:
         assert len(browser.pauses) == 0
         assert (root in scripted.resumed()) is (how == "leaves")
 
-    async def test_create_target_is_answered_after_the_attach(self, opened: Opened) -> None:
+    async def test_the_response_to_create_target_follows_the_attach_event(self, opened: Opened) -> None:
         _, browser = opened
         client = await connect(browser)
         browser.targets.watch("C", client)
@@ -445,7 +445,7 @@ class TestClients:
         assert client.order[0] == "Target.attachedToTarget"
         assert client.order[1].startswith("created {'targetId'")
 
-    async def test_create_target_is_answered_where_no_attach_follows(
+    async def test_create_target_gets_its_response_without_an_attach_event(
         self, opened: Opened, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         scripted, browser = opened
@@ -459,7 +459,7 @@ class TestClients:
         await until(lambda: len(client.order) == 3, what="each is answered")
         assert sorted(each.split(" ")[0] for each in client.order) == ["by", "late", "refused"]
 
-    async def test_create_target_is_answered_once_it_runs_to_a_client_that_does_not_resume_it(
+    async def test_create_target_gets_its_response_when_the_target_runs_if_the_client_does_not_resume_it(
         self, opened: Opened
     ) -> None:
         scripted, browser = opened
@@ -473,7 +473,7 @@ class TestClients:
         await settled(browser)
         assert len(client.order) == 1
 
-    async def test_create_target_is_answered_when_the_target_is_gone_before(self, opened: Opened) -> None:
+    async def test_create_target_gets_its_response_when_the_target_is_closed_before(self, opened: Opened) -> None:
         scripted, browser = opened
         client = await connect(browser)
         client.session.create_target({}, lambda _: True, client.note("created"), resumes=True)
@@ -483,7 +483,7 @@ class TestClients:
         client.session.target_gone(next(iter(scripted.targets)))
         assert len(client.order) == 1
 
-    async def test_what_is_dropped_is_detached_and_silent(self, opened: Opened) -> None:
+    async def test_a_dropped_session_is_detached_without_events(self, opened: Opened) -> None:
         scripted, browser = opened
         client = await connect(browser)
         scripted.born(info("T"), waiting=False)
@@ -499,7 +499,7 @@ class TestClients:
         detach = scripted.said("Target.detachFromTarget")[-1]
         assert (detach["params"], detach["sessionId"]) == ({"sessionId": session_id}, client.session.session_id)
 
-    async def test_closing_detaches_it_with_all_below_and_nothing_reaches_it(self, opened: Opened) -> None:
+    async def test_closing_detaches_it_with_all_sessions_below_and_stops_messages(self, opened: Opened) -> None:
         scripted, browser = opened
         client, other = await connect(browser), await connect(browser)
         scripted.born(info("T"), waiting=False)
@@ -524,7 +524,7 @@ class TestClients:
         assert (len(client.order), client.lost, other.lost) == (seen, 0, 0)
         assert browser._connection.receiver(session_id) is None
 
-    async def test_one_that_chromium_throws_out_is_told(self, opened: Opened) -> None:
+    async def test_one_that_chromium_detaches_is_notified(self, opened: Opened) -> None:
         scripted, browser = opened
         client, other = await connect(browser), await connect(browser)
         scripted.event("Target.detachedFromTarget", {"sessionId": client.session.session_id, "targetId": "B"})
@@ -532,7 +532,7 @@ class TestClients:
         assert (client.lost, other.lost) == (1, 0)
 
     @pytest.mark.parametrize("how", ["Chromium", "we"])
-    async def test_all_are_told_once_that_the_browser_is_gone(self, opened: Opened, how: str) -> None:
+    async def test_all_are_notified_once_when_the_browser_exits(self, opened: Opened, how: str) -> None:
         scripted, browser = opened
         clients = [await connect(browser) for _ in range(3)]
         gone_before = clients.pop()
@@ -553,7 +553,7 @@ class TestClients:
         assert page.closed.done()
         assert await browser.page("U", timeout=5) is None
 
-    async def test_one_that_is_not_waited_for_any_more_leaves_no_session(self, opened: Opened) -> None:
+    async def test_a_cancelled_connect_leaves_no_session(self, opened: Opened) -> None:
         scripted, browser = opened
         attach = scripted.replies.pop("Target.attachToBrowserTarget")
         scripted.replies["Target.attachToBrowserTarget"] = silent
@@ -564,7 +564,7 @@ class TestClients:
         await settled(browser)
         assert len(scripted.said("Target.detachFromTarget")) == 1
 
-    async def test_one_that_cannot_be_made_leaves_no_session(self, opened: Opened) -> None:
+    async def test_a_failed_connect_leaves_no_session(self, opened: Opened) -> None:
         scripted, browser = opened
 
         def broken(_session: BrowserSession) -> Client:
@@ -578,7 +578,7 @@ class TestClients:
         with pytest.raises(CdpError, match="no such thing"):
             await connect(browser)
 
-    async def test_they_are_told_when_the_browser_is_behind(self, opened: Opened) -> None:
+    async def test_they_are_notified_of_backpressure(self, opened: Opened) -> None:
         _, browser = opened
         client = await connect(browser)
         browser._connection._full(True)

@@ -59,9 +59,7 @@ def client_messages(draw: st.DrawFn) -> list[tuple[int, list[bytes]]]:
 
 
 @given(client_messages(), CUTS)
-def test_what_a_client_sends_is_read_whatever_the_pieces(
-    messages: list[tuple[int, list[bytes]]], cuts: list[int]
-) -> None:
+def test_frames_are_parsed_whatever_their_chunks(messages: list[tuple[int, list[bytes]]], cuts: list[int]) -> None:
     client = peer()
     for opcode, fragments in messages:
         if opcode == PING:
@@ -79,7 +77,7 @@ def test_what_a_client_sends_is_read_whatever_the_pieces(
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_frame_is_refused_at_its_head(name: str) -> None:
+def test_an_invalid_frame_is_rejected_by_its_header(name: str) -> None:
     data, code = BROKEN[name]
     with pytest.raises(FrameError) as caught:
         list(ClientFrames().feed(data))
@@ -100,7 +98,7 @@ def test_a_million_empty_fragments_cost_nothing() -> None:
     assert list(frames.feed(masked(0, b"end"))) == [(TEXT, b"end")]
 
 
-def test_a_large_message_in_small_pieces_is_put_together_once() -> None:
+def test_a_large_message_in_small_chunks_is_joined_once() -> None:
     """Were it joined at every piece, 8 MB in pieces of 4 KB would move 8 GB."""
     frames, payload = ClientFrames(), b"x" * 2**23
     data = masked(1, payload)
@@ -109,7 +107,7 @@ def test_a_large_message_in_small_pieces_is_put_together_once() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
-def test_a_message_to_a_client_is_one_frame_that_it_reads(size: int) -> None:
+def test_a_message_to_a_client_is_one_valid_frame(size: int) -> None:
     client = peer()
     client.receive_data(head(TEXT, size) + b"x" * size)
     assert [(each.opcode, each.data, each.fin) for each in client.events_received()] == [
@@ -118,7 +116,7 @@ def test_a_message_to_a_client_is_one_frame_that_it_reads(size: int) -> None:
 
 
 @pytest.mark.parametrize("reason", ["", "the session expired", "x" * 200, "\u00fc" * 200, "a" + "\U0001f600" * 50])
-def test_a_close_says_as_much_of_its_reason_as_fits(reason: str) -> None:
+def test_a_close_reason_is_truncated_to_fit(reason: str) -> None:
     client, payload = peer(), close(4000, reason)
     assert len(payload) <= MAX_CONTROL_BYTES
     client.receive_data(head(CLOSE, len(payload)) + payload)

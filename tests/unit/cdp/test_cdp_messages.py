@@ -79,7 +79,7 @@ def test_reads_what_chromium_reads(frame: bytes, command: Command) -> None:
         (b'{"id":1,%b,"extra":1}' % VERSION, -32600, 1),
     ],
 )
-def test_refuses_what_is_no_command(frame: bytes, code: int, call_id: int | None) -> None:
+def test_rejects_invalid_commands(frame: bytes, code: int, call_id: int | None) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode(frame)
     assert (refused.value.code, refused.value.call_id) == (code, call_id)
@@ -88,13 +88,13 @@ def test_refuses_what_is_no_command(frame: bytes, code: int, call_id: int | None
     assert answer.get("id") == call_id
 
 
-def test_keys_named_twice_below_the_top_reach_chromium_once() -> None:
+def test_duplicate_nested_keys_reach_chromium_once() -> None:
     command = decode(b'{"id":1,"method":"A.b","params":{"targetId":"mine","targetId":"theirs"}}')
     assert encode(1, command.method, command.params, None).count(b"targetId") == 1
     assert command.params == {"targetId": "theirs"}
 
 
-def test_half_a_surrogate_pair_passes_as_chromium_takes_it() -> None:
+def test_lone_surrogates_pass_as_in_chromium() -> None:
     frame = b'{"id":1,"method":"Runtime.evaluate","params":{"expression":"\\ud800"},"sessionId":"S"}'
     command = decode(frame)
     sent = encode(command.call_id, command.method, command.params, command.session_id)
@@ -102,7 +102,7 @@ def test_half_a_surrogate_pair_passes_as_chromium_takes_it() -> None:
     assert json.loads(sent) == json.loads(frame)
 
 
-def test_params_nested_too_deep_to_send_are_malformed() -> None:
+def test_params_nested_too_deeply_are_invalid() -> None:
     command = decode(b'{"id":1,"method":"A.b","params":{"x":%b}}' % (b"[" * 900 + b"]" * 900))
     with pytest.raises(InvalidMessage):
         encode(command.call_id, command.method, {"x": float("inf"), "y": "\ud800"}, None)
@@ -126,7 +126,7 @@ JSON = st.recursive(
     session_id=st.none() | st.text(min_size=1),
     ascii_only=st.booleans(),
 )
-def test_decoded_and_encoded_says_the_same(
+def test_decoding_and_encoding_preserves_a_command(
     call_id: int, method: str, params: dict[str, object], session_id: str | None, ascii_only: bool
 ) -> None:
     frame: dict[str, object] = {"id": call_id, "method": method, "params": params}
@@ -138,7 +138,7 @@ def test_decoded_and_encoded_says_the_same(
 
 
 @given(st.binary(max_size=200))
-def test_bytes_of_any_kind_are_a_command_or_malformed(frame: bytes) -> None:
+def test_any_bytes_are_a_command_or_invalid(frame: bytes) -> None:
     try:
         answer = json.loads(result(decode(frame).call_id, None, {}))
     except InvalidMessage as refused:
@@ -154,7 +154,7 @@ def test_a_large_message_of_long_strings_passes() -> None:
 
 
 @pytest.mark.parametrize("bomb", [b"{},", b"[],", b'"",', b"0,", b'"\\\\",', b'"\\"",'])
-def test_a_large_message_of_many_values_is_refused_before_it_is_decoded(bomb: bytes) -> None:
+def test_a_large_message_of_many_values_is_rejected_before_decoding(bomb: bytes) -> None:
     frame = b'{"id":1,"method":"A.b","params":{"x":[%b0]}}' % (bomb * (2 * MAX_TOKENS))
     started = time.process_time()
     with pytest.raises(InvalidMessage, match="values"):
@@ -178,12 +178,12 @@ def test_a_large_message_of_many_values_is_refused_before_it_is_decoded(bomb: by
         (b"", False),
     ],
 )
-def test_answers_to_calls_of_ours_are_known_by_their_id(message: bytes, own: bool) -> None:
+def test_responses_to_our_calls_are_recognised_by_id(message: bytes, own: bool) -> None:
     assert is_own_response(message) is own
 
 
 @given(st.integers(-(2**31), 2**31 - 1))
-def test_every_id_is_a_client_s_or_ours(call_id: int) -> None:
+def test_each_id_is_either_a_client_s_or_ours(call_id: int) -> None:
     assert is_own_response(result(call_id, None, {})) is (call_id >= FIRST_OWN_ID)
 
 
@@ -223,7 +223,7 @@ def chromium_messages(draw: st.DrawFn) -> tuple[bytes, str | None, str | None]:
 
 
 @given(chromium_messages())
-def test_a_message_is_routed_by_its_real_session_whatever_its_strings_say(
+def test_a_message_is_routed_by_its_session_id_whatever_its_strings_contain(
     built: tuple[bytes, str | None, str | None],
 ) -> None:
     message, session_id, method = built
@@ -249,11 +249,11 @@ def test_a_message_is_routed_by_its_real_session_whatever_its_strings_say(
         TAIL.encode()[:-1],
     ],
 )
-def test_a_message_of_the_browser_s_root_is_no_session_s(message: bytes) -> None:
+def test_a_message_of_the_root_session_has_no_session_id(message: bytes) -> None:
     assert session_of(message) is None
 
 
-def test_answers_and_events_carry_the_session_they_belong_to() -> None:
+def test_responses_and_events_have_the_session_id() -> None:
     assert read(result(1, None, {"a": 1})) == {"id": 1, "result": {"a": 1}}
     assert read(result(1, "S", {})) == {"id": 1, "result": {}, "sessionId": "S"}
     assert read(error_response(1, "S", -32601, "no")) == {

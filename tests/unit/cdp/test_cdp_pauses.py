@@ -66,7 +66,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     assert made.time.timers == []
 
 
-def test_a_target_that_nobody_waits_for_is_released_at_once(world: World) -> None:
+def test_a_target_without_clients_is_resumed_at_once(world: World) -> None:
     world.pauses.begin("T", "S", [])
     assert world.said == ["T S"]
     assert "T" in world.pauses, "it runs when Chromium has said so"
@@ -74,7 +74,7 @@ def test_a_target_that_nobody_waits_for_is_released_at_once(world: World) -> Non
     assert "T" not in world.pauses
 
 
-def test_a_target_is_released_when_the_last_of_its_clients_has_resumed_it(world: World) -> None:
+def test_a_target_is_resumed_when_the_last_of_its_clients_has_resumed_it(world: World) -> None:
     world.pauses.begin("T", "S", ["one", "other"])
     world.pauses.resumed("T", "one")
     world.pauses.resumed("T", "one")
@@ -86,7 +86,7 @@ def test_a_target_is_released_when_the_last_of_its_clients_has_resumed_it(world:
     assert world.said == ["T S"], "once"
 
 
-def test_all_that_chromium_waits_for_are_resumed(world: World) -> None:
+def test_all_paused_sessions_are_resumed(world: World) -> None:
     world.pauses.begin("T", "S", ["one"])
     world.pauses.add_session("T", "S-ONE")
     world.pauses.add_session("T", "S-TAB")
@@ -95,7 +95,7 @@ def test_all_that_chromium_waits_for_are_resumed(world: World) -> None:
     assert world.said == ["T S+S-ONE+S-TAB"]
 
 
-def test_a_client_that_attaches_to_a_paused_target_is_waited_for_too(world: World) -> None:
+def test_a_pause_waits_for_a_client_that_attaches_later_too(world: World) -> None:
     world.pauses.begin("T", "S", ["one"])
     world.pauses.wait_for("T", "other")
     world.pauses.resumed("T", "one")
@@ -106,7 +106,7 @@ def test_a_client_that_attaches_to_a_paused_target_is_waited_for_too(world: Worl
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_target_that_is_kept_has_no_limit_until_it_is_given_one(world: World, begun: bool) -> None:
+def test_a_kept_target_has_no_time_limit_until_it_starts(world: World, begun: bool) -> None:
     world.pauses.add_owner("owner")
     if not begun:
         world.pauses.suspend_limit("T")
@@ -121,7 +121,7 @@ def test_a_target_that_is_kept_has_no_limit_until_it_is_given_one(world: World, 
     assert world.said == ["T S"], "the client was not waited for any longer"
 
 
-def test_a_kept_target_whose_limit_begins_has_the_whole_time(world: World) -> None:
+def test_a_kept_target_has_the_whole_time_when_its_limit_starts(world: World) -> None:
     world.pauses.suspend_limit("T")
     world.pauses.begin("T", "S", ["client"])
     world.time.advance(HOLD_S * 0.9)
@@ -135,7 +135,7 @@ def test_a_kept_target_whose_limit_begins_has_the_whole_time(world: World) -> No
     assert world.pauses._kept == set()
 
 
-def test_a_client_that_leaves_holds_nothing_any_more(world: World) -> None:
+def test_a_pause_does_not_wait_for_a_disconnected_client(world: World) -> None:
     world.pauses.begin("T", "S", ["client"])
     world.pauses.begin("U", "S", ["client", "other"])
     world.pauses.client_left("client")
@@ -144,7 +144,7 @@ def test_a_client_that_leaves_holds_nothing_any_more(world: World) -> None:
     assert world.said == ["T S", "U S"]
 
 
-def test_nobody_holds_a_target_for_longer_than_the_limit(world: World) -> None:
+def test_no_client_delays_a_target_beyond_the_limit(world: World) -> None:
     world.pauses.begin("T", "S", ["never"])
     world.time.advance(HOLD_S * 0.99)
     assert world.said == []
@@ -152,7 +152,7 @@ def test_nobody_holds_a_target_for_longer_than_the_limit(world: World) -> None:
     assert world.said == ["T S"]
 
 
-def test_a_client_that_stalled_is_not_waited_for_until_it_resumes_one(world: World) -> None:
+def test_a_pause_does_not_wait_for_a_stalled_client_until_it_resumes_one(world: World) -> None:
     world.pauses.begin("T", "S", ["slow", "quick"])
     world.pauses.resumed("T", "quick")
     world.time.advance(HOLD_S)
@@ -174,7 +174,7 @@ def test_a_client_that_stalled_is_not_waited_for_until_it_resumes_one(world: Wor
     assert len(world.said) == 4
 
 
-def test_one_that_leaves_is_forgotten_and_one_of_the_same_name_is_waited_for(world: World) -> None:
+def test_a_disconnected_client_is_forgotten_and_one_of_the_same_name_counts(world: World) -> None:
     world.pauses.begin("T", "S", ["slow"])
     world.time.advance(HOLD_S)
     world.pauses.client_left("slow")
@@ -182,7 +182,7 @@ def test_one_that_leaves_is_forgotten_and_one_of_the_same_name_is_waited_for(wor
     assert world.said == ["T S"]
 
 
-def test_who_asks_while_the_target_is_being_let_go_hears_when_it_runs(world: World) -> None:
+def test_a_callback_added_during_the_resume_is_called_when_the_target_runs(world: World) -> None:
     world.pauses.when_running("T", world.note("no pause"))
     assert world.said == ["no pause"]
     world.pauses.begin("T", "S", ["one"])
@@ -198,7 +198,7 @@ def test_who_asks_while_the_target_is_being_let_go_hears_when_it_runs(world: Wor
 
 
 @pytest.mark.parametrize("ending", ["gone", "close"])
-def test_whatever_waits_is_told_at_the_end_and_nothing_is_kept(world: World, ending: str) -> None:
+def test_all_callbacks_are_called_and_nothing_is_left_at_the_end(world: World, ending: str) -> None:
     world.pauses.begin("T", "S", ["client"])
     world.pauses.begin("U", "S", ["client"])
     world.pauses.when_running("T", world.note("T goes"))

@@ -120,7 +120,7 @@ MESSAGE = st.binary(max_size=20).map(lambda data: data.replace(b"\0", b"x"))
 
 
 @given(st.lists(MESSAGE, max_size=8), MESSAGE, st.lists(st.integers(0, 400), max_size=20))
-def test_messages_come_out_as_they_went_in_whatever_the_pieces(
+def test_messages_are_split_correctly_whatever_their_chunks(
     messages: list[bytes], unfinished: bytes, cuts: list[int]
 ) -> None:
     ends = Ends()
@@ -131,7 +131,7 @@ def test_messages_come_out_as_they_went_in_whatever_the_pieces(
     assert ends.received == [*messages, unfinished]
 
 
-def test_a_large_message_in_small_pieces_is_put_together_once() -> None:
+def test_a_large_message_in_small_chunks_is_joined_once() -> None:
     """Were it joined at every piece, 64 MB in pieces of 4 KB would move 512 GB."""
     ends, piece = Ends(), b"x" * 4096
     started = time.process_time()
@@ -159,7 +159,7 @@ async def test_commands_end_with_one_nul(ends: Ends, size: int) -> None:
     assert taken == b"x" * size + b"\0{}\0"
 
 
-async def test_many_commands_of_one_moment_keep_their_order(ends: Ends) -> None:
+async def test_many_commands_of_one_iteration_keep_their_order(ends: Ends) -> None:
     commands = [b"first", b"second", b"x" * LARGE_BYTES, b"fourth", b"y" * LARGE_BYTES, b"sixth", b"seventh"]
     for command in commands:
         ends.pipe.send(command)
@@ -190,7 +190,7 @@ async def test_messages_are_read_from_the_descriptor(ends: Ends) -> None:
     await until(lambda: ends.received == [b'{"id":1}', b'{"id":2}', b'{"id":3}'], what="the third")
 
 
-async def test_what_chromium_would_never_answer_is_not_sent(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_that_is_too_long_for_chromium_is_not_sent(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipe_module, "MAX_COMMAND_BYTES", 10)
     with pytest.raises(MessageTooLong):
         ends.pipe.send(b"x" * 11)
@@ -198,7 +198,7 @@ async def test_what_chromium_would_never_answer_is_not_sent(ends: Ends, monkeypa
     assert await until(ends.take, what="the one that fits") == b"y" * 10 + b"\0"
 
 
-async def test_it_says_when_the_browser_is_behind_and_when_it_is_not(ends: Ends) -> None:
+async def test_it_signals_the_start_and_end_of_backpressure(ends: Ends) -> None:
     ends.pipe.send(b"x" * (HIGH_WATER_BYTES + 2**20))
     assert ends.full == [True]
 
@@ -210,7 +210,7 @@ async def test_it_says_when_the_browser_is_behind_and_when_it_is_not(ends: Ends)
 
 
 @pytest.mark.parametrize("first", ["their_messages", "their_commands"])
-async def test_the_end_is_told_once_whichever_comes_first(ends: Ends, first: str) -> None:
+async def test_the_end_is_reported_once_whichever_direction_closes_first(ends: Ends, first: str) -> None:
     ends.leave(first)
     if first == "their_commands":
         ends.pipe.send(b"{}")
@@ -232,7 +232,7 @@ async def test_messages_before_the_end_are_read_and_an_unfinished_one_is_not(end
     assert ends.received == [b'{"id":1}']
 
 
-async def test_closing_is_not_told_and_closes_both_ends_for_chromium(ends: Ends) -> None:
+async def test_closing_is_not_reported_and_closes_both_ends_for_chromium(ends: Ends) -> None:
     ends.pipe.close()
     ends.pipe.send(b"{}")
     ends.pipe.close()

@@ -58,7 +58,7 @@ def type_of(number: int) -> str:
 
 
 @given(EVENTS)
-def test_what_is_open_is_listed_oldest_first_in_any_order_of_events(events: list[tuple[str, int]]) -> None:
+def test_targets_are_listed_oldest_first_in_any_order_of_events(events: list[tuple[str, int]]) -> None:
     kept, told = tree(), {}
     for context_id in "ab":
         told[context_id] = Told(kept)
@@ -91,7 +91,7 @@ def test_what_is_open_is_listed_oldest_first_in_any_order_of_events(events: list
     assert set(kept._contexts) == {context_of(each) for each in opened}, "nothing is kept of a context without targets"
 
 
-def test_a_target_keeps_the_moment_it_came_and_has_the_latest_information() -> None:
+def test_a_target_keeps_its_creation_time_and_has_the_latest_info() -> None:
     moments = iter([EPOCH, EPOCH + timedelta(seconds=1)])
     kept = TargetTree(lambda: next(moments))
     first = kept.update(info("T"))
@@ -100,7 +100,7 @@ def test_a_target_keeps_the_moment_it_came_and_has_the_latest_information() -> N
     assert (first.url, first.title, first.created_at, first.crashed) == ("https://a.test/", "A", EPOCH, False)
 
 
-def test_between_two_pages_the_address_of_the_one_before_stands() -> None:
+def test_an_empty_url_does_not_replace_the_last_one() -> None:
     kept = tree()
     target = kept.update({**info("T", url="https://a.test/"), "title": "A"})
     kept.update({**info("T", url=""), "title": ""})
@@ -109,7 +109,7 @@ def test_between_two_pages_the_address_of_the_one_before_stands() -> None:
     assert (target.url, target.title) == ("https://b.test/", "")
 
 
-def test_a_crashed_target_is_still_there_and_a_new_one_of_its_id_is_not_crashed() -> None:
+def test_a_crashed_target_stays_and_a_new_one_of_its_id_is_not_crashed() -> None:
     kept = tree()
     kept.update(info("T"))
     kept.crashed({"targetId": "T"})
@@ -119,13 +119,13 @@ def test_a_crashed_target_is_still_there_and_a_new_one_of_its_id_is_not_crashed(
 
 
 @pytest.mark.parametrize("target_id", [None, 5, ["T"], {}, "t", ""])
-def test_what_is_no_target_s_id_finds_nothing(target_id: object) -> None:
+def test_an_invalid_target_id_finds_nothing(target_id: object) -> None:
     kept = tree()
     kept.update(info("T"))
     assert kept.get(target_id) is None
 
 
-def test_watchers_are_told_of_their_context_until_they_leave_and_each_once() -> None:
+def test_each_watcher_is_notified_once_of_its_context_until_unwatch() -> None:
     kept = tree()
     one, other, elsewhere = Told(kept), Told(kept), Told(kept)
     kept.watch("C", one)
@@ -144,7 +144,7 @@ def test_watchers_are_told_of_their_context_until_they_leave_and_each_once() -> 
     assert set(kept._watchers) == {"D"}
 
 
-def test_a_watcher_may_leave_while_it_is_told() -> None:
+def test_a_watcher_may_unwatch_during_a_notification() -> None:
     kept = tree()
 
     class Leaves(Told):

@@ -141,7 +141,7 @@ def timers(running: asyncio.AbstractEventLoop) -> list[float]:
     return [each.when() - running.time() for each in handles if not each.cancelled()]
 
 
-def test_pings_are_answered_also_between_fragments() -> None:
+def test_pings_get_a_pong_even_between_fragments() -> None:
     with loop():
         side, wire, heard, client = joined()
         client.send_text(b'{"id"', fin=False)
@@ -178,7 +178,7 @@ def test_closing_is_a_handshake_from_either_side() -> None:
         assert timers(running) == []
 
 
-def test_what_is_said_before_the_transport_came_is_said_once_it_is_there() -> None:
+def test_a_close_before_the_transport_is_sent_once_it_is_there() -> None:
     with loop():
         heard, wire, client = Heard(), Wire(), peer()
         side = wire.protocol = ClientSocket(heard)
@@ -193,7 +193,7 @@ def test_what_is_said_before_the_transport_came_is_said_once_it_is_there() -> No
 
 
 @pytest.mark.parametrize(("data", "code"), [*BROKEN.values(), (masked(2, b"x"), 1003), (masked(8, b"x"), 1002)])
-def test_a_client_that_breaks_the_protocol_hears_why(data: bytes, code: int) -> None:
+def test_a_protocol_violation_closes_with_a_reason(data: bytes, code: int) -> None:
     with loop():
         side, wire, heard, client = joined()
         side.data_received(data)
@@ -215,7 +215,7 @@ def test_a_message_is_one_text_frame(size: int) -> None:
         assert lengths(client, wire) == [(Opcode.TEXT, size), (Opcode.PING, 0)]
 
 
-async def test_small_messages_of_one_turn_are_one_write_in_their_order() -> None:
+async def test_small_messages_of_one_iteration_are_one_write_in_order() -> None:
     class Kept(Wire):
         def __init__(self) -> None:
             super().__init__()
@@ -267,7 +267,7 @@ def test_a_large_message_is_not_copied() -> None:
         assert wire.written[1] is message
 
 
-def test_reasons_not_to_read_a_client_do_not_undo_each_other() -> None:
+def test_reasons_to_pause_reading_are_independent() -> None:
     with loop():
         side, wire, _, _ = joined()
         side.pause(PauseReason.BROWSER_FULL, True)
@@ -280,7 +280,7 @@ def test_reasons_not_to_read_a_client_do_not_undo_each_other() -> None:
         assert (reads(wire), side.paused) == (True, False)
 
 
-def test_beyond_what_the_system_takes_messages_wait_here_in_their_order() -> None:
+def test_messages_beyond_the_write_buffer_are_queued_in_order() -> None:
     with loop():
         side, wire, _, client = joined()
         wire.stuck = True
@@ -298,7 +298,7 @@ def test_beyond_what_the_system_takes_messages_wait_here_in_their_order() -> Non
         assert side.waiting == 0
 
 
-def test_a_client_that_is_behind_is_not_read_until_it_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_with_a_backlog_is_not_read_until_it_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "BACKPRESSURE_BYTES", 2 * WRITE_BYTES)
     with loop():
         side, wire, heard, client = joined()
@@ -315,7 +315,7 @@ def test_a_client_that_is_behind_is_not_read_until_it_has_caught_up(monkeypatch:
         assert lengths(client, wire) == [(Opcode.TEXT, WRITE_BYTES + 1), (Opcode.TEXT, WRITE_BYTES)]
 
 
-def test_one_message_may_be_of_any_length_and_so_much_more_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_largest_message_does_not_count_against_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
     with loop():
         side, wire, heard, client = joined()
@@ -329,7 +329,7 @@ def test_one_message_may_be_of_any_length_and_so_much_more_may_wait(monkeypatch:
         assert lengths(client, wire) == [(Opcode.TEXT, n * WRITE_BYTES) for n in (1, 20, 1, 1)]
 
 
-def test_a_client_that_never_reads_is_closed_and_finds_out_why_when_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_never_reads_is_closed_and_can_still_read_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
     with loop() as running:
         side, wire, heard, client = joined()
@@ -357,7 +357,7 @@ def test_a_client_that_never_reads_is_closed_and_finds_out_why_when_it_does(monk
 
 
 @pytest.mark.parametrize("spare", range(12))
-def test_a_message_is_handed_on_whole_or_not_at_all(spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_is_sent_completely_or_not_at_all(spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the system is full after its head, which is written by itself: what follows must be a frame."""
     monkeypatch.setattr(websocket, "QUEUE_BYTES", COPY_BYTES)
     with loop():
@@ -373,7 +373,7 @@ def test_a_message_is_handed_on_whole_or_not_at_all(spare: int, monkeypatch: pyt
         assert client.close_rcvd.code == 1013
 
 
-def test_another_close_overtakes_nothing_and_comes_last() -> None:
+def test_a_normal_close_is_sent_after_the_queue() -> None:
     with loop():
         side, wire, heard, client = joined()
         wire.stuck = True
@@ -407,7 +407,9 @@ def test_slow_is_not_stalled() -> None:
 
 
 @pytest.mark.parametrize("ending", ["ours", "its own", "too slow"])
-async def test_a_client_that_never_answers_the_close_is_cut(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_never_sends_its_close_frame_is_aborted(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(websocket, "LINGER_S" if ending == "too slow" else "CLOSING_S", 0.01)
     side, wire, heard, client = joined()
     wire.stuck = True
@@ -422,7 +424,7 @@ async def test_a_client_that_never_answers_the_close_is_cut(ending: str, monkeyp
     assert (heard.gone, side.closed.done()) == (1, True)
 
 
-def test_a_connection_that_is_lost_is_told_once_and_nothing_is_kept() -> None:
+def test_a_lost_connection_is_reported_once_and_nothing_is_kept() -> None:
     with loop() as running:
         side, wire, heard, _ = joined()
         wire.stuck = True
@@ -435,7 +437,7 @@ def test_a_connection_that_is_lost_is_told_once_and_nothing_is_kept() -> None:
         assert (heard.gone, side.closed.done(), side.waiting, timers(running)) == (1, True, 0, [])
 
 
-def test_the_server_s_own_end_is_said() -> None:
+def test_shutdown_closes_with_1001() -> None:
     with loop():
         side, wire, heard, client = joined()
         side.shutdown()

@@ -70,7 +70,7 @@ async def settle() -> None:
         (NAVIGATE, NAVIGATE, False),
     ],
 )
-async def test_only_what_disturbs_waits(first: Action, second: Action, together: bool) -> None:
+async def test_only_conflicting_actions_wait(first: Action, second: Action, together: bool) -> None:
     queue = ActionQueue()
     one, other = Caller(queue, first), Caller(queue, second)
     await settle()
@@ -99,7 +99,7 @@ async def test_a_script_runs_while_the_new_document_loads_and_the_next_navigatio
     await asyncio.gather(going.task, script.task, leaving.task)
 
 
-async def test_who_waited_in_vain_is_told_for_what_and_holds_nobody_up() -> None:
+async def test_a_timeout_names_the_earlier_action_and_does_not_block_the_queue() -> None:
     queue = ActionQueue()
     going = Caller(queue, NAVIGATE)
     await settle()
@@ -113,7 +113,7 @@ async def test_who_waited_in_vain_is_told_for_what_and_holds_nobody_up() -> None
     await asyncio.gather(going.task, script.task)
 
 
-async def test_a_hung_script_keeps_nobody_from_leaving_the_page() -> None:
+async def test_a_hung_script_does_not_block_navigation_for_ever() -> None:
     queue = ActionQueue()
     hung, leaving = Caller(queue, READ), Caller(queue, NAVIGATE, timeout=0.2)
     await until(lambda: leaving.under_way())
@@ -123,7 +123,7 @@ async def test_a_hung_script_keeps_nobody_from_leaving_the_page() -> None:
     await asyncio.gather(hung.task, leaving.task)
 
 
-async def test_a_page_that_loads_for_long_is_drawn_all_the_same() -> None:
+async def test_a_screenshot_does_not_wait_for_a_slow_load_for_ever() -> None:
     queue = ActionQueue()
     loading = Caller(queue, NAVIGATE)
     await settle()
@@ -137,7 +137,7 @@ async def test_a_page_that_loads_for_long_is_drawn_all_the_same() -> None:
     await asyncio.gather(picture.task, loading.task)
 
 
-async def test_a_caller_that_leaves_the_queue_holds_nobody_up() -> None:
+async def test_a_cancelled_action_does_not_block_the_queue() -> None:
     queue = ActionQueue()
     first, second, third = (Caller(queue, DRAW) for _ in range(3))
     await settle()
@@ -150,7 +150,7 @@ async def test_a_caller_that_leaves_the_queue_holds_nobody_up() -> None:
     assert repr(queue) == "<ActionQueue 0 running, 0 waiting>"
 
 
-async def test_when_the_page_is_gone_nobody_waits() -> None:
+async def test_a_closed_queue_starts_all_actions() -> None:
     queue = ActionQueue()
     callers = [Caller(queue, NAVIGATE) for _ in range(3)]
     await settle()
@@ -173,7 +173,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_whatever_comes_and_goes_nothing_disturbs_and_nobody_is_forgotten(steps: list[tuple[str, object]]) -> None:
+def test_conflicting_actions_never_overlap_and_none_is_forgotten(steps: list[tuple[str, object]]) -> None:
     asyncio.run(_play(steps))
 
 

@@ -15,7 +15,7 @@ from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
 
 
-async def test_what_a_page_wrote_is_read_and_what_is_no_json_is_told() -> None:
+async def test_results_of_a_page_are_parsed_and_invalid_ones_are_errors() -> None:
     assert await parse('{"a": [1, null, "x"]}') == {"a": [1, None, "x"]}
     assert await parse("[" + "1," * 100_000 + "2]") == [1] * 100_000 + [2]
     for strange in (
@@ -31,7 +31,7 @@ async def test_what_a_page_wrote_is_read_and_what_is_no_json_is_told() -> None:
             await parse(strange)
 
 
-def test_a_plain_spec_names_only_what_it_sets() -> None:
+def test_a_default_spec_sets_only_the_defaults() -> None:
     assert context_options(SessionSpec()) == {
         "viewport": {"width": 1280, "height": 720},
         "is_mobile": False,
@@ -52,7 +52,7 @@ def test_nested_options_keep_their_parts() -> None:
 
 
 @pytest.mark.parametrize(("scale", "fits"), [(None, True), (1.0, True), (1.01, False), (0.5, True)])
-def test_no_more_pixels_than_can_be_drawn(scale: float | None, fits: bool) -> None:
+def test_too_many_pixels_are_rejected(scale: float | None, fits: bool) -> None:
     spec = SessionSpec(viewport_width=8192, viewport_height=MAX_PIXELS // 8192, device_scale_factor=scale)
     if fits:
         context_options(spec)
@@ -62,7 +62,7 @@ def test_no_more_pixels_than_can_be_drawn(scale: float | None, fits: bool) -> No
         assert refused.value.loc == ("body", "device_scale_factor")
 
 
-def test_a_refusal_is_only_about_what_was_asked() -> None:
+def test_an_error_is_about_a_field_that_the_spec_sets() -> None:
     message = "Invalid timezone ID: Mars/Base"
     asked = invalid_field(message, SessionSpec(timezone_id="Mars/Base"))
     assert asked is not None
@@ -84,7 +84,7 @@ def test_a_refusal_is_only_about_what_was_asked() -> None:
         ("example.com", "https://example.org/", False),
     ],
 )
-def test_an_address_in_place_of_a_title_is_none(title: str, url: str, none: bool) -> None:
+def test_a_title_that_is_only_the_url_is_a_placeholder(title: str, url: str, none: bool) -> None:
     assert is_placeholder(title, url) is none
 
 
@@ -105,11 +105,11 @@ def test_an_address_in_place_of_a_title_is_none(title: str, url: str, none: bool
         ("", None, "it wrote no error message"),
     ],
 )
-def test_a_failed_start_is_told_in_few_words(said: str, returncode: int | None, told: str) -> None:
+def test_the_start_error_is_the_relevant_part_of_standard_error(said: str, returncode: int | None, told: str) -> None:
     assert start_error(said, returncode) == told
 
 
-def test_however_much_chromium_says_what_is_told_is_short() -> None:
+def test_the_start_error_is_short_whatever_chromium_writes() -> None:
     for said in ("x" * 10_000, f"[1:FATAL:a.cc] {'x' * 10_000}"):
         assert len(start_error(said, 1)) == DETAIL_CHARACTERS
 
@@ -121,7 +121,7 @@ def test_however_much_chromium_says_what_is_told_is_short() -> None:
         ("Timeout 5ms exceeded while waiting", "in time (Timeout 5ms exceeded while waiting). Allow more time"),
     ],
 )
-def test_a_page_that_takes_too_long_is_told_in_words_for_people(said: str, told: str) -> None:
+def test_a_timeout_has_a_readable_message(said: str, told: str) -> None:
     error = translate(PlaywrightTimeout(said))
     assert isinstance(error, BrowserTimeout)
     assert told in error.detail

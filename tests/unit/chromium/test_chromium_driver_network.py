@@ -27,12 +27,14 @@ def network(posted: list[tuple[str, str]]) -> DriverNetwork:
     return network
 
 
-def test_other_domains_pass(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+def test_commands_of_other_domains_are_forwarded(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
     assert network.forwards_command("Page.enable", "page")
     assert posted == []
 
 
-def test_a_navigation_is_heard_until_its_document_comes(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+def test_events_of_a_navigation_are_forwarded_until_its_document_responds(
+    network: DriverNetwork, posted: list[tuple[str, str]]
+) -> None:
     with network.navigation("PAGE", everything=False):
         assert posted == [(ENABLE, "page"), (ENABLE, "frame")]
         assert network.forwards_event(REQUEST % b"L1", "page")
@@ -44,13 +46,15 @@ def test_a_navigation_is_heard_until_its_document_comes(network: DriverNetwork, 
     assert posted[3:] == [(DISABLE, "frame")]
 
 
-def test_one_that_fails_is_heard_no_longer(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+def test_the_domain_is_disabled_after_a_failed_navigation(
+    network: DriverNetwork, posted: list[tuple[str, str]]
+) -> None:
     with pytest.raises(ValueError, match="why"), network.navigation("PAGE", everything=False):
         raise ValueError("why")
     assert posted[2:] == [(DISABLE, "page"), (DISABLE, "frame")]
 
 
-def test_one_that_waits_for_the_network_hears_everything(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+def test_a_navigation_until_network_idle_gets_all_events(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
     with network.navigation("PAGE", everything=True), network.navigation("PAGE", everything=False):
         assert network.forwards_event(REQUEST % b"R7", "page")
         assert network.forwards_event(RESPONSE % (b"L1", b"PAGE"), "page")
@@ -61,7 +65,7 @@ def test_one_that_waits_for_the_network_hears_everything(network: DriverNetwork,
 
 
 @pytest.mark.parametrize("method", ["Network.setExtraHTTPHeaders", "Fetch.enable"])
-def test_what_needs_the_network_turns_it_on_for_good(
+def test_a_command_that_needs_the_domain_enables_it_permanently(
     network: DriverNetwork, posted: list[tuple[str, str]], method: str
 ) -> None:
     assert network.forwards_command(method, "page")

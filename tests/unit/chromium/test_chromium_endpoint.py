@@ -92,7 +92,7 @@ class Talk:
             await self.writer.wait_closed()
 
 
-async def test_the_one_who_is_expected_is_handed_over_with_the_whole_connection(endpoint: LocalEndpoint) -> None:
+async def test_an_announced_connection_is_passed_on_completely(endpoint: LocalEndpoint) -> None:
     expected = Expected()
     with endpoint.expect(expected) as address:
         assert address.startswith("ws://127.0.0.1:")
@@ -107,7 +107,7 @@ async def test_the_one_who_is_expected_is_handed_over_with_the_whole_connection(
     await until(lambda: expected.lost == 1, what="its end is its own")
 
 
-async def test_every_secret_is_new_and_long(endpoint: LocalEndpoint) -> None:
+async def test_each_secret_is_new_and_long(endpoint: LocalEndpoint) -> None:
     addresses = set()
     for _ in range(10):
         with endpoint.expect(Expected()) as address:
@@ -117,7 +117,7 @@ async def test_every_secret_is_new_and_long(endpoint: LocalEndpoint) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/json/version", "/devtools/browser/x", "{}x", "{}/", "/x{}", "{}?a=1"])
-async def test_no_other_path_is_let_in(endpoint: LocalEndpoint, path: str) -> None:
+async def test_every_other_path_gets_404(endpoint: LocalEndpoint, path: str) -> None:
     expected = Expected()
     with endpoint.expect(expected) as address:
         talk = await Talk(address).open()
@@ -135,7 +135,7 @@ async def test_no_other_path_is_let_in(endpoint: LocalEndpoint, path: str) -> No
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1", "https://a.test", "null"])
-async def test_a_page_is_refused_even_with_the_secret(endpoint: LocalEndpoint, origin: str) -> None:
+async def test_a_page_is_rejected_even_with_the_secret(endpoint: LocalEndpoint, origin: str) -> None:
     expected = Expected()
     with endpoint.expect(expected) as address:
         talk = await Talk(address).open()
@@ -146,7 +146,7 @@ async def test_a_page_is_refused_even_with_the_secret(endpoint: LocalEndpoint, o
     assert expected.transport is None
 
 
-async def test_a_secret_is_good_once(endpoint: LocalEndpoint) -> None:
+async def test_a_secret_is_valid_once(endpoint: LocalEndpoint) -> None:
     first = Expected()
     with endpoint.expect(first) as address:
         async with connect(address, proxy=None, compression=None):
@@ -157,7 +157,7 @@ async def test_a_secret_is_good_once(endpoint: LocalEndpoint) -> None:
             first.transport.abort()
 
 
-async def test_a_secret_is_good_only_while_somebody_is_expected(endpoint: LocalEndpoint) -> None:
+async def test_a_secret_is_valid_only_while_its_connection_is_announced(endpoint: LocalEndpoint) -> None:
     expected = Expected()
     with endpoint.expect(expected) as address:
         pass
@@ -168,7 +168,7 @@ async def test_a_secret_is_good_only_while_somebody_is_expected(endpoint: LocalE
     assert expected.transport is None
 
 
-async def test_several_are_told_apart(endpoint: LocalEndpoint) -> None:
+async def test_concurrent_connections_are_distinguished(endpoint: LocalEndpoint) -> None:
     one, other = Expected(), Expected()
     with endpoint.expect(one) as _, endpoint.expect(other) as address:
         async with connect(address, proxy=None, compression=None):
@@ -188,7 +188,7 @@ async def test_several_are_told_apart(endpoint: LocalEndpoint) -> None:
         b"SSH-2.0-OpenSSH\r\n",
     ],
 )
-async def test_what_is_no_handshake_is_closed(endpoint: LocalEndpoint, said: bytes) -> None:
+async def test_an_invalid_handshake_closes_the_connection(endpoint: LocalEndpoint, said: bytes) -> None:
     expected = Expected()
     with endpoint.expect(expected) as address:
         talk = await Talk(address).open()
@@ -206,7 +206,9 @@ async def test_a_request_without_an_upgrade_gets_nothing(endpoint: LocalEndpoint
     assert expected.transport is None
 
 
-async def test_who_does_not_shake_hands_is_cut(endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_without_a_handshake_times_out(
+    endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(endpoint_module, "HANDSHAKE_S", 0.05)
     expected = Expected()
     with endpoint.expect(expected) as address:
@@ -217,7 +219,7 @@ async def test_who_does_not_shake_hands_is_cut(endpoint: LocalEndpoint, monkeypa
     assert expected.transport is None
 
 
-async def test_too_many_strangers_are_cut_and_then_there_is_room_again(
+async def test_connections_beyond_the_limit_are_closed_until_others_end(
     endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint_module, "MAX_HANDSHAKES", 3)
@@ -237,7 +239,7 @@ async def test_too_many_strangers_are_cut_and_then_there_is_room_again(
             await each.close()
 
 
-async def test_the_secret_is_in_no_log_and_no_name(endpoint: LocalEndpoint, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_secret_is_in_no_log_and_no_repr(endpoint: LocalEndpoint, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     expected = Expected()
     logging.getLogger("browser_sessions").info("the log is listened to")
@@ -256,7 +258,7 @@ async def test_the_secret_is_in_no_log_and_no_name(endpoint: LocalEndpoint, capl
     assert path[1:] not in names
 
 
-async def test_closing_cuts_those_who_wait_and_takes_nobody_more() -> None:
+async def test_closing_aborts_handshakes_and_accepts_no_more() -> None:
     endpoint = await LocalEndpoint.open()
     with endpoint.expect(Expected()) as address:
         talk = await Talk(address).open()

@@ -108,13 +108,13 @@ async def world() -> AsyncIterator[World]:
         yield made
 
 
-async def test_what_is_ours_to_decide_is_answered_here(world: World) -> None:
+async def test_commands_that_the_service_decides_are_not_forwarded(world: World) -> None:
     params = {"behavior": "allow", "downloadPath": "/x"}
     assert (await world.ask("Browser.setDownloadBehavior", params))["result"] == {}
     assert world.chromium.said("Browser.setDownloadBehavior") == []
 
 
-async def test_what_it_says_at_its_root_is_said_on_its_session_and_comes_back_as_its_root_s(world: World) -> None:
+async def test_root_commands_are_sent_on_its_session_and_responses_mapped_back(world: World) -> None:
     world.chromium.replies["Browser.getVersion"] = lambda command: {"level": command["sessionId"]}
     answer = await world.ask("Browser.getVersion")
     session = world.link._session
@@ -122,7 +122,7 @@ async def test_what_it_says_at_its_root_is_said_on_its_session_and_comes_back_as
     assert answer["result"] == {"level": session.session_id}
 
 
-async def test_what_chromium_refuses_is_refused(world: World) -> None:
+async def test_an_error_of_chromium_is_passed_on(world: World) -> None:
     def refuse(_command: dict[str, Any]) -> None:
         raise Refused("no more contexts")
 
@@ -134,7 +134,7 @@ async def test_what_chromium_refuses_is_refused(world: World) -> None:
     assert world.attached() == []
 
 
-async def test_a_context_is_found_by_its_claim_and_chromium_hears_nothing_of_it(world: World) -> None:
+async def test_a_claim_finds_its_context_and_is_not_forwarded(world: World) -> None:
     one, other = await world.context(), await world.context()
     claim, others = world.link.claim(), world.link.claim()
     assert claim != others
@@ -172,7 +172,7 @@ async def test_it_is_attached_to_new_pages_of_its_own_contexts_and_to_nothing_el
     assert foreign in world.chromium.resumed(), "nobody holds it"
 
 
-async def test_its_page_runs_when_it_has_resumed_it_and_it_hears_so_then(world: World) -> None:
+async def test_its_page_runs_when_it_has_resumed_it_and_the_response_follows(world: World) -> None:
     own = await world.context()
     world.browser.targets.watch(own, Holder("other"))
     root = await world.born("PAGE", own)
@@ -209,7 +209,7 @@ class Holder:
 
 
 @pytest.mark.parametrize("how", ["detaches", "leaves", "closes"])
-async def test_nothing_waits_for_a_driver_that_does_not_hold_a_target(world: World, how: str) -> None:
+async def test_a_pause_does_not_wait_for_a_driver_that_is_not_attached(world: World, how: str) -> None:
     own = await world.context()
     root = await world.born("PAGE", own)
     session = world.link._session
@@ -229,7 +229,7 @@ async def test_nothing_waits_for_a_driver_that_does_not_hold_a_target(world: Wor
     assert len(world.browser.pauses) == 0
 
 
-async def test_a_new_page_is_answered_after_its_attach(world: World) -> None:
+async def test_the_response_to_a_new_page_follows_its_attach_event(world: World) -> None:
     own = await world.context()
     call_id = world.say("Target.createTarget", {"url": "about:blank", "browserContextId": own})
     await settled(world.browser)
@@ -240,7 +240,7 @@ async def test_a_new_page_is_answered_after_its_attach(world: World) -> None:
 
 
 @pytest.mark.parametrize("method", ["Log.enable", "Network.enable"])
-async def test_what_nobody_listens_to_is_not_asked_of_chromium(world: World, method: str) -> None:
+async def test_commands_for_unused_events_are_not_forwarded(world: World, method: str) -> None:
     await world.born("PAGE", await world.context())
     call_id = world.say(method, {}, world.session_on("PAGE"))
     await settled(world.browser)
@@ -249,7 +249,7 @@ async def test_what_nobody_listens_to_is_not_asked_of_chromium(world: World, met
     assert world.chromium.said(method) == []
 
 
-async def test_a_navigation_is_heard_of(world: World) -> None:
+async def test_the_network_domain_is_enabled_for_a_navigation(world: World) -> None:
     await world.born("PAGE", await world.context())
     session_id = world.session_on("PAGE")
     world.say("Network.enable", {}, session_id)
@@ -269,7 +269,7 @@ async def test_a_navigation_is_heard_of(world: World) -> None:
 
 class TestEvents:
     @pytest.mark.parametrize("method", ["Runtime.consoleAPICalled", "Runtime.exceptionThrown"])
-    async def test_of_a_console_are_left_out_and_the_objects_in_them_let_go(self, world: World, method: str) -> None:
+    async def test_of_the_console_are_dropped_and_their_objects_released(self, world: World, method: str) -> None:
         session_id = await self.page(world)
         for _ in range(RELEASE_EVERY):
             world.chromium.event(method, {"text": "said"}, session_id)
@@ -278,7 +278,7 @@ class TestEvents:
         (released,) = world.chromium.said("Runtime.releaseObjectGroup")
         assert (released["sessionId"], released["params"]) == (session_id, {"objectGroup": "console"})
 
-    async def test_a_page_that_floods_its_console_is_not_listened_to_for_a_while(
+    async def test_a_console_flood_disables_the_runtime_domain_for_a_while(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(playwright_link, "FLOOD_S", 0.02)
@@ -294,7 +294,7 @@ class TestEvents:
     @pytest.mark.parametrize(
         "method", ["Page.javascriptDialogOpening", "Network.requestWillBeSent", "Network.webSocketFrameReceived"]
     )
-    async def test_from_which_something_follows_are_cut(self, world: World, method: str) -> None:
+    async def test_with_an_effect_are_truncated(self, world: World, method: str) -> None:
         session_id = await self.page(world)
         world.say("Network.setExtraHTTPHeaders", {}, session_id)  # which needs the network's events
         long = {"number": 1, "deep": [{"text": "x" * EVENT_BYTES, "short": "y"}], "on": True}
@@ -306,7 +306,7 @@ class TestEvents:
         assert cut["params"] == {"number": 1, "deep": [{"text": "x" * STRING_CHARACTERS, "short": "y"}], "on": True}
         assert len(whole["params"]["text"]) == EVENT_BYTES // 2
 
-    async def test_and_answers_of_other_kinds_pass_whole(self, world: World) -> None:
+    async def test_and_responses_of_other_kinds_are_forwarded_completely(self, world: World) -> None:
         session_id = await self.page(world)
         world.chromium.replies["Page.captureScreenshot"] = lambda _: {"data": "x" * 2 * EVENT_BYTES}
         call_id = world.say("Page.captureScreenshot", {}, session_id)
@@ -322,7 +322,7 @@ class TestEvents:
 
 
 class TestTheEnd:
-    async def test_a_driver_that_goes_is_told_once_and_its_session_with_it(self, world: World) -> None:
+    async def test_a_lost_driver_is_reported_once_and_its_session_detached(self, world: World) -> None:
         await world.context()
         session = world.link._session
         assert session is not None
@@ -336,16 +336,14 @@ class TestTheEnd:
         assert world.chromium.said("Browser.getVersion") == []
         assert world.browser.targets._watchers == {}
 
-    async def test_a_browser_that_goes_closes_the_driver_s_connection_and_is_not_told_as_the_driver_s_end(
-        self, world: World
-    ) -> None:
+    async def test_a_lost_browser_closes_the_connection_without_reporting_the_driver(self, world: World) -> None:
         world.say("Browser.getVersion")
         world.chromium.end()
         await world.browser.closed
         world.link.client_gone()
         assert (world.socket.closed, world.lost) == ([1001], [])
 
-    async def test_closing_is_not_told(self, world: World) -> None:
+    async def test_closing_is_not_reported(self, world: World) -> None:
         world.link.close()
         world.link.close()
         world.link.client_gone()
@@ -353,7 +351,7 @@ class TestTheEnd:
         assert world.lost == []
         assert set(world.socket.closed) == {1001}
 
-    async def test_its_own_pages_gone_are_told_to_it(self, world: World) -> None:
+    async def test_it_is_notified_when_its_pages_close(self, world: World) -> None:
         """A page that it makes and that is gone before its attach: `newPage` is answered all the same."""
         own = await world.context()
         world.chromium.auto_attaching.clear()
@@ -379,7 +377,7 @@ class TestAReadyContext:
         await settled(world.browser)
         return list(world.chromium.targets)
 
-    async def test_is_taken_without_a_word_to_chromium(self, world: World) -> None:
+    async def test_is_taken_without_a_command_to_chromium(self, world: World) -> None:
         (page_id,) = await self.ready(world)
         assert (world.attached(), world.chromium.resumed()) == ([], [])
         assert len(world.link.ready.context_ids) == 1
@@ -404,7 +402,7 @@ class TestAReadyContext:
         await settled(world.browser)
         assert session_id in world.chromium.resumed()
 
-    async def test_has_one_page_and_those_to_follow_are_made(self, world: World) -> None:
+    async def test_has_one_page_and_further_pages_are_created(self, world: World) -> None:
         (page_id,) = await self.ready(world)
         context_id = await world.context()
         for _ in range(2):
@@ -412,14 +410,14 @@ class TestAReadyContext:
         (first, _), (second, _) = world.attached()
         assert (first, second != page_id) == (page_id, True)
 
-    async def test_is_for_no_context_with_a_proxy(self, world: World) -> None:
+    async def test_is_not_used_for_a_context_with_a_proxy(self, world: World) -> None:
         await self.ready(world)
         params = {"disposeOnDetach": True, "proxyServer": "http://proxy.test"}
         answer = await world.ask("Target.createBrowserContext", params)
         assert answer["result"]["browserContextId"] not in world.link.ready.context_ids
         assert len(world.link.ready) == 1
 
-    async def test_that_is_not_whole_is_not_waited_for(self, world: World) -> None:
+    async def test_that_is_incomplete_is_not_used(self, world: World) -> None:
         waiting: list[dict[str, Any]] = []
         create = world.chromium.replies["Target.createTarget"]
         world.chromium.replies["Target.createTarget"] = waiting.append
@@ -433,7 +431,7 @@ class TestAReadyContext:
         await until(lambda: len(world.link.ready) == 1, what="the context is ready")
         assert world.attached() == []
 
-    async def test_that_is_disposed_of_before_its_page_is_asked_for_is_never_told(self, world: World) -> None:
+    async def test_that_is_disposed_of_before_its_page_is_requested_is_never_reported(self, world: World) -> None:
         (page_id,) = await self.ready(world)
         context_id = await world.context()
         session = world.link._session
@@ -450,7 +448,7 @@ class TestAReadyContext:
 
     @pytest.mark.parametrize("how", ["crashes", "goes"])
     @pytest.mark.parametrize("taken", [False, True])
-    async def test_whose_page_is_lost_is_not_handed_out(self, world: World, how: str, taken: bool) -> None:
+    async def test_whose_page_is_lost_is_not_used(self, world: World, how: str, taken: bool) -> None:
         (page_id,) = await self.ready(world)
         context_id = await world.context() if taken else ""
         if how == "crashes":
@@ -470,7 +468,7 @@ class TestAReadyContext:
             assert len(world.link.ready) == 0
         await until(lambda: len(world.link.ready) == 1, what="another one is ready")
 
-    async def test_is_not_made_while_a_create_is_under_way(self, world: World) -> None:
+    async def test_is_not_prepared_during_a_create(self, world: World) -> None:
         with world.link.ready.create(usual=True):
             with world.link.ready.create(usual=True):
                 world.link.ready.keep(1)
@@ -478,7 +476,7 @@ class TestAReadyContext:
             assert world.chromium.said("Target.createBrowserContext") == []
         await until(lambda: len(world.link.ready) == 1, what="it is made")
 
-    async def test_that_is_given_up_is_disposed_of(self, world: World) -> None:
+    async def test_beyond_the_wanted_number_is_disposed_of(self, world: World) -> None:
         await self.ready(world, 3)
         ids = world.link.ready.context_ids
         assert len(ids) == 3
@@ -493,7 +491,7 @@ class TestAReadyContext:
         assert world.link.ready.context_ids == set()
         assert len(world.chromium.said("Target.createBrowserContext")) == 3
 
-    async def test_that_is_given_up_while_it_is_made_is_disposed_of(self, world: World) -> None:
+    async def test_not_wanted_any_more_while_it_is_prepared_is_disposed_of(self, world: World) -> None:
         create = world.chromium.replies["Target.createTarget"]
 
         def then_give_up(command: dict[str, Any]) -> dict[str, Any] | None:
@@ -507,7 +505,7 @@ class TestAReadyContext:
         assert (len(world.link.ready), world.link.ready.context_ids, world.attached()) == (0, set(), [])
 
     @pytest.mark.parametrize("method", ["Target.createBrowserContext", "Target.createTarget"])
-    async def test_that_chromium_refuses_is_tried_again_after_the_next_create(self, world: World, method: str) -> None:
+    async def test_that_failed_is_retried_after_the_next_create(self, world: World, method: str) -> None:
         def refuse(_command: dict[str, Any]) -> None:
             raise Refused("not now")
 
@@ -522,7 +520,7 @@ class TestAReadyContext:
             pass
         await until(lambda: len(world.link.ready) == 1, what="it is made")
 
-    async def test_goes_with_the_driver(self, world: World) -> None:
+    async def test_is_disposed_of_with_the_driver(self, world: World) -> None:
         await self.ready(world)
         world.link.client_gone()
         with world.link.ready.create(usual=True):
