@@ -101,7 +101,7 @@ class ClientOverrides:
         features, media = command.params.get("features"), command.params.get("media")
         if command.method != "Emulation.setEmulatedMedia" or media or not isinstance(features, list):
             return False
-        values = {each.get("name"): each.get("value") for each in features if isinstance(each, dict)}
+        values = {each["name"]: each.get("value") for each in features if _is_named(each)}
         return values == _DEFAULT_FEATURES
 
     def resumed(self, session_id: str) -> None:
@@ -186,3 +186,7 @@ class ClientOverrides:
             for override in overrides:
                 for method, params in to_repeat(override.said):
                     override.by.post(method, params, session_id=override.session_id)
+
+
+def _is_named(feature: Any) -> bool:
+    return isinstance(feature, dict) and isinstance(feature.get("name"), str)

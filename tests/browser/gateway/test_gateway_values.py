@@ -44,6 +44,14 @@ async def test_values_that_end_a_bare_chromium_are_refused_with_the_field_s_name
         assert await place.harm() is None
 
 
+async def test_a_value_of_the_wrong_type_gets_chromium_s_own_error(tmp_path: Path) -> None:
+    async with arena(tmp_path) as place, caller(place) as one:
+        for name in ({}, [], None, 1):
+            feature = {"name": name, "value": "x"}
+            error = (await one.client.ask("Emulation.setEmulatedMedia", {"features": [feature]}, one.at_page))["error"]
+            assert error["code"] == -32602, error
+
+
 async def test_a_window_does_not_grow_side_by_side_until_the_gpu_process_ends(tmp_path: Path) -> None:
     async with arena(tmp_path) as place, caller(place) as one:
         window = {"windowId": one.known["windowId"]}

@@ -204,13 +204,13 @@ class Caller:
         self.known: dict[str, Any] = {}
 
     async def renew(self) -> None:
-        """A fresh page, ready for every domain. The old one goes."""
-        old = self.page
+        """A fresh page, ready for every domain. The old one goes, and what commands have opened since."""
         made = await self.client.call("Target.createTarget", {"url": "about:blank"})
         self.page = made["targetId"]
         self.at_page = await self.client.attach(self.page)
-        if old:
-            await self.client.ask("Target.closeTarget", {"targetId": old})
+        for info in (await self.client.call("Target.getTargets"))["targetInfos"]:
+            if info["type"] == "page" and info["targetId"] != self.page:
+                await self.client.ask("Target.closeTarget", {"targetId": info["targetId"]})
         await until(self._loaded, within=WITNESS_S * 2, what="the caller's page has loaded")
         for domain in ENABLED:
             await self.client.ask(f"{domain}.enable", {}, self.at_page)
@@ -439,18 +439,20 @@ async def guilty(folder: Path, seen: str, suspects: list[Shot], old: Mapping[str
                     named.append((shot.method, f"{harm}: {shot}"))
                     left = [other for other in left if other.method != shot.method]
                     break
-                if not await one.lives():
-                    await one.renew()
     return named or [("", f"{seen}, together only: {[str(shot) for shot in suspects]}")]
 
 
 async def _harm_of(place: Arena, one: Caller, batch: list[Shot], found: Found | None = None) -> str | None:
-    """Sends commands; what they did to others."""
+    """Sends commands; returns what they did to others or to their own connection. Replaces a page that hangs."""
     try:
         answered = await one.send(batch)
         if found is not None:
             found.answered += answered
-        return await place.harm()
+        if (harm := await place.harm()) is None and not await one.lives():
+            if found is not None:
+                found.pages += 1
+            await one.renew()
+        return harm
     except (ConnectionClosed, asyncio.CancelledError):
         if task_is_cancelled():
             raise
@@ -501,9 +503,6 @@ async def _rounds(
         harm = await _harm_of(place, one, batch, found)
         if harm is not None:
             return harm, drawn
-        if not await one.lives():
-            found.pages += 1
-            await one.renew()
     return "", []
 
 

@@ -464,13 +464,13 @@ class TestAReadyContext:
         answer = await world.ask("Target.createTarget", {"url": "about:blank", "browserContextId": context_id})
         assert answer["result"]["targetId"] != page_id
         assert [target_id for target_id, _ in world.attached()] == [answer["result"]["targetId"]]
-        with world.link.ready.create(usual=True):  # the next create, not the loss, has another one made
+        with world.link.ready.create(suitable=True):  # the next create, not the loss, has another one made
             assert len(world.link.ready) == 0
         await until(lambda: len(world.link.ready) == 1, what="another one is ready")
 
     async def test_is_not_prepared_during_a_create(self, world: World) -> None:
-        with world.link.ready.create(usual=True):
-            with world.link.ready.create(usual=True):
+        with world.link.ready.create(suitable=True):
+            with world.link.ready.create(suitable=True):
                 world.link.ready.keep(1)
             await settled(world.browser)
             assert world.chromium.said("Target.createBrowserContext") == []
@@ -516,14 +516,14 @@ class TestAReadyContext:
         await settled(world.browser)
         assert (len(world.link.ready), world.link.ready.context_ids) == (0, set())
         world.chromium.replies[method] = usual
-        with world.link.ready.create(usual=True):
+        with world.link.ready.create(suitable=True):
             pass
         await until(lambda: len(world.link.ready) == 1, what="it is made")
 
     async def test_is_disposed_of_with_the_driver(self, world: World) -> None:
         await self.ready(world)
         world.link.client_gone()
-        with world.link.ready.create(usual=True):
+        with world.link.ready.create(suitable=True):
             world.link.ready.keep(2)
         await settled(world.browser)
         assert len(world.chromium.said("Target.createBrowserContext")) == 1
