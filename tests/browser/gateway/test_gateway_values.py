@@ -46,7 +46,8 @@ async def test_values_that_end_a_bare_chromium_are_refused_with_the_field_s_name
 
 async def test_a_value_of_the_wrong_type_gets_chromium_s_own_error(tmp_path: Path) -> None:
     async with arena(tmp_path) as place, caller(place) as one:
-        for name in ({}, [], None, 1):
+        names: list[Any] = [{}, [], None, 1]
+        for name in names:
             feature = {"name": name, "value": "x"}
             error = (await one.client.ask("Emulation.setEmulatedMedia", {"features": [feature]}, one.at_page))["error"]
             assert error["code"] == -32602, error
