@@ -162,7 +162,7 @@ def too_large() -> Iterator[Any]:
             yield pytest.param(size, made_of, marks=marks, id=f"{made_of}-{size // MIB}MiB")
 
 
-@pytest.mark.parametrize(("size", "made_of"), too_large())
+@pytest.mark.parametrize(("size", "made_of"), list(too_large()))
 async def test_a_command_that_is_too_large_ends_its_sender_alone(
     server: Running, make: Callable[[], Any], size: int, made_of: str
 ) -> None:

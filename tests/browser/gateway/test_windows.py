@@ -77,7 +77,7 @@ def pairs() -> Iterator[Any]:
             yield pytest.param(client, where, marks=marks, id=f"{client}-{where}")
 
 
-@pytest.mark.parametrize(("client", "where"), pairs())
+@pytest.mark.parametrize(("client", "where"), list(pairs()))
 async def test_every_window_loads_within_a_second_and_is_told_to_the_client(
     server: Running, site: WindowSite, client: str, where: str
 ) -> None:
