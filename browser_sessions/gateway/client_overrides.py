@@ -40,7 +40,7 @@ ResponseCallback = Callable[[Mapping[str, Any] | None, Mapping[str, Any] | None]
 class _Override:
     by: BrowserSession
     session_id: str
-    said: MethodCall
+    call: MethodCall
 
 
 class SessionOverrides:
@@ -184,7 +184,7 @@ class ClientOverrides:
             else:
                 self._owner.restore(page_id, setting)
             for override in overrides:
-                for method, params in to_repeat(override.said):
+                for method, params in to_repeat(override.call):
                     override.by.post(method, params, session_id=override.session_id)
 
 

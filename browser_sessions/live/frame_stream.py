@@ -91,7 +91,7 @@ class FrameStream:
         """Returns when the page is gone, or after another error, which is reported to the viewer."""
         self._flow.reset()
         try:
-            look = self._handle.screen(page_id).subscribe(self._flow.current)
+            subscription = self._handle.screen(page_id).subscribe(self._flow.current)
         except PageNotFound:
             self.page_id = None
             return
@@ -99,20 +99,20 @@ class FrameStream:
             seq = 0
             while True:
                 await self._until_may_send()
-                frame = await look.after(seq)
+                frame = await subscription.after(seq)
                 seq = frame.seq
                 self._flow.sent(seq, self._loop.time())
                 self._on_frame(frame)
                 await self._send(encoded(frame))
                 if self._flow.adjust(self._loop.time()):
-                    look.change(self._flow.current)
+                    subscription.change(self._flow.current)
         except PageNotFound:
             self.page_id = None
         except BrowserSessionsError as error:
             await self._problem(error.detail)
             await asyncio.sleep(RETRY_S)
         finally:
-            look.close()
+            subscription.close()
 
     async def _until_may_send(self) -> None:
         while not self._flow.may_send(self._loop.time()):
