@@ -12,8 +12,7 @@ from starlette.types import Lifespan, Receive, Scope, Send
 from browser_sessions import tracing
 from browser_sessions.api import errors, openapi_document
 from browser_sessions.api.dependencies import Services
-from browser_sessions.api.middleware.edge import STATUS_ROUTE, Edge, refuse_websocket
-from browser_sessions.api.models import BrowserSessionResponse
+from browser_sessions.api.middleware.edge import Edge, refuse_websocket
 from browser_sessions.api.routes import (
     accounts,
     cdp,
@@ -29,7 +28,7 @@ from browser_sessions.api.routes import (
     sign_in,
     storage_state,
 )
-from browser_sessions.api.routes.session_status import StatusRoute, get_browser_session
+from browser_sessions.api.routes.session_status import status_route
 from browser_sessions.console import static_files
 
 DESCRIPTION: Final = (
@@ -40,8 +39,8 @@ DESCRIPTION: Final = (
 _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI's own would record whole addresses, tickets and all: see `request_spans`."""
 _ROUTERS: Final = tuple(
-    room.router
-    for room in (
+    package.router
+    for package in (
         *(sessions, pages, storage_state, downloads, cdp, one_line, events, console_overview),
         *(live, devtools, sign_in, accounts, health, static_files),
     )
@@ -62,9 +61,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
         telemetry=_NO_TELEMETRY,
     )
     app.state.services = services
-    app.router.routes.append(
-        _status_route()
-    )  # first: the call that everybody repeats meets no other pattern on its way
+    app.router.routes.append(status_route())  # first: the call that everybody repeats meets no other pattern
     for router in _ROUTERS:
         app.include_router(router)
     app.router.default = _nowhere
@@ -84,12 +81,6 @@ async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
         await refuse_websocket(scope, receive, send, errors.nowhere())
     else:
         raise HTTPException(404)
-
-
-def _status_route() -> StatusRoute:
-    return StatusRoute(
-        STATUS_ROUTE, get_browser_session, response_model=BrowserSessionResponse, methods=["GET"], tags=["sessions"]
-    )
 
 
 __all__ = ["build_api"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from browser_sessions.api.models import BrowserSessionResponse
 from browser_sessions.domain.errors import SessionNotFound, WrongState
 from browser_sessions.domain.principal import Action, Principal, may
 from browser_sessions.domain.session import Session, SessionRecord, SessionStatus, new_session_id
+from browser_sessions.domain.session_view import SessionView
 from browser_sessions.pool.manager import Pool
 
 
@@ -31,6 +35,14 @@ async def find_record(pool: Pool, principal: Principal, session_id: str, action:
     return found.record(pool.clock) if isinstance(found, Session) else found
 
 
+async def find_view(pool: Pool, principal: Principal, session_id: str) -> SessionView:
+    """As `find`, with all that can be shown of it."""
+    found = await find(pool, principal, session_id)
+    if isinstance(found, Session):
+        return pool.registry.lives[session_id].view(pool.clock)
+    return SessionView(found)
+
+
 async def find_active(pool: Pool, principal: Principal, session_id: str) -> None:
     """Makes sure that the caller may drive the session now. Raises `SessionNotFound`, `WrongState`."""
     found = await find(pool, principal, session_id, Action.DRIVE)
@@ -40,3 +52,8 @@ async def find_active(pool: Pool, principal: Principal, session_id: str) -> None
             f"The session is {found.status}{why}; only an active one can be used. Create another one.",
             session_id=session_id,
         )
+
+
+def summary(record: SessionRecord) -> dict[str, Any]:
+    """The eight fields of `BrowserSessionResponse`, in their order."""
+    return SessionView(record).pick(BrowserSessionResponse.model_fields)

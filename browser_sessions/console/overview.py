@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from browser_sessions.chromium.ports import PageInfo
 from browser_sessions.console.loop_lag import LoopLag
 from browser_sessions.domain.event_types import ROW_FIELDS
 from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.session import FINAL, SessionRecord
-from browser_sessions.domain.text import clipped
+from browser_sessions.domain.session_view import SessionView
 from browser_sessions.events.journal import Event
-from browser_sessions.pool.live_session import Live, Opened
 from browser_sessions.pool.manager import Pool
 
 LOOK_EVERY_S: Final = 1.0
@@ -57,8 +54,8 @@ class Overview:
         self.history: deque[Point] = deque(maxlen=POINTS)
         self._pool = pool
         self._lag = lag
-        self._told: dict[str, Row] = {}
-        self._told_pool: dict[str, Any] = {}
+        self._published: dict[str, Row] = {}
+        self._published_pool: dict[str, Any] = {}
         self._seen: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
         """(title, address, number of pages) of sessions that have ended."""
         self._went: dict[str, tuple[str, str]] = {}
@@ -67,13 +64,14 @@ class Overview:
         self._looks = 0
         pool.journal.sinks.append(self._happened)
 
-    async def rows(self, owner: str | None) -> list[Row]:
-        """Live sessions and the newest ended ones, newest first, of one owner or of all. Raises `StoreUnavailable`."""
-        lives = self._pool.registry.lives
-        rows = [self._live(live) for live in list(lives.values()) if owner is None or live.session.owner == owner]
-        rows.sort(key=lambda row: (row["created_at"], row["session_id"]), reverse=True)
+    async def views(self, owner: str | None) -> list[SessionView]:
+        """Live sessions, then the newest ended ones, each newest first, of one owner or of all. Raises
+        `StoreUnavailable`."""
+        lives, clock = self._pool.registry.lives, self._pool.clock
+        views = [live.view(clock) for live in list(lives.values()) if owner is None or live.session.owner == owner]
+        views.sort(key=lambda view: (view.record.created_at, view.record.session_id), reverse=True)
         ended = await self._pool.registry.list(SessionQuery(owner=owner, statuses=FINAL, limit=ENDED_SHOWN))
-        return rows + [self._ended(record) for record in ended if record.session_id not in lives]
+        return views + [self._ended(record) for record in ended if record.session_id not in lives]
 
     async def look(self) -> None:
         """One turn of the loop: tells what changed since the one before."""
@@ -84,13 +82,13 @@ class Overview:
                 await asyncio.sleep(0)
             if session_id not in lives:
                 continue
-            row = self._changing(live)
-            before = self._told.get(session_id)
-            self._told[session_id] = row
+            row = live.view(self._pool.clock).pick(ROW_FIELDS)
+            before = self._published.get(session_id)
+            self._published[session_id] = row
             if live.session.status.final:
                 continue
-            # the first time all of it: somebody may show what it was before this look
-            changed = {name: row[name] for name in ROW_FIELDS if before is None or row[name] != before[name]}
+            # The first time all fields: a page may show what it read before this turn.
+            changed = {name: value for name, value in row.items() if before is None or value != before[name]}
             if changed:
                 self._pool.journal.publish("session.updated", session_id, live.session.owner, **changed)
         if self._looks % POOL_EVERY == 0:
@@ -119,72 +117,13 @@ class Overview:
                 for browser in state["browsers"]
             ]
         }
-        if lasting != self._told_pool:
-            self._told_pool = lasting
+        if lasting != self._published_pool:
+            self._published_pool = lasting
             self._pool.journal.publish("pool.updated", **state)
 
-    def _live(self, live: Live) -> Row:
-        session, spec = live.session, live.session.spec
-        return {
-            "session_id": session.session_id,
-            "owner": session.owner,
-            "owner_name": session.owner_name,
-            "viewport_width": spec.viewport_width,
-            "viewport_height": spec.viewport_height,
-            "created_at": session.created_at,
-            "ended_at": None if session.ended is None else self._pool.clock.wall(session.ended),
-            "end_reason": session.end_reason.value if session.end_reason else None,
-            "metadata": dict(spec.metadata),
-            "isolation": spec.isolation.value,
-            "browser_id": live.state.slot.browser_id if isinstance(live.state, Opened) else None,
-        } | self._changing(live)
-
-    def _changing(self, live: Live) -> Row:
-        """The fields of the row that may be others a moment later."""
-        session, context = live.session, live.context
-        slot = live.state.slot if isinstance(live.state, Opened) else None
-        pages: Sequence[PageInfo] = context.pages() if context is not None else ()
-        active = pages[-1] if pages else None
-        now, wall = self._pool.clock.monotonic(), self._pool.clock.wall
-        deadline = session.deadline(now)
-        return {
-            "status": session.status.value,
-            "last_activity": wall(session.last_used(now)),
-            "expires_at": None if deadline is None else wall(deadline),
-            "title": clipped(active.title) if active else "",
-            "url": clipped(active.url) if active else "",
-            "page_count": len(pages),
-            "connections": live.clients,
-            "viewers": live.viewers,
-            "controlled_by": live.control.holder.name if live.control.holder else None,
-            "memory_bytes": slot.memory_bytes // max(1, slot.taken) or None if slot else None,
-        }
-
-    def _ended(self, record: SessionRecord) -> Row:
+    def _ended(self, record: SessionRecord) -> SessionView:
         title, url, pages = self._seen.get(record.session_id, ("", "", 0))
-        return {
-            "session_id": record.session_id,
-            "status": record.status.value,
-            "owner": record.owner,
-            "owner_name": record.owner_name,
-            "viewport_width": record.viewport_width,
-            "viewport_height": record.viewport_height,
-            "created_at": record.created_at,
-            "last_activity": record.last_activity,
-            "expires_at": record.expires_at,
-            "ended_at": record.ended_at,
-            "end_reason": record.end_reason.value if record.end_reason else None,
-            "metadata": record.metadata,
-            "isolation": record.isolation.value,
-            "title": title,
-            "url": url,
-            "page_count": pages,
-            "connections": 0,
-            "viewers": 0,
-            "controlled_by": None,
-            "memory_bytes": None,
-            "browser_id": None,
-        }
+        return SessionView(record, title, url, pages)
 
     def _happened(self, event: Event) -> None:
         """Keeps what a session showed last."""
@@ -194,7 +133,7 @@ class Overview:
         if event.kind == "page.navigated" and live is not None and not live.session.status.final:
             self._went[event.session_id] = (event.data["title"], event.data["url"])
         elif event.kind == "session.ended":
-            row = self._told.pop(event.session_id, None)
+            row = self._published.pop(event.session_id, None)
             went = self._went.pop(event.session_id, None)
             if row is not None and row["url"]:
                 self._seen[event.session_id] = (row["title"], row["url"], row["page_count"])

@@ -149,6 +149,11 @@ class Session:
     """Seconds by which the hard deadline was extended."""
     in_use: int = 0
     """Pending commands and calls. The idle timeout is suspended while there is one."""
+    options: dict[str, Any] = field(init=False, repr=False)
+    """`spec.options()`: every record has it, and a record is made for every read."""
+
+    def __post_init__(self) -> None:
+        self.options = self.spec.options()
 
     def move(self, to: SessionStatus) -> None:
         """The only place that changes the status. Raises `IllegalTransition`."""
@@ -228,7 +233,7 @@ class Session:
             idle_timeout_seconds=self.spec.idle_timeout_seconds,
             max_lifetime_seconds=self.max_lifetime(),
             metadata=dict(self.spec.metadata),
-            options=self.spec.options(),
+            options=self.options,
             idempotency_key=self.idempotency_key,
             body_sha256=self.body_sha256,
             version=self.version,

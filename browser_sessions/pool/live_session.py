@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from browser_sessions.chromium.ports import BrowserProcess, ContextHandle
+from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import WrongState
 from browser_sessions.domain.session import EndReason, Session, SessionRecord, SessionStatus
+from browser_sessions.domain.session_view import SessionView
+from browser_sessions.domain.text import clipped
 from browser_sessions.pool.admission import QueueTicket
 from browser_sessions.pool.browsers.fleet import BrowserSlot
 from browser_sessions.pool.control_lock import ControlLock
@@ -91,6 +94,22 @@ class Live:
     def viewers(self) -> int:
         """How many that are connected only look."""
         return len(self.attached) - self.clients
+
+    def view(self, clock: Clock) -> SessionView:
+        """What it looks like from outside now. From memory."""
+        opened = self.state if isinstance(self.state, Opened) else None
+        pages = opened.context.pages() if opened else ()
+        return SessionView(
+            record=self.session.record(clock),
+            title=clipped(pages[-1].title) if pages else "",
+            url=clipped(pages[-1].url) if pages else "",
+            page_count=len(pages),
+            connections=self.clients,
+            viewers=self.viewers,
+            controlled_by=self.control.holder.name if self.control.holder else None,
+            memory_bytes=opened.slot.memory_bytes // max(1, opened.slot.taken) or None if opened else None,
+            browser_id=opened.slot.browser_id if opened else None,
+        )
 
     def attach(self, who: Attached) -> None:
         """Raises `WrongState` when the session takes nobody (any more)."""

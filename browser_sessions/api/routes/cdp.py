@@ -66,8 +66,7 @@ async def cdp_version(
     """What Chromium says at `/json/version`, for this session: for clients that are given an http:// address."""
     principal = await _driver(services, request.scope, session_id)
     told = await chromium_version(_process(services, session_id))
-    record = await services.pool.registry.record(session_id)
-    assert record is not None
+    record = services.pool.registry.live(session_id).session.record(services.pool.clock)
     connect_url = services.addresses(request, record, principal)[0]
     return as_json(
         told | ({"User-Agent": record.user_agent} if record.user_agent else {}) | {"webSocketDebuggerUrl": connect_url}
@@ -81,8 +80,7 @@ async def cdp_version(
 async def cdp_list(request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None) -> Response:
     """The session's pages as Chromium lists targets."""
     principal = await _driver(services, request.scope, session_id)
-    record = await services.pool.registry.record(session_id)
-    assert record is not None
+    record = services.pool.registry.live(session_id).session.record(services.pool.clock)
     connect_url = services.addresses(request, record, principal)[0]
     path, _mark, query = connect_url.partition("?")
     return as_json(

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here, Services
-from browser_sessions.api.models import LiveTicket, OverviewResponse, SessionHistory
+from browser_sessions.api.models import LiveTicket, OverviewResponse, SessionHistory, SessionRow
 from browser_sessions.api.responses import problems
 from browser_sessions.api.routes.events import event_id
 from browser_sessions.api.session_access import find, find_record
@@ -41,7 +41,10 @@ async def get_overview(services: Here, principal: Caller) -> Response:
     journal, overview = services.pool.journal, services.console.overview
     position = event_id(journal, journal.newest)
     shown = {
-        "sessions": await overview.rows(None if may(principal, Action.VIEW) else principal.principal_id),
+        "sessions": [
+            view.pick(SessionRow.model_fields)
+            for view in await overview.views(None if may(principal, Action.VIEW) else principal.principal_id)
+        ],
         "pool": asdict(services.pool.report.snapshot()) if everything else None,
         "history": {"step_seconds": POINT_EVERY_S, "points": list(overview.history)} if everything else None,
         "you": {"principal_id": principal.principal_id, "name": principal.name, "role": principal.role},

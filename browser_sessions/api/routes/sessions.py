@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from browser_sessions.api.caller_credentials import Caller
-from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.dependencies import Here
 from browser_sessions.api.list_cursor import cursor_after, moment_of
 from browser_sessions.api.middleware.client_disconnect import unless_gone
 from browser_sessions.api.middleware.create_gate import CreateRoute
@@ -26,13 +26,12 @@ from browser_sessions.api.models import (
     KeepaliveBody,
 )
 from browser_sessions.api.responses import problems
-from browser_sessions.api.routes.session_status import eight
-from browser_sessions.api.session_access import find, find_active, find_record
+from browser_sessions.api.session_access import find, find_active, find_record, find_view, summary
 from browser_sessions.api.spec_resolution import resolve
 from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.ports import SessionQuery
-from browser_sessions.domain.principal import Action, Principal, may
-from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
+from browser_sessions.domain.principal import Action, may
+from browser_sessions.domain.session import EndReason, SessionStatus
 from browser_sessions.pool.manager import Idempotency
 
 router = APIRouter(prefix="/v1/browser/sessions", tags=["sessions"])
@@ -40,6 +39,7 @@ router = APIRouter(prefix="/v1/browser/sessions", tags=["sessions"])
 MAX_METADATA_FILTERS: Final = 32
 """As many as a session may have pairs."""
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_DETAILS: Final = BrowserSessionDetails.model_fields.keys() - {"connections", "pages", "connect_url", "live_url"}
 _LIST_PARAMETERS: Final = frozenset({"status", "limit", "cursor"})
 
 StatusName = Literal["queued", "starting", "active", "closing", "closed", "expired", "crashed", "lost"]
@@ -73,7 +73,7 @@ async def create_browser_session(
     if not new:
         response.headers["Idempotency-Replayed"] = "true"
     connect_url, live_url = services.addresses(request, record, principal)
-    return eight(record, services.pool.clock) | {"connect_url": connect_url, "live_url": live_url}
+    return summary(record) | {"connect_url": connect_url, "live_url": live_url}
 
 
 router.add_api_route(
@@ -107,7 +107,7 @@ async def list_browser_sessions(
     found = await services.pool.registry.list(query)
     shown = found[:limit]
     return {
-        "sessions": [eight(record, services.pool.clock) for record in shown],
+        "sessions": [summary(record) for record in shown],
         "next_cursor": cursor_after(shown[-1]) if len(found) > limit else None,
     }
 
@@ -117,8 +117,17 @@ async def get_browser_session_details(
     request: Request, session_id: str, services: Here, principal: Caller
 ) -> dict[str, Any]:
     """Everything that is known about a session, with fresh addresses to connect and to watch."""
-    record = await find_record(services.pool, principal, session_id)
-    return _details(request, services, principal, record)
+    view = await find_view(services.pool, principal, session_id)
+    record = view.record
+    connect_url = live_url = None
+    if not record.status.final:
+        connect_url, live_url = services.addresses(request, record, principal)
+    return view.pick(_DETAILS) | {
+        "connections": view.connections + view.viewers,
+        "pages": view.page_count if record.status is SessionStatus.ACTIVE else 0,
+        "connect_url": connect_url,
+        "live_url": live_url,
+    }
 
 
 @router.get("/{session_id}/health", response_model=BrowserSessionHealth, responses=problems(401, 404, 503))
@@ -141,7 +150,7 @@ async def keep_browser_session_alive(
     if body is not None and body.extend_seconds is not None:
         await services.pool.extend(session_id, body.extend_seconds)
     services.pool.touch(session_id)
-    return eight(await find(services.pool, principal, session_id), services.pool.clock)
+    return summary(await find_record(services.pool, principal, session_id))
 
 
 @router.delete("/{session_id}", response_model=BrowserSessionResponse, responses=problems(401, 404, 503))
@@ -149,7 +158,7 @@ async def end_browser_session(session_id: str, services: Here, principal: Caller
     """End a session. Again: the same answer."""
     found = await find(services.pool, principal, session_id, Action.END)
     reason = EndReason.DELETED if found.owner == principal.principal_id else EndReason.OPERATOR
-    return eight(await services.pool.end(session_id, reason), services.pool.clock)
+    return summary(await services.pool.end(session_id, reason))
 
 
 def body_digest(asked: CreateBrowserSession) -> str:
@@ -176,27 +185,3 @@ def _metadata_filters(request: Request) -> tuple[tuple[str, str], ...]:
     if len(pairs) > MAX_METADATA_FILTERS:
         raise InvalidField(("query", "metadata"), f"at most {MAX_METADATA_FILTERS} metadata filters are taken")
     return tuple(pairs)
-
-
-def _details(request: Request, services: Services, principal: Principal, record: SessionRecord) -> dict[str, Any]:
-    connect_url = live_url = None
-    pages = 0
-    if not record.status.final:
-        connect_url, live_url = services.addresses(request, record, principal)
-    if record.status is SessionStatus.ACTIVE:
-        pages = len(services.pool.context(record.session_id).pages())
-    return eight(record, services.pool.clock) | {
-        "end_reason": record.end_reason,
-        "ended_at": record.ended_at,
-        "isolation": record.isolation,
-        "node": record.node,
-        "owner": record.owner,
-        "connections": services.pool.registry.connections(record.session_id),
-        "pages": pages,
-        "idle_timeout_seconds": record.idle_timeout_seconds,
-        "max_lifetime_seconds": record.max_lifetime_seconds,
-        "metadata": record.metadata,
-        "connect_url": connect_url,
-        "live_url": live_url,
-        "options": record.options,
-    }

@@ -82,7 +82,7 @@ async def test_a_session_that_ends_within_a_second_is_shown_with_its_page(servic
         lambda: any(e.kind == "page.navigated" and e.data["title"] == "Short" for e in journal.of(session_id)),
         what="its page is told",
     )
-    service.inside.console.overview._told.clear()  # as if no look had come between
+    service.inside.console.overview._published.clear()  # as if no look had come between
     await service.http.delete(f"{SESSIONS}/{session_id}")
     ended = await row(service.http, session_id)
     assert (ended["status"], ended["title"], ended["page_count"]) == ("closed", "Short", 1)

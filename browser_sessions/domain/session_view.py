@@ -1,0 +1,35 @@
+"""What a session looks like from outside: the one source of every answer, row and event that shows one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from browser_sessions.domain.session import SessionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session's record, and what only its node knows of it; the defaults are those of an ended session."""
+
+    record: SessionRecord
+    title: str = ""
+    url: str = ""
+    """Title and address of the newest page; of an ended session the last that were seen."""
+    page_count: int = 0
+    connections: int = 0
+    """CDP clients."""
+    viewers: int = 0
+    controlled_by: str | None = None
+    """Name of the person who has control; None: the clients."""
+    memory_bytes: int | None = None
+    """Its share of its browser's memory; None until that was measured."""
+    browser_id: str | None = None
+
+    def pick(self, names: Iterable[str]) -> dict[str, Any]:
+        """The named fields, of the record or of the view, in this order."""
+        return {name: getattr(self.record if name in _RECORDED else self, name) for name in names}
+
+
+_RECORDED: Final = frozenset(field.name for field in fields(SessionRecord))
