@@ -28,6 +28,7 @@ from browser_sessions.api.routes import (
     sign_in,
     storage_state,
 )
+from browser_sessions.api.routes.session_create import create_route
 from browser_sessions.api.routes.session_status import status_route
 from browser_sessions.console import static_files
 
@@ -61,7 +62,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
         telemetry=_NO_TELEMETRY,
     )
     app.state.services = services
-    app.router.routes.append(status_route())  # first: the call that everybody repeats meets no other pattern
+    app.router.routes += [status_route(), create_route()]  # first: no other pattern is tried before these two
     for router in _ROUTERS:
         app.include_router(router)
     app.router.default = _nowhere

@@ -24,26 +24,33 @@ async def caller(
     request: Request,
     services: Here,
     _token: Annotated[str | None, Depends(_bearer)] = None,
-    x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
+    _x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
 ) -> Principal:
-    """Whom the request speaks for. Raises `Unauthenticated`, `Forbidden` (a cookie from another site's page)."""
-    principal = identify(services, request.scope, x_api_key, request.headers.get("authorization"))
-    request.scope["browser_sessions.principal"] = principal
-    return principal
+    """Whom the request speaks for. Raises as `identify`; the other two parameters are for the OpenAPI document."""
+    return identify(services, request.scope)
 
 
-def identify(services: Services, scope: Scope, api_key: str | None, authorization: str | None) -> Principal:
-    """The key decides, then the token, then the console's cookie. Raises as `caller`."""
+def identify(services: Services, scope: Scope, query_key: str | None = None) -> Principal:
+    """Whom a request or a WebSocket speaks for, noted in its scope for the log: an API key in the header decides, then
+    one in the query, then a token, then the console's cookie.
+
+    Raises `Unauthenticated`, `Forbidden` (a cookie from another site's page).
+    """
+    api_key, authorization = credentials_of(scope)
+    if api_key is None:
+        api_key = query_key
     if api_key is None and authorization is None and (cookie := cookie_of(scope)) is not None:
         principal = services.console.cookies.principal_of(cookie)
         if scope["type"] == "http":
             check_same_site(scope, services.options.public_url)
-        return principal
-    return services.keyring.principal_of(api_key, authorization)
+    else:
+        principal = services.keyring.principal_of(api_key, authorization)
+    scope["browser_sessions.principal"] = principal
+    return principal
 
 
 def credentials_of(scope: Scope) -> tuple[str | None, str | None]:
-    """(X-API-Key, Authorization) as they were sent, for the paths that cannot wait for FastAPI to find them."""
+    """(X-API-Key, Authorization) as they were sent."""
     api_key: str | None = None
     authorization: str | None = None
     for name, value in scope["headers"]:

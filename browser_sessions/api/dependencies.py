@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
-from browser_sessions.api.middleware.create_queue import SlowLane
+from browser_sessions.api.request_queue import RequestQueue
 from browser_sessions.auth.console_cookie import Cookies
 from browser_sessions.auth.keyring import KeyRing
 from browser_sessions.auth.secrets_file import Secrets
@@ -104,8 +104,8 @@ class Services:
     """Event streams open, by principal."""
     launches: dict[str, Launch] = field(default_factory=dict, repr=False)
     """What tickets of `/json/version` have opened and still lives, by ticket."""
-    may_wait: SlowLane = field(default_factory=SlowLane)
-    """Actions on pages, and creates that meet a full pool and have time: many at once never hold the loop up."""
+    slow_requests: RequestQueue = field(default_factory=RequestQueue)
+    """Actions on pages, and creates that may wait."""
 
 
 async def services_of(request: Request) -> Services:

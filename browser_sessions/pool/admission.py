@@ -53,11 +53,6 @@ class Admission:
     def held_by(self, principal_id: str) -> int:
         return self._held[principal_id]
 
-    @property
-    def crowded(self) -> bool:
-        """Whether `check` may refuse somebody this moment."""
-        return self.closed or bool(self.shortage) or self.taken >= self.capacity or self.quota is not None
-
     def report_shortage(self, shortage: str) -> None:
         """Refuses every create while the machine is short of something; an empty text ends that."""
         self.shortage = shortage

@@ -1,1 +1,1 @@
-"""What runs around the endpoints: host check, proxy headers, limits, request log, spans, early rejection."""
+"""What runs around the endpoints: host check, proxy headers, limits, request log, spans, callers who leave."""

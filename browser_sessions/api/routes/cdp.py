@@ -142,8 +142,7 @@ def _principal(services: Services, scope: Scope, session_id: str) -> Principal:
         check_origin(scope, services.options.public_url, ticketed=ticket is not None)
     if ticket is not None:
         return by_ticket(services, ticket, session_id, "cdp")
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    return identify(services, scope, headers.get(b"x-api-key"), headers.get(b"authorization"))
+    return identify(services, scope)
 
 
 async def _driver(services: Services, scope: Scope, session_id: str) -> Principal:

@@ -188,8 +188,7 @@ def _still(request: Request, services: Services) -> Callable[[], bool]:
 
     def still() -> bool:
         try:
-            headers = request.headers
-            identify(services, request.scope, headers.get("x-api-key"), headers.get("authorization"))
+            identify(services, request.scope)
         except Unauthenticated:
             return False
         return True

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from browser_sessions.api.caller_credentials import Caller, by_ticket, identify
+from browser_sessions.api.caller_credentials import Caller, by_ticket, credentials_of, identify
 from browser_sessions.api.dependencies import Here, Services
 from browser_sessions.api.errors import response_for
 from browser_sessions.api.middleware.origin import check_origin
@@ -131,10 +131,9 @@ def _principal(services: Services, websocket: WebSocket, session_id: str) -> Pri
     if ticket is not None:
         return by_ticket(services, ticket, session_id, "live")
     headers = websocket.headers
-    api_key, authorization = headers.get("x-api-key"), headers.get("authorization")
-    if api_key is None and authorization is None and "origin" not in headers and "cookie" in headers:
+    if credentials_of(websocket.scope) == (None, None) and "origin" not in headers and "cookie" in headers:
         raise Forbidden("Signed in by cookie, only the console's own pages may connect.")  # browsers always name theirs
-    return identify(services, websocket.scope, api_key, authorization)
+    return identify(services, websocket.scope)
 
 
 def _number(text: str | None, name: str, default: float, most: float) -> float:

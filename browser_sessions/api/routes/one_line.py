@@ -21,7 +21,7 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from pydantic import ValidationError
 from starlette.types import Scope
 
-from browser_sessions.api.caller_credentials import by_ticket, credentials_of, identify
+from browser_sessions.api.caller_credentials import by_ticket, identify
 from browser_sessions.api.dependencies import Here, Launch, Services
 from browser_sessions.api.errors import invalid_response
 from browser_sessions.api.middleware.origin import base_url, check_origin
@@ -184,12 +184,7 @@ async def root_protocol(request: Request, services: Here) -> Response:
 def _by_key(services: Services, scope: Scope, query: dict[str, str]) -> Principal:
     """Whom the key speaks for, of the header or of `query`, which it is taken out of. Raises `Unauthenticated`."""
     named = [query.pop(name) for name in KEY_NAMES if name in query]
-    api_key, authorization = credentials_of(scope)
-    if api_key is None and named:
-        api_key = named[0]
-    principal = identify(services, scope, api_key, authorization)
-    scope["browser_sessions.principal"] = principal
-    return principal
+    return identify(services, scope, named[0] if named else None)
 
 
 def _asked(query: Mapping[str, str], *, warn: bool = True) -> Asked:

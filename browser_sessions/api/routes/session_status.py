@@ -11,7 +11,7 @@ from fastapi import Response
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
-from browser_sessions.api.caller_credentials import Caller, credentials_of, identify
+from browser_sessions.api.caller_credentials import Caller, identify
 from browser_sessions.api.dependencies import Services
 from browser_sessions.api.middleware.edge import STATUS_ROUTE
 from browser_sessions.api.models import BrowserSessionResponse
@@ -32,8 +32,7 @@ async def get_browser_session(session_id: str, principal: Caller) -> BrowserSess
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     services: Services = scope["app"].state.services
-    principal = identify(services, scope, *credentials_of(scope))
-    scope["browser_sessions.principal"] = principal
+    principal = identify(services, scope)
     record = await find_record(services.pool, principal, scope["path_params"]["session_id"])
     body = orjson.dumps(summary(record), option=orjson.OPT_UTC_Z)  # the bytes that pydantic would make
     await Response(body, media_type="application/json")(scope, receive, send)

@@ -1,90 +1,38 @@
-"""Sessions: made, listed, looked at, kept alive, ended."""
+"""Sessions: list, details, health, keepalive, end. `session_create.py` and `session_status.py` have the other two."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
 
-import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here
 from browser_sessions.api.list_cursor import cursor_after, moment_of
-from browser_sessions.api.middleware.client_disconnect import unless_gone
-from browser_sessions.api.middleware.create_gate import CreateRoute
 from browser_sessions.api.models import (
     LIST_LIMIT,
-    BrowserSessionCreated,
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionList,
     BrowserSessionResponse,
-    CreateBrowserSession,
     KeepaliveBody,
 )
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active, find_record, find_view, summary
-from browser_sessions.api.spec_resolution import resolve
 from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.principal import Action, may
 from browser_sessions.domain.session import EndReason, SessionStatus
-from browser_sessions.pool.manager import Idempotency
 
 router = APIRouter(prefix="/v1/browser/sessions", tags=["sessions"])
 
 MAX_METADATA_FILTERS: Final = 32
 """As many as a session may have pairs."""
-_IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _DETAILS: Final = BrowserSessionDetails.model_fields.keys() - {"connections", "pages", "connect_url", "live_url"}
 _LIST_PARAMETERS: Final = frozenset({"status", "limit", "cursor"})
 
 StatusName = Literal["queued", "starting", "active", "closing", "closed", "expired", "crashed", "lost"]
-
-
-async def create_browser_session(
-    request: Request,
-    response: Response,
-    services: Here,
-    principal: Caller,
-    body: CreateBrowserSession | None = None,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            description="Up to 255 printable ASCII characters; the same key and body within 24 h: the same session",
-        ),
-    ] = None,
-) -> dict[str, Any]:
-    """Create a session: an isolated browser context with one open page, ready to use."""
-    asked = body if body is not None else CreateBrowserSession()
-    spec = resolve(asked, services.pool.launcher.devices, services.options)
-    idempotency = None if idempotency_key is None else Idempotency(_checked(idempotency_key), body_digest(asked))
-    if idempotency is None:
-        beginning = services.pool.starter.begin(principal, spec, wait_seconds=asked.wait_seconds)
-        record, new = await unless_gone(request, beginning), True
-    else:
-        creating = services.pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
-        record, new = await unless_gone(request, creating)
-    response.headers["Location"] = f"/v1/browser/sessions/{record.session_id}"
-    if not new:
-        response.headers["Idempotency-Replayed"] = "true"
-    connect_url, live_url = services.addresses(request, record, principal)
-    return summary(record) | {"connect_url": connect_url, "live_url": live_url}
-
-
-router.add_api_route(
-    "",
-    create_browser_session,
-    methods=["POST"],
-    status_code=201,
-    response_model=BrowserSessionCreated,
-    responses=problems(400, 401, 403, 409, 413, 429, 503, 504),
-    route_class_override=CreateRoute,
-)
 
 
 @router.get("", response_model=BrowserSessionList, responses=problems(401, 503))
@@ -159,18 +107,6 @@ async def end_browser_session(session_id: str, services: Here, principal: Caller
     found = await find(services.pool, principal, session_id, Action.END)
     reason = EndReason.DELETED if found.owner == principal.principal_id else EndReason.OPERATOR
     return summary(await services.pool.end(session_id, reason))
-
-
-def body_digest(asked: CreateBrowserSession) -> str:
-    """SHA-256 of what was asked, in hexadecimal: the same whatever the order and spacing of the JSON."""
-    shown = asked.model_dump(mode="json", exclude_unset=True)
-    return hashlib.sha256(orjson.dumps(shown, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def _checked(idempotency_key: str) -> str:
-    if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-        raise InvalidField(("header", "Idempotency-Key"), "must be 1 to 255 printable ASCII characters")
-    return idempotency_key
 
 
 def _metadata_filters(request: Request) -> tuple[tuple[str, str], ...]:

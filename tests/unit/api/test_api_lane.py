@@ -1,18 +1,18 @@
-"""The slow lane: in order, one a turn of the loop, and nobody waits for who has left."""
+"""The queue of slow requests: in order, one a turn of the loop, and nobody waits for who has left."""
 
 from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
 
-from browser_sessions.api.middleware.create_queue import SlowLane
+from browser_sessions.api.request_queue import RequestQueue
 
 
 async def test_between_two_of_them_everything_else_that_is_ready_runs() -> None:
-    lane, ran = SlowLane(), list[str]()
+    queue, ran = RequestQueue(), list[str]()
 
     async def slow(name: str) -> None:
-        await lane.turn()
+        await queue.turn()
         ran.append(name)
 
     async def quick() -> None:
@@ -27,9 +27,9 @@ async def test_between_two_of_them_everything_else_that_is_ready_runs() -> None:
 
 
 async def test_who_left_takes_no_turn() -> None:
-    lane = SlowLane()
-    first, second, third = (asyncio.create_task(lane.turn()) for _ in range(3))
+    queue = RequestQueue()
+    first, second, third = (asyncio.create_task(queue.turn()) for _ in range(3))
     await asyncio.sleep(0)
     second.cancel()
     await asyncio.wait_for(asyncio.gather(first, third), 1)
-    await asyncio.wait_for(lane.turn(), 1)
+    await asyncio.wait_for(queue.turn(), 1)

@@ -8,7 +8,7 @@ import pytest
 
 from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.models import CreateBrowserSession
-from browser_sessions.api.routes.sessions import body_digest
+from browser_sessions.api.routes.session_create import body_digest
 from browser_sessions.api.spec_resolution import resolve
 from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.session_spec import SessionSpec

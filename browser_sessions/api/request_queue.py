@@ -1,4 +1,4 @@
-"""Who has time lets the others by: one of them a turn of the event loop, in the order in which they came."""
+"""Slow requests in a queue of their own, so that many at once never hold up those that can be answered at once."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 from collections import deque
 
 
-class SlowLane:
-    """Between two who pass here the loop serves whoever else is ready: what can be answered at once never stands
-    behind more than one of them."""
+class RequestQueue:
+    """First come, first served, one for each iteration of the event loop: everything else that is ready runs in
+    between."""
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def turn(self) -> None:
-        """Returns when it is one's turn, which is soon when nobody else waits."""
+        """Returns when it is the caller's turn; with nobody else in the queue that is the next iteration."""
         loop = asyncio.get_running_loop()
         mine = loop.create_future()
         self._waiting.append(mine)
@@ -25,7 +25,7 @@ class SlowLane:
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting:
             first = self._waiting.popleft()
-            if not first.done():  # who has left needs no turn
+            if not first.done():  # cancelled: its caller has left
                 first.set_result(None)
                 break
         if self._waiting:
