@@ -161,7 +161,6 @@ class PlaywrightLauncher:
             raise NoBrowser("Chromium exited right after its start.") from error
         self._processes = {each for each in self._processes if not each.cleaned} | {process}
         self.version = process.version
-        log.info("browser.started", browser_id=process.browser_id, pid=process.pid, version=process.version)
         return process
 
     async def _healthy_driver(self) -> Driver:

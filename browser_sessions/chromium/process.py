@@ -182,7 +182,7 @@ class ChromiumProcess:
             if self.alive:
                 await self.cdp.root.call("Browser.close", timeout=timeout)
         except TimeoutError:
-            log.warning("browser.close_forced", browser_id=self.browser_id, seconds=timeout)
+            log.warning("browser.close_forced", pid=self.pid, seconds=timeout)
         except (CdpClosed, CdpError):
             pass  # it exited before its response
         finally:
@@ -224,15 +224,14 @@ class ChromiumProcess:
         self._cleaning = asyncio.create_task(self._clean())
         if self._closing:
             return
-        log.warning("browser.died", browser_id=self.browser_id, pid=self.pid, reason=reason.value)
         try:
             self._on_death(self, reason)
         except Exception:  # the cleanup goes on
-            log.exception("browser.listener_failed", browser_id=self.browser_id)
+            log.exception("browser.listener_failed", pid=self.pid)
 
     async def _clean(self) -> None:
         if not await process_group.wait_gone(self.process_group):
-            log.error("browser.survived_kill", browser_id=self.browser_id, process_group=self.process_group)
+            log.error("browser.survived_kill", pid=self.pid, process_group=self.process_group)
         self._watch.stop()
         self._link.close()
         self.cdp.close()
