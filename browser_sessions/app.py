@@ -1,10 +1,9 @@
-"""The composition root: the one place that knows every room and wires them together."""
+"""The composition root: the one place that knows every package and wires them together."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import os
 import secrets
@@ -15,7 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import structlog
 from fastapi import FastAPI
@@ -25,35 +24,24 @@ from browser_sessions.api.dependencies import ApiOptions, Console, Services
 from browser_sessions.api.session_addresses import TicketAddresses
 from browser_sessions.auth.keyring import KeyRing
 from browser_sessions.auth.secrets_file import Secrets, load_or_create
+from browser_sessions.background_tasks import Background
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
-from browser_sessions.console.overview import LOOK_EVERY_S, POINT_EVERY_S
 from browser_sessions.domain.clock import SystemClock
-from browser_sessions.domain.errors import SettingsError, StoreUnavailable
+from browser_sessions.domain.errors import SettingsError
 from browser_sessions.events.log_and_metrics import project
-from browser_sessions.gateway.gateway import TICK_S as GATEWAY_TICK_S
 from browser_sessions.gateway.gateway import Gateway
-from browser_sessions.pool.browsers.supervisor import PROBE_EVERY_S, Supervisor
+from browser_sessions.pool.browsers.supervisor import Supervisor
 from browser_sessions.pool.manager import Pool, PoolLimits
-from browser_sessions.pool.overload import SAMPLE_EVERY_S, Shedding
-from browser_sessions.pool.periodic_tasks import every, finish
-from browser_sessions.pool.reaper import REAP_EVERY_S, Reaper
+from browser_sessions.pool.overload import Shedding
+from browser_sessions.pool.reaper import Reaper
+from browser_sessions.pool.upkeep import Upkeep
 from browser_sessions.settings import Settings
 from browser_sessions.store import EmbeddedStore
 from browser_sessions.telemetry import Metrics
 
 log = structlog.get_logger()
-
-ACTIVITY_FLUSH_S: Final = 5.0
-"""Seconds between two stores of when sessions were last used. A killed server loses no more than these of a timestamp,
-and no session lives on its timestamps after a restart: it is lost either way."""
-PURGE_EVERY_S: Final = 600.0
-"""Records outlive their retention by ten minutes at the most."""
-TRIM_EVERY_S: Final = 30.0
-"""Between two times that freed memory is handed back to the system; it takes a few milliseconds of a thread."""
-IDEMPOTENCY_LIFETIME: Final = timedelta(hours=24)
-"""docs/api.md: the same key within 24 h gives the same session."""
 
 
 class Service:
@@ -98,7 +86,7 @@ class Service:
         self.console = Console.over(self.pool, self.keyring, self.secrets, settings.data_dir, self.metrics)
         project(self.pool.journal, self.metrics)
         self._lock: IO[str] | None = None
-        self._loops: list[asyncio.Task[object]] = []
+        self._loops = Background()
         self._started = False
 
     async def start(self) -> None:
@@ -123,36 +111,32 @@ class Service:
             raise
         if lost:
             log.warning("sessions.lost", count=lost, why="the server ended without closing them")
-        reaper, supervisor = Reaper(self.pool), Supervisor(self.pool.fleet, self.metrics.probe_seconds.observe)
         shedding = Shedding(self.pool.admission, self.pool.fleet, self.settings.data_dir)
-        await shedding.turn()
-        for seconds, turn in (
-            (REAP_EVERY_S, reaper.turn),
-            (PROBE_EVERY_S, supervisor.turn),
-            (SAMPLE_EVERY_S, shedding.turn),
-            (GATEWAY_TICK_S, self.gateway.tick),
-            (ACTIVITY_FLUSH_S, self._keep_records),
-            (PURGE_EVERY_S, self._purge),
-            (TRIM_EVERY_S, self._trim),
-            (LOOK_EVERY_S, self.console.overview.look),
-            (POINT_EVERY_S, self.console.overview.point),
+        await shedding.turn()  # before the first create
+        retention = timedelta(hours=self.settings.retention_hours)
+        for loop in (
+            Reaper(self.pool).run(),
+            Supervisor(self.pool.fleet, self.metrics.probe_seconds.observe).run(),
+            shedding.run(),
+            self.gateway.run(),
+            Upkeep(self.pool.registry, self.store, self.console.archive, self.clock, retention).run(),
+            self.console.overview.run(),
+            self.console.lag.run(),
         ):
-            self._loops.append(asyncio.create_task(every(seconds, turn), name=turn.__qualname__))
-        self._loops.append(asyncio.create_task(self.console.lag.run(), name="loop lag"))
+            _ = self._loops.run(loop)
 
     async def drain(self) -> None:
-        """Takes nothing new, lets live sessions go on for the drain time, then ends them."""
+        """Stops accepting sessions, leaves live ones the drain time, then ends them."""
         self.pool.drain()
-        deadline = self.clock.monotonic() + self.settings.drain_seconds
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, deadline - self.clock.monotonic())):
+            async with asyncio.timeout(self.settings.drain_seconds):
                 await self.pool.registry.emptied()
         await self.pool.stop()
 
     async def stop(self) -> None:
         """Ends everything that `start` began. Safe to call twice."""
-        await finish(*self._loops)
-        self._loops.clear()
+        self._loops.cancel()
+        await self._loops.finished()
         await self.pool.stop()
         await self.gateway.stop()
         await self.console.archive.close()
@@ -176,25 +160,6 @@ class Service:
         assert self.launcher.found is not None, "it has started"
         user = None if self.launcher.user is None else (self.launcher.user.uid, self.launcher.user.gid)
         await self.console.devtools.prepare(self.launcher.version, self.launcher.found.executable, user)
-
-    async def _keep_records(self) -> None:
-        if jump := self.clock.resync():
-            log.warning("clock.jumped", seconds=round(jump, 3), effect="none: deadlines use the monotonic clock")
-        try:
-            await self.pool.registry.save_late()
-            await self.pool.registry.flush_activity()
-        except StoreUnavailable as error:
-            log.error("store.unavailable", reason=error.detail)
-
-    async def _purge(self) -> None:
-        now = self.clock.wall()
-        retention = timedelta(hours=self.settings.retention_hours)
-        self.pool.registry.forget_before(now - retention)
-        await self.store.purge(now - retention, now - IDEMPOTENCY_LIFETIME)
-        await self.console.archive.purge(now - retention)
-
-    async def _trim(self) -> None:
-        await asyncio.to_thread(_malloc_trim)
 
 
 def build(settings: Settings, service: Service | None = None) -> FastAPI:
@@ -239,13 +204,6 @@ def _node_name(data_dir: Path) -> str:
     if not path.exists():
         path.write_text(f"{socket.gethostname()}-{secrets.token_hex(3)}\n", encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
-
-
-def _malloc_trim() -> None:
-    """Hands freed memory back to the system. glibc keeps it: after twenty clients that read nothing had gone, 145 MB
-    for ever. Elsewhere nothing happens."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _lock(data_dir: Path) -> IO[str]:

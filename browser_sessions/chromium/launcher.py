@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.chromium.browser_start import LaunchOptions, start_browser
 from browser_sessions.chromium.driver.driver_endpoint import LocalEndpoint
@@ -70,7 +71,7 @@ class PlaywrightLauncher:
         self._launching: dict[Calls, Driver] = {}
         self._processes: set[ChromiumProcess] = set()
         self._devices: dict[str, dict[str, Any]] = {}
-        self._sweeping: set[asyncio.Task[None]] = set()
+        self._sweeping = Background()
         self._stopping = False
         self._sandbox_verified = False
         """Whether a page has run in the sandbox."""
@@ -123,7 +124,7 @@ class PlaywrightLauncher:
                 await self._driver.stop()
         if self._endpoint is not None:
             self._endpoint.close()
-        await asyncio.gather(*self._sweeping)
+        await self._sweeping.finished()
         if self._run is not None:
             await asyncio.to_thread(cleanup.end_marked, self._run.marker(""))
             await asyncio.to_thread(self._run.remove)
@@ -190,9 +191,7 @@ class PlaywrightLauncher:
             log.error("browser.driver_died", pid=driver.pid, browsers=len(orphans))
         for process in orphans:
             process.driver_died()
-        sweeping = asyncio.create_task(self._sweep_after(driver, orphans))
-        self._sweeping.add(sweeping)
-        sweeping.add_done_callback(self._sweeping.discard)
+        _ = self._sweeping.run(self._sweep_after(driver, orphans))
 
     async def _sweep_after(self, driver: Driver, orphans: list[ChromiumProcess]) -> None:
         """Removes the folder of a dead driver once its browsers are gone."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from browser_sessions.background_tasks import every
 from browser_sessions.console.loop_lag import LoopLag
 from browser_sessions.domain.event_types import ROW_FIELDS
 from browser_sessions.domain.ports import SessionQuery
@@ -72,6 +73,12 @@ class Overview:
         views.sort(key=lambda view: (view.record.created_at, view.record.session_id), reverse=True)
         ended = await self._pool.registry.list(SessionQuery(owner=owner, statuses=FINAL, limit=ENDED_SHOWN))
         return views + [self._ended(record) for record in ended if record.session_id not in lives]
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(every(LOOK_EVERY_S, self.look))
+            loops.create_task(every(POINT_EVERY_S, self.point))
 
     async def look(self) -> None:
         """One turn of the loop: tells what changed since the one before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import BrowserSession, Target
 from browser_sessions.cdp.messages import Command, encode
 from browser_sessions.chromium.ports import Downloads, Owner
@@ -28,7 +29,6 @@ from browser_sessions.gateway.scope.command_decision import (
     SetDownloads,
 )
 from browser_sessions.gateway.shared_session import SharedSession
-from browser_sessions.pool.background_tasks import Background
 
 Result = Mapping[str, Any] | None
 ResponseCallback = Callable[[Result, Result], None]

@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from browser_sessions.background_tasks import every
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError
 from browser_sessions.cdp.websocket import TOO_SLOW
 from browser_sessions.domain.close_codes import PING_TIMEOUT
@@ -95,9 +96,12 @@ class Gateway:
         found = (each for each, shared in self._shared.items() if shared.contexts.target(page_id) is not None)
         return next(found, None)
 
-    async def tick(self) -> None:
-        """To be called every `TICK_S`: sends pings, closes clients that timed out, drops sessions without clients,
-        updates metrics."""
+    async def run(self) -> None:
+        """Until cancelled."""
+        await every(TICK_S, self._tick)
+
+    async def _tick(self) -> None:
+        """Sends pings, closes clients that timed out, drops sessions without clients, updates metrics."""
         now = asyncio.get_running_loop().time()
         for relay in tuple(self._relays):
             if relay.gone:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.chromium.ports import BrowserLauncher, ContextHandle
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import IdempotencyMismatch, InvalidField, SessionNotFound
@@ -16,7 +17,6 @@ from browser_sessions.domain.session import EndReason, SessionRecord, SessionSta
 from browser_sessions.domain.session_spec import SessionSpec
 from browser_sessions.events.journal import Journal
 from browser_sessions.pool.admission import Admission
-from browser_sessions.pool.background_tasks import Background
 from browser_sessions.pool.browsers.fleet import BrowserSlot, Fleet
 from browser_sessions.pool.pool_report import PoolReport
 from browser_sessions.pool.registry import Registry

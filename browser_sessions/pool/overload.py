@@ -17,6 +17,7 @@ from typing import Final
 import psutil
 import structlog
 
+from browser_sessions.background_tasks import every
 from browser_sessions.pool.admission import Admission
 from browser_sessions.pool.browsers.fleet import Fleet
 
@@ -78,6 +79,10 @@ class Shedding:
         self._data_dir = data_dir
         self._look = look or measure
         self._spacious = True
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await every(SAMPLE_EVERY_S, self.turn)
 
     async def turn(self) -> None:
         sample = await asyncio.to_thread(self._look, self._data_dir)

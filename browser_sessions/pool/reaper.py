@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
+from browser_sessions.background_tasks import every
 from browser_sessions.domain.session import overdue
 from browser_sessions.pool.manager import Pool
 
 REAP_EVERY_S: Final = 0.1
-"""Looking at a thousand sessions takes a fifth of a millisecond; a session that is due a tenth of a second ago may go
-now."""
+"""Seconds. Checking a thousand sessions takes 0.2 ms, and no session outlives its deadline by more than this."""
 
 
 class Reaper:
-    """One loop for all sessions. Looking and ending happen without an await between them: no activity slips in."""
+    """One loop for all sessions. No await between checking and ending, so no activity can come in between."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await every(REAP_EVERY_S, self.turn)
 
     async def turn(self) -> None:
         for session, reason in overdue(self._pool.registry.sessions.values(), self._pool.clock.monotonic()):

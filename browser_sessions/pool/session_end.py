@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
 from browser_sessions.events.journal import Journal
 from browser_sessions.pool.admission import Admission
-from browser_sessions.pool.background_tasks import Background
 from browser_sessions.pool.browsers.fleet import Fleet
 from browser_sessions.pool.live_session import Ending, Live, Opened
 from browser_sessions.pool.registry import Registry

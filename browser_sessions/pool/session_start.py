@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import (
@@ -33,7 +34,6 @@ from browser_sessions.domain.session import (
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
 from browser_sessions.events.journal import Journal
 from browser_sessions.pool.admission import Admission
-from browser_sessions.pool.background_tasks import Background
 from browser_sessions.pool.browsers.fleet import Fleet, Gone
 from browser_sessions.pool.live_session import Admitted, Live, Opened, Queued
 from browser_sessions.pool.registry import Registry

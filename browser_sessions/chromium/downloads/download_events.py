@@ -7,13 +7,13 @@ each, and notifies its listener; clients get them from the service and never fro
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser, CdpClosed, CdpError
 from browser_sessions.chromium.page_registry import PageRegistry
 from browser_sessions.chromium.page_session import call, page_session
@@ -43,7 +43,7 @@ class DownloadEvents:
         """Context id of each running download, by download id."""
         self._unknown: OrderedDict[str, list[tuple[str, Mapping[str, Any]]]] = OrderedDict()
         """First and latest event of downloads whose context is not known yet, by download id."""
-        self._searches: set[asyncio.Task[None]] = set()
+        self._searches = Background()
         cdp.root.on(BEGIN, self._on_begin)
         cdp.root.on(PROGRESS, self._on_progress)
 
@@ -75,8 +75,7 @@ class DownloadEvents:
             await self._cdp.root.call("Browser.cancelDownload", params, timeout=FIND_S)
 
     def stop(self) -> None:
-        for task in tuple(self._searches):
-            task.cancel()
+        self._searches.cancel()
 
     # -- Chromium's events -----------------------------------------------------------------------------------------
 
@@ -92,9 +91,7 @@ class DownloadEvents:
             self._unknown.popitem(last=False)
         if len(self._searches) >= MAX_SEARCHES:
             return  # matched by its folder when complete
-        task = asyncio.create_task(self._search(params["guid"], params["frameId"]))
-        self._searches.add(task)
-        task.add_done_callback(self._searches.discard)
+        _ = self._searches.run(self._search(params["guid"], params["frameId"]))
 
     def _on_progress(self, params: dict[str, Any]) -> None:
         guid = params["guid"]

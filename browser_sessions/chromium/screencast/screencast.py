@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser, CdpError, Session
 from browser_sessions.chromium.input.input_commands import UNBOUNDED
 from browser_sessions.chromium.input.page_input import PageInput
@@ -98,7 +99,7 @@ class PageScreen:
         self._failure: BrowserSessionsError | None = None
         self._unacked: deque[int] = deque()
         self._acked_at = 0.0
-        self._acks: set[asyncio.Task[None]] = set()
+        self._acks = Background()
         self._ack_timer: asyncio.TimerHandle | None = None
         self._settle_timer: asyncio.TimerHandle | None = None
         self._burst = 0
@@ -257,9 +258,7 @@ class PageScreen:
         self._acked_at = self._loop.time()
         frame = self._unacked.popleft()
         if self._session is not None:
-            task = asyncio.create_task(_send_ack(self._session, frame))
-            self._acks.add(task)
-            task.add_done_callback(self._acks.discard)
+            _ = self._acks.run(_send_ack(self._session, frame))
         if self._unacked:
             self._ack_timer = self._loop.call_later(1 / fps, self._ack_due)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.chromium.ports import BrowserLauncher, BrowserProcess
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserSessionsError, NoBrowser
@@ -93,7 +94,6 @@ class Fleet:
         self.capacity = capacity
         self.failures = 0
         """Failed starts in a row."""
-        self.restarts = 0
         self.keeps_spare = True
         """False once nothing new is taken: a drain starts no browser."""
         self._keeps_ready = True
@@ -105,7 +105,7 @@ class Fleet:
         self._numbers = itertools.count(1)
         self._not_before = 0.0
         self.last_failure = ""
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._stopping = False
 
     def __repr__(self) -> str:
@@ -165,7 +165,7 @@ class Fleet:
         if slot.taken == 0:
             slot.empty_since = self._clock.monotonic()
             if isinstance(slot.state, Retiring):
-                self._in_background(self._end(slot))
+                _ = self._background.run(self._end(slot))
 
     async def first(self) -> None:
         """Starts the first browser: what it raises is why this node cannot work. Raises as the launcher does."""
@@ -215,15 +215,14 @@ class Fleet:
         """Ends every browser and returns when all are gone."""
         self._stopping = True
         await asyncio.gather(*(self._end(slot) for slot in list(self.slots)), return_exceptions=True)
-        if self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.finished()
 
     def _start(self) -> BrowserSlot:
         now = self._clock.monotonic()
         slot = BrowserSlot(next(self._numbers), asyncio.get_running_loop().create_future(), now, now)
         slot.started.add_done_callback(lambda f: f.cancelled() or f.exception())  # perhaps nobody waits to hear it
         self.slots.append(slot)
-        self._in_background(self._launch(slot))
+        _ = self._background.run(self._launch(slot))
         return slot
 
     async def _launch(self, slot: BrowserSlot) -> None:
@@ -286,7 +285,7 @@ class Fleet:
         slot.state = Retiring(process, reason)
         self._journal.publish("browser.retiring", browser_id=slot.browser_id, reason=reason, sessions=slot.taken)
         if slot.taken == 0:
-            self._in_background(self._end(slot))
+            _ = self._background.run(self._end(slot))
         else:
             process.keep_ready(False)
 
@@ -294,13 +293,12 @@ class Fleet:
         before = self._remove(slot)
         if isinstance(before, Gone):
             return
-        self.restarts += 1
         with span("browser.died", browser_id=slot.browser_id, reason=reason.value, sessions=slot.taken):
             pass  # a moment, from which the launch of another follows
         self._journal.publish("browser.died", browser_id=slot.browser_id, reason=reason.value, sessions=slot.taken)
         self._on_death(slot, reason)
         if isinstance(before, Running):
-            self._in_background(before.process.close(timeout=CLOSE_TIMEOUT_S))
+            _ = self._background.run(before.process.close(timeout=CLOSE_TIMEOUT_S))
 
     async def _end(self, slot: BrowserSlot) -> None:
         """Ends a browser that is empty or that all sessions are leaving."""
@@ -318,8 +316,3 @@ class Fleet:
         if slot in self.slots:
             self.slots.remove(slot)
         return before
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)

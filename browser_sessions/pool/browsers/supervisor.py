@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from browser_sessions.background_tasks import every
 from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
@@ -42,6 +43,10 @@ class Supervisor:
         self._fleet = fleet
         self._observe = observe
         self._turns = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await every(PROBE_EVERY_S, self.turn)
 
     async def turn(self) -> None:
         self._turns += 1
