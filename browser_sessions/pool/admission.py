@@ -50,9 +50,6 @@ class Admission:
     def waiting(self) -> int:
         return sum(len(queue) for queue in self._waiting.values())
 
-    def held_by(self, principal_id: str) -> int:
-        return self._held[principal_id]
-
     def report_shortage(self, shortage: str) -> None:
         """Refuses every create while the machine is short of something; an empty text ends that."""
         self.shortage = shortage
@@ -66,11 +63,6 @@ class Admission:
         """Raises what keeps the principal from a session now: `Draining`, `Overloaded`, `QuotaExceeded`, `PoolFull`."""
         if (refusal := self._refusal(principal_id)) is not None:
             raise self.refuse(refusal)
-
-    def try_take(self, principal_id: str) -> None:
-        """Admits now. Raises as `check`."""
-        self.check(principal_id)
-        self._take(principal_id)
 
     def ask(self, principal_id: str, wait_seconds: float) -> QueueTicket | None:
         """Admits now (None), or queues a create that may wait. Follow a ticket with `wait`, and with `leave` unless

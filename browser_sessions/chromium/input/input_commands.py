@@ -9,6 +9,7 @@ from typing import Any, Final
 from browser_sessions.chromium.input.key_codes import virtual_key
 from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.limits import URL_CHARACTERS
+from browser_sessions.domain.paste_keys import ALT, CONTROL, META, pastes
 from browser_sessions.domain.text import valid
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
 
@@ -27,9 +28,6 @@ NAME_CHARACTERS: Final = 32
 _MOUSE: Final = {"move": "mouseMoved", "down": "mousePressed", "up": "mouseReleased"}
 _BUTTONS: Final = frozenset({"none", "left", "middle", "right", "back", "forward"})
 _TOUCH: Final = {"start": "touchStart", "move": "touchMove", "end": "touchEnd", "cancel": "touchCancel"}
-_ALT, _CONTROL, _META, _SHIFT = 1, 2, 4, 8
-"""Bits of `modifiers`."""
-_VK_V, _VK_INSERT = 86, 45
 _KEYPAD: Final = 3
 """`KeyboardEvent.location` of the keypad."""
 
@@ -61,13 +59,6 @@ def _mouse(message: Message, width: float, height: float) -> list[Command]:
     return [("Input.dispatchMouseEvent", params)]
 
 
-def _pastes(key: str, code: str, number: int, modifiers: int) -> bool:
-    """Whether the key pastes. Such keys are dropped because all contexts of a browser share one clipboard, which may
-    have another session's data. The console sends pasted text as `text` messages."""
-    held = (number == _VK_V and modifiers & _CONTROL) or (number == _VK_INSERT and modifiers & _SHIFT)
-    return bool(held) or "paste" in (key.lower(), code.lower())
-
-
 def _wheel(message: Message, width: float, height: float) -> list[Command]:
     params = {
         "type": "mouseWheel",
@@ -88,8 +79,8 @@ def _key(message: Message, _width: float, _height: float) -> list[Command]:
     location = _integer(message, "location", 3)
     text = _typed(key, _text(message, "text", NAME_CHARACTERS), modifiers) if down else ""
     number = virtual_key(code, key)
-    if _pastes(key, code, number, modifiers):
-        return []
+    if pastes(key, code, number, modifiers):
+        return []  # the console sends what the person pastes as text
     params = {
         "type": ("keyDown" if text else "rawKeyDown") if down else "keyUp",
         "key": key,
@@ -108,7 +99,7 @@ def _key(message: Message, _width: float, _height: float) -> list[Command]:
 
 def _typed(key: str, text: str, modifiers: int) -> str:
     """The text that the key enters: none for a shortcut. AltGr is reported as Control and Alt, and does enter text."""
-    shortcut = bool(modifiers & _META) or bool(modifiers & _CONTROL) is not bool(modifiers & _ALT)
+    shortcut = bool(modifiers & META) or bool(modifiers & CONTROL) is not bool(modifiers & ALT)
     if shortcut:
         return ""
     if key == "Enter":

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from browser_sessions.cdp.messages import Command
 from browser_sessions.domain.limits import MAX_PIXELS, MAX_SIDE
+from browser_sessions.domain.paste_keys import pastes
 from browser_sessions.domain.urls import REFUSED, may_open, scheme_of
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.scope.client_scope import Scope
@@ -27,8 +28,6 @@ MAX_SCALE: Final = 10.0
 """Device pixels per CSS pixel: more than twice that of any device in Playwright's list."""
 
 _NO_FILES: Final = "files: must be in the session's own upload folder"
-_CTRL, _SHIFT = 2, 8
-_VK_INSERT, _VK_V = 45, 86
 
 
 def _number(value: object) -> float | None:
@@ -135,8 +134,7 @@ def _dispatch_drag_event(command: Command, scope: Scope, options: Options) -> De
 
 
 def _dispatch_key_event(command: Command, scope: Scope, options: Options) -> Decision:
-    """Refuses keys that paste from the clipboard, which sessions share. On headless shell 156 these are Ctrl+V (with
-    Shift too), Shift+Insert, the Paste key and editing commands in any case; not Meta+V or the control character."""
+    """Refuses keys and editing commands that paste from the clipboard, which sessions share."""
     if options.own_browser or not _pastes(command.params):
         return Pass()
     text = "Pasting is off: all sessions of a browser share the clipboard; use Input.insertText or isolation: browser"
@@ -147,10 +145,9 @@ def _pastes(params: dict[str, Any]) -> bool:
     commands = params.get("commands")
     if isinstance(commands, list) and any(isinstance(c, str) and "paste" in c.lower() for c in commands):
         return True
-    if any(isinstance(name, str) and name.lower() == "paste" for name in (params.get("key"), params.get("code"))):
-        return True
-    held, key = _number(params.get("modifiers")) or 0, _number(params.get("windowsVirtualKeyCode"))
-    return (key == _VK_V and bool(int(held) & _CTRL)) or (key == _VK_INSERT and bool(int(held) & _SHIFT))
+    key, code = (name if isinstance(name, str) else "" for name in (params.get("key"), params.get("code")))
+    virtual_key, modifiers = (_number(params.get(name)) or 0 for name in ("windowsVirtualKeyCode", "modifiers"))
+    return pastes(key, code, virtual_key, int(modifiers))
 
 
 def _resume(command: Command, scope: Scope, options: Options) -> Decision:

@@ -34,10 +34,10 @@ def enter(admission: Admission, who: str, order: list[str], name: str, wait: flo
 
 def test_never_over_the_limit() -> None:
     admission = Admission(2, None)
-    admission.try_take("a")
-    admission.try_take("b")
+    admission.ask("a", 0)
+    admission.ask("b", 0)
     with pytest.raises(PoolFull) as refusal:
-        admission.try_take("c")
+        admission.ask("c", 0)
     assert refusal.value.retry_after == 5.0
     assert admission.taken == 2
     assert admission.refused.total() == 1
@@ -45,15 +45,15 @@ def test_never_over_the_limit() -> None:
 
 def test_a_principal_has_its_own_limit() -> None:
     admission = Admission(10, 1)
-    admission.try_take("a")
+    admission.ask("a", 0)
     with pytest.raises(QuotaExceeded):
-        admission.try_take("a")
-    admission.try_take("b")
+        admission.ask("a", 0)
+    admission.ask("b", 0)
 
 
 async def test_first_come_first_served_within_a_principal_and_fair_between_them() -> None:
     admission = Admission(1, None)
-    admission.try_take("x")
+    admission.ask("x", 0)
     order: list[str] = []
     tasks = [enter(admission, "a", order, f"a{n}") for n in range(3)]
     await settle()
@@ -70,7 +70,7 @@ async def test_first_come_first_served_within_a_principal_and_fair_between_them(
 
 async def test_who_leaves_the_queue_leaves_nothing() -> None:
     admission = Admission(1, None)
-    admission.try_take("x")
+    admission.ask("x", 0)
     order: list[str] = []
     leaving, staying = enter(admission, "a", order, "leaving"), enter(admission, "a", order, "staying")
     await settle()
@@ -85,7 +85,7 @@ async def test_who_leaves_the_queue_leaves_nothing() -> None:
 
 async def test_who_leaves_at_the_moment_of_its_turn_gives_the_place_on() -> None:
     admission = Admission(1, None)
-    admission.try_take("x")
+    admission.ask("x", 0)
     order: list[str] = []
     leaving, staying = enter(admission, "a", order, "leaving"), enter(admission, "a", order, "staying")
     await settle()
@@ -93,7 +93,7 @@ async def test_who_leaves_at_the_moment_of_its_turn_gives_the_place_on() -> None
     leaving.cancel()
     await staying
     assert admission.taken == 1
-    assert admission.held_by("a") == 1
+    assert admission._held["a"] == 1
 
 
 async def test_a_turn_is_given_up_before_and_after_it_came() -> None:
@@ -115,7 +115,7 @@ async def test_a_turn_is_given_up_before_and_after_it_came() -> None:
 
 async def test_waiting_has_an_end() -> None:
     admission = Admission(1, None)
-    admission.try_take("x")
+    admission.ask("x", 0)
     with pytest.raises(PoolFull):
         await take(admission, "a", 0.01)
     assert admission.waiting == 0
@@ -124,8 +124,8 @@ async def test_waiting_has_an_end() -> None:
 
 async def test_one_over_its_quota_does_not_hold_up_the_others() -> None:
     admission = Admission(2, 1)
-    admission.try_take("a")
-    admission.try_take("x")
+    admission.ask("a", 0)
+    admission.ask("x", 0)
     order: list[str] = []
     a, b = enter(admission, "a", order, "a"), enter(admission, "b", order, "b")
     await settle()
@@ -138,11 +138,11 @@ async def test_one_over_its_quota_does_not_hold_up_the_others() -> None:
 
 async def test_closing_refuses_all_who_wait_and_all_who_come() -> None:
     admission = Admission(1, None)
-    admission.try_take("x")
+    admission.ask("x", 0)
     waiting = enter(admission, "a", [], "a")
     await settle()
     admission.close()
     with pytest.raises(Draining):
         await waiting
     with pytest.raises(Draining):
-        admission.try_take("b")
+        admission.ask("b", 0)

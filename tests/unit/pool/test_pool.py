@@ -541,7 +541,7 @@ async def test_a_herd_is_placed_and_refused_before_anything_else_runs(house: Hou
 async def test_a_start_that_is_stopped_before_its_first_step_leaves_nothing(house: House) -> None:
     placed = house.pool.starter.begin(ME, SessionSpec())
     for number in range(9):
-        house.pool.admission.try_take(f"other-{number}")
+        house.pool.admission.ask(f"other-{number}", 0)
     waiting = house.pool.starter.begin(YOU, SessionSpec(), wait_seconds=60)
     assert (house.pool.admission.taken, house.pool.admission.waiting) == (10, 1)
     for live in list(house.pool.registry.lives.values()):
