@@ -222,8 +222,8 @@ class BrowserProcess(Protocol):
     ) -> ContextHandle:
         """Opens a context with one page. An error or a cancellation leaves nothing behind.
 
-        Raises `BrowserTimeout`, `BrowserGone`, `InvalidField` (an option that Chromium rejects), `PageFailed`
-        (start_url). `on_event` is called on the event loop; `context.died` means that the context was disposed of
+        Raises `BrowserTimeout`, `BrowserGone`, `InvalidField` (an option that Chromium rejects),
+        `StartPageFailed`. `on_event` is called on the event loop; `context.died` means that the context was disposed of
         without us.
         """
 

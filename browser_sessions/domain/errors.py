@@ -25,6 +25,7 @@ BrowserSessionsError
 ├── BrowserTimeout           the browser did not respond in time
 ├── BrowserGone              it died during the call
 ├── PageFailed               navigation error, script error
+│   └── StartPageFailed      the first page of a session did not load
 ├── BrowserMissing           no usable executable on this machine
 └── SettingsError            a setting that prevents the start
 """
@@ -175,6 +176,13 @@ class BrowserGone(BrowserSessionsError):
 
 class PageFailed(BrowserSessionsError):
     """A navigation error, or an exception in an evaluated expression."""
+
+
+class StartPageFailed(PageFailed):
+    """The first page of a session did not load. Not a crash: the browser is healthy."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Start page failed: {reason}")
 
 
 class BrowserMissing(BrowserSessionsError):

@@ -47,6 +47,7 @@ class EndReason(StrEnum):
     BROWSER_HUNG = "browser_hung"
     CONTEXT_DIED = "context_died"
     DRIVER_DIED = "driver_died"
+    START_PAGE_FAILED = "start_page_failed"
     START_FAILED = "start_failed"
     NODE_LOST = "node_lost"
 
@@ -69,6 +70,7 @@ _OUTCOME: Final[dict[EndReason, SessionStatus]] = {
     EndReason.BROWSER_HUNG: SessionStatus.CRASHED,
     EndReason.CONTEXT_DIED: SessionStatus.CRASHED,
     EndReason.DRIVER_DIED: SessionStatus.CRASHED,
+    EndReason.START_PAGE_FAILED: SessionStatus.CLOSED,
     EndReason.START_FAILED: SessionStatus.CRASHED,
     EndReason.NODE_LOST: SessionStatus.LOST,
 }

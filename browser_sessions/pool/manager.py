@@ -124,9 +124,9 @@ class Pool:
         """A new active session and True, or the one that the same Idempotency-Key made and False.
 
         Raises `PoolFull`, `QuotaExceeded`, `Draining`, `Overloaded`, `NoBrowser`, `BrowserTimeout`, `InvalidField`,
-        `PageFailed`, `IdempotencyMismatch`, `StoreUnavailable`, `WrongState` (ended before it was ready). Whatever it
-        raises, and when it is cancelled, nothing is left of the session but its record, and the Idempotency-Key is free
-        again.
+        `StartPageFailed`, `IdempotencyMismatch`, `StoreUnavailable`, `WrongState` (ended before it was ready). Whatever
+        it raises, and when it is cancelled, nothing is left of the session but its record, and the Idempotency-Key is
+        free again.
         """
         if idempotency is None:
             return await self.starter.begin(principal, spec, wait_seconds=wait_seconds), True

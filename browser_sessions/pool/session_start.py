@@ -19,6 +19,7 @@ from browser_sessions.domain.errors import (
     NoBrowser,
     PoolFull,
     QuotaExceeded,
+    StartPageFailed,
     StoreUnavailable,
     WrongState,
 )
@@ -288,4 +289,6 @@ def _why(error: BaseException) -> EndReason:
         return EndReason.DRAINED
     if isinstance(error, PoolFull | QuotaExceeded):
         return EndReason.QUEUE_TIMEOUT
+    if isinstance(error, StartPageFailed):
+        return EndReason.START_PAGE_FAILED
     return EndReason.START_FAILED

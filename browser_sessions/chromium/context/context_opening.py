@@ -19,7 +19,7 @@ from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.driver.playwright_calls import TargetClosed
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.domain.errors import BrowserGone, PageFailed, Unavailable
+from browser_sessions.domain.errors import BrowserGone, PageFailed, StartPageFailed, Unavailable
 from browser_sessions.domain.session_spec import SessionSpec
 
 A = TypeVar("A")
@@ -47,7 +47,10 @@ async def open_context(
         page_id = target.target_id
         context.first_page_ready(page, page_id)
         if start_url is not None:
-            await page_actions.goto(host, page, page_id, start_url, wait_until="commit", timeout=deadline.left)
+            try:
+                await page_actions.goto(host, page, page_id, start_url, wait_until="commit", timeout=deadline.left)
+            except PageFailed as error:
+                raise StartPageFailed(error.detail) from None
     except BaseException as error:
         await calls.finish(undo.aclose())
         await asyncio.shield(_remove_folder(making, folder))

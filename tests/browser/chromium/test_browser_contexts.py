@@ -17,8 +17,8 @@ from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserTimeout,
     InvalidField,
-    PageFailed,
     PageNotFound,
+    StartPageFailed,
     TooManyPages,
 )
 from browser_sessions.domain.limits import MAX_PAGES
@@ -197,7 +197,7 @@ async def test_an_invalid_option_is_rejected_by_name(
 async def test_a_start_url_that_fails_undoes_everything(
     chromium: ChromiumProcess, tmp_path: Path, address: str
 ) -> None:
-    with pytest.raises(PageFailed):
+    with pytest.raises(StartPageFailed, match=r"^Start page failed: "):
         await opened(chromium, tmp_path / "session", start_url=address)
 
     assert await contexts_in(chromium) == set()

@@ -22,6 +22,7 @@ from browser_sessions.domain.errors import (
     PoolFull,
     QuotaExceeded,
     SessionNotFound,
+    StartPageFailed,
     StoreUnavailable,
     WrongState,
 )
@@ -237,15 +238,22 @@ async def test_failing_starts_back_off_and_recover(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [PageFailed("net::ERR_FAILED"), InvalidField(("body", "locale"), "no"), RuntimeError("bug")]
+    ("error", "status", "reason"),
+    [
+        (StartPageFailed("net::ERR_FAILED"), SessionStatus.CLOSED, EndReason.START_PAGE_FAILED),
+        (InvalidField(("body", "locale"), "no"), SessionStatus.CRASHED, EndReason.START_FAILED),
+        (RuntimeError("bug"), SessionStatus.CRASHED, EndReason.START_FAILED),
+    ],
 )
-async def test_a_create_that_fails_leaves_a_record_and_nothing_else(house: House, error: Exception) -> None:
+async def test_a_create_that_fails_leaves_a_record_and_nothing_else(
+    house: House, error: Exception, status: SessionStatus, reason: EndReason
+) -> None:
     house.launcher.open_error = error
     with pytest.raises(type(error)):
         await house.create()
     await house.quiet()
     (record,) = await house.pool.registry.list(SessionQuery())
-    assert (record.status, record.end_reason) == (SessionStatus.CRASHED, EndReason.START_FAILED)
+    assert (record.status, record.end_reason) == (status, reason)
     house.launcher.open_error = None
 
 

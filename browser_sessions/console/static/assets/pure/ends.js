@@ -13,6 +13,7 @@ const ENDS = {
   browser_hung: "Its Chromium did not answer any more and was killed.",
   context_died: "Its context was gone, though its Chromium lived.",
   driver_died: "Playwright's driver died.",
+  start_page_failed: "Its start page did not load.",
   start_failed: "It could not be started. The answer to its create said why.",
   node_lost: "The server died under it. The next start found it.",
 };
