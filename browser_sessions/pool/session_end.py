@@ -69,13 +69,17 @@ class Ender:
 
     async def retire(self, live: Live) -> SessionRecord:
         """Stores and announces the final record of a session that holds nothing any more."""
+        session = live.session
         record = await self.registry.retire(live)
+        ended = session.created if session.ended is None else session.ended
+        was_active = isinstance(live.state, Ending)
         self.journal.publish(
             "session.ended",
             record.session_id,
             record.owner,
             status=record.status.value,
             reason=record.end_reason.value if record.end_reason else None,
-            seconds=round((live.session.ended or live.session.created) - live.session.created, 3),
+            seconds=round(ended - session.created, 3),
+            closing_seconds=round(self.clock.monotonic() - ended, 4) if was_active else None,
         )
         return record

@@ -17,6 +17,7 @@ import structlog
 
 from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.middleware.edge import STATUS_ROUTE, UNKNOWN_ROUTE
+from browser_sessions.events.log_and_metrics import project
 from browser_sessions.telemetry import configure_logging
 from tests.harness.fakes.fake_node import ADMIN_KEY, Node, node
 
@@ -81,6 +82,15 @@ async def test_metrics_say_what_is_and_count_requests_by_template(service: Node)
     assert counted(service, UNKNOWN_ROUTE, 404) == 1
     assert made not in answer.text
     assert "ses_unknown" not in answer.text
+
+
+async def test_what_an_end_took_is_measured_once_for_each_session_that_was_active(service: Node) -> None:
+    project(service.pool.journal, service.metrics)
+    mine = await service.key()
+    made = (await service.client.post(SESSIONS, headers=mine)).json()["session_id"]
+    for _ in range(2):
+        await service.client.delete(f"{SESSIONS}/{made}", headers=mine)
+    assert service.metrics.registry.get_sample_value("browser_sessions_end_seconds_count") == 1
 
 
 # -- the edge ----------------------------------------------------------------------------------------------------------
