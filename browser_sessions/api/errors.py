@@ -1,4 +1,4 @@
-"""Errors as answers: the one table that knows HTTP, and RFC 9457 problem details made from it."""
+"""Errors as responses: the one table that maps them to HTTP, and RFC 9457 problem details made from it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from browser_sessions.domain.text import clipped
 
 PROBLEM_JSON: Final = "application/problem+json"
 CALLER_LEFT: Final = 499
-"""What nginx made the usual number for it; the RFCs have none."""
+"""The client closed the connection: nginx's status; the RFCs have none."""
 JITTER: Final = 0.5
-"""A refused herd is told to come back at moments up to half as late again, so that it does not come back as a herd."""
-MAX_ERRORS_TOLD: Final = 50
-"""Errors that an answer holds: what came in does not come back at any length."""
+"""`Retry-After` is up to half as long again, at random: callers refused together do not come back together."""
+MAX_ERRORS: Final = 50
+"""Validation errors in one response: a large body does not make a large response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,53 +46,54 @@ TABLE: Final[Mapping[type[BaseException], Kind]] = {
     errors.PageNotFound: Kind(404, "page-not-found", "No such page"),
     errors.DownloadNotFound: Kind(404, "download-not-found", "No such download"),
     errors.KeyNotFound: Kind(404, "not-found", "Not found"),
-    errors.WrongState: Kind(409, "wrong-state", "Not possible in this state"),
+    errors.WrongState: Kind(409, "wrong-state", "Not possible in the current state"),
     errors.IllegalTransition: Kind(500, "internal", "Internal error"),
     errors.Conflict: Kind(409, "conflict", "Conflict"),
     errors.IdempotencyMismatch: Kind(409, "idempotency-mismatch", "Idempotency-Key reused"),
-    errors.BrowserGone: Kind(409, "browser-gone", "The browser died"),
-    errors.PageFailed: Kind(409, "page-failed", "The page refused"),
-    errors.QuotaExceeded: Kind(429, "quota-exceeded", "Too much at once"),
-    errors.Unavailable: Kind(503, "unavailable", "Not now"),
-    errors.PoolFull: Kind(503, "pool-full", "Every place is taken"),
-    errors.Draining: Kind(503, "draining", "Going down"),
-    errors.NoBrowser: Kind(503, "no-browser", "No browser starts"),
-    errors.Overloaded: Kind(503, "overloaded", "The machine is short of something"),
-    errors.StoreUnavailable: Kind(503, "store-unavailable", "Records cannot be stored"),
-    errors.BrowserMissing: Kind(503, "browser-missing", "No browser on this machine"),
+    errors.BrowserGone: Kind(409, "browser-gone", "Browser died"),
+    errors.PageFailed: Kind(409, "page-failed", "Page load or script failed"),
+    errors.StartPageFailed: Kind(409, "page-failed", "Page load failed"),
+    errors.QuotaExceeded: Kind(429, "quota-exceeded", "Quota exceeded"),
+    errors.Unavailable: Kind(503, "unavailable", "Temporarily unavailable"),
+    errors.PoolFull: Kind(503, "pool-full", "No free capacity"),
+    errors.Draining: Kind(503, "draining", "Shutting down"),
+    errors.NoBrowser: Kind(503, "no-browser", "Browser could not be started"),
+    errors.Overloaded: Kind(503, "overloaded", "Out of memory, disk or file descriptors"),
+    errors.StoreUnavailable: Kind(503, "store-unavailable", "Session store unavailable"),
+    errors.BrowserMissing: Kind(503, "browser-missing", "No browser installed"),
     errors.DevToolsUnavailable: Kind(503, "devtools-unavailable", "DevTools not available"),
-    errors.BrowserTimeout: Kind(504, "browser-timeout", "The browser did not answer"),
+    errors.BrowserTimeout: Kind(504, "browser-timeout", "Browser did not respond"),
     errors.BrowserSessionsError: Kind(500, "internal", "Internal error"),
 }
 INTERNAL: Final = "Something went wrong inside the service. Try again; its log has the details."
 _ROUTER: Final[Mapping[int, tuple[str, str, str]]] = {
-    400: ("bad-request", "Bad request", "The request could not be read. Send well-formed JSON."),
-    404: ("not-found", "Not found", "There is nothing at this address. All calls are listed at /docs."),
-    405: ("method-not-allowed", "Method not allowed", "This address does not take this method. See /docs."),
-    413: ("too-large", "Too large", "The body is too large. The most that is taken is 1 MB."),
+    400: ("bad-request", "Bad request", "The request could not be parsed. Send well-formed JSON."),
+    404: ("not-found", "Not found", "There is nothing at this path. All operations are listed at /docs."),
+    405: ("method-not-allowed", "Method not allowed", "This path does not support this method. See /docs."),
+    413: ("too-large", "Request body too large", "The request body is too large: at most 1 MB is accepted."),
 }
 
 
 def nowhere() -> Response:
-    """There is nothing at the address."""
+    """The response to an unknown path."""
     slug, title, detail = _ROUTER[404]
     return problem_response(Kind(404, slug, title), detail)
 
 
 def kind_of(error: BaseException) -> Kind:
-    """The row for an error: its own, or the nearest one along its class's ancestry."""
+    """The row of the error's class, or of its nearest ancestor that has one."""
     return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), TABLE[errors.BrowserSessionsError])
 
 
 def retry_after(seconds: float) -> str:
-    """A whole number of seconds, at least one, never sooner than `seconds`, jittered."""
+    """`seconds` with jitter, as a whole number: at least 1, never less than `seconds`."""
     return str(max(1, math.ceil(seconds * (1 + JITTER * random.random()))))  # noqa: S311 - spreads load, guards nothing
 
 
 def problem_response(
     kind: Kind, detail: str, *, session_id: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """RFC 9457, with what is empty left out."""
+    """RFC 9457, without empty members."""
     problem = Problem(
         type=f"urn:browser-sessions:problem:{kind.slug}",
         title=kind.title,
@@ -104,20 +105,20 @@ def problem_response(
 
 
 def invalid_response(found: Iterable[Mapping[str, Any]]) -> Response:
-    """FastAPI's 422 body, without what the caller sent: it may hold secrets."""
+    """FastAPI's 422 body without the input, which may contain secrets."""
     detail = [
         {
             "loc": [part if isinstance(part, int) else clipped(str(part)) for part in error["loc"]],
             "msg": clipped(str(error["msg"]).removeprefix("Value error, ")),
             "type": str(error["type"]),
         }
-        for error in list(found)[:MAX_ERRORS_TOLD]
+        for error in list(found)[:MAX_ERRORS]
     ]
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
 
 def response_for(error: BaseException) -> Response:
-    """The answer to any error of ours."""
+    """The response to any error of ours."""
     if isinstance(error, errors.InvalidField):
         return invalid_response([{"loc": error.loc, "msg": error.detail, "type": error.kind}])
     kind = kind_of(error)
@@ -132,11 +133,11 @@ def response_for(error: BaseException) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Every error of the app is answered from here."""
+    """Registers the handlers for all errors of the application."""
 
     async def known(_request: Request, error: Exception) -> Response:
         if kind_of(error).status == 500 and not isinstance(error, errors.InvalidField):
-            raise error  # a bug of ours: the middleware logs it with its traceback
+            raise error  # a bug: the middleware logs it with its traceback
         return response_for(error)
 
     async def invalid(_request: Request, error: Exception) -> Response:
@@ -152,7 +153,7 @@ def install(app: FastAPI) -> None:
         return problem_response(Kind(error.status_code, slug, title), detail, headers=headers)
 
     async def gone(_request: Request, _error: Exception) -> Response:
-        return Response(status_code=CALLER_LEFT)  # for the log and the metrics: nobody reads it
+        return Response(status_code=CALLER_LEFT)  # for the log and the metrics only
 
     app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(errors.BrowserSessionsError, known)
@@ -161,8 +162,8 @@ def install(app: FastAPI) -> None:
 
 
 def _in_characters(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    """In the words of who sent it: pydantic speaks of items when a string was validated by us before it was measured,
-    and of attributes when a body is no object or does not say that it is JSON."""
+    """The message in the caller's terms: pydantic writes of items where our own validator of a string ran before its
+    length check, and of attributes where a body is no object or is not sent as JSON."""
     context = error.get("ctx", {})
     if error["type"] == "model_attributes_type" and error["loc"] == ("body",):
         return {**error, "msg": "must be a JSON object, sent as Content-Type: application/json", "type": "dict_type"}
@@ -174,7 +175,7 @@ def _in_characters(error: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _methods(app: FastAPI, scope: Scope) -> set[str]:
-    """Every method that some route takes at this path: RFC 9110, section 10.2.1, wants them all."""
+    """All methods supported at this path, as RFC 9110, section 10.2.1, requires for `Allow`."""
     candidates = ("GET", "POST", "PUT", "PATCH", "DELETE")
     found = {
         method

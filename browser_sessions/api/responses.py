@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the answers that are no success."""
+"""Error responses in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, Final
 from browser_sessions.api.errors import PROBLEM_JSON
 
 _WORDS: Final = {
-    400: "The body cannot be read",
-    401: "No credential, or a wrong one",
-    403: "The caller's role may not do this",
-    404: "There is no such thing, or it is somebody else's",
-    409: "Not possible in this state",
+    400: "The body cannot be parsed",
+    401: "No credential, or an invalid one",
+    403: "Not allowed for the caller's role",
+    404: "Does not exist, or belongs to somebody else",
+    409: "Not possible in the current state",
     413: "The body is too large",
-    429: "The caller's own limit is reached; Retry-After says when to try again",
-    503: "Not now; Retry-After says when to try again",
-    504: "The browser did not answer in time",
+    429: "The caller's quota is used up; Retry-After says when to try again",
+    503: "Temporarily unavailable; Retry-After says when to try again",
+    504: "The browser did not respond in time",
 }
 _RETRY_AFTER: Final = {
     "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}, "required": True}
@@ -23,7 +23,7 @@ _RETRY_AFTER: Final = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of an operation that may answer with these problems."""
+    """The `responses` of an operation that may fail with these statuses."""
     return {status: _problem(status) for status in statuses}
 
 

@@ -37,8 +37,8 @@ _SECURITY: Final = (
 )
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
 """Of an answer, and of an answer that refuses an upgrade."""
-_MISDIRECTED: Final = Kind(421, "host-not-allowed", "Unknown host name")
-_TOO_LARGE: Final = Kind(413, "too-large", "Too large")
+_MISDIRECTED: Final = Kind(421, "host-not-allowed", "Host name not allowed")
+_TOO_LARGE: Final = Kind(413, "too-large", "Request body too large")
 
 
 class _HeadSent(Exception):
@@ -158,7 +158,7 @@ class Edge:
     def _too_large(self) -> Response:
         return problem_response(
             _TOO_LARGE,
-            f"The body is too large. The most that is taken is {self._max_body} bytes.",
+            f"The request body is too large: at most {self._max_body} bytes are accepted.",
             headers={"Connection": "close"},
         )
 
@@ -189,7 +189,7 @@ def _interesting(scope: Scope) -> tuple[bytes, bytes, int | None]:
 def _misdirected() -> Response:
     return problem_response(
         _MISDIRECTED,
-        "This service does not answer to that host name. Whoever runs it can add it to BROWSER_SESSIONS_ALLOWED_HOSTS.",
+        "This service does not accept that host name. Its operator can add it to BROWSER_SESSIONS_ALLOWED_HOSTS.",
     )
 
 
