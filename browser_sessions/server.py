@@ -3,65 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
-from types import FrameType
 from typing import Final
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from browser_sessions import tracing
 from browser_sessions.app import Service, build
 from browser_sessions.domain.errors import SettingsError
-from browser_sessions.gateway.websocket_takeover import TakeOverProtocol
 from browser_sessions.settings import Settings
+from browser_sessions.uvicorn_adapter import AnyCaseProtocol, Server, TakeOverProtocol
 
 log = structlog.get_logger()
 
 LAST_REQUESTS_S: Final = 3
-"""How long answers under way may take after every session has ended: a stop takes five seconds beyond the drain at
-most."""
+"""Seconds that responses under way may take after every session has ended: a stop takes at most five seconds beyond
+the drain."""
 
 KEEP_ALIVE_S: Final = 75
-"""How long an idle connection stays: longer than the minute that proxies and clients keep theirs, so that they close
-first and no request meets a connection that is just being closed."""
-_IN_LOWER_CASE: Final = frozenset({b"get ", b"put "})
-"""Methods of `/json/…` as tools may write them."""
+"""Seconds that an idle connection stays open: longer than the minute that proxies and clients keep theirs, so that they
+close first and no request meets a connection that is being closed."""
 VIEWER_MESSAGE_BYTES: Final = 2**20
-"""Of what a live view's viewer sends; `live.viewer` has a lower limit of its own. CDP connections are taken over from
-uvicorn and have the limit of `cdp.websocket_frames`."""
+"""Of one message of a live view's viewer; `live.viewer` has a lower limit. CDP connections are taken over from uvicorn
+and have the limit of `cdp.websocket_frames`."""
 
 
-class Server(uvicorn.Server):
-    """uvicorn, less its own idea of signals: the first SIGTERM or Ctrl-C drains, the second ends at once."""
+class DrainingServer(Server):
+    """The first signal drains, the second stops at once."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
         self._draining: asyncio.Task[None] | None = None
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._signalled()
-
-    def _signalled(self) -> None:
+    def signalled(self) -> None:
         if self._draining is None:
             log.info("server.draining", seconds=self._service.settings.drain_seconds)
             self._service.pool.drain()
@@ -69,35 +49,13 @@ class Server(uvicorn.Server):
         else:
             log.warning("server.stopping_now", why="a second signal came")
             self._service.pool.fleet.kill()
-            self.force_exit = True
-            self.should_exit = True
+            self.exit_now()
 
     async def _drain(self) -> None:
         try:
             await self._service.drain()
         finally:
-            self.should_exit = True
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        if self.force_exit:  # uvicorn leaves the lifespan hanging then, and its end is a traceback
-            await self.lifespan.shutdown()
-
-
-class AnyCaseProtocol(HttpToolsProtocol):
-    """uvicorn's own, for tools that write `get /json/version`: Chromium takes that, and a strict parser does not.
-
-    Only the first request of a connection is looked at: what comes later may be the middle of a body.
-    """
-
-    _begun = False
-
-    def data_received(self, data: bytes) -> None:
-        if not self._begun:
-            self._begun = True
-            if data[:4] in _IN_LOWER_CASE:
-                data = data[:4].upper() + data[4:]
-        super().data_received(data)
+            self.exit()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -122,7 +80,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:
-    """How uvicorn runs the application: our own log, no banner, no trust in headers that nobody vouched for."""
+    """How uvicorn runs the application: our own log, no banner; `api.middleware.origin` reads proxy headers."""
     return uvicorn.Config(
         app,
         http=AnyCaseProtocol,
@@ -139,7 +97,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
 
 
 async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) -> None:
-    """Serves until a signal ends it. `on_ready` hears the node and its address once sessions are taken.
+    """Serves until a signal ends it. `on_ready` is called with the node and its URL once it accepts sessions.
 
     Raises what `Service.start` raises, and `SettingsError` when the port is taken.
     """
@@ -151,7 +109,7 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         on_ready(service, f"http://{shown}:{port}")
-        await Server(uvicorn_config(build(settings, service)), service).serve(sockets=[listener])
+        await DrainingServer(uvicorn_config(build(settings, service)), service).serve(sockets=[listener])
     finally:
         await service.stop()
         await tracing.stop()

@@ -21,8 +21,10 @@ from browser_sessions.gateway.shared_session import SharedSession
 from browser_sessions.pool.manager import Pool
 from browser_sessions.telemetry import Metrics
 
+TAKE_OVER: Final = "browser_sessions.take_over"
+"""The key in a WebSocket scope's `extensions` under which the server puts the function that hands its transport over:
+docs/decisions/0003-gateway-data-path.md."""
 TICK_S: Final = 1.0
-"""Interval of `Gateway.tick`."""
 PING_AFTER_S: Final = 20.0
 """Seconds of silence before a ping. A pong does not count as activity of the session."""
 SILENCE_TIMEOUT_S: Final = 50.0

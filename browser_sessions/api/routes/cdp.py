@@ -19,8 +19,8 @@ from browser_sessions.auth.credential_leases import REVOKED, until_revoked
 from browser_sessions.chromium.chromium_version import chromium_version
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
 from browser_sessions.domain.principal import Principal
+from browser_sessions.gateway.gateway import TAKE_OVER
 from browser_sessions.gateway.relay import Relay
-from browser_sessions.gateway.websocket_takeover import EXTENSION
 
 router = APIRouter(tags=["cdp"])
 
@@ -110,10 +110,10 @@ async def cdp_protocol(
 
 async def carry(websocket: WebSocket, relay: Relay, principal: Principal, session_id: str | None = None) -> None:
     """Answers the handshake, hands the transport over, and stays until the client has gone or may not stay."""
-    take_over = websocket.scope["extensions"].get(EXTENSION)
+    take_over = websocket.scope["extensions"].get(TAKE_OVER)
     try:
         if take_over is None:
-            raise RuntimeError("The server was started without gateway.websocket_takeover.TakeOverProtocol.")
+            raise RuntimeError("The server was started without uvicorn_adapter.TakeOverProtocol.")
         named = [(b"browser-session-id", session_id.encode())] if session_id else []
         await websocket.accept(headers=named)
         take_over(relay.socket)

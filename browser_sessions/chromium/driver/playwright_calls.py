@@ -26,9 +26,9 @@ background."""
 _CLOSED: Final = ("TargetClosedError",)
 _CLOSED_MESSAGES: Final = (
     "has been closed",
+    "Connection closed",
     "Target closed",
     "Page closed",
-    "Connection closed",
     "Failed to find context",
 )
 _METHOD: Final = re.compile(r"^[A-Z]\w*\.\w+: ")
@@ -36,6 +36,8 @@ _METHOD: Final = re.compile(r"^[A-Z]\w*\.\w+: ")
 _TIMEOUT_ONLY: Final = re.compile(r"Timeout [\d.]+ms exceeded\.?")
 CRASHED: Final = "The page has crashed. Close it and open another."
 _CRASHED_MESSAGES: Final = ("Target crashed", "Page crashed")
+PLAYWRIGHTS_MESSAGES: Final = (*_CLOSED, *_CLOSED_MESSAGES[:2], *_CRASHED_MESSAGES, "ms exceeded", "Call log:")
+"""Those of Playwright itself; a test looks for them in the installed version."""
 
 
 class TargetClosed(Exception):

@@ -1,0 +1,107 @@
+"""The one module that knows the inside of uvicorn: two protocol classes and the server's signal handling.
+
+None of it is uvicorn's public interface: pyproject.toml has an upper bound, and tests/unit/test_library_insides.py
+names what is missing when another version has it no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from browser_sessions.gateway.gateway import TAKE_OVER
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_IN_LOWER_CASE: Final = frozenset({b"get ", b"put "})
+"""Methods of `/json/…` as some tools write them."""
+
+
+class Server(uvicorn.Server):
+    """Calls `signalled` for every SIGTERM and Ctrl-C, and stops when `exit` or `exit_now` is called."""
+
+    def signalled(self) -> None:
+        """To be overridden: uvicorn itself would stop at once."""
+        self.exit()
+
+    def exit(self) -> None:
+        """Stops after the requests under way, within the configured time."""
+        self.should_exit = True
+
+    def exit_now(self) -> None:
+        """Stops without waiting for requests under way."""
+        self.force_exit = True
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.signalled)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.signalled()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn then skips the end of the lifespan, which logs a traceback
+            await self.lifespan.shutdown()
+
+
+class AnyCaseProtocol(HttpToolsProtocol):
+    """For tools that write `get /json/version`: Chromium accepts that, and a strict parser does not.
+
+    Only the first request of a connection is changed: what comes later may be the middle of a body.
+    """
+
+    _begun = False
+
+    def data_received(self, data: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            if data[:4] in _IN_LOWER_CASE:
+                data = data[:4].upper() + data[4:]
+        super().data_received(data)
+
+
+class TakeOverProtocol(WebSocketsSansIOProtocol):
+    """Does the handshake, and hands the connection over when the application calls the extension `TAKE_OVER`."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        scope: Any = getattr(self, "scope", None)
+        if scope is not None:  # none where the handshake itself was refused
+            scope["extensions"][TAKE_OVER] = self.take_over
+
+    async def send(self, message: Any) -> None:
+        """A refusal completes the handshake too: uvicorn does not note it, and logs an error."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
+
+    def take_over(self, successor: Any) -> None:
+        """Hands the transport to `successor`, right after `websocket.accept` was sent and before any other await.
+
+        uvicorn keeps it in its list of connections: it calls `successor.shutdown` when it stops, until
+        `successor.closed` is done.
+        """
+        self.stop_keepalive()
+        self.connections.discard(self)
+        self.connections.add(successor)
+        successor.closed.add_done_callback(lambda _: self.connections.discard(successor))
+        self.transport.set_protocol(successor)
+        successor.connection_made(self.transport)

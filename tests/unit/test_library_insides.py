@@ -1,0 +1,87 @@
+"""What we use of libraries beyond their public interface is still there: when one fails, read the adapter that it names
+before the upper bound in pyproject.toml is raised."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import playwright
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+from browser_sessions.chromium.driver import playwright_calls
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    """No request comes."""
+
+
+def _config() -> uvicorn.Config:
+    return uvicorn.Config(_app, log_config=None)
+
+
+async def _server() -> uvicorn.Server:
+    return uvicorn.Server(_config())
+
+
+async def _http() -> HttpToolsProtocol:
+    return HttpToolsProtocol(_config(), ServerState(), {})
+
+
+async def _websocket() -> WebSocketsSansIOProtocol:
+    return WebSocketsSansIOProtocol(_config(), ServerState(), {})
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (_server, ("capture_signals", "handle_exit", "shutdown", "should_exit", "force_exit")),
+        (_http, ("data_received",)),
+        (
+            _websocket,
+            (
+                "handle_connect",
+                "send",
+                "stop_keepalive",
+                "close_sent",
+                "handshake_complete",
+                "connections",
+                "transport",
+            ),
+        ),
+    ],
+    ids=["server", "http", "websocket"],
+)
+async def test_uvicorn_has_what_its_adapter_uses(make: Any, names: tuple[str, ...]) -> None:
+    owner = await make()
+    missing = [name for name in names if not hasattr(owner, name)]
+    assert not missing, (
+        f"uvicorn {version('uvicorn')}: {type(owner).__name__} has no {', '.join(missing)} any more, "
+        "which browser_sessions/uvicorn_adapter.py uses"
+    )
+
+
+@pytest.mark.parametrize("words", playwright_calls.PLAYWRIGHTS_MESSAGES)
+def test_playwright_still_writes_what_its_errors_are_told_apart_by(words: str) -> None:
+    package = Path(playwright.__file__).parent
+    sources = [*package.glob("_impl/*.py"), package / "driver/package/lib/coreBundle.js"]
+    assert any(words in source.read_text(encoding="utf-8") for source in sources), (
+        f"playwright {version('playwright')} no longer writes {words!r}, "
+        "by which browser_sessions/chromium/driver/playwright_calls.py tells errors apart"
+    )
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "playwright"])
+def test_a_library_whose_inside_is_used_has_an_upper_bound(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (requirement,) = [each for each in project["dependencies"] if each.startswith(name)]
+    assert requirement.partition("<")[2].count(".") == 1, "up to the next minor version"
