@@ -1,5 +1,5 @@
-"""Decides on every create: admitted, queued or refused. Never over the limits, first come first served within a
-principal, fair between principals."""
+"""Decides every create: admit, queue or reject. Never exceeds the limits; first come, first served within a principal,
+round-robin between principals."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ E = TypeVar("E", bound=BrowserSessionsError)
 
 @dataclass(eq=False, slots=True)
 class QueueTicket:
-    """The place of one create in the queue."""
+    """One create in the queue."""
 
     principal_id: str
     refusal: PoolFull | QuotaExceeded
-    """Raised when its turn does not come in time."""
+    """Raised when it is not admitted in time."""
     came: asyncio.Future[None]
-    """Done once the create is admitted, or fails because it never will be."""
+    """Done once the create is admitted; an error when it never will be."""
 
 
 class Admission:
@@ -34,14 +34,14 @@ class Admission:
         self.quota = quota
         self.taken = 0
         self.refused: Counter[type[BrowserSessionsError]] = Counter()
-        """Creates refused so far, by kind. The metric and the pool's state both read it."""
+        """Rejected creates by error. Read by the metric and by the pool's state."""
         self.shortage = ""
-        """What the machine is short of, as a sentence; empty when nothing."""
+        """Which resource is short, as a sentence; empty when none is."""
         self.closed = False
         """True while the node drains."""
         self._held: Counter[str] = Counter()
         self._waiting: dict[str, deque[QueueTicket]] = {}
-        """By principal, in the order of whose turn is next."""
+        """By principal; the first principal is served next."""
 
     def __repr__(self) -> str:
         return f"<Admission {self.taken}/{self.capacity} taken, {self.waiting} waiting>"
@@ -51,22 +51,22 @@ class Admission:
         return sum(len(queue) for queue in self._waiting.values())
 
     def report_shortage(self, shortage: str) -> None:
-        """Refuses every create while the machine is short of something; an empty text ends that."""
+        """Rejects every create until it is called with an empty text."""
         self.shortage = shortage
 
     def refuse(self, error: E) -> E:
-        """Counts a refused create and returns its error, for the caller to raise. The one place that counts."""
+        """Counts a rejected create and returns its error for the caller to raise. Nothing else counts."""
         self.refused[type(error)] += 1
         return error
 
     def check(self, principal_id: str) -> None:
-        """Raises what keeps the principal from a session now: `Draining`, `Overloaded`, `QuotaExceeded`, `PoolFull`."""
+        """Raises `Draining`, `Overloaded`, `QuotaExceeded` or `PoolFull` when the principal cannot be admitted now."""
         if (refusal := self._refusal(principal_id)) is not None:
             raise self.refuse(refusal)
 
     def ask(self, principal_id: str, wait_seconds: float) -> QueueTicket | None:
-        """Admits now (None), or queues a create that may wait. Follow a ticket with `wait`, and with `leave` unless
-        that returns. Decided before it returns, so that first come is first served. Raises as `check`."""
+        """Admits now (None), or queues a create that may wait: follow a ticket with `wait`, and with `leave` unless
+        `wait` returns. No await before the decision, so first come is first served. Raises as `check`."""
         refusal = self._refusal(principal_id)
         if refusal is None:
             self._take(principal_id)
@@ -86,7 +86,7 @@ class Admission:
             raise self.refuse(ticket.refusal) from None
 
     def leave(self, ticket: QueueTicket) -> None:
-        """Gives up a ticket, or what it was admitted to."""
+        """Removes a ticket from the queue, or releases its capacity when it was just admitted."""
         if ticket.came.done() and not ticket.came.cancelled() and ticket.came.exception() is None:
             self.release(ticket.principal_id)
             return
@@ -98,7 +98,7 @@ class Admission:
                 del self._waiting[ticket.principal_id]
 
     def release(self, principal_id: str) -> None:
-        """A session is gone: the next in the queue is admitted at once."""
+        """Frees the capacity of one session and admits the next in the queue."""
         self.taken -= 1
         self._held[principal_id] -= 1
         if self._held[principal_id] <= 0:
@@ -106,28 +106,28 @@ class Admission:
         self._admit()
 
     def close(self) -> None:
-        """Refuses every create from now on, those in the queue too."""
+        """Rejects every create from now on, queued ones too."""
         self.closed = True
         for queue in self._waiting.values():
             for ticket in queue:
                 if not ticket.came.done():
-                    refusal = Draining("The service is going down and starts no new sessions.")
+                    refusal = Draining("The service is shutting down and accepts no new sessions.")
                     ticket.came.set_exception(self.refuse(refusal))
         self._waiting.clear()
 
     def _refusal(self, principal_id: str) -> Refusal | None:
         if self.closed:
-            return Draining("The service is going down and starts no new sessions. Try again in a moment.")
+            return Draining("The service is shutting down and accepts no new sessions. Try again in a moment.")
         if self.shortage:
             return Overloaded(f"{self.shortage} Try again later.")
         if self._over_quota(principal_id):
             return QuotaExceeded(
-                f"You have {self._held[principal_id]} live sessions, as many as you may. "
+                f"You have {self._held[principal_id]} live sessions, which is your limit. "
                 "End one, or wait with wait_seconds."
             )
         if self.taken >= self.capacity:
             return PoolFull(
-                f"All {self.capacity} places are taken. Try again later, or wait for one with wait_seconds."
+                f"All {self.capacity} sessions of this node are in use. Try again later, or wait with wait_seconds."
             )
         return None
 

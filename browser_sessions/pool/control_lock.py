@@ -1,4 +1,4 @@
-"""Who controls a session: its clients, or one person who has taken control and gives it back."""
+"""Who controls a session: its clients, or one person who has taken control until they release it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class InputSource(Protocol):
     """Passes the holder's input on to the pages."""
 
     def control_released(self) -> None:
-        """Stop passing input on. Call `ControlLock.input_done` once the pages have taken what was sent."""
+        """Stop passing input on. Call `ControlLock.input_done` once the pages have processed what was sent."""
 
 
 class ControlLock:
-    """One per session. While it is held, clients' commands wait at the gateway: none is lost and their order stays.
-    They go on once every source of the holder's input is done, so that none of that input comes after them.
+    """One per session. While it is held, clients' commands wait at the gateway, in order; none is lost. They continue
+    once every source of the holder's input is done, so that none of that input comes after them.
 
     `publish` is called with `control.taken`, `control.released` and `control.waiting` and their fields.
     """
@@ -29,7 +29,7 @@ class ControlLock:
         self._publish = publish
         self._waiting: set[object] = set()
         self._sources: set[InputSource] = set()
-        """Whose input the pages may not have taken yet."""
+        """Sources with input that the pages have not processed yet."""
         self._free = asyncio.Event()
         self._free.set()
 
@@ -39,7 +39,7 @@ class ControlLock:
 
     @property
     def held(self) -> bool:
-        """True while clients' commands must wait. Cheap: read for every command."""
+        """True while clients' commands must wait. Read for every command."""
         return self.holder is not None or bool(self._sources)
 
     def held_by(self, principal_id: str | None) -> bool:
@@ -51,24 +51,24 @@ class ControlLock:
         return len(self._waiting)
 
     def take(self, who: Principal) -> bool:
-        """True when `who` has it from now on, False when it had it already. Raises `Conflict` when another has."""
+        """True when `who` now has control, False when they already had it. Raises `Conflict` when somebody else has."""
         if self.holder is not None:
             if self.holder.principal_id == who.principal_id:
                 return False
-            raise Conflict(f"{self.holder.name} has the wheel. Ask them to give it back.")
+            raise Conflict(f"{self.holder.name} has control. Ask them to release it.")
         self.holder = who
         self._free.clear()
         self._publish("control.taken", by=who.name)
         return True
 
     def release(self, who: Principal | None = None) -> bool:
-        """Clients go on. `who` gives back only what is theirs (`Conflict` else), None takes it from whoever has it.
-        False when nobody had it."""
+        """Lets clients continue; False when nobody had control. Raises `Conflict` when somebody other than `who` has it
+        (None: whoever has it)."""
         holder = self.holder
         if holder is None:
             return False
         if who is not None and who.principal_id != holder.principal_id:
-            raise Conflict(f"{holder.name} has the wheel, and only they can give it back.")
+            raise Conflict(f"{holder.name} has control, and only they can release it.")
         self.holder = None
         for source in tuple(self._sources):
             source.control_released()
@@ -77,12 +77,12 @@ class ControlLock:
         return True
 
     def input_begins(self, source: InputSource) -> None:
-        """The source passes on input of the holder."""
+        """The source starts to pass on input of the holder."""
         self._sources.add(source)
         self._free.clear()
 
     def input_done(self, source: InputSource) -> None:
-        """The pages have taken all input of the source."""
+        """The pages have processed all input of the source."""
         self._sources.discard(source)
         self._maybe_free()
 

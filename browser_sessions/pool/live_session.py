@@ -1,4 +1,4 @@
-"""A session of this node while it lives: the record, what it holds of the node, and who is connected to it."""
+"""A live session of this node: its state, what it holds, and who is connected to it."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from browser_sessions.pool.control_lock import ControlLock
 
 
 class Attached(Protocol):
-    """Somebody connected to a session: a CDP client, a viewer."""
+    """A connection to a session: a CDP client or a viewer."""
 
     drives: bool
-    """True for a client that can use the browser, False for one that only looks."""
+    """True for a CDP client, False for a viewer."""
 
     def session_ended(self, reason: EndReason) -> None:
-        """The session is over: close the connection with the code of the reason. Called once, must not block."""
+        """The session has ended: close the connection with the code of the reason. Called once, must not block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """It holds nothing but its place in the queue."""
+    """In the queue; holds nothing."""
 
     ticket: QueueTicket
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """It counts against the node's limits; its context is still to be opened."""
+    """Counts against the limits; its context is not open yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """It has a context in a browser: the last step of its start, and while it is active."""
+    """Has a context in a browser: from the last step of its start until it ends."""
 
     slot: BrowserSlot
     process: BrowserProcess
@@ -51,7 +51,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Ending(Opened):
-    """Its context is being closed, or has been."""
+    """Its context is closing or closed."""
 
     record: asyncio.Task[SessionRecord]
     """The final one."""
@@ -59,7 +59,8 @@ class Ending(Opened):
 
 @dataclass(eq=False)
 class Live:
-    """What it is to the outside is `session.status`; `state` is what there is to give back when it ends."""
+    """A session with what it holds. `session.status` is its state for callers; `state` says what to release at its
+    end."""
 
     session: Session
     state: Queued | Admitted | Opened
@@ -67,7 +68,7 @@ class Live:
     """Called with an event's name and its fields."""
     attached: set[Attached] = field(default_factory=set)
     saving: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Stores of one session go one after the other, so that versions follow each other."""
+    """Writes of one session are serialised, so that versions are consecutive."""
     control: ControlLock = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,21 +83,21 @@ class Live:
 
     @property
     def context(self) -> ContextHandle | None:
-        """For who shows what there is: None before it is opened."""
+        """None before it is open."""
         return self.state.context if isinstance(self.state, Opened) else None
 
     @property
     def clients(self) -> int:
-        """How many that are connected can use the browser."""
+        """Number of CDP clients."""
         return sum(who.drives for who in self.attached)
 
     @property
     def viewers(self) -> int:
-        """How many that are connected only look."""
+        """Number of viewers."""
         return len(self.attached) - self.clients
 
     def view(self, clock: Clock) -> SessionView:
-        """What it looks like from outside now. From memory."""
+        """What it looks like from outside now; from memory."""
         opened = self.state if isinstance(self.state, Opened) else None
         pages = opened.context.pages() if opened else ()
         return SessionView(
@@ -112,7 +113,7 @@ class Live:
         )
 
     def attach(self, who: Attached) -> None:
-        """Raises `WrongState` when the session takes nobody (any more)."""
+        """Raises `WrongState` unless the session is active."""
         require_active(self.session)
         if who not in self.attached:
             self.attached.add(who)
@@ -124,7 +125,7 @@ class Live:
             self._happened("client.disconnected", kind=_kind(who))
 
     def dismiss(self, reason: EndReason) -> None:
-        """Tells everybody who is connected that the session is over."""
+        """Notifies all clients and viewers that the session has ended."""
         self.control.release()
         for who in list(self.attached):
             who.session_ended(reason)
@@ -132,7 +133,7 @@ class Live:
 
     def _happened(self, event: str, /, **data: Any) -> None:
         if (context := self.context) is not None:
-            # who is in control answers dialogs like a client
+            # a person in control handles dialogs as a client does
             clients = self.clients + (self.control.holder is not None)
             context.connections_changed(clients=clients, viewers=self.viewers)
         self.publish(event, **data)
@@ -143,7 +144,7 @@ def _kind(who: Attached) -> str:
 
 
 def require_active(session: Session) -> None:
-    """Raises `WrongState` unless the session can be used now."""
+    """Raises `WrongState` unless the session is active."""
     if session.status is not SessionStatus.ACTIVE:
         why = f" ({session.end_reason.value})" if session.end_reason else ""
         raise WrongState(

@@ -1,4 +1,4 @@
-"""The sessions of one node. Decisions are synchronous and in memory; the browser and the store follow."""
+"""The pool manager. Decides synchronously and in memory; the browser and the store follow."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from browser_sessions.pool.session_start import Idempotency, PoolLimits, Starter
 
 
 class Pool:
-    """All sessions of one node, on one event loop: nothing here locks.
+    """All sessions of one node, on one event loop, without locks.
 
-    The parts are public: ask the one that knows. The pool itself has only what takes more than one of them.
+    Its parts are public; the pool itself has only what needs more than one of them.
     """
 
     def __init__(
@@ -85,8 +85,7 @@ class Pool:
 
     @contextmanager
     def using(self, session_id: str) -> Iterator[ContextHandle]:
-        """The context of an active session, for one call: until the body is done the session cannot go idle. Raises as
-        `touch`."""
+        """The context of an active session for one call: the idle timeout does not run meanwhile. Raises as `touch`."""
         live = self.registry.live(session_id)
         context = live.opened.context
         live.session.begin_use(self.clock.monotonic())
@@ -96,7 +95,7 @@ class Pool:
             live.session.end_use(self.clock.monotonic())
 
     async def extend(self, session_id: str, seconds: float) -> None:
-        """Moves the hard limit by `seconds`. Raises `InvalidField` beyond the server's maximum, else as `touch`."""
+        """Postpones the end of the lifetime. Raises `InvalidField` beyond the server's maximum, else as `touch`."""
         live = self.registry.live(session_id)
         session = live.session
         if session.hard_deadline is None:
@@ -121,7 +120,7 @@ class Pool:
         wait_seconds: float = 0.0,
         idempotency: Idempotency | None = None,
     ) -> tuple[SessionRecord, bool]:
-        """A new active session and True, or the one that the same Idempotency-Key made and False.
+        """A new active session and True, or the earlier one with the same Idempotency-Key and False.
 
         Raises `PoolFull`, `QuotaExceeded`, `Draining`, `Overloaded`, `NoBrowser`, `BrowserTimeout`, `InvalidField`,
         `StartPageFailed`, `IdempotencyMismatch`, `StoreUnavailable`, `WrongState` (ended before it was ready). Whatever
@@ -152,7 +151,7 @@ class Pool:
     # -- ending ----------------------------------------------------------------------------------------------------
 
     async def end(self, session_id: str, reason: EndReason) -> SessionRecord:
-        """Ends a session; returns its final record, of an ended one again. Raises `SessionNotFound`."""
+        """Ends a session and returns its final record; idempotent. Raises `SessionNotFound`."""
         live = self.registry.lives.get(session_id)
         if live is None:
             record = await self.registry.record(session_id)
@@ -170,7 +169,7 @@ class Pool:
                 _ = self.ender.begin(live, reason)
 
     def drain(self) -> None:
-        """Refuses creates from now on, those that wait or still start too; active sessions go on."""
+        """Rejects creates from now on, queued and starting ones too; active sessions continue."""
         self.fleet.keeps_spare = False
         self.admission.close()
         for live in list(self.registry.lives.values()):
@@ -178,7 +177,7 @@ class Pool:
                 self.starter.cancel(live, EndReason.DRAINED)
 
     async def stop(self, reason: EndReason = EndReason.DRAINED) -> None:
-        """Ends every session and every browser. Refuses creates from the first line on."""
+        """Ends every session and every browser, and rejects creates."""
         self.drain()
         await asyncio.gather(*(self.end(sid, reason) for sid in list(self.registry.lives)), return_exceptions=True)
         await self.fleet.stop()

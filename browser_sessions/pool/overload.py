@@ -1,7 +1,6 @@
-"""Refuses creates early while the machine runs short of something, so that the sessions there are keep what they need.
+"""Load shedding: rejects creates while memory, disk or file descriptors are short, so that live sessions keep theirs.
 
-One loop samples; a create only reads what the last sample said. What is short may be taken by others on the machine:
-when it comes back, creates are taken again, without a restart.
+One loop samples; a create only reads the last sample. Creates are accepted again when the resource is free again.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from browser_sessions.pool.browsers.fleet import Fleet
 log = structlog.get_logger()
 
 SAMPLE_EVERY_S: Final = 1.0
-"""A node creates at most twenty sessions a second: between two samples they take less than what is kept free."""
+"""Seconds. A node creates at most 20 sessions a second, which need less than the reserve between two samples."""
 MEMORY_BYTES: Final = 256 * 2**20
-"""Kept free: a burst of a second, or one heavy page. Below it the kernel begins to choose whom to kill."""
+"""Reserve for one second of creates, or one heavy page; below it the kernel's OOM killer is near."""
 READY_BYTES: Final = 2 * MEMORY_BYTES
-"""Below it no browser keeps a context ready, before any create is refused."""
+"""Below it no browser keeps a context ready; this comes before creates are rejected."""
 DISK_BYTES: Final = 64 * 2**20
-"""Kept free: a browser's profile takes 5 to 10 MB, and ends of sessions must still be written."""
+"""Reserve: a browser's profile takes 5 to 10 MB, and final records must still be written."""
 DESCRIPTORS: Final = 32
-"""Kept free: those who are connected, the database and the end of a browser need some."""
+"""Reserve for connections, the database and the end of a browser."""
 RELEASE: Final = 1.25
-"""Taken again at this much more than the limit: a node on the edge must not say yes and no by turns."""
+"""Hysteresis: creates are accepted again at this multiple of the limit."""
 _PROC_FDS: Final = Path("/proc/self/fd")
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is free: bytes and descriptors; None where the system does not say."""
+    """Free bytes and descriptors; None where the system does not report them."""
 
     memory_bytes: int | None
     disk_bytes: int | None
@@ -49,7 +48,7 @@ class Sample:
 
 
 def shortage(sample: Sample, *, short_already: bool = False) -> str:
-    """What there is too little of, as a sentence for the caller; empty when there is enough. Pure."""
+    """Which resource is short, as a sentence for the caller; empty when none is. Pure."""
     factor = RELEASE if short_already else 1.0
     mega = 2**20
     if sample.memory_bytes is not None and sample.memory_bytes < MEMORY_BYTES * factor:
@@ -62,14 +61,14 @@ def shortage(sample: Sample, *, short_already: bool = False) -> str:
 
 
 def spacious(sample: Sample, *, before: bool) -> bool:
-    """Whether there is memory for contexts that are only ready. Pure."""
+    """Whether there is memory for ready contexts. Pure."""
     factor = 1.0 if before else RELEASE
     return sample.memory_bytes is None or sample.memory_bytes >= READY_BYTES * factor
 
 
 class Shedding:
-    """Tells admission what the machine is short of, and browsers whether there is memory for contexts that are only
-    ready. Measuring runs in a thread, because a disk may hang."""
+    """Reports shortages to admission, and to browsers whether there is memory for ready contexts. Measures in a thread,
+    because a disk may hang."""
 
     def __init__(
         self, admission: Admission, fleet: Fleet, data_dir: Path, look: Callable[[Path], Sample] | None = None
@@ -98,13 +97,13 @@ class Shedding:
 
 
 def measure(data_dir: Path) -> Sample:
-    """What is free now."""
+    """The free resources now."""
     return Sample(_memory(), _disk(data_dir), _descriptors())
 
 
 def _memory() -> int:
     free = int(psutil.virtual_memory().available)
-    try:  # cgroup v2, where a container's own limit may be nearer than the machine's
+    try:  # cgroup v2: a container's limit may be lower than the machine's
         limit = int((_CGROUP / "memory.max").read_text())
         stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
         used = int((_CGROUP / "memory.current").read_text()) - int(stat["inactive_file"])
@@ -115,10 +114,10 @@ def _memory() -> int:
 
 def _disk(data_dir: Path) -> int | None:
     try:
-        told = os.statvfs(data_dir)
+        free = os.statvfs(data_dir)
     except OSError:
         return None
-    return told.f_bavail * told.f_frsize
+    return free.f_bavail * free.f_frsize
 
 
 def _descriptors() -> int | None:
@@ -129,5 +128,5 @@ def _descriptors() -> int | None:
         return limit - sum(1 for _ in _PROC_FDS.iterdir())
     except FileNotFoundError:  # not Linux
         return limit - psutil.Process().num_fds()
-    except OSError:  # none left even for looking
+    except OSError:  # no descriptor left to read the folder
         return 0

@@ -1,4 +1,4 @@
-"""What the pool tells about itself and about one session's browser."""
+"""The pool's state, its readiness, and the health of one session's browser."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from browser_sessions.pool.live_session import Live, Opened
 from browser_sessions.pool.registry import Registry
 
 HEALTH_TIMEOUT_S: Final = 1.5
-"""For each of the probes, which run side by side: docs/api.md promises an answer in two seconds, of hung pages too."""
+"""Seconds for each probe; they run concurrently. docs/api.md promises a response within two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a probe found now; see api.models.BrowserSessionHealth."""
+    """The result of a probe; see api.models.BrowserSessionHealth."""
 
     healthy: bool
     status: SessionStatus
@@ -68,7 +68,7 @@ class PoolSnapshot:
 
 @dataclass(eq=False, repr=False)
 class PoolReport:
-    """Reads the pool's parts; changes nothing."""
+    """Reads the pool's parts."""
 
     admission: Admission
     registry: Registry
@@ -78,7 +78,7 @@ class PoolReport:
     node: str
 
     async def health(self, session_id: str) -> Health:
-        """Probes the live browser now; answers within two seconds. Raises `SessionNotFound`."""
+        """Probes the live browser now, within two seconds. Raises `SessionNotFound`."""
         live = self.registry.lives.get(session_id)
         if live is not None and isinstance(live.state, Opened):
             return await self._probe(live, live.state)
@@ -104,13 +104,13 @@ class PoolReport:
         began = self.clock.monotonic()
         problems: list[str] = []
         browser_alive, page_responsive, usage = await asyncio.gather(
-            _browser_answers(opened), _page_answers(opened), _usage(opened)
+            _browser_responds(opened), _page_responds(opened), _usage(opened)
         )
         pages = opened.context.pages()
         if not browser_alive:
-            problems.append("the browser does not answer")
+            problems.append("the browser does not respond")
         elif not page_responsive:
-            problems.append("the page does not answer within 1.5 s: a script keeps it busy or a dialog is open")
+            problems.append("the page does not respond within 1.5 s: a script keeps it busy or a dialog is open")
         if crashed := sum(page.crashed for page in pages):
             problems.append(f"{crashed} of {len(pages)} pages crashed: close them or open another")
         if live.session.status is not SessionStatus.ACTIVE:
@@ -146,14 +146,14 @@ class PoolReport:
         )
 
     def readiness(self) -> tuple[Sequence[str], Sequence[str]]:
-        """(what keeps the node from taking sessions, what an operator should know)."""
+        """(reasons why the node accepts no sessions, warnings for operators)."""
         fleet, launcher = self.fleet, self.launcher
         problems = ["the service is draining"] if self.admission.closed else []
         if not fleet.working:
             problems.append("no browser is running" + (f": {fleet.last_failure}" if fleet.last_failure else ""))
         warnings = [] if launcher.sandbox else [f"Chromium runs without its sandbox: {launcher.sandbox_reason}"]
         if self.admission.shortage:
-            warnings.append(f"New sessions are refused for now. {self.admission.shortage}")
+            warnings.append(f"New sessions are rejected. {self.admission.shortage}")
         if self.registry.unsaved:
             warnings.append(f"{len(self.registry.unsaved)} records wait for the store")
         return problems, warnings
@@ -174,7 +174,7 @@ class PoolReport:
         )
 
 
-async def _browser_answers(opened: Opened) -> bool:
+async def _browser_responds(opened: Opened) -> bool:
     if isinstance(opened.slot.state, Gone):
         return False
     try:
@@ -184,7 +184,7 @@ async def _browser_answers(opened: Opened) -> bool:
     return True
 
 
-async def _page_answers(opened: Opened) -> bool:
+async def _page_responds(opened: Opened) -> bool:
     try:
         return await opened.context.responsive(timeout=HEALTH_TIMEOUT_S)
     except (BrowserGone, BrowserTimeout):

@@ -1,4 +1,4 @@
-"""Ends what is due."""
+"""The reaper: ends the sessions whose time is over."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Which sessions there are: the live ones in memory, their records in the store, and never a contradiction between the
-two."""
+"""The sessions of this node: live ones in memory, their records in the store, the two always consistent."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from browser_sessions.pool.live_session import Live, require_active
 log = structlog.get_logger()
 
 RECENT: Final = 2_000
-"""Ended records kept in memory, so that reading a status seldom asks the store: about 3 MB."""
+"""Ended records kept in memory, so that status requests seldom need the store: about 3 MB."""
 
 
 class Registry:
@@ -30,11 +29,11 @@ class Registry:
 
     def __init__(self, store: SessionStore, clock: Clock, journal: Journal) -> None:
         self.sessions: dict[str, Session] = {}
-        """By id: all that the status path reads."""
+        """By id."""
         self.lives: dict[str, Live] = {}
         self.recent: OrderedDict[str, SessionRecord] = OrderedDict()
         self.unsaved: dict[str, SessionRecord] = {}
-        """Ended, and the store would not take it yet."""
+        """Final records that the store has not accepted yet."""
         self._empty = asyncio.Event()
         self._empty.set()
         self._store = store
@@ -45,7 +44,7 @@ class Registry:
         return f"<Registry {len(self.sessions)} live, {len(self.recent)} recent, {len(self.unsaved)} unsaved>"
 
     async def emptied(self) -> None:
-        """Returns when no session lives."""
+        """Returns when no session is left."""
         await self._empty.wait()
 
     def enlist(self, live: Live) -> None:
@@ -58,7 +57,7 @@ class Registry:
         return self.sessions.get(session_id) or self.recent.get(session_id)
 
     async def record(self, session_id: str) -> SessionRecord | None:
-        """The snapshot of now, from memory or the store."""
+        """The current snapshot, from memory or the store."""
         found = self.known(session_id)
         if isinstance(found, Session):
             return found.record(self._clock)
@@ -69,7 +68,7 @@ class Registry:
         return None if earlier is None else await self.record(earlier.session_id) or earlier
 
     def live(self, session_id: str) -> Live:
-        """Raises `WrongState` when the session is not active, `SessionNotFound` when it is none of the recent ones."""
+        """Raises `WrongState` when the session is not active, `SessionNotFound` when it is not known in memory."""
         live = self.lives.get(session_id)
         if live is not None:
             require_active(live.session)
@@ -83,12 +82,12 @@ class Registry:
         )
 
     def connections(self, session_id: str) -> int:
-        """How many are connected, viewers too."""
+        """Number of CDP clients and viewers."""
         live = self.lives.get(session_id)
         return len(live.attached) if live else 0
 
     async def list(self, query: SessionQuery) -> Sequence[SessionRecord]:
-        """Newest first. Live sessions come from memory, which is never behind; ended ones from the store."""
+        """Newest first. Live sessions from memory, which is always current, ended ones from the store."""
         mine = {s.session_id: s.record(self._clock) for s in self.sessions.values()} | self.unsaved
         wanted = [record for record in mine.values() if _matches(record, query)]
         ended = FINAL if query.statuses is None else query.statuses & FINAL
@@ -99,12 +98,12 @@ class Registry:
         return wanted[: query.limit]
 
     async def save(self, live: Live) -> None:
-        """Stores the record as it is now. Saves of one session follow each other. Raises as the store does."""
+        """Stores the current record; saves of one session are serialised. Raises as the store does."""
         async with live.saving:
             version = live.session.version + 1
             try:
                 await self._write(live, version)
-            except Conflict:  # an earlier write was applied after all, and we never heard of it
+            except Conflict:  # an earlier write was applied although it failed for us
                 stored = await self._store.get(live.session.session_id)
                 if stored is None or stored.status.final:
                     raise
@@ -117,7 +116,7 @@ class Registry:
         live.session.version = version
 
     async def retire(self, live: Live) -> SessionRecord:
-        """The last thing of a session: its final record is stored, and it is known in memory before and after."""
+        """Stores the final record and removes the session from the live ones; it stays known throughout."""
         session = live.session
         stored = False
         try:
@@ -139,7 +138,8 @@ class Registry:
         return record
 
     async def save_late(self) -> None:
-        """Stores what the store would not take before. Raises as the store does; what is left waits for next time."""
+        """Retries the records that the store did not accept. Raises as the store does; the rest waits for the next
+        call."""
         for session_id, record in list(self.unsaved.items()):
             stored = await self._store.get(session_id)
             if stored is None:
@@ -149,13 +149,13 @@ class Registry:
             self.unsaved.pop(session_id, None)
 
     def forget_before(self, moment: datetime) -> None:
-        """Drops from memory what ended before `moment`: the store forgets it too."""
+        """Removes sessions that ended before `moment` from memory, as the store's purge does from disk."""
         for session_id in [r.session_id for r in self.recent.values() if r.ended_at and r.ended_at < moment]:
             del self.recent[session_id]
             self._journal.forget(session_id)
 
     async def flush_activity(self) -> None:
-        """Stores when live sessions were last used, all in one transaction."""
+        """Stores when live sessions were last used, in one transaction."""
         moved = [s for s in self.sessions.values() if (s.dirty or s.in_use) and s.status is SessionStatus.ACTIVE]
         if not moved:
             return

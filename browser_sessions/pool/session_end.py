@@ -17,10 +17,10 @@ from browser_sessions.pool.registry import Registry
 from browser_sessions.tracing import span
 
 CLOSE_GRACE_S: Final = 0.5
-"""How long an end waits for the context to go (it needs 10 to 30 ms) before it is told: the session takes nothing any
-more either way, and it counts against the limits until the context is gone."""
+"""Seconds that an end waits for the context to close (it takes 10 to 30 ms) before it is announced. The session accepts
+nothing any more either way, and counts against the limits until its context is closed."""
 CLOSE_TIMEOUT_S: Final = 10.0
-"""After this a context that does not close is left to its browser's end."""
+"""Seconds. A context that is not closed by then goes when its browser ends."""
 
 
 @dataclass(eq=False, repr=False)
@@ -35,9 +35,9 @@ class Ender:
     background: Background
 
     def begin(self, live: Live, reason: EndReason) -> asyncio.Future[SessionRecord]:
-        """The one way out of `active`. From the return on the session takes nothing any more, and its status says so.
+        """The only way out of `active`. When it returns, the status has changed and the session accepts nothing more.
 
-        The future is the final record; who only wants the end need not wait for it.
+        The future is the final record; it need not be awaited.
         """
         if isinstance(live.state, Ending):
             return live.state.record
@@ -60,7 +60,7 @@ class Ender:
             return await self.retire(live)
 
     async def close(self, opened: Opened, owner: str) -> None:
-        """Closes a context; its browser and the owner may have another once it is gone."""
+        """Closes a context, then frees its capacity."""
         try:
             await opened.context.close(timeout=CLOSE_TIMEOUT_S)
         finally:
@@ -68,7 +68,7 @@ class Ender:
             self.admission.release(owner)
 
     async def retire(self, live: Live) -> SessionRecord:
-        """Stores and announces the final record of a session that holds nothing any more."""
+        """Stores and publishes the final record."""
         session = live.session
         record = await self.registry.retire(live)
         ended = session.created if session.ended is None else session.ended

@@ -1,4 +1,4 @@
-"""Starting a session: a place, a browser, a context, a record; and what is undone when any of it fails."""
+"""Starting a session: admission, a browser, a context, a record, and the undo of each when a later step fails."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ from browser_sessions.pool.session_end import Ender
 from browser_sessions.tracing import span
 
 PARALLEL_OPENS: Final = 4
-"""Contexts opened at once: two cores do 18 a second however many are tried, and more at once only makes each slower."""
+"""Contexts opened at once: two cores open 18 a second, and more in parallel only makes each slower."""
 OPEN_TRIES: Final = 3
-"""A create whose browser dies under it tries elsewhere."""
+"""A create whose browser dies meanwhile is tried in another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class Idempotency:
 
 class _Start(NamedTuple):
     making: asyncio.Task[SessionRecord]
-    """Admits and opens. This one is cancelled when the start is to stop."""
+    """Admits and opens; cancelled to stop the start."""
     done: asyncio.Task[SessionRecord]
-    """Waits for it and undoes what it leaves. Never cancelled, so that no undo is interrupted or forgotten."""
+    """Awaits it and undoes what it leaves; never cancelled, so that no undo is interrupted."""
 
 
 @dataclass(eq=False, repr=False)
@@ -88,7 +88,7 @@ class Starter:
     work_dir: Path
     _opens: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(PARALLEL_OPENS))
     _starts: dict[str, _Start] = field(init=False, default_factory=dict)
-    """Under way, by session id."""
+    """By session id."""
 
     def begin(
         self,
@@ -98,9 +98,9 @@ class Starter:
         wait_seconds: float = 0.0,
         idempotency: Idempotency | None = None,
     ) -> Coroutine[Any, Any, SessionRecord]:
-        """Admits, queues or refuses before it returns: 500 concurrent creates against a full pool cost no more than
-        their refusals. What it returns waits for the active session and must be awaited: only so is a start stopped
-        whose caller leaves. Raises, at once or when awaited, as `Pool.create`.
+        """Admits, queues or rejects before it returns: 500 concurrent creates against a full pool cost no more than
+        their rejections. The coroutine waits for the active session and must be awaited: that is what stops the start
+        when the caller disconnects. Raises, at once or when awaited, as `Pool.create`.
         """
         ticket = self.admission.ask(principal.principal_id, wait_seconds)
         session = self._new(principal, spec, wait_seconds, idempotency)
@@ -118,13 +118,13 @@ class Starter:
         return self._wait_for(live, done)
 
     def cancel(self, live: Live, reason: EndReason) -> asyncio.Task[SessionRecord] | None:
-        """Stops the start of a session. What is returned ends when all is undone; None when it does not start (any
-        more)."""
+        """Stops the start of a session. The task ends when everything is undone; None when the session is not
+        starting."""
         start = self._starts.get(live.session.session_id)
         if start is None:
             return None
         live.session.end_reason = live.session.end_reason or reason
-        if not start.making.cancelling():  # a second cancel would interrupt what the first one tidies up
+        if not start.making.cancelling():  # a second cancel would interrupt the clean-up after the first
             start.making.cancel()
         return start.done
 
@@ -152,11 +152,11 @@ class Starter:
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
-            if done.cancelled():  # ended from elsewhere while it started
+            if done.cancelled():  # the session was ended while it started
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise
                 if session.end_reason is EndReason.DRAINED:
-                    refusal = Draining("The service is going down and starts no new sessions.")
+                    refusal = Draining("The service is shutting down and accepts no new sessions.")
                     raise self.admission.refuse(refusal) from None
                 raise WrongState(
                     f"The session was ended before it was ready ({session.end_reason}).",
@@ -169,7 +169,7 @@ class Starter:
     async def _caller_left(self, live: Live) -> None:
         if (done := self.cancel(live, EndReason.CANCELLED)) is not None:
             await asyncio.wait([done])
-        if live.session.status is SessionStatus.ACTIVE:  # it became ready in that moment
+        if live.session.status is SessionStatus.ACTIVE:  # it became active meanwhile
             await self.ender.begin(live, EndReason.CANCELLED)
 
     async def _made_or_undone(self, live: Live, making: asyncio.Task[SessionRecord]) -> SessionRecord:
@@ -204,7 +204,7 @@ class Starter:
             session.move(SessionStatus.ACTIVE)
             session.touch(self.clock.monotonic())
             del self._starts[session.session_id]
-        # The record is on disk since it was inserted; that it became active need not be: a kill loses it either way.
+        # Written after the response: after a kill in between, the next start marks the session lost either way.
         _ = self.background.run(self.registry.save(live))
         self.journal.publish(
             "session.active",
@@ -221,14 +221,14 @@ class Starter:
             return
         session = live.session
         self.journal.publish("session.queued", session.session_id, session.owner, wait_seconds=wait_seconds)
-        # Shielded: a caller who leaves must not leave it unknown whether the record was stored.
+        # Shielded: after a cancellation it must be known whether the record was stored.
         await asyncio.shield(self.background.run(self.registry.save(live)))
         await self.admission.wait(live.state.ticket, wait_seconds)
         live.state = Admitted()
         session.move(SessionStatus.STARTING)
 
     async def _open(self, live: Live, context_died: asyncio.Event) -> Opened:
-        """A browser, a context in it, a page; elsewhere when the browser dies under it."""
+        """A context with a page in some browser; tried again when the browser dies meanwhile."""
         session = live.session
         for _ in range(OPEN_TRIES):
             with span("browser.take"):
@@ -263,9 +263,9 @@ class Starter:
             _ = self.ender.begin(live, EndReason.CONTEXT_DIED)
 
     async def _undo(self, live: Live, error: BaseException) -> None:
-        """What a failed or cancelled create leaves: nothing but a record that says how it ended."""
+        """Releases everything that a failed or cancelled create holds; its record stays, with the reason."""
         session = live.session
-        if isinstance(error, NoBrowser | StoreUnavailable):  # to its caller as good as a refusal
+        if isinstance(error, NoBrowser | StoreUnavailable):  # a 503 for the caller, like a rejection
             self.admission.refuse(error)
         match live.state:
             case Queued(ticket):

@@ -1,4 +1,4 @@
-"""The browser processes of this node: started when needed, shared, replaced, ended when empty."""
+"""The browser processes of this node: starts them when needed, shares them, ends them when empty."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from browser_sessions.pool.browsers.placement import SlotInfo, choose, recycle_r
 from browser_sessions.tracing import span
 
 CLOSE_TIMEOUT_S: Final = 3.0
-"""How long a browser may take to end by itself before it is killed; it needs 10 to 100 ms."""
+"""Seconds that a browser may take to exit (it takes 10 to 100 ms) before it is killed."""
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_LAST_S: Final = 30.0
-"""Waits between failed starts double from the first to the last: a broken machine is not hammered, a mended one is back
-soon."""
+"""Seconds. Pauses between failed starts double from the first to the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """Launched, and not ready yet."""
+    """Launched, not ready yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +49,25 @@ class Gone:
 
 @dataclass(eq=False)
 class BrowserSlot:
-    """One browser process and how many sessions are in it."""
+    """One browser process and its sessions."""
 
     number: int
     started: asyncio.Future[BrowserProcess] = field(repr=False)
-    """The process once it runs; raises why it does not."""
+    """The process once it runs, or the error of its start."""
     since: float
     empty_since: float
     state: Starting | Running | Gone = Starting()
     partition: str | None = None
-    """Whose sessions it holds; None while nobody's."""
+    """The principal whose sessions it holds; None while it is unused."""
     dedicated: bool = False
     """For one session only."""
     taken: int = 0
     served: int = 0
     memory_bytes: int = 0
     missed_probes: int = 0
-    """In a row."""
+    """Consecutive ones."""
     idle_misses: int = 0
-    """Those of them, in a row, in which it did nothing."""
+    """Consecutive ones in which it used no processor time."""
 
     @property
     def browser_id(self) -> str:
@@ -76,7 +75,7 @@ class BrowserSlot:
 
 
 class Fleet:
-    """Starts, shares and ends browsers. All bookkeeping is synchronous; only starting and ending awaits."""
+    """Starts, shares and ends browsers. Bookkeeping is synchronous; only starting and ending awaits."""
 
     def __init__(
         self,
@@ -88,14 +87,14 @@ class Fleet:
         shared_between_principals: bool,
         on_death: Callable[[BrowserSlot, EndReason], None],
     ) -> None:
-        """`capacity` is how many sessions one browser takes; `on_death` hears of every browser that dies unasked."""
+        """`capacity`: sessions of one browser. `on_death` is called for every browser that dies unexpectedly."""
         self.slots: list[BrowserSlot] = []
-        """Of browsers that start, run or retire."""
+        """Browsers that are starting, running or retiring."""
         self.capacity = capacity
         self.failures = 0
-        """Failed starts in a row."""
+        """Consecutive failed starts."""
         self.keeps_spare = True
-        """False once nothing new is taken: a drain starts no browser."""
+        """False during a drain, which starts no browser."""
         self._keeps_ready = True
         self._launcher = launcher
         self._clock = clock
@@ -113,7 +112,7 @@ class Fleet:
 
     @property
     def running(self) -> list[tuple[BrowserSlot, BrowserProcess]]:
-        """Those that have started, retiring ones too."""
+        """Running browsers, retiring ones included."""
         return [(slot, slot.state.process) for slot in self.slots if isinstance(slot.state, Running)]
 
     @property
@@ -122,7 +121,7 @@ class Fleet:
 
     @property
     def spares(self) -> int:
-        """Running browsers that nobody has used yet."""
+        """Number of running browsers that are unused."""
         return sum(slot.partition is None for slot, _ in self.running)
 
     def info(self, slot: BrowserSlot) -> SlotInfo:
@@ -140,8 +139,8 @@ class Fleet:
         )
 
     async def take(self, principal_id: str, *, dedicated: bool) -> tuple[BrowserSlot, BrowserProcess]:
-        """A running browser that has one session more from now on: `give_back` must follow. Raises `NoBrowser`; a
-        cancelled wait gives it back."""
+        """Takes capacity for one session in a running browser; `give_back` must follow. Raises `NoBrowser`; when it
+        raises or is cancelled, the capacity is given back."""
         partition = "*" if self._shared else principal_id
         chosen = choose(map(self.info, self.slots), partition, dedicated=dedicated, capacity=self.capacity)
         slot = next((slot for slot in self.slots if slot.browser_id == chosen), None) or self._start()
@@ -156,11 +155,11 @@ class Fleet:
             raise
         if isinstance(slot.state, Gone):
             self.give_back(slot)
-            raise NoBrowser("The browser died while it started. Try again.", retry_after=1.0)
+            raise NoBrowser("The browser died while it was starting. Try again.", retry_after=1.0)
         return slot, process
 
     def give_back(self, slot: BrowserSlot) -> None:
-        """One session of the browser is gone."""
+        """Frees the capacity of one session."""
         slot.taken -= 1
         if slot.taken == 0:
             slot.empty_since = self._clock.monotonic()
@@ -168,20 +167,20 @@ class Fleet:
                 _ = self._background.run(self._end(slot))
 
     async def first(self) -> None:
-        """Starts the first browser: what it raises is why this node cannot work. Raises as the launcher does."""
+        """Starts the first browser. Raises as the launcher does: then this node cannot work."""
         await asyncio.shield(self._start().started)
 
     async def ensure_spare(self) -> None:
-        """Keeps one unused browser of nobody's, so that a new principal's first session need not wait for a start."""
+        """Keeps one unused browser running, so that a new principal's first session need not wait for a start."""
         if self._stopping or not self.keeps_spare:
             return
         if any(slot.partition is None and not isinstance(slot.state, Retiring | Gone) for slot in self.slots):
             return
-        with contextlib.suppress(BrowserSessionsError):  # in the journal already, and the next turn tries again
+        with contextlib.suppress(BrowserSessionsError):  # already in the journal; the next turn tries again
             await asyncio.shield(self._start().started)
 
     def keep_ready(self, on: bool) -> None:
-        """Whether browsers keep contexts ready for creates, those to come too."""
+        """Whether all browsers, future ones included, keep contexts ready for creates."""
         if on is self._keeps_ready:
             return
         self._keeps_ready = on
@@ -190,29 +189,29 @@ class Fleet:
                 process.keep_ready(on)
 
     def recycle(self) -> None:
-        """Retires what is too old, too large, too used, or empty for long."""
+        """Retires browsers that are too old, too large, have served too many sessions, or are empty for long."""
         for slot, process in self.running:
             if (reason := recycle_reason(self.info(slot), capacity=self.capacity)) is not None:
                 self._retire(slot, process, reason)
 
     def mark_unresponsive(self, slot: BrowserSlot, reason: EndReason) -> None:
-        """Kills a browser that does not answer and reports its death."""
+        """Kills a browser that does not respond and reports its death."""
         if isinstance(slot.state, Running):
             slot.state.process.kill()
             self._died(slot, reason)
 
     def page_killed(self, slot: BrowserSlot, pid: int) -> None:
-        """Reports that a page which kept the browser from answering was killed."""
+        """Reports that a page was killed because it kept the browser from responding."""
         self._journal.publish("browser.swamped", browser_id=slot.browser_id, misses=slot.missed_probes, pid=pid)
 
     def kill(self) -> None:
-        """Kills every browser, for an end that cannot wait: their sessions close at once, with nothing left to ask."""
+        """Kills every browser, for a shutdown that cannot wait."""
         self._stopping = True
         for _, process in self.running:
             process.kill()
 
     async def stop(self) -> None:
-        """Ends every browser and returns when all are gone."""
+        """Ends every browser and returns when all have exited."""
         self._stopping = True
         await asyncio.gather(*(self._end(slot) for slot in list(self.slots)), return_exceptions=True)
         await self._background.finished()
@@ -220,7 +219,7 @@ class Fleet:
     def _start(self) -> BrowserSlot:
         now = self._clock.monotonic()
         slot = BrowserSlot(next(self._numbers), asyncio.get_running_loop().create_future(), now, now)
-        slot.started.add_done_callback(lambda f: f.cancelled() or f.exception())  # perhaps nobody waits to hear it
+        slot.started.add_done_callback(lambda f: f.cancelled() or f.exception())  # perhaps nobody awaits it
         self.slots.append(slot)
         _ = self._background.run(self._launch(slot))
         return slot
@@ -229,7 +228,10 @@ class Fleet:
         wait = self._not_before - self._clock.monotonic()
         if wait > 0:
             self._never_started(
-                slot, NoBrowser(f"No browser starts: {self.last_failure} Trying again soon.", retry_after=wait + 0.5)
+                slot,
+                NoBrowser(
+                    f"Chromium could not be started: {self.last_failure} Trying again soon.", retry_after=wait + 0.5
+                ),
             )
             return
         began = self._clock.monotonic()
@@ -248,7 +250,7 @@ class Fleet:
                 slot,
                 error
                 if isinstance(error, BrowserSessionsError)
-                else NoBrowser(f"No browser starts: {self.last_failure}", retry_after=pause + 0.5),
+                else NoBrowser(f"Chromium could not be started: {self.last_failure}", retry_after=pause + 0.5),
             )
             if not isinstance(error, Exception):
                 raise
@@ -294,16 +296,16 @@ class Fleet:
         if isinstance(before, Gone):
             return
         with span("browser.died", browser_id=slot.browser_id, reason=reason.value, sessions=slot.taken):
-            pass  # a moment, from which the launch of another follows
+            pass  # an instant; the launch of another browser follows
         self._journal.publish("browser.died", browser_id=slot.browser_id, reason=reason.value, sessions=slot.taken)
         self._on_death(slot, reason)
         if isinstance(before, Running):
             _ = self._background.run(before.process.close(timeout=CLOSE_TIMEOUT_S))
 
     async def _end(self, slot: BrowserSlot) -> None:
-        """Ends a browser that is empty or that all sessions are leaving."""
+        """Ends a browser without sessions, or at shutdown."""
         before = self._remove(slot)
-        if isinstance(before, Running):  # one that still starts is closed by `_launch`
+        if isinstance(before, Running):  # `_launch` closes one that is still starting
             await self._close(slot, before.process, before.reason if isinstance(before, Retiring) else "stopping")
 
     async def _close(self, slot: BrowserSlot, process: BrowserProcess, reason: str) -> None:
@@ -311,7 +313,7 @@ class Fleet:
         self._journal.publish("browser.ended", browser_id=slot.browser_id, reason=reason)
 
     def _remove(self, slot: BrowserSlot) -> Starting | Running | Gone:
-        """What it was until now."""
+        """Returns the previous state."""
         before, slot.state = slot.state, Gone()
         if slot in self.slots:
             self.slots.remove(slot)

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 RECYCLE_AGE_S: Final = 12 * 3600.0
-"""A browser older than this takes no new session: Chromium's memory creeps, and half a day bounds it."""
+"""Seconds. An older browser accepts no new session: Chromium's memory use grows with time."""
 RECYCLE_SERVED: Final = 1000
-"""Likewise after so many sessions."""
+"""Nor one that has served so many sessions."""
 RECYCLE_MEMORY_PER_SESSION: Final = 256 * 2**20
-"""Likewise when its memory exceeds this times its capacity: four times what a session is planned for."""
+"""Nor one whose memory exceeds this times its capacity: four times what is planned for a session."""
 EMPTY_FOR_S: Final = 30.0
-"""An empty browser that belongs to a principal ends after this: long enough for one-after-the-other callers."""
+"""Seconds until a principal's empty browser ends: callers who create one session after another reuse it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotInfo:
-    """What placement needs to know of a browser process. `partition`: whose sessions it holds, None while nobody's."""
+    """What placement needs of a browser. `partition`: the principal whose sessions it holds, None while unused."""
 
     browser_id: str
     partition: str | None
@@ -29,14 +29,14 @@ class SlotInfo:
     empty_for: float
     memory_bytes: int
     closed: bool
-    """True when it takes nothing new: hanging, dying or on its way out."""
+    """True when it accepts no new session."""
 
 
 def choose(slots: Iterable[SlotInfo], partition: str, *, dedicated: bool, capacity: int) -> str | None:
-    """The browser that takes the next context of `partition`, or None: start another.
+    """The browser for the next context of `partition`, or None: start another.
 
-    The fullest one that still has room, so that others can empty and end; an unused one of nobody's only when there is
-    none. A dedicated session takes an unused one of nobody's, never one that anybody used.
+    The fullest with free capacity, so that others become empty and end; an unused one only when there is none. A
+    dedicated session always gets an unused one.
     """
     open_slots = [slot for slot in slots if not slot.closed and not slot.dedicated]
     unused = next(
@@ -50,7 +50,7 @@ def choose(slots: Iterable[SlotInfo], partition: str, *, dedicated: bool, capaci
 
 
 def recycle_reason(slot: SlotInfo, *, capacity: int) -> str | None:
-    """Why a browser should take nothing new and end once it is empty, or None."""
+    """Why a browser should retire, or None."""
     if slot.closed:
         return None
     if slot.dedicated and slot.taken == 0 and slot.served > 0:

@@ -1,4 +1,4 @@
-"""Asks every browser twice a second whether it still answers; kills the one that twice did not."""
+"""Probes every browser twice a second and kills one that does not respond."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from browser_sessions.domain.session import EndReason
 from browser_sessions.pool.browsers.fleet import BrowserSlot, Fleet, Running
 
 PROBE_EVERY_S: Final = 0.5
-"""Between the end of one turn and the next: with two misses of a second each, three seconds at the most."""
+"""Seconds between the end of one turn and the next. With two misses of a second each, a hung browser is found within
+three seconds."""
 PROBE_TIMEOUT_S: Final = 1.0
-"""A healthy browser answers in a millisecond, a swamped one in a few hundred."""
+"""Seconds. A healthy browser responds within a millisecond, an overloaded one within a few hundred."""
 MISSES: Final = 2
-"""One miss in which it did nothing may be chance; after two in a row a browser is killed: with the start of another,
-five seconds after it hung."""
+"""Consecutive misses without processor time after which a browser is killed: with the start of another one, five
+seconds after it hung."""
 MISSES_WHILE_WORKING: Final = 20
-"""For one that, like its driver, used the processor between the misses: it is swamped, as on a machine with more to do
-than it can, and killing it would end sessions that are well. What works for half a minute without an answer is hung in
-a loop."""
+"""For a browser that, like its driver, uses processor time between the misses: it is overloaded, not hung, and killing
+it would end healthy sessions. After half a minute it counts as hung in a loop."""
 CALM_AT: Final = 4
-"""So many misses into it, the page that gives a swamped browser most to do is ended, and another two misses later the
-next: one page is less than all the sessions of a browser. Four of them are over before it would be taken for hung."""
+"""Misses after which the busiest page of an overloaded browser is killed, and the next one after two more: up to four
+pages before the browser itself is."""
 CALM_AGAIN: Final = 2
 LATE_S: Final = 0.5
-"""When the time-out itself came later than this, our own loop was held: what was missed may lie unread, and the driver
-may wait for us to read it."""
+"""Seconds. A probe that timed out this much late says that our own event loop was blocked: the response may be there
+unread."""
 MEMORY_EVERY: Final = 30
-"""Turns between two readings of a browser's memory: reading it costs milliseconds a process."""
+"""Turns between two readings of a browser's memory: each takes milliseconds a process."""
 
 
 class Supervisor:
-    """One loop over all browsers: probe, weigh, recycle, keep one spare."""
+    """One loop over all browsers: probes them, measures their memory, retires old ones, keeps one spare."""
 
     def __init__(self, fleet: Fleet, observe: Callable[[float], None] | None = None) -> None:
-        """`observe` is told how many seconds each answer took."""
+        """`observe` is called with the seconds that each response took."""
         self._fleet = fleet
         self._observe = observe
         self._turns = 0
@@ -80,7 +80,7 @@ class Supervisor:
                 self._observe(time.perf_counter() - asked)
 
     async def _calm(self, slot: BrowserSlot, process: BrowserProcess) -> None:
-        """Ends pages that swamp a browser."""
+        """Kills pages that overload a browser."""
         over = slot.missed_probes - CALM_AT
         if over < 0:
             if slot.missed_probes == 1:
