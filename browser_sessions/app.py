@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 
 class Service:
-    """One node: everything that lives between start and stop."""
+    """One node: its parts, from start to stop."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -56,7 +56,7 @@ class Service:
         )
         self.work_dir = folders.work_folder(settings.work_dir, browser_user())
         self._session_folders = self.work_dir / "sessions"
-        """One folder a session. What lies here at start belongs to nobody: the lock on the data folder is ours."""
+        """One folder for each session. Those found at start are leftovers: the lock on the data folder is ours."""
         self.store = EmbeddedStore(settings.database)
         self.launcher = PlaywrightLauncher(
             self.work_dir,
@@ -90,9 +90,9 @@ class Service:
         self._started = False
 
     async def start(self) -> None:
-        """Ready to take sessions when it returns; the sessions of the last run are `lost` by then.
+        """Ready to accept sessions when it returns; the sessions of the last run are `lost` by then.
 
-        Raises `SettingsError`, `BrowserMissing`, `NoBrowser`, `StoreUnavailable`: each one sentence for people.
+        Raises `SettingsError`, `BrowserMissing`, `NoBrowser`, `StoreUnavailable`.
         """
         if self._started:
             return
@@ -134,7 +134,7 @@ class Service:
         await self.pool.stop()
 
     async def stop(self) -> None:
-        """Ends everything that `start` began. Safe to call twice."""
+        """Stops everything that `start` started. Idempotent."""
         self._loops.cancel()
         await self._loops.finished()
         await self.pool.stop()
@@ -156,14 +156,14 @@ class Service:
         folders.prepare(self._session_folders, browser_user())
 
     async def _prepare_devtools(self) -> None:
-        """Before the first session: the browser that this may start has a debugging port."""
+        """Before the first session, because the browser that this may start has a debugging port."""
         assert self.launcher.found is not None, "it has started"
         user = None if self.launcher.user is None else (self.launcher.user.uid, self.launcher.user.gid)
         await self.console.devtools.prepare(self.launcher.version, self.launcher.found.executable, user)
 
 
 def build(settings: Settings, service: Service | None = None) -> FastAPI:
-    """The application, with its node behind it: `app.state.service` starts with the lifespan, unless it has already."""
+    """The application over a node, `app.state.service`, which starts with the lifespan unless it has started."""
     node = service or Service(settings)
     services = Services(
         pool=node.pool,
@@ -199,7 +199,7 @@ def build(settings: Settings, service: Service | None = None) -> FastAPI:
 
 
 def _node_name(data_dir: Path) -> str:
-    """A name that stays with the data folder: the records in it are this node's, also when the host is renamed."""
+    """The node's name, kept in the data folder: its records stay this node's when the host is renamed."""
     path = data_dir / "node"
     if not path.exists():
         path.write_text(f"{socket.gethostname()}-{secrets.token_hex(3)}\n", encoding="utf-8")
@@ -207,7 +207,7 @@ def _node_name(data_dir: Path) -> str:
 
 
 def _lock(data_dir: Path) -> IO[str]:
-    """One server a data folder: two would each call the other's sessions lost. Raises `SettingsError`."""
+    """One server for each data folder: two would mark each other's sessions as lost. Raises `SettingsError`."""
     file = (data_dir / "lock").open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What the service says about itself: log events with fields, and metrics. No secret passes."""
+"""The service's log and metrics. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -18,57 +18,57 @@ from prometheus_client.registry import Collector
 MASK: Final = "***"
 
 EVENTS: Final[Mapping[str, str]] = {
-    "tracing.not_installed": "Traces are asked for, and OpenTelemetry is not there: install the extra.",
-    "server.draining": "SIGTERM came: no new sessions, live ones may finish.",
-    "server.stopping_now": "A second signal came.",
-    "clock.jumped": "The host's clock was set; no deadline moved.",
-    "creates.refused": "The machine is short of something: creates are refused until it is not.",
-    "creates.taken_again": "It is short of nothing any more.",
-    "loop.turn_failed": "A bug of ours in a background loop; its next turn comes.",
-    "store.unavailable": "Records wait in memory until the store takes them.",
-    "session.queued": "A create waits for a place.",
-    "session.active": "A session is ready; `seconds` since it was asked for.",
-    "session.extended": "Its hard limit moved.",
-    "session.ended": "It is final: `status`, `reason`, and how many `seconds` it lived.",
-    "session.not_stored": "The store did not take a final record; it is tried again.",
-    "sessions.lost": "Sessions of the last run, whose server ended without closing them.",
-    "browser.started": "A Chromium runs; `seconds` its start took.",
-    "browser.start_failed": "None starts; the next try comes after `pause` seconds.",
-    "browser.retiring": "A Chromium takes nothing new and ends when it is empty.",
-    "browser.swamped": "A page kept a Chromium from answering: its process `pid` was ended, its session lives.",
-    "browser.died": "A Chromium died or was killed because it hung; its sessions are `crashed`.",
+    "tracing.not_installed": "Tracing is configured, but OpenTelemetry is not installed: install the extra.",
+    "server.draining": "SIGTERM: no new sessions; live ones may finish.",
+    "server.stopping_now": "A second signal: the server stops at once.",
+    "clock.jumped": "The host's clock was set; deadlines are not affected.",
+    "creates.refused": "Memory, disk or file descriptors are short: creates are rejected.",
+    "creates.taken_again": "The shortage is over: creates are accepted again.",
+    "loop.turn_failed": "A bug in a background loop; the loop continues.",
+    "store.unavailable": "Records wait in memory until the store accepts them.",
+    "session.queued": "A create waits for free capacity.",
+    "session.active": "A session is ready, `seconds` after the request.",
+    "session.extended": "Its lifetime was extended.",
+    "session.ended": "A session ended: `status`, `reason`, and its age in `seconds`.",
+    "session.not_stored": "The store did not accept a final record; it is retried.",
+    "sessions.lost": "Sessions of the last run, whose server was killed.",
+    "browser.started": "A Chromium was started within `seconds`.",
+    "browser.start_failed": "Chromium could not be started; the next try is in `pause` seconds.",
+    "browser.retiring": "A Chromium accepts no more sessions and exits once empty.",
+    "browser.swamped": "A page kept a Chromium from responding: its process `pid` was killed, its session continues.",
+    "browser.died": "A Chromium died, or was killed because it hung; its sessions are `crashed`.",
     "browser.ended": "A Chromium was closed.",
-    "browser.no_sandbox": "Chromium runs without its sandbox, and why.",
-    "browser.close_forced": "A Chromium did not end when asked and was killed.",
-    "browser.survived_kill": "A process of a killed Chromium is still there.",
+    "browser.no_sandbox": "Chromium runs without its sandbox, with the reason.",
+    "browser.close_forced": "A Chromium did not exit on request and was killed.",
+    "browser.survived_kill": "A process of a killed Chromium still exists.",
     "browser.folder_not_removed": "A work folder could not be removed.",
-    "browser.leftovers_swept": "What a killed run left behind was removed.",
-    "browser.listener_failed": "A bug of ours in an event listener.",
-    "browser.driver_started": "Playwright's driver runs.",
+    "browser.leftovers_swept": "Processes or files of a killed run were removed.",
+    "browser.listener_failed": "A bug in an event listener.",
+    "browser.driver_started": "Playwright's driver was started.",
     "browser.driver_died": "Playwright's driver died; the next create starts another.",
-    "browser.driver_hung": "Playwright's driver did not answer and was killed.",
+    "browser.driver_hung": "Playwright's driver did not respond and was killed.",
     "devtools.cached": "DevTools' files were taken from a new Chromium; `isolated`: in a network of its own.",
-    "devtools.not_available": "They could not be taken, and why: DevTools answers with a problem.",
-    "gateway.client_silent": "A CDP client answered no ping: its connection was closed.",
-    "gateway.client_slow": "A CDP client read too slowly: its connection was closed with 1013.",
-    "connect.options_ignored": "A one-line connect named options that this service does not have: `names`, `count`.",
-    "archive.not_written": "Events and last picture of an ended session could not be kept.",
-    "archive.not_readable": "A kept file of an ended session is damaged.",
-    "task.failed": "A bug of ours in a background task.",
-    "http.request": "A request was answered.",
-    "http.failed": "A bug of ours: the request got a 500, the traceback is here.",
-    "websocket.failed": "The same on a WebSocket.",
+    "devtools.not_available": "DevTools' files could not be read, with the reason; DevTools returns a problem.",
+    "gateway.client_silent": "A CDP client did not respond to pings; its connection was closed.",
+    "gateway.client_slow": "A CDP client read too slowly; its connection was closed with 1013.",
+    "connect.options_ignored": "A one-line connection used unknown options: `names`, `count`.",
+    "archive.not_written": "Events and last picture of an ended session could not be archived.",
+    "archive.not_readable": "An archived file of an ended session is damaged.",
+    "task.failed": "A bug in a background task.",
+    "http.request": "A request was handled.",
+    "http.failed": "A bug: the request got a 500; with the traceback.",
+    "websocket.failed": "A bug while handling a WebSocket; with the traceback.",
     "auth.signed_in": "A user got a token.",
     "auth.refused": "A sign-in failed.",
-    "auth.key_created": "An admin made a key.",
+    "auth.key_created": "An admin created a key.",
     "auth.key_revoked": "An admin revoked a key.",
-    "auth.user_created": "An admin made a user.",
+    "auth.user_created": "An admin created a user.",
     "auth.user_removed": "An admin removed a user.",
 }
-"""Log events and what they mean. Those of `session.` and `browser.` come from the pool's journal."""
+"""Log events and their meaning. Those of `session.` and `browser.` come from the pool's journal."""
 
 REQUEST_ID: ContextVar[str] = ContextVar("browser_sessions_request_id", default="")
-"""The X-Request-ID that the code below is working for."""
+"""The X-Request-ID of the request that is being handled."""
 
 # -- secrets -----------------------------------------------------------------------------------------------------------
 
@@ -87,13 +87,13 @@ _known_secrets: set[str] = set()
 
 
 def keep_secret(text: str) -> None:
-    """From now on `text` is masked wherever a log line holds it: for keys that do not look like ours."""
+    """Masks `text` in every log line from now on: for keys that are not of our format."""
     if len(text) >= 8:
         _known_secrets.add(text)
 
 
 def masked(value: Any, *, _depth: int = 0) -> Any:
-    """`value` with keys, tokens, tickets, passwords and cookies replaced, also inside mappings and lists."""
+    """`value` with keys, tokens, tickets, passwords and cookies masked, also in mappings and lists."""
     if isinstance(value, str):
         for secret in _known_secrets:
             value = value.replace(secret, MASK)
@@ -133,7 +133,7 @@ def configure_logging(
     level: Literal["debug", "info", "warning", "error"] = "info",
     stream: TextIO | None = None,
 ) -> None:
-    """One shape for every line, ours and the libraries': for people or for programs, to standard error by default."""
+    """Configures one format for our log lines and the libraries'; standard error by default."""
     out = stream or sys.stderr
     before: list[structlog.typing.Processor] = [
         _add_request_id,
@@ -159,7 +159,7 @@ def configure_logging(
         library = logging.getLogger(noisy)
         library.handlers.clear()
         library.propagate = True
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its "accepted" lines hold whole addresses
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its "accepted" lines contain whole URLs
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -171,11 +171,11 @@ def configure_logging(
 # -- metrics -----------------------------------------------------------------------------------------------------------
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""From a status read to a start that nearly failed."""
+"""From a status request to a start that nearly timed out."""
 
 
 class CountedElsewhere(Collector):
-    """A counter that shows what somebody else has counted: `counts`, by the value of its one label."""
+    """A counter of values that are counted elsewhere: `counts`, by the value of its one label."""
 
     def __init__(self, name: str, documentation: str, label: str, registry: CollectorRegistry) -> None:
         self.counts: Mapping[str, int] = {}
@@ -191,7 +191,7 @@ class CountedElsewhere(Collector):
 
 
 class Metrics:
-    """All metrics, on a registry of their own: two services in one process do not share theirs."""
+    """All metrics, in a registry of their own, so that two services in one process do not share them."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
@@ -199,24 +199,24 @@ class Metrics:
         self.sessions = Gauge(f"{prefix}_sessions", "Live sessions", ["status"], registry=registry)
         self.sessions_ended = Counter(f"{prefix}_sessions_ended", "Sessions ended", ["reason"], registry=registry)
         self.create_seconds = Histogram(
-            f"{prefix}_create_seconds", "From asked to active", buckets=_SECONDS, registry=registry
+            f"{prefix}_create_seconds", "From the request to active", buckets=_SECONDS, registry=registry
         )
         self.browser_start_seconds = Histogram(
-            f"{prefix}_browser_start_seconds", "From launched to ready", buckets=_SECONDS, registry=registry
+            f"{prefix}_browser_start_seconds", "From launch to ready", buckets=_SECONDS, registry=registry
         )
         self.end_seconds = Histogram(
-            f"{prefix}_end_seconds", "From closing to gone", buckets=_SECONDS, registry=registry
+            f"{prefix}_end_seconds", "From the request to end to gone", buckets=_SECONDS, registry=registry
         )
         self.probe_seconds = Histogram(
-            f"{prefix}_probe_seconds", "A browser's answer to a probe", buckets=_SECONDS, registry=registry
+            f"{prefix}_probe_seconds", "Responses of browsers to probes", buckets=_SECONDS, registry=registry
         )
-        self.capacity = Gauge(f"{prefix}_capacity", "Sessions that may live at once", registry=registry)
-        self.queue = Gauge(f"{prefix}_queue", "Creates that wait for a place", registry=registry)
-        self.refused = CountedElsewhere(f"{prefix}_refused", "Creates refused", "reason", registry)
+        self.capacity = Gauge(f"{prefix}_capacity", "Sessions that may be live at once", registry=registry)
+        self.queue = Gauge(f"{prefix}_queue", "Queued creates", registry=registry)
+        self.refused = CountedElsewhere(f"{prefix}_refused", "Rejected creates", "reason", registry)
         self.browsers = Gauge(f"{prefix}_browsers", "Browser processes", ["state"], registry=registry)
         self.browser_contexts = Gauge(
             f"{prefix}_browser_contexts",
-            "Contexts that Chromium has, of sessions and of their clients",
+            "Browser contexts of sessions and their clients",
             registry=registry,
         )
         self.browser_restarts = Counter(
@@ -226,18 +226,18 @@ class Metrics:
             f"{prefix}_gateway_bytes", "Bytes relayed between clients and browsers", ["direction"], registry=registry
         )
         self.gateway_messages = Counter(
-            f"{prefix}_gateway_messages", "Messages relayed or denied", ["direction", "outcome"], registry=registry
+            f"{prefix}_gateway_messages", "Messages relayed or refused", ["direction", "outcome"], registry=registry
         )
         self.gateway_clients = Gauge(f"{prefix}_gateway_clients", "Clients connected over CDP", registry=registry)
-        self.viewers = Gauge(f"{prefix}_viewers", "Live views open", registry=registry)
+        self.viewers = Gauge(f"{prefix}_viewers", "Open live views", registry=registry)
         self.loop_lag_seconds = Histogram(
-            f"{prefix}_loop_lag_seconds", "How late the event loop runs", buckets=_SECONDS, registry=registry
+            f"{prefix}_loop_lag_seconds", "Lag of the event loop", buckets=_SECONDS, registry=registry
         )
         self.tasks = Gauge(f"{prefix}_tasks", "Tasks on the event loop", registry=registry)
         ProcessCollector(prefix, registry=registry)  # memory, processor time and descriptors of the server
         self.http_seconds = Histogram(
             f"{prefix}_http_request_seconds",
-            "Requests answered",
+            "Handled requests",
             ["method", "route", "status"],
             buckets=_SECONDS,
             registry=registry,
@@ -245,7 +245,7 @@ class Metrics:
         self._http: dict[tuple[str, str, int], Histogram] = {}
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One HTTP request. `route` is its template: a handful of values, however many sessions there are."""
+        """One HTTP request. `route` is its path template, so that the number of label values is bounded."""
         key = (method, route, status)
         child = self._http.get(key)
         if child is None:

@@ -1,4 +1,4 @@
-"""The HTTP application, put together."""
+"""Assembles the FastAPI application."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DESCRIPTION: Final = (
 )
 
 _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""FastAPI's own would record whole addresses, tickets and all: see `request_spans`."""
+"""FastAPI's own telemetry records whole URLs, tickets included; `request_spans` does not."""
 _ROUTERS: Final = tuple(
     package.router
     for package in (
@@ -49,7 +49,7 @@ _ROUTERS: Final = tuple(
 
 
 def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> FastAPI:
-    """The whole API over `services`. No CORS: no page of another site may call it."""
+    """The application over `services`. No CORS: pages of other sites may not call it."""
     app = FastAPI(
         title="browser-sessions",
         version=services.version,
@@ -65,7 +65,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
     app.router.routes += [status_route(), create_route()]  # first: no other pattern is tried before these two
     for router in _ROUTERS:
         app.include_router(router)
-    app.router.default = _nowhere
+    app.router.default = _no_route
     openapi_document.install(app)
     errors.install(app)
     app.add_middleware(Edge, options=services.options, metrics=services.metrics)
@@ -76,10 +76,10 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
     return app
 
 
-async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
-    """No route fits. Starlette would close a WebSocket unasked, which is a bare 403."""
+async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
+    """No route matches. Starlette would reject a WebSocket with a bare 403."""
     if scope["type"] == "websocket":
-        await refuse_websocket(scope, receive, send, errors.nowhere())
+        await refuse_websocket(scope, receive, send, errors.no_route())
     else:
         raise HTTPException(404)
 

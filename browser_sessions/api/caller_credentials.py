@@ -1,4 +1,4 @@
-"""The caller of an endpoint, and what the OpenAPI document says about it."""
+"""Authenticates the caller of an endpoint, and declares how in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ async def caller(
     _token: Annotated[str | None, Depends(_bearer)] = None,
     _x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
 ) -> Principal:
-    """Whom the request speaks for. Raises as `identify`; the other two parameters are for the OpenAPI document."""
+    """The authenticated caller. Raises as `identify`; the last two parameters are for the OpenAPI document only."""
     return identify(services, request.scope)
 
 
 def identify(services: Services, scope: Scope, query_key: str | None = None) -> Principal:
-    """Whom a request or a WebSocket speaks for, noted in its scope for the log: an API key in the header decides, then
-    one in the query, then a token, then the console's cookie.
+    """Authenticates a request or a WebSocket, and notes the principal in its scope for the log. An API key in the
+    header takes precedence, then one in the query, then a token, then the console's cookie.
 
     Raises `Unauthenticated`, `Forbidden` (a cookie from another site's page).
     """
@@ -50,7 +50,7 @@ def identify(services: Services, scope: Scope, query_key: str | None = None) -> 
 
 
 def credentials_of(scope: Scope) -> tuple[str | None, str | None]:
-    """(X-API-Key, Authorization) as they were sent."""
+    """The headers X-API-Key and Authorization."""
     api_key: str | None = None
     authorization: str | None = None
     for name, value in scope["headers"]:
@@ -62,10 +62,10 @@ def credentials_of(scope: Scope) -> tuple[str | None, str | None]:
 
 
 def by_ticket(services: Services, ticket: str, session_id: str, use: Use) -> Principal:
-    """Whom a ticket speaks for, as long as the credential that it was made for stands. Raises `Unauthenticated`."""
+    """The principal of a ticket, while the credential that it was made for is valid. Raises `Unauthenticated`."""
     principal = verify(services.ticket_secret, ticket, session_id, use, services.pool.clock.wall()).principal
     if not services.keyring.is_valid(principal):
-        raise Unauthenticated("The ticket's key was revoked, or its user removed.", session_id=session_id[:64])
+        raise Unauthenticated("The ticket's key was revoked, or its user was removed.", session_id=session_id[:64])
     return principal
 
 
@@ -76,15 +76,15 @@ async def declared(
     _token: Annotated[str | None, Depends(_bearer)] = None,
     _x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
 ) -> None:
-    """For endpoints that look at the credential themselves, because a ticket may stand in its place: the OpenAPI
-    document names the two others all the same."""
+    """Declares both credentials in the OpenAPI document for endpoints that authenticate themselves, because they accept
+    a ticket too."""
 
 
 Declared = Annotated[None, Depends(declared)]
 
 
 async def operator(principal: Caller) -> Principal:
-    """A caller who may read pool and node state. Raises `Forbidden`."""
+    """A caller who may read the state of the pool. Raises `Forbidden`."""
     if not may(principal, Action.SEE_POOL):
         raise Forbidden("This needs the role operator or admin. Ask whoever runs the service for such a key.")
     return principal

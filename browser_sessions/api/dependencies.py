@@ -1,4 +1,4 @@
-"""What the HTTP room needs of the rest, and how an endpoint gets at it."""
+"""What endpoints depend on."""
 
 from __future__ import annotations
 
@@ -27,15 +27,12 @@ from browser_sessions.pool.manager import Pool
 from browser_sessions.telemetry import Metrics
 
 MAX_BODY_BYTES: Final = 2**20
-"""Of a request's body. Also for a storage_state: one that is larger than this is cache, not a login."""
+"""Of a request body; a larger storage_state holds caches, not a sign-in."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
-    """What an operator may set of the HTTP side; see settings. Seconds.
-
-    `listen_host` is the address that the service is bound to: on loopback only loopback names are answered.
-    """
+    """Settings of the API, in seconds and bytes. With a `listen_host` on loopback, only loopback names are accepted."""
 
     listen_host: str = "127.0.0.1"
     public_url: str | None = None
@@ -48,12 +45,12 @@ class ApiOptions:
 
 
 Addresses = Callable[[Request, SessionRecord, Principal], tuple[str, str]]
-"""(connect_url, live_url) of a session for the one who asks."""
+"""(connect_url, live_url) of a session for a caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What the operators' console needs beside the rest."""
+    """What only the operators' console needs."""
 
     cookies: Cookies
     overview: Overview
@@ -64,7 +61,7 @@ class Console:
 
     @classmethod
     def over(cls, pool: Pool, keyring: KeyRing, own: Secrets, data_dir: Path, metrics: Metrics) -> Console:
-        """All of it over one pool; what is kept goes to folders in `data_dir`."""
+        """Builds it over one pool; files go to folders in `data_dir`."""
         lag = LoopLag(metrics.loop_lag_seconds.observe)
         thumbnails = Thumbnails(pool)
         return cls(
@@ -79,14 +76,14 @@ class Console:
 
 @dataclass(eq=False, slots=True)
 class Launch:
-    """What a ticket of `/json/version` has opened. Its session ends when the last of its connections has gone."""
+    """A session created with a ticket of `/json/version`; it ends when the last of its connections is closed."""
 
     principal: Principal
     session_id: asyncio.Future[str]
     keep_alive: float
     connections: int = 0
     parted: int = 0
-    """How often its last connection has gone."""
+    """How often its last connection was closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +98,9 @@ class Services:
     gateway: Gateway
     ticket_secret: bytes = field(repr=False)
     streams: Counter[str] = field(default_factory=Counter)
-    """Event streams open, by principal."""
+    """Open event streams by principal."""
     launches: dict[str, Launch] = field(default_factory=dict, repr=False)
-    """What tickets of `/json/version` have opened and still lives, by ticket."""
+    """Live ones by ticket."""
     slow_requests: RequestQueue = field(default_factory=RequestQueue)
     """Actions on pages, and creates that may wait."""
 

@@ -74,7 +74,7 @@ _ROUTER: Final[Mapping[int, tuple[str, str, str]]] = {
 }
 
 
-def nowhere() -> Response:
+def no_route() -> Response:
     """The response to an unknown path."""
     slug, title, detail = _ROUTER[404]
     return problem_response(Kind(404, slug, title), detail)

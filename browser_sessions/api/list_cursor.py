@@ -1,6 +1,6 @@
-"""Where a list goes on: opaque to the caller, read strictly.
+"""The cursor of a list: opaque to the caller, parsed strictly.
 
-Unsigned, for it opens nothing that the query would not list.
+Unsigned, because it gives access to nothing that the query would not list.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def cursor_after(record: SessionRecord) -> str:
 
 
 def moment_of(cursor: str) -> tuple[datetime, str]:
-    """(created_at, session_id) that the cursor names. Raises `InvalidField` unless it is one of ours."""
+    """The (created_at, session_id) in a cursor. Raises `InvalidField` unless it is one of ours."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")

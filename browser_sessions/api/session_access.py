@@ -1,4 +1,4 @@
-"""Finding a session for a caller: what is not theirs looks exactly like what never was."""
+"""Finds sessions for a caller. A foreign session looks exactly like one that does not exist."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from browser_sessions.pool.manager import Pool
 async def find(
     pool: Pool, principal: Principal, session_id: str, action: Action = Action.VIEW
 ) -> Session | SessionRecord:
-    """The session as it is known: live from memory, else its record. Raises `SessionNotFound`.
+    """The live session, else its record. Raises `SessionNotFound`.
 
-    A foreign one found in memory costs a look into the store all the same, as an unknown one does: time tells nothing.
+    A foreign session in memory costs a query of the store all the same, so that timing does not tell it from an unknown
+    one.
     """
     known = pool.registry.known(session_id)
     found = known if known is not None else await pool.registry.record(session_id)
@@ -36,7 +37,7 @@ async def find_record(pool: Pool, principal: Principal, session_id: str, action:
 
 
 async def find_view(pool: Pool, principal: Principal, session_id: str) -> SessionView:
-    """As `find`, with all that can be shown of it."""
+    """As `find`, as a view."""
     found = await find(pool, principal, session_id)
     if isinstance(found, Session):
         return pool.registry.lives[session_id].view(pool.clock)
@@ -44,7 +45,7 @@ async def find_view(pool: Pool, principal: Principal, session_id: str) -> Sessio
 
 
 async def find_active(pool: Pool, principal: Principal, session_id: str) -> None:
-    """Makes sure that the caller may drive the session now. Raises `SessionNotFound`, `WrongState`."""
+    """Checks that the caller may use the session now. Raises `SessionNotFound`, `WrongState`."""
     found = await find(pool, principal, session_id, Action.DRIVE)
     if found.status is not SessionStatus.ACTIVE:
         why = f" ({found.end_reason})" if found.end_reason else ""

@@ -1,4 +1,4 @@
-"""Where to connect to a session and where to watch it, with tickets for who cannot send headers."""
+"""The URLs to connect to a session and to watch it, with tickets for clients that cannot send headers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import SessionRecord
 
 UNLIMITED_S: Final = 86_400.0
-"""Seconds that the connect ticket of a session without a lifetime is good for; its details always hold a fresh one."""
+"""Seconds that the connect ticket of a session without a lifetime is valid; its details always have a fresh one."""
 
 
 class TicketAddresses:
-    """`connect_url` works as long as the session may live, `live_url` is for now: whoever watches asks for it then."""
+    """`connect_url` is valid for the session's lifetime, `live_url` for a minute: viewers ask for a new one."""
 
     def __init__(self, secret: bytes, clock: Clock, public_url: str | None) -> None:
         self._secret = secret

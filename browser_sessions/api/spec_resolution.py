@@ -1,4 +1,4 @@
-"""From what was asked to what the session will be: a device becomes its values, defaults and limits apply. Pure."""
+"""Turns a create request into a `SessionSpec`: resolves the device, applies defaults and limits. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from browser_sessions.domain.session_spec import SessionSpec
 
 _SHARED_BY_CONTEXTS: Final = frozenset({"clipboard-read", "clipboard-write", "clipboard-sanitized-write"})
 NEAR_NAMES: Final = 3
-"""Device names told to somebody who mistyped one."""
+"""Device names suggested for a mistyped one."""
 
 
 def resolve(asked: CreateBrowserSession, devices: Mapping[str, Mapping[str, Any]], options: ApiOptions) -> SessionSpec:
-    """The whole spec. What the caller names wins over the device, the device over defaults. Raises `InvalidField`."""
+    """The caller's values override the device's, those override the defaults. Raises `InvalidField`."""
     values: dict[str, Any] = {}
     if asked.device is not None:
         values |= _device_values(asked.device, devices)
@@ -34,7 +34,7 @@ def resolve(asked: CreateBrowserSession, devices: Mapping[str, Mapping[str, Any]
 
 
 def _check_permissions(permissions: Sequence[str]) -> None:
-    """Chromium keeps one clipboard for all contexts of a browser: reading it reads the neighbours'."""
+    """Chromium has one clipboard for all contexts of a browser: reading it reads other sessions' data."""
     if shared := _SHARED_BY_CONTEXTS & set(permissions):
         raise InvalidField(
             ("body", "permissions"),
@@ -43,7 +43,7 @@ def _check_permissions(permissions: Sequence[str]) -> None:
 
 
 def _device_values(name: str, devices: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What Playwright's descriptor says, by our names."""
+    """The values of Playwright's device descriptor, by our names."""
     device = devices.get(name)
     if device is None:
         known = {known.lower(): known for known in devices}

@@ -1,4 +1,4 @@
-"""How late the event loop runs: what everything else on it has to wait for."""
+"""Measures the lag of the event loop."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable
 from typing import Final
 
 SAMPLE_EVERY_S: Final = 0.1
-"""Ten looks a second: a stall of 100 ms or more is always seen, and looking costs microseconds."""
+"""Seconds. Every stall of 100 ms or more is seen; a sample costs microseconds."""
 
 
 class LoopLag:
-    """One sampler. `observe` is told every sample in seconds; `worst` is the largest since it was last asked."""
+    """Calls `observe` with every sample, in seconds."""
 
     def __init__(self, observe: Callable[[float], None] | None = None) -> None:
         self._observe = observe
         self._worst = 0.0
 
     def worst(self) -> float:
-        """Seconds; asking starts anew."""
+        """The largest sample since the last call, in seconds."""
         worst, self._worst = self._worst, 0.0
         return worst
 

@@ -1,4 +1,4 @@
-"""All sessions at a glance, and what changed since the last look: one loop over all of them, from memory only."""
+"""The console's read model: all sessions, what changed since the last turn, and an hour of history. From memory."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from browser_sessions.events.journal import Event
 from browser_sessions.pool.manager import Pool
 
 LOOK_EVERY_S: Final = 1.0
-"""How often sessions are compared with what was told of them: two hundred that all changed take two milliseconds."""
+"""Seconds between two comparisons of all sessions: 200 that all changed take two milliseconds."""
 AT_ONCE: Final = 50
-"""Sessions looked at before everybody else on the loop has a turn."""
+"""Sessions compared before the event loop runs other tasks."""
 POOL_EVERY: Final = 2
-"""Looks between two of the pool's state."""
+"""Turns between two comparisons of the pool's state."""
 POINT_EVERY_S: Final = 10.0
 POINTS: Final = 360
 """An hour of points."""
 ENDED_SHOWN: Final = 500
-"""Ended sessions in the overview: the newest."""
+"""Newest ended sessions in the overview."""
 LAST_SEEN: Final = 2_000
-"""Ended sessions whose last title and address are kept, as many as the registry keeps records of: about 2 MB."""
+"""Ended sessions whose last title and URL are kept, as many as the registry keeps in memory: about 2 MB."""
 _ALWAYS_MOVES: Final = frozenset({"age_seconds"})
 
 Row = dict[str, Any]
@@ -37,7 +37,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The node at one moment. `refused` counts since the start; `loop_lag_ms` is the worst since the point before."""
+    """The node at one moment. `refused` counts since the start; `loop_lag_ms` is the largest since the last point."""
 
     at: datetime
     active: int
@@ -49,7 +49,7 @@ class Point:
 
 
 class Overview:
-    """Rows, history, and the events that keep whoever shows them up to date."""
+    """Views, history, and the events that keep consoles up to date."""
 
     def __init__(self, pool: Pool, lag: LoopLag) -> None:
         self.history: deque[Point] = deque(maxlen=POINTS)
@@ -58,10 +58,9 @@ class Overview:
         self._published: dict[str, Row] = {}
         self._published_pool: dict[str, Any] = {}
         self._seen: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
-        """(title, address, number of pages) of sessions that have ended."""
+        """(title, URL, number of pages) of ended sessions."""
         self._went: dict[str, tuple[str, str]] = {}
-        """(title, address) that a live session went to last: one that ends before a look sees it is shown all the
-        same."""
+        """(title, URL) of a live session's last navigation, for one that ends before the next turn."""
         self._looks = 0
         pool.journal.sinks.append(self._happened)
 
@@ -81,7 +80,7 @@ class Overview:
             loops.create_task(every(POINT_EVERY_S, self.point))
 
     async def look(self) -> None:
-        """One turn of the loop: tells what changed since the one before."""
+        """Publishes what changed since the last turn."""
         self._looks += 1
         lives = self._pool.registry.lives
         for place, (session_id, live) in enumerate(list(lives.items())):
@@ -133,7 +132,7 @@ class Overview:
         return SessionView(record, title, url, pages)
 
     def _happened(self, event: Event) -> None:
-        """Keeps what a session showed last."""
+        """Keeps the last title and URL of a session."""
         if event.session_id is None:
             return
         live = self._pool.registry.lives.get(event.session_id)

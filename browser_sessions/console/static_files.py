@@ -1,4 +1,4 @@
-"""The console's files: served as they lie, revalidated each time, under a policy that lets nothing else in."""
+"""Serves the console's files, revalidated each time, under a strict Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TYPES: Final = {
 }
 _COMPRESSED: Final = frozenset({".html", ".js", ".css", ".svg", ".json"})
 _NAME: Final = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_\-.]*(?:/[A-Za-z0-9_\-][A-Za-z0-9_\-.]*)*")
-"""No part begins with a dot, so none leads up."""
+"""No part begins with a dot, so no path leads out of the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class _File:
 _files: dict[str, _File] = {}
 
 
-# Plain functions, so that they run in a thread: files are read here.
+# Not async, so that FastAPI runs them in a thread: they read files.
 
 
 @router.get("/")
 @router.get("/sign-in")
 @router.get("/sessions/{session_id}")
 def page(request: Request, session_id: str = "") -> Response:
-    """The console. Which page of it is the address's business, and decided in the browser."""
+    """The console. Its script reads from the URL which of its pages to show."""
     return _serve(request, "index.html")
 
 
@@ -65,7 +65,7 @@ def asset(request: Request, name: str) -> Response:
 
 @router.get("/favicon.ico")
 def icon(request: Request) -> Response:
-    """What browsers ask for by themselves."""
+    """The icon that browsers request by themselves."""
     return _serve(request, "assets/icon.svg")
 
 
@@ -73,7 +73,7 @@ def _serve(request: Request, name: str) -> Response:
     file = _read(name)
     headers = {
         "Content-Security-Policy": POLICY,
-        "Cache-Control": "no-cache",  # kept, and asked for again each time: modules of two versions never meet
+        "Cache-Control": "no-cache",  # revalidated each time, so that modules of two versions never mix
         "ETag": file.etag,
         "Vary": "Accept-Encoding",
     }
@@ -87,7 +87,7 @@ def _serve(request: Request, name: str) -> Response:
 
 
 def _read(name: str) -> _File:
-    """The file as it is now: read again when it has changed."""
+    """The file, read again when it has changed."""
     path = WEB / name
     media_type = _TYPES.get(path.suffix)
     if media_type is None or not _NAME.fullmatch(name):

@@ -1,1 +1,1 @@
-"""What happened: the journal, and its readers that keep, log and count it."""
+"""Events: the journal, and its readers that archive, log and count them."""

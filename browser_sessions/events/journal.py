@@ -1,6 +1,6 @@
-"""What happened, in order: numbered events in bounded rings, readable from any point that is still there.
+"""The journal: numbered events in bounded rings, readable from any position that is still kept.
 
-Readers hold a position, not a buffer: a slow one costs nothing and learns that it missed something.
+Readers hold a position, not a buffer: a slow one costs nothing and is notified that it missed events.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from browser_sessions.domain.event_types import EVENTS
 from browser_sessions.domain.text import clipped
 
 SESSION_EVENTS: Final = 500
-"""Events kept a session: a busy page's last minutes, about 150 kB at the most."""
+"""Events kept for each session: the last minutes of a busy page, at most about 150 kB."""
 SESSION_UPDATES: Final = 60
 """A minute's worth of transient events (`EventType.transient`), which would push everything else out of the history."""
 NODE_EVENTS: Final = 5_000
-"""Events kept for those who watch all sessions: about a minute of 100 busy ones."""
+"""Events kept for streams of all sessions: about a minute of 100 busy ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`seq` counts over the whole node, so that one position serves every stream."""
+    """`seq` counts over the whole node, so that one position is valid in every stream."""
 
     seq: int
     at: datetime
@@ -49,22 +49,22 @@ def clip(value: Any) -> Any:
 
 
 class Journal:
-    """Publish from anywhere on the loop; read with `since` and `news`."""
+    """Written with `publish`, read with `since` and `news`; all on the event loop."""
 
     def __init__(self, clock: Clock) -> None:
         self.boot = secrets.token_hex(4)
-        """Tells numbers of this run from those of an earlier one."""
+        """Distinguishes positions of this run from those of an earlier one."""
         self.newest = 0
         self.sinks: list[Callable[[Event], None]] = []
-        """Called with every event: logs and metrics are projections of the same facts."""
+        """Called with every event: log and metrics are derived from the same events."""
         self._clock = clock
         self._all: deque[Event] = deque(maxlen=NODE_EVENTS)
         self._by_session: dict[str, deque[Event]] = {}
         self._updates: dict[str, deque[Event]] = {}
-        """By session: what passes and is not part of its story."""
+        """Transient events by session."""
         self._news = asyncio.Event()
         self.closed = False
-        """True once nothing more will come: readers end."""
+        """True once nothing more will be published: readers end."""
 
     def publish(self, kind: str, session_id: str | None = None, owner: str | None = None, /, **data: Any) -> Event:
         self.newest += 1
@@ -81,7 +81,7 @@ class Journal:
         return event
 
     def since(self, seq: int, *, session_id: str | None = None, owner: str | None = None) -> tuple[list[Event], bool]:
-        """Events after `seq`, oldest first, of a session, an owner or all; and whether some before them are gone."""
+        """Events after `seq`, oldest first, of a session, an owner or all, and whether earlier ones were dropped."""
         if session_id is None:
             return _after(self._all, seq, owner)
         story, story_missed = _after(self._by_session.get(session_id, _NONE), seq, owner)
@@ -91,12 +91,12 @@ class Journal:
         return story, story_missed or updates_missed
 
     async def news(self, seq: int) -> None:
-        """Returns when something newer than `seq` was published, or nothing more will be."""
+        """Returns when an event newer than `seq` is there, or the journal is closed."""
         while self.newest <= seq and not self.closed:
             await self._news.wait()
 
     def of(self, session_id: str) -> list[Event]:
-        """The story of one session as far as it is kept, oldest first, without what only passed."""
+        """The events kept of one session, oldest first, without transient ones."""
         return list(self._by_session.get(session_id, ()))
 
     def forget(self, session_id: str) -> None:
@@ -104,7 +104,7 @@ class Journal:
         self._updates.pop(session_id, None)
 
     def close(self) -> None:
-        """Nothing more will be published: whoever waits for news is told."""
+        """Wakes all readers: nothing more will be published."""
         self.closed = True
         self._wake()
 

@@ -1,4 +1,4 @@
-"""The journal's facts as log lines and metrics: what happened is said once, and read in three ways."""
+"""Log lines and metrics derived from the journal."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from browser_sessions.telemetry import Metrics
 log = structlog.get_logger()
 
 LOGGED: Final = ("session.", "browser.", "control.", "client.")
-"""What operators look for afterwards. What pages do (console, network, navigation) is in the events, not in the log."""
+"""Events that are logged. What pages do (console, network, navigation) is in the event streams only."""
 NOT_LOGGED: Final = frozenset({"session.updated"})
 WARNINGS: Final = frozenset({"browser.died", "browser.start_failed"})
 
 
 def project(journal: Journal, metrics: Metrics) -> None:
-    """From now on everything that the journal says is logged and counted."""
+    """Logs and counts every event from now on."""
     journal.sinks += [_log, _count(metrics)]
 
 
@@ -28,8 +28,8 @@ def _log(event: Event) -> None:
         return
     facts = {"session_id": event.session_id, "owner": event.owner} if event.session_id else {}
     crashed = event.kind == "session.ended" and event.data.get("status") == "crashed"
-    say = log.warning if crashed or event.kind in WARNINGS else log.info
-    say(event.kind, **facts, **event.data)
+    write = log.warning if crashed or event.kind in WARNINGS else log.info
+    write(event.kind, **facts, **event.data)
 
 
 def _count(metrics: Metrics) -> Callable[[Event], None]:

@@ -1,7 +1,6 @@
-"""What is kept of a session after its end beside its record: its events and its last picture, one small file each.
+"""The archive of ended sessions: events and last picture, one small file each.
 
-Written once, off the loop, after the session has ended: nobody waits for it. A server that is killed before loses
-them, never a record.
+Written once, in a thread, after the session has ended. A server that is killed before loses these, never a record.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from browser_sessions.events.journal import Event, Journal
 log = structlog.get_logger()
 
 KEPT_IN_MEMORY: Final = 50
-"""Ended sessions whose events stay in memory too: those that somebody probably still looks at."""
+"""Ended sessions whose events stay in memory too: somebody may still be watching."""
 FOLDER_BYTES: Final = 2 * 2**30
-"""Of all files together; beyond it the oldest go before their retention has passed. A session takes 5 to 150 kB."""
+"""Of all files; beyond it the oldest are removed before their retention is over. A session takes 5 to 150 kB."""
 _SESSION_ID: Final = re.compile(r"ses_[0-9a-f]{32}")
 
 Picture = Callable[[str], bytes | None]
@@ -35,7 +34,7 @@ Picture = Callable[[str], bytes | None]
 
 
 def wire(journal: Journal, event: Event) -> dict[str, Any]:
-    """An event as callers see it: in streams, in histories, and in files."""
+    """An event as JSON: in streams, histories and files."""
     return {
         "id": f"{journal.boot}-{event.seq}",
         "type": event.kind,
@@ -47,7 +46,7 @@ def wire(journal: Journal, event: Event) -> dict[str, Any]:
 
 
 class Archive:
-    """Files under one folder, by session id. Trouble with the disk is logged and never anybody's error."""
+    """Files in one folder, by session id. Errors of the disk are logged, never raised."""
 
     def __init__(self, folder: Path, journal: Journal, picture: Picture) -> None:
         self._folder = folder
@@ -59,25 +58,24 @@ class Archive:
         journal.sinks.append(self._happened)
 
     async def events(self, session_id: str) -> list[dict[str, Any]]:
-        """Everything that is kept of a session, oldest first: from memory, else from its file; empty when there is
-        none."""
+        """The kept events of a session, oldest first: from memory, else from its file, else none."""
         kept = self._journal.of(session_id)
         if kept:
             return [wire(self._journal, event) for event in kept]
         return await asyncio.to_thread(_read_events, self._path(session_id, ".json.gz"))
 
     async def picture(self, session_id: str) -> bytes | None:
-        """The last picture of a session that has ended."""
+        """The last picture of an ended session as a JPEG."""
         if (writing := self._writing.get(session_id)) is not None:
             await asyncio.wait({writing})
         return await asyncio.to_thread(_read, self._path(session_id, ".jpg"))
 
     async def purge(self, before: datetime) -> None:
-        """Removes what ended before a moment, and the oldest when all is too much."""
+        """Removes files of sessions that ended before a moment, and the oldest beyond `FOLDER_BYTES`."""
         await asyncio.to_thread(_purge, self._folder, before.timestamp())
 
     async def close(self) -> None:
-        """Returns when everything is written."""
+        """Returns when all files are written."""
         while self._writing:
             await asyncio.wait(set(self._writing.values()))
 
@@ -93,7 +91,7 @@ class Archive:
 
     async def _write(self, session_id: str, events: list[dict[str, Any]], picture: bytes | None) -> None:
         try:
-            async with self._one_at_a_time:  # a herd of ends must not take every thread
+            async with self._one_at_a_time:  # many ends at once must not occupy every thread
                 await asyncio.to_thread(self._store, session_id, events, picture)
         except OSError as error:
             log.error("archive.not_written", session_id=session_id, reason=error.strerror or str(error))
@@ -116,7 +114,7 @@ class Archive:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
+    """Writes atomically."""
     draft = path.with_name(path.name + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -148,8 +146,8 @@ def _purge(folder: Path, before: float) -> None:
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(folder):
             with contextlib.suppress(OSError):
-                told = entry.stat(follow_symlinks=False)
-                found.append((told.st_mtime, told.st_size, Path(entry.path)))
+                status = entry.stat(follow_symlinks=False)
+                found.append((status.st_mtime, status.st_size, Path(entry.path)))
     found.sort()
     total = sum(size for _, size, _ in found)
     for modified, size, path in found:

@@ -1,1 +1,1 @@
-"""What runs around the endpoints: host check, proxy headers, limits, request log, spans, callers who leave."""
+"""Around the endpoints: host check, proxy headers, body limit, request log, spans, client disconnects."""

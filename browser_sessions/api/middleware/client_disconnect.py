@@ -1,4 +1,4 @@
-"""Work for a caller who may leave before it is done."""
+"""Cancels work whose caller has disconnected."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from starlette.requests import ClientDisconnect
 T = TypeVar("T")
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the caller hangs up: nobody would get to know what it made.
+async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled when the caller disconnects.
 
-    The body of the request must have been read. Raises what `work` raises; `ClientDisconnect` when the caller is gone.
-    Either way `work` has ended when this does.
+    The body of the request must have been read. Raises what `work` raises, and `ClientDisconnect`; `work` has ended in
+    either case.
     """
     doing = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(request))
+    leaving = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if doing.done():
@@ -31,6 +31,6 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait({doing, leaving})
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

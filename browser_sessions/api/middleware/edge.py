@@ -1,4 +1,4 @@
-"""The one layer around everything: names the request, checks what it is addressed to, bounds, measures and logs it."""
+"""The outermost middleware: request id, host check, body limit, security headers, metrics, request log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 STATUS_ROUTE: Final = "/v1/browser/sessions/{session_id}"
 QUIET: Final = frozenset({STATUS_ROUTE, "/healthz", "/readyz", "/metrics"})
-"""Read all the time by machines: their successful reads are counted, not logged."""
+"""Polled by machines: successful reads are counted, not logged."""
 UNKNOWN_ROUTE: Final = "(none)"
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
@@ -36,18 +36,18 @@ _SECURITY: Final = (
     (b"cache-control", b"no-store"),
 )
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
-"""Of an answer, and of an answer that refuses an upgrade."""
-_MISDIRECTED: Final = Kind(421, "host-not-allowed", "Host name not allowed")
+"""The first message of a response, and of one that rejects a WebSocket."""
+_HOST_NOT_ALLOWED: Final = Kind(421, "host-not-allowed", "Host name not allowed")
 _TOO_LARGE: Final = Kind(413, "too-large", "Request body too large")
 
 
 class _HeadSent(Exception):
-    """A HEAD request has its answer, and the endpoint would go on: it is a stream."""
+    """The response to HEAD is complete, and the endpoint would go on streaming."""
 
 
 @dataclass(slots=True)
-class _Answer:
-    """Watches the answer on its way out, adds the headers that every answer has and takes the body from one to HEAD."""
+class _Response:
+    """Passes the response on: notes its status, adds the common headers, drops the body for HEAD."""
 
     send: Send
     request_id: bytes
@@ -73,7 +73,7 @@ class _Answer:
 
 
 class Edge:
-    """Pure ASGI: it stands on the status path, where a task group or a Request object would be felt."""
+    """Pure ASGI, because every status request passes it: a task group or a Request object would cost speed."""
 
     def __init__(self, app: ASGIApp, options: ApiOptions, metrics: Metrics) -> None:
         self._app = app
@@ -94,54 +94,54 @@ class Edge:
         began = time.perf_counter()
         if self._trusted:
             apply_forwarded(scope, self._trusted)
-        host, request_id, length = _interesting(scope)
+        host, request_id, length = _headers_of(scope)
         REQUEST_ID.set(request_id.decode("ascii"))
         head = scope["method"] == "HEAD"
-        if head:  # what GET would say, less the body (RFC 9110, section 9.3.2)
+        if head:  # as GET, without the body (RFC 9110, section 9.3.2)
             scope = {**scope, "method": "GET"}
-        answer = _Answer(send, request_id, head)
+        response = _Response(send, request_id, head)
         try:
             if not self._hosts.allows(host):
-                await _misdirected()(scope, receive, answer)
+                await _host_not_allowed()(scope, receive, response)
             elif length is not None and length > self._max_body:
-                await self._too_large()(scope, receive, answer)
+                await self._too_large()(scope, receive, response)
             else:
                 if scope["method"] not in _BODILESS:
                     receive = self._bounded(receive)
-                await self._app(scope, receive, answer)
+                await self._app(scope, receive, response)
         except _HeadSent:
             pass
         except Exception:
             log.exception("http.failed", method=scope["method"], route=_route(scope))
-            if answer.status:
-                raise  # the answer has begun: only the connection can say that it is not whole
-            await problem_response(Kind(500, "internal", "Internal error"), INTERNAL)(scope, receive, answer)
+            if response.status:
+                raise  # the response has begun: closing the connection says that it is incomplete
+            await problem_response(Kind(500, "internal", "Internal error"), INTERNAL)(scope, receive, response)
         seconds = time.perf_counter() - began
         route = _route(scope)
-        self._metrics.answered(scope["method"], route, answer.status, seconds)
-        if answer.status >= 400 or route not in QUIET or scope["method"] != "GET":
-            _log(scope, "HEAD" if head else scope["method"], route, answer.status, seconds)
+        self._metrics.answered(scope["method"], route, response.status, seconds)
+        if response.status >= 400 or route not in QUIET or scope["method"] != "GET":
+            _log(scope, "HEAD" if head else scope["method"], route, response.status, seconds)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._trusted:
             apply_forwarded(scope, self._trusted)
         began = time.perf_counter()
-        host, request_id, _ = _interesting(scope)
+        host, request_id, _ = _headers_of(scope)
         REQUEST_ID.set(request_id.decode("ascii"))
-        answer = _Answer(send, request_id)
+        response = _Response(send, request_id)
         try:
             if self._hosts.allows(host):
-                await self._app(scope, receive, answer)
+                await self._app(scope, receive, response)
             else:
-                await refuse_websocket(scope, receive, answer, _misdirected())
+                await refuse_websocket(scope, receive, response, _host_not_allowed())
         except Exception:
             log.exception("websocket.failed", route=_route(scope))
             raise
-        if answer.status:  # refused before the upgrade
-            _log(scope, "GET", _route(scope), answer.status, time.perf_counter() - began)
+        if response.status:  # rejected before the upgrade
+            _log(scope, "GET", _route(scope), response.status, time.perf_counter() - began)
 
     def _bounded(self, receive: Receive) -> Receive:
-        """Counts the body as it comes: a chunked one does not say its length."""
+        """Counts the body as it arrives: a chunked one has no Content-Length."""
         taken = 0
 
         async def bounded() -> Message:
@@ -164,15 +164,15 @@ class Edge:
 
 
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
-    """Refuses an upgrade with an HTTP answer, where the server can; else closes it, which is a 403."""
+    """Rejects an upgrade with an HTTP response where the server supports it, else with a bare 403."""
     if "websocket.http.response" in scope.get("extensions", {}):
         await response(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
 
-def _interesting(scope: Scope) -> tuple[bytes, bytes, int | None]:
-    """(Host, request id, Content-Length) in one look over the headers. A caller's request id counts when harmless."""
+def _headers_of(scope: Scope) -> tuple[bytes, bytes, int | None]:
+    """(Host, request id, Content-Length) in one pass over the headers. A caller's request id is kept when harmless."""
     host = b""
     request_id: bytes | None = None
     length: int | None = None
@@ -186,9 +186,9 @@ def _interesting(scope: Scope) -> tuple[bytes, bytes, int | None]:
     return host, request_id or secrets.token_hex(8).encode(), length
 
 
-def _misdirected() -> Response:
+def _host_not_allowed() -> Response:
     return problem_response(
-        _MISDIRECTED,
+        _HOST_NOT_ALLOWED,
         "This service does not accept that host name. Its operator can add it to BROWSER_SESSIONS_ALLOWED_HOSTS.",
     )
 

@@ -1,4 +1,4 @@
-"""Which names the service answers to, which pages may use it, and what a trusted proxy says about the caller. Pure."""
+"""Accepted host names, accepted origins of pages, and the headers of trusted proxies. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from browser_sessions.domain.urls import is_loopback
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 REMEMBERED: Final = 256
-"""Host headers remembered as good: few are in use, and a caller that varies the port must not fill the memory."""
+"""Accepted Host headers in the cache: few are in use, and a caller that varies the port must not fill the memory."""
 
 _HOST: Final = re.compile(rb"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._\-]+)(?::[0-9]{1,5})?")
 """RFC 9112, section 3.2: host with an optional port."""
 
 _CROSS_SITE: Final = (
-    "Signed in by cookie, changes are taken from the console's own pages only. Programs send X-API-Key instead."
+    "Signed in by cookie, only the console's own pages may make changes. Programs send X-API-Key instead."
 )
 _NOT_JSON: Final = "Signed in by cookie, a body must be application/json. Programs send X-API-Key instead."
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -30,7 +30,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Hosts:
-    """The Host check: a page whose name was rebound to our address still names itself."""
+    """The Host check, against DNS rebinding: a page of a rebound name sends its own name as Host."""
 
     def __init__(self, listen_host: str, public_url: str | None, allowed: Iterable[str]) -> None:
         names = {name.lower().strip() for name in allowed}
@@ -39,7 +39,8 @@ class Hosts:
         if public_url is not None:
             self._names |= {_bracketed((urlsplit(public_url).hostname or "").lower())}
         self._addresses = not is_loopback(listen_host)
-        """Reached from elsewhere, by addresses that we cannot know; an address cannot be rebound."""
+        """Whether any address is accepted: other machines reach us by addresses that we do not know, and an address
+        cannot be rebound."""
         self._good: set[bytes] = set()
 
     def allows(self, host: bytes) -> bool:
@@ -63,61 +64,60 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def apply_forwarded(scope: Scope, trusted: Sequence[Network]) -> None:
-    """Puts what a trusted proxy says about the caller into the scope: address, scheme and Host.
+    """Applies the forwarded client address, scheme and Host to the scope when the peer is a trusted proxy.
 
-    The address is the last one in X-Forwarded-For that is no trusted proxy itself: what stands before it anybody can
-    write. Does nothing when the peer is not trusted.
+    The address is the last one in X-Forwarded-For that is not a trusted proxy: anybody can write those before it.
     """
     peer = scope.get("client")
     if not peer or not _within(peer[0], trusted):
         return
     headers = scope["headers"]
-    if chain := _last(headers, b"x-forwarded-for"):
+    if chain := _joined(headers, b"x-forwarded-for"):
         hops = [hop.strip() for hop in chain.split(",")]
         caller = next((hop for hop in reversed(hops) if not _within(hop, trusted)), hops[0])
         if _is_address(caller):
             scope["client"] = (caller, 0)
-    if (scheme := _last(headers, b"x-forwarded-proto")) in ("http", "https"):
+    if (scheme := _joined(headers, b"x-forwarded-proto")) in ("http", "https"):
         scope["scheme"] = scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme
-    if host := _last(headers, b"x-forwarded-host"):
+    if host := _joined(headers, b"x-forwarded-host"):
         named = host.split(",")[-1].strip().encode("latin-1")
         scope["headers"] = [(name, value) for name, value in headers if name != b"host"] + [(b"host", named)]
 
 
 def base_url(scope: Scope, public_url: str | None) -> str:
-    """How the caller reaches us, such as `https://browsers.example.com`: the public URL, else what was asked."""
+    """The URL under which the caller reaches us, such as `https://browsers.example.com`."""
     if public_url is not None:
         return public_url
-    host = _last(scope["headers"], b"host") or "localhost"
+    host = _joined(scope["headers"], b"host") or "localhost"
     scheme = "https" if scope["scheme"] in ("https", "wss") else "http"
     return f"{scheme}://{host}{scope.get('root_path', '')}"
 
 
 def is_ours(origin: str, scope: Scope, public_url: str | None) -> bool:
-    """True when `origin` names the address that was asked, or the public one.
+    """True when `origin` is the request's Host or the public URL's origin. The one rule for origins of pages.
 
-    The Host was checked before (`Hosts`), so a page of another name cannot make its own name ours. The scheme is not
-    compared with that of the request: a proxy that ends TLS may not tell it.
+    The Host was checked before (`Hosts`). The scheme is not compared with the request's: a proxy that terminates TLS
+    may not forward it.
     """
     if public_url is not None and origin.lower() == "/".join(public_url.lower().split("/")[:3]):
         return True
     scheme, _, host = origin.lower().partition("://")
-    return scheme in ("http", "https") and host == (_last(scope["headers"], b"host") or "localhost").lower()
+    return scheme in ("http", "https") and host == (_joined(scope["headers"], b"host") or "localhost").lower()
 
 
 def check_origin(scope: Scope, public_url: str | None, *, ticketed: bool) -> None:
-    """Before a WebSocket is taken: programs name no Origin, pages name theirs, and only ours may connect.
+    """Before a WebSocket is accepted: programs send no Origin, and of pages only ours may connect.
 
-    `ticketed`: a page of a sandboxed frame (`null`) may come with a ticket, which nobody else's page knows. Raises
-    `Forbidden`.
+    `ticketed`: a page in a sandboxed frame (origin `null`) may connect with a ticket. Raises `Forbidden`.
     """
-    origin = _last(scope["headers"], b"origin")
+    origin = _joined(scope["headers"], b"origin")
     if origin and not (origin == "null" and ticketed) and not is_ours(origin, scope, public_url):
         raise Forbidden("Pages of other sites may not connect. Connect from a program, or from the console.")
 
 
 def check_same_site(scope: Scope, public_url: str | None) -> None:
-    """Lets pass what a page of ours may ask with the cookie. Raises `Forbidden`."""
+    """Cross-site request forgery: a request with the cookie must be safe, or come from a page of ours. Raises
+    `Forbidden`."""
     if scope["method"] in _SAFE:
         return
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
@@ -128,8 +128,8 @@ def check_same_site(scope: Scope, public_url: str | None) -> None:
         raise Forbidden(_NOT_JSON)
 
 
-def _last(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:
-    """All values of a header as one, in their order."""
+def _joined(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:
+    """All values of a header, joined in order."""
     return ",".join(value.decode("latin-1") for name, value in headers if name == wanted)
 
 

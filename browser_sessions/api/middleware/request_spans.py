@@ -1,7 +1,7 @@
-"""A span for every request, outside of everything else; put in only when traces are asked for.
+"""A span for every request; the outermost middleware where tracing is on.
 
-Of our own, for FastAPI's telemetry and OpenTelemetry's instrumentation of ASGI both record whole addresses, and tickets
-stand in the query of those of WebSockets.
+Our own, because FastAPI's telemetry and OpenTelemetry's ASGI instrumentation record whole URLs, and those of WebSockets
+contain tickets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from browser_sessions.telemetry import REQUEST_ID
 from browser_sessions.tracing import PREFIX
 
 UNTRACED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked by machines all the time."""
+"""Polled by machines."""
 _PROPAGATED: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
 

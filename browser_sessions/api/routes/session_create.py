@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from browser_sessions.api.caller_credentials import Caller, identify
 from browser_sessions.api.dependencies import Services
-from browser_sessions.api.middleware.client_disconnect import unless_gone
+from browser_sessions.api.middleware.client_disconnect import unless_disconnected
 from browser_sessions.api.models import BrowserSessionCreated, CreateBrowserSession
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import summary
@@ -80,11 +80,11 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     spec = resolve(asked, pool.launcher.devices, services.options)
     if key is None:  # admitted with no await since the check above
         beginning = pool.starter.begin(principal, spec, wait_seconds=asked.wait_seconds)
-        record, new = await unless_gone(request, beginning), True
+        record, new = await unless_disconnected(request, beginning), True
     else:
         idempotency = Idempotency(_checked(key), body_digest(asked))
         creating = pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
-        record, new = await unless_gone(request, creating)
+        record, new = await unless_disconnected(request, creating)
     connect_url, live_url = services.addresses(request, record, principal)
     response = Response(
         orjson.dumps(summary(record) | {"connect_url": connect_url, "live_url": live_url}, option=orjson.OPT_UTC_Z),
