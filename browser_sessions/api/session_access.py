@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from browser_sessions.api.models import BrowserSessionResponse
-from browser_sessions.domain.errors import SessionNotFound, WrongState
+from browser_sessions.domain.errors import SessionNotFound
 from browser_sessions.domain.principal import Action, Principal, may
-from browser_sessions.domain.session import Session, SessionRecord, SessionStatus, new_session_id
+from browser_sessions.domain.session import Session, SessionRecord, new_session_id, require_active
 from browser_sessions.domain.session_view import SessionView
 from browser_sessions.pool.manager import Pool
 
@@ -46,13 +46,7 @@ async def find_view(pool: Pool, principal: Principal, session_id: str) -> Sessio
 
 async def find_active(pool: Pool, principal: Principal, session_id: str) -> None:
     """Checks that the caller may use the session now. Raises `SessionNotFound`, `WrongState`."""
-    found = await find(pool, principal, session_id, Action.DRIVE)
-    if found.status is not SessionStatus.ACTIVE:
-        why = f" ({found.end_reason})" if found.end_reason else ""
-        raise WrongState(
-            f"The session is {found.status}{why}; only an active one can be used. Create another one.",
-            session_id=session_id,
-        )
+    require_active(await find(pool, principal, session_id, Action.DRIVE))
 
 
 def summary(record: SessionRecord) -> dict[str, Any]:

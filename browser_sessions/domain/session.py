@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from browser_sessions.domain.clock import Clock
-from browser_sessions.domain.errors import IllegalTransition
+from browser_sessions.domain.errors import IllegalTransition, WrongState
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
 
 
@@ -239,6 +239,16 @@ class Session:
             idempotency_key=self.idempotency_key,
             body_sha256=self.body_sha256,
             version=self.version,
+        )
+
+
+def require_active(session: Session | SessionRecord) -> None:
+    """Raises `WrongState` unless the session is active."""
+    if session.status is not SessionStatus.ACTIVE:
+        why = f" ({session.end_reason})" if session.end_reason else ""
+        raise WrongState(
+            f"The session is {session.status}{why}; only an active one can be used. Create another one.",
+            session_id=session.session_id,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from browser_sessions.chromium.ports import BrowserProcess, ContextHandle
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import WrongState
-from browser_sessions.domain.session import EndReason, Session, SessionRecord, SessionStatus
+from browser_sessions.domain.session import EndReason, Session, SessionRecord, require_active
 from browser_sessions.domain.session_view import SessionView
 from browser_sessions.domain.text import clipped
 from browser_sessions.pool.admission import QueueTicket
@@ -141,13 +141,3 @@ class Live:
 
 def _kind(who: Attached) -> str:
     return "cdp" if who.drives else "live"
-
-
-def require_active(session: Session) -> None:
-    """Raises `WrongState` unless the session is active."""
-    if session.status is not SessionStatus.ACTIVE:
-        why = f" ({session.end_reason.value})" if session.end_reason else ""
-        raise WrongState(
-            f"The session is {session.status.value}{why}; only an active one can be used.",
-            session_id=session.session_id,
-        )

@@ -12,11 +12,11 @@ from typing import Final
 import structlog
 
 from browser_sessions.domain.clock import Clock
-from browser_sessions.domain.errors import Conflict, SessionNotFound, StoreUnavailable, WrongState
+from browser_sessions.domain.errors import Conflict, SessionNotFound, StoreUnavailable
 from browser_sessions.domain.ports import SessionQuery, SessionStore
-from browser_sessions.domain.session import FINAL, Session, SessionRecord, SessionStatus
+from browser_sessions.domain.session import FINAL, Session, SessionRecord, SessionStatus, require_active
 from browser_sessions.events.journal import Journal
-from browser_sessions.pool.live_session import Live, require_active
+from browser_sessions.pool.live_session import Live
 
 log = structlog.get_logger()
 
@@ -69,17 +69,11 @@ class Registry:
 
     def live(self, session_id: str) -> Live:
         """Raises `WrongState` when the session is not active, `SessionNotFound` when it is not known in memory."""
-        live = self.lives.get(session_id)
-        if live is not None:
-            require_active(live.session)
-            return live
-        ended = self.recent.get(session_id)
-        if ended is None:
+        known = self.known(session_id)
+        if known is None:
             raise SessionNotFound(session_id)
-        raise WrongState(
-            f"The session is {ended.status.value} ({ended.end_reason}); only an active one can be used.",
-            session_id=session_id,
-        )
+        require_active(known)
+        return self.lives[session_id]
 
     def connections(self, session_id: str) -> int:
         """Number of CDP clients and viewers."""

@@ -15,9 +15,8 @@ from browser_sessions.api.responses import problems
 from browser_sessions.api.routes.events import event_id
 from browser_sessions.api.session_access import find, find_record
 from browser_sessions.console.overview import POINT_EVERY_S
-from browser_sessions.domain.errors import WrongState
 from browser_sessions.domain.principal import Action, may
-from browser_sessions.domain.session import SessionStatus
+from browser_sessions.domain.session import require_active
 from browser_sessions.live.thumbnails import etag
 
 router = APIRouter(prefix="/v1/browser", tags=["console"])
@@ -92,8 +91,7 @@ async def get_session_history(session_id: str, services: Here, principal: Caller
 async def make_live_ticket(request: Request, session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
     """A fresh address to watch a session at, good for a minute."""
     record = await find_record(services.pool, principal, session_id)
-    if record.status is not SessionStatus.ACTIVE:
-        raise WrongState(f"The session is {record.status}; only an active one can be watched.", session_id=session_id)
+    require_active(record)
     return {"live_url": services.addresses(request, record, principal)[1]}
 
 

@@ -19,7 +19,7 @@ from browser_sessions.auth.credential_leases import REVOKED, until_revoked
 from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserSessionsError, Forbidden, InvalidField, QuotaExceeded, WrongState
 from browser_sessions.domain.principal import Action, Principal
-from browser_sessions.domain.session import Session, SessionStatus
+from browser_sessions.domain.session import require_active
 from browser_sessions.live.viewer import MAX_FPS, MAX_WIDTH, Viewer
 
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}", tags=["console"])
@@ -103,8 +103,7 @@ async def _watch(services: Services, principal: Principal, viewer: Viewer) -> tu
 async def _viewer(services: Services, websocket: WebSocket, session_id: str, principal: Principal) -> Viewer:
     """Raises what keeps this one from watching."""
     found = await find(services.pool, principal, session_id, Action.VIEW)
-    if not isinstance(found, Session) or found.status is not SessionStatus.ACTIVE:
-        raise WrongState(f"The session is {found.status}; only an active one can be watched.", session_id=session_id)
+    require_active(found)
     live = services.pool.registry.live(session_id)
     if live.viewers >= VIEWERS:
         raise QuotaExceeded(f"{VIEWERS} people watch this session, as many as may.")
