@@ -1,4 +1,4 @@
-"""Keys, users and tokens over HTTP."""
+"""Endpoints for API keys, users and tokens."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def get_token(
 
 @router.post("/keys", status_code=201, response_model=KeyCreated, responses=problems(400, 401, 403, 413, 503))
 async def create_key(services: Here, by: Admin, body: CreateKeyBody) -> dict[str, Any]:
-    """Make an API key. This answer is the only time that it is shown."""
+    """Create an API key. Only this response contains the key itself."""
     key, text = await services.keyring.create_key(body.name, Role(body.role), body.principal_id)
     log.info("auth.key_created", key_id=key.key_id, role=key.role.value, by=by.principal_id)
     return _key(key) | {"key": text}
@@ -65,13 +65,13 @@ async def create_key(services: Here, by: Admin, body: CreateKeyBody) -> dict[str
 
 @router.get("/keys", response_model=KeyList, responses=problems(401, 403))
 async def list_keys(services: Here, by: Admin) -> dict[str, Any]:
-    """All keys, without their secrets; revoked ones too."""
+    """List all keys, revoked ones too, without their secrets."""
     return {"keys": [_key(key) for key in services.keyring.all_keys()]}
 
 
 @router.delete("/keys/{key_id}", response_model=KeyResponse, responses=problems(401, 403, 404, 409, 503))
 async def revoke_key(key_id: str, services: Here, by: Admin) -> dict[str, Any]:
-    """Revoke a key: it stops at once. Again: the same answer. The built-in admin key cannot be revoked (409)."""
+    """Revoke a key with immediate effect; idempotent. The built-in admin key cannot be revoked (409)."""
     key = await services.keyring.revoke_key(key_id)
     log.info("auth.key_revoked", key_id=key.key_id, by=by.principal_id)
     return _key(key)
@@ -81,7 +81,7 @@ async def revoke_key(key_id: str, services: Here, by: Admin) -> dict[str, Any]:
     "/users", status_code=201, response_model=UserResponse, responses=problems(400, 401, 403, 409, 413, 429, 503)
 )
 async def create_user(services: Here, by: Admin, body: CreateUserBody) -> dict[str, Any]:
-    """Make a user who can sign in with a password of at least twelve characters."""
+    """Create a user who signs in with a password of at least twelve characters."""
     user = await services.keyring.create_user(body.username, body.password, Role(body.role))
     log.info("auth.user_created", username=user.username, role=user.role.value, by=by.principal_id)
     return _user(user)
@@ -89,13 +89,13 @@ async def create_user(services: Here, by: Admin, body: CreateUserBody) -> dict[s
 
 @router.get("/users", response_model=UserList, responses=problems(401, 403))
 async def list_users(services: Here, by: Admin) -> dict[str, Any]:
-    """All users."""
+    """List all users."""
     return {"users": [_user(user) for user in services.keyring.all_users()]}
 
 
 @router.delete("/users/{username}", response_model=UserResponse, responses=problems(401, 403, 404, 503))
 async def remove_user(username: str, services: Here, by: Admin) -> dict[str, Any]:
-    """Remove a user: tokens and keys of theirs stop at once."""
+    """Remove a user; their tokens and keys become invalid at once."""
     user = await services.keyring.remove_user(username)
     log.info("auth.user_removed", username=user.username, by=by.principal_id)
     return _user(user)

@@ -1,9 +1,10 @@
-"""A session as a whole browser: the WebSocket and its discovery."""
+"""CDP access to a session: the WebSocket, and Chromium's discovery endpoints under /json."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response, WebSocket
@@ -17,6 +18,7 @@ from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find_active
 from browser_sessions.auth.credential_leases import REVOKED, until_revoked
 from browser_sessions.chromium.chromium_version import chromium_version
+from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
 from browser_sessions.domain.principal import Principal
 from browser_sessions.gateway.gateway import TAKE_OVER
@@ -30,13 +32,13 @@ Ticket = Annotated[str | None, Query(max_length=2048, description="Instead of a 
 
 @router.websocket("/v1/browser/sessions/{session_id}/cdp")
 async def connect_to_session(websocket: WebSocket, session_id: str) -> None:
-    """The session as a whole browser, over the Chrome DevTools Protocol."""
+    """The session as a browser over the Chrome DevTools Protocol."""
     await _connect(websocket, session_id, None)
 
 
 @router.websocket("/v1/browser/sessions/{session_id}/cdp/devtools/page/{page_id}")
 async def connect_to_page(websocket: WebSocket, session_id: str, page_id: str) -> None:
-    """One page of the session at its root, as Chromium's own DevTools opens it."""
+    """One page of the session, as Chromium's DevTools connects to it."""
     await _connect(websocket, session_id, page_id)
 
 
@@ -54,7 +56,7 @@ async def _connect(websocket: WebSocket, session_id: str, page_id: str | None) -
 
 @router.websocket("/v1/browser/sessions/{session_id}/cdp/devtools/browser/{_any}")
 async def connect_as_to_chromium(websocket: WebSocket, session_id: str, _any: str) -> None:
-    """The same, at the path that Chromium itself would name."""
+    """The same, under the path that Chromium uses."""
     await connect_to_session(websocket, session_id)
 
 
@@ -63,13 +65,13 @@ async def connect_as_to_chromium(websocket: WebSocket, session_id: str, _any: st
 async def cdp_version(
     request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None
 ) -> Response:
-    """What Chromium says at `/json/version`, for this session: for clients that are given an http:// address."""
+    """Chromium's `/json/version` for this session, for clients that connect by an http:// URL."""
     principal = await _driver(services, request.scope, session_id)
-    told = await chromium_version(_process(services, session_id))
+    facts = await chromium_version(_process(services, session_id))
     record = services.pool.registry.live(session_id).session.record(services.pool.clock)
     connect_url = services.addresses(request, record, principal)[0]
     return as_json(
-        told | ({"User-Agent": record.user_agent} if record.user_agent else {}) | {"webSocketDebuggerUrl": connect_url}
+        facts | ({"User-Agent": record.user_agent} if record.user_agent else {}) | {"webSocketDebuggerUrl": connect_url}
     )
 
 
@@ -78,7 +80,7 @@ async def cdp_version(
 @router.get("/v1/browser/sessions/{session_id}/cdp/json/", include_in_schema=False)
 @router.get("/v1/browser/sessions/{session_id}/cdp/json/list/", include_in_schema=False)
 async def cdp_list(request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None) -> Response:
-    """The session's pages as Chromium lists targets."""
+    """The session's pages in the format of Chromium's `/json/list`."""
     principal = await _driver(services, request.scope, session_id)
     record = services.pool.registry.live(session_id).session.record(services.pool.clock)
     connect_url = services.addresses(request, record, principal)[0]
@@ -102,14 +104,14 @@ async def cdp_list(request: Request, services: Here, session_id: str, _: Declare
 async def cdp_protocol(
     request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None
 ) -> Response:
-    """Chromium's own description of the protocol."""
+    """Chromium's description of the protocol."""
     await _driver(services, request.scope, session_id)
     version = _process(services, session_id).version
     return Response(await services.console.devtools.protocol(version), media_type=_JSON)
 
 
 async def carry(websocket: WebSocket, relay: Relay, principal: Principal, session_id: str | None = None) -> None:
-    """Answers the handshake, hands the transport over, and stays until the client has gone or may not stay."""
+    """Accepts the WebSocket and hands the transport over. Returns when the client is gone or its credential revoked."""
     take_over = websocket.scope["extensions"].get(TAKE_OVER)
     try:
         if take_over is None:
@@ -135,7 +137,7 @@ async def refuse(websocket: WebSocket, error: BrowserSessionsError) -> None:
 
 
 def _principal(services: Services, scope: Scope, session_id: str) -> Principal:
-    """By ticket, else by headers. Raises `Unauthenticated`, `Forbidden`."""
+    """Authenticates by ticket, else by headers. Raises `Unauthenticated`, `Forbidden`."""
     query = dict(_pairs(scope))
     ticket = query.get("ticket")
     if scope["type"] == "websocket":
@@ -151,13 +153,11 @@ async def _driver(services: Services, scope: Scope, session_id: str) -> Principa
     return principal
 
 
-def _process(services: Services, session_id: str) -> Any:
+def _process(services: Services, session_id: str) -> BrowserProcess:
     return services.pool.registry.live(session_id).opened.process
 
 
 def _pairs(scope: Scope) -> list[tuple[str, str]]:
-    from urllib.parse import parse_qsl
-
     return parse_qsl(scope["query_string"].decode("latin-1"))
 
 

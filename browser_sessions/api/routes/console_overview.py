@@ -1,4 +1,4 @@
-"""What the console shows: the fleet at a glance, small pictures, and what is left of a session after its end."""
+"""Endpoints of the console: overview, thumbnails, history."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from browser_sessions.live.thumbnails import etag
 router = APIRouter(prefix="/v1/browser", tags=["console"])
 
 WIDEST: Final = 640
-"""Pixels of a small picture's side; the live view has larger ones."""
+"""Pixels; larger pictures come from the live view."""
 _JPEG: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
-    204: {"description": "There is no picture (yet)"},
-    304: {"description": "It is the one that If-None-Match names"},
+    204: {"description": "There is no picture yet"},
+    304: {"description": "Unchanged since the ETag in If-None-Match"},
 }
 
 
 @router.get("/overview", response_model=OverviewResponse, responses=problems(401, 503))
 async def get_overview(services: Here, principal: Caller) -> Response:
-    """Your live sessions and the newest 500 that have ended (operators: everybody's, the pool, and its last hour).
+    """Your live sessions and the newest 500 ended ones (operators: everybody's, the pool, and its last hour).
 
-    `position` is the id to begin an event stream with (`last_event_id`): nothing is missed in between.
+    `position` is the `last_event_id` to start an event stream with, so that no event is missed.
     """
     everything = may(principal, Action.SEE_POOL)
     journal, overview = services.pool.journal, services.console.overview
@@ -58,9 +58,9 @@ async def get_thumbnail(
     session_id: str,
     services: Here,
     principal: Caller,
-    width: Annotated[int, Query(ge=32, le=WIDEST, description="The most pixels that you can use, to a side")] = 320,
+    width: Annotated[int, Query(ge=32, le=WIDEST, description="Largest side in pixels")] = 320,
 ) -> Response:
-    """A small picture of the session's newest page, at most a second old; of an ended session the last one."""
+    """A thumbnail of the session's newest page, at most a second old; the last one of an ended session."""
     await find(services.pool, principal, session_id)
     picture = await services.console.thumbnails.thumbnail(session_id, width)
     return _picture(request, picture.jpeg if picture else await services.console.archive.picture(session_id))
@@ -68,14 +68,14 @@ async def get_thumbnail(
 
 @router.get("/sessions/{session_id}/frame", response_class=Response, responses=_JPEG | problems(401, 404, 503))
 async def get_last_frame(request: Request, session_id: str, services: Here, principal: Caller) -> Response:
-    """The last picture that anybody saw of a session, in the console or its overview."""
+    """The last picture of a session that was shown to anybody."""
     await find(services.pool, principal, session_id)
     return _picture(request, await _last_frame(services, session_id))
 
 
 @router.get("/sessions/{session_id}/history", response_model=SessionHistory, responses=problems(401, 404, 503))
 async def get_session_history(session_id: str, services: Here, principal: Caller) -> Response:
-    """Everything that is kept of what happened to a session, oldest first, also after its end."""
+    """The kept events of a session, oldest first, also after its end."""
     await find(services.pool, principal, session_id)
     shown = {
         "events": await services.console.archive.events(session_id),
@@ -89,7 +89,7 @@ async def get_session_history(session_id: str, services: Here, principal: Caller
     "/sessions/{session_id}/live-ticket", response_model=LiveTicket, responses=problems(401, 403, 404, 409, 503)
 )
 async def make_live_ticket(request: Request, session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
-    """A fresh address to watch a session at, good for a minute."""
+    """Create a URL to watch a session, valid for a minute."""
     record = await find_record(services.pool, principal, session_id)
     require_active(record)
     return {"live_url": services.addresses(request, record, principal)[1]}

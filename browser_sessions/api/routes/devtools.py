@@ -1,4 +1,4 @@
-"""Chromium's own DevTools on one page of a session, in a sandbox of its own: it cannot use the console's cookie."""
+"""Chromium's DevTools for one page of a session, in a sandbox so that it cannot use the console's cookie."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from browser_sessions.domain.errors import PageNotFound
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}/devtools", tags=["console"])
 
 FILES_LIFETIME_S: Final = 12 * 3600.0
-"""Seconds: panels are loaded when they are opened, hours later perhaps. This ticket is good for static files only; the
-one for the page's socket is good for a minute."""
+"""Seconds: panels are loaded when they are opened, perhaps hours later. This ticket is valid for static files only; the
+one for the page's WebSocket is valid for a minute."""
 _POLICY: Final = (
     "sandbox allow-scripts allow-forms allow-downloads; default-src 'none'; script-src {own} 'unsafe-inline' "
     "'unsafe-eval' 'wasm-unsafe-eval' blob:; style-src {own} 'unsafe-inline'; img-src {own} data: blob: http: https:; "
     "font-src {own} data:; worker-src {own} blob:; connect-src {own} {socket} data: blob:; base-uri 'none'; "
     "form-action 'none'; frame-src {own}; frame-ancestors 'none'"
 )
-"""The front end evaluates and styles as it likes, on an origin that nothing belongs to, and reaches us alone."""
+"""The front end may use eval and inline styles, in an opaque origin, and connects to this service only."""
 
 
 @router.post("", response_model=DevToolsResponse, responses=problems(400, 401, 403, 404, 409, 413, 503))
 async def open_devtools(
     request: Request, session_id: str, services: Here, principal: Caller, body: DevToolsBody
 ) -> dict[str, Any]:
-    """A path to open Chromium's own DevTools with, on one page of the session; good for a minute to begin with."""
+    """Create a path that opens Chromium's DevTools for one page of the session, valid for a minute."""
     await find_active(services.pool, principal, session_id)
     if all(page.page_id != body.page_id for page in services.pool.context(session_id).pages()):
         raise PageNotFound(session_id, body.page_id)
@@ -55,14 +55,14 @@ async def open_devtools(
 
 @router.get("/{ticket}/{path:path}", include_in_schema=False)
 async def devtools_file(request: Request, session_id: str, ticket: str, path: str, services: Here) -> Response:
-    """A file of the front end. The ticket stands in the path, so that files that name each other keep it."""
+    """A file of the front end. The ticket is in the path, so that relative URLs keep it."""
     by_ticket(services, ticket, session_id, "devtools")
     content, media_type = await file(services.console.devtools, _process(services, session_id).version, path)
     scheme, host = _address(request, services)
     own = f"{'https' if scheme == 'wss' else 'http'}://{host}"
     headers = {
         "Content-Security-Policy": _POLICY.format(own=own, socket=f"{scheme}://{host}"),
-        "Access-Control-Allow-Origin": "*",  # a sandbox has no origin, and its modules come by CORS
+        "Access-Control-Allow-Origin": "*",  # modules are loaded by CORS, and a sandbox has an opaque origin
         "Cross-Origin-Resource-Policy": "cross-origin",
         "Cache-Control": "private, max-age=3600",
     }
@@ -75,6 +75,6 @@ def _process(services: Services, session_id: str) -> BrowserProcess:
 
 
 def _address(request: Request, services: Services) -> tuple[str, str]:
-    """(`ws` or `wss`, host and path) that the browser of the caller reaches us at."""
+    """(`ws` or `wss`, host and path) under which the caller's browser reaches us."""
     scheme, _, host = base_url(request.scope, services.options.public_url).partition("://")
     return ("wss" if scheme == "https" else "ws"), host

@@ -1,5 +1,4 @@
-"""The files that a session's pages have downloaded, whoever drives it. They go when they are deleted, and when the
-session ends."""
+"""Files that a session's pages have downloaded. They are removed on request, and when the session ends."""
 
 from __future__ import annotations
 
@@ -19,12 +18,12 @@ from browser_sessions.domain.session import SessionStatus
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}/downloads", tags=["sessions"])
 
 MEDIA_TYPE: Final = "application/octet-stream"
-"""Whatever the site called it: what a stranger wrote is for a disk, not for a browser to show."""
+"""Whatever the site declared: a file of a site must not be rendered by the caller's browser."""
 
 
 @router.get("", responses=problems(401, 404))
 async def list_downloads(session_id: str, services: Here, principal: Caller) -> DownloadList:
-    """Oldest first, those under way too. Looking is no activity; a session that has ended has none."""
+    """List downloads, oldest first, including those in progress. Not an activity; empty for an ended session."""
     found = await find(services.pool, principal, session_id)
     if found.status is not SessionStatus.ACTIVE:
         return DownloadList(downloads=[])
@@ -38,7 +37,7 @@ async def list_downloads(session_id: str, services: Here, principal: Caller) -> 
     responses={**problems(401, 404, 409), 200: {"content": bytes_of(MEDIA_TYPE), "description": "The file"}},
 )
 async def get_download(session_id: str, download_id: str, services: Here, principal: Caller) -> FileResponse:
-    """A complete file. 409 while it is on its way, and when it was cancelled. It is activity."""
+    """Get a complete file; 409 while it is in progress or when it was cancelled. Counts as activity."""
     async with driving(services, principal, session_id) as context:
         found, path = context.downloads.complete(download_id)
         return FileResponse(path, media_type=MEDIA_TYPE, filename=found.filename, headers=dict(BYTES_HEADERS))
@@ -46,7 +45,7 @@ async def get_download(session_id: str, download_id: str, services: Here, princi
 
 @router.delete("/{download_id}", status_code=204, responses=problems(401, 404, 409))
 async def delete_download(session_id: str, download_id: str, services: Here, principal: Caller) -> Response:
-    """Makes room for others: forgets a file, and cancels one that is on its way. It is activity."""
+    """Remove a file, or cancel a download in progress. Counts as activity."""
     async with driving(services, principal, session_id) as context:
         await context.downloads.remove(download_id)
         return Response(status_code=204)

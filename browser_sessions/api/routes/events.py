@@ -1,6 +1,6 @@
-"""Events as they happen: Server-Sent Events (WHATWG HTML, section 9.2) over positions in the pool's journal.
+"""Event streams: Server-Sent Events (WHATWG HTML, section 9.2) from the pool's journal. See docs/events.md.
 
-A reader is a position, not a buffer: one that reads slowly costs nothing and is told what it missed. docs/events.md.
+A reader is a position, not a buffer: a slow one costs nothing and is notified that it missed events.
 """
 
 from __future__ import annotations
@@ -29,59 +29,59 @@ from browser_sessions.events.session_archive import wire
 router = APIRouter(prefix="/v1/browser", tags=["events"])
 
 HEARTBEAT_S: Final = 15.0
-"""Proxies cut a connection that is silent for 30 to 60 seconds. Also how late a revoked key's stream ends."""
+"""Seconds. Proxies close a connection that is silent for 30 to 60. Also the delay until a revoked key's stream ends."""
 GATHER_S: Final = 0.05
-"""Between two writes to one reader: what happens meanwhile goes out together."""
+"""Seconds between two writes to one reader: events in between are sent together."""
 RETRY_MS: Final = 2_000
-"""How long a browser waits before it comes back after a lost connection."""
+"""Milliseconds until a browser reconnects after a lost connection."""
 STREAMS_PER_PRINCIPAL: Final = 64
-"""Streams that one principal may hold open: dozens of tabs and scripts, not a leak that takes every descriptor."""
+"""Open streams of one principal: dozens of tabs and scripts, not a leak that uses up all descriptors."""
 _ID: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})")
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""The second is nginx's: pass on at once."""
+"""The second makes nginx pass events on at once."""
 _LINE_BREAKS: Final = tuple((each.encode(), b"\\u%04x" % ord(each)) for each in "\x85\u2028\u2029")
 _TEXT: Final = "text/event-stream; charset=utf-8"
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "A stream without end", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-    204: {"description": "The session has ended and its last event is known: do not come back"},
+    200: {"description": "An endless stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    204: {"description": "The session has ended and its last event is known: do not reconnect"},
 }
 
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64)]
 LastEventIdQuery = Annotated[
-    str | None, Query(max_length=64, description="As the header, for those who cannot set headers")
+    str | None, Query(max_length=64, description="As the header, for clients that cannot set headers")
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a reader is: the newest event it has, and whether it lost some on the way (`gap` says why)."""
+class Position:
+    """A reader's position: the newest event it has, and why it missed some (`gap`)."""
 
     seq: int
     gap: str | None = None
 
 
 def event_id(journal: Journal, seq: int) -> str:
-    """Tells numbers of this run from those of another."""
+    """The position as a string that is not valid in another run."""
     return f"{journal.boot}-{seq}"
 
 
 def frame(fields: dict[str, Any]) -> bytes:
-    """One event on the wire. JSON has no line break, so that one `data` line is enough; what only some readers take for
-    one is escaped too."""
+    """One event as text/event-stream. JSON has no line break, so one `data` line is enough; characters that some
+    readers treat as line breaks are escaped too."""
     body = orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)
     for character, escape in _LINE_BREAKS:
         body = body.replace(character, escape)
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (fields["id"].encode(), fields["type"].encode(), body)
 
 
-def place(journal: Journal, last_id: str | None) -> Place:
-    """Where somebody is who has everything up to `last_id`; None: from now on."""
+def position_after(journal: Journal, last_id: str | None) -> Position:
+    """The position after `last_id`; None: from now on."""
     if last_id is None:
-        return Place(journal.newest)
+        return Position(journal.newest)
     match = _ID.fullmatch(last_id)
     if match is None or match.group(1) != journal.boot or int(match.group(2)) > journal.newest:
-        return Place(journal.newest, gap="restarted")
-    return Place(int(match.group(2)))
+        return Position(journal.newest, gap="restarted")
+    return Position(int(match.group(2)))
 
 
 @router.get("/events", response_class=StreamingResponse, responses=_STREAM | problems(401, 429))
@@ -92,12 +92,12 @@ async def stream_events(
     header_id: LastEventId = None,
     last_event_id: LastEventIdQuery = None,
 ) -> Response:
-    """Everything that happens to your sessions (operators: to all, and to the pool), as Server-Sent Events."""
+    """Events of your sessions (operators: of all sessions and the pool) as Server-Sent Events."""
     journal = services.pool.journal
     owner = None if may(principal, Action.VIEW) else principal.principal_id
-    start = place(journal, header_id or last_event_id)
+    start = position_after(journal, header_id or last_event_id)
     reader = _Reader(journal, start, owner=owner)
-    return _streaming(services, principal, reader.read(_still(request, services)))
+    return _streaming(services, principal, reader.read(_still_valid(request, services)))
 
 
 @router.get(
@@ -108,28 +108,28 @@ async def stream_session_events(
     session_id: str,
     services: Here,
     principal: Caller,
-    since: Annotated[Literal["start"] | None, Query(description="First everything that is kept of it")] = None,
+    since: Annotated[Literal["start"] | None, Query(description="Begin with the kept events of the session")] = None,
     header_id: LastEventId = None,
     last_event_id: LastEventIdQuery = None,
 ) -> Response:
-    """What happens to one session, until it has ended, as Server-Sent Events."""
+    """Events of one session, until it has ended, as Server-Sent Events."""
     found = await find(services.pool, principal, session_id)
     journal = services.pool.journal
     last_id = header_id or last_event_id
     if not isinstance(found, Session):
-        return await _told_afterwards(services, session_id, last_id, whole=since is not None)
+        return await _ended_stream(services, session_id, last_id, whole=since is not None)
     replay: list[Event] = []
     if last_id is None and since is not None:
         replay = journal.of(session_id)
-    reader = _Reader(journal, place(journal, last_id), session_id=session_id, replay=replay)
-    return _streaming(services, principal, reader.read(_still(request, services)))
+    reader = _Reader(journal, position_after(journal, last_id), session_id=session_id, replay=replay)
+    return _streaming(services, principal, reader.read(_still_valid(request, services)))
 
 
 class _Reader:
     def __init__(
         self,
         journal: Journal,
-        start: Place,
+        start: Position,
         *,
         session_id: str | None = None,
         owner: str | None = None,
@@ -144,8 +144,8 @@ class _Reader:
             self._first.append(self._gap(start.gap))
         self._first += [frame(wire(journal, event)) for event in replay]
 
-    async def read(self, still: Callable[[], bool]) -> AsyncIterator[bytes]:
-        """Ends after `session.ended` of the one session, when the service goes down, and when `still` says no."""
+    async def read(self, still_valid: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """Ends after `session.ended` of the one session, at shutdown, and when `still_valid` returns False."""
         journal = self._journal
         yield b"".join(self._first)
         while True:
@@ -154,7 +154,7 @@ class _Reader:
             if missed:
                 yield self._gap("too_old")
             if batch:
-                if not still():
+                if not still_valid():
                     return
                 yield b"".join(frame(wire(journal, event)) for event in batch)
                 if self._session_id is not None and any(event.kind == "session.ended" for event in batch):
@@ -166,7 +166,7 @@ class _Reader:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await journal.news(self._seq)
             except TimeoutError:
-                if not still():
+                if not still_valid():
                     return
                 yield b": here\n\n"
 
@@ -183,24 +183,24 @@ class _Reader:
         )
 
 
-def _still(request: Request, services: Services) -> Callable[[], bool]:
-    """Whether the credential of the request is still good: streams outlive keys and tokens."""
+def _still_valid(request: Request, services: Services) -> Callable[[], bool]:
+    """Whether the credential of the request is still valid: streams outlive keys and tokens."""
 
-    def still() -> bool:
+    def still_valid() -> bool:
         try:
             identify(services, request.scope)
         except Unauthenticated:
             return False
         return True
 
-    return still
+    return still_valid
 
 
 def _streaming(services: Services, principal: Principal, chunks: AsyncIterator[bytes]) -> Response:
-    """Raises `QuotaExceeded` when the principal holds too many streams."""
+    """Raises `QuotaExceeded` when the principal has too many streams open."""
     open_streams = services.streams
     if open_streams[principal.principal_id] >= STREAMS_PER_PRINCIPAL:
-        raise QuotaExceeded(f"You hold {STREAMS_PER_PRINCIPAL} event streams open, as many as one may. Close some.")
+        raise QuotaExceeded(f"You have {STREAMS_PER_PRINCIPAL} open event streams, which is the limit. Close some.")
 
     async def counted() -> AsyncIterator[bytes]:
         open_streams[principal.principal_id] += 1
@@ -215,13 +215,13 @@ def _streaming(services: Services, principal: Principal, chunks: AsyncIterator[b
     return StreamingResponse(counted(), media_type=_TEXT, headers=_HEADERS)
 
 
-async def _told_afterwards(services: Services, session_id: str, last_id: str | None, *, whole: bool) -> Response:
-    """The stream of a session that has ended: what its reader does not have yet, and no more after that."""
+async def _ended_stream(services: Services, session_id: str, last_id: str | None, *, whole: bool) -> Response:
+    """The stream of an ended session: the events that the reader does not have yet."""
     story = await services.console.archive.events(session_id)
     if last_id is not None:
         ids = [event["id"] for event in story]
         if ids and last_id == ids[-1]:
-            return Response(status_code=204)  # EventSource does not come back after this one
+            return Response(status_code=204)  # EventSource does not reconnect after a 204
         story = story[ids.index(last_id) + 1 :] if last_id in ids else story
     elif not whole:
         story = story[-1:]

@@ -1,7 +1,7 @@
-"""Alive, ready, measured, and the state of the pool.
+"""Liveness, readiness, metrics, and the state of the pool.
 
-The first three take no credential: they listen on loopback by default, and probes and scrapers have none. They tell
-counts, never a session, a key or an address.
+The first three need no credential, because probes and scrapers have none, and the service listens on loopback by
+default. They return counts, never a session, a key or a URL.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ METRICS_TYPE: Final = "text/plain; version=1.0.0; charset=utf-8"
 
 @router.get("/healthz", response_model=HealthzResponse)
 async def healthz(services: Here) -> dict[str, Any]:
-    """The process is alive."""
+    """Liveness of the process."""
     return {"status": "ok", "version": services.version}
 
 
@@ -35,7 +35,7 @@ async def healthz(services: Here) -> dict[str, Any]:
     "/readyz", response_model=ReadyzResponse, responses={503: {"model": ReadyzResponse, "description": "Not ready"}}
 )
 async def readyz(services: Here, response: Response) -> dict[str, Any]:
-    """The node takes new sessions: 503 while it drains or no browser works. Warnings do not make it unready."""
+    """Readiness for new sessions: 503 while the node drains or no browser runs. Warnings do not make it unready."""
     found, warnings = services.pool.report.readiness()
     if found:
         response.status_code = 503
@@ -55,12 +55,12 @@ async def metrics(services: Here) -> Response:
 
 @router.get("/v1/browser/pool", response_model=PoolState, responses=problems(401, 403))
 async def get_pool(services: Here, by: Operator) -> dict[str, Any]:
-    """Places, browser processes and the queue of this node."""
+    """Capacity, browser processes and the queue of this node."""
     return asdict(services.pool.report.snapshot())
 
 
 def refresh(services: Services) -> None:
-    """Sets the metrics that others count to what is true now: they are read when asked for, so nothing can drift."""
+    """Sets the gauges to the current values, at every scrape."""
     counted: dict[str, int] = dict.fromkeys(("queued", "starting", "active", "closing"), 0)
     for session in services.pool.registry.sessions.values():
         counted[session.status.value] = counted.get(session.status.value, 0) + 1

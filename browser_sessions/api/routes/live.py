@@ -1,4 +1,4 @@
-"""The live view over a WebSocket, and the wheel over HTTP: docs/live.md."""
+"""The live view over a WebSocket, and taking control over HTTP: docs/live.md."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from browser_sessions.live.viewer import MAX_FPS, MAX_WIDTH, Viewer
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}", tags=["console"])
 
 VIEWERS: Final = 50
-"""Views of one session at once: a class that watches a demonstration, not a leak."""
+"""Viewers of one session at once: enough for an audience, not for a leak of connections."""
 CLOSE_S: Final = 2.0
-"""For a goodbye to somebody who may not read it."""
+"""Seconds to close the WebSocket of a client that may not read."""
 
 
 class _Socket:
@@ -51,7 +51,7 @@ class _Socket:
 
 @router.websocket("/live")
 async def watch_session(websocket: WebSocket, session_id: str) -> None:
-    """JPEG frames out, an operator's input in."""
+    """Sends JPEG frames, receives input."""
     services: Services = websocket.app.state.services
     try:
         principal = _principal(services, websocket, session_id)
@@ -65,7 +65,7 @@ async def watch_session(websocket: WebSocket, session_id: str) -> None:
             code, reason = await _watch(services, principal, viewer)
         except WebSocketDisconnect:
             return
-        except WrongState:  # it ended while the handshake was made
+        except WrongState:  # it ended during the handshake
             ended = viewer.session.end_reason
             code, reason = close_code(ended) if ended else (1000, "")
     if websocket.client_state is WebSocketState.CONNECTED and websocket.application_state is WebSocketState.CONNECTED:
@@ -75,9 +75,10 @@ async def watch_session(websocket: WebSocket, session_id: str) -> None:
 
 @router.post("/control", response_model=ControlResponse, responses=problems(400, 401, 403, 404, 409, 413, 503))
 async def control_session(session_id: str, services: Here, principal: Caller, body: ControlBody) -> dict[str, Any]:
-    """Take the wheel: the client's commands wait until it is given back. Operators may anywhere, owners at their own.
+    """Take or release control: while it is taken, the clients' commands wait. Operators may for any session, owners for
+    their own.
 
-    It goes back by itself when the last live view of who has it closes.
+    It is released when the holder's last live view closes.
     """
     await find_active(services.pool, principal, session_id)
     control = services.pool.registry.live(session_id).control
@@ -90,7 +91,8 @@ async def control_session(session_id: str, services: Here, principal: Caller, bo
 
 
 async def _watch(services: Services, principal: Principal, viewer: Viewer) -> tuple[int, str]:
-    """Until the viewer goes, the session ends or the credential stops; what to close with. Raises as `Viewer.run`."""
+    """Returns (close code, reason) when the viewer leaves, the session ends or the credential is revoked. Raises as
+    `Viewer.run`."""
     with services.keyring.lease(principal) as stopped:
         running = asyncio.ensure_future(viewer.run())
         try:
@@ -101,12 +103,12 @@ async def _watch(services: Services, principal: Principal, viewer: Viewer) -> tu
 
 
 async def _viewer(services: Services, websocket: WebSocket, session_id: str, principal: Principal) -> Viewer:
-    """Raises what keeps this one from watching."""
+    """Raises `SessionNotFound`, `WrongState`, `QuotaExceeded`, `PageNotFound`."""
     found = await find(services.pool, principal, session_id, Action.VIEW)
     require_active(found)
     live = services.pool.registry.live(session_id)
     if live.viewers >= VIEWERS:
-        raise QuotaExceeded(f"{VIEWERS} people watch this session, as many as may.")
+        raise QuotaExceeded(f"This session has {VIEWERS} viewers, which is the limit.")
     query = websocket.query_params
     page_id = query.get("page_id")
     if page_id is not None:
@@ -124,14 +126,14 @@ async def _viewer(services: Services, websocket: WebSocket, session_id: str, pri
 
 
 def _principal(services: Services, websocket: WebSocket, session_id: str) -> Principal:
-    """By ticket, header or cookie, for a page of ours or a program. Raises `Unauthenticated`, `Forbidden`."""
+    """Authenticates by ticket, header or cookie. Raises `Unauthenticated`, `Forbidden`."""
     ticket = websocket.query_params.get("ticket")
     check_origin(websocket.scope, services.options.public_url, ticketed=False)
     if ticket is not None:
         return by_ticket(services, ticket, session_id, "live")
     headers = websocket.headers
     if credentials_of(websocket.scope) == (None, None) and "origin" not in headers and "cookie" in headers:
-        raise Forbidden("Signed in by cookie, only the console's own pages may connect.")  # browsers always name theirs
+        raise Forbidden("Signed in by cookie, only the console's own pages may connect.")  # browsers always send Origin
     return identify(services, websocket.scope)
 
 

@@ -1,4 +1,4 @@
-"""A browser in one line: `/v1/browser/connect`, and the root of the service for tools that know a host and a port.
+"""One-line connections: `/v1/browser/connect`, and the root of the service for tools that take a host and a port.
 
 Tools ask `/json/version` and open the address that it names, or open the root itself; some then open
 `/devtools/page/<page id>` with the query of the address that they had. What they open makes a session.
@@ -40,20 +40,20 @@ log = structlog.get_logger()
 router = APIRouter(include_in_schema=False)
 
 MAX_KEEP_ALIVE_S: Final = 3600.0
-"""How long a one-line session may wait for its client to come back."""
+"""Seconds that a one-line session may wait for its client to reconnect."""
 KEY_NAMES: Final = ("token", "apiKey", "api_key")
-"""Names of the query that hold a key, the first of them that is there. Never logged, nor in an address of ours."""
+"""Query parameters that may hold a key; the first one present is used. Never logged, and in no URL that we return."""
 ALIKE: Final = 0.8
-"""From this similarity on an unknown option is one of ours misspelt: `viewportWidth` has 0.96, `timeout` 0.59."""
-MAX_IGNORED_TOLD: Final = 20
+"""Similarity from which an unknown option counts as a misspelling of ours: `viewportWidth` has 0.96, `timeout` 0.59."""
+MAX_IGNORED_LOGGED: Final = 20
 MAX_NAME: Final = 64
-"""Options, and characters of each name, in a line of the log."""
+"""Unknown options, and characters of each, in one log line."""
 _FIELDS: Final = (*CreateBrowserSession.model_fields, "keep_alive_seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a query asks for."""
+    """The options in a query."""
 
     body: CreateBrowserSession
     keep_alive: float
@@ -62,7 +62,7 @@ class Asked:
 @router.websocket("/v1/browser/connect")
 @router.websocket("/")
 async def connect_in_one_line(websocket: WebSocket) -> None:
-    """Makes a session from the query, serves it, and ends it when the client goes (or `keep_alive_seconds` later)."""
+    """Creates a session from the query and ends it when the client disconnects, or `keep_alive_seconds` later."""
     services: Services = websocket.app.state.services
     query = dict(websocket.query_params)
     try:
@@ -88,7 +88,7 @@ async def connect_in_one_line(websocket: WebSocket) -> None:
 
 @router.websocket("/devtools/browser/{launch_id}")
 async def connect_as_to_chromium(websocket: WebSocket, launch_id: str) -> None:
-    """With a ticket of `/json/version`, the session that it makes, or has made and that still lives; with a key, as the
+    """With a ticket of `/json/version`: the ticket's session, which the first connection creates. With a key: as the
     root."""
     if "ticket" not in websocket.query_params:
         await connect_in_one_line(websocket)
@@ -112,7 +112,7 @@ async def connect_as_to_chromium(websocket: WebSocket, launch_id: str) -> None:
 
 @router.websocket("/devtools/page/{page_id}")
 async def connect_to_page(websocket: WebSocket, page_id: str) -> None:
-    """One page: of the session that the ticket has opened, or of any of the caller's."""
+    """One page: of the ticket's session, or of any of the caller's sessions."""
     services: Services = websocket.app.state.services
     query = dict(websocket.query_params)
     ticket = query.get("ticket")
@@ -121,7 +121,7 @@ async def connect_to_page(websocket: WebSocket, page_id: str) -> None:
         if ticket is not None:
             launch = services.launches.get(ticket)
             if launch is None:
-                raise Unauthenticated("The ticket has opened no session, or that has ended. Ask for /json/version.")
+                raise Unauthenticated("The ticket has no session, or it has ended. Request /json/version again.")
             opened = _join(websocket, ticket, launch, page_id)
         else:
             principal = _by_key(services, websocket.scope, query)
@@ -136,7 +136,7 @@ async def connect_to_page(websocket: WebSocket, page_id: str) -> None:
 @router.get("/json/version")
 @router.get("/json/version/")
 async def root_version(request: Request, services: Here) -> Response:
-    """What Chromium says there. The address makes a session when it is opened, and has a ticket in place of the key."""
+    """As Chromium's. Its WebSocket URL creates a session when opened, and contains a ticket instead of the key."""
     query = dict(request.query_params)
     principal = _by_key(services, request.scope, query)
     try:
@@ -144,11 +144,11 @@ async def root_version(request: Request, services: Here) -> Response:
     except ValidationError as error:
         return _invalid(error)
     resolve(asked.body, services.pool.launcher.devices, services.options)
-    told = await chromium_version(_any_browser(services))
+    version = await chromium_version(_any_browser(services))
     launch_id = secrets.token_hex(16)
     ticket = mint(services.ticket_secret, launch_id, "launch", principal, services.pool.clock.wall())
     address = f"{_socket_base(request.scope, services)}/devtools/browser/{launch_id}"
-    return as_json(told | {"webSocketDebuggerUrl": f"{address}?{urlencode(query | {'ticket': ticket})}"})
+    return as_json(version | {"webSocketDebuggerUrl": f"{address}?{urlencode(query | {'ticket': ticket})}"})
 
 
 @router.get("/json")
@@ -156,7 +156,7 @@ async def root_version(request: Request, services: Here) -> Response:
 @router.get("/json/list")
 @router.get("/json/list/")
 async def root_list(request: Request, services: Here) -> Response:
-    """Pages as Chromium lists them, with a key or with the ticket that opened the session: none before that."""
+    """As Chromium's: the pages of the ticket's session, or of all sessions created by the caller's tickets."""
     query = dict(request.query_params)
     ticket = query.get("ticket")
     if ticket is not None:
@@ -175,22 +175,22 @@ async def root_list(request: Request, services: Here) -> Response:
 @router.get("/json/protocol")
 @router.get("/json/protocol/")
 async def root_protocol(request: Request, services: Here) -> Response:
-    """Chromium's own description of the protocol."""
+    """Chromium's description of the protocol."""
     _by_key(services, request.scope, dict(request.query_params))
     content = await services.console.devtools.protocol(_any_browser(services).version)
     return Response(content, media_type="application/json; charset=UTF-8")
 
 
 def _by_key(services: Services, scope: Scope, query: dict[str, str]) -> Principal:
-    """Whom the key speaks for, of the header or of `query`, which it is taken out of. Raises `Unauthenticated`."""
+    """Authenticates by header or by a key in `query`, which is removed from it. Raises `Unauthenticated`."""
     named = [query.pop(name) for name in KEY_NAMES if name in query]
     return identify(services, scope, named[0] if named else None)
 
 
 def _asked(query: Mapping[str, str], *, warn: bool = True) -> Asked:
-    """The query as a body: numbers, true, false, null and JSON objects as they would stand there, all else as text.
+    """The query as a request body: JSON numbers, booleans, null and objects are parsed, everything else is text.
 
-    Options of other services are ignored, with a warning in the log. Raises `InvalidField` for one of ours that is
+    Unknown options are ignored, with a warning in the log. Raises `InvalidField` for one of ours that is
     misspelt, `ValidationError`.
     """
     body: dict[str, Any] = {}
@@ -210,15 +210,15 @@ def _asked(query: Mapping[str, str], *, warn: bool = True) -> Asked:
             value = text
         body[name] = text if field.annotation in (str, str | None) and value is not None else value
     if ignored and warn:
-        log.warning("connect.options_ignored", names=ignored[:MAX_IGNORED_TOLD], count=len(ignored))
+        log.warning("connect.options_ignored", names=ignored[:MAX_IGNORED_LOGGED], count=len(ignored))
     return Asked(CreateBrowserSession.model_validate(body), _keep_alive(query.get("keep_alive_seconds")))
 
 
 def _meant(name: str) -> str | None:
-    """The option of ours that `name` is a misspelling or the beginning of."""
+    """The option that `name` is a misspelling or a prefix of."""
     plain = name.lower().replace("-", "_")
     if plain.startswith("_"):
-        return None  # a switch of Chromium, as other services take them
+        return None  # a Chromium switch, as other services accept them
     begun = next((field for field in _FIELDS if field.startswith(f"{plain}_")), None)
     near = difflib.get_close_matches(plain[:MAX_NAME], _FIELDS, 1, ALIKE)
     return near[0] if near else begun
@@ -237,7 +237,7 @@ def _keep_alive(text: str | None) -> float:
 
 
 def _begin(services: Services, ticket: str, principal: Principal, spec: SessionSpec, asked: Asked) -> Launch:
-    """Creates the session of a ticket, for all who open it at once."""
+    """Starts to create the session of a ticket, for all connections that open it meanwhile."""
 
     async def create() -> str:
         try:
@@ -259,7 +259,7 @@ async def _join(websocket: WebSocket, ticket: str, launch: Launch, page_id: str 
     try:
         try:
             if not services.keyring.is_valid(launch.principal):
-                raise Unauthenticated("The ticket's key was revoked, or its user removed.")
+                raise Unauthenticated("The ticket's key was revoked, or its user was removed.")
             session_id = await asyncio.shield(launch.session_id)
             relay = await services.gateway.open(session_id, launch.principal, page_id)
         except BrowserSessionsError as error:
@@ -272,7 +272,7 @@ async def _join(websocket: WebSocket, ticket: str, launch: Launch, page_id: str 
 
 
 async def _part(services: Services, ticket: str, launch: Launch) -> None:
-    """One of a launch's connections has gone; with the last of them goes the session."""
+    """Ends the session when its last connection is closed, after `keep_alive` seconds."""
     launch.parted += 1
     parted = launch.parted
     if not launch.connections and launch.keep_alive > 0:
@@ -287,7 +287,7 @@ async def _part(services: Services, ticket: str, launch: Launch) -> None:
 
 
 async def _leave(services: Services, session_id: str, keep_alive: float) -> None:
-    """The one-line client has gone: so does its session, unless somebody is connected when its time is over."""
+    """Ends the session of a client that has disconnected, unless somebody is connected after `keep_alive` seconds."""
     if keep_alive > 0:
         await asyncio.sleep(keep_alive)
         if services.pool.registry.connections(session_id):
@@ -297,7 +297,7 @@ async def _leave(services: Services, session_id: str, keep_alive: float) -> None
 
 
 def _session_of(services: Services, principal: Principal, page_id: str) -> str:
-    """The session of a page. Raises `NotFound`: also for somebody else's."""
+    """The session of a page. Raises `NotFound`, also for a foreign one."""
     in_a_client_s_context = services.gateway.session_of(page_id)
     for session_id, live in services.pool.registry.lives.items():
         if live.context is None or not may(principal, Action.DRIVE, live.session.owner):
@@ -326,7 +326,7 @@ def _listed(scope: Scope, services: Services, ticket: str, launch: Launch) -> It
 
 
 def _any_browser(services: Services) -> BrowserProcess:
-    """One that runs: all of a node are of one version. Raises `NoBrowser`."""
+    """A running browser; all have the same version. Raises `NoBrowser`."""
     for _, process in services.pool.fleet.running:
         if process.alive:
             return process

@@ -1,4 +1,4 @@
-"""Pages of a session over plain HTTP, for clients with nothing else. An action is use until it has its answer."""
+"""Pages of a session over HTTP, without a CDP client. While an action runs, the idle timeout does not."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ router = APIRouter(prefix="/v1/browser/sessions/{session_id}/pages", tags=["page
 
 OPEN_TIMEOUT_S: Final = 30.0
 READ_TIMEOUT_S: Final = 30.0
-"""Playwright's own default for the same calls."""
+"""Playwright's default for the same calls."""
 CLOSE_TIMEOUT_S: Final = 5.0
-"""A page closes without its renderer's help, in milliseconds."""
+"""Closing takes milliseconds and does not need the renderer."""
 _PAGE_PROBLEMS: Final = (401, 404, 409, 503, 504)
 _BODY_PROBLEMS: Final = (400, 401, 404, 409, 413, 503, 504)
 _SCREENSHOT_QUERY: Final = ("format", "quality", "full_page")
@@ -46,7 +46,7 @@ BYTES_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
-"""What a page made must not become a page of ours in the browser that asked for it."""
+"""Content of a page must not be rendered as a page of this service in the caller's browser."""
 
 
 def bytes_of(media_type: str) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def bytes_of(media_type: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def driving(services: Services, principal: Principal, session_id: str) -> AsyncIterator[ContextHandle]:
-    """The session's context for one action, which is use from its beginning to its end.
+    """The session's context for one action.
 
     Raises `SessionNotFound`, `WrongState`: also for whatever the action met where the session ended under it.
     """
@@ -65,7 +65,7 @@ async def driving(services: Services, principal: Principal, session_id: str) -> 
         try:
             yield context
         except BrowserSessionsError as error:
-            error.session_id = session_id  # the browser knows contexts, not sessions
+            error.session_id = session_id  # the browser does not know sessions
             if (reason := _ended(services, session_id)) is not None:
                 raise WrongState(
                     f"The session is {reason.status} ({reason}): it ended during the call. Create another one.",
@@ -75,7 +75,7 @@ async def driving(services: Services, principal: Principal, session_id: str) -> 
 
 
 def _ended(services: Services, session_id: str) -> EndReason | None:
-    """Why the session has ended, or None. One whose browser died says so in the error of the call itself."""
+    """Why the session has ended, or None; None too when its browser died, which the error of the call says."""
     known = services.pool.registry.known(session_id)
     if known is None or known.end_reason is None or known.end_reason.status is SessionStatus.CRASHED:
         return None
@@ -84,7 +84,7 @@ def _ended(services: Services, session_id: str) -> EndReason | None:
 
 @router.get("", response_model=PageList, responses=problems(401, 404, 503))
 async def list_pages(session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
-    """Open pages, oldest first. Looking is no activity; a session that has ended has none."""
+    """List open pages, oldest first. Not an activity; empty for an ended session."""
     found = await find(services.pool, principal, session_id)
     if found.status is not SessionStatus.ACTIVE:
         return {"pages": []}
@@ -112,7 +112,7 @@ async def close_page(session_id: str, page_id: str, services: Here, principal: C
 async def navigate_page(
     session_id: str, page_id: str, services: Here, principal: Caller, body: NavigateBody
 ) -> dict[str, Any]:
-    """Go to an address and wait until the page is as far as `wait_until` says."""
+    """Navigate, and wait for the event `wait_until`."""
     async with driving(services, principal, session_id) as context:
         page, http_status = await context.navigate(
             page_id, body.url, wait_until=body.wait_until, timeout=body.timeout_seconds
@@ -135,7 +135,7 @@ async def take_screenshot(
     quality: Annotated[int | None, Query(ge=1, le=100, description="jpeg only")] = None,
     full_page: Annotated[bool, Query(description="The whole page, not just what the viewport shows")] = False,
 ) -> Response:
-    """A picture of the page."""
+    """Take a screenshot of a page."""
     for name in request.query_params:
         if name not in _SCREENSHOT_QUERY:
             raise InvalidField(("query", name), "is unknown; this takes format, quality and full_page")
@@ -150,7 +150,7 @@ async def take_screenshot(
 
 @router.get("/{page_id}/content", response_model=PageContent, responses=problems(*_PAGE_PROBLEMS))
 async def get_page_content(session_id: str, page_id: str, services: Here, principal: Caller) -> dict[str, Any]:
-    """The page's HTML as it is now."""
+    """Get the page's current HTML."""
     async with driving(services, principal, session_id) as context:
         content = await context.content(page_id, timeout=READ_TIMEOUT_S)
         page = next((page for page in context.pages() if page.page_id == page_id), None)
@@ -167,7 +167,7 @@ async def get_page_content(session_id: str, page_id: str, services: Here, princi
     responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("application/pdf")}},
 )
 async def print_page(session_id: str, page_id: str, services: Here, principal: Caller) -> Response:
-    """The page as a PDF."""
+    """Print the page as a PDF."""
     async with driving(services, principal, session_id) as context:
         document = await context.pdf(page_id, timeout=READ_TIMEOUT_S)
     return _file(document, "application/pdf", "page.pdf")
@@ -177,15 +177,15 @@ async def print_page(session_id: str, page_id: str, services: Here, principal: C
 async def evaluate_in_page(
     session_id: str, page_id: str, services: Here, principal: Caller, body: EvaluateBody
 ) -> Response:
-    """The JSON value of a JavaScript expression; a promise is awaited. NaN and the infinities become null."""
+    """Evaluate a JavaScript expression as JSON. Promises are awaited; NaN and infinities become null."""
     async with driving(services, principal, session_id) as context:
         result = await context.evaluate(page_id, body.expression, timeout=body.timeout_seconds)
     return Response(await asyncio.to_thread(_result, result), media_type="application/json")
 
 
 def _result(value: Any) -> bytes:
-    """Runs in a thread, for a page may answer with megabytes. What orjson does not write, the standard library may: in
-    ASCII, for JavaScript strings may be no Unicode."""
+    """For a thread, because the value may have megabytes. The standard library encodes what orjson does not; as ASCII,
+    because JavaScript strings may be invalid Unicode."""
     try:
         return orjson.dumps({"result": value})
     except TypeError:
@@ -194,7 +194,7 @@ def _result(value: Any) -> bytes:
         return json.dumps({"result": _finite(value)}, allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError):
         raise PageFailed(
-            "The value of the expression is no JSON: give back numbers, strings, arrays or plain objects."
+            "The value of the expression is not JSON: return numbers, strings, arrays or plain objects."
         ) from None
 
 

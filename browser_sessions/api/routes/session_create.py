@@ -74,11 +74,11 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     key = request.headers.get("idempotency-key")
     if fields.get("wait_seconds", 0) != 0:
         await services.slow_requests.turn()
-    elif key is None:  # with a key, the session may be there already
+    elif key is None:  # with a key, the session may exist already
         pool.admission.check(principal.principal_id)
     asked = _validated(fields)
     spec = resolve(asked, pool.launcher.devices, services.options)
-    if key is None:  # admitted with no await since the check above
+    if key is None:  # no await since the check above
         beginning = pool.starter.begin(principal, spec, wait_seconds=asked.wait_seconds)
         record, new = await unless_disconnected(request, beginning), True
     else:
@@ -96,13 +96,13 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _json_object(request: Request) -> dict[str, Any]:
-    """The fields of the body, none without a body. Raises `InvalidField`, `HTTPException`, as FastAPI would."""
+    """The parsed body; empty when there is none. Raises `InvalidField`, `HTTPException`, with FastAPI's statuses."""
     body = await request.body()
     try:
         value = json.loads(body) if body and _JSON_TYPE.match(request.headers.get("content-type", "")) else body or None
     except json.JSONDecodeError as error:
         raise InvalidField(("body", error.pos), "JSON decode error", kind="json_invalid") from None
-    except (ValueError, RecursionError):  # no UTF-8, too many digits, nested too deep
+    except (ValueError, RecursionError):  # not UTF-8, too many digits, nested too deeply
         raise HTTPException(400) from None
     if value is None:
         return {}
@@ -121,7 +121,7 @@ def _validated(fields: dict[str, Any]) -> CreateBrowserSession:
 
 
 def body_digest(asked: CreateBrowserSession) -> str:
-    """SHA-256 of what was asked, in hexadecimal: the same whatever the order and spacing of the JSON."""
+    """SHA-256 of the request in hexadecimal, independent of the order and spacing of the JSON."""
     shown = asked.model_dump(mode="json", exclude_unset=True)
     return hashlib.sha256(orjson.dumps(shown, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

@@ -1,7 +1,7 @@
-"""GET of one session: the call that everybody repeats.
+"""GET of one session, the most frequent request.
 
 FastAPI declares it (its OpenAPI entry is the contract's) and does not run it: solving dependencies and validating a
-response of our own making is most of what a FastAPI endpoint costs. See docs/decisions/0001-status-endpoint.md.
+response of our own is most of what a FastAPI endpoint costs. See docs/decisions/0001-status-endpoint.md.
 """
 
 from __future__ import annotations

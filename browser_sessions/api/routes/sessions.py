@@ -28,7 +28,7 @@ from browser_sessions.domain.session import EndReason, SessionStatus
 router = APIRouter(prefix="/v1/browser/sessions", tags=["sessions"])
 
 MAX_METADATA_FILTERS: Final = 32
-"""As many as a session may have pairs."""
+"""As many as a session may have metadata pairs."""
 _DETAILS: Final = BrowserSessionDetails.model_fields.keys() - {"connections", "pages", "connect_url", "live_url"}
 _LIST_PARAMETERS: Final = frozenset({"status", "limit", "cursor"})
 
@@ -64,7 +64,7 @@ async def list_browser_sessions(
 async def get_browser_session_details(
     request: Request, session_id: str, services: Here, principal: Caller
 ) -> dict[str, Any]:
-    """Everything that is known about a session, with fresh addresses to connect and to watch."""
+    """Get all facts about a session, with fresh URLs to connect to it and to watch it."""
     view = await find_view(services.pool, principal, session_id)
     record = view.record
     connect_url = live_url = None
@@ -80,7 +80,7 @@ async def get_browser_session_details(
 
 @router.get("/{session_id}/health", response_model=BrowserSessionHealth, responses=problems(401, 404, 503))
 async def get_browser_session_health(session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
-    """Probe the live browser now. Answers within two seconds, also when the page hangs."""
+    """Probe the live browser now. Responds within two seconds, even when the page hangs."""
     await find(services.pool, principal, session_id)
     return asdict(await services.pool.report.health(session_id))
 
@@ -93,7 +93,7 @@ async def get_browser_session_health(session_id: str, services: Here, principal:
 async def keep_browser_session_alive(
     session_id: str, services: Here, principal: Caller, body: KeepaliveBody | None = None
 ) -> dict[str, Any]:
-    """Count as activity; `extend_seconds` moves the hard limit, within the server's maximum."""
+    """Count as activity; `extend_seconds` extends the lifetime, within the server's maximum."""
     await find_active(services.pool, principal, session_id)
     if body is not None and body.extend_seconds is not None:
         await services.pool.extend(session_id, body.extend_seconds)
@@ -103,21 +103,21 @@ async def keep_browser_session_alive(
 
 @router.delete("/{session_id}", response_model=BrowserSessionResponse, responses=problems(401, 404, 503))
 async def end_browser_session(session_id: str, services: Here, principal: Caller) -> dict[str, Any]:
-    """End a session. Again: the same answer."""
+    """End a session; idempotent."""
     found = await find(services.pool, principal, session_id, Action.END)
     reason = EndReason.DELETED if found.owner == principal.principal_id else EndReason.OPERATOR
     return summary(await services.pool.end(session_id, reason))
 
 
 def _metadata_filters(request: Request) -> tuple[tuple[str, str], ...]:
-    """`metadata.<key>=<value>` pairs. A misspelt filter would list what was not asked for: anything else is refused."""
+    """`metadata.<key>=<value>` pairs. Raises `InvalidField` for unknown parameters, which may be misspelt filters."""
     pairs: list[tuple[str, str]] = []
     for name, value in request.query_params.multi_items():
         prefix, dot, key = name.partition(".")
         if prefix == "metadata" and dot and key:
             pairs.append((key, value))
         elif name not in _LIST_PARAMETERS:
-            raise InvalidField(("query", name), "is no filter; there are status, limit, cursor and metadata.<key>")
+            raise InvalidField(("query", name), "is no parameter; there are status, limit, cursor and metadata.<key>")
     if len(pairs) > MAX_METADATA_FILTERS:
-        raise InvalidField(("query", "metadata"), f"at most {MAX_METADATA_FILTERS} metadata filters are taken")
+        raise InvalidField(("query", "metadata"), f"at most {MAX_METADATA_FILTERS} metadata filters are accepted")
     return tuple(pairs)

@@ -1,4 +1,4 @@
-"""Signing in to the operators' console and out of it."""
+"""Sign-in and sign-out of the operators' console."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/auth/session", include_in_schema=False)
 
 @router.post("", response_model=WhoAmI)
 async def sign_in(request: Request, response: Response, services: Here, body: SignInBody) -> dict[str, Any]:
-    """Sign in to the console with an API key, or a user name and a password: a cookie for twelve hours."""
+    """Sign in to the console with an API key, or a user name and a password; sets a cookie for twelve hours."""
     origin = request.headers.get("origin")
     if origin is not None and not is_ours(origin, request.scope, services.options.public_url):
         raise Forbidden("A page of another site cannot sign you in.")
@@ -40,20 +40,20 @@ async def sign_in(request: Request, response: Response, services: Here, body: Si
 
 @router.get("", response_model=WhoAmI)
 async def who_am_i(principal: Caller) -> dict[str, Any]:
-    """Whom your credential speaks for."""
+    """The principal of your credential."""
     return _shown(principal)
 
 
 @router.delete("", status_code=204)
 async def sign_out(request: Request, response: Response, services: Here) -> None:
-    """Sign out of the console: the cookie goes. Again: the same answer."""
+    """Sign out of the console: removes the cookie; idempotent."""
     if cookie_of(request.scope) is not None:
         check_same_site(request.scope, services.options.public_url)
     response.headers["Set-Cookie"] = set_cookie("", secure=_is_secure(request, services))
 
 
 async def _checked(services: Services, body: SignInBody, address: str) -> str:
-    """The name of the credential that the body proves. Raises `Unauthenticated`, `QuotaExceeded`, `InvalidField`."""
+    """Checks the body's credential and returns its name. Raises `Unauthenticated`, `QuotaExceeded`, `InvalidField`."""
     if body.api_key is not None and body.username is None and body.password is None:
         return services.keyring.check_key(body.api_key, address)
     if body.api_key is None and body.username is not None and body.password is not None:

@@ -1,4 +1,4 @@
-"""What a session's pages have stored: taken from one session, it is what the next one can begin with."""
+"""Cookies and local storage of a session, to start another one with."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from browser_sessions.api.routes.pages import driving
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}", tags=["sessions"])
 
 TIMEOUT_S: Final = 30.0
-"""As for all that reads of pages."""
+"""As for other reads of pages."""
 
 
 @router.get("/storage-state", response_model=StorageState, responses=problems(401, 404, 409, 503, 504))
 async def get_storage_state(session_id: str, services: Here, principal: Caller) -> Response:
-    """Cookies and local storage, as `storage_state` of a create takes them: a log-in to go on with in another session.
+    """Get cookies and local storage in the format of a create's `storage_state`, to reuse a login in another session.
 
-    Keep it secret. It is activity. Origins that no page shows are opened for a moment to be read.
+    Keep it secret. Counts as activity. Origins that no page shows are opened briefly to be read.
     """
     async with driving(services, principal, session_id) as context:
         state = await context.storage_state(timeout=TIMEOUT_S)
-    # In a thread, for it may be megabytes. ASCII, for what pages store may be no Unicode.
+    # In a thread, because it may be megabytes; as ASCII, because pages may store invalid Unicode.
     return Response(await asyncio.to_thread(json.dumps, state), media_type="application/json")
