@@ -62,7 +62,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
         telemetry=_NO_TELEMETRY,
     )
     app.state.services = services
-    app.router.routes += [status_route(), create_route()]  # first: no other pattern is tried before these two
+    app.router.routes.extend([status_route(), create_route()])  # first: no other pattern is tried before these two
     for router in _ROUTERS:
         app.include_router(router)
     app.router.default = _no_route
