@@ -26,7 +26,7 @@ from rich.table import Table
 
 from scripts.figures import Promise
 from scripts.figures import tell as show_figures
-from tests.harness.scenarios.leftovers import Left
+from tests.harness.scenarios.leftovers import COUNTED
 from tests.harness.scenarios.soak import FILLING, FLAT_BYTES, FULL_AFTER, GROWTH_BYTES, Report, soak
 
 TOLD: Final = Promise(0.5, 1.0)
@@ -46,9 +46,8 @@ def tell(report: Report, console: Console) -> None:
     show_figures("What was promised", report.took, PROMISES, console)
     console.print(f"{sum(report.lives.values())} lives in {report.seconds:.0f} s: {dict(report.lives)}")
     table = Table("left over", "before", "after", title="What is left over")
-    for name in Left.__dataclass_fields__:
-        if name != "rss":
-            table.add_row(name, str(getattr(report.before, name)), str(getattr(report.after, name)))
+    for name in COUNTED:
+        table.add_row(name, str(getattr(report.before, name)), str(getattr(report.after, name)))
     console.print(table)
     mega = 2**20
     console.print(

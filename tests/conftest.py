@@ -2,21 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Final
 
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
+from playwright.async_api import Browser
 
 from browser_sessions.chromium.launch import cleanup, folders
-from tests.harness.service import Running, running
+from tests.harness.paths import TESTS
+from tests.harness.shared import FAILED, SharedOperator
 
 # Two slow cores are shared by browsers and tests: how long an example takes says nothing about the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+
+SHARED_LOOP: Final = tuple(TESTS / name for name in ("browser", "e2e"))
+"""Tests in these folders run in one event loop, the session's, in which what they share lives on from test to test."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        shared = any(folder in item.path.parents for folder in SHARED_LOOP)
+        if shared and isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            if "plain_loop" not in item.fixturenames:
+                item.fixturenames.insert(0, "plain_loop")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def plain_loop() -> None:
+    """asyncio's debug mode doubles the work of a service that shares this loop; the unit tests have it on."""
+    asyncio.get_running_loop().set_debug(False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_operator() -> AsyncIterator[SharedOperator]:
+    shared = SharedOperator()
+    yield shared
+    await shared.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def operator(shared_operator: SharedOperator) -> AsyncIterator[Browser]:
+    """The operator's own browser: it looks at the console."""
+    async with shared_operator.lent() as browser:
+        yield browser
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,10 +72,3 @@ def state_swept() -> Iterator[None]:
         if not list(work.glob("run-*")):
             shutil.rmtree(work / "sessions", ignore_errors=True)
             folders.remove_if_empty(work)
-
-
-@pytest_asyncio.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Running]:
-    """The real service on its defaults, in this process, with a real browser and a real database."""
-    async with running(tmp_path / "data") as service:
-        yield service

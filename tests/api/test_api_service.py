@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.middleware.edge import STATUS_ROUTE, UNKNOWN_ROUTE
 from browser_sessions.events.log_and_metrics import project
-from browser_sessions.telemetry import configure_logging
 from tests.harness.fakes.fake_node import ADMIN_KEY, Node, node
+from tests.harness.log_lines import json_lines
 
 SESSIONS = "/v1/browser/sessions"
 ADMIN = {"X-API-Key": ADMIN_KEY}
@@ -33,13 +31,8 @@ async def service(tmp_path: Path) -> AsyncIterator[Node]:
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    out = io.StringIO()
-    configure_logging("json", "info", out)
-    yield out
-    structlog.reset_defaults()
-    root.handlers[:], root.level = before, level
+    with json_lines("info") as lines:
+        yield lines
 
 
 async def test_alive_and_ready_need_no_credential(service: Node) -> None:

@@ -1,4 +1,4 @@
-"""What tests with a real Chromium share: a launcher with its work folder, a small site, and waiting for conditions."""
+"""What tests with a real Chromium share: a service, a browser, and a small site."""
 
 from __future__ import annotations
 
@@ -11,20 +11,44 @@ from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
-from browser_sessions.chromium.ports import BrowserProcess
+from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.clock import SystemClock
-from tests.harness.sites.plain_site import Death, Site
+from tests.harness.service import Running, running
+from tests.harness.shared import Death, SharedBrowser, SharedService
+from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
 EXECUTABLE = Path(os.environ["TEST_BROWSER_EXECUTABLE"]) if "TEST_BROWSER_EXECUTABLE" in os.environ else None
 """The Chromium to test with, where it is not to be the one that the service would find."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedService]:
+    shared = SharedService(lambda: tmp_path_factory.mktemp("service"))
+    yield shared
+    await shared.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(shared_service: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    """The real service on its defaults, in this process, with a real browser and a real database."""
+    async with shared_service.lent(request.node) as service:
+        yield service
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_service(tmp_path: Path) -> AsyncIterator[Running]:
+    """The same for one test alone, which kills it, or counts from zero."""
+    async with running(tmp_path / "data") as service:
+        yield service
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def site() -> AsyncIterator[Site]:
     site = Site()
     server = await asyncio.start_server(site.answer, "127.0.0.1", 0)
@@ -54,9 +78,14 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture
-async def launcher(work_dir: Path) -> AsyncIterator[PlaywrightLauncher]:
-    """A started launcher. When the test is over, nothing may be left: no process, zombie or file in its work folder."""
+@pytest_asyncio.fixture(loop_scope="session")
+async def launcher(
+    work_dir: Path, shared_service: SharedService, shared_browser: SharedBrowser
+) -> AsyncIterator[PlaywrightLauncher]:
+    """A started launcher. When the test is over, nothing may be left: no process, zombie or file in its work folder.
+    The shared ones are closed first: they start and end processes of their own meanwhile."""
+    await shared_service.close()
+    await shared_browser.close()
     launcher = PlaywrightLauncher(work_dir, EXECUTABLE, False, SystemClock())
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     await launcher.start()
@@ -69,11 +98,30 @@ async def launcher(work_dir: Path) -> AsyncIterator[PlaywrightLauncher]:
 
 @pytest.fixture
 def deaths() -> list[Death]:
-    """What `on_death` has told: (browser id, reason)."""
     return []
 
 
-@pytest.fixture
-async def chromium(launcher: PlaywrightLauncher, deaths: list[Death]) -> BrowserProcess:
-    """One running browser; the launcher's end is its end."""
-    return await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason)))
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_chromium(launcher: PlaywrightLauncher, deaths: list[Death]) -> ChromiumProcess:
+    """A browser for one test alone, which ends it; the launcher's end is its end."""
+    process = await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason)))
+    assert isinstance(process, ChromiumProcess)
+    return process
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedBrowser]:
+    work_dir = folders.work_folder(tmp_path_factory.mktemp("browser") / "work", browser_user())
+    shared = SharedBrowser(work_dir, EXECUTABLE)
+    yield shared
+    await shared.close()
+    shutil.rmtree(work_dir, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chromium(
+    shared_browser: SharedBrowser, deaths: list[Death], request: pytest.FixtureRequest
+) -> AsyncIterator[ChromiumProcess]:
+    """A running browser without a service, which other tests use too."""
+    async with shared_browser.lent(request.node, deaths) as chromium:
+        yield chromium

@@ -15,7 +15,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from browser_sessions.chromium.launch.executable import locate
 from tests.harness.service import ADMIN_KEY, Running, serving
 from tests.harness.waiting import until
 
@@ -30,22 +29,14 @@ SHOP = (
 )
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def service(tmp_path: Path) -> AsyncIterator[Running]:
     async with serving(tmp_path / "data") as running:
         yield running
 
 
-@pytest_asyncio.fixture
-async def chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=locate(None).executable)
-        yield browser
-        await browser.close()
-
-
-async def signed_in(chromium: Browser, service: Running, *, scale: float = 1, width: int = 1280) -> Page:
-    context = await chromium.new_context(
+async def signed_in(operator: Browser, service: Running, *, scale: float = 1, width: int = 1280) -> Page:
+    context = await operator.new_context(
         viewport={"width": width, "height": 800}, device_scale_factor=scale, base_url=service.url
     )
     page = await context.new_page()
@@ -66,8 +57,8 @@ async def pixel(page: Page, x: float, y: float) -> list[int]:
     return colour
 
 
-async def test_an_operator_sees_sessions_come_filters_them_and_opens_one(service: Running, chromium: Browser) -> None:
-    page = await signed_in(chromium, service)
+async def test_an_operator_sees_sessions_come_filters_them_and_opens_one(service: Running, operator: Browser) -> None:
+    page = await signed_in(operator, service)
     await expect(page.get_by_label("Command that makes a session")).to_be_visible()
     for name in ("apples", "pears", "plums"):
         await service.create(start_url=f"data:text/html,<title>{name}</title>", metadata={"fruit": name})
@@ -82,9 +73,9 @@ async def test_an_operator_sees_sessions_come_filters_them_and_opens_one(service
 
 
 async def test_an_empty_console_says_how_to_make_the_first_session_also_on_a_phone(
-    service: Running, chromium: Browser
+    service: Running, operator: Browser
 ) -> None:
-    page = await signed_in(chromium, service, width=390)
+    page = await signed_in(operator, service, width=390)
     command = page.get_by_label("Command that makes a session")
     await expect(command).to_contain_text(f"curl -X POST {service.url}/v1/browser/sessions")
     await expect(command).to_contain_text("$BROWSER_SESSIONS_API_KEY")
@@ -94,10 +85,10 @@ async def test_an_empty_console_says_how_to_make_the_first_session_also_on_a_pho
 
 
 async def test_the_picture_follows_the_page_and_watching_keeps_nothing_alive(
-    service: Running, chromium: Browser
+    service: Running, operator: Browser
 ) -> None:
     session_id = (await service.create(start_url=SHOP))["session_id"]
-    page = await signed_in(chromium, service)
+    page = await signed_in(operator, service)
     await page.goto(f"/sessions/{session_id}")
     await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="the page's white", every=0.1)
     await service.evaluate(session_id, "document.body.style.background = 'rgb(0, 128, 0)'")
@@ -112,14 +103,14 @@ async def _is(page: Page, x: float, y: float, colour: list[int]) -> bool:
 
 @pytest.mark.parametrize(("scale", "width"), [(1, 1280), (2, 1280), (1, 820)])
 async def test_who_takes_the_wheel_drives_the_page_while_the_client_waits(
-    service: Running, chromium: Browser, scale: float, width: int
+    service: Running, operator: Browser, scale: float, width: int
 ) -> None:
     created = await service.create(start_url=SHOP, viewport_width=1000, viewport_height=700)
     session_id = created["session_id"]
     async with async_playwright() as playwright:
         client = await playwright.chromium.connect_over_cdp(created["connect_url"])
         driven = client.contexts[0].pages[0]
-        page = await signed_in(chromium, service, scale=scale, width=width)
+        page = await signed_in(operator, service, scale=scale, width=width)
         await page.goto(f"/sessions/{session_id}")
         await page.get_by_role("button", name="Take the wheel").click()
         await expect(page.get_by_text("You drive")).to_be_visible()
@@ -151,10 +142,10 @@ async def _typed(service: Running, session_id: str, text: str) -> bool:
 
 
 async def test_what_is_ended_in_the_console_says_why_and_keeps_its_last_picture(
-    service: Running, chromium: Browser
+    service: Running, operator: Browser
 ) -> None:
     session_id = (await service.create(start_url=SHOP))["session_id"]
-    page = await signed_in(chromium, service)
+    page = await signed_in(operator, service)
     await page.goto(f"/sessions/{session_id}")
     await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="a picture", every=0.1)
     await page.get_by_role("button", name="End…").click()
@@ -165,10 +156,10 @@ async def test_what_is_ended_in_the_console_says_why_and_keeps_its_last_picture(
 
 
 @asynccontextmanager
-async def watched(chromium: Browser, service: Running, *, key: str = ADMIN_KEY, **options: Any) -> AsyncIterator[Page]:
+async def watched(operator: Browser, service: Running, *, key: str = ADMIN_KEY, **options: Any) -> AsyncIterator[Page]:
     """A console on the real service, signed in. Afterwards: no script error, no CSP report."""
     errors: list[str] = []
-    context = await chromium.new_context(**options)
+    context = await operator.new_context(**options)
     page = await context.new_page()
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
@@ -193,10 +184,10 @@ OK</button>"""
     ids=["plain", "dpr 2", "scaled down"],
 )
 async def test_from_sign_in_to_the_end_on_real_sessions(
-    chromium: Browser, service: Running, scale: int, width: int, height: int
+    operator: Browser, service: Running, scale: int, width: int, height: int
 ) -> None:
     size: dict[str, Any] = {"viewport": {"width": width, "height": height}, "device_scale_factor": scale}
-    async with watched(chromium, service, **size) as page:
+    async with watched(operator, service, **size) as page:
         await expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
         form = (await service.create(start_url=f"data:text/html,{quote(FORM)}"))["session_id"]
         for title in ("Second", "Third"):
@@ -248,7 +239,7 @@ HOSTILE = (
 )
 
 
-async def test_a_hostile_page_stays_text(chromium: Browser, service: Running) -> None:
+async def test_a_hostile_page_stays_text(operator: Browser, service: Running) -> None:
     """Its title, address, console, error, cookie and metadata."""
     title = json.dumps(HOSTILE).replace("</", r"<\/")
     hostile = f"""<script>document.title = {title};
@@ -261,7 +252,7 @@ async def test_a_hostile_page_stays_text(chromium: Browser, service: Running) ->
         metadata={"k": HOSTILE},
         storage_state={"cookies": [cookie], "origins": []},
     )
-    async with watched(chromium, service) as page:
+    async with watched(operator, service) as page:
         await expect(page.locator(".card strong")).to_contain_text("<script>", timeout=20_000)
         await page.keyboard.press("g")
         await expect(page.locator("table")).to_contain_text("<script>")
@@ -277,9 +268,9 @@ async def test_a_hostile_page_stays_text(chromium: Browser, service: Running) ->
         await expect(page.locator("#panel")).to_contain_text("1 cookie · 0 sites with local storage")
 
 
-async def test_devtools_open_with_one_click_on_the_page_that_is_shown(chromium: Browser, service: Running) -> None:
+async def test_devtools_open_with_one_click_on_the_page_that_is_shown(operator: Browser, service: Running) -> None:
     session_id = (await service.create(start_url="data:text/html,<title>Inspect me</title>"))["session_id"]
-    async with watched(chromium, service) as page:
+    async with watched(operator, service) as page:
         await page.goto(f"{service.url}/sessions/{session_id}")
         await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
         async with page.context.expect_page() as opened:
@@ -287,13 +278,13 @@ async def test_devtools_open_with_one_click_on_the_page_that_is_shown(chromium: 
         await expect(await opened.value).to_have_title(re.compile("Inspect me"), timeout=60_000)
 
 
-async def test_a_client_key_shows_its_own_sessions_and_no_pool(chromium: Browser, service: Running) -> None:
+async def test_a_client_key_shows_its_own_sessions_and_no_pool(operator: Browser, service: Running) -> None:
     key = await service.key("client", "anna")
     foreign = (await service.create(start_url="data:text/html,<title>Foreign</title>"))["session_id"]
     async with service.caller(key) as anna:
         own = {"start_url": "data:text/html,<title>Own</title>"}
         assert (await anna.post("/v1/browser/sessions", json=own)).status_code == 201
-    async with watched(chromium, service, key=key) as page:
+    async with watched(operator, service, key=key) as page:
         await expect(page.locator(".card strong")).to_have_text(["Own"], timeout=20_000)
         await expect(page.locator(".pool")).to_have_count(0)
         await expect(page.get_by_label("Owner", exact=True)).to_have_count(0)

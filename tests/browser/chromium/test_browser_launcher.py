@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from browser_sessions.chromium import browser_start
 from browser_sessions.chromium.launch import process_group
@@ -21,10 +22,16 @@ from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserMissing, NoBrowser, SettingsError
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
-from tests.harness.sites.plain_site import Death
+from tests.harness.shared import Death
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chromium(own_chromium: ChromiumProcess) -> ChromiumProcess:
+    """Each of these tests looks at all that a launcher has started."""
+    return own_chromium
 
 
 def nothing(_process: BrowserProcess, _reason: EndReason) -> None:

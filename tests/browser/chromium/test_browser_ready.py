@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from browser_sessions.cdp.pauses import OWNER_HOLD_S
 from browser_sessions.chromium.context.context import Context
@@ -20,10 +21,18 @@ from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.session_spec import Geolocation, Isolation, Proxy, SessionSpec
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.service import running
-from tests.harness.sites.plain_site import Death, Site
+from tests.harness.shared import Death
+from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chromium(own_chromium: ChromiumProcess) -> ChromiumProcess:
+    """Each of these tests counts the contexts that a new browser has."""
+    return own_chromium
+
 
 OPEN_SECONDS = 30.0
 SEEN = """async () => {

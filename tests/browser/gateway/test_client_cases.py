@@ -18,7 +18,7 @@ from browser_sessions.domain.limits import MAX_PAGES
 from tests.harness.clients.node_client import needs_node, run_node
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.scenarios.contexts import contexts_come_and_go, open_pages
-from tests.harness.service import Running, running, serving
+from tests.harness.service import Running, serving
 from tests.harness.sites.client_site import ClientSite, client_site
 from tests.harness.waiting import until
 
@@ -32,12 +32,6 @@ ROUNDS: Final = 30
 def site() -> Iterator[ClientSite]:
     with client_site() as served:
         yield served
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(tmp_path) as service:
-        yield service
 
 
 # -- service workers -------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -18,14 +17,13 @@ from playwright.async_api import async_playwright
 
 from tests.harness.clients.node_client import NODE, needs_node
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.crowd import promised
-from tests.harness.service import Running, running
+from tests.harness.service import Running
 from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 
-AT_ONCE_S: Final = 1.0
+HAD_ITS_TIME_S: Final = 10.0
 """From the client's leave until the page is as before."""
 NAMED: Final[dict[str, Any]] = {
     "viewport_width": 700,
@@ -62,12 +60,6 @@ FACTS: Final = """(async () => {
 _numbers = itertools.count()
 
 
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(tmp_path) as service:
-        yield service
-
-
 class Subject:
     """A session whose page is looked at over HTTP."""
 
@@ -97,7 +89,7 @@ class Subject:
             return now == before
 
         with contextlib.suppress(AssertionError):
-            await until(same, within=promised(AT_ONCE_S))
+            await until(same, within=HAD_ITS_TIME_S)
         return {name: value for name, value in now.items() if value != before[name]}
 
 

@@ -23,7 +23,7 @@ from tests.harness.service import ADMIN_KEY, Running, serving
 from tests.harness.sites.client_site import REPORT, ClientSite, client_site
 from tests.harness.waiting import until
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.browser
 
 OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "anna": {"viewport_width": 1024, "viewport_height": 600, "user_agent": "anna/1.0", "locale": "de-DE"},
@@ -31,7 +31,7 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     async with serving(tmp_path_factory.mktemp("clients") / "data") as server:
         yield server
@@ -59,7 +59,7 @@ class Pair:
         return {each: (name, (await self.server.http.get(f"{path}/{each}")).content) for each, name in files.items()}
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def pair(server: Running) -> AsyncIterator[Pair]:
     pair = Pair(server, {who: await server.create(**options) for who, options in OPTIONS.items()})
     browsers = (await server.http.get("/v1/browser/pool")).json()["browsers"]

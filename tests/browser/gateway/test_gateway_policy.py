@@ -18,7 +18,7 @@ from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.service import Running, serving
 from tests.harness.sites.client_site import ClientSite, client_site
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("policy")
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def server(folder: Path) -> AsyncIterator[Running]:
     async with serving(folder / "data") as server:
         yield server

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 from playwright.async_api import async_playwright
 
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import Running, running
+from tests.harness.service import Running
 from tests.harness.sites.client_site import ClientSite, client_site
 
 pytestmark = pytest.mark.browser
@@ -26,12 +25,6 @@ PAGE: Final = "/first"
 def site() -> Iterator[ClientSite]:
     with client_site() as served:
         yield served
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(tmp_path) as service:
-        yield service
 
 
 async def test_an_init_script_of_a_playwright_client_runs_before_the_first_script_of_every_popup(

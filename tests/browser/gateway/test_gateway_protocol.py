@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 
 from browser_sessions.cdp.messages import InvalidMessage, decode, event_method, session_of
@@ -69,7 +70,7 @@ class Browser:
         return target_id, attached["result"]["sessionId"]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
     found = locate(None)
     flags = ["--remote-debugging-port=0", f"--user-data-dir={tmp_path / 'profile'}", "about:blank"]

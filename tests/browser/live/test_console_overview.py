@@ -90,7 +90,8 @@ async def test_a_session_that_ends_within_a_second_is_shown_with_its_page(servic
     assert session_id not in service.inside.console.overview._went
 
 
-async def test_clients_see_their_own_and_nothing_of_the_pool(service: Running) -> None:
+async def test_clients_see_their_own_and_nothing_of_the_pool(own_service: Running) -> None:
+    service = own_service
     foreign = (await service.create())["session_id"]
     async with service.caller(await service.key("client")) as client:
         own = (await client.post(SESSIONS, json={})).json()["session_id"]
@@ -226,7 +227,8 @@ def check_history(history: dict[str, Any]) -> None:
     assert history["has_frame"] is True
 
 
-async def test_with_retention_the_archive_goes_too(service: Running) -> None:
+async def test_with_retention_the_archive_goes_too(own_service: Running) -> None:
+    service = own_service
     session_id = (await service.create())["session_id"]
     await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")
     await service.http.delete(f"{SESSIONS}/{session_id}")

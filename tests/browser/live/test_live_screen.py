@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.chromium.ports import BrowserProcess, ContextHandle, Frame, StreamSettings
+from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.chromium.screencast.screencast import PageScreen
 from browser_sessions.chromium.screencast.screencast_frame import jpeg_size
-from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
 from browser_sessions.domain.session_spec import SessionSpec
 from tests.harness.pixels import Colour, Eye
@@ -31,21 +30,16 @@ const paint = () => {n = (n + 1) & 255; document.body.style.background = `rgb(0,
 paint()</script>"""
 
 
-@pytest_asyncio.fixture
-async def process(work_dir: Path) -> AsyncIterator[BrowserProcess]:
-    launcher = PlaywrightLauncher(work_dir, None, False, SystemClock())
-    await launcher.start()
-    try:
-        yield await launcher.launch(lambda _process, _reason: None)
-    finally:
-        await launcher.stop()
+@pytest_asyncio.fixture(loop_scope="session")
+async def process(chromium: ChromiumProcess) -> BrowserProcess:
+    return chromium
 
 
 Opened = tuple[ContextHandle, str, PageScreen]
 Opener = Callable[..., Awaitable[Opened]]
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def opened(process: BrowserProcess, tmp_path: Path) -> Opener:
     """Opens a context whose page shows an address."""
 
@@ -61,7 +55,7 @@ async def opened(process: BrowserProcess, tmp_path: Path) -> Opener:
     return open_one
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def eye(process: BrowserProcess, tmp_path: Path) -> Eye:
     handle = await process.open_context(SessionSpec(), tmp_path / "eye", lambda _event: None, timeout=30)
     page_id = handle.pages()[0].page_id

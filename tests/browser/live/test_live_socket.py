@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -114,7 +116,7 @@ async def test_watching_is_no_activity_and_keeps_nothing_alive(service: Running)
 
 @pytest.mark.parametrize(
     ("end", "code"),
-    [("delete", 1000), ("operator", 4001), ("kill", 1011), ("drain", 1001)],
+    [("delete", 1000), ("operator", 4001), ("kill", 1011)],
 )
 async def test_the_close_code_says_why(service: Running, end: str, code: int) -> None:
     key = await service.key("client")
@@ -126,14 +128,17 @@ async def test_the_close_code_says_why(service: Running, end: str, code: int) ->
                 await owner.delete(f"{SESSIONS}/{session_id}")
             elif end == "operator":
                 await service.http.delete(f"{SESSIONS}/{session_id}")
-            elif end == "kill":
-                import os
-                import signal
-
-                os.kill(service.inside.pool.registry.live(session_id).opened.process.pid, signal.SIGKILL)
             else:
-                await service.inside.pool.stop()
+                os.kill(service.inside.pool.registry.live(session_id).opened.process.pid, signal.SIGKILL)
             assert (await viewer.end())[0] == code
+
+
+async def test_the_close_code_of_a_drain_is_its_own(own_service: Running) -> None:
+    session_id = (await own_service.create())["session_id"]
+    async with watching(live_url(own_service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await own_service.inside.pool.stop()
+        assert (await viewer.end())[0] == 1001
 
 
 async def test_several_viewers_share_one_screencast_and_a_stalled_one_holds_nobody_up(service: Running) -> None:

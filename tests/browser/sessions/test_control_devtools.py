@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 from websockets.asyncio.client import connect
 from websockets.typing import Origin
 
-from browser_sessions.chromium.launch.executable import locate
 from tests.harness.service import Running
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 
 SESSIONS = "/v1/browser/sessions"
-
-
-@pytest_asyncio.fixture
-async def operator() -> AsyncIterator[Browser]:
-    """The operator's own browser."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=locate(None).executable, chromium_sandbox=False)
-        yield browser
-        await browser.close()
 
 
 async def opened(service: Running, session_id: str) -> str:

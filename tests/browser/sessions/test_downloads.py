@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import async_playwright
 
 from browser_sessions import Client
 from browser_sessions.domain.limits import MAX_PAGES
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import ADMIN_KEY, Running, running
+from tests.harness.service import ADMIN_KEY, Running
+from tests.harness.shared import SharedService
 from tests.harness.sites.client_site import REPORT, ClientSite, client_site
 from tests.harness.waiting import until
 
@@ -29,9 +31,16 @@ def site() -> Iterator[ClientSite]:
         yield served
 
 
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(tmp_path, max_download_bytes=QUOTA) as service:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def small_quota(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedService]:
+    shared = SharedService(lambda: tmp_path_factory.mktemp("downloads"), max_download_bytes=QUOTA)
+    yield shared
+    await shared.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(small_quota: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with small_quota.lent(request.node) as service:
         yield service
 
 

@@ -28,7 +28,7 @@ from tests.harness.clients.raw_cdp import raw
 from tests.harness.service import ADMIN_KEY, Running, ServerProcess, client, serving
 from tests.harness.waiting import until
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.browser
 
 PROXY_PASSWORD: Final = "proxy-password-5531"
 NOBODY: Final = 65534
@@ -70,7 +70,7 @@ def _name(process: psutil.Process) -> str:
     return "gone"
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     data = tmp_path_factory.mktemp("walls") / "data"
     async with serving(data) as service, AsyncExitStack() as stack:

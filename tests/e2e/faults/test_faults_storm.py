@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.crowd import promised
 from tests.harness.scenarios.storm import storm
 
 pytestmark = pytest.mark.browser
@@ -20,5 +19,3 @@ async def test_a_server_killed_in_a_storm_of_creates_forgets_nothing_and_doubles
     assert seen.not_lost == []
     assert seen.duplicates == []
     assert seen.repeated >= len(seen.acknowledged)
-    assert max(seen.gone_after) <= promised(2.0), seen.gone_after
-    assert max(seen.ready_after) <= promised(3.0), seen.ready_after

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -43,15 +45,25 @@ class Left:
     descriptors: int
     tasks: int
     rss: int
+    open_files: Counter[str]
+    """What the descriptors are, to say which one was left."""
 
     def least(self, other: Left) -> Left:
         """The smaller of each count."""
-        return Left(*(min(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)))
+        smaller = {name: min(getattr(self, name), getattr(other, name)) for name in COUNTED}
+        return Left(**smaller, rss=min(self.rss, other.rss), open_files=self.open_files & other.open_files)
 
-    def more_than(self, before: Left) -> dict[str, int]:
+    def more_than(self, before: Left) -> dict[str, Any]:
         """What there is more of than `before`, memory aside."""
-        pairs = ((each.name, getattr(self, each.name) - getattr(before, each.name)) for each in fields(self))
-        return {name: more for name, more in pairs if more > 0 and name != "rss"}
+        more: dict[str, Any] = {
+            name: count for name in COUNTED if (count := getattr(self, name) - getattr(before, name)) > 0
+        }
+        if "descriptors" in more:
+            more["open_files"] = dict(self.open_files - before.open_files)
+        return more
+
+
+COUNTED: Final = tuple(each.name for each in fields(Left) if each.name not in ("rss", "open_files"))
 
 
 async def metric(http: httpx.AsyncClient, name: str) -> float:
@@ -105,6 +117,7 @@ async def count(service: Running, server: ServerProcess) -> Left:
         zombies=zombies,
         folders=await asyncio.to_thread(_folders, server.data_dir, len(known)),
         descriptors=await asyncio.to_thread(descriptors_of, server),
+        open_files=await asyncio.to_thread(_open_files, server.pid),
         tasks=int(await metric(service.http, "browser_sessions_tasks")),
         rss=psutil.Process(server.pid).memory_info().rss,
     )
@@ -142,6 +155,16 @@ def descriptors_of(server: ServerProcess) -> int:
         if each.status == psutil.CONN_ESTABLISHED and each.laddr[1] == port
     ]
     return int(process.num_fds()) - len(inbound)
+
+
+def _open_files(pid: int) -> Counter[str]:
+    """Targets of the descriptors, numbers left out; sockets by their state and peer."""
+    peers = {each.fd: f"socket {each.status} {each.raddr}" for each in psutil.Process(pid).net_connections()}
+    found: Counter[str] = Counter()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found[peers.get(int(entry.name)) or re.sub(r"\d+", "#", str(entry.readlink()))] += 1
+    return found
 
 
 def _folders(data_dir: Path, browsers: int) -> int:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from browser_sessions.domain.session import EndReason
-
-Death = tuple[str, EndReason]
-
 
 class Site:
     """An HTTP site on loopback: `pages` maps a path to its HTML. Unknown paths answer 404, `/hang` never answers."""

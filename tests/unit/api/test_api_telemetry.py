@@ -15,7 +15,8 @@ import structlog
 
 import browser_sessions
 from browser_sessions import telemetry
-from browser_sessions.telemetry import EVENTS, configure_logging, keep_secret, masked
+from browser_sessions.telemetry import EVENTS, keep_secret, masked
+from tests.harness.log_lines import json_lines
 
 KEY = "bs_0123456789abcdef_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
@@ -24,13 +25,8 @@ CANARIES = (KEY, TOKEN, "hunter2hunter2")
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    out = io.StringIO()
-    configure_logging("json", "debug", out)
-    yield out
-    structlog.reset_defaults()
-    root.handlers[:], root.level = before, level
+    with json_lines("debug") as lines:
+        yield lines
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from browser_sessions.domain.errors import PoolFull
 from tests.harness.service import Running, running
@@ -18,7 +19,7 @@ URL = "/v1/browser/sessions"
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def full(tmp_path: Path) -> AsyncIterator[Running]:
     """A service with one place, which is taken."""
     async with running(tmp_path, max_sessions=1) as service:

@@ -1,0 +1,187 @@
+"""What many tests use one after the other: a service, and a browser without one. Starting either takes two seconds.
+
+Each test finds it empty. After a test that failed, and when something does not answer, the next test gets a new one:
+one test's failure is not the next one's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from browser_sessions.chromium.launch.executable import locate
+from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.chromium.ports import BrowserProcess, ContextEvent, ContextHandle
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.errors import BrowserSessionsError
+from browser_sessions.domain.session import EndReason
+from browser_sessions.domain.session_spec import SessionSpec
+from tests.harness.service import Running, running
+from tests.harness.waiting import until
+
+Death = tuple[str, EndReason]
+"""What `on_death` has told: browser id and reason."""
+FAILED: Final = pytest.StashKey[bool]()
+"""In a test's stash: whether it has failed, known before its fixtures are torn down."""
+ANSWER_S: Final = 10.0
+"""A browser that does not answer within this is replaced."""
+KEPT_IDLE: Final = 2
+"""Idle browsers that had sessions: those of the administrator and of one more caller. The rest end with their test."""
+
+
+class SharedService:
+    """The service in this process."""
+
+    def __init__(self, new_folder: Callable[[], Path], **settings: Any) -> None:
+        """`settings` are those of `browser_sessions.settings`; `new_folder` makes an empty folder."""
+        self._new_folder = new_folder
+        self._settings = settings
+        self._running: Running | None = None
+        self._stack = AsyncExitStack()
+
+    async def take(self) -> Running:
+        if self._running is None:
+            self._running = await self._stack.enter_async_context(
+                running(self._new_folder() / "data", **self._settings)
+            )
+        return self._running
+
+    @asynccontextmanager
+    async def lent(self, test: pytest.Item) -> AsyncIterator[Running]:
+        """For one test."""
+        yield await self.take()
+        await self.give_back(failed=test.stash.get(FAILED, False))
+
+    async def give_back(self, *, failed: bool) -> None:
+        """Ends what the test has left."""
+        if failed or not await self._tidied():
+            await self.close()
+
+    async def close(self) -> None:
+        self._running = None
+        await self._stack.aclose()
+
+    async def _tidied(self) -> bool:
+        """False when it is not as a test must find it."""
+        assert self._running is not None
+        pool, gateway = self._running.inside.pool, self._running.inside.gateway
+        fleet = pool.fleet
+        try:
+            for session_id in list(pool.registry.sessions):
+                await pool.end(session_id, EndReason.DELETED)
+            await until(
+                lambda: not pool.registry.sessions and not pool.admission.taken and not pool.admission.waiting,
+                within=ANSWER_S,
+                what="every session has ended",
+            )
+            await until(lambda: not gateway._relays, within=ANSWER_S, what="every client has left")
+            idle = sorted(
+                ((slot, process) for slot, process in fleet.running if slot.partition is not None),
+                key=lambda each: each[0].served,
+            )
+            for slot, process in idle[:-KEPT_IDLE]:
+                fleet._retire(slot, process, "its test is over")
+            for _, process in fleet.running:
+                await process.probe(timeout=ANSWER_S)
+        except (AssertionError, BrowserSessionsError):
+            return False
+        return fleet.working and not fleet.failures
+
+
+class SharedOperator:
+    """A browser of somebody who looks at the console, driven by Playwright itself."""
+
+    def __init__(self) -> None:
+        self._browser: Browser | None = None
+        self._stack = AsyncExitStack()
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[Browser]:
+        """For one test."""
+        if self._browser is None or not self._browser.is_connected():
+            await self.close()
+            playwright = await self._stack.enter_async_context(async_playwright())
+            executable = locate(None).executable
+            self._browser = await playwright.chromium.launch(executable_path=executable, chromium_sandbox=False)
+        yield self._browser
+        for context in self._browser.contexts:
+            await context.close()
+
+    async def close(self) -> None:
+        browser, self._browser = self._browser, None
+        if browser is not None:
+            await browser.close()
+        await self._stack.aclose()
+
+
+class SharedBrowser:
+    """A launcher with one browser."""
+
+    def __init__(self, work_dir: Path, executable: Path | None) -> None:
+        self._work_dir = work_dir
+        self._executable = executable
+        self._launcher: PlaywrightLauncher | None = None
+        self._process: ChromiumProcess | None = None
+        self._opened: list[ContextHandle] = []
+        self._deaths: list[Death] = []
+
+    @asynccontextmanager
+    async def lent(self, test: pytest.Item, deaths: list[Death]) -> AsyncIterator[ChromiumProcess]:
+        """For one test, which hears of the browser's end in `deaths`."""
+        yield await self.take(deaths)
+        await self.give_back(failed=test.stash.get(FAILED, False))
+
+    async def take(self, deaths: list[Death]) -> ChromiumProcess:
+        self._deaths = deaths
+        if self._process is None:
+            self._launcher = PlaywrightLauncher(self._work_dir, self._executable, False, SystemClock())
+            await self._launcher.start()
+            process = await self._launcher.launch(self._died)
+            assert isinstance(process, ChromiumProcess)
+            self._process = self._recorded(process)
+        return self._process
+
+    async def give_back(self, *, failed: bool) -> None:
+        if failed or not await self._tidied():
+            await self.close()
+
+    async def close(self) -> None:
+        launcher, self._launcher, self._process = self._launcher, None, None
+        self._opened.clear()
+        if launcher is not None:
+            await launcher.stop()
+
+    def _died(self, process: BrowserProcess, reason: EndReason) -> None:
+        self._deaths.append((process.browser_id, reason))
+
+    def _recorded(self, process: ChromiumProcess) -> ChromiumProcess:
+        """Keeps what its `open_context` gives, to close it after the test."""
+        open_context = process.open_context
+
+        async def recorded(
+            spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], **options: Any
+        ) -> ContextHandle:
+            self._opened.append(handle := await open_context(spec, folder, on_event, **options))
+            return handle
+
+        process.open_context = recorded  # type: ignore[method-assign]
+        return process
+
+    async def _tidied(self) -> bool:
+        process, opened = self._process, self._opened[:]
+        self._opened.clear()
+        if process is None or not process.alive:
+            return False
+        with contextlib.suppress(BrowserSessionsError):
+            for handle in opened:
+                await handle.close(timeout=ANSWER_S)
+            await process.probe(timeout=ANSWER_S)
+            return process.context_count == 0
+        return False
