@@ -403,7 +403,7 @@ async def test_devtools_open_in_a_tab_of_their_own(operator: Browser) -> None:
 async def test_the_keyboard_alone_filters_opens_selects_and_ends(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(12))
     async with watching(operator, console) as (page, base_url):
-        await page.locator(".card").first.wait_for()
+        await page.locator(".card:not(.ghost)").first.wait_for()
         await page.keyboard.press("/")
         await page.keyboard.type("page1")
         await expect(page.locator(".card")).to_have_count(3)
@@ -436,7 +436,7 @@ async def test_the_keyboard_alone_filters_opens_selects_and_ends(operator: Brows
 
 async def test_arrows_walk_the_grid_by_its_columns(operator: Browser) -> None:
     async with watching(operator, FakeConsole(rows=fleet(12))) as (page, _):
-        await page.locator(".card").first.wait_for()
+        await page.locator(".card:not(.ghost)").first.wait_for()
         tops = await page.locator(".card").evaluate_all("cards => cards.map((c) => c.getBoundingClientRect().top)")
         columns = tops.count(tops[0])
         assert columns > 1
@@ -661,7 +661,7 @@ async def test_every_control_has_a_name_and_a_focus_ring(operator: Browser, path
     rows = {"s1": row("s1"), "d1": row("d1", status="closed", ended_at=stamp(-5))}
     console = FakeConsole(rows=rows, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, path) as (page, _):
-        await page.locator(".card, table, .panels, .signin").first.wait_for()
+        await page.locator(".card:not(.ghost), table, .panels, .signin").first.wait_for()
         if path == "/sessions/s1":
             await page.get_by_role("button", name="Take the wheel").click()
             await page.locator(".stage.mine").wait_for()
@@ -700,7 +700,7 @@ async def test_the_theme_follows_the_system_until_it_is_chosen_and_stays_chosen(
 
 async def test_nothing_moves_for_those_who_asked_for_no_motion(operator: Browser) -> None:
     async with watching(operator, FakeConsole(rows=fleet(1)), reduced_motion="reduce") as (page, _):
-        await page.locator(".card").wait_for()
+        await page.locator(".card:not(.ghost)").wait_for()
         moving = "() => [...document.querySelectorAll('*')].map((e) => getComputedStyle(e).transitionDuration)"
         assert set(await page.evaluate(moving)) == {"0s"}
 
@@ -709,13 +709,13 @@ async def test_nothing_moves_for_those_who_asked_for_no_motion(operator: Browser
 async def test_a_phone_scrolls_in_one_direction_only(operator: Browser, path: str) -> None:
     console = FakeConsole(rows={"s1": row("s1", title="A title that is much longer than a phone is wide " * 3)})
     async with watching(operator, console, path, viewport={"width": 390, "height": 844}, has_touch=True) as (page, _):
-        await page.locator(".card, table, .panels, .signin").first.wait_for()
+        await page.locator(".card:not(.ghost), table, .panels, .signin").first.wait_for()
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 async def test_nothing_moves_when_sessions_are_selected(operator: Browser) -> None:
     async with watching(operator, FakeConsole(rows=fleet(12)), viewport={"width": 1280, "height": 800}) as (page, _):
-        await page.locator(".card").first.wait_for()
+        await page.locator(".card:not(.ghost)").first.wait_for()
         boxes = """() => [...document.querySelectorAll(".card, .tools > *")]
             .map((element) => JSON.stringify(element.getBoundingClientRect()))"""
         before = await page.evaluate(boxes)
@@ -728,7 +728,7 @@ async def test_nothing_moves_when_sessions_are_selected(operator: Browser) -> No
 async def test_numbers_tick_in_place_and_move_nothing(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(3, expires_at=stamp(62)))
     async with watching(operator, console) as (page, _):
-        await page.locator(".card").first.wait_for()
+        await page.locator(".card:not(.ghost)").first.wait_for()
         boxes = """() => [...document.querySelectorAll(".card, .tools > *")]
             .map((element) => JSON.stringify(element.getBoundingClientRect()))"""
         before = await page.evaluate(boxes)
