@@ -43,7 +43,8 @@ SESSIONS: Final = {"named": NAMED, "plain": PLAIN, "phone": PHONE}
 
 FACTS: Final = """(async () => {
   const position = () => new Promise(done => navigator.geolocation.getCurrentPosition(
-    ({coords}) => done([coords.latitude, coords.longitude]), error => done(error.code), {timeout: 200, maximumAge: 0}))
+    ({coords}) => done([coords.latitude, coords.longitude]), error => done(error.code),
+    {timeout: PATIENCE, maximumAge: 0}))
   const media = query => matchMedia(query).matches
   return {
     size: [innerWidth, innerHeight], screen: [screen.width, screen.height], scale: devicePixelRatio,
@@ -63,14 +64,17 @@ _numbers = itertools.count()
 class Subject:
     """A session whose page is looked at over HTTP."""
 
-    def __init__(self, service: Running, site: Site, created: dict[str, Any], page_id: str) -> None:
+    def __init__(self, service: Running, site: Site, created: dict[str, Any], page_id: str, *, placed: bool) -> None:
+        """`placed`: it has a position, which is worth waiting for; where there is none, every look takes the whole
+        second."""
         self._service, self._site, self._page_id = service, site, page_id
+        self._facts = FACTS.replace("PATIENCE", "10_000" if placed else "1000")
         self.session_id: str = created["session_id"]
         self.url: str = created["connect_url"]
 
     async def facts(self) -> dict[str, Any]:
         """What the page finds, and the headers of ours and of the client's that its requests carry."""
-        found: dict[str, Any] = await self._service.evaluate(self.session_id, FACTS, self._page_id)
+        found: dict[str, Any] = await self._service.evaluate(self.session_id, self._facts, self._page_id)
         path = f"/look{next(_numbers)}"
         await self._service.evaluate(self.session_id, f"fetch('{path}').then(() => 0, () => 0)", self._page_id)
         sent = next((headers for at, headers in self._site.requests if at == path), {})
@@ -97,7 +101,8 @@ class Subject:
 async def subject(service: Running, site: Site, **options: Any) -> AsyncIterator[Subject]:
     created = await service.create(start_url=site.url, **options)
     try:
-        yield Subject(service, site, created, await service.first_page(created["session_id"]))
+        page_id = await service.first_page(created["session_id"])
+        yield Subject(service, site, created, page_id, placed="geolocation" in options)
     finally:
         await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
 
