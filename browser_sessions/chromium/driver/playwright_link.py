@@ -27,6 +27,7 @@ _DROPPED_EVENTS: Final = (
     b'{"method":"Runtime.exceptionThrown"',
 )
 """The service does not read the console through Playwright, and a page can log faster than the driver reads."""
+_EXECUTION_CONTEXT: Final = b'{"method":"Runtime.executionContext'
 FLOOD_EVENTS: Final = 1000
 """Dropped events of one page within a second that disable its `Runtime` domain for `FLOOD_S`. A page that logs 100,000
 lines a second keeps its browser from responding to any client (measured: for five seconds)."""
@@ -88,6 +89,8 @@ class PlaywrightLink:
         """Playwright's permission grants, by context."""
         self._unloaded: set[str] = set()
         """Pages without a URL yet."""
+        self._execution_contexts: dict[bytes, set[str]] = {}
+        """Unique ids of those reported to Playwright, by its CDP session."""
         self._floods: dict[bytes, _Flood] = {}
         """By Playwright's CDP session."""
         self._keeps_size: set[str] = set()
@@ -241,9 +244,32 @@ class PlaywrightLink:
         elif message.startswith(_DROPPED_EVENTS):
             self._count_dropped(session_id)
             return
+        elif (
+            message.startswith(_EXECUTION_CONTEXT)
+            and session_id is not None
+            and not self._changes_contexts(message, session_id)
+        ):
+            return
         if len(message) > EVENT_BYTES and event_method(message) in _TRUNCATED_EVENTS:
             message = orjson.dumps(_truncated(read(message)))
         self.socket.send(without_session(message) if session_id is None else message)
+
+    def _changes_contexts(self, message: bytes, session_id: bytes) -> bool:
+        """False for a context that is reported again because `Runtime` was enabled again. Playwright would replace what
+        it has of it, and fail the evaluations under way ("Execution context was destroyed")."""
+        known, told = self._execution_contexts.setdefault(session_id, set()), read(message)
+        params = told["params"]
+        match told["method"]:
+            case "Runtime.executionContextCreated":
+                unique_id = params["context"]["uniqueId"]
+                if unique_id in known:
+                    return False
+                known.add(unique_id)
+            case "Runtime.executionContextDestroyed":
+                known.discard(params["executionContextUniqueId"])
+            case _:
+                known.clear()
+        return True
 
     def _count_dropped(self, session_id: bytes | None) -> None:
         if self._session is None or session_id is None:
@@ -289,6 +315,7 @@ class PlaywrightLink:
             self._pages[params["sessionId"]] = params["targetInfo"]["targetId"]
         elif method == "Target.detachedFromTarget":
             self._floods.pop(params["sessionId"].encode(), None)
+            self._execution_contexts.pop(params["sessionId"].encode(), None)
             self._network.detached(params["sessionId"])
             if params["sessionId"] in self._hidden:
                 self._hidden.remove(params["sessionId"])

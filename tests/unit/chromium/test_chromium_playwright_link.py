@@ -291,6 +291,26 @@ class TestEvents:
         (forgotten,) = world.chromium.said("Runtime.discardConsoleEntries")
         assert forgotten["sessionId"] == session_id
 
+    async def test_execution_contexts_are_reported_once(self, world: World) -> None:
+        """Enabling the runtime domain again reports them all again: Playwright would fail what is evaluated in them."""
+        session_id = await self.page(world)
+
+        def created(unique_id: str) -> None:
+            context = {"id": 1, "origin": "", "name": "", "uniqueId": unique_id}
+            world.chromium.event("Runtime.executionContextCreated", {"context": context}, session_id)
+
+        created("1.1")
+        created("1.1")
+        created("1.2")
+        gone = {"executionContextId": 1, "executionContextUniqueId": "1.2"}
+        world.chromium.event("Runtime.executionContextDestroyed", gone, session_id)
+        created("1.2")
+        world.chromium.event("Runtime.executionContextsCleared", {}, session_id)
+        created("1.1")
+        await settled(world.browser)
+        heard = [each for each in world.heard() if each.get("method") == "Runtime.executionContextCreated"]
+        assert [each["params"]["context"]["uniqueId"] for each in heard] == ["1.1", "1.2", "1.2", "1.1"]
+
     @pytest.mark.parametrize(
         "method", ["Page.javascriptDialogOpening", "Network.requestWillBeSent", "Network.webSocketFrameReceived"]
     )
