@@ -75,7 +75,7 @@ async def test_a_browser_of_a_dead_run_is_ended_and_its_folder_removed(
         {"marker": ""},
         {"pid": os.getpid()},
     ],
-    ids=str,
+    ids=["birth", "marker", "no marker", "pid"],
 )
 async def test_a_process_that_does_not_match_its_record_survives(
     work_dir: Path, stand_in: subprocess.Popen[bytes], wrong: dict[str, object]
