@@ -56,5 +56,6 @@ lock: ## Write constraints.txt from a fresh environment with the newest allowed 
 	@scripts/lock.sh
 
 clean: ## Remove .venv, caches and what tests left; data folders stay
-	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/node/node_modules
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/node/node_modules \
+		tests/generated_client/.venv
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

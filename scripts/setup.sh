@@ -175,6 +175,20 @@ install_node_clients() {
     touch "$folder/node_modules/.setup-stamp"
 }
 
+# ---- A generator of clients, for the tests ----------------------------------------------------------------------------
+# tests/generated_client/requirements.txt pins it; without it the test of a generated client is skipped and says so.
+install_client_generator() {
+    local folder=tests/generated_client
+    if [[ -f $folder/.venv/.setup-stamp && $folder/.venv/.setup-stamp -nt $folder/requirements.txt ]]; then return; fi
+    say "Installing openapi-python-client for the tests ..."
+    { rm -rf "$folder/.venv" && "$VENV/bin/python" -m venv "$folder/.venv" &&
+        "$folder/.venv/bin/python" -m pip install --disable-pip-version-check --no-input -r "$folder/requirements.txt"; } >>"$LOG" 2>&1 || {
+        say "setup: pip could not install openapi-python-client ($LOG says why); its test will be skipped."
+        return
+    }
+    touch "$folder/.venv/.setup-stamp"
+}
+
 # ---- A clock that can be set, for the tests --------------------------------------------------------------------------
 # Without it the tests of a host whose clock jumps are skipped and say so.
 install_faketime() {
@@ -187,5 +201,6 @@ install_dependencies
 ensure_browser
 if [[ ${1-} == --tests ]]; then
     install_node_clients
+    install_client_generator
     install_faketime
 fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.types import Lifespan, Receive, Scope, Send
@@ -34,7 +35,7 @@ from browser_sessions.console import static_files
 
 DESCRIPTION: Final = (
     "Live browser sessions: real headless Chromium, isolated contexts, exact expiry. Send an API key as X-API-Key, or "
-    "a token from POST /v1/auth/token as Authorization: Bearer."
+    "a token from POST /v1/auth/token as Authorization: Bearer. The WebSocket addresses stand in x-websockets."
 )
 
 _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -60,6 +61,8 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
         redoc_url=None,
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
+        servers=[{"url": services.options.public_url or "/"}],  # "/": wherever the document came from
+        generate_unique_id_function=_operation_id,
     )
     app.state.services = services
     app.router.routes.extend([status_route(), create_route()])  # first: no other pattern is tried before these two
@@ -82,6 +85,11 @@ async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
         await refuse_websocket(scope, receive, send, errors.no_route())
     else:
         raise HTTPException(404)
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The endpoint's name: what generated clients call their functions."""
+    return route.name
 
 
 __all__ = ["build_api"]

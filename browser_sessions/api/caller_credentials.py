@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.types import Scope
 
 from browser_sessions.api.dependencies import Here, Services
@@ -15,6 +15,7 @@ from browser_sessions.auth.tickets import Use, verify
 from browser_sessions.domain.errors import Forbidden, Unauthenticated
 from browser_sessions.domain.principal import Action, Principal, may
 
+_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
 _bearer = OAuth2PasswordBearer(
     tokenUrl="/v1/auth/token", auto_error=False, description="A token for a user name and password."
 )
@@ -23,8 +24,8 @@ _bearer = OAuth2PasswordBearer(
 async def caller(
     request: Request,
     services: Here,
+    _api_key: Annotated[str | None, Depends(_key)] = None,
     _token: Annotated[str | None, Depends(_bearer)] = None,
-    _x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
 ) -> Principal:
     """The authenticated caller. Raises as `identify`; the last two parameters are for the OpenAPI document only."""
     return identify(services, request.scope)
@@ -73,14 +74,22 @@ Caller = Annotated[Principal, Depends(caller)]
 
 
 async def declared(
+    _api_key: Annotated[str | None, Depends(_key)] = None,
+    _token: Annotated[str | None, Depends(_bearer)] = None,
+) -> None:
+    """For endpoints that also accept a ticket and check the credential themselves: puts both schemes into the OpenAPI
+    document."""
+
+
+async def declared_by_contract(
     _token: Annotated[str | None, Depends(_bearer)] = None,
     _x_api_key: Annotated[str | None, Header(alias="X-API-Key")] = None,
 ) -> None:
-    """Declares both credentials in the OpenAPI document for endpoints that authenticate themselves, because they accept
-    a ticket too."""
+    """For the status call, whose OpenAPI entry is fixed: there the key is a header parameter, not a security scheme."""
 
 
 Declared = Annotated[None, Depends(declared)]
+DeclaredByContract = Annotated[None, Depends(declared_by_contract)]
 
 
 async def operator(principal: Caller) -> Principal:

@@ -25,6 +25,55 @@ _VALIDATION_ERROR: Final[dict[str, Any]] = {
 }
 """FastAPI's, without `input` and `ctx`: ours never send them, for they would repeat secrets."""
 
+WEBSOCKETS: Final[dict[str, dict[str, Any]]] = {
+    "/v1/browser/sessions/{session_id}/cdp": {
+        "description": (
+            "The session as a whole browser over the Chrome DevTools Protocol, for Playwright, Puppeteer and other "
+            "clients. `connect_url` is this address with a ticket."
+        ),
+        "query": {"ticket": "from `connect_url`, instead of a credential"},
+    },
+    "/v1/browser/sessions/{session_id}/cdp/devtools/browser/{id}": {
+        "description": "The same, at the path that Chromium itself would name.",
+        "query": {"ticket": "from `connect_url`, instead of a credential"},
+    },
+    "/v1/browser/sessions/{session_id}/cdp/devtools/page/{page_id}": {
+        "description": "One page of the session over the Chrome DevTools Protocol.",
+        "query": {"ticket": "from `connect_url`, instead of a credential"},
+    },
+    "/v1/browser/sessions/{session_id}/live": {
+        "description": (
+            "JPEG frames of one page out; input in, from whoever has control. `live_url` is this address with a ticket."
+        ),
+        "query": {
+            "ticket": "from `live_url` or POST …/live-ticket, instead of a credential",
+            "page_id": "which page; by default the newest",
+            "max_width": "pixels that the viewer can use; by default 1280",
+            "max_fps": "frames a second that the viewer can use; by default the maximum",
+        },
+    },
+    "/v1/browser/connect": {
+        "description": (
+            "Creates a session, serves it over the Chrome DevTools Protocol, and ends it when the client disconnects."
+        ),
+        "query": {
+            "api_key": "the key, for clients that send no headers; `token` and `apiKey` mean the same",
+            "keep_alive_seconds": "how long the session waits for its client to come back",
+            "<field>": "any field of CreateBrowserSession, objects as JSON",
+        },
+    },
+    "/": {"description": "As /v1/browser/connect.", "query": {"token": "the key"}},
+    "/devtools/browser/{id}": {
+        "description": "The `webSocketDebuggerUrl` of /json/version, for tools that know a host and a port.",
+        "query": {"ticket": "from /json/version, instead of the key"},
+    },
+    "/devtools/page/{page_id}": {
+        "description": "One page: of the session that the ticket has opened, or with a key, of any of the caller's.",
+        "query": {"ticket": "from /json/version, instead of the key"},
+    },
+}
+"""What `x-websockets` says: OpenAPI has no words of its own for them."""
+
 _STYLE: Final = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
 h2{margin:2.5rem 0 .5rem;text-transform:capitalize}details{border-top:1px solid #8886;padding:.4rem 0}
@@ -45,7 +94,7 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
     """The document, made once. Parameters carry no titles and 422 no input, as the contract has them."""
     if app.openapi_schema is None:
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+            title=app.title, version=app.version, description=app.description, routes=app.routes, servers=app.servers
         )
         for path in document["paths"].values():
             for operation in path.values():
@@ -54,6 +103,7 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
         schemas = document["components"]["schemas"]
         schemas["ValidationError"] = _VALIDATION_ERROR
         schemas["Problem"] = Problem.model_json_schema(mode="serialization")
+        document["x-websockets"] = WEBSOCKETS
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -89,13 +139,14 @@ def page(document: dict[str, Any]) -> str:
         f'<pre id="{escape(name)}">{_json(schema, indent=1)}</pre></details>'
         for name, schema in document["components"]["schemas"].items()
     )
+    websockets = "".join(_websocket(path, entry) for path, entry in document["x-websockets"].items())
     title = escape(f"{info['title']} {info['version']}")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width"><style>' + _STYLE + "</style></head><body>"
         f"<h1>{title}</h1><p>{escape(info.get('description', ''))}</p>"
         '<p>The same for programs: <a href="/openapi.json">/openapi.json</a></p>'
-        f"{body}<h2>Schemas</h2>{schemas}</body></html>"
+        f"{body}<h2>WebSockets</h2>{websockets}<h2>Schemas</h2>{schemas}</body></html>"
     )
 
 
@@ -131,6 +182,17 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         f'<details><summary><span class="m">{escape(method.upper())}</span> <code>{escape(path)}</code> '
         f"{escape(operation.get('summary', ''))}</summary><p>{escape(operation.get('description', ''))}</p>"
         f"<table>{parameters}</table>{body}<table>{answers}</table></details>"
+    )
+
+
+def _websocket(path: str, entry: dict[str, Any]) -> str:
+    query = "".join(
+        f"<tr><td><code>{escape(name)}</code></td><td>query</td><td>{escape(text)}</td></tr>"
+        for name, text in entry["query"].items()
+    )
+    return (
+        f'<details><summary><span class="m">WS</span> <code>{escape(path)}</code></summary>'
+        f"<p>{escape(entry['description'])}</p><table>{query}</table></details>"
     )
 
 

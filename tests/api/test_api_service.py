@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import io
 import json
 import re
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.routing import WebSocketRoute
 
+from browser_sessions.api import application
 from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.middleware.edge import STATUS_ROUTE, UNKNOWN_ROUTE
+from browser_sessions.domain.clock import SystemClock
 from browser_sessions.events.log_and_metrics import project
-from tests.harness.fakes.fake_node import ADMIN_KEY, Node, node
+from tests.harness.fakes.fake_node import ADMIN_KEY, Node, assemble, node
 from tests.harness.log_lines import json_lines
 
 SESSIONS = "/v1/browser/sessions"
@@ -287,11 +291,29 @@ async def test_docs_run_no_script_and_fetch_nothing(service: Node) -> None:
         assert call in answer.text
 
 
+async def test_every_websocket_address_is_described(service: Node) -> None:
+    document = (await service.client.get("/openapi.json")).json()
+    described = {re.sub(r"\{\w+\}", "{}", path) for path in document["x-websockets"]}
+    routes = [route for router in application._ROUTERS for route in router.routes]
+    served = {re.sub(r"\{\w+\}", "{}", each.path) for each in routes if isinstance(each, WebSocketRoute)}
+    assert described == served
+    page = (await service.client.get("/docs")).text
+    assert all(html.escape(path) in page for path in document["x-websockets"])
+
+
+@pytest.mark.parametrize(
+    ("public_url", "server"), [(None, "/"), ("https://browsers.example", "https://browsers.example")]
+)
+async def test_the_document_names_its_server(tmp_path: Path, public_url: str | None, server: str) -> None:
+    app = assemble(tmp_path, SystemClock(), ApiOptions(public_url=public_url), 1).app
+    assert app.openapi()["servers"] == [{"url": server}]
+
+
 async def test_every_operation_says_what_it_does_and_how_it_fails(service: Node) -> None:
     document = (await service.client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert operation["description"], (method, path)
-            if path.startswith("/v1/") and operation["operationId"].startswith("get_browser_session_v1") is False:
+            if path.startswith("/v1/") and operation["operationId"] != "get_browser_session":  # the contract has no 401
                 assert "401" in operation["responses"], (method, path)

@@ -13,6 +13,7 @@ from browser_sessions.api.models import BrowserSessionResponse
 from tests.harness.fakes.fake_node import Node, node
 
 CONTRACT: dict[str, Any] = json.loads((Path(__file__).parent / "get_browser_session.json").read_text())
+STATUS = (CONTRACT["path"], CONTRACT["method"])
 SCHEMA: dict[str, Any] = CONTRACT["responses"]["200"]["schema"]
 
 
@@ -115,11 +116,25 @@ async def test_the_bytes_of_the_status_are_those_that_the_model_gives(service: N
         await service.client.delete(f"/v1/browser/sessions/{made['session_id']}", headers=mine)
 
 
-async def test_every_v1_call_declares_both_credentials(tmp_path: Path) -> None:
-    paths = (await document(tmp_path))["paths"]
-    for path, operations in paths.items():
+async def test_every_other_v1_call_takes_a_key_or_a_token(tmp_path: Path) -> None:
+    whole = await document(tmp_path)
+    scheme = whole["components"]["securitySchemes"]["APIKeyHeader"]
+    assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", "X-API-Key")
+    seen = 0
+    for path, operations in whole["paths"].items():
         for method, operation in operations.items():
-            if path.startswith("/v1/") and path != "/v1/auth/token":
+            if path.startswith("/v1/") and path != "/v1/auth/token" and (path, method) != STATUS:
+                seen += 1
                 where = f"{method} {path}"
-                assert operation["security"] == [{"OAuth2PasswordBearer": []}], where
-                assert CONTRACT["parameters"][1] in operation["parameters"], where
+                assert operation["security"] == [{"APIKeyHeader": []}, {"OAuth2PasswordBearer": []}], where
+                assert "X-API-Key" not in [each["name"] for each in operation.get("parameters", ())], where
+    assert seen > 30
+
+
+async def test_operation_ids_are_short_and_each_is_there_once(tmp_path: Path) -> None:
+    paths = (await document(tmp_path))["paths"]
+    ids = [operation["operationId"] for operations in paths.values() for operation in operations.values()]
+    assert len(ids) == len(set(ids))
+    assert paths[STATUS[0]][STATUS[1]]["operationId"] == "get_browser_session"
+    assert paths["/v1/browser/sessions"]["post"]["operationId"] == "create_browser_session"
+    assert max(map(len, ids)) < 30

@@ -45,6 +45,7 @@ def create_route() -> APIRoute:
         response_model=BrowserSessionCreated,
         responses=problems(400, 401, 403, 409, 413, 429, 503, 504),
         tags=["sessions"],
+        operation_id="create_browser_session",
     )
     route.app = _answer
     return route

@@ -11,7 +11,7 @@ from fastapi import Response
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
-from browser_sessions.api.caller_credentials import Caller, identify
+from browser_sessions.api.caller_credentials import DeclaredByContract, identify
 from browser_sessions.api.dependencies import Services
 from browser_sessions.api.middleware.edge import STATUS_ROUTE
 from browser_sessions.api.models import BrowserSessionResponse
@@ -20,12 +20,14 @@ from browser_sessions.api.session_access import find_record, summary
 
 def status_route() -> APIRoute:
     """Declared as `get_browser_session`, answered by `_answer`."""
-    route = APIRoute(STATUS_ROUTE, get_browser_session, methods=["GET"], tags=["sessions"])
+    route = APIRoute(
+        STATUS_ROUTE, get_browser_session, methods=["GET"], tags=["sessions"], operation_id="get_browser_session"
+    )
     route.app = _answer
     return route
 
 
-async def get_browser_session(session_id: str, principal: Caller) -> BrowserSessionResponse:
+async def get_browser_session(session_id: str, _: DeclaredByContract) -> BrowserSessionResponse:
     """Get browser session information"""
     raise AssertionError("answered by _answer")
 
