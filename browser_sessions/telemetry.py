@@ -5,15 +5,23 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Final, Literal, TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
+
+from browser_sessions.domain.session import EndReason
 
 MASK: Final = "***"
 
@@ -172,6 +180,17 @@ def configure_logging(
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """From a status request to a start that nearly timed out."""
+_HTTP_SECONDS: Final = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
+"""Fewer, because every method, route and status has a histogram of its own."""
+_HTTP_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNKNOWN_METHOD: Final = "(other)"
+"""Label of every other method: a caller may send any word."""
+RESTART_REASONS: Final = (
+    EndReason.BROWSER_DIED.value,
+    EndReason.BROWSER_HUNG.value,
+    EndReason.DRIVER_DIED.value,
+    *("dedicated session ended", "age", "sessions served", "memory", "empty"),  # of `placement.recycle_reason`
+)
 
 
 class CountedElsewhere(Collector):
@@ -180,20 +199,23 @@ class CountedElsewhere(Collector):
     def __init__(self, name: str, documentation: str, label: str, registry: CollectorRegistry) -> None:
         self.counts: Mapping[str, int] = {}
         self._name, self._documentation, self._label = name, documentation, label
-        self._since = time.time()
         registry.register(self)
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         family = CounterMetricFamily(self._name, self._documentation, labels=[self._label])
         for value, count in self.counts.items():
-            family.add_metric([value], count, created=self._since)
+            family.add_metric([value], count)
         yield family
 
 
 class Metrics:
-    """All metrics, in a registry of their own, so that two services in one process do not share them."""
+    """All metrics, in a registry of their own, so that two services in one process do not share them.
+
+    Counters by reason or direction start at zero for each, so that the first event is an increase and no new series.
+    """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, which no query needs
         self.registry = registry = registry or CollectorRegistry()
         prefix = "browser_sessions"
         self.sessions = Gauge(f"{prefix}_sessions", "Live sessions", ["status"], registry=registry)
@@ -239,13 +261,23 @@ class Metrics:
             f"{prefix}_http_request_seconds",
             "Handled requests",
             ["method", "route", "status"],
-            buckets=_SECONDS,
+            buckets=_HTTP_SECONDS,
             registry=registry,
         )
+        for end_reason in EndReason:
+            self.sessions_ended.labels(end_reason.value)
+        for restart_reason in RESTART_REASONS:
+            self.browser_restarts.labels(restart_reason)
+        for direction in ("to_browser", "to_client"):
+            self.gateway_bytes.labels(direction)
+        for outcome in ("passed", "refused"):
+            self.gateway_messages.labels("to_browser", outcome)
         self._http: dict[tuple[str, str, int], Histogram] = {}
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """One HTTP request. `route` is its path template, so that the number of label values is bounded."""
+        if method not in _HTTP_METHODS:
+            method = UNKNOWN_METHOD
         key = (method, route, status)
         child = self._http.get(key)
         if child is None:

@@ -37,7 +37,8 @@ _METRICS: Final = """\
 
 `GET /metrics`, in Prometheus's text format, without a credential: counts only, no session, key or address. Alert on
 `browser_sessions_browser_restarts_total` that rises, on `browser_sessions_refused_total` that rises, and on
-`browser_sessions_queue` that stays above zero.
+`browser_sessions_queue` that stays above zero. A counter by reason begins with a zero for every reason. Nothing that a
+caller chooses becomes a label: requests that match no route share one, and so do methods that are not usual.
 
 | metric | type | says |
 |---|---|---|

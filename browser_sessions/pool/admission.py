@@ -6,10 +6,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from browser_sessions.domain.errors import BrowserSessionsError, Draining, Overloaded, PoolFull, QuotaExceeded
+from browser_sessions.domain.errors import (
+    BrowserSessionsError,
+    Draining,
+    NoBrowser,
+    Overloaded,
+    PoolFull,
+    QuotaExceeded,
+    StoreUnavailable,
+)
 
+REFUSALS: Final = (Draining, NoBrowser, Overloaded, PoolFull, QuotaExceeded, StoreUnavailable)
 Refusal = Draining | Overloaded | QuotaExceeded | PoolFull
 E = TypeVar("E", bound=BrowserSessionsError)
 
@@ -33,8 +42,8 @@ class Admission:
         self.capacity = capacity
         self.quota = quota
         self.taken = 0
-        self.refused: Counter[type[BrowserSessionsError]] = Counter()
-        """Rejected creates by error. Read by the metric and by the pool's state."""
+        self.refused: Counter[type[BrowserSessionsError]] = Counter(dict.fromkeys(REFUSALS, 0))
+        """Rejected creates by error, zeros included. Read by the metric and by the pool's state."""
         self.shortage = ""
         """Which resource is short, as a sentence; empty when none is."""
         self.closed = False

@@ -29,11 +29,11 @@ async def create(service: Node, *, wait_seconds: float = 0, headers: dict[str, s
 
 
 async def counted(service: Node) -> tuple[dict[str, int], int]:
-    """Refusals by kind as the metric has them, and the sum that the pool tells."""
+    """Refusals by kind as the metric has them, without zeros, and the sum that the pool tells."""
     scraped = (await service.client.get("/metrics")).text
     by_reason = re.findall(r'^browser_sessions_refused_total\{reason="([^"]+)"\} (\S+)$', scraped, re.MULTILINE)
     pool = (await service.client.get("/v1/browser/pool", headers=ADMIN)).json()
-    return {reason: int(float(count)) for reason, count in by_reason}, pool["refused_total"]
+    return {reason: int(float(count)) for reason, count in by_reason if float(count)}, pool["refused_total"]
 
 
 async def until_queued(service: Node) -> None:

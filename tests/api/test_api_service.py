@@ -19,7 +19,9 @@ from browser_sessions.api import application
 from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.middleware.edge import STATUS_ROUTE, UNKNOWN_ROUTE
 from browser_sessions.domain.clock import SystemClock
+from browser_sessions.domain.session import EndReason
 from browser_sessions.events.log_and_metrics import project
+from browser_sessions.telemetry import RESTART_REASONS, UNKNOWN_METHOD
 from tests.harness.fakes.fake_node import ADMIN_KEY, Node, assemble, node
 from tests.harness.log_lines import json_lines
 
@@ -88,6 +90,52 @@ async def test_what_an_end_took_is_measured_once_for_each_session_that_was_activ
     for _ in range(2):
         await service.client.delete(f"{SESSIONS}/{made}", headers=mine)
     assert service.metrics.registry.get_sample_value("browser_sessions_end_seconds_count") == 1
+
+
+def series(scraped: str) -> set[str]:
+    return {line.rsplit(" ", 1)[0] for line in scraped.splitlines() if not line.startswith("#")}
+
+
+async def test_counters_begin_with_a_zero_for_every_reason(service: Node) -> None:
+    found = series((await service.client.get("/metrics")).text)
+    refusals = ("draining", "no-browser", "overloaded", "pool-full", "quota-exceeded", "store-unavailable")
+    for name, label, values in (
+        ("refused", "reason", refusals),
+        ("sessions_ended", "reason", [reason.value for reason in EndReason]),
+        ("browser_restarts", "reason", RESTART_REASONS),
+        ("gateway_bytes", "direction", ("to_browser", "to_client")),
+    ):
+        started = {each for each in found if each.startswith(f"browser_sessions_{name}_total")}
+        assert started == {f'browser_sessions_{name}_total{{{label}="{value}"}}' for value in values}
+
+
+async def test_a_scrape_stays_short(service: Node) -> None:
+    """At rest, and after the calls of an ordinary day."""
+    for path in ("/healthz", "/readyz", "/metrics"):
+        await service.client.get(path)
+    assert len((await service.client.get("/metrics")).text.splitlines()) <= 400, "at rest"
+    made = (await service.client.post(SESSIONS, headers=ADMIN)).json()["session_id"]
+    for path in ("", "/details", "/health", "/pages", "/thumbnail", "/history", "/downloads"):
+        await service.client.get(f"{SESSIONS}/{made}{path}", headers=ADMIN)
+    for path in (SESSIONS, f"{SESSIONS}/ses_unknown", "/v1/browser/overview", "/v1/browser/pool", "/", "/favicon.ico"):
+        await service.client.get(path, headers=ADMIN)
+    await service.client.delete(f"{SESSIONS}/{made}", headers=ADMIN)
+    scraped = (await service.client.get("/metrics")).text
+    assert scraped.count("browser_sessions_http_request_seconds_count{") >= 15, "the calls are counted"
+    assert len(scraped.splitlines()) <= 400
+
+
+async def test_no_word_of_a_caller_becomes_a_label(service: Node) -> None:
+    await service.client.request("BREW", "/coffee/0")
+    await service.client.request("BREW", SESSIONS)
+    before = series((await service.client.get("/metrics")).text)
+    for number in range(50):
+        await service.client.request(f"BREW{number}", f"/coffee/{number}")
+        await service.client.request(f"BREW{number}", SESSIONS)
+    after = (await service.client.get("/metrics")).text
+    assert {each for each in series(after) - before if 'route="/metrics"' not in each} == set()
+    assert f'method="{UNKNOWN_METHOD}",route="{UNKNOWN_ROUTE}",status="404"' in after
+    assert "BREW" not in after
 
 
 # -- the edge ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from browser_sessions.pool.browsers.placement import RECYCLE_AGE_S, RECYCLE_SERVED, SlotInfo, choose, recycle_reason
+from browser_sessions.telemetry import RESTART_REASONS
 
 FRESH = SlotInfo("fresh", None, False, 0, 0, 1.0, 1.0, 0, False)
 MINE = SlotInfo("mine", "me", False, 2, 5, 9.0, 0.0, 0, False)
@@ -81,3 +82,4 @@ def test_nobody_is_ever_placed_beside_another_principal_or_over_the_limit(
 )
 def test_recycling(change: dict[str, object], reason: str | None) -> None:
     assert recycle_reason(replace(MINE, **change), capacity=3) == reason  # type: ignore[arg-type]
+    assert reason is None or reason in RESTART_REASONS, "the metric has a zero for it"
