@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +36,8 @@ from browser_sessions.settings import Settings, load, memory_limit_bytes, unknow
 TRY_SECONDS: Final = 60.0
 """For driver, browser and page together: they take one second here; a cold disk and a busy machine take more."""
 CLOSE_SECONDS: Final = 5.0
+FONTS_SECONDS: Final = 30.0
+"""For one call of fc-list, which indexes all fonts the first time."""
 
 _STYLES: Final[Mapping[str, str]] = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -86,6 +89,7 @@ def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Findin
     found.append(doctor_findings.on_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], settings.max_sessions))
     found.append(doctor_findings.on_threads(*_threads(), settings.max_sessions))
     found.append(doctor_findings.on_shared_memory(_size(Path("/dev/shm"))))  # noqa: S108 - looked at, not written to
+    found.append(doctor_findings.on_fonts(missing_fonts()))
     return found
 
 
@@ -146,6 +150,21 @@ async def try_browser(settings: Settings) -> list[Finding]:
             await launcher.stop()
             folders.remove_if_empty(work)
     return found
+
+
+def missing_fonts() -> list[str] | None:
+    """The scripts of `doctor_findings.FONTS` without a font; None when fc-list is not there or does not work."""
+    program = shutil.which("fc-list")
+    if program is None:
+        return None
+    try:
+        return [
+            name
+            for name, (pattern, _) in doctor_findings.FONTS.items()
+            if subprocess.run([program, "--quiet", pattern], check=False, timeout=FONTS_SECONDS).returncode != 0
+        ]
+    except (OSError, subprocess.TimeoutExpired):
+        return None
 
 
 def folder_at(path: Path) -> Folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -23,6 +24,17 @@ THREADS_OF_OWN: Final = 200
 THREADS_PER_SESSION: Final = 20
 """Threads, which a control group counts as processes. Measured with small pages: 55 for a Chromium and 10 for each
 session's renderer; twice that for pages with frames and workers of their own."""
+
+
+CJK_PACKAGE: Final = "fonts-noto-cjk"
+FONTS: Final[Mapping[str, tuple[str, str]]] = {
+    "Chinese": (":lang=zh", CJK_PACKAGE),
+    "Japanese": (":lang=ja", CJK_PACKAGE),
+    "Korean": (":lang=ko", CJK_PACKAGE),
+    "emoji": (":charset=1f600", "fonts-noto-color-emoji"),
+}
+"""What pages are often written in and headless machines often lack: the fontconfig pattern of a font for it, and the
+Debian package that has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +152,24 @@ def on_shared_memory(size_bytes: int | None) -> Finding:
         "ok",
         f"{size} in its own file system; not needed, for browsers share memory in their work folders.",
     )
+
+
+def on_fonts(missing: Collection[str] | None) -> Finding:
+    """`missing` names keys of `FONTS`; None when there is no fontconfig to ask."""
+    if missing is None:
+        packages = " ".join(sorted({"fontconfig", *(package for _, package in FONTS.values())}))
+        return Finding(
+            "fonts", "warning", "Not checked: fc-list is not there.", f"On Debian: apt-get install {packages}"
+        )
+    if missing:
+        packages = " ".join(sorted({FONTS[name][1] for name in missing}))
+        return Finding(
+            "fonts",
+            "warning",
+            f"No font for {', '.join(missing)}: pages and screenshots show boxes instead.",
+            f"On Debian: apt-get install {packages}",
+        )
+    return Finding("fonts", "ok", f"There are fonts for {', '.join(FONTS)}.")
 
 
 def on_sandbox(sandbox: bool, reason: str) -> Finding:

@@ -284,7 +284,9 @@ async def test_the_doctor_tries_a_browser_and_leaves_nothing(tmp_path: Path) -> 
         assert found.code == 0, found.out
         states = {each["check"]: each for each in found.data["findings"]}
         assert found.data["ok"] is True
-        assert {"python", "settings", "browser", "driver", "sandbox", "start", "port", "data folder"} <= set(states)
+        assert {"python", "settings", "browser", "driver", "sandbox", "start", "port", "data folder", "fonts"} <= set(
+            states
+        )
         assert f"process {service.process.pid}" in states["port"]["says"]
         assert "first page" in states["start"]["says"]
         assert [path for path in tmp_path.iterdir() if "doctor" in path.name or "playwright" in path.name] == []

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from browser_sessions.cli import doctor_findings
-from browser_sessions.cli.doctor import examine, folder_at
-from browser_sessions.cli.doctor_findings import Folder, State
+from browser_sessions.cli.doctor import examine, folder_at, missing_fonts
+from browser_sessions.cli.doctor_findings import FONTS, Folder, State
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.settings import load, unknown
 
@@ -107,6 +107,43 @@ def test_a_full_chromium_works_and_a_headless_shell_works_better() -> None:
     full = doctor_findings.on_browser("Chromium 1", Path("/c"), "the system's", full=True)
     assert full.state == "warning"
     assert "headless shell" in full.do
+
+
+@pytest.mark.parametrize(
+    ("missing", "state", "says", "do"),
+    [
+        ([], "ok", "There are fonts for Chinese, Japanese, Korean, emoji.", ""),
+        (
+            ["Chinese", "Korean"],
+            "warning",
+            "No font for Chinese, Korean: ",
+            "On Debian: apt-get install fonts-noto-cjk",
+        ),
+        (["emoji"], "warning", "No font for emoji: ", "On Debian: apt-get install fonts-noto-color-emoji"),
+        (list(FONTS), "warning", "emoji", "On Debian: apt-get install fonts-noto-cjk fonts-noto-color-emoji"),
+        (
+            None,
+            "warning",
+            "Not checked",
+            "On Debian: apt-get install fontconfig fonts-noto-cjk fonts-noto-color-emoji",
+        ),
+    ],
+)
+def test_fonts_of_scripts_that_pages_are_written_in(
+    missing: list[str] | None, state: State, says: str, do: str
+) -> None:
+    found = doctor_findings.on_fonts(missing)
+    assert (found.check, found.state, found.do) == ("fonts", state, do)
+    assert says in found.says
+
+
+def test_fontconfig_is_asked_which_fonts_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert missing_fonts() is None
+    program = tmp_path / "fc-list"
+    program.write_text('#!/bin/sh\ncase "$2" in :lang=ja|:charset=1f600) exit 0 ;; *) exit 1 ;; esac\n')
+    program.chmod(0o755)
+    assert missing_fonts() == ["Chinese", "Korean"]
 
 
 def test_no_sandbox_is_a_warning_with_its_reason() -> None:
