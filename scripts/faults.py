@@ -203,6 +203,7 @@ def main() -> None:
     options = parser.parse_args()
     run = FAULTS[options.fault]
     console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as ctrl-c: what the script started ends first
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         good = asyncio.run(run(Path(folder) / "run", options.rounds, console))
     console.print("[green]All promises kept.[/]" if good else "[red]Not all promises kept.[/]")

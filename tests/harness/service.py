@@ -153,6 +153,10 @@ async def serving(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
         await server.stop()
 
 
+_KILLED_WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "KILL")
+"""The server has a session of its own: neither ctrl-c nor a killed test run would reach it."""
+
+
 class ServerProcess:
     """`browser-sessions serve` as a user starts it."""
 
@@ -182,10 +186,10 @@ class ServerProcess:
         address = self.data_dir / "service.json"
         address.unlink(missing_ok=True)
         _lend_devtools(self.data_dir)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = asyncio.get_running_loop().time()
         with (self.data_dir.parent / "server.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
+                *_KILLED_WITH_ITS_PARENT,
                 *wrapper,
                 sys.executable,
                 "-m",
@@ -196,13 +200,20 @@ class ServerProcess:
                 env=self._environment,
                 start_new_session=True,
             )
+        try:
+            return await self._up(address, began)
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def _up(self, address: Path, began: float) -> Running:
         await until(lambda: address.exists() or self._ended(), what="the server says where it is")
         if self._ended():
             raise AssertionError((self.data_dir.parent / "server.log").read_text()[-3000:])
         self.url = json.loads(address.read_text())["url"]
         http = client(self.url, ADMIN_KEY)
         await until(lambda: _ready(http), what="the server is ready")
-        self.ready_after = loop.time() - began
+        self.ready_after = asyncio.get_running_loop().time() - began
         _keep_devtools(self.data_dir)
         return Running(self.url, http)
 
