@@ -97,6 +97,32 @@ async def newcomer(home: Path) -> AsyncIterator[tuple[Newcomer, str]]:
             await serving.wait()
 
 
+OLD_CURL_OPTIONS = {"-H", "-N", "-OJ", "-X", "-d", "-s"}
+"""All there in 7.74, of Debian 11. `--json`, for one, came with 7.82."""
+
+
+def curl_options(page: str) -> set[str]:
+    """Those of `curl`, and of the `api` that docs/api.md defines with it."""
+    fenced = re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", page)
+    code = "\n".join(text for language, text in fenced if language in ("", "bash"))
+    without_values = re.sub(r"""'[^']*'|"[^"]*\"""", "VALUE", code)
+    commands = re.findall(r"(?m)\b(?:curl|api) ([^|;)\n]*)", without_values)
+    return {word for command in commands for word in command.split() if word.startswith("-")}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_an_old_curl_knows_every_option(page: Path) -> None:
+    assert curl_options(page.read_text(encoding="utf-8")) <= OLD_CURL_OPTIONS
+
+
+def test_the_options_are_those_of_the_lines_and_a_new_one_is_seen() -> None:
+    assert curl_options(README) == {"-H", "-X", "-d", "-s"}
+    line = next(line for line in README.splitlines() if "curl" in line and " -d " in line)
+    assert "--json" in curl_options(f"```bash\n{line.replace(' -d ', ' --json ')}\n```")
+
+
 async def test_the_curl_lines_and_their_answers(tmp_path: Path) -> None:
     script = next(block for block in blocks("bash") if "curl" in block)
     assert script.count("curl ") == 3
