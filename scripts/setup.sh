@@ -75,7 +75,7 @@ install_dependencies() {
         return
     fi
     if ! venv_is_sound; then make_venv; fi
-    say "Installing the dependencies into $VENV (a minute or so the first time) ..."
+    say "Installing the dependencies into $VENV (about a minute the first time) ..."
     "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[dev]' >"$LOG" 2>&1 || {
         tail -n 15 "$LOG" >&2
         stop "pip could not install the dependencies; the end of $LOG stands above."
