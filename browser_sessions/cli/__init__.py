@@ -1,4 +1,4 @@
-"""The command line, `browser-sessions`: serve, drain, ls, show, create, end, watch, open, keys, users, doctor."""
+"""The command line, `browser-sessions`: serve, drain, ls, show, create, end, open, keys, users, doctor."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Annotated
 
 import typer
 
-from browser_sessions.cli import account_commands, console_commands, session_commands
+from browser_sessions.cli import account_commands, session_commands
 from browser_sessions.cli.doctor import doctor
 from browser_sessions.cli.drain import drain
 from browser_sessions.cli.output import show_json
 from browser_sessions.cli.serve import serve
+from browser_sessions.cli.session_list import ls
 
 app = typer.Typer(
     name="browser-sessions",
     no_args_is_help=True,
-    rich_markup_mode=None,  # help texts hold brackets and stars that are meant
-    pretty_exceptions_enable=False,  # a traceback goes into logs: plain, and without local variables, which hold keys
+    rich_markup_mode=None,  # help texts contain literal brackets and asterisks
+    pretty_exceptions_enable=False,  # plain tracebacks, without local variables, which may hold keys
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-keys = typer.Typer(help="Make, list and revoke API keys (admins).", no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(help="Create, list and revoke API keys (admins only).", no_args_is_help=True, rich_markup_mode=None)
 users = typer.Typer(
-    help="Make, list and remove users who sign in (admins).", no_args_is_help=True, rich_markup_mode=None
+    help="Create, list and remove users who sign in (admins only).", no_args_is_help=True, rich_markup_mode=None
 )
 
 app.command()(serve)
 app.command()(drain)
-app.command("ls")(session_commands.ls)
+app.command()(ls)
 app.command("show")(session_commands.show_session)
 app.command("create")(session_commands.create)
 app.command("end")(session_commands.end)
-app.command("watch")(console_commands.watch)
-app.command("open")(console_commands.open_session)
+app.command("open")(session_commands.open_session)
 keys.command("create")(account_commands.create_key)
 keys.command("ls")(account_commands.list_keys)
 keys.command("revoke")(account_commands.revoke_key)
@@ -54,15 +54,15 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _every_command(
     _wanted: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Live browser sessions: real headless Chromium, isolated contexts, exact expiry."""
+    """Live browser sessions in headless Chromium: isolated, watchable, with exact expiry."""
 
 
 @app.command()
-def version(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Say which version this is."""
+def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print the version."""
     ours, python = installed("browser-sessions"), platform.python_version()
     if as_json:
         show_json({"version": ours, "python": python})

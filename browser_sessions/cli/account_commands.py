@@ -1,4 +1,4 @@
-"""keys and users."""
+"""keys, users."""
 
 from __future__ import annotations
 
@@ -10,93 +10,103 @@ from urllib.parse import quote
 import typer
 
 from browser_sessions.api.models import KeyCreated, KeyList, KeyResponse, UserList, UserResponse
-from browser_sessions.cli.output import WRONG_USE, asking, say, show, show_json
-from browser_sessions.cli.service_command import Talk, talking
+from browser_sessions.cli.output import WRONG_USE, prompting, show, show_json, warn
+from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.tables import facts, keys_table, users_table
 
-Role = Annotated[str, typer.Option(metavar="client|operator|admin", help="What it may do; see the API's docs.")]
+Role = Annotated[
+    str,
+    typer.Option(
+        metavar="client|operator|admin", help="client: own sessions; operator: all sessions; admin: keys and users too."
+    ),
+]
 
 
-@talking
+@service_command
 async def create_key(
-    talk: Talk,
-    name: Annotated[str, typer.Argument(help="What it is for; shown in lists.")],
+    connection: Connection,
+    name: Annotated[str, typer.Argument(help="Shown in lists: what the key is for.")],
     role: Role = "client",
     principal: Annotated[
-        str | None, typer.Option(metavar="ID", help="A second key for this principal. Default: a new one.")
+        str | None, typer.Option(metavar="ID", help="The key's principal. Default: a new one.")
     ] = None,
 ) -> None:
-    """Make an API key. It is shown this once."""
-    made = await talk.client.call("POST", "/v1/auth/keys", body={"name": name, "role": role, "principal_id": principal})
-    if talk.as_json:
+    """Create an API key. It is shown only once."""
+    made = await connection.client.call(
+        "POST", "/v1/auth/keys", body={"name": name, "role": role, "principal_id": principal}
+    )
+    if connection.as_json:
         show_json(made)
         return
     key = KeyCreated.model_validate(made)
     show(facts([("key", key.key), ("key id", key.key_id), ("role", key.role), ("principal", key.principal_id)]))
-    say("The key is shown this once: keep it now.")
+    warn("Store the key now: it is not shown again.")
 
 
-@talking
-async def list_keys(talk: Talk) -> None:
-    """List API keys, without their secrets; revoked ones too."""
-    found = await talk.client.call("GET", "/v1/auth/keys")
-    if talk.as_json:
+@service_command
+async def list_keys(connection: Connection) -> None:
+    """List API keys, revoked ones included; never their secrets."""
+    found = await connection.client.call("GET", "/v1/auth/keys")
+    if connection.as_json:
         show_json(found)
     else:
         show(keys_table(KeyList.model_validate(found).keys, datetime.now(UTC)))
 
 
-@talking
+@service_command
 async def revoke_key(
-    talk: Talk, key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As 'keys ls' shows it.")]
+    connection: Connection, key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="From 'keys ls'.")]
 ) -> None:
-    """Revoke an API key: it stops at once."""
-    found = await talk.client.call("DELETE", f"/v1/auth/keys/{quote(key_id, safe='')}")
-    if talk.as_json:
+    """Revoke an API key at once."""
+    found = await connection.client.call("DELETE", f"/v1/auth/keys/{quote(key_id, safe='')}")
+    if connection.as_json:
         show_json(found)
     else:
         show(keys_table([KeyResponse.model_validate(found)], datetime.now(UTC)))
 
 
-@talking
-async def create_user(talk: Talk, username: str, role: Role = "client") -> None:
-    """Make a user who can sign in. The password (12 characters or more) is asked for, or read from standard input."""
+@service_command
+async def create_user(connection: Connection, username: str, role: Role = "client") -> None:
+    """Create a user who can sign in.
+
+    The password, at least 12 characters, is prompted for, or read from standard input.
+    """
     body = {"username": username, "password": _password(), "role": role}
-    made = await talk.client.call("POST", "/v1/auth/users", body=body)
-    if talk.as_json:
+    made = await connection.client.call("POST", "/v1/auth/users", body=body)
+    if connection.as_json:
         show_json(made)
     else:
         show(users_table([UserResponse.model_validate(made)], datetime.now(UTC)))
 
 
-@talking
-async def list_users(talk: Talk) -> None:
+@service_command
+async def list_users(connection: Connection) -> None:
     """List users."""
-    found = await talk.client.call("GET", "/v1/auth/users")
-    if talk.as_json:
+    found = await connection.client.call("GET", "/v1/auth/users")
+    if connection.as_json:
         show_json(found)
     else:
         show(users_table(UserList.model_validate(found).users, datetime.now(UTC)))
 
 
-@talking
-async def remove_user(talk: Talk, username: str) -> None:
-    """Remove a user: tokens and keys of theirs stop at once."""
-    found = await talk.client.call("DELETE", f"/v1/auth/users/{quote(username, safe='')}")
-    if talk.as_json:
+@service_command
+async def remove_user(connection: Connection, username: str) -> None:
+    """Remove a user. Their tokens and keys are revoked at once."""
+    found = await connection.client.call("DELETE", f"/v1/auth/users/{quote(username, safe='')}")
+    if connection.as_json:
         show_json(found)
     else:
         show(users_table([UserResponse.model_validate(found)], datetime.now(UTC)))
 
 
 def _password() -> str:
-    """Never an argument: every user of a machine can read those."""
+    """Not an argument: every user of a machine can read the arguments of every process."""
     if sys.stdin.isatty():
-        with asking():
+        with prompting():
             typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return typed
     password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        say("No password came on standard input.")
+        warn("Standard input holds no password.")
         raise typer.Exit(WRONG_USE)
     return password

@@ -1,4 +1,4 @@
-"""drain: tells the service on this machine to take nothing new, to let sessions finish, and to end."""
+"""drain: the service on this machine stops accepting sessions, and exits once they have ended."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Final
 
 import typer
 
-from browser_sessions.cli.output import FAILED, say
+from browser_sessions.cli.output import FAILED, warn
 from browser_sessions.cli.service_command import DataDir
 from browser_sessions.client.discovery import announced_pid, data_folder
 
-LOOK_EVERY_S: Final = 0.1
-"""Between two looks whether it has ended: nobody notices a tenth of a second after a drain of ten."""
+POLL_S: Final = 0.1
+"""A drain takes seconds: a tenth of one goes unnoticed."""
 
 
 def drain(data_dir: DataDir = None) -> None:
-    """Take nothing new, let sessions finish within the drain time, end them, stop.
+    """Stop accepting sessions, end those left after the drain time, and stop the service.
 
-    The same as SIGTERM to the service. Returns when it has ended; Ctrl-C stops the waiting, not the draining.
+    The same as SIGTERM to the service. Waits until it has stopped; Ctrl-C ends the wait, not the draining.
     """
     folder = data_dir or data_folder()
     pid = announced_pid(folder)
     if pid is None:
-        say(f"No service of {folder} runs on this machine. Name another folder with --data-dir.")
+        warn(f"No service with the data folder {folder} runs on this machine. Name another folder with --data-dir.")
         raise typer.Exit(FAILED)
     try:
         os.kill(pid, signal.SIGTERM)
     except PermissionError:
-        say(f"The service (process {pid}) belongs to another user. Be that user, or root.")
+        warn(f"The service (process {pid}) belongs to another user. Run this as that user or as root.")
         raise typer.Exit(FAILED) from None
     except ProcessLookupError:
-        pass  # it ended this moment
-    say(f"Process {pid} drains.")
+        pass  # it stopped just now
+    warn(f"Draining (process {pid}).")
     while announced_pid(folder) == pid:
-        time.sleep(LOOK_EVERY_S)
-    say("It has ended.")
+        time.sleep(POLL_S)
+    warn("Stopped.")

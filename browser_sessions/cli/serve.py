@@ -1,4 +1,4 @@
-"""serve: starts the service, says where it is, and says in one sentence why when it cannot start."""
+"""serve: starts the service and prints its address, or one sentence about why it cannot start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def serve(**flags: Any) -> None:
     """Start the service.
 
-    Every option can also be set in the environment: --max-sessions as BROWSER_SESSIONS_MAX_SESSIONS, and so on.
+    Every option is also an environment variable: --max-sessions is BROWSER_SESSIONS_MAX_SESSIONS.
     """
     with complaints(WRONG_USE):
         settings = load(**values_of(flags))
@@ -37,8 +37,8 @@ serve.__annotations__ = {parameter.name: parameter.annotation for parameter in p
 
 
 def _run(settings: Settings) -> None:
-    """Raises what `server.serve` raises, as `SettingsError` where the system refused something."""
-    # The service's libraries take most of a second to load: the other commands do without them.
+    """Raises as `server.serve` does; an `OSError` becomes a `SettingsError`."""
+    # Imported here: the service's libraries take most of a second to load, and other commands do not need them.
     from browser_sessions import server
     from browser_sessions.telemetry import configure_logging, keep_secret
 
@@ -48,7 +48,7 @@ def _run(settings: Settings) -> None:
 
     def on_ready(service: Service, url: str) -> None:
         announce(settings.data_dir, url, os.getpid())
-        # All of it on standard output: standard error is the log, which may be JSON.
+        # Warnings too go to standard output: standard error is the log, which may be JSON.
         typer.echo("\n".join([*greeting(service, url), *(f"Warning: {each}" for each in warnings(service, url))]))
         sys.stdout.flush()
 
@@ -63,10 +63,10 @@ def _run(settings: Settings) -> None:
 
 
 def greeting(service: Service, url: str) -> list[str]:
-    """Where to go. The admin key stands here when this very start made it, and never again."""
+    """The service's address, and the admin key if this start generated it."""
     folder = service.settings.data_dir
     lines = [
-        f"browser-sessions is ready at {_reachable(url)} (all calls: {_reachable(url)}/docs)",
+        f"browser-sessions is ready at {_reachable(url)} (API: {_reachable(url)}/docs)",
         f"Data folder: {folder}",
     ]
     if service.secrets.admin_key_is_new:
@@ -74,32 +74,32 @@ def greeting(service: Service, url: str) -> list[str]:
 
         lines += [
             f"Admin key:   {service.secrets.admin_key}",
-            f"             shown this once; kept in {admin_key_path(folder)}",
+            f"             shown only once; stored in {admin_key_path(folder)}",
         ]
     return lines
 
 
 def warnings(service: Service, url: str) -> list[str]:
-    """What is less safe than it could be."""
+    """Settings that make the service less safe."""
     found = unknown(os.environ)
     if not service.launcher.sandbox:
         found.append(f"Chromium runs without its sandbox. {service.launcher.sandbox_reason}")
     public = service.settings.public_url or ""
     if not is_loopback(urlsplit(url).hostname or "") and not public.startswith("https://"):
         found.append(
-            f"{url} can be reached from other machines without TLS: keys would cross the network in the clear. "
-            "Put a reverse proxy with TLS in front, and name its address as BROWSER_SESSIONS_PUBLIC_URL."
+            f"{url} accepts connections from other machines without TLS: API keys cross the network unencrypted. "
+            "Put a reverse proxy with TLS in front, and set BROWSER_SESSIONS_PUBLIC_URL to its address."
         )
     return found
 
 
 def _reachable(url: str) -> str:
-    """An address that a browser on this machine can open, also when the service listens on all of them."""
+    """The address for a browser on this machine, also when the service listens on all addresses."""
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _loop_factory() -> Any:
-    """uvloop where it exists: a tenth faster (docs/decisions/0003), and not made for every system."""
+    """uvloop where it is available: a tenth faster (docs/decisions/0003)."""
     try:
         from uvloop import new_event_loop
     except ImportError:

@@ -1,4 +1,4 @@
-"""Commands that talk to a running service: which one, with which key, and what its errors mean on the command line."""
+"""The frame of commands that use a running service: which service, with which key, and errors as exit codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from browser_sessions.cli.output import FAILED, WRONG_USE, complaints, say
+from browser_sessions.cli.output import FAILED, WRONG_USE, complaints, warn
 from browser_sessions.client import ApiError, Client, InvalidRequest, NotReachable, Unauthorized
 
 Url = Annotated[
@@ -20,7 +20,7 @@ Url = Annotated[
     typer.Option(
         "--url",
         metavar="URL",
-        help="The service to talk to (BROWSER_SESSIONS_URL; by default the one of this user on this machine).",
+        help="The service's address (BROWSER_SESSIONS_URL). Default: this user's service on this machine.",
     ),
 ]
 ApiKeyFile = Annotated[
@@ -28,17 +28,17 @@ ApiKeyFile = Annotated[
     typer.Option(
         "--api-key-file",
         metavar="FILE",
-        help="Reads the API key from a file, - for standard input (BROWSER_SESSIONS_API_KEY holds a key itself). "
-        "By default the key of the service's data folder.",
+        help="File with the API key, - for standard input (BROWSER_SESSIONS_API_KEY holds a key itself). "
+        "Default: the admin key in the service's data folder.",
     ),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="FOLDER", help="The data folder of the service (BROWSER_SESSIONS_DATA_DIR)."),
+    typer.Option("--data-dir", metavar="FOLDER", help="The service's data folder (BROWSER_SESSIONS_DATA_DIR)."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="The API's own JSON, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
 
-_WHERE: Final = (
+_COMMON: Final = (
     inspect.Parameter("url", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Url),
     inspect.Parameter("api_key_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ApiKeyFile),
     inspect.Parameter("data_dir", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=DataDir),
@@ -47,39 +47,38 @@ _WHERE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """The connection of one command, and whether a program reads what it says."""
+class Connection:
+    """The service of one command. With `as_json` the output is for programs."""
 
     client: Client
     as_json: bool
 
 
-def talking(command: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Makes a command of an async function: adds the options above, and opens the `Talk` that is its first argument.
+def service_command(command: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Makes a typer command of an async function whose first argument is a `Connection`, and adds the options above.
 
     There is no option for the key itself: every user of a machine can read the arguments of every process.
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     def run(**values: Any) -> None:
-        url, key_file, data_dir = values.pop("url"), values.pop("api_key_file"), values.pop("data_dir")
+        client = client_for(values.pop("url"), values.pop("api_key_file"), values.pop("data_dir"))
         as_json = values.pop("as_json")
-        client = _client(url, _key_in(key_file), data_dir)
 
-        async def talk() -> None:
+        async def connected() -> None:
             async with client:
-                await command(Talk(client, as_json), **values)
+                await command(Connection(client, as_json), **values)
 
         with complaints(FAILED):
             try:
-                asyncio.run(talk())
+                asyncio.run(connected())
             except ApiError as error:
-                raise typer.Exit(_told(error, client)) from None
+                raise typer.Exit(_report(error, client)) from None
             except NotReachable as error:
-                say(f"{error.detail} Start one with 'browser-sessions serve', or name another with --url.")
+                warn(f"{error.detail} Start one with 'browser-sessions serve', or name another with --url.")
                 raise typer.Exit(FAILED) from None
 
-    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + list(_WHERE)
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + list(_COMMON)
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__name__ = command.__name__
@@ -87,22 +86,24 @@ def talking(command: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return run
 
 
-def _told(error: ApiError, client: Client) -> int:
-    """Says what the service answered, and what to do about it from here. The exit code."""
-    say(error.detail)
-    if isinstance(error, Unauthorized) and not client.has_key:
-        say("No key was found: set BROWSER_SESSIONS_API_KEY, or name a file that holds one with --api-key-file.")
-    elif isinstance(error, Unauthorized):
-        say(f"The key that was sent is none of {client.url}.")
-    return WRONG_USE if isinstance(error, InvalidRequest) and error.status == 422 else FAILED
-
-
-def _client(url: str | None, api_key: str | None, data_dir: Path | None) -> Client:
+def client_for(url: str | None, api_key_file: str | None, data_dir: Path | None) -> Client:
+    """Raises `BadParameter` for an address or a key file that cannot be used."""
+    key = _key_in(api_key_file)
     try:
-        # A person sees the first refusal at once, and decides.
-        return Client(url, api_key, data_dir=data_dir, attempts=1)
+        # No retries: a person sees the first error at once, and decides.
+        return Client(url, key, data_dir=data_dir, attempts=1)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url or BROWSER_SESSIONS_URL") from None
+
+
+def _report(error: ApiError, client: Client) -> int:
+    """Prints what the service answered, with a hint for wrong keys. Returns the exit code."""
+    warn(error.detail)
+    if isinstance(error, Unauthorized) and not client.has_key:
+        warn("No API key was found: set BROWSER_SESSIONS_API_KEY, or name a file that holds one with --api-key-file.")
+    elif isinstance(error, Unauthorized):
+        warn(f"{client.url} does not accept the API key that was sent.")
+    return WRONG_USE if isinstance(error, InvalidRequest) and error.status == 422 else FAILED
 
 
 def _key_in(file: str | None) -> str | None:
@@ -111,7 +112,7 @@ def _key_in(file: str | None) -> str | None:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or "it is not text"
         raise typer.BadParameter(f"{file} cannot be read: {why}", param_hint="--api-key-file") from None
     key = text.strip()
     if not key or len(key.split()) > 1 or not key.isascii():

@@ -1,4 +1,4 @@
-"""ls, show, create, end."""
+"""show, create, end, open."""
 
 from __future__ import annotations
 
@@ -6,112 +6,81 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import webbrowser
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 from browser_sessions.api.models import (
-    LIST_LIMIT,
     BrowserSessionCreated,
     BrowserSessionDetails,
     BrowserSessionHealth,
-    BrowserSessionList,
     BrowserSessionResponse,
 )
-from browser_sessions.cli.output import FAILED, WRONG_USE, asking, console, plain, say, show, show_json
-from browser_sessions.cli.service_command import Talk, talking
-from browser_sessions.cli.tables import details_table, duration, facts, sessions_table, status_text
-from browser_sessions.client import ApiError, Client, NotReachable
-from browser_sessions.client.api_calls import SESSIONS, list_query
+from browser_sessions.cli.output import FAILED, WRONG_USE, prompting, show, show_json, warn
+from browser_sessions.cli.service_command import Connection, service_command
+from browser_sessions.cli.session_arguments import Metadata, SessionId, SessionIds, metadata_pairs, whole_id
+from browser_sessions.cli.tables import details_table, duration, facts, status_text
+from browser_sessions.client.api_calls import SESSIONS
 from browser_sessions.client.errors import ClientError
-from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.session import SessionStatus
 
-WATCH_EVERY_S: Final = 1.0
-"""The times in the table are whole seconds."""
-ENDING_AT_ONCE: Final = 8
-"""Ends under way at a time: enough to hide the way there and back, too few to be a burden."""
+CONCURRENT_ENDS: Final = 8
+"""Enough to hide the round trip, too few to be a load."""
 
-_WHOLE_ID: Final = re.compile(r"ses_[0-9a-f]{32}")
-_STATUSES: Final = ", ".join(SessionStatus)
 _VIEWPORT: Final = re.compile(r"(\d{1,5})[xX](\d{1,5})")
 
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Session ids, or beginnings that fit one session.")]
-OneId = Annotated[str, typer.Argument(metavar="ID", help="A session id, or a beginning that fits one session.")]
-Pairs = Annotated[list[str] | None, typer.Option("--metadata", "-m", metavar="KEY=VALUE", help="May be repeated.")]
 
-
-@talking
-async def ls(
-    talk: Talk,
-    status: Annotated[
-        list[str] | None, typer.Option("--status", "-s", help=f"Only these ({_STATUSES}); may be repeated.")
-    ] = None,
-    metadata: Pairs = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the newest first.")] = 50,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every second, until Ctrl-C.")] = False,
-) -> None:
-    """List sessions, newest first: yours, or everybody's with an operator's key."""
-    if watch:
-        await watching(talk, status, metadata, limit)
-        return
-    found = await _listed(talk.client, status or [], _pairs(metadata), limit)
-    if talk.as_json:
-        show_json(found)
-    else:
-        show(_list_view(BrowserSessionList.model_validate(found), datetime.now(UTC), whole_ids=not _looked_at()))
-
-
-@talking
-async def show_session(talk: Talk, session: OneId) -> None:
-    """Show everything about one session, with fresh addresses to connect and to watch."""
-    path = f"{SESSIONS}/{await whole_id(talk.client, session)}"
-    found = await talk.client.call("GET", path + "/details")
-    if talk.as_json:
+@service_command
+async def show_session(connection: Connection, session: SessionId) -> None:
+    """Show one session, with fresh addresses to connect to and to watch."""
+    path = f"{SESSIONS}/{await whole_id(connection.client, session)}"
+    found = await connection.client.call("GET", path + "/details")
+    if connection.as_json:
         show_json(found)
         return
     details = BrowserSessionDetails.model_validate(found)
     health = None
     if details.status == SessionStatus.ACTIVE:
-        health = BrowserSessionHealth.model_validate(await talk.client.call("GET", path + "/health"))
+        health = BrowserSessionHealth.model_validate(await connection.client.call("GET", path + "/health"))
     show(details_table(details, health, datetime.now(UTC)))
 
 
-@talking
+@service_command
 async def create(
-    talk: Talk,
-    start_url: Annotated[str | None, typer.Argument(metavar="[URL]", help="Where its page goes first.")] = None,
-    viewport: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="CSS pixels, such as 1280x720.")] = None,
+    connection: Connection,
+    start_url: Annotated[str | None, typer.Argument(metavar="[URL]", help="The first page's address.")] = None,
+    viewport: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="CSS pixels, for example 1280x720.")
+    ] = None,
     user_agent: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A Playwright device, such as 'iPhone 15'.")
+        str | None, typer.Option(metavar="NAME", help="A Playwright device, for example 'iPhone 15'.")
     ] = None,
-    locale: Annotated[str | None, typer.Option(metavar="TAG", help="Such as de-CH.")] = None,
-    timezone: Annotated[str | None, typer.Option(metavar="NAME", help="Such as Europe/Zurich.")] = None,
+    locale: Annotated[str | None, typer.Option(metavar="TAG", help="For example de-CH.")] = None,
+    timezone: Annotated[str | None, typer.Option(metavar="NAME", help="For example Europe/Zurich.")] = None,
     color_scheme: Annotated[str | None, typer.Option(metavar="light|dark|no-preference")] = None,
     isolation: Annotated[
-        str | None, typer.Option(metavar="context|browser", help="browser: a Chromium process of its own.")
+        str | None,
+        typer.Option(metavar="context|browser", help="browser: a Chromium process of its own."),
     ] = None,
     idle_timeout: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Ends after so long without use; none: never for that.")
+        str | None, typer.Option(metavar="SECONDS", help="End after this time without use, or none.")
     ] = None,
     max_lifetime: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Ends so long after it was created; none: no limit.")
+        str | None, typer.Option(metavar="SECONDS", help="End this long after its creation, or none.")
     ] = None,
-    wait: Annotated[float | None, typer.Option(metavar="SECONDS", help="How long to wait for a free place.")] = None,
-    metadata: Pairs = None,
+    wait: Annotated[float | None, typer.Option(metavar="SECONDS", help="How long to wait for free capacity.")] = None,
+    metadata: Metadata = None,
     json_body: Annotated[
         str | None,
         typer.Option(
             metavar="JSON|FILE|-",
-            help="Any other field of CreateBrowserSession: JSON itself, a file that holds it, or - for standard "
-            "input. Use a file for what is secret. Options above win.",
+            help="Other fields of CreateBrowserSession: JSON, a file, or - for standard input. Put secrets into a "
+            "file. The options above take precedence.",
         ),
     ] = None,
 ) -> None:
@@ -137,9 +106,9 @@ async def create(
     if max_lifetime is not None:
         body["max_lifetime_seconds"] = _seconds(max_lifetime, "--max-lifetime")
     if metadata:
-        body["metadata"] = {**body.get("metadata", {}), **_pairs(metadata)}
-    made = await talk.client.create_from(body)
-    if talk.as_json:
+        body["metadata"] = {**body.get("metadata", {}), **metadata_pairs(metadata)}
+    made = await connection.client.create_from(body)
+    if connection.as_json:
         show_json(made)
         return
     session = BrowserSessionCreated.model_validate(made)
@@ -149,7 +118,7 @@ async def create(
             [
                 ("session", session.session_id),
                 ("status", status_text(session.status)),
-                ("ends in", "never" if left is None else f"{duration(left)}, later when it is used"),
+                ("ends in", "never" if left is None else f"{duration(left)}, extended by use"),
                 ("connect", session.connect_url),
                 ("watch", session.live_url),
             ]
@@ -157,37 +126,37 @@ async def create(
     )
 
 
-@talking
+@service_command
 async def end(
-    talk: Talk,
-    sessions: Ids,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask when it is more than one.")] = False,
+    connection: Connection,
+    sessions: SessionIds,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """End sessions. The JSON is one line for each."""
-    ids = list(dict.fromkeys([await whole_id(talk.client, each) for each in sessions]))
+    """End sessions. With --json, one line each."""
+    ids = list(dict.fromkeys([await whole_id(connection.client, each) for each in sessions]))
     if len(ids) > 1 and not yes:
         if not sys.stdin.isatty():
-            say(f"That is {len(ids)} sessions, and nobody is there to ask: say --yes to end them all.")
+            warn(f"Not ended: {len(ids)} sessions need a confirmation. Add --yes to end them all.")
             raise typer.Exit(WRONG_USE)
-        with asking():
+        with prompting():
             agreed = typer.confirm(f"End {len(ids)} sessions?", err=True)
         if not agreed:
             raise typer.Exit(FAILED)
-    gate = asyncio.Semaphore(ENDING_AT_ONCE)
+    gate = asyncio.Semaphore(CONCURRENT_ENDS)
 
     async def end_one(session_id: str) -> Any:
         async with gate:
-            return await talk.client.call("DELETE", f"{SESSIONS}/{session_id}")
+            return await connection.client.call("DELETE", f"{SESSIONS}/{session_id}")
 
     answers = await asyncio.gather(*map(end_one, ids), return_exceptions=True)
     failed = False
     for session_id, answer in zip(ids, answers, strict=True):
         if isinstance(answer, ClientError):
             failed = True
-            say(f"{session_id}: {answer.detail}")
+            warn(f"{session_id}: {answer.detail}")
         elif isinstance(answer, BaseException):
             raise answer
-        elif talk.as_json:
+        elif connection.as_json:
             show_json(answer, lines=True)
         else:
             ended = BrowserSessionResponse.model_validate(answer)
@@ -196,99 +165,27 @@ async def end(
         raise typer.Exit(FAILED)
 
 
-async def whole_id(client: Client, beginning: str) -> str:
-    """The one session whose id begins so; `ses_` may be left out. Raises `BrowserSessionsError` for none or several."""
-    if _WHOLE_ID.fullmatch(beginning):
-        return beginning
-    if not re.fullmatch(r"(ses_)?[0-9a-f]{1,32}", beginning):
-        raise BrowserSessionsError(f"{plain(beginning[:64])} is no session id: those are ses_ and hexadecimal digits.")
-    wanted = "ses_" + beginning.removeprefix("ses_")
-    found = [session.session_id async for session in client.iter_sessions() if session.session_id.startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise BrowserSessionsError(f"No session begins with {wanted}. List them with 'browser-sessions ls'.")
-    raise BrowserSessionsError(f"{len(found)} sessions begin with {wanted}. Give more of the id.")
-
-
-async def _listed(client: Client, status: Sequence[str], metadata: Mapping[str, str], limit: int) -> dict[str, Any]:
-    """As many as asked for, of as many pages as it takes, in the API's own shape."""
-    listed: dict[str, Any] = {"sessions": [], "next_cursor": None}
-    while True:
-        query = list_query(
-            status=status,
-            metadata=metadata,
-            limit=min(LIST_LIMIT, limit - len(listed["sessions"])),
-            cursor=listed["next_cursor"],
-        )
-        page = await client.call("GET", SESSIONS, query=query)
-        listed = {**page, "sessions": [*listed["sessions"], *page["sessions"]]}
-        if listed["next_cursor"] is None or len(listed["sessions"]) >= limit:
-            return listed
-
-
-async def watching(talk: Talk, status: Sequence[str] | None, metadata: Sequence[str] | None, limit: int) -> None:
-    """Looks every second until Ctrl-C. Raises as the client does while nothing was seen yet."""
-    await _watch(talk, status or [], _pairs(metadata), limit)
-
-
-async def _watch(talk: Talk, status: Sequence[str], metadata: Mapping[str, str], limit: int) -> None:
-    """Looks again and again. A service that goes away is told and waited for; Ctrl-C is the way to stop, no error."""
-    seen: BrowserSessionList | None = None
-    trouble = ""
-    try:
-        with Live(console=console(), auto_refresh=False, transient=False) as live:
-            while True:
-                try:
-                    found = await _listed(talk.client, status, metadata, limit)
-                    seen, trouble = BrowserSessionList.model_validate(found), ""
-                    if talk.as_json:
-                        show_json(found, lines=True)
-                except (NotReachable, ApiError) as error:
-                    if seen is None or (isinstance(error, ApiError) and error.status < 500):
-                        raise
-                    trouble = error.detail
-                    if talk.as_json:
-                        say(trouble)
-                if not talk.as_json and seen is not None:
-                    view = _list_view(seen, datetime.now(UTC), whole_ids=not _looked_at())
-                    note = Text(f"Not current: {plain(trouble)}", style="red") if trouble else Text("")
-                    if live.console.is_terminal:
-                        live.update(Group(view, note), refresh=True)
-                    else:
-                        show(Group(view, note))  # nothing there can be drawn over: one below the other
-                await asyncio.sleep(WATCH_EVERY_S)
-    except asyncio.CancelledError:
-        raise typer.Exit(0) from None
-
-
-def _list_view(listed: BrowserSessionList, now: datetime, *, whole_ids: bool) -> Group:
-    if not listed.sessions:
-        return Group(Text("No sessions."))
-    count = len(listed.sessions)
-    more = " There are more: raise --limit." if listed.next_cursor else ""
-    words = f"{count} session{'s' if count > 1 else ''}.{more}"
-    return Group(sessions_table(listed.sessions, now, whole_ids=whole_ids), Text(words, style="dim"))
-
-
-def _looked_at() -> bool:
-    return sys.stdout.isatty()
-
-
-def _pairs(texts: Sequence[str] | None) -> dict[str, str]:
-    pairs = {}
-    for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise typer.BadParameter(f"{plain(text[:64])!r} is no KEY=VALUE", param_hint="--metadata")
-        pairs[key] = value
-    return pairs
+@service_command
+async def open_session(
+    connection: Connection,
+    session: SessionId,
+    browser: Annotated[bool, typer.Option(help="Open it; otherwise only print its address.")] = True,
+) -> None:
+    """Open a session's page of the console in your browser."""
+    client = connection.client
+    address = f"{client.url.rstrip('/')}/sessions/{await whole_id(client, session)}"
+    if connection.as_json:
+        show_json({"url": address})
+    else:
+        typer.echo(address)
+    if browser and sys.stdout.isatty():
+        webbrowser.open(address)
 
 
 def _sides(text: str) -> tuple[int, int]:
     match = _VIEWPORT.fullmatch(text)
     if match is None:
-        raise typer.BadParameter("must be WIDTHxHEIGHT, such as 1280x720", param_hint="--viewport")
+        raise typer.BadParameter("must be WIDTHxHEIGHT, for example 1280x720", param_hint="--viewport")
     return int(match.group(1)), int(match.group(2))
 
 
@@ -298,7 +195,7 @@ def _seconds(text: str, option: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter("must be a number of seconds, or none", param_hint=option) from None
+        raise typer.BadParameter("must be a number of seconds or none", param_hint=option) from None
 
 
 def _json_object(given: str | None) -> dict[str, Any]:
@@ -312,7 +209,7 @@ def _json_object(given: str | None) -> dict[str, Any]:
         found = json.loads(text)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise typer.BadParameter(f"is no JSON, and no file that holds any: {why}", param_hint="--json-body") from None
+        raise typer.BadParameter(f"is neither JSON nor a file with JSON: {why}", param_hint="--json-body") from None
     if not isinstance(found, dict):
         raise typer.BadParameter("must be a JSON object", param_hint="--json-body")
     return found

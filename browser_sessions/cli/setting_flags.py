@@ -1,4 +1,4 @@
-"""Every setting as a flag of `serve`, made from the settings themselves: the two cannot drift apart."""
+"""Flags of `serve`, generated from the settings."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ DEFAULTS_IN_WORDS: Final[Mapping[str, str]] = {
         f"{MAX_DEFAULT_SESSIONS}"
     ),
 }
-"""What cannot be shown as a value, for it depends on the machine."""
+"""Defaults that depend on the machine."""
 
 _KINDS: Final[Mapping[type, str]] = {int: "INTEGER", float: "NUMBER", bool: "BOOLEAN", Path: "PATH", str: "TEXT"}
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One field of the settings, as people are told about it."""
+    """One field of the settings, described for people."""
 
     name: str
     kind: str
@@ -55,7 +55,7 @@ class Setting:
 
 
 def described() -> Iterator[Setting]:
-    """All settings in their order."""
+    """All settings, in the order of their definition."""
     for name, field in Settings.model_fields.items():
         kinds = [kind for kind in _parts(field.annotation) if kind is not type(None)]
         optional = type(None) in _parts(field.annotation)
@@ -70,7 +70,7 @@ def described() -> Iterator[Setting]:
 
 
 def parameters() -> list[inspect.Parameter]:
-    """The flags as parameters of a command. Values stay text: the settings judge them, in their own words."""
+    """The flags as parameters of a command. Values stay text: the settings validate them."""
     return [_parameter(setting) for setting in described()]
 
 
@@ -86,7 +86,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
 
 
 def values_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings from flags: what was not given is left out, a secret is read from its file. Raises `SettingsError`."""
+    """Settings from flags: only flags that were given; a secret is read from its file. Raises `SettingsError`."""
     values: dict[str, Any] = {}
     for setting in described():
         value = given.get(setting.parameter)
@@ -100,20 +100,20 @@ def _content(setting: Setting, file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or "it is not text"
         raise SettingsError(f"{setting.flag}: {file} cannot be read: {why}.") from None
 
 
 def _help(setting: Setting) -> str:
     default = f" Default: {setting.default}." if setting.default and "Default:" not in setting.description else ""
-    said = "Reads it from a file. " if setting.secret else ""
-    return f"{said}{setting.description}{default}"
+    source = "Read from a file. " if setting.secret else ""
+    return f"{source}{setting.description}{default}"
 
 
 _NONE_HAS_A_NAME: Final = frozenset(
     {"max_lifetime_seconds", "default_idle_timeout_seconds", "max_sessions_per_principal"}
 )
-"""Where `none` can be said in words; elsewhere nothing said is the same."""
+"""Settings that accept the word `none`; elsewhere, leaving the flag out means the same."""
 
 
 _BOUNDS: Final[Mapping[str, str]] = {
@@ -143,10 +143,10 @@ def _allowed(field: FieldInfo, *, optional: bool) -> str:
     """The bounds in words."""
     words = []
     for bound in field.metadata:
-        for name, said in _BOUNDS.items():
+        for name, phrase in _BOUNDS.items():
             limit = getattr(bound, name, None)
             if limit is not None and (name, limit) != ("min_length", 1):
-                words.append(said.format(limit))
+                words.append(phrase.format(limit))
     return ", ".join(words) + (" or `none`" if optional else "")
 
 

@@ -1,10 +1,11 @@
-"""What people read: times as they say them, sessions and keys as tables. Pure."""
+"""Durations, sessions, keys and users as text and tables. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from rich.table import Table
 from rich.text import Text
@@ -19,8 +20,12 @@ from browser_sessions.api.models import (
 from browser_sessions.cli.output import plain
 from browser_sessions.domain.session import SessionStatus
 
-SHORT_ID: Final = 12
-"""`ses_` and eight hexadecimal digits: two of 10,000 sessions share these in one case of a hundred."""
+WITH_EXPIRY: Final = 100
+WITH_TIMES: Final = 120
+"""Columns of the terminal from which these fit beside the whole id and 30 characters of owner, host and page."""
+
+Row = Mapping[str, Any]
+"""A session's row of the overview, `api.models.SessionRow` as JSON."""
 
 _STYLES: Final[Mapping[str, str]] = {
     "queued": "yellow",
@@ -31,12 +36,13 @@ _STYLES: Final[Mapping[str, str]] = {
     "expired": "dim",
     "crashed": "red",
     "lost": "red",
+    "unresponsive": "red",
 }
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def duration(seconds: float) -> str:
-    """`0 s`, `59 s`, `4 m 5 s`, `2 h 3 m`, `3 d 4 h`: two units, cut off, never rounded up."""
+    """`0 s`, `59 s`, `4 m 5 s`, `2 h 3 m`, `3 d 4 h`: two units, rounded down."""
     left = max(0, int(seconds))
     parts: list[str] = []
     for size, name in _UNITS:
@@ -49,7 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(at: datetime | None, now: datetime) -> str:
-    """A time and how far it is: `2026-01-31 12:00:00Z (4 m ago)`."""
+    """A time and its distance from now: `2026-01-31 12:00:00Z (4 m ago)`."""
     if at is None:
         return "never"
     away = (at - now).total_seconds()
@@ -57,44 +63,66 @@ def moment(at: datetime | None, now: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}Z ({far})"
 
 
-def short_ids(ids: Sequence[str]) -> dict[str, str]:
-    """The shortest prefix of one length that tells all of them apart, at least `SHORT_ID` characters."""
-    unique = set(ids)
-    longest = max(map(len, unique), default=0)
-    for length in range(SHORT_ID, longest):
-        if len({session_id[:length] for session_id in unique}) == len(unique):
-            return {session_id: session_id[:length] for session_id in unique}
-    return {session_id: session_id for session_id in unique}
-
-
 def status_text(status: str) -> Text:
     return Text(plain(status), style=_STYLES.get(status, ""))
 
 
-def sessions_table(sessions: Sequence[BrowserSessionResponse], now: datetime, *, whole_ids: bool) -> Table:
-    """One row a session; an ended one has no time left and nothing to be quiet about."""
+def sessions_table(
+    sessions: Sequence[BrowserSessionResponse], rows: Mapping[str, Row], now: datetime, *, width: int
+) -> Table:
+    """One row a session, for a terminal of `width` columns, 80 at least. Ids are never cut; owner, host and page
+    are, the longest first. They are empty for a session without a row in the overview."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("SESSION", "STATUS", "AGE", "QUIET FOR", "ENDS IN", "VIEWPORT"):
+    fits = {"ENDS IN": WITH_EXPIRY, "AGE": WITH_TIMES, "IDLE": WITH_TIMES}
+    times = [name for name, least in fits.items() if width >= least]
+    for name in ("SESSION", "STATUS", *times):
         table.add_column(name, no_wrap=True)
-    table.add_column("USER AGENT", no_wrap=True, overflow="ellipsis")
-    ids = short_ids([session.session_id for session in sessions])
+    for name in ("OWNER", "HOST", "PAGE"):
+        table.add_column(name)
     for session in sessions:
+        row = rows.get(session.session_id, {})
         ended = _final(session.status)
         left = None if session.expires_at is None else (session.expires_at - now).total_seconds()
+        durations = {
+            "ENDS IN": "" if ended else "never" if left is None else duration(left),
+            "AGE": duration((now - session.created_at).total_seconds()),
+            "IDLE": "" if ended else duration((now - session.last_activity).total_seconds()),
+        }
+        url = str(row.get("url", ""))
         table.add_row(
-            plain(session.session_id if whole_ids else ids[session.session_id]),
-            status_text(session.status),
-            duration((now - session.created_at).total_seconds()),
-            "" if ended else duration((now - session.last_activity).total_seconds()),
-            "" if ended else "never" if left is None else duration(left),
-            f"{session.viewport_width}x{session.viewport_height}",
-            Text(plain(session.user_agent or ""), style="dim"),
+            plain(session.session_id),
+            status_text("unresponsive" if is_unresponsive(row) else session.status),
+            *(durations[name] for name in times),
+            *map(_cut, (row.get("owner_name", ""), _host(url), row.get("title") or url)),
         )
     return table
 
 
+def row_summary(row: Row) -> str:
+    """What tells a session from others in a few words: `active, Example Domain`."""
+    return ", ".join(plain(part) for part in (row["status"], row["title"] or row["url"]) if part)
+
+
+def is_unresponsive(row: Row) -> bool:
+    return row.get("status") == "active" and row.get("responsive") is False
+
+
+def _cut(text: object) -> Text:
+    """A cell that ends in an ellipsis where the terminal is narrow."""
+    return Text(plain(text), no_wrap=True, overflow="ellipsis")
+
+
+def _host(url: str) -> str:
+    """The host of an address, else its scheme: `data:`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return parts.netloc or (f"{parts.scheme}:" if parts.scheme else "")
+
+
 def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth | None, now: datetime) -> Text:
-    """Everything about one session, one fact a line; what was not asked for is left out."""
+    """Everything about one session, one fact a line. Options with their default value are left out."""
     status = status_text(details.status)
     if details.end_reason:
         status.append(f" ({plain(details.end_reason)})")
@@ -112,7 +140,7 @@ def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth |
     rows += [
         ("limits", f"idle {_limit(details.idle_timeout_seconds)}, lifetime {_limit(details.max_lifetime_seconds)}"),
         ("viewport", f"{details.viewport_width}x{details.viewport_height}"),
-        ("user agent", details.user_agent or "the browser's own"),
+        ("user agent", details.user_agent or "the browser's default"),
         ("isolation", details.isolation),
         ("node", details.node),
         ("pages", details.pages),
@@ -121,7 +149,7 @@ def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth |
     if health is not None:
         rows.append(("health", _health(health)))
     rows += [(f"metadata {key}", value) for key, value in details.metadata.items()]
-    rows += [(name, _option(value)) for name, value in details.options.items() if _worth_a_line(name, value)]
+    rows += [(name, _option(value)) for name, value in details.options.items() if _is_set(name, value)]
     if details.connect_url is not None:
         rows.append(("connect", details.connect_url))
     if details.live_url is not None:
@@ -130,7 +158,7 @@ def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth |
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Text:
-    """Names and values, one line each; further lines of a value stand below its first."""
+    """Names and values, one a line; further lines of a value are aligned below its first."""
     shown = [(plain(name), value if isinstance(value, Text) else Text(plain(value))) for name, value in rows]
     margin = max((len(name) for name, _ in shown), default=0) + 2
     lines = []
@@ -172,13 +200,13 @@ def _limit(seconds: float | None) -> str:
 
 def _health(health: BrowserSessionHealth) -> str:
     if not health.healthy:
-        return f"not well: {health.problem or 'no reason given'}"
+        return f"unhealthy: {health.problem or 'no reason given'}"
     memory = "" if health.memory_bytes is None else f", {health.memory_bytes / 2**20:.1f} MiB"
-    return f"well, answered in {health.latency_ms:.0f} ms{memory}"
+    return f"healthy, responded in {health.latency_ms:.0f} ms{memory}"
 
 
-def _worth_a_line(name: str, value: object) -> bool:
-    """Only what differs from an option's default."""
+def _is_set(name: str, value: object) -> bool:
+    """Whether the option differs from its default."""
     return value is False if name == "java_script_enabled" else value not in (None, False, [], {})
 
 

@@ -10,9 +10,10 @@ import pty
 import re
 import signal
 import socket
+import struct
 import sys
 import termios
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -174,7 +175,7 @@ async def test_a_session_from_the_first_command_to_the_last(tmp_path: Path) -> N
 
         shown = await service.bs("show", session_id[:14])
         assert re.search(r"(?m)^viewport +640x480$", shown.out)
-        assert re.search(r"(?m)^health +well, answered in \d+ ms", shown.out)
+        assert re.search(r"(?m)^health +healthy, responded in \d+ ms", shown.out)
         details = (await service.bs("show", session_id, "--json")).data
         assert details["metadata"] == {"job": "7"}
         assert set(details) >= {"end_reason", "owner", "connect_url", "options"}
@@ -355,9 +356,12 @@ async def test_the_sdk_drives_a_page_and_ends_what_it_began(tmp_path: Path) -> N
             await client.get("ses_" + "0" * 32)
 
 
-async def on_a_terminal(data_dir: Path, *args: str, answers: list[tuple[bytes, bytes]]) -> tuple[int, str]:
+async def on_a_terminal(
+    data_dir: Path, *args: str, answers: Sequence[tuple[bytes, bytes]] = (), columns: int = 80
+) -> tuple[int, str]:
     """A command with somebody at the keyboard, who answers what is said: exit code and what was seen."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *args,
@@ -423,3 +427,49 @@ async def test_somebody_at_the_keyboard_is_asked_and_can_say_no_or_leave(tmp_pat
         assert made == 0
         assert "ann" in seen
         assert "correct horse" not in seen
+
+
+async def test_ls_shows_whole_ids_on_80_columns_and_cuts_nothing_in_a_pipe(tmp_path: Path) -> None:
+    title = "A title that is longer than what eighty columns have left beside an id, a status, a host and an owner"
+    async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
+        page = f"data:text/html,<title>{title}</title>"
+        ids = [(await client.create(start_url=page)).session_id for _ in range(2)]
+
+        async def piped() -> bool:
+            return (await service.bs("ls")).out.count(title) == 2
+
+        await until(piped, within=PATIENCE_S, what="both titles are listed whole")
+        code, seen = await on_a_terminal(service.data_dir, "ls")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", seen).replace("\r", "").splitlines()
+        assert code == 0
+        assert lines[0].split() == ["SESSION", "STATUS", "OWNER", "HOST", "PAGE"]
+        assert sorted(line.split()[0] for line in lines[1:3]) == sorted(ids)
+        assert [line.split()[1:5] for line in lines[1:3]] == [["active", "admin", "data:", "A"]] * 2
+        assert max(map(len, lines)) <= 80
+
+
+async def test_the_shell_completes_session_ids(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("browser-sessions")
+
+    async def completed(line: str) -> list[str]:
+        """What bash is offered for the last word of a command line."""
+        asked = {"_BROWSER_SESSIONS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        process = await asyncio.create_subprocess_exec(
+            script,
+            env=environment(tmp_path / "data", asked),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            out, err = await process.communicate()
+        assert err == b""
+        return out.decode().split()
+
+    async with serving(tmp_path / "data"), Client(data_dir=tmp_path / "data") as client:
+        live, ended = [(await client.create()).session_id for _ in range(2)]
+        await client.end(ended)
+        assert sorted(await completed("browser-sessions show ses_")) == sorted([live, ended])
+        assert await completed(f"browser-sessions open {ended[:20]}") == [ended]
+        assert await completed("browser-sessions end ses_") == [live]
+        assert await completed("browser-sessions end xyz") == []
+    assert await completed("browser-sessions show ses_") == []

@@ -33,6 +33,9 @@ def eight(session_id: str, status: str = "active") -> dict[str, Any]:
     }
 
 
+ROW = {"owner_name": "ann", "title": "Cart", "url": "https://shop.example.com/cart", "responsive": True}
+
+
 class Service:
     """Holds four sessions. `refuse` answers instead, when it is set."""
 
@@ -48,6 +51,8 @@ class Service:
         if path == "/v1/browser/sessions" and method == "POST":
             created = eight(IDS[0]) | json.loads(request.content)
             return httpx.Response(201, json=created | {"connect_url": "ws://x/cdp?ticket=t", "live_url": "ws://x/live"})
+        if path == "/v1/browser/overview":
+            return httpx.Response(200, json={"sessions": [ROW | eight(each) for each in IDS]})
         if path == "/v1/browser/sessions":
             first = int(request.url.params.get("cursor", 0))
             limit = int(request.url.params["limit"])
@@ -101,6 +106,7 @@ def test_ls_is_a_table_for_people_and_the_apis_json_for_programs(service: Servic
     shown = bs("ls")
     assert shown.exit_code == 0
     assert all(session_id in shown.stdout for session_id in IDS)
+    assert shown.stdout.count("shop.example.com") == 4
     assert "4 sessions." in shown.stdout
     told = json.loads(bs("ls", "--json").stdout)
     assert told == {"sessions": [eight(each) for each in IDS], "next_cursor": None}
@@ -117,7 +123,7 @@ def test_ls_says_when_there_is_more_and_reads_several_pages_for_many(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "There are more: raise --limit." in bs("ls", "-n", "3").stdout
-    monkeypatch.setattr("browser_sessions.cli.session_commands.LIST_LIMIT", 2)
+    monkeypatch.setattr("browser_sessions.cli.session_list.LIST_LIMIT", 2)
     service.asked.clear()
     told = json.loads(bs("ls", "-n", "3", "--json").stdout)
     assert [each["session_id"] for each in told["sessions"]] == IDS[:3]
@@ -130,21 +136,21 @@ def test_ls_of_nothing_is_no_error(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beginning", "code", "said"),
+    ("prefix", "code", "said"),
     [
         ("ses_b", 0, IDS[1]),
         ("c", 0, IDS[2]),
         ("aaaa", 0, IDS[0]),
         ("ab", 0, IDS[3]),
-        ("ses_a", 1, "2 sessions begin with ses_a. Give more of the id."),
-        ("ff", 1, "No session begins with ses_ff. List them with 'browser-sessions ls'."),
-        ("xyz", 1, "xyz is no session id"),
-        ("", 1, "is no session id"),
-        ("../../auth/keys/k", 1, "is no session id"),
+        ("ses_a", 1, "2 session ids start with ses_a. Give more of the id."),
+        ("ff", 1, "No session id starts with ses_ff. List sessions with 'browser-sessions ls'."),
+        ("xyz", 1, "xyz is not a session id"),
+        ("", 1, "is not a session id"),
+        ("../../auth/keys/k", 1, "is not a session id"),
     ],
 )
-def test_a_beginning_that_fits_one_session_is_enough(service: Service, beginning: str, code: int, said: str) -> None:
-    ended = bs("end", beginning)
+def test_a_prefix_that_matches_one_session_is_enough(service: Service, prefix: str, code: int, said: str) -> None:
+    ended = bs("end", prefix)
     assert ended.exit_code == code
     assert said in ended.output
     deletes = [request.url.path for request in service.asked if request.method == "DELETE"]
@@ -159,7 +165,7 @@ def test_a_whole_id_is_not_looked_up(service: Service) -> None:
 def test_several_are_not_ended_without_a_yes_when_nobody_can_be_asked(service: Service) -> None:
     refused = bs("end", IDS[0], IDS[1])
     assert refused.exit_code == 2
-    assert "That is 2 sessions" in refused.stderr
+    assert "Not ended: 2 sessions need a confirmation." in refused.stderr
     assert service.asked == []
 
 
@@ -274,11 +280,11 @@ def test_a_service_that_is_not_there_is_told_with_the_way_to_start_one(service: 
 
 def test_a_wrong_key_and_a_missing_one_are_told_apart(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.refuse = lambda request: httpx.Response(401, json={"detail": "Send a key."})
-    assert "The key that was sent is none of http://127.0.0.1:8000." in bs("ls").stderr
+    assert "http://127.0.0.1:8000 does not accept the API key that was sent." in bs("ls").stderr
     monkeypatch.delenv("BROWSER_SESSIONS_API_KEY")
     told = bs("ls")
     assert told.exit_code == 1
-    assert "No key was found: set BROWSER_SESSIONS_API_KEY" in told.stderr
+    assert "No API key was found: set BROWSER_SESSIONS_API_KEY" in told.stderr
 
 
 @pytest.mark.parametrize("file", ["key", "-"])
@@ -309,7 +315,7 @@ def test_no_command_takes_a_secret_as_an_argument() -> None:
 def test_a_new_key_is_shown_once_and_programs_get_it_in_the_json(service: Service) -> None:
     shown = bs("keys", "create", "ci", "--role", "operator")
     assert shown.stdout.count("bs_k1_secret") == 1
-    assert "this once" in shown.stderr
+    assert "not shown again" in shown.stderr
     assert json.loads(service.asked[0].content) == {"name": "ci", "role": "operator", "principal_id": None}
     assert json.loads(bs("keys", "create", "ci", "--json").stdout)["key"] == "bs_k1_secret"
 

@@ -1,4 +1,4 @@
-"""What people read, in facts."""
+"""Sessions, times and facts as people read them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from browser_sessions.api.models import BrowserSessionDetails, BrowserSessionHealth, BrowserSessionResponse
 from browser_sessions.cli.output import plain
-from browser_sessions.cli.tables import details_table, duration, facts, moment, sessions_table, short_ids
+from browser_sessions.cli.tables import details_table, duration, facts, moment, sessions_table
 from browser_sessions.domain.session import SessionStatus
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -87,44 +87,79 @@ def test_a_moment_says_how_far_it_is() -> None:
     assert moment(None, NOW) == "never"
 
 
+TITLE = "Cart (3 items) - Example Shop of many things"
+ROW = {
+    "status": "active",
+    "responsive": True,
+    "owner_name": "ann",
+    "url": "https://shop.example.com/cart",
+    "title": TITLE,
+}
+
+
+def table(shown: BrowserSessionResponse, row: dict[str, Any] | None = None, *, width: int = 200) -> list[str]:
+    rows = {} if row is None else {shown.session_id: row}
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(sessions_table([shown], rows, NOW, width=width))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+@pytest.mark.parametrize("width", [80, 99, 100, 119, 120, 200])
+@pytest.mark.parametrize("status", [each.value for each in SessionStatus])
+def test_ids_are_whole_from_80_columns_on_and_only_host_and_page_are_cut(width: int, status: str) -> None:
+    heading, line = table(session(status=status), ROW, width=width)
+    assert max(map(len, (heading, line))) <= width
+    cells = re.split(r"\s{2,}", line)
+    assert cells[:2] == ["ses_" + "a" * 32, status]
+    assert cells[-3] == "ann"
+    for cell, whole in zip(cells[-2:], ("shop.example.com", TITLE), strict=True):
+        assert whole.startswith(cell.removesuffix("…"))
+        assert len(cell) >= 10
+
+
+def test_a_wide_terminal_shows_times_too() -> None:
+    heading, line = table(session(), ROW)
+    assert re.split(r"\s{2,}", heading) == ["SESSION", "STATUS", "ENDS IN", "AGE", "IDLE", "OWNER", "HOST", "PAGE"]
+    assert re.split(r"\s{2,}", line)[2:5] == ["3 m 59 s", "5 m 4 s", "1 m 1 s"]
+    assert "ENDS IN" in table(session(), ROW, width=100)[0]
+
+
+def test_a_page_that_does_not_respond_is_shown_as_the_status() -> None:
+    assert "unresponsive" in table(session(), ROW | {"responsive": False})[1]
+
+
 @pytest.mark.parametrize(
-    ("ids", "length"),
+    ("url", "host", "page"),
     [
-        (["ses_" + "a" * 32], 12),
-        (["ses_" + "a" * 32, "ses_" + "b" * 32], 12),
-        (["ses_" + "a" * 20 + "1" * 12, "ses_" + "a" * 20 + "2" * 12], 25),
-        (["ses_" + "a" * 31 + "1", "ses_" + "a" * 31 + "2"], 36),
-        ([], 0),
+        ("data:text/html,<h1>1</h1>", "data:", "data:text/html,<h1>1</h1>"),
+        ("about:blank", "about:", "about:blank"),
+        ("http://[", "", "http://["),
     ],
 )
-def test_short_ids_tell_all_apart(ids: list[str], length: int) -> None:
-    short = short_ids(ids)
-    assert len(set(short.values())) == len(ids)
-    assert {len(each) for each in short.values()} == ({length} if ids else set())
+def test_a_page_without_a_title_is_shown_by_its_address(url: str, host: str, page: str) -> None:
+    line = table(session(), ROW | {"url": url, "title": ""})[1]
+    assert line.split("ann", 1)[1].split() == [*([host] if host else []), page]
 
 
-def test_a_live_session_shows_how_long_it_was_quiet_and_how_long_it_has() -> None:
-    heading, row = text(sessions_table([session()], NOW, whole_ids=False)).splitlines()
-    assert heading.split() == ["SESSION", "STATUS", "AGE", "QUIET", "FOR", "ENDS", "IN", "VIEWPORT", "USER", "AGENT"]
-    assert re.split(r"\s{2,}", row) == ["ses_aaaaaaaa", "active", "5 m 4 s", "1 m 1 s", "3 m 59 s", "800x600"]
+def test_a_session_that_the_overview_does_not_have_is_shown_without_its_page() -> None:
+    assert table(session(status="closed"))[1].split()[:2] == ["ses_" + "a" * 32, "closed"]
 
 
 @pytest.mark.parametrize("status", [each.value for each in SessionStatus])
 def test_an_ended_session_has_no_time_left(status: str) -> None:
-    shown = text(sessions_table([session(status=status)], NOW, whole_ids=True))
-    assert status in shown
-    assert ("3 m 59 s" in shown) is not SessionStatus(status).final
+    assert ("3 m 59 s" in table(session(status=status), ROW)[1]) is not SessionStatus(status).final
 
 
 def test_a_session_without_limits_never_ends() -> None:
-    assert "never" in text(sessions_table([session(expires_at=None)], NOW, whole_ids=True))
+    assert "never" in table(session(expires_at=None), ROW)[1]
 
 
-def test_a_user_agent_cannot_steer_the_terminal() -> None:
+def test_a_title_cannot_control_the_terminal() -> None:
     evil = "\x1b]0;owned\x07\x1b[2J[red]bold[/red] \u202egnp.exe \x9b31m :skull:"
-    shown = text(sessions_table([session(user_agent=evil)], NOW, whole_ids=True))
+    shown = table(session(), ROW | {"title": evil, "owner_name": evil, "url": evil})[1]
     assert not set(shown) & {"\x1b", "\x07", "\u202e", "\x9b"}
-    assert "[red]bold[/red]" in shown
+    assert shown.count("[red]bold[/red]") == 2
     assert ":skull:" in shown
 
 
@@ -139,7 +174,7 @@ def test_details_say_what_differs_from_the_defaults_and_nothing_else() -> None:
         "owner          prn_1",
         "ends           2026-01-31 12:03:59Z (in 3 m 59 s)",
         "limits         idle 5 m, lifetime none",
-        "user agent     the browser's own",
+        "user agent     the browser's default",
         "metadata job   42",
         "locale         de-CH",
     ):
@@ -171,10 +206,10 @@ def test_an_ended_session_says_why_and_when_and_has_no_addresses() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"healthy": True, "memory_bytes": 3 * 2**20}, "well, answered in 12 ms, 3.0 MiB"),
-        ({"healthy": True, "memory_bytes": None}, "well, answered in 12 ms"),
-        ({"healthy": False, "problem": "the page hangs"}, "not well: the page hangs"),
-        ({"healthy": False, "problem": None}, "not well: no reason given"),
+        ({"healthy": True, "memory_bytes": 3 * 2**20}, "healthy, responded in 12 ms, 3.0 MiB"),
+        ({"healthy": True, "memory_bytes": None}, "healthy, responded in 12 ms"),
+        ({"healthy": False, "problem": "the page hangs"}, "unhealthy: the page hangs"),
+        ({"healthy": False, "problem": None}, "unhealthy: no reason given"),
     ],
 )
 def test_health_in_words(fields: dict[str, Any], said: str) -> None:

@@ -1,0 +1,96 @@
+"""Arguments that several commands share: session ids, which the shell can complete, and metadata."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from browser_sessions.cli.output import plain
+from browser_sessions.cli.service_command import client_for
+from browser_sessions.cli.tables import row_summary
+from browser_sessions.client import Client
+from browser_sessions.client.errors import ClientError
+from browser_sessions.domain.errors import BrowserSessionsError
+from browser_sessions.domain.session import FINAL
+
+OVERVIEW: Final = "/v1/browser/overview"
+COMPLETION_TIMEOUT_S: Final = 2.0
+"""A shell that waits longer after Tab seems to hang."""
+
+_WHOLE_ID: Final = re.compile(r"ses_[0-9a-f]{32}")
+
+
+def complete_any(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """(session id, status and title) of live and ended sessions, for the shell."""
+    return [(row["session_id"], row_summary(row)) for row in _rows(ctx, incomplete)]
+
+
+def complete_live(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """As `complete_any`, without ended sessions."""
+    return [(row["session_id"], row_summary(row)) for row in _rows(ctx, incomplete) if row["status"] not in FINAL]
+
+
+def _rows(ctx: typer.Context, incomplete: str) -> list[dict[str, Any]]:
+    """Overview rows of sessions whose id starts with `incomplete`; none where the service does not answer."""
+    options = ctx.params
+    if options.get("api_key_file") == "-":
+        return []  # standard input is for the command itself
+    data_dir = options.get("data_dir")
+
+    async def ask() -> Any:
+        client = client_for(options.get("url"), options.get("api_key_file"), Path(data_dir) if data_dir else None)
+        async with client, asyncio.timeout(COMPLETION_TIMEOUT_S):
+            return await client.call("GET", OVERVIEW)
+
+    try:
+        rows: list[dict[str, Any]] = asyncio.run(ask())["sessions"]
+    except (ClientError, typer.BadParameter, TimeoutError):
+        return []  # an error would be printed into the command line
+    return [row for row in rows if row["session_id"].startswith(incomplete)]
+
+
+SessionIds = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ID...", help="Session ids, or prefixes that match one session.", autocompletion=complete_live
+    ),
+]
+SessionId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="A session id, or a prefix that matches one session.", autocompletion=complete_any
+    ),
+]
+Metadata = Annotated[list[str] | None, typer.Option("--metadata", "-m", metavar="KEY=VALUE", help="Repeatable.")]
+
+
+async def whole_id(client: Client, prefix: str) -> str:
+    """The id of the one session that `prefix` matches; `ses_` may be left out. Raises `BrowserSessionsError` for none
+    or several."""
+    if _WHOLE_ID.fullmatch(prefix):
+        return prefix
+    if not re.fullmatch(r"(ses_)?[0-9a-f]{1,32}", prefix):
+        raise BrowserSessionsError(f"{plain(prefix[:64])} is not a session id: ses_ and hexadecimal digits.")
+    wanted = "ses_" + prefix.removeprefix("ses_")
+    found = [session.session_id async for session in client.iter_sessions() if session.session_id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise BrowserSessionsError(f"No session id starts with {wanted}. List sessions with 'browser-sessions ls'.")
+    raise BrowserSessionsError(f"{len(found)} session ids start with {wanted}. Give more of the id.")
+
+
+def metadata_pairs(texts: Sequence[str] | None) -> dict[str, str]:
+    """Raises `BadParameter` for anything but KEY=VALUE."""
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{plain(text[:64])!r} is not KEY=VALUE", param_hint="--metadata")
+        pairs[key] = value
+    return pairs
