@@ -121,6 +121,7 @@ class Service:
             self.gateway.run(),
             Upkeep(self.pool.registry, self.store, self.console.archive, self.clock, retention).run(),
             self.console.overview.run(),
+            self.console.pages.run(),
             self.console.lag.run(),
         ):
             _ = self._loops.run(loop)

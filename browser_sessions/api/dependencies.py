@@ -22,6 +22,7 @@ from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import SessionRecord
 from browser_sessions.events.session_archive import Archive
 from browser_sessions.gateway.gateway import Gateway
+from browser_sessions.live.page_watch import PageWatch
 from browser_sessions.live.thumbnails import Thumbnails
 from browser_sessions.pool.manager import Pool
 from browser_sessions.telemetry import Metrics
@@ -56,6 +57,7 @@ class Console:
     overview: Overview
     archive: Archive
     thumbnails: Thumbnails
+    pages: PageWatch
     lag: LoopLag
     devtools: DevToolsCache
 
@@ -64,11 +66,13 @@ class Console:
         """Builds it over one pool; files go to folders in `data_dir`."""
         lag = LoopLag(metrics.loop_lag_seconds.observe)
         thumbnails = Thumbnails(pool)
+        pool.ender.before_close = thumbnails.capture_last
         return cls(
             cookies=Cookies(own.token_secret, keyring),
             overview=Overview(pool, lag),
-            archive=Archive(data_dir / "archive", pool.journal, thumbnails.last),
+            archive=Archive(data_dir / "archive", pool.journal, thumbnails.hand_over),
             thumbnails=thumbnails,
+            pages=PageWatch(pool, thumbnails),
             lag=lag,
             devtools=DevToolsCache(data_dir / "devtools"),
         )

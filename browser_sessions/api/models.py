@@ -472,7 +472,7 @@ class PoolState(BaseModel):
 
 class SessionRow(BaseModel):
     """One session in the overview. `memory_bytes` is its share of its browser's memory: that is measured for the whole
-    process group, and sessions of one browser count alike."""
+    process group, and sessions of one browser count alike. `responsive` is false while its page does not respond."""
 
     session_id: str
     status: str
@@ -494,6 +494,7 @@ class SessionRow(BaseModel):
     viewers: int
     controlled_by: str | None
     memory_bytes: int | None
+    responsive: bool
     browser_id: str | None
 
 

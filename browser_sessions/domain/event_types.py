@@ -30,6 +30,7 @@ ROW_FIELDS: Final = (
     "viewers",
     "controlled_by",
     "memory_bytes",
+    "responsive",
 )
 """Fields of a session's row in the overview that change during its life."""
 

@@ -25,6 +25,8 @@ class SessionView:
     """Name of the person who has control; None: the clients."""
     memory_bytes: int | None = None
     """Its share of its browser's memory; None until that was measured."""
+    responsive: bool = True
+    """Whether its page responded when it was last probed."""
     browser_id: str | None = None
 
     def pick(self, names: Iterable[str]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ FOLDER_BYTES: Final = 2 * 2**30
 _SESSION_ID: Final = re.compile(r"ses_[0-9a-f]{32}")
 
 Picture = Callable[[str], bytes | None]
-"""The last picture of a session as a JPEG, when there is one."""
+"""Hands over the last picture of a session as a JPEG, if there is one."""
 
 
 def wire(journal: Journal, event: Event) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class Live:
     attached: set[Attached] = field(default_factory=set)
     saving: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Writes of one session are serialised, so that versions are consecutive."""
+    responsive: bool = True
+    """Whether its page responded when it was last probed (`live/page_watch.py`)."""
     control: ControlLock = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,6 +111,7 @@ class Live:
             viewers=self.viewers,
             controlled_by=self.control.holder.name if self.control.holder else None,
             memory_bytes=opened.slot.memory_bytes // max(1, opened.slot.taken) or None if opened else None,
+            responsive=self.responsive,
             browser_id=opened.slot.browser_id if opened else None,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +34,8 @@ class Ender:
     journal: Journal
     clock: Clock
     background: Background
+    before_close: Callable[[Live], Awaitable[None]] | None = None
+    """Awaited before the context closes, unless its browser died: captures the last picture. Short; raises nothing."""
 
     def begin(self, live: Live, reason: EndReason) -> asyncio.Future[SessionRecord]:
         """The only way out of `active`. When it returns, the status has changed and the session accepts nothing more.
@@ -53,11 +56,18 @@ class Ender:
 
     async def _end(self, live: Live, opened: Opened, reason: EndReason) -> SessionRecord:
         with span("session.end", session_id=live.session.session_id, reason=reason.value):
-            closing = self.background.run(self.close(opened, live.session.owner))
+            closing = self.background.run(self._close(live, opened))
             if live.session.status is SessionStatus.CLOSING:
                 await asyncio.wait([closing], timeout=CLOSE_GRACE_S)
                 live.session.move(reason.status)
             return await self.retire(live)
+
+    async def _close(self, live: Live, opened: Opened) -> None:
+        try:
+            if self.before_close is not None and live.session.status is SessionStatus.CLOSING:
+                await self.before_close(live)
+        finally:
+            await self.close(opened, live.session.owner)
 
     async def close(self, opened: Opened, owner: str) -> None:
         """Closes a context, then frees its capacity."""

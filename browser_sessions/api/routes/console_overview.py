@@ -68,7 +68,7 @@ async def get_thumbnail(
 
 @router.get("/sessions/{session_id}/frame", response_class=Response, responses=_JPEG | problems(401, 404, 503))
 async def get_last_frame(request: Request, session_id: str, services: Here, principal: Caller) -> Response:
-    """The last picture of a session that was shown to anybody."""
+    """The last picture of a session."""
     await find(services.pool, principal, session_id)
     return _picture(request, await _last_frame(services, session_id))
 

@@ -198,15 +198,15 @@ async def test_after_the_end_history_and_last_picture_stay_also_after_a_restart(
         session_id = (await service.create())["session_id"]
         await show(service, session_id, "<title>Last</title><body style='margin:0;background:rgb(0,0,220)'>")
         await service.evaluate(session_id, "console.log('remember me')")
-        picture = (await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")).content
-        unwatched = (await service.create())["session_id"]
-        for ended in (session_id, unwatched):
+        blank = (await service.create())["session_id"]
+        for ended in (session_id, blank):
             await service.http.delete(f"{SESSIONS}/{ended}")
+        picture = (await service.http.get(f"{SESSIONS}/{session_id}/frame")).content
+        assert await (await eye_of(service)).sees(picture, (0, 0, 220))
         history = (await service.http.get(f"{SESSIONS}/{session_id}/history")).json()
         check_history(history)
-        assert (await service.http.get(f"{SESSIONS}/{session_id}/frame")).content == picture
         assert (await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")).content == picture
-        assert (await service.http.get(f"{SESSIONS}/{unwatched}/frame")).status_code == 204
+        assert (await service.http.get(f"{SESSIONS}/{blank}/frame")).status_code == 204
     async with running(data) as service:
         again = (await service.http.get(f"{SESSIONS}/{session_id}/history")).json()
         assert again == history
@@ -214,7 +214,7 @@ async def test_after_the_end_history_and_last_picture_stay_also_after_a_restart(
         assert (await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")).content == picture
         async with stream(service.http, f"{SESSIONS}/{session_id}/events", since="start") as events:
             assert await events.to_end() == history["events"]
-        assert (await service.http.get(f"{SESSIONS}/{unwatched}/history")).json()["has_frame"] is False
+        assert (await service.http.get(f"{SESSIONS}/{blank}/history")).json()["has_frame"] is False
         for path in (data / "archive").iterdir():
             assert path.stat().st_mode & 0o077 == 0
 
@@ -225,6 +225,47 @@ def check_history(history: dict[str, Any]) -> None:
     assert {"session.active", "page.opened", "page.navigated", "console"} <= set(kinds)
     assert "session.updated" not in kinds
     assert history["has_frame"] is True
+
+
+async def test_a_session_that_nobody_watched_keeps_its_last_picture(service: Running) -> None:
+    eye = await eye_of(service)
+    page = "data:text/html,<body style='margin:0;background:rgb(220,0,0)'>"
+    deleted, idle, crashed = [
+        (await service.create(start_url=page, **options))["session_id"]
+        for options in ({}, {"idle_timeout_seconds": 0.5}, {"isolation": "browser"})
+    ]
+    await service.evaluate(deleted, "document.body.style.background = 'rgb(0,220,0)'")
+    await service.http.delete(f"{SESSIONS}/{deleted}")
+    live = service.inside.pool.registry.lives[crashed]
+    await until(lambda: service.inside.console.thumbnails.newest(crashed), what="a picture is captured")
+    live.opened.process.kill()
+    for session_id, status, colour in (
+        (deleted, "closed", (0, 220, 0)),
+        (idle, "expired", (220, 0, 0)),
+        (crashed, "crashed", (220, 0, 0)),
+    ):
+        await until(lambda: row_status(service, session_id, status), what=status)  # noqa: B023 - at once
+        history = (await service.http.get(f"{SESSIONS}/{session_id}/history")).json()
+        assert history["has_frame"], status
+        picture = await service.http.get(f"{SESSIONS}/{session_id}/frame")
+        assert await eye.sees(picture.content, colour), status
+
+
+async def row_status(service: Running, session_id: str, status: str) -> bool:
+    return bool((await row(service.http, session_id))["status"] == status)
+
+
+async def test_a_row_says_whether_the_page_responds(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    page_id = await service.first_page(session_id)
+    assert (await row(service.http, session_id))["responsive"] is True
+    script = "setTimeout(() => { const end = Date.now() + 8000; while (Date.now() < end) {} })"
+    await service.evaluate(session_id, script, page_id)
+    async with stream(service.http, "/v1/browser/events") as events:
+        hung = await events.until(lambda e: e["type"] == "session.updated" and e["data"].get("responsive") is False)
+        assert hung["session_id"] == session_id
+        assert (await row(service.http, session_id))["responsive"] is False
+        await events.until(lambda e: e["type"] == "session.updated" and e["data"].get("responsive") is True)
 
 
 async def test_with_retention_the_archive_goes_too(own_service: Running) -> None:
