@@ -78,8 +78,9 @@ _TYPES: Final = (
     ),
     EventType(
         "network.response",
-        ("page_id", "url", "method", "status", "type", "ms"),
-        "A response; sent only while somebody watches the session's live view.",
+        ("page_id", "url", "method", "status", "type", "ms", "size"),
+        "A response, complete after `ms` milliseconds, `size` bytes; sent only while somebody watches the session's "
+        "live view.",
     ),
     EventType("download.started", ("page_id", "url", "filename"), "A download started."),
     EventType("download.finished", ("page_id", "filename", "state"), "`completed`, `canceled` or `over_quota`."),

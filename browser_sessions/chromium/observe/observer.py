@@ -56,8 +56,22 @@ class Source:
     """Number of console events with objects so far."""
 
 
+@dataclass(slots=True)
+class Request:
+    """A request that has not finished."""
+
+    method: str | None
+    """None if it was sent before the `Network` domain was enabled."""
+    url: str
+    sent: float | None
+    """In seconds of Chromium's monotonic clock; None as `method`."""
+    response: dict[str, Any] | None = None
+    """`Network.Response`, once its headers have been received."""
+    kind: str = ""
+
+
 class Observer:
-    """Observes the pages of one context. While there are viewers (`watched`) it also publishes network responses, which
+    """Observes the pages of one context. While there are viewers (`watched`) it also publishes every request, which
     slows the page down, and closed dialogs."""
 
     def __init__(self, calls: Calls, cdp: Browser, publish: Publish) -> None:
@@ -66,8 +80,8 @@ class Observer:
         self._publish = publish
         self._loop = asyncio.get_running_loop()
         self._sources: dict[Session, Source] = {}
-        self._requests: dict[str, tuple[str, str]] = {}
-        """(HTTP method, URL) of running requests of sources whose `Network` domain is enabled."""
+        self._requests: dict[str, Request] = {}
+        """Running requests of sources whose `Network` domain is enabled, by id; `BURST` at most."""
         self._allowances: dict[str, Allowance] = {}
         self._pauses: dict[str, asyncio.TimerHandle] = {}
         self._watched = False
@@ -118,8 +132,9 @@ class Observer:
         session.on("Runtime.consoleAPICalled", lambda params: self._on_console(session, source, params))
         session.on("Runtime.exceptionThrown", lambda params: self._on_exception(source, params))
         session.on("Log.entryAdded", lambda params: self._on_log_entry(source, params))
-        session.on("Network.requestWillBeSent", self._on_request)
+        session.on("Network.requestWillBeSent", lambda params: self._on_request(source, params))
         session.on("Network.responseReceived", lambda params: self._on_response(source, params))
+        session.on("Network.loadingFinished", lambda params: self._on_request_finished(source, params))
         session.on("Network.loadingFailed", lambda params: self._on_request_failed(source, params))
         session.on("Target.attachedToTarget", lambda params: self._on_attached(session, source, params))
         return [domain for domain in self._domains(source) if domain not in self._pauses]
@@ -195,39 +210,63 @@ class Observer:
             line, level = int(entry.get("lineNumber", -1)) + 1, str(entry.get("level", "info"))
             self._emit("console", page_id=source.page_id, level=level, text=text, url=url, line=line)
 
-    def _on_request(self, params: dict[str, Any]) -> None:
-        if len(self._requests) < BURST:
-            request = params.get("request", {})
-            url = str(request.get("url", ""))[:TEXT_CHARACTERS]
-            self._requests[params["requestId"]] = str(request.get("method", "")), url
+    def _on_request(self, source: Source, params: dict[str, Any]) -> None:
+        redirected = self._requests.pop(params["requestId"], None)
+        if redirected is not None and (response := params.get("redirectResponse")) is not None:
+            redirected.response, redirected.kind = response, str(params.get("type", "")).lower()
+            self._emit_response(source, redirected, params, response.get("encodedDataLength"))
+        request = params.get("request", {})
+        self._add_request(params, str(request.get("method", "")), str(request.get("url", "")), params.get("timestamp"))
 
     def _on_response(self, source: Source, params: dict[str, Any]) -> None:
-        method, _ = self._requests.pop(params["requestId"], (None, ""))
         response = params.get("response", {})
-        url, status = str(response.get("url", ""))[:TEXT_CHARACTERS], response.get("status") or 0
-        failed = source.kind == "worker" and status >= 400  # those of pages and frames are in the log
-        if not (self._watched or failed) or not self._allowed("Network"):
-            return
-        if failed:
+        request = self._requests.get(params["requestId"])
+        if request is None:
+            request = self._add_request(params, None, str(response.get("url", "")), None)
+        request.response, request.kind = response, str(params.get("type", "")).lower()
+        status = response.get("status") or 0
+        if source.kind == "worker" and status >= 400 and self._allowed("Network"):  # others are in the log
             error = f"the server responded with a status of {status}"
-            self._emit("network.failed", page_id=source.page_id, url=url, method=method, error=error)
-        if self._watched:
-            took = (response.get("timing") or {}).get("receiveHeadersEnd")
-            self._emit(
-                "network.response",
-                page_id=source.page_id,
-                url=url,
-                method=method,
-                status=response.get("status"),
-                type=str(params.get("type", "")).lower(),
-                ms=None if took is None else round(took, 1),
-            )
+            self._emit("network.failed", page_id=source.page_id, url=request.url, method=request.method, error=error)
+
+    def _on_request_finished(self, source: Source, params: dict[str, Any]) -> None:
+        request = self._requests.pop(params["requestId"], None)
+        if request is not None:
+            self._emit_response(source, request, params, params.get("encodedDataLength"))
 
     def _on_request_failed(self, source: Source, params: dict[str, Any]) -> None:
-        method, url = self._requests.pop(params["requestId"], (None, None))
-        if source.kind == "worker" and url is not None and not params.get("canceled") and self._allowed("Network"):
-            error = str(params.get("errorText", ""))[:TEXT_CHARACTERS]
-            self._emit("network.failed", page_id=source.page_id, url=url, method=method, error=error)
+        request = self._requests.pop(params["requestId"], None)
+        if request is None:
+            return
+        canceled = bool(params.get("canceled"))
+        if request.response is not None:
+            self._emit_response(source, request, params, None)
+        elif (self._watched if canceled else source.kind == "worker") and self._allowed("Network"):  # not in the log
+            error = "canceled" if canceled else str(params.get("errorText", ""))[:TEXT_CHARACTERS]
+            self._emit("network.failed", page_id=source.page_id, url=request.url, method=request.method, error=error)
+
+    def _add_request(self, params: dict[str, Any], method: str | None, url: str, sent: float | None) -> Request:
+        """Drops the oldest one if there are too many: pages may leave requests open forever."""
+        if len(self._requests) >= BURST:
+            del self._requests[next(iter(self._requests))]
+        request = self._requests[params["requestId"]] = Request(method, url[:TEXT_CHARACTERS], sent)
+        return request
+
+    def _emit_response(self, source: Source, request: Request, last: dict[str, Any], size: float | None) -> None:
+        """`last`: the event that ended the request. `size`: bytes received, with the headers."""
+        if not self._watched or request.response is None or not self._allowed("Network"):
+            return
+        end = last.get("timestamp")
+        self._emit(
+            "network.response",
+            page_id=source.page_id,
+            url=request.url,
+            method=request.method,
+            status=request.response.get("status"),
+            type=request.kind,
+            ms=None if request.sent is None or end is None else round((end - request.sent) * 1000, 1),
+            size=None if size is None else int(size),
+        )
 
     def _on_dialog_closed(self, page_id: str, params: dict[str, Any]) -> None:
         self._emit("dialog.closed", page_id=page_id, accepted=params.get("result") is True)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -19,6 +20,7 @@ from browser_sessions.events.journal import Event
 from tests.harness.clients.live_client import LiveClient, Message, watching
 from tests.harness.pixels import Eye
 from tests.harness.service import ADMIN_KEY, Running
+from tests.harness.sites.client_site import client_site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -198,6 +200,43 @@ async def test_network_answers_are_told_while_somebody_watches(service: Running)
     assert answer.data["method"] == "GET"
     assert answer.data["status"] == 200
     assert answer.data["type"] == "document"
+    assert answer.data["ms"] > 0
+    assert answer.data["size"] > 0
+
+
+async def test_every_request_is_reported_while_somebody_watches(service: Running) -> None:
+    session_id, _ = await ready(service)
+    page_id = await service.first_page(session_id)
+    journal = service.inside.pool.journal
+
+    def reported(kind: str, **data: Any) -> bool:
+        events = [event.data for event in journal.of(session_id) if event.kind == kind]
+        return any(data.items() <= event.items() for event in events)
+
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        with client_site() as site, socket.create_server(("127.0.0.1", 0)) as silent:
+            await viewer.frame()
+            path = f"{SESSIONS}/{session_id}/pages/{page_id}/navigate"
+            assert (await service.http.post(path, json={"url": f"{site.url}/fetch"})).status_code == 200
+            never = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+            script = f"""Promise.all([fetch("/data"), fetch("/data", {{method: "POST"}})]).then(async (all) => {{
+                await Promise.all(all.map((each) => each.text()));
+                const stop = new AbortController();
+                setTimeout(() => stop.abort(), 100);
+                await fetch("{never}", {{mode: "no-cors", signal: stop.signal}}).catch(() => {{}});
+            }})"""
+
+            async def all_reported() -> bool:
+                await service.evaluate(session_id, script, page_id)
+                return (
+                    reported("network.response", url=f"{site.url}/data", method="GET", status=200, type="fetch")
+                    and reported("network.response", url=f"{site.url}/data", method="POST", status=501)
+                    and reported("network.failed", url=never, method="GET", error="canceled")
+                )
+
+            await until(all_reported, what="all three are reported", every=0.2)
+    responses = [event.data for event in journal.of(session_id) if event.kind == "network.response"]
+    assert all(each["ms"] > 0 and each["size"] > 0 for each in responses)
 
 
 # -- who may -----------------------------------------------------------------------------------------------------------
@@ -287,13 +326,13 @@ async def type_text(viewer: LiveClient, text: str) -> None:
         await viewer.send("key", action="up", key=character, code=code)
 
 
-async def test_without_the_wheel_hands_do_nothing(service: Running) -> None:
+async def test_without_control_input_does_nothing(service: Running) -> None:
     session_id, evaluate = await ready(service)
     before = (await service.get(session_id))["last_activity"]
     async with watching(live_url(service, session_id), keyed()) as viewer:
         await viewer.frame()
         await click(viewer, 200, 125)
-        assert "wheel" in (await viewer.message("problem"))["detail"]
+        assert "Take control first" in (await viewer.message("problem"))["detail"]
     assert (await service.get(session_id))["last_activity"] == before
     assert await evaluate("document.title") == ""
 
