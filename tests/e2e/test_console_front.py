@@ -109,7 +109,7 @@ async def test_hostile_strings_are_text_everywhere(operator: Browser) -> None:
         await expect(page.locator(".card strong").first).to_have_text(HOSTILE)
         await page.keyboard.press("g")
         await expect(page.locator("td.wide").first).to_contain_text("<script>")
-        await page.get_by_label("Select all that are shown").check()
+        await page.get_by_label("Select all shown").check()
         await page.keyboard.press("e")
         await expect(page.get_by_role("dialog")).to_contain_text("<script>")
         for session in ("evil", "dead"):
@@ -136,7 +136,7 @@ async def test_a_click_lands_where_the_picture_shows_it(operator: Browser, scale
     options = {"device_scale_factor": scale, "viewport": {"width": width, "height": height}}
     async with watching(operator, console, "/sessions/s1", **options) as (page, _):
         await page.locator("canvas[data-seq]").wait_for()
-        await page.get_by_role("button", name="Take the wheel").click()
+        await page.get_by_role("button", name="Take control").click()
         await page.locator(".stage.mine").wait_for()
         box = await page.locator(".stage canvas").bounding_box()
         assert box is not None
@@ -158,7 +158,7 @@ async def driving(operator: Browser, **options: Any) -> AsyncIterator[tuple[Page
     console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1", **options) as (page, _):
         await page.locator("canvas[data-seq]").wait_for()
-        await page.get_by_role("button", name="Take the wheel").click()
+        await page.get_by_role("button", name="Take control").click()
         await page.locator(".stage.mine .pad:focus").wait_for(state="attached")  # from then on it hears keys
         console.sent.clear()
         yield page, console
@@ -208,7 +208,7 @@ async def test_keys_and_what_they_write(operator: Browser) -> None:
         assert [m["text"] for m in sent(console, "text")] == ["é"], "what no key can type goes as text"
 
 
-async def test_shortcuts_of_the_console_are_keys_of_the_page_while_driving(operator: Browser) -> None:
+async def test_shortcuts_of_the_console_are_keys_of_the_page_while_in_control(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         for key in ("t", "e", "u", "?", "/"):
             await page.keyboard.press(key)
@@ -256,7 +256,7 @@ async def test_fingers_on_the_picture(operator: Browser) -> None:
         assert end["points"] == []
 
 
-async def test_escape_twice_gives_the_wheel_back_and_once_is_a_key(operator: Browser) -> None:
+async def test_escape_twice_releases_control_and_once_is_a_key(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         await page.keyboard.press("Escape")
         await got(console, "key", action="up", key="Escape")
@@ -272,7 +272,7 @@ async def test_a_key_that_is_held_when_the_focus_goes_is_let_go(operator: Browse
     async with driving(operator) as (page, console):
         await page.keyboard.down("Shift")
         await got(console, "key", action="down", key="Shift")
-        await page.get_by_role("button", name="Release").focus()
+        await page.get_by_role("button", name="Release control").focus()
         await got(console, "key", action="up", key="Shift")
 
 
@@ -299,7 +299,7 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         assert (await got(console, "go"))[0]["delta"] == -1
         await page.get_by_role("button", name="Reload").click()
         await got(console, "reload")
-        await page.get_by_role("button", name="Open a page").click()
+        await page.get_by_role("button", name="New page").click()
         await got(console, "new_page")
         pages = [{"page_id": "pg1", "url": "https://a.example/", "title": "A", "crashed": False},
                  {"page_id": "pg2", "url": "https://b.example/", "title": "B", "crashed": True}]  # fmt: skip
@@ -311,7 +311,7 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         assert (await got(console, "close_page"))[0]["page_id"] == "pg2"
 
 
-async def test_a_dialog_of_the_page_is_answered_by_who_drives(operator: Browser) -> None:
+async def test_a_dialog_of_the_page_is_answered_by_who_has_control(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         console.tell("dialog.opened", "s1", page_id="pg1", type="confirm", message="Really leave?")
         await expect(page.locator(".ask")).to_contain_text("Really leave?")
@@ -321,15 +321,15 @@ async def test_a_dialog_of_the_page_is_answered_by_who_drives(operator: Browser)
         await expect(page.locator(".ask")).to_have_count(0)
 
 
-async def test_somebody_else_at_the_wheel_is_named_and_cannot_be_pushed_aside(operator: Browser) -> None:
+async def test_another_operator_with_control_is_named_and_keeps_it(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1", controlled_by="anna")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1") as (page, _):
-        await expect(page.locator(".who")).to_have_text("anna drives")
-        await expect(page.get_by_role("button", name="Take the wheel")).to_be_disabled()
+        await expect(page.locator(".who")).to_have_text("anna has control")
+        await expect(page.get_by_role("button", name="Take control")).to_be_disabled()
         console.tell("control.waiting", "s1", count=3)
-        await expect(page.locator(".waits")).to_have_text("3 clients wait")
+        await expect(page.locator(".waits")).to_have_text("3 clients waiting")
         await console.tell_live("s1", type="control", controlled_by=None, waiting=0)
-        await expect(page.get_by_role("button", name="Take the wheel")).to_be_enabled()
+        await expect(page.get_by_role("button", name="Take control")).to_be_enabled()
 
 
 # --- the picture
@@ -363,7 +363,7 @@ async def test_broken_frames_and_a_flood_harm_nothing(operator: Browser) -> None
     )
     async with watching(operator, console, "/sessions/s1") as (page, _):
         await until(lambda: len(sent(console, "ack")) > 10)
-        await expect(page.get_by_role("button", name="Take the wheel")).to_be_enabled()
+        await expect(page.get_by_role("button", name="Take control")).to_be_enabled()
 
 
 async def test_a_session_that_ends_while_it_is_watched_says_why(operator: Browser) -> None:
@@ -374,13 +374,13 @@ async def test_a_session_that_ends_while_it_is_watched_says_why(operator: Browse
         await expect(page.locator(".actions")).to_contain_text("idle timeout")
         await expect(page.locator(".stage img")).to_be_visible()
         await expect(page.locator("#panel")).to_contain_text("Ended: expired")
-        await expect(page.get_by_role("button", name="Take the wheel")).to_have_count(0)
+        await expect(page.get_by_role("button", name="Take control")).to_have_count(0)
 
 
 async def test_a_session_that_waits_says_so_and_is_watched_once_it_is_there(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1", status="queued")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1") as (page, _):
-        await expect(page.locator(".picture")).to_have_text("Waiting for a free place.")
+        await expect(page.locator(".picture")).to_have_text("Waiting for a free slot…")
         console.rows["s1"]["status"] = "active"
         console.tell("session.active", "s1", seconds=1.0)
         await page.locator("canvas[data-seq]").wait_for()
@@ -390,11 +390,25 @@ async def test_devtools_open_in_a_tab_of_their_own(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1") as (page, base_url):
         await page.locator("canvas[data-seq]").wait_for()
+        console.slow = asyncio.Event()
         async with page.context.expect_page() as opened:
             await page.get_by_role("button", name="DevTools").click()
         tab = await opened.value
+        await expect(tab.get_by_text("Loading DevTools…")).to_be_visible()
+        await expect(page.get_by_role("button", name="Loading…")).to_be_disabled()
+        console.slow.set()
         await tab.wait_for_url(f"{base_url}/v1/browser/sessions/s1/devtools/**")
         assert await tab.evaluate("window.opener") is None
+        await expect(page.get_by_role("button", name="DevTools")).to_be_enabled()
+
+
+async def test_a_session_says_that_it_loads_until_there_is_a_picture(operator: Browser) -> None:
+    console = FakeConsole(rows={"s1": row("s1")})
+    async with watching(operator, console, "/sessions/s1") as (page, _):
+        await expect(page.locator(".stage")).to_contain_text("Loading…")
+        console.frames[""] = [await jpeg(operator, "#336699")]
+        await page.locator("canvas[data-seq]").wait_for()
+        await expect(page.locator(".stage")).not_to_contain_text("Loading…")
 
 
 # --- the fleet
@@ -418,14 +432,14 @@ async def test_the_keyboard_alone_filters_opens_selects_and_ends(operator: Brows
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("dialog")).to_have_count(0)
         await page.keyboard.press("e")
-        await expect(page.get_by_role("button", name="Keep")).to_be_focused()
+        await expect(page.get_by_role("button", name="Cancel")).to_be_focused()
         await page.keyboard.press("Tab")
         await page.keyboard.press("Enter")
         await until(lambda: [r for r in console.rows.values() if r["status"] == "closed"])
         assert [r["title"] for r in console.rows.values() if r["status"] == "closed"] == ["Page10"]
         await expect(page.get_by_role("dialog")).to_have_count(0)
         await page.keyboard.press("?")
-        await expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+        await expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
         await page.keyboard.press("Escape")
         await page.keyboard.press("g")
         await expect(page.locator("table")).to_be_visible()
@@ -483,6 +497,44 @@ async def test_the_table_sorts_by_each_of_its_columns(operator: Browser) -> None
         assert cells == ["0 B", "1.0 MB", "2.0 MB", "3.0 MB", "4.0 MB"]
 
 
+async def test_an_unresponsive_page_shows_on_its_card_and_is_found_by_a_filter(operator: Browser) -> None:
+    console = FakeConsole(rows=fleet(2) | {"hung": row("hung", title="Busy")})
+    async with watching(operator, console) as (page, base_url):
+        await expect(page.locator(".card")).to_have_count(3)
+        await expect(page.get_by_role("button", name="unresponsive")).to_have_count(0)
+        console.tell("session.updated", "hung", responsive=False)
+        await page.get_by_role("button", name="unresponsive 1").click()
+        await expect(page.locator(".card")).to_have_count(1)
+        await expect(page.locator(".card")).to_contain_text("Busyunresponsive")
+        assert page.url == f"{base_url}/?status=unresponsive"
+        await page.get_by_role("button", name="table", exact=True).click()
+        await expect(page.locator("tbody tr")).to_contain_text("unresponsive")
+        console.tell("session.updated", "hung", responsive=True)
+        await expect(page.get_by_role("heading", name="No matching sessions")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 1440, 1920])
+async def test_every_fact_of_a_card_is_inside_it(operator: Browser, width: int) -> None:
+    long = {"title": "A long title " * 9, "owner_name": "an owner with a long name", "memory_bytes": 999_000_000}
+    rows = {
+        "a": row("a", created_at=stamp(-23.9 * 3600), expires_at=stamp(23.9 * 3600), connections=100, **long),
+        "b": row("b", status="starting", expires_at=None, created_at=stamp(-10 * 86400 - 7 * 3600), **long),
+        "c": row("c", responsive=False, expires_at=stamp(590), connections=12, **long),
+        "d": row("d", status="crashed", end_reason="browser_died", ended_at=stamp(-86_399), **long),
+    }
+    viewport = {"width": width, "height": 900}
+    async with watching(operator, FakeConsole(rows=rows), viewport=viewport) as (page, _):
+        await expect(page.locator(".card")).to_have_count(4)
+        cut = await page.evaluate(
+            """() => [...document.querySelectorAll(".card .facts > *, .card .head .status")].filter((fact) => {
+                const card = fact.closest(".card").getBoundingClientRect(), box = fact.getBoundingClientRect();
+                return box.right > card.right - 8 || box.left < card.left + 8 || fact.scrollWidth > fact.clientWidth + 1
+                    && getComputedStyle(fact).display !== "inline";
+            }).map((fact) => fact.innerText)"""
+        )
+        assert cut == []
+
+
 async def test_rows_follow_the_events_without_a_reload(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(2))
     async with watching(operator, console) as (page, _):
@@ -521,7 +573,7 @@ async def test_an_overview_that_took_long_does_not_undo_what_happened_meanwhile(
 async def test_more_than_ten_are_ended_only_when_their_number_is_typed(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(11) | {"b1": row("b1", owner="p_bo", owner_name="bo")})
     async with watching(operator, console, "/?view=table") as (page, _):
-        await page.get_by_label("Select all that are shown").check()
+        await page.get_by_label("Select all shown").check()
         await page.get_by_role("button", name="End 12…").click()
         box = page.get_by_role("dialog")
         await expect(box).to_contain_text("anna: 11 · bo: 1")
@@ -541,7 +593,7 @@ async def test_a_lost_connection_says_so_and_returns_by_itself(operator: Browser
     async with watching(operator, console) as (page, _):
         await expect(page.locator(".link")).to_have_text("live")
         await console.break_off()
-        await expect(page.locator(".link")).to_contain_text("connection lost, retrying")
+        await expect(page.locator(".link")).to_contain_text("connection lost, reconnecting")
         await expect(page.locator(".link")).to_contain_text("stale since", timeout=9000)
         await expect(page.locator(".card")).to_have_count(1)
         console.down = False
@@ -621,7 +673,7 @@ async def test_sign_in_leads_back_to_where_one_wanted_to_go(operator: Browser) -
         await page.get_by_role("heading", name="Sign in").wait_for()
         await page.locator("input[name=api_key]").fill("wrong")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("alert")).to_contain_text("not known")
+        await expect(page.get_by_role("alert")).to_contain_text("Unknown API key")
         await page.locator("input[name=api_key]").fill(KEY)
         await page.keyboard.press("Enter")
         await expect(page.locator("table")).to_be_visible()
@@ -648,7 +700,7 @@ async def test_sign_in_leads_to_no_other_site(operator: Browser, next_: str) -> 
 async def test_an_unreachable_server_is_tried_until_it_is_back(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(1), down=True)
     async with watching(operator, console) as (page, _):
-        await expect(page.get_by_role("heading", name="The server could not answer")).to_be_visible()
+        await expect(page.get_by_role("heading", name="The server reported an error")).to_be_visible()
         console.down = False
         await expect(page.locator(".card")).to_have_count(1, timeout=9000)
 
@@ -663,7 +715,7 @@ async def test_every_control_has_a_name_and_a_focus_ring(operator: Browser, path
     async with watching(operator, console, path) as (page, _):
         await page.locator(".card:not(.ghost), table, .panels, .signin").first.wait_for()
         if path == "/sessions/s1":
-            await page.get_by_role("button", name="Take the wheel").click()
+            await page.get_by_role("button", name="Take control").click()
             await page.locator(".stage.mine").wait_for()
         wire = await page.context.new_cdp_session(page)
         await wire.send("Accessibility.enable")

@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from tests.harness.service import ADMIN_KEY, Running, serving
+from tests.harness.sites.client_site import client_site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -59,7 +60,7 @@ async def pixel(page: Page, x: float, y: float) -> list[int]:
 
 async def test_an_operator_sees_sessions_come_filters_them_and_opens_one(service: Running, operator: Browser) -> None:
     page = await signed_in(operator, service)
-    await expect(page.get_by_label("Command that makes a session")).to_be_visible()
+    await expect(page.get_by_label("Command that creates a session")).to_be_visible()
     for name in ("apples", "pears", "plums"):
         await service.create(start_url=f"data:text/html,<title>{name}</title>", metadata={"fruit": name})
     cards = page.locator("ul.sessions a.open")
@@ -76,7 +77,7 @@ async def test_an_empty_console_says_how_to_make_the_first_session_also_on_a_pho
     service: Running, operator: Browser
 ) -> None:
     page = await signed_in(operator, service, width=390)
-    command = page.get_by_label("Command that makes a session")
+    command = page.get_by_label("Command that creates a session")
     await expect(command).to_contain_text(f"curl -X POST {service.url}/v1/browser/sessions")
     await expect(command).to_contain_text("$BROWSER_SESSIONS_API_KEY")
     box = await page.locator(".code").bounding_box()
@@ -102,7 +103,7 @@ async def _is(page: Page, x: float, y: float, colour: list[int]) -> bool:
 
 
 @pytest.mark.parametrize(("scale", "width"), [(1, 1280), (2, 1280), (1, 820)])
-async def test_who_takes_the_wheel_drives_the_page_while_the_client_waits(
+async def test_an_operator_with_control_uses_the_page_while_the_client_waits(
     service: Running, operator: Browser, scale: float, width: int
 ) -> None:
     created = await service.create(start_url=SHOP, viewport_width=1000, viewport_height=700)
@@ -112,8 +113,8 @@ async def test_who_takes_the_wheel_drives_the_page_while_the_client_waits(
         driven = client.contexts[0].pages[0]
         page = await signed_in(operator, service, scale=scale, width=width)
         await page.goto(f"/sessions/{session_id}")
-        await page.get_by_role("button", name="Take the wheel").click()
-        await expect(page.get_by_text("You drive")).to_be_visible()
+        await page.get_by_role("button", name="Take control").click()
+        await expect(page.get_by_text("You have control")).to_be_visible()
         waiting = asyncio.create_task(driven.evaluate("document.title"))
         box = await page.get_by_label("Live picture of the page").bounding_box()
         assert box is not None
@@ -127,7 +128,7 @@ async def test_who_takes_the_wheel_drives_the_page_while_the_client_waits(
         await page.keyboard.type("three apples")
         await until(lambda: _typed(service, session_id, "three apples"), what="the text arrived", every=0.1)
         assert not waiting.done(), "the client's command waits"
-        await page.get_by_role("button", name="Release").click()
+        await page.get_by_role("button", name="Release control").click()
         assert await waiting == "bought"
         await client.close()
 
@@ -148,10 +149,10 @@ async def test_what_is_ended_in_the_console_says_why_and_keeps_its_last_picture(
     page = await signed_in(operator, service)
     await page.goto(f"/sessions/{session_id}")
     await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="a picture", every=0.1)
-    await page.get_by_role("button", name="End…").click()
+    await page.get_by_role("button", name="End session…").click()
     await page.get_by_role("dialog").get_by_role("button", name="End").last.click()
     await expect(page.get_by_text("closed").first).to_be_visible()
-    await expect(page.get_by_text("Its owner ended it.")).to_be_visible()
+    await expect(page.get_by_text("Ended by its owner.")).to_be_visible()
     assert (await service.details(session_id))["end_reason"] == "deleted"
 
 
@@ -203,7 +204,7 @@ async def test_from_sign_in_to_the_end_on_real_sessions(
         corner = "(c) => [...c.getContext('2d').getImageData(c.width - 4, c.height - 4, 1, 1).data].slice(0, 3)"
         assert min(await picture.evaluate(corner)) > 240, "the page is white"
 
-        await page.get_by_role("button", name="Take the wheel").click()
+        await page.get_by_role("button", name="Take control").click()
         await page.locator(".stage.mine").wait_for()
         box = await picture.bounding_box()
         assert box is not None
@@ -225,12 +226,12 @@ async def test_from_sign_in_to_the_end_on_real_sessions(
             timeout=20_000,
         )
         await expect(page.locator("aside h1")).to_have_text("Ünal 42", timeout=20_000)
-        await page.get_by_role("button", name="Release").click()
+        await page.get_by_role("button", name="Release control").click()
         await expect(page.locator(".who")).to_have_text("View only")
-        await page.get_by_role("button", name="End…").click()
-        await page.get_by_role("button", name="End session").click()
+        await page.get_by_role("button", name="End session…").click()
+        await page.get_by_role("button", name="End session", exact=True).click()
         await expect(page.locator("#panel")).to_contain_text("Ended: closed", timeout=20_000)
-        await expect(page.locator("#panel")).to_contain_text("Wheel given back")
+        await expect(page.locator("#panel")).to_contain_text("Control released")
         await expect(page.locator(".stage img")).to_be_visible()
 
 
@@ -273,9 +274,78 @@ async def test_devtools_open_with_one_click_on_the_page_that_is_shown(operator: 
     async with watched(operator, service) as page:
         await page.goto(f"{service.url}/sessions/{session_id}")
         await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
+        may_load = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await may_load.wait()
+            await route.continue_()
+
+        await page.context.route("**/entrypoints/**", hold)
         async with page.context.expect_page() as opened:
             await page.get_by_role("button", name="DevTools").click()
-        await expect(await opened.value).to_have_title(re.compile("Inspect me"), timeout=60_000)
+        tab = await opened.value
+        await tab.wait_for_url("**/devtools/**", wait_until="commit")
+        note = "document.body && getComputedStyle(document.body, '::before').content"
+
+        async def says(text: str) -> bool:
+            return bool(await tab.evaluate(note) == text)
+
+        await until(lambda: says('"Loading DevTools…"'), what="it says that it loads", every=0.1)
+        may_load.set()
+        await expect(tab).to_have_title(re.compile("Inspect me"), timeout=60_000)
+        await until(lambda: says("none"), what="it says so no longer", every=0.1)
+
+
+async def test_a_session_that_nobody_watched_shows_its_last_picture(operator: Browser, service: Running) -> None:
+    session_id = (await service.create(start_url="data:text/html,<body style='background:rgb(0,128,0)'>"))["session_id"]
+    await service.http.delete(f"/v1/browser/sessions/{session_id}")
+    async with watched(operator, service) as page:
+        await page.locator(".card.final img.drawn").wait_for(timeout=20_000)
+        await page.locator(".card .open").click()
+        picture = page.get_by_role("img", name="Last picture of the session")
+        await expect(picture).to_be_visible(timeout=20_000)
+        colour = await picture.evaluate(
+            """async (img) => { await img.decode(); const c = document.createElement("canvas").getContext("2d");
+                c.drawImage(img, 0, 0); return [...c.getImageData(9, 9, 1, 1).data].slice(0, 3) }"""
+        )
+        assert all(abs(a - b) <= 12 for a, b in zip(colour, (0, 128, 0), strict=True))
+
+
+async def test_a_page_that_hangs_shows_on_its_card_and_is_found_by_a_filter(
+    operator: Browser, service: Running
+) -> None:
+    await service.create(start_url="data:text/html,<title>Fine</title>")
+    hung = (await service.create(start_url="data:text/html,<title>Busy</title>", isolation="browser"))["session_id"]
+    await service.evaluate(hung, "setTimeout(() => { for (;;) {} })")
+    async with watched(operator, service) as page:
+        await page.get_by_role("button", name="unresponsive 1").click(timeout=30_000)
+        await expect(page.locator(".card strong")).to_have_text(["Busy"])
+        await expect(page.locator(".card .status")).to_have_text("unresponsive")
+        await page.locator(".card .open").click()
+        await expect(page.locator(".stage")).to_contain_text("The page does not respond")
+
+
+async def test_the_network_log_has_every_request_with_its_facts(operator: Browser, service: Running) -> None:
+    with client_site() as site:
+        session_id = (await service.create(start_url=f"{site.url}/fetch"))["session_id"]
+        async with watched(operator, service) as page:
+            await page.goto(f"{service.url}/sessions/{session_id}")
+            await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
+            await page.get_by_role("tab", name="Network").click()
+            found = page.locator("#panel li", has_text=f"{site.url}/data")
+            missing = page.locator("#panel li", has_text=f"{site.url}/missing")
+
+            async def listed() -> bool:
+                fetches = "Promise.all(['/data', '/missing'].map(async (path) => (await fetch(path)).text()))"
+                await service.evaluate(session_id, fetches)
+                return await found.count() > 0 and await missing.count() > 0
+
+            await until(listed, what="both requests are listed", every=0.3)
+            facts = r"fetch · \d+ ms · \d+(\.\d)? k?B"
+            await expect(found.first).to_have_text(re.compile(f"200GET {re.escape(site.url)}/data {facts}$"))
+            await expect(missing.first).to_have_text(
+                re.compile(f"404GET {re.escape(site.url)}/missing {facts} · .*404")
+            )
 
 
 async def test_a_client_key_shows_its_own_sessions_and_no_pool(operator: Browser, service: Running) -> None:

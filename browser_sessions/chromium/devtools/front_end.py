@@ -43,6 +43,11 @@ for (const [name, value] of Object.entries({ localStorage: new Store(), sessionS
   Object.defineProperty(window, name, { value, configurable: true });
 }
 """
+_LOADING: Final = (
+    "<style>body:not(:has(> *))::before { content: 'Loading DevTools…'; "
+    "position: fixed; left: 16px; top: 16px; font: 13px sans-serif; color: gray }</style>"
+)
+"""Shown until the front end has added elements to its page: its files take a second or more."""
 _HEAD: Final = re.compile(rb"<head[^>]*>|<meta charset[^>]*>", re.IGNORECASE)
 
 File = tuple[bytes, str]
@@ -67,7 +72,7 @@ async def file(cache: DevToolsCache, version: str, path: str) -> File:
 
 
 def with_shim(page: bytes) -> bytes:
-    """The front end's page with the storage shim as its first script. Pure."""
+    """The front end's page with the storage shim as its first script, and a text until it has loaded. Pure."""
     found = _HEAD.search(page)
     position = found.end() if found else 0
-    return page[:position] + b'<script src="./' + SHIM.encode() + b'"></script>' + page[position:]
+    return page[:position] + b'<script src="./' + SHIM.encode() + b'"></script>' + _LOADING.encode() + page[position:]

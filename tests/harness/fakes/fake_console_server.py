@@ -45,7 +45,7 @@ def row(session_id: str, **changed: Any) -> Row:
         "title": "Example Domain", "url": "https://example.com/", "page_count": 1,
         "viewport_width": 1280, "viewport_height": 720, "created_at": stamp(-300), "last_activity": stamp(-5),
         "expires_at": stamp(295), "ended_at": None, "end_reason": None, "connections": 1, "viewers": 0,
-        "controlled_by": None, "memory_bytes": 182_000_000, "metadata": {}, "isolation": "context",
+        "controlled_by": None, "memory_bytes": 182_000_000, "responsive": True, "metadata": {}, "isolation": "context",
         "browser_id": "br_4f1c02a9",
     } | changed  # fmt: skip
 
@@ -66,7 +66,7 @@ class FakeConsole:
     frames_per_second: float = 10.0
     down: bool = False
     slow: asyncio.Event | None = None
-    """When set to an event: an overview is made at once, and sent when that happens."""
+    """When set to an event: an overview is made at once, and sent when that happens; DevTools waits for it too."""
     signed_in: bool = False
     sent: list[dict[str, Any]] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -284,6 +284,8 @@ def make_app(console: FakeConsole) -> FastAPI:
 
     @app.post(sessions + "/devtools")
     async def devtools(session_id: str) -> dict[str, str]:
+        if console.slow:
+            await console.slow.wait()
         return {"url": f"/v1/browser/sessions/{session_id}/devtools/inspector.html?ticket=t"}
 
     @app.get(sessions + "/devtools/inspector.html")

@@ -1,4 +1,4 @@
-// What the page does: load, follow, sign in and out, end. Every change of state goes through the store.
+// Actions of the console: load, follow events, sign in and out, end sessions. All state is changed through the store.
 import { batch } from "./vendor/signals.js";
 import { call, sessionPath } from "./api.js";
 import { EMPTY_LOG, addEvents, isAfter } from "./pure/log.js";
@@ -8,10 +8,10 @@ import * as store from "./store.js";
 import { EventStream } from "./stream.js";
 import { nudge } from "./thumbnails.js";
 
-/** Ends asked for at the same time: enough for a hundred in seconds, without a stampede. */
+/** Concurrent ends: a hundred sessions take seconds, without flooding the service. */
 const AT_ONCE = 6;
 
-/** Milliseconds between two overviews: at least, when events speak of new sessions; and at most, to stay true. */
+/** Milliseconds between two loads of the overview: at least, while events name unknown sessions; at most, at rest. */
 const RELOAD_MS = 2000;
 const REFRESH_MS = 60000;
 
@@ -20,7 +20,7 @@ let turn = 0;
 let loading = null;
 let loadedAt = 0;
 
-/** Shows the page that the address names; called whenever it names another. */
+/** Loads what a route shows; called whenever the route changes. */
 export async function open({ name, id }) {
   const mine = (turn += 1);
   stream?.close();
@@ -48,7 +48,7 @@ async function openOverview(mine) {
   }, REFRESH_MS);
 }
 
-/** What happens while the answer is on its way is newer than the answer, and is told again after it. */
+/** Events that arrive while the response is on its way are newer than it, and are applied again after it. */
 async function loadOverview() {
   const since = (loading = []);
   try {
@@ -81,7 +81,7 @@ async function openSession(id, mine) {
   if (!FINAL.has(details.status)) follow(`${sessionPath(id)}/events`, { lastId: log.lastId, since: "start" });
 }
 
-/** The eight fields and more of one session also make its row, so that its facts tick like those of the overview. */
+/** The details of a session also update its row, so that its facts tick like those of the overview. */
 function setDetails(id, details, more = {}) {
   const old = store.rows.value.get(id);
   const last = (more.log ?? store.session.value.log).page;
@@ -130,7 +130,7 @@ function follow(path, { lastId = null, since = null }) {
   });
 }
 
-/** Sign-in for 401; else the words of the refusal stand in the page's place until the next try. */
+/** Goes to sign-in for a 401; else shows the error instead of the page until the next attempt. */
 function refused(problem, retry) {
   if (problem.status === 401) {
     store.you.value = null;
@@ -160,7 +160,7 @@ export async function signOut() {
   go("/sign-in");
 }
 
-/** Ends sessions, some at a time; returns [[id, problem], ...] of those that could not be ended. */
+/** Ends sessions, a few at a time; returns [[id, problem], ...] of those that could not be ended. */
 export async function endSessions(ids, onDone) {
   const queue = [...ids];
   const failed = [];
@@ -188,14 +188,19 @@ export async function control(id, action) {
   }
 }
 
-/** The tab is opened within the click, so that no blocker stops it, and gets its address when the ticket is there. */
+/** The tab is opened within the click, so that no blocker stops it; it says so until DevTools takes its place. */
 export async function openDevtools(id, pageId) {
   const tab = window.open("", "_blank");
+  if (tab) {
+    tab.document.title = tab.document.body.textContent = "Loading DevTools…";
+    tab.document.documentElement.style.colorScheme = getComputedStyle(document.documentElement).colorScheme;
+    tab.document.body.style.font = getComputedStyle(document.body).font;
+  }
   try {
     const { url } = await call("POST", `${sessionPath(id)}/devtools`, { page_id: pageId });
     const target = new URL(url, location.href);
-    if (target.origin !== location.origin) throw new Error("The server gave an address elsewhere.");
-    if (!tab) throw new Error("Allow pop-ups for this page, then try again.");
+    if (target.origin !== location.origin) throw new Error("The service returned an address of another site.");
+    if (!tab) throw new Error("Allow pop-ups for this page and try again.");
     tab.opener = null;
     tab.location.replace(target.href);
   } catch (problem) {
@@ -209,6 +214,6 @@ export async function copy(text, what) {
     await navigator.clipboard.writeText(text);
     store.say(`${what} copied`);
   } catch {
-    store.say("The browser allows no copying here; select the text instead.", true);
+    store.say("Copying is not allowed here. Select the text instead.", true);
   }
 }

@@ -1,7 +1,7 @@
-// Calls of the HTTP API. The cookie goes along by itself; a refusal becomes a Problem that says what to do.
+// HTTP API calls, authenticated by the cookie. An error response becomes a Problem.
 
 export class Problem extends Error {
-  /** `status` 0: the server could not be reached at all. */
+  /** `status` 0: the server could not be reached. */
   constructor(status, title, detail) {
     super(detail || title);
     this.status = status;
@@ -9,12 +9,12 @@ export class Problem extends Error {
   }
 }
 
-/** How far the server's clock is from ours, in ms: ages and countdowns follow the server's. */
+/** Offset of the server's clock in ms: ages and countdowns follow the server. */
 export let clockSkew = 0;
 
 export const sessionPath = (id) => `/v1/browser/sessions/${encodeURIComponent(id)}`;
 
-/** The decoded answer, null for an empty one. Raises Problem. */
+/** The decoded response, null if it is empty. Throws Problem. */
 export async function call(method, path, body) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -22,13 +22,13 @@ export async function call(method, path, body) {
   try {
     answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store" });
   } catch {
-    throw new Problem(0, "Unreachable", "The server does not answer.");
+    throw new Problem(0, "Unreachable", "The server does not respond.");
   }
   readClock(answer);
   if (answer.status === 204) return null;
   const decoded = await answer.json().catch(() => null);
   if (answer.ok) return decoded;
-  const detail = typeof decoded?.detail === "string" ? decoded.detail : `The server answered ${answer.status}.`;
+  const detail = typeof decoded?.detail === "string" ? decoded.detail : `The server responded with status ${answer.status}.`;
   throw new Problem(answer.status, decoded?.title ?? answer.statusText, detail);
 }
 

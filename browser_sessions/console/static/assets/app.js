@@ -1,4 +1,4 @@
-// The console: the frame around the pages, and the start.
+// The console's entry: header, routes, start.
 import { render } from "./vendor/preact.js";
 import { effect } from "./vendor/signals.js";
 import { open, signOut } from "./actions.js";
@@ -16,7 +16,7 @@ import { SignIn } from "./ui/signin.js";
 function Link() {
   const { state, heard } = link.value;
   if (state !== "lost") return html`<span class="link ${state}" role="status"><i class="dot" aria-hidden="true" />${state === "open" ? "live" : "connecting"}</span>`;
-  return html`<span class="link lost" role="status">connection lost, retrying${stale.value && ` · stale since ${clock(heard)}`}</span>`;
+  return html`<span class="link lost" role="status">connection lost, reconnecting${stale.value && ` · stale since ${clock(heard)}`}</span>`;
 }
 
 const THEMES = { auto: "light", light: "dark", dark: "auto" };
@@ -28,11 +28,11 @@ function setTheme(next) {
   try {
     localStorage.setItem("theme", next);
   } catch {
-    // storage is switched off: the choice holds for this page
+    // storage is disabled: the choice holds for this page
   }
 }
 
-/** An ended session changes no more: there is nothing to be connected to. */
+/** Whether the page is updated by events: an ended session is not. */
 function follows() {
   const row = session.value && rows.value.get(session.value.id);
   return route.value.name === "overview" || (row && !isFinal(row));
@@ -55,11 +55,11 @@ function Trouble() {
   const { status, message } = trouble.value;
   if (status === 404) return html`<${Gone} />`;
   if (status === 403) {
-    return html`<${Words} title="Not allowed" role="alert"><p>${message || "Your key may not see this."} Sign in as somebody who may.</p>
-      <button type="button" onClick=${signOut}>Sign in as somebody else</button><//>`;
+    return html`<${Words} title="Not allowed" role="alert"><p>${message || "You have no access to this."} Sign in with an account that has.</p>
+      <button type="button" onClick=${signOut}>Switch account</button><//>`;
   }
-  const title = status === 0 ? "The server does not answer" : "The server could not answer";
-  return html`<${Words} title=${title} role="alert"><p>${status === 0 ? "Check that it runs and that this machine reaches it." : message} Trying again every three seconds.</p>
+  const title = status === 0 ? "The server does not respond" : "The server reported an error";
+  return html`<${Words} title=${title} role="alert"><p>${status === 0 ? "Check that it is running and that this machine can reach it." : message} Retrying every three seconds.</p>
     <div class="code"><pre>curl ${location.origin}/readyz</pre></div><//>`;
 }
 
@@ -69,7 +69,7 @@ function App() {
   const { name, id } = route.value;
   const Page = PAGES[name];
   let page = null;
-  if (!Page) page = html`<${Words} title="Nothing here"><a class="button" data-route href="/">All sessions</a><//>`;
+  if (!Page) page = html`<${Words} title="Page not found"><a class="button" data-route href="/">All sessions</a><//>`;
   else if (trouble.value) page = html`<${Trouble} />`;
   else if (name !== "session" || session.value) page = html`<${Page} key=${id} />`;
   return html`<${Header} />${page}<${Dialogs} />

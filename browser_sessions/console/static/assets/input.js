@@ -1,9 +1,9 @@
-// The operator's hands on the page while he holds the wheel: pointer and keys become messages in the page's CSS px.
+// Input for the page while the operator has control: pointer and keys become messages in the page's CSS px.
 import * as map from "./pure/mapping.js";
 
 /**
- * Listens on the picture and on `pad`, an unseen text field over it: it has the keys, takes pastes and input methods,
- * and opens a phone's keyboard. Returns how to stop.
+ * Listens on the picture and on `pad`, an invisible text field over it, which receives keys, pastes and input methods,
+ * and opens a phone's keyboard. Returns a function that stops.
  */
 export function attach(view, canvas, pad, release) {
   const off = new AbortController();
@@ -19,7 +19,7 @@ export function attach(view, canvas, pad, release) {
   let queued = null;
   let escapedAt = null;
 
-  /** Moves and wheel steps go once a frame of the screen; anything else first sends what waits, so that order holds. */
+  /** Moves and wheel steps are sent once a frame of the screen; anything else sends those first, to keep the order. */
   const flush = () => {
     if (queued) view.send(queued);
     queued = null;
@@ -101,7 +101,7 @@ export function attach(view, canvas, pad, release) {
     const text = event.clipboardData.getData("text/plain");
     if (text) now({ type: "text", text });
   });
-  /** A phone's keyboard deletes only where there is something: one blank always stands in the pad. */
+  /** A phone's keyboard deletes only if there is text: the pad always has one space. */
   const clear = () => (pad.value = " ");
   const type = (text) => {
     if (text) now({ type: "text", text });

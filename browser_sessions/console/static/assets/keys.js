@@ -1,4 +1,4 @@
-// The keyboard outside of text fields and of the driven page.
+// Keyboard shortcuts, outside of text fields and of a controlled page.
 import { control } from "./actions.js";
 import { isFinal } from "./pure/rows.js";
 import { step } from "./pure/view.js";

@@ -14,7 +14,7 @@ export class LiveView {
   #tries = 0;
   #greeted = false;
 
-  /** `onEnded()`: the session is over, ask for its record. */
+  /** `onEnded()`: the session has ended; load its record. */
   constructor(id, canvas, width, onEnded) {
     Object.assign(this, { id, canvas, width, onEnded, pageId: null });
     live.value = NO_LIVE;
@@ -38,7 +38,7 @@ export class LiveView {
     this.socket.send(JSON.stringify(message));
   }
 
-  /** Asks for another page or a picture of another width (device px). */
+  /** Requests another page, or another width of the picture (device px). */
   view(change) {
     Object.assign(this, change);
     this.send({ type: "view", page_id: this.pageId, max_width: this.width, max_fps: MAX_FPS });
@@ -50,11 +50,11 @@ export class LiveView {
     const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}${sessionPath(this.id)}/live?${query}`);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
-    socket.onmessage = ({ data }) => (typeof data === "string" ? this.#told(data) : this.#offer(data));
+    socket.onmessage = ({ data }) => (typeof data === "string" ? this.#received(data) : this.#offer(data));
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
   }
 
-  #told(data) {
+  #received(data) {
     const { type, ...message } = JSON.parse(data);
     const by = message.controlled_by ?? null;
     switch (type) {
@@ -82,7 +82,7 @@ export class LiveView {
   #lost(code, reason) {
     if (this.closed) return;
     const meaning = closeMeaning(code);
-    if (!this.#greeted) this.pageId = null; // the page may have gone meanwhile: any other will do
+    if (!this.#greeted) this.pageId = null; // the page may have been closed meanwhile
     this.#greeted = false;
     const text = reason && !meaning.again ? reason : meaning.text;
     patchLive({ ...NO_LIVE, phase: meaning.ended ? "ended" : meaning.again ? "lost" : "refused", text });
@@ -90,7 +90,7 @@ export class LiveView {
     this.onEnded();
   }
 
-  /** Only the newest frame waits; while one is decoded or waits for the screen, older ones are dropped. */
+  /** Draws the newest frame; those that arrive while one is being drawn are dropped, but for the last. */
   #offer(buffer) {
     this.#next = parseFrame(buffer) ?? this.#next;
     if (!this.#drawing) this.#draw();
@@ -106,7 +106,7 @@ export class LiveView {
         await new Promise(requestAnimationFrame);
         this.#put(header, picture);
       } catch {
-        continue; // a broken picture is skipped, the next one comes soon
+        continue; // a broken picture: the next one follows
       }
       this.#frames += 1;
       this.send({ type: "ack", seq: header.seq });
@@ -124,6 +124,7 @@ export class LiveView {
     picture.close();
     const old = this.header;
     this.header = header;
+    if (!live.value.drawn) patchLive({ drawn: true });
     if (old?.css_width !== header.css_width || old?.css_height !== header.css_height) {
       patchLive({ width: header.css_width, height: header.css_height });
     }

@@ -1,7 +1,7 @@
-// The address is the state: which page, and what is filtered there.
+// The address holds the state: which page, and its filters.
 import { signal } from "./vendor/signals.js";
 
-/** The page that a path names. */
+/** The route of a path. */
 export function readRoute(path, search) {
   const params = new URLSearchParams(search);
   const session = /^\/sessions\/([^/]+)\/?$/.exec(path);
@@ -10,7 +10,7 @@ export function readRoute(path, search) {
   return { name: path === "/sign-in" ? "sign-in" : "unknown", params };
 }
 
-/** Where a sign-in leads back to: a path of this console, never another site. */
+/** The path to go to after sign-in, never another site. */
 export const safeNext = (next) => (/^\/(?![/\\])[^\\]*$/.test(next ?? "") ? next : "/");
 
 export const route = signal(here());
@@ -25,7 +25,7 @@ export function go(address, replace = false) {
   route.value = here();
 }
 
-/** Links of ours change the page without a reload; a click with a modifier opens a tab as everywhere. */
+/** Internal links change the route without a reload, unless clicked with a modifier key. */
 export function startRouter() {
   addEventListener("popstate", () => (route.value = here()));
   document.addEventListener("click", (event) => {

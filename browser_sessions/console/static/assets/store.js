@@ -1,4 +1,4 @@
-// All state of the page. Views read it; actions.js and the events change it.
+// All state of the page. Views read it; actions.js and events change it.
 import { batch, computed, signal } from "./vendor/signals.js";
 import { clockSkew } from "./api.js";
 import { applyEvents } from "./pure/rows.js";
@@ -10,11 +10,11 @@ import { route } from "./router.js";
 
 /** Milliseconds without a connection after which the data is shown as stale (docs/console.md). */
 const STALE_MS = 5000;
-/** Order by a number that ticks is renewed this seldom, and never under the pointer. */
+/** Milliseconds between two sorts by a changing number; never while the pointer is on the list. */
 const RESORT_MS = 5000;
 
 export const you = signal(null);
-/** What stands in the way of the page: null, or {status, title, message}. */
+/** The error shown instead of the page: null, or {status, title, message}. */
 export const trouble = signal(null);
 export const now = signal(Date.now());
 
@@ -34,7 +34,7 @@ export const stale = computed(() => link.value.state === "lost" && now.value - l
 export const session = signal(null);
 export const NO_LIVE = Object.freeze({
   phase: "connecting", text: "", canControl: false, controlledBy: null, mine: false, waiting: 0, viewers: 0, pages: [],
-  pageId: null, url: "", title: "", width: 0, height: 0, fps: 0,
+  drawn: false, pageId: null, url: "", title: "", width: 0, height: 0, fps: 0,
 });
 export const live = signal(NO_LIVE);
 
@@ -52,7 +52,7 @@ export const shown = computed(() => {
   return arrange(rows.value, view.value, held.keys);
 });
 
-/** Called once a second: one clock drives every number on the page. */
+/** Called once a second: one clock for all numbers that tick. */
 export function tick() {
   now.value = Date.now() + clockSkew;
   const turn = Math.floor(now.value / RESORT_MS);
@@ -60,7 +60,7 @@ export function tick() {
   if (turn !== resort.value && !touching && !selected.value.size) resort.value = turn;
 }
 
-/** Takes a batch of events in; tells what needs asking anew. */
+/** Applies a batch of events; returns what has to be loaded again. */
 export function take(events) {
   const result = applyEvents(rows.value, events);
   batch(() => {
@@ -84,7 +84,7 @@ export function heard(state = link.value.state) {
   link.value = { state, heard: now.value };
 }
 
-/** Live sessions among these ids: what an End would end. */
+/** Those of these ids whose sessions can be ended. */
 export const endable = (ids) => ids.filter((id) => rows.value.has(id) && !FINAL.has(rows.value.get(id).status));
 
 let hush = 0;

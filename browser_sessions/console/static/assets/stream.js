@@ -1,14 +1,14 @@
-// One event stream that comes back by itself. Read with fetch, because EventSource tells neither a refusal's status
-// nor that a heartbeat came.
+// An event stream that reconnects. Read with fetch, because EventSource reports neither the status of an error response
+// nor heartbeats.
 import { backoff, sseParser } from "./pure/sse.js";
 
-/** Silence after which the server is asked whether it is still there; its heartbeat comes every 15 s. */
+/** Silence after which the server is probed; its heartbeat comes every 15 s. */
 const QUIET_MS = 5000;
 /** A probe that takes longer counts as lost. */
 const PROBE_MS = 3000;
-/** Events of this long are told together: 200 sessions a second are five changes of the screen. */
+/** Events are delivered in batches: 200 of them a second are five updates of the screen. */
 const BATCH_MS = 200;
-/** A hidden page gives its connection back after so long: browsers allow six for one server. */
+/** A hidden page closes its connection after this time: browsers allow six for a server. */
 const HIDDEN_MS = 30000;
 
 export class EventStream {
@@ -17,7 +17,7 @@ export class EventStream {
   #batch = [];
   #timer = 0;
 
-  /** `onState(state)`: "open", "lost", or a refusal's HTTP status. `onEvents(list)`. */
+  /** `onState(state)`: "open", "lost", or the HTTP status of an error response. `onEvents(list)`. */
   constructor(path, { lastId = null, since = null, onEvents, onState, onHeard }) {
     Object.assign(this, { path, since, onEvents, onState, onHeard });
     this.#lastId = lastId;
@@ -82,7 +82,7 @@ export class EventStream {
       if (!answer.ok) {
         throw Object.assign(new Error(), { refused: answer.status < 500 && answer.status !== 429 ? answer.status : 0 });
       }
-      if (answer.status === 204) return this.close(); // the session has ended, and we know its last event
+      if (answer.status === 204) return this.close(); // the session has ended, and its last event is known
       onOpen();
       this.onState("open");
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -105,7 +105,7 @@ export class EventStream {
     try {
       decoded = data ? JSON.parse(data) : {};
     } catch {
-      return; // one bad event does not end the stream
+      return; // a malformed event is skipped
     }
     this.#batch.push({ id, type: event, ...decoded });
     this.#timer ||= setTimeout(() => this.#flush(), BATCH_MS);

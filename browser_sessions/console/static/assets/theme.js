@@ -1,7 +1,7 @@
-// Runs before the first paint, so that a chosen theme never flashes. No module: modules wait.
+// Runs before the first paint, so that the theme does not flash. Not a module: those are deferred.
 try {
   const theme = localStorage.getItem("theme");
   if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
 } catch {
-  // storage is switched off: the system's theme holds
+  // storage is disabled: the system's theme is used
 }

@@ -1,11 +1,11 @@
-// Small pictures for the cards on the screen, and for none off it.
+// Pictures of the cards on the screen.
 import { sessionPath } from "./api.js";
 import { link } from "./store.js";
 
-/** At most one picture a second of a card (docs/console.md); one that stays the same is asked for less and less. */
+/** At most one picture a second and card (docs/console.md), less often for a picture that does not change. */
 const FASTEST_MS = 1000;
 const SLOWEST_MS = 5000;
-/** Requests at a time: a browser has six connections to a server, one holds the events, one is for the operator. */
+/** Concurrent requests: of a browser's six connections to a server, one has the events, one is for actions. */
 const AT_ONCE = 4;
 const TICK_MS = 200;
 
@@ -25,7 +25,7 @@ const onScreen = new IntersectionObserver(
   { rootMargin: "80px" },
 );
 
-/** Keeps the image `picture` inside `element` showing session `id` while it is on the screen; returns how to stop. */
+/** Keeps image `picture` inside `element` up to date while it is on the screen; returns a function that stops. */
 export function watch(element, picture, id, onVisible) {
   const card = { id, picture, onVisible, visible: false, due: 0, last: 0, wait: FASTEST_MS, etag: null, live: true };
   cards.set(element, card);
@@ -40,7 +40,7 @@ export function watch(element, picture, id, onVisible) {
   };
 }
 
-/** The session's picture may have changed: look again soon. */
+/** The session's picture may have changed: refresh it soon. */
 export function nudge(id) {
   for (const card of cards.values()) {
     if (card.id !== id) continue;
@@ -49,10 +49,10 @@ export function nudge(id) {
   }
 }
 
-/** The pause before the next picture. */
+/** Milliseconds until the next request. */
 export const nextWait = (wait, changed) => (changed ? FASTEST_MS : Math.min(SLOWEST_MS, wait * 1.5));
 
-/** An ended session's last frame is asked for once. */
+/** An ended session's last picture is requested once. */
 export function settle(element, live) {
   const card = cards.get(element);
   if (!card || card.live === live) return;
@@ -85,7 +85,7 @@ async function refresh(card, now) {
       changed = true;
     }
   } catch {
-    // no picture this time; the connection's state is the event stream's to tell
+    // no picture this time; the event stream reports a lost connection
   } finally {
     flying -= 1;
     card.busy = false;
@@ -95,7 +95,7 @@ async function refresh(card, now) {
   }
 }
 
-/** An image scrolls cheaper than a canvas; decoded beforehand, it takes the old one's place without a flash. */
+/** An image scrolls cheaper than a canvas; decoded first, it replaces the old one without a flash. */
 async function show(card, blob) {
   const { picture } = card;
   const next = new Image();

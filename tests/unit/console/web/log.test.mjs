@@ -30,13 +30,21 @@ test("ids are compared as numbers, within one boot", () => {
   assert.equal(isAfter("other-1", "b-10"), true);
 });
 
-test("an answer takes the line of its request", () => {
-  const asked = { page_id: "p", url: "https://x/", method: "GET" };
-  const log = addEvents(EMPTY_LOG, [event("network.request", asked), event("network.request", { ...asked, url: "https://y/" }), event("network.response", { ...asked, status: 200, ms: 12 })]);
-  assert.equal(log.network.length, 2);
-  assert.deepEqual([log.network[0].status, log.network[0].open], [200, false]);
-  assert.equal(log.network[1].open, true);
-  assert.equal(addEvents(log, [event("network.response", { ...asked, status: 304 })]).network.length, 3);
+test("a response of 400 and more and its failure are one line, in either order", () => {
+  const response = { page_id: "p", url: "https://x/", method: "GET", status: 404, type: "fetch", ms: 12, size: 90 };
+  const failure = { page_id: "p", url: "https://x/", method: null, error: "status of 404" };
+  for (const pair of [[["network.response", response], ["network.failed", failure]], [["network.failed", failure], ["network.response", response]]]) {
+    const { network } = addEvents(EMPTY_LOG, pair.map(([type, data]) => event(type, data)));
+    assert.equal(network.length, 1);
+    assert.deepEqual([network[0].method, network[0].status, network[0].error, network[0].size], ["GET", 404, "status of 404", 90]);
+  }
+});
+
+test("requests of the same address have a line each", () => {
+  const answered = { page_id: "p", url: "https://x/", method: "GET", status: 200 };
+  const failed = { page_id: "p", url: "https://x/", method: null, error: "net::ERR_FAILED" };
+  const log = addEvents(EMPTY_LOG, [event("network.response", answered), event("network.response", answered), event("network.failed", failed), event("network.failed", failed)]);
+  assert.equal(log.network.length, 4);
 });
 
 test("lists are bounded, and the newest stay", () => {
@@ -58,7 +66,7 @@ test("a watcher who came and left is one line, however often, and no other line 
   const came = () => event("client.connected", { kind: "live" });
   const left = () => event("client.disconnected", { kind: "live" });
   const log = addEvents(EMPTY_LOG, [event("session.active"), came(), left(), came(), left(), came()]);
-  assert.deepEqual(log.timeline.map((line) => line.text), ["Ready", "Somebody watched", "Somebody watches"]);
+  assert.deepEqual(log.timeline.map((line) => line.text), ["Ready", "Viewer connected and left", "Viewer connected"]);
   const two = addEvents(EMPTY_LOG, [came(), came(), left(), event("control.taken", { by: "olga" }), left()]);
-  assert.deepEqual(two.timeline.map((line) => line.text), ["Somebody watches", "Somebody watched", "Wheel taken", "Watcher left"]);
+  assert.deepEqual(two.timeline.map((line) => line.text), ["Viewer connected", "Viewer connected and left", "Control taken", "Viewer disconnected"]);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { applyEvents, counts, fromOverview, nextRow, owners } from "../../../../browser_sessions/console/static/assets/pure/rows.js";
+import { applyEvents, counts, fromOverview, nextRow, owners, stateOf } from "../../../../browser_sessions/console/static/assets/pure/rows.js";
 
 const row = (id, more = {}) => ({ session_id: id, status: "active", owner: "p1", owner_name: "anna", page_count: 1, title: "T", url: "https://a.example/", ...more });
 const event = (type, id, data = {}) => ({ type, session_id: id, at: "2031-01-01T00:00:00Z", data });
@@ -61,4 +61,13 @@ test("counts and owners", () => {
   assert.equal(counts(rows).active, 2);
   assert.equal(counts(rows).lost, 1);
   assert.deepEqual(owners(rows), [["p1", "anna", 2], ["p2", "bo", 1]]);
+});
+
+test("an unresponsive session is counted as such and as active, and says so until it responds", () => {
+  const hung = row("a", { responsive: false });
+  const found = counts(fromOverview([hung, row("b"), row("c", { status: "closed", responsive: false })]));
+  assert.deepEqual([found.active, found.unresponsive, found.closed], [2, 1, 1]);
+  assert.equal(stateOf(hung), "unresponsive");
+  assert.equal(stateOf(nextRow(hung, event("session.updated", "a", { responsive: true }))), "active");
+  assert.equal(stateOf(row("c", { status: "closed", responsive: false })), "closed");
 });

@@ -32,6 +32,14 @@ test("filters by words, pairs, status and owner", () => {
   assert.deepEqual(parseQuery(" a=b  c "), { words: ["c"], pairs: [["a", "b"]] });
 });
 
+test("an unresponsive page is found by a filter of its own, and among the active ones", () => {
+  const hung = row("h", { responsive: false });
+  const both = rows(hung, row("a", { responsive: true }), row("x", { status: "crashed", responsive: false }));
+  assert.deepEqual(arrange(both, view({ status: ["unresponsive"] })), ["h"]);
+  assert.deepEqual(arrange(both, view({ status: ["active"] })), ["a", "h"]);
+  assert.deepEqual(readView(new URLSearchParams("?status=unresponsive")).status, ["unresponsive"]);
+});
+
 test("live ones stand before ended ones, whatever the order", () => {
   const list = rows(row("x", { status: "closed", memory_bytes: 99 }), row("a", { memory_bytes: 1 }), row("b", { memory_bytes: 2 }));
   assert.deepEqual(arrange(list, view({ sort: "memory", down: true })), ["b", "a", "x"]);

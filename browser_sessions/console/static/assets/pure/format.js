@@ -1,8 +1,8 @@
-// Numbers, times and page-made strings as short text. Pure.
+// Numbers, times and texts of pages in a short form. Pure.
 
 export const NONE = "–";
 
-/** 1536 -> "1.5 kB". Decimal units, as an operator's other tools print them. */
+/** 1536 -> "1.5 kB". Decimal units. */
 export function bytes(n) {
   if (n == null) return NONE;
   if (n < 1000) return `${n} B`;
@@ -38,7 +38,7 @@ function pair(big, bigUnit, small, smallUnit) {
   return small ? `${big}${bigUnit} ${small}${smallUnit}` : `${big}${bigUnit}`;
 }
 
-/** Milliseconds since the epoch of an RFC 3339 time; null when there is none. */
+/** Milliseconds since the epoch of an RFC 3339 time; null without one. */
 export function moment(text) {
   if (text == null) return null;
   const at = Date.parse(text);
@@ -61,7 +61,7 @@ export function stamp(at) {
   return `${when.getFullYear()}-${two(when.getMonth() + 1)}-${two(when.getDate())} ${clock(when.getTime())}`;
 }
 
-/** What stands for an address in a narrow place: its host (punycode, so look-alikes show), else its scheme. */
+/** Short form of an address: its host (as punycode, so that imitations are visible), else its scheme. */
 export function hostOf(url) {
   if (!url) return "";
   try {
@@ -72,19 +72,19 @@ export function hostOf(url) {
   }
 }
 
-/** Where a line of a log comes from: the file's name and the line, as far as they are known. */
+/** Source of a log line: file name and line, as far as they are known. */
 export function placeOf(url, line) {
   const file = clip(String(url).split(/[?#]/)[0].split("/").filter(Boolean).at(-1) ?? "", 60);
   return line == null ? file : `${file}:${line}`;
 }
 
-/** The status in Chromium's words for a request that was answered with an error; null where there was no answer. */
+/** The status in Chromium's error text of a failed request; null if there was no response. */
 export const statusIn = (error) => /\bstatus of (\d{3})\b/.exec(error ?? "")?.[1] ?? null;
 
-// C0, C1, and the characters that turn the direction of text around: a page could disguise an address with them.
+// C0, C1, and characters that change the direction of text, which could disguise an address.
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
 
-/** A page-made string, safe to look at: no control or direction characters, at most `max` characters. */
+/** Text of a page, safe to show: without control and direction characters, at most `max` characters. */
 export function clip(text, max = 300) {
   const clean = String(text ?? "").slice(0, max + 1).replace(UNSEEN, "\ufffd");
   return clean.length > max ? `${clean.slice(0, max)}…` : clean;
@@ -95,7 +95,7 @@ export const plural = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many
 /** "browser_crashed" -> "browser crashed". */
 export const words = (name) => String(name ?? "").replaceAll("_", " ");
 
-/** Hides the ticket of an address that is shown on a screen; the copy button copies the whole. */
+/** An address with its ticket masked. */
 export function maskTicket(url) {
   return String(url ?? "").replace(/([?&](?:ticket|api_key)=)[^&]+/g, "$1•••");
 }

@@ -2,7 +2,7 @@
 
 const text = new TextDecoder();
 
-/** `{header, jpeg}`; null when the message is no frame (a cut one is skipped, the next comes soon). */
+/** `{header, jpeg}`; null if the message is not a frame. */
 export function parseFrame(buffer) {
   if (buffer.byteLength < 4) return null;
   const length = new DataView(buffer).getUint32(0);
@@ -14,11 +14,11 @@ export function parseFrame(buffer) {
   }
 }
 
-/** What a close of the live socket means (docs/api.md). `again`: worth another try. */
+/** The meaning of a close code of the live socket (docs/api.md). `again`: reconnect. */
 export function closeMeaning(code) {
   switch (code) {
     case 1000: return { ended: true, text: "The session has ended." };
-    case 1008: return { text: "You may not watch this session." };
+    case 1008: return { text: "You have no access to this session." };
     case 1011: return { ended: true, text: "The browser crashed." };
     case 4000: return { ended: true, text: "The session expired." };
     case 4001: return { ended: true, text: "An operator ended the session." };

@@ -1,13 +1,13 @@
-// One session's story from its events: timeline, console, network, errors. Pure and bounded.
+// One session's logs from its events: timeline, console, network, errors. Pure and bounded.
 
-/** Lines of each kind that are kept: enough to read back through, small enough for a phone. */
+/** Lines of each log that are kept. */
 export const KEEP = 500;
 
 export const EMPTY_LOG = Object.freeze({
   timeline: [], console: [], network: [], errors: [], dialog: null, waiting: 0, page: null, lastId: null, seen: 0,
 });
 
-/** Order of two event ids `<boot>-<seq>` of one boot; of two boots nothing can be said, so the event counts as new. */
+/** Whether event id `<boot>-<seq>` comes after another one. Ids of two boots cannot be compared: then it does. */
 export function isAfter(id, last) {
   if (!last || !id) return true;
   const [boot, seq] = split(id);
@@ -20,18 +20,19 @@ function split(id) {
   return [id.slice(0, cut), Number(id.slice(cut + 1))];
 }
 
-const WATCHES = "Somebody watches";
-const WATCHED = "Somebody watched";
+const WATCHES = "Viewer connected";
+const LEFT = "Viewer disconnected";
+const WATCHED = "Viewer connected and left";
 
 const LINES = {
-  "session.queued": () => ["○", "Waiting for a place"],
+  "session.queued": () => ["○", "Waiting for a slot"],
   "session.active": () => ["●", "Ready"],
   "session.extended": (d) => ["●", "Extended", `by ${Math.round(d.seconds ?? 0)} s`],
   "session.ended": (d) => ["■", `Ended: ${d.status ?? "closed"}`, d.reason, d.status === "closed" ? "" : "bad"],
   "client.connected": (d) => (d.kind === "live" ? ["→", WATCHES] : ["→", "Client connected", d.kind]),
-  "client.disconnected": (d) => (d.kind === "live" ? ["←", "Watcher left"] : ["←", "Client left", d.kind]),
-  "control.taken": (d) => ["◆", "Wheel taken", d.by, "drive"],
-  "control.released": (d) => ["◇", "Wheel given back", d.by, "drive"],
+  "client.disconnected": (d) => (d.kind === "live" ? ["←", LEFT] : ["←", "Client disconnected", d.kind]),
+  "control.taken": (d) => ["◆", "Control taken", d.by, "control"],
+  "control.released": (d) => ["◇", "Control released", d.by, "control"],
   "page.opened": (d) => ["+", "Page opened", d.url],
   "page.closed": (d) => ["−", "Page closed", d.url],
   "page.crashed": (d) => ["▲", "Page crashed", d.url, "bad"],
@@ -40,7 +41,7 @@ const LINES = {
   "download.finished": (d) => ["↓", "Download finished", d.filename],
   "dialog.opened": (d) => ["?", `Dialog: ${d.type ?? "alert"}`, d.message],
   "dialog.closed": () => ["?", "Dialog closed"],
-  gap: () => ["…", "Some events were missed"],
+  gap: () => ["…", "Some events are missing"],
 };
 
 function push(list, item) {
@@ -49,17 +50,17 @@ function push(list, item) {
   return next;
 }
 
-/** A watcher who came and left, while nothing else happened, is one line, however often. */
+/** A viewer who came and left while nothing else happened is one line, however often. */
 function pushStep(list, item) {
   const last = list.at(-1);
-  if (item.text === "Watcher left" && last?.text === WATCHES) {
+  if (item.text === LEFT && last?.text === WATCHES) {
     const before = list.at(-2)?.text === WATCHED ? list.slice(0, -2) : list.slice(0, -1);
     return push(before, { ...last, text: WATCHED });
   }
   return push(list, item);
 }
 
-/** The log after one event. Events that came before (a replay) change nothing. */
+/** The logs after one event. A replayed event changes nothing. */
 export function addEvent(log, event) {
   if (event.id && !isAfter(event.id, log.lastId)) return log;
   const next = { ...log, lastId: event.id ?? log.lastId, seen: log.seen + 1 };
@@ -80,7 +81,6 @@ export function addEvent(log, event) {
     case "page.crashed":
       next.errors = push(log.errors, { key: next.seen, at: event.at, level: "crash", text: "The page crashed", ...data });
       break;
-    case "network.request":
     case "network.response":
     case "network.failed":
       next.network = addRequest(log.network, next.seen, event);
@@ -108,21 +108,27 @@ export function addEvent(log, event) {
   return next;
 }
 
-/** An answer takes the line of its request where that is still open; else it gets a line of its own. */
+/** Chromium reports a response of 400 and more twice, as a response and as a failure without a method: one line. */
 function addRequest(list, key, event) {
-  const data = event.data ?? {};
-  const line = { key, at: event.at, ...data, open: event.type === "network.request" };
-  if (!line.open) {
-    for (let i = list.length - 1; i >= 0; i -= 1) {
-      const old = list[i];
-      if (old.open && old.url === data.url && old.method === data.method && old.page_id === data.page_id) {
-        const next = list.slice();
-        next[i] = { ...old, ...line, key: old.key, at: old.at };
-        return next;
-      }
-    }
+  const { error, ...data } = event.data ?? {};
+  const line = error == null ? data : { ...data, error };
+  const from = Math.max(0, list.length - RECENT);
+  for (let i = list.length - 1; i >= from; i -= 1) {
+    const old = list[i];
+    if (old.url !== line.url || old.page_id !== line.page_id || !isOtherHalf(old, line)) continue;
+    const next = list.slice();
+    next[i] = { ...old, ...line, method: line.method ?? old.method };
+    return next;
   }
-  return push(list, line);
+  return push(list, { key, at: event.at, ...line });
 }
+
+/** Lines in which the other half of a failed request is looked for. */
+const RECENT = 20;
+
+const isOtherHalf = (one, other) => {
+  const [response, failure] = one.status == null ? [other, one] : [one, other];
+  return response.status >= 400 && response.error == null && failure.error != null && failure.status == null;
+};
 
 export const addEvents = (log, events) => events.reduce(addEvent, log);

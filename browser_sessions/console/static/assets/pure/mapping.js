@@ -1,6 +1,6 @@
 // From the operator's pointer and keys to the page's. Pure.
 
-/** A point of the window as a point of the page, both in CSS px; the picture may be scaled, the device scale cancels. */
+/** A point of the window as a point of the page, both in CSS px; the picture may be scaled. */
 export function toPage(clientX, clientY, rect, cssWidth, cssHeight) {
   const x = ((clientX - rect.left) / rect.width) * cssWidth;
   const y = ((clientY - rect.top) / rect.height) * cssHeight;
@@ -23,7 +23,7 @@ export const button = (event) => ["left", "middle", "right"][event.button] ?? "n
 /** The button that is held during a move. */
 export const heldButton = (buttons) => (buttons & 1 ? "left" : buttons & 2 ? "right" : buttons & 4 ? "middle" : "none");
 
-/** What a key writes: itself when it is one character and no command; Enter writes a carriage return, as in Chromium. */
+/** The text of a key: the key itself if it is one character without a command modifier; Enter is a carriage return. */
 export function keyText(event) {
   if (event.key === "Enter") return "\r";
   const command = (event.ctrlKey || event.metaKey) && !event.getModifierState?.("AltGraph");
@@ -34,11 +34,11 @@ export const isPaste = (event) =>
   Boolean((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "v") ||
   Boolean(event.shiftKey && event.key === "Insert");
 
-/** An input method is composing: the keys are its own, the text comes when it is done. */
+/** An input method is composing: it handles the keys, and the text follows when it is done. */
 export const isComposing = (event) =>
   event.isComposing || event.key === "Process" || event.key === "Unidentified" || event.key === "Dead" || event.keyCode === 229;
 
-/** Line and page steps of a wheel in px: a line as Chromium counts it, a page as high as the viewport. */
+/** Wheel steps in px: a line is 100/3 px, as in Chromium, a page is the height of the viewport. */
 export function wheelPixels(event, cssHeight) {
   const unit = event.deltaMode === 1 ? 100 / 3 : event.deltaMode === 2 ? cssHeight : 1;
   return { dx: event.deltaX * unit, dy: event.deltaY * unit };
@@ -56,19 +56,19 @@ export function clickCount(last, press) {
   return again ? last.count + 1 : 1;
 }
 
-/** Milliseconds between two Escapes that give the wheel back. */
+/** Milliseconds between two Escapes that release control. */
 const ESCAPE_MS = 600;
 
 export const isDoubleEscape = (lastAt, at) => lastAt != null && at - lastAt <= ESCAPE_MS;
 
-/** An address as somebody types it: without a scheme it is a web page. */
+/** A typed address: https is added if it has no scheme. */
 export function typedAddress(text) {
   const trimmed = text.trim();
   if (!trimmed) return "";
   return /^[a-z][a-z0-9+.-]*:(?!\d)/i.test(trimmed) ? trimmed : `https://${trimmed}`;
 }
 
-/** How wide a picture is worth asking for: the device px that it covers, in steps of 64 so that a drag asks seldom. */
+/** The width of picture to request: the device px that it covers, in steps of 64, so that resizing requests few. */
 export function wantedWidth(boxWidth, devicePixelRatio) {
   return Math.min(3840, Math.max(320, Math.ceil((boxWidth * devicePixelRatio) / 64) * 64));
 }

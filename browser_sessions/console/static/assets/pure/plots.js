@@ -4,7 +4,7 @@
 export const POINTS = 360;
 export const SERIES = ["active", "queue", "refused", "browsers", "memory_bytes", "loop_lag_ms"];
 
-/** What a PoolState says of this moment, where the server sends no point with it. */
+/** The point of a PoolState, if the server sends none with it. */
 export function pointOf(pool, at) {
   const memory = pool.browsers?.reduce((sum, browser) => sum + (browser.memory_bytes ?? 0), 0);
   return {
@@ -13,7 +13,7 @@ export function pointOf(pool, at) {
   };
 }
 
-/** The history with one more point; points nearer than a step take the last one's place. */
+/** The history with one more point; a point nearer than a step replaces the last one. */
 export function addPoint(history, point) {
   const points = history.points.slice();
   const last = points.at(-1);
@@ -27,7 +27,7 @@ function definedIn(point) {
   return Object.fromEntries(Object.entries(point).filter(([, value]) => value != null));
 }
 
-/** Refusals are counted since the start; what a plot shows is how many came with each point. A restart counts anew. */
+/** Rejections are counted since the start; a plot shows how many each point added. A restart starts at 0. */
 export function refusals(history) {
   let last = null;
   const points = history.points.map((point) => {
@@ -38,15 +38,15 @@ export function refusals(history) {
   return { ...history, points };
 }
 
-/** Seconds that a plot is wide: as long as there is something to show, from a minute to an hour. */
+/** Seconds that a plot covers: as long as there are points, from a minute to an hour. */
 const SHORTEST_S = 60;
 const LONGEST_S = 3600;
-/** The box that its lines are drawn in. */
+/** Size of the plot. */
 export const BOX = Object.freeze({ width: 360, height: 32 });
 
 /**
- * The line of one series over the time that is known and the area below it, as SVG paths. From zero, with head room, never flat
- * at the top; a hole of more than three steps stays a hole.
+ * The line of one series and the area below it, as SVG paths. The scale starts at zero and has a tenth of head room; a gap
+ * of more than three steps stays a gap.
  */
 export function paths(history, name, end) {
   const span = spanOf(history, end);
@@ -79,13 +79,13 @@ export function paths(history, name, end) {
 const round = (n) => Math.round(n * 10) / 10;
 const xOf = (point, end, span) => BOX.width * (1 - (end - Date.parse(point.at)) / 1000 / span);
 
-/** Seconds from the first point to `end`, within what a plot may be wide. */
+/** Seconds from the first point to `end`, within the limits of a plot. */
 export function spanOf(history, end) {
   const age = history.points.length ? (end - Date.parse(history.points[0].at)) / 1000 : 0;
   return Math.min(LONGEST_S, Math.max(SHORTEST_S, age));
 }
 
-/** The point nearest to a place of the plot, 0 (left) to 1. */
+/** The point nearest to a position of the plot, 0 (left) to 1. */
 export function pointAt(history, part, end) {
   const span = spanOf(history, end);
   const far = (point) => Math.abs(xOf(point, end, span) - part * BOX.width);

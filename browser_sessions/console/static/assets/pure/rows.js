@@ -1,11 +1,19 @@
-// The fleet: what the overview knows of each session, and how events change it. Pure; rows are never changed in place.
+// The overview's rows, and how events change them. Pure; rows are never changed in place.
 
 export const FINAL = new Set(["closed", "expired", "crashed", "lost"]);
 export const STATUSES = ["queued", "starting", "active", "closing", "closed", "expired", "crashed", "lost"];
 
+/** A filter beside the statuses: active, but its page does not respond. */
+export const UNRESPONSIVE = "unresponsive";
+
+export const isUnresponsive = (row) => row.status === "active" && row.responsive === false;
+
+/** The status as it is shown. */
+export const stateOf = (row) => (isUnresponsive(row) ? UNRESPONSIVE : row.status);
+
 export const isFinal = (row) => FINAL.has(row.status);
 
-/** The title of a row, or the best that there is instead. */
+/** The title of a row, else its address. */
 export function nameOf(row) {
   return row.title || row.url || (isFinal(row) ? "no page" : "no page yet");
 }
@@ -26,7 +34,7 @@ const STEPS = {
     viewers: 0,
     controlled_by: null,
   }),
-  "control.taken": (row, data) => ({ controlled_by: data.by ?? "somebody" }),
+  "control.taken": (row, data) => ({ controlled_by: data.by ?? "another user" }),
   "control.released": () => ({ controlled_by: null }),
 };
 
@@ -45,8 +53,8 @@ function same(a, b) {
 }
 
 /**
- * The fleet after a batch of events. `missing`: events spoke of sessions that nobody told us about, or some events were
- * lost: ask for the overview anew. `touched`: sessions whose picture may have changed.
+ * The rows after a batch of events. `missing`: there were events of unknown sessions, or a gap, so the overview must be
+ * loaded again. `touched`: sessions whose picture may have changed.
  */
 export function applyEvents(rows, events) {
   let next = rows;
@@ -71,10 +79,13 @@ export function applyEvents(rows, events) {
   return { rows: next, missing, touched };
 }
 
-/** How many sessions there are of each status. */
+/** Number of sessions by status; unresponsive ones are counted as such and as active. */
 export function counts(rows) {
-  const found = Object.fromEntries(STATUSES.map((status) => [status, 0]));
-  for (const row of rows.values()) found[row.status] = (found[row.status] ?? 0) + 1;
+  const found = Object.fromEntries([...STATUSES, UNRESPONSIVE].map((status) => [status, 0]));
+  for (const row of rows.values()) {
+    found[row.status] = (found[row.status] ?? 0) + 1;
+    if (isUnresponsive(row)) found[UNRESPONSIVE] += 1;
+  }
   return found;
 }
 

@@ -1,6 +1,6 @@
-// Server-Sent Events from text that arrives in pieces. WHATWG HTML, section 9.2.6; pure, no I/O.
+// Server-Sent Events from chunks of text. WHATWG HTML, section 9.2.6; pure, no I/O.
 
-/** Returns `feed(text)`: the events that this piece completes, as `{id, event, data}` with data still text. */
+/** Returns `feed(text)`: the events completed by this chunk, as `{id, event, data}`; data is text. */
 export function sseParser() {
   let rest = "";
   let id = null;
@@ -36,12 +36,12 @@ function lineEnd(text, from) {
     const c = text[i];
     if (c === "\n") return [i, i + 1];
     if (c === "\r") {
-      if (i + 1 === text.length) return null; // the other half of \r\n may be in the next piece
+      if (i + 1 === text.length) return null; // the \n may be in the next chunk
       return [i, text[i + 1] === "\n" ? i + 2 : i + 1];
     }
   }
   return null;
 }
 
-/** Seconds until the next try: doubling from half a second to five, so that a restart is seen soon and not hammered. */
+/** Seconds until the next attempt: doubles from half a second to five. */
 export const backoff = (tries) => Math.min(5, 0.5 * 2 ** Math.min(tries, 10));

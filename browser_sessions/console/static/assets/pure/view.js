@@ -1,5 +1,5 @@
-// What of the fleet is shown, and in which order; kept in the address, so that a view can be sent as a link. Pure.
-import { FINAL, STATUSES, nameOf } from "./rows.js";
+// Which sessions are shown, and in which order. Kept in the address, so that a view can be sent as a link. Pure.
+import { FINAL, STATUSES, UNRESPONSIVE, isUnresponsive, nameOf } from "./rows.js";
 import { hostOf, moment } from "./format.js";
 
 export const DEFAULT_VIEW = Object.freeze({ text: "", status: [], owner: "", sort: "age", down: false, layout: "grid" });
@@ -11,7 +11,7 @@ export const COLUMNS = [
   { name: "host", label: "Host", by: (row) => hostOf(row.url) },
   { name: "owner", label: "Owner", by: (row) => (row.owner_name || row.owner || "").toLowerCase() },
   { name: "age", label: "Age", number: true, by: (row) => -(moment(row.created_at) ?? 0) },
-  { name: "quiet", label: "Quiet", number: true, by: (row) => -(moment(row.last_activity) ?? 0) },
+  { name: "quiet", label: "Idle", number: true, by: (row) => -(moment(row.last_activity) ?? 0) },
   { name: "expiry", label: "Expires", number: true, by: (row) => moment(row.ended_at ?? row.expires_at) ?? Infinity },
   { name: "pages", label: "Pages", number: true, down: true, by: (row) => row.page_count ?? 0 },
   { name: "connections", label: "Clients", number: true, down: true, by: (row) => row.connections ?? 0 },
@@ -22,13 +22,16 @@ export const COLUMNS = [
 ];
 const BY_NAME = new Map(COLUMNS.map((column) => [column.name, column]));
 
-/** The view that an address asks for; what it does not know is left out. */
+/** Values of the status filter. */
+export const FILTERS = STATUSES.flatMap((status) => (status === "active" ? [status, UNRESPONSIVE] : [status]));
+
+/** The view that an address asks for; unknown values are ignored. */
 export function readView(params) {
   const sort = params.get("sort") ?? "";
   const name = sort.replace(/^-/, "");
   return {
     text: params.get("q") ?? "",
-    status: (params.get("status") ?? "").split(",").filter((s) => STATUSES.includes(s)),
+    status: (params.get("status") ?? "").split(",").filter((s) => FILTERS.includes(s)),
     owner: params.get("owner") ?? "",
     sort: BY_NAME.has(name) ? name : DEFAULT_VIEW.sort,
     down: BY_NAME.has(name) && sort.startsWith("-"),
@@ -48,13 +51,13 @@ export function writeView(view) {
   return text ? `?${text}` : "";
 }
 
-/** A click on a column's head: the other way round where it is sorted by that already. */
+/** After a click on a column's heading: reversed if it is sorted by that column already. */
 export function sortedBy(view, name) {
   const column = BY_NAME.get(name);
   return { ...view, sort: name, down: view.sort === name ? !view.down : Boolean(column.down) };
 }
 
-/** Words all have to be found somewhere; `key=value` asks the metadata (an empty value: any). */
+/** All words must match somewhere; `key=value` matches metadata (an empty value matches any). */
 export function parseQuery(text) {
   const query = { words: [], pairs: [] };
   for (const part of text.trim().split(/\s+/)) {
@@ -67,7 +70,8 @@ export function parseQuery(text) {
 }
 
 export function matches(row, view, query = parseQuery(view.text)) {
-  if (view.status.length && !view.status.includes(row.status)) return false;
+  const { status } = view;
+  if (status.length && !status.includes(row.status) && !(status.includes(UNRESPONSIVE) && isUnresponsive(row))) return false;
   if (view.owner && row.owner !== view.owner && row.owner_name !== view.owner) return false;
   for (const [key, value] of query.pairs) {
     const has = row.metadata?.[key];
@@ -81,7 +85,7 @@ export function matches(row, view, query = parseQuery(view.text)) {
 
 /**
  * Ids in the order of the screen: live ones first, then by the view's column, newest first among equals.
- * `held` keeps the keys by which a session was last sorted: while it holds one, a ticking number moves no card.
+ * `held` keeps the sort key of each session, so that changing numbers do not move cards.
  */
 export function arrange(rows, view, held = new Map()) {
   const { by } = BY_NAME.get(view.sort);
@@ -105,7 +109,7 @@ function compare(a, b) {
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-/** The place that an arrow key leads to, in a grid with so many columns. */
+/** The index that an arrow key leads to, in a grid of `columns`. */
 export function step(index, key, count, columns) {
   if (count === 0) return -1;
   if (index < 0) return 0;

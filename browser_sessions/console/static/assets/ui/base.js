@@ -1,4 +1,4 @@
-// The small parts that every page uses.
+// Small parts used by every page.
 import { Component, h } from "../vendor/preact.js";
 import htm from "../vendor/htm.js";
 import { FINAL } from "../pure/rows.js";
@@ -8,7 +8,7 @@ import { now } from "../store.js";
 
 export const html = htm.bind(h);
 
-/** Renders again only when a property is another one. */
+/** Renders again only when a property changes. */
 export const memo = (view) =>
   class extends Component {
     shouldComponentUpdate(next, state) {
@@ -34,13 +34,13 @@ export const Icon = ({ name }) =>
 const SHAPES = {
   queued: "M4 1a3 3 0 1 0 0 6 3 3 0 0 0 0-6Zm0 1.2a1.8 1.8 0 1 1 0 3.6 1.8 1.8 0 0 1 0-3.6Z", starting: "M4 1a3 3 0 1 0 0 6 3 3 0 0 0 0-6Zm0 1.2v3.6a1.8 1.8 0 0 1 0-3.6Z",
   active: "M4 1a3 3 0 1 0 0 6 3 3 0 0 0 0-6Z", closing: "M1 3h6v2H1Z", closed: "M1.5 1.5h5v5h-5Z", expired: "M1 1h6L4 4l3 3H1l3-3Z",
-  crashed: "M4 .6 7.6 7H.4Z", lost: "M1.6.8 4 3.2 6.4.8l.8.8L4.8 4l2.4 2.4-.8.8L4 4.8 1.6 7.2l-.8-.8L3.2 4 .8 1.6Z",
+  crashed: "M4 .6 7.6 7H.4Z", unresponsive: "M1.2 1h2v6h-2Zm3.6 0h2v6h-2Z", lost: "M1.6.8 4 3.2 6.4.8l.8.8L4.8 4l2.4 2.4-.8.8L4 4.8 1.6 7.2l-.8-.8L3.2 4 .8 1.6Z",
 };
-/** A status is a word and a shape besides its colour. */
+/** A status has a word and a shape besides its colour. */
 export const Status = ({ of, quiet }) =>
   html`<span class="status s-${of}"><svg class="shape" viewBox="0 0 8 8" aria-hidden="true"><path d=${SHAPES[of]} fill-rule="evenodd" /></svg>${!quiet && of}</span>`;
 
-/** Text that a page made: a text node of its own direction, clipped. */
+/** Text of a page: a text node of its own direction, clipped. */
 export const Foreign = ({ text, max, ...rest }) => html`<bdi ...${rest}>${clip(text, max)}</bdi>`;
 
 export const Key = ({ children }) => html`<kbd aria-hidden="true">${children}</kbd>`;
@@ -48,19 +48,20 @@ export const Key = ({ children }) => html`<kbd aria-hidden="true">${children}</k
 export const Copy = ({ text, what }) =>
   html`<button class="bare" type="button" title="Copy ${what}" aria-label="Copy ${what}" onClick=${() => copy(text, what)}><${Icon} name="copy" /></button>`;
 
-/** Seconds since a time; stands still while `still`. */
-export function Age({ of, still }) {
+/** Time since a moment, in its largest unit only if `short`; does not tick while `still`. */
+export function Age({ of, still, short }) {
   const at = moment(of);
-  return at === null ? "–" : duration(((still ? now.peek() : now.value) - at) / 1000);
+  const age = at === null ? "–" : duration(((still ? now.peek() : now.value) - at) / 1000);
+  return short ? age.split(" ")[0] : age;
 }
 
-/** Seconds until a time. */
+/** Time until a moment. */
 export function Left({ of, still }) {
   const at = moment(of);
   return at === null ? "no expiry" : countdown((at - (still ? now.peek() : now.value)) / 1000);
 }
 
-/** Milliseconds to expiry from which the bar begins to empty: the default idle timeout. One scale for all cards. */
+/** Milliseconds before expiry at which the bar starts to empty: the default idle timeout. One scale for all cards. */
 const BAR_MS = 300_000;
 export function ExpiryBar({ row, still }) {
   const at = moment(row.expires_at);
@@ -71,6 +72,6 @@ export function ExpiryBar({ row, still }) {
 
 export const reasonOf = (row) => words(row.end_reason ?? row.status);
 
-/** A place of the page that says what is the matter and what to do next. */
+/** A section that says what happened and what to do next. */
 export const Words = ({ title, children, role }) =>
   html`<section class="words" role=${role}><h1>${title}</h1>${children}</section>`;

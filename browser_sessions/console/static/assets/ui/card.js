@@ -1,8 +1,8 @@
-// One session as a picture with the truth about it below.
+// One session in the grid: its picture, and facts below.
 import { useEffect, useRef } from "../vendor/preact-hooks.js";
 import { useSignal } from "../vendor/signals.js";
 import { Age, ExpiryBar, Foreign, html, Icon, Left, memo, reasonOf, Status } from "./base.js";
-import { isFinal, nameOf } from "../pure/rows.js";
+import { isFinal, nameOf, stateOf } from "../pure/rows.js";
 import { bytes, clip, hostOf } from "../pure/format.js";
 import { settle, watch } from "../thumbnails.js";
 import { toggle } from "./overview.js";
@@ -16,13 +16,12 @@ export const Card = memo(({ row, chosen, owned }) => {
   useEffect(() => settle(box.current, !final), [final]);
   const name = clip(nameOf(row), 120);
   return html`<li class="card ${final ? "final" : ""} ${chosen ? "chosen" : ""}" ref=${box}>
-    <a class="open" data-route data-id=${row.session_id} href="/sessions/${row.session_id}" aria-label="${name}, ${row.status}, ${row.owner_name || row.owner}">
-      <div class="picture"><img ref=${picture} alt="" /><span class="dim">${EMPTY[row.status] ?? "no picture yet"}</span>
-        ${["crashed", "lost"].includes(row.status) && html`<${Status} of=${row.status} />`}
-        ${row.controlled_by && html`<span class="driver">${clip(row.controlled_by, 30)} drives</span>`}
+    <a class="open" data-route data-id=${row.session_id} href="/sessions/${row.session_id}" aria-label="${name}, ${stateOf(row)}, ${row.owner_name || row.owner}">
+      <div class="picture"><img ref=${picture} alt="" /><span class="dim">${EMPTY[row.status] ?? (final ? "no picture" : "no picture yet")}</span>
+        ${row.controlled_by && html`<span class="holder">${clip(row.controlled_by, 30)} has control</span>`}
       </div>
       <${Ticking} seen=${seen} show=${(still) => html`<${ExpiryBar} row=${row} still=${still} />`} />
-      <strong><${Foreign} text=${nameOf(row)} max=${120} /></strong>
+      <div class="head"><strong><${Foreign} text=${nameOf(row)} max=${120} /></strong><${Status} of=${stateOf(row)} /></div>
       <div class="line"><${Foreign} text=${hostOf(row.url)} max=${80} />${owned && html`<span class="owner">${clip(row.owner_name || row.owner, 40)}</span>`}</div>
       <div class="facts">${final ? html`<${Ended} row=${row} />` : html`<${Facts} row=${row} seen=${seen} />`}</div>
     </a>
@@ -30,17 +29,16 @@ export const Card = memo(({ row, chosen, owned }) => {
   </li>`;
 });
 
-/** Under the picture, for as long as there is none. */
-const EMPTY = { queued: "waiting for a place", starting: "starting" };
+/** Shown while there is no picture. */
+const EMPTY = { queued: "waiting for a slot", starting: "starting" };
 
-/** Ticks while the card is on the screen; off it, it costs nothing. */
+/** Ticks only while the card is on the screen. */
 const Ticking = ({ seen, show }) => show(!seen.value);
 
 const Facts = ({ row, seen }) => html`
-  <${Status} of=${row.status} />
-  <span title="Age"><${Ticking} seen=${seen} show=${(still) => html`<${Age} of=${row.created_at} still=${still} />`} /> old</span>
+  <span title="Age"><${Ticking} seen=${seen} show=${(still) => html`<${Age} of=${row.created_at} still=${still} short />`} /> old</span>
   <span title="Time to expiry"><${Ticking} seen=${seen} show=${(still) => html`<${Left} of=${row.expires_at} still=${still} />`} />${row.expires_at && " left"}</span>
   <span title="Connected clients"><${Icon} name="plug" />${row.connections ?? 0}</span>
   <span title="Memory">${bytes(row.memory_bytes)}</span>`;
 
-const Ended = ({ row }) => html`<${Status} of=${row.status} /><span class="reason">${reasonOf(row)}</span><span><${Age} of=${row.ended_at} still /> ago</span>`;
+const Ended = ({ row }) => html`<span class="reason">${reasonOf(row)}</span><span><${Age} of=${row.ended_at} still /> ago</span>`;

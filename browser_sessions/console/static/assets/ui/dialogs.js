@@ -1,4 +1,4 @@
-// The two questions that stand before everything else: "end these?" and "which keys?".
+// The dialogs: end sessions, keyboard shortcuts.
 import { useLayoutEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { html, Foreign } from "./base.js";
 import { endSessions } from "../actions.js";
@@ -6,7 +6,7 @@ import { nameOf } from "../pure/rows.js";
 import { clip, plural } from "../pure/format.js";
 import { dialog, endable, rows, say, selected } from "../store.js";
 
-/** From here on a count is typed: nobody ends a fleet by a slip. */
+/** Ending more sessions than this requires typing their number. */
 const TYPE_ABOVE = 10;
 
 const close = () => (dialog.value = null);
@@ -55,18 +55,18 @@ function End({ ids }) {
     ${live.length === 1 && html`<p><${Foreign} text=${nameOf(rows.value.get(live[0]))} max=${120} /></p>`}
     <p>${[...byOwner].map(([name, n]) => (byOwner.size === 1 && live.length === 1 ? `Owner: ${clip(name, 40)}` : `${clip(name, 40)}: ${n}`)).join(" · ")}</p>
     <p class="dim">Their pages close and their clients are disconnected. This cannot be undone.</p>
-    ${live.length > TYPE_ABOVE && html`<label><span>Type <b>${live.length}</b> to go on</span><input inputmode="numeric" autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value)} /></label>`}
-    <div class="actions"><button type="button" autofocus=${live.length <= TYPE_ABOVE} onClick=${close}>Keep</button>
+    ${live.length > TYPE_ABOVE && html`<label><span>Type <b>${live.length}</b> to confirm</span><input inputmode="numeric" autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value)} /></label>`}
+    <div class="actions"><button type="button" autofocus=${live.length <= TYPE_ABOVE} onClick=${close}>Cancel</button>
       <button class="danger" disabled=${!sure || done !== null || !live.length}>${done === null ? (live.length === 1 ? "End session" : `End ${live.length} sessions`) : `${done} of ${live.length}…`}</button></div>
   </form><//>`;
 }
 
 const KEYS = [
-  ["/", "Filter"], ["← ↑ ↓ →", "Move among the sessions"], ["Enter", "Open"], ["x", "Select"], ["g", "Grid or table"],
-  ["e", "End the selected, or the one in focus"], ["t", "Take the wheel or give it back"], ["Esc Esc", "Give the wheel back while driving"],
-  ["u", "Back to all sessions"], ["?", "This list"],
+  ["/", "Filter"], ["← ↑ ↓ →", "Move between sessions"], ["Enter", "Open"], ["x", "Select"], ["g", "Grid or table"],
+  ["e", "End the selected sessions, or the focused one"], ["t", "Take or release control"], ["Esc Esc", "Release control"],
+  ["u", "Back to all sessions"], ["?", "Show this list"],
 ];
 
-const Help = () => html`<${Box} label="Keyboard"><h2>Keyboard</h2>
+const Help = () => html`<${Box} label="Keyboard shortcuts"><h2>Keyboard shortcuts</h2>
   <dl class="keys">${KEYS.map(([key, what]) => html`<dt key=${key}><kbd>${key}</kbd></dt><dd>${what}</dd>`)}</dl>
   <div class="actions"><button type="button" onClick=${close}>Close</button></div><//>`;

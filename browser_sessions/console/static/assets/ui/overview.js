@@ -1,11 +1,11 @@
-// The fleet: filters, selection, and the sessions as pictures or as a table.
+// All sessions: filters, selection, and the sessions as cards or as a table.
 import { useEffect, useRef } from "../vendor/preact-hooks.js";
 import { Card } from "./card.js";
 import { Table } from "./table.js";
 import { Pool } from "./pool.js";
 import { Copy, html, Icon, Key, Status, Words } from "./base.js";
-import { counts, owners, STATUSES } from "../pure/rows.js";
-import { COLUMNS, DEFAULT_VIEW, sortedBy, writeView } from "../pure/view.js";
+import { counts, owners } from "../pure/rows.js";
+import { COLUMNS, DEFAULT_VIEW, FILTERS, sortedBy, writeView } from "../pure/view.js";
 import { plural } from "../pure/format.js";
 import { go } from "../router.js";
 import { dialog, endable, isOperator, loaded, rows, selected, shown, view } from "../store.js";
@@ -25,8 +25,8 @@ export function Overview() {
   if (!loaded.value) body = html`<${Waiting} />`;
   else if (!rows.value.size) body = html`<${Empty} />`;
   else if (!ids.length) {
-    body = html`<${Words} title="No session matches"><p>Nothing of ${plural(rows.value.size, "session")} fits these filters.</p>
-      <button type="button" onClick=${() => setView({ ...DEFAULT_VIEW, layout })}>Clear the filters</button><//>`;
+    body = html`<${Words} title="No matching sessions"><p>None of ${plural(rows.value.size, "session")} matches these filters.</p>
+      <button type="button" onClick=${() => setView({ ...DEFAULT_VIEW, layout })}>Clear filters</button><//>`;
   } else if (layout === "table") body = html`<${Table} ids=${ids} />`;
   else {
     body = html`<ul class="sessions grid" aria-label="Sessions">
@@ -50,7 +50,7 @@ function Tools({ count }) {
       <input id="filter" ref=${input} type="search" placeholder="Filter: text, key=value" spellcheck="false" autocomplete="off" defaultValue=${text}
         onInput=${(event) => setView({ text: event.target.value })} /><${Key}>/<//></label>
     <div class="chips" role="group" aria-label="Status">
-      ${STATUSES.filter((name) => found[name] || status.includes(name)).map(
+      ${FILTERS.filter((name) => found[name] || status.includes(name)).map(
         (name) => html`<button type="button" key=${name} class="chip" aria-pressed=${status.includes(name)} onClick=${() => flip(name)}>
           <${Status} of=${name} /><b>${found[name]}</b></button>`,
       )}
@@ -64,7 +64,7 @@ function Tools({ count }) {
     <span class="total" aria-live="polite">${count === rows.value.size ? plural(count, "session") : `${count} of ${rows.value.size}`}</span>
     <label class="field"><span class="unseen">Order</span><select value=${sort} onChange=${(event) => setView(sortedBy({ ...view.value, sort: "" }, event.target.value))}>
       ${COLUMNS.map((column) => html`<option value=${column.name} key=${column.name}>${column.label}</option>`)}</select></label>
-    <button type="button" class="square" aria-label=${down ? "Sorted downwards" : "Sorted upwards"} title="Turn the order round" onClick=${() => setView({ down: !down })}>${down ? "↓" : "↑"}</button>
+    <button type="button" class="square" aria-label=${down ? "Descending order" : "Ascending order"} title="Reverse order" onClick=${() => setView({ down: !down })}>${down ? "↓" : "↑"}</button>
     <div class="pair" role="group" aria-label="Layout">
       ${["grid", "table"].map(
         (name) => html`<button type="button" key=${name} class="square" aria-pressed=${layout === name} aria-label=${name} title="${name} (g)" onClick=${() => setView({ layout: name })}><${Icon} name=${name} /></button>`,
@@ -73,7 +73,7 @@ function Tools({ count }) {
   </div>`;
 }
 
-/** What is selected and what can be done to it: over the page, so that nothing moves when it comes. */
+/** The selection and its actions: over the page, so that nothing moves when it appears. */
 function Chosen() {
   const live = endable([...selected.value]);
   return html`<section class="chosenbar" aria-label="Selected sessions"><span><b>${selected.value.size}</b> selected</span>
@@ -81,9 +81,9 @@ function Chosen() {
     <button type="button" class="danger" disabled=${!live.length} onClick=${() => (dialog.value = { name: "end", ids: live })}>End ${live.length}…</button></section>`;
 }
 
-/** As large as what will stand there. */
+/** As large as what replaces it. */
 const Waiting = () =>
-  html`${isOperator.value && html`<div class="pool ghost" />`}<div class="tools ghost" /><ul class="sessions grid" aria-label="Loading the sessions" aria-busy="true">${Array.from({ length: 10 }, (_, i) => html`<li class="card ghost" key=${i}><div class="picture" /><p /><p /></li>`)}</ul>`;
+  html`${isOperator.value && html`<div class="pool ghost" />`}<div class="tools ghost" /><ul class="sessions grid" aria-label="Loading sessions" aria-busy="true">${Array.from({ length: 10 }, (_, i) => html`<li class="card ghost" key=${i}><div class="picture"><span class="dim">Loading…</span></div><p /><p /></li>`)}</ul>`;
 
 function Empty() {
   const line = `curl -X POST ${location.origin}/v1/browser/sessions \\
@@ -91,7 +91,7 @@ function Empty() {
   -H "Content-Type: application/json" \\
   -d '{"start_url": "https://example.com"}'`;
   return html`<${Words} title="No sessions yet">
-    <p>Make the first one. It appears here by itself.</p>
-    <div class="code"><pre tabindex="0" aria-label="Command that makes a session">${line}</pre><${Copy} text=${line} what="command" /></div>
-    <p class="dim">Set <code>BROWSER_SESSIONS_API_KEY</code> to a key of yours first.</p><//>`;
+    <p>Create the first one. It appears here without a reload.</p>
+    <div class="code"><pre tabindex="0" aria-label="Command that creates a session">${line}</pre><${Copy} text=${line} what="command" /></div>
+    <p class="dim">Set <code>BROWSER_SESSIONS_API_KEY</code> to your API key first.</p><//>`;
 }

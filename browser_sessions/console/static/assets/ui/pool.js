@@ -1,4 +1,4 @@
-// The pool's state and its last hour, above the fleet.
+// The pool's state and its last hour, above the sessions.
 import { useState } from "../vendor/preact-hooks.js";
 import { html } from "./base.js";
 import { bytes, clock, duration, moment, NONE, plural } from "../pure/format.js";
@@ -13,11 +13,11 @@ export function Pool() {
   const odd = (name) => state.browsers.filter((browser) => browser.state === name).length;
   const note = ["retiring", "starting", "dead"].filter(odd).map((name) => `${odd(name)} ${name}`)[0];
   const memory = state.browsers.reduce((sum, browser) => sum + (browser.memory_bytes ?? 0), 0) || newest()?.memory_bytes;
-  const waits = state.draining ? "draining" : "waiting";
+  const queue = state.draining ? "draining" : "waiting";
   return html`<section class="pool" aria-label="Pool">
-    <${Tile} name="active" label="Places" value=${state.taken} of="of ${state.capacity}" />
-    <${Tile} name="queue" label="Queue" value=${state.queue} of=${waits} alert=${state.queue > 0 || state.draining} />
-    <${Tile} name="refused" label="Refused" value=${state.refused_total} of="in all" />
+    <${Tile} name="active" label="Slots" value=${state.taken} of="of ${state.capacity}" />
+    <${Tile} name="queue" label="Queue" value=${state.queue} of=${queue} alert=${state.queue > 0 || state.draining} />
+    <${Tile} name="refused" label="Rejected" value=${state.refused_total} of="since start" />
     <${Tile} name="browsers" label="Browsers" value=${state.browsers.length} of=${note ?? plural(state.warm_spares, "warm spare")} />
     <${Tile} name="memory_bytes" label="Memory" value=${bytes(memory)} show=${bytes} />
     <${Tile} name="loop_lag_ms" label="Loop lag" value=${lag(history.value?.points.findLast((point) => point.loop_lag_ms != null)?.loop_lag_ms)} show=${lag} />
@@ -26,7 +26,7 @@ export function Pool() {
 
 const lag = (ms) => (ms == null ? NONE : `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`);
 
-/** A number now, and under the pointer the number then. */
+/** The current number; while the pointer is on the plot, the one at that time. */
 function Tile({ name, label, value, of, alert, show = String }) {
   const [past, setPast] = useState(null);
   const hour = history.value && name === "refused" ? refusals(history.value) : history.value;

@@ -1,4 +1,4 @@
-// One session: the live picture and the wheel, or what is left of it after its end.
+// One session: its live picture and the controls, or its record after the end.
 import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { html, Icon, Foreign, Key, Status, Words, reasonOf } from "./base.js";
 import { Facts, Panels } from "./panels.js";
@@ -8,13 +8,13 @@ import { control, openDevtools, refreshSession } from "../actions.js";
 import { sessionPath } from "../api.js";
 import { typedAddress, wantedWidth } from "../pure/mapping.js";
 import { whyEnded } from "../pure/ends.js";
-import { isFinal, nameOf } from "../pure/rows.js";
+import { isFinal, isUnresponsive, nameOf } from "../pure/rows.js";
 import { clip, plural, stamp } from "../pure/format.js";
 import { dialog, live, patchLive, rows, session } from "../store.js";
 
 export function Session() {
   const { id, details } = session.value;
-  if (!details) return html`<main class="session" aria-busy="true"><div class="watch"><div class="stage ghost" /></div><aside /></main>`;
+  if (!details) return html`<main class="session" aria-busy="true"><div class="watch"><div class="stage"><p class="picture none" role="status">Loading…</p></div></div><aside /></main>`;
   const row = rows.value.get(id);
   const final = isFinal(row);
   return html`<main class="session ${final ? "final" : ""}">
@@ -31,19 +31,19 @@ export function Session() {
 
 const ratio = (width, height) => ({ "--ratio": `${width / height}` });
 
-/** A session that is not there yet has no picture to connect to. */
-const BEFORE = { queued: "Waiting for a free place.", starting: "Starting." };
+/** Statuses in which there is no live view yet. */
+const BEFORE = { queued: "Waiting for a free slot…", starting: "Starting…" };
 
 const Early = ({ row }) => html`<div class="stage" style=${ratio(row.viewport_width, row.viewport_height)}><p class="picture none" role="status">${BEFORE[row.status]}</p></div>
   <div class="actions"><${Status} of=${row.status} /><span class="space" /><${EndButton} id=${row.session_id} /></div>`;
 
-const EndButton = ({ id }) => html`<button type="button" class="danger" onClick=${() => (dialog.value = { name: "end", ids: [id] })}>End…</button>`;
+const EndButton = ({ id }) => html`<button type="button" class="danger" onClick=${() => (dialog.value = { name: "end", ids: [id] })}>End session…</button>`;
 
 function Ended({ row }) {
   return html`<div class="stage" style=${ratio(row.viewport_width, row.viewport_height)}>
       ${session.value.hasFrame
-        ? html`<img class="picture" src="${sessionPath(row.session_id)}/frame" alt="The last frame of the session" />`
-        : html`<p class="picture none">No picture was kept.</p>`}
+        ? html`<img class="picture" src="${sessionPath(row.session_id)}/frame" alt="Last picture of the session" />`
+        : html`<p class="picture none">No picture available.</p>`}
     </div>
     <div class="actions"><${Status} of=${row.status} /><b>${reasonOf(row)}</b><span class="dim why">${whyEnded(row.end_reason)}</span><span class="space" /><span class="dim">${stamp(row.ended_at)}</span></div>`;
 }
@@ -53,7 +53,7 @@ function Watch({ id, row }) {
   const stage = useRef();
   const pad = useRef();
   const view = useRef();
-  const { phase, text, mine, width, height, canControl, controlledBy, waiting } = live.value;
+  const { phase, text, mine, width, height, canControl, controlledBy, waiting, drawn } = live.value;
   useEffect(() => {
     const picture = canvas.current;
     const wanted = () => wantedWidth(picture.clientWidth, devicePixelRatio);
@@ -66,30 +66,37 @@ function Watch({ id, row }) {
     };
   }, [id]);
   const release = () => control(id, "release");
+  const [opening, setOpening] = useState(false);
+  const devtools = async () => {
+    setOpening(true);
+    await openDevtools(id, live.value.pageId);
+    setOpening(false);
+  };
   useEffect(() => (mine ? attach(view.current, canvas.current, pad.current, release) : undefined), [mine]);
-  const drives = mine ? "You drive" : controlledBy ? `${clip(controlledBy, 40)} drives` : "View only";
+  const holder = mine ? "You have control" : controlledBy ? `${clip(controlledBy, 40)} has control` : "View only";
+  const note = phase === "connecting" ? "Connecting…" : phase === "lost" ? `${text} Reconnecting…` : phase !== "open" ? text : isUnresponsive(row) && !session.value.log.dialog ? "The page does not respond: a script keeps it busy." : drawn ? "" : "Loading…";
   const held = waiting || session.value.log.waiting;
   return html`<${Bar} view=${view} mine=${mine} />
     <div class="stage ${mine ? "mine" : controlledBy ? "theirs" : ""}" ref=${stage} style=${ratio(width || row.viewport_width, height || row.viewport_height)}>
       <canvas class="picture" ref=${canvas} width=${row.viewport_width} height=${row.viewport_height} role="img" aria-label="Live picture of the page" />
-      ${mine && html`<textarea class="pad" ref=${pad} aria-label="Keys for the page; Escape twice gives the wheel back" autocapitalize="off" autocomplete="off" spellcheck="false" />`}
-      ${phase !== "open" && html`<p class="veil" role="status">${phase === "connecting" ? "Connecting…" : phase === "lost" ? `${text} Retrying…` : text}</p>`}
+      ${mine && html`<textarea class="pad" ref=${pad} aria-label="Keyboard input for the page; Escape twice releases control" autocapitalize="off" autocomplete="off" spellcheck="false" />`}
+      ${note && html`<p class="veil" role="status">${note}</p>`}
       ${session.value.log.dialog && html`<${PageDialog} of=${session.value.log.dialog} mine=${mine} view=${view} />`}
     </div>
     <div class="actions">
-      <b class="who" role="status">${drives}</b>
-      ${held > 0 && html`<span class="waits">${plural(held, "client")} ${held === 1 ? "waits" : "wait"}</span>`}
-      ${mine && html`<span class="dim hint"><${Key}>Esc<//> twice gives it back</span>`}
+      <b class="who" role="status">${holder}</b>
+      ${held > 0 && html`<span class="waits">${plural(held, "client")} waiting</span>`}
+      ${mine && html`<span class="dim hint"><${Key}>Esc<//> twice to release</span>`}
       <span class="space" />
       ${mine
-        ? html`<button type="button" class="primary" id="wheel" onClick=${release}>Release</button>`
-        : html`<button type="button" class="primary" id="wheel" disabled=${phase !== "open" || !canControl || Boolean(controlledBy)} onClick=${() => control(id, "take")}>Take the wheel<${Key}>t<//></button>`}
-      <button type="button" disabled=${!live.value.pageId} onClick=${() => openDevtools(id, live.value.pageId)}>DevTools<${Icon} name="out" /></button>
+        ? html`<button type="button" class="primary" id="control" onClick=${release}>Release control</button>`
+        : html`<button type="button" class="primary" id="control" disabled=${phase !== "open" || !canControl || Boolean(controlledBy)} onClick=${() => control(id, "take")}>Take control<${Key}>t<//></button>`}
+      <button type="button" disabled=${!live.value.pageId || opening} onClick=${devtools}>${opening ? "Loading…" : "DevTools"}<${Icon} name="out" /></button>
       <${EndButton} id=${id} />
     </div>`;
 }
 
-/** Tabs and address: what is open, and, with the wheel, where to go. */
+/** Tabs and address bar: they show what is open; with control, they navigate. */
 function Bar({ view, mine }) {
   const { pages, pageId, url, viewers, fps } = live.value;
   const [typed, setTyped] = useState(null);
@@ -114,13 +121,13 @@ function Bar({ view, mine }) {
           ${mine && html`<button type="button" class="bare" aria-label="Close ${clip(page.title || page.url, 60)}" onClick=${() => send({ type: "close_page", page_id: page.page_id })}><${Icon} name="close" /></button>`}
         </span>`,
       )}
-      ${mine && html`<button type="button" class="bare" aria-label="Open a page" title="Open a page" onClick=${() => send({ type: "new_page" })}><${Icon} name="plus" /></button>`}
+      ${mine && html`<button type="button" class="bare" aria-label="New page" title="New page" onClick=${() => send({ type: "new_page" })}><${Icon} name="plus" /></button>`}
     </div>
     <form class="address" onSubmit=${navigate}>
       ${tool("back", "Back", { type: "go", delta: -1 })}${tool("next", "Forward", { type: "go", delta: 1 })}${tool("reload", "Reload", { type: "reload" })}
       <input aria-label="Address of the page" readonly=${!mine} spellcheck="false" autocomplete="off" inputmode="url" dir="ltr" value=${typed ?? clip(url, 2000)}
         onInput=${(event) => setTyped(event.target.value)} onBlur=${() => setTyped(null)} />
-      <span class="seen" title="Viewers"><${Icon} name="eye" />${viewers}</span><span class="fps">${fps ? `${fps} fps` : "still"}</span>
+      <span class="seen" title="Viewers"><${Icon} name="eye" />${viewers}</span><span class="fps">${fps ? `${fps} fps` : "idle"}</span>
     </form>`;
 }
 
@@ -131,8 +138,8 @@ function PageDialog({ of, mine, view }) {
     ${mine && of.type === "prompt" && html`<input aria-label="Answer to the page" value=${text} onInput=${(event) => setText(event.target.value)} />`}
     ${mine
       ? html`<p><button type="button" onClick=${() => answer(true)}>Accept</button> <button type="button" onClick=${() => answer(false)}>Dismiss</button></p>`
-      : html`<p class="dim">Take the wheel to answer it.</p>`}</div>`;
+      : html`<p class="dim">Take control to answer it.</p>`}</div>`;
 }
 
 export const Gone = () =>
-  html`<${Words} title="No such session"><p>It never was, its record's time is over, or it is not yours.</p><a class="button" data-route href="/">All sessions</a><//>`;
+  html`<${Words} title="No such session"><p>It does not exist, its record has been deleted, or it belongs to another owner.</p><a class="button" data-route href="/">All sessions</a><//>`;

@@ -1,4 +1,4 @@
-// The way in: a key, or a user and a password. Neither is kept anywhere; the server answers with a cookie.
+// Sign-in with an API key, or with user and password. Neither is stored; the server sets a cookie.
 import { useState } from "../vendor/preact-hooks.js";
 import { html } from "./base.js";
 import { signIn } from "../actions.js";
@@ -14,7 +14,7 @@ export function SignIn() {
     try {
       await signIn(given);
     } catch (problem) {
-      setSaid(problem.status === 401 ? (way === "key" ? "That key is not known. Check it, or ask an admin for a new one." : "User or password is wrong.") : problem.message);
+      setSaid(problem.status === 401 ? (way === "key" ? "Unknown API key. Check it, or ask an admin for a new one." : "Wrong user or password.") : problem.message);
       setBusy(false);
     }
   };
@@ -30,6 +30,6 @@ export function SignIn() {
           <label key="password">Password<input name="password" type="password" required autocomplete="current-password" /></label>`}
     <p class="bad" role="alert">${said}</p>
     <button class="primary" disabled=${busy}>${busy ? "Signing in…" : "Sign in"}</button>
-    <p class="dim">The first start showed an admin key once and kept it in the data folder, in <code>secrets/admin_api_key</code>. More are made with <code>browser-sessions keys create</code>.</p>
+    <p class="dim">The first start printed the admin key and stored it in the data folder, in <code>secrets/admin_api_key</code>. Create more with <code>browser-sessions keys create</code>.</p>
   </form></main>`;
 }

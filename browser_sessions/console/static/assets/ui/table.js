@@ -1,6 +1,6 @@
-// The fleet as a table, sorted by any column.
+// The sessions as a table, sorted by any column.
 import { Age, Foreign, html, Left, memo, reasonOf, Status } from "./base.js";
-import { isFinal, nameOf } from "../pure/rows.js";
+import { isFinal, nameOf, stateOf } from "../pure/rows.js";
 import { COLUMNS, sortedBy } from "../pure/view.js";
 import { bytes, clip, hostOf } from "../pure/format.js";
 import { now, rows, selected, view } from "../store.js";
@@ -11,7 +11,7 @@ export function Table({ ids }) {
   const all = ids.length > 0 && ids.every((id) => selected.value.has(id));
   return html`<div class="scroll" tabindex="-1"><table class="sessions">
     <thead><tr>
-      <th><input type="checkbox" checked=${all} aria-label="Select all that are shown" onChange=${() => (selected.value = new Set(all ? [] : ids))} /></th>
+      <th><input type="checkbox" checked=${all} aria-label="Select all shown" onChange=${() => (selected.value = new Set(all ? [] : ids))} /></th>
       ${COLUMNS.map(
         ({ name, label, number }) => html`<th key=${name} class=${number ? "n" : ""} aria-sort=${sort !== name ? null : down ? "descending" : "ascending"}>
           <button type="button" class="bare" onClick=${() => setView(sortedBy(view.value, name))}>${label}<i aria-hidden="true">${sort === name ? (down ? "↓" : "↑") : ""}</i></button></th>`,
@@ -26,7 +26,7 @@ const Row = memo(({ row, chosen }) => {
   const name = clip(nameOf(row), 120);
   return html`<tr class="${final ? "final" : ""} ${chosen ? "chosen" : ""}">
     <td><input type="checkbox" checked=${chosen} aria-label="Select ${name}" onChange=${() => toggle(row.session_id)} /></td>
-    <td><${Status} of=${row.status} /></td>
+    <td><${Status} of=${stateOf(row)} /></td>
     <td class="wide"><a class="open" data-route data-id=${row.session_id} href="/sessions/${row.session_id}"><${Foreign} text=${name} /></a></td>
     <td class="mid"><${Foreign} text=${hostOf(row.url)} max=${60} /></td>
     <td>${clip(row.owner_name || row.owner, 40)}</td>
