@@ -1,4 +1,4 @@
-# Everything a person types. 'make' alone says what there is.
+# 'make' alone lists the targets.
 SHELL := bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
@@ -6,10 +6,10 @@ ARGS ?=
 
 .PHONY: help install setup setup-tests run test test-slow test-unit check fmt bench soak screenshots lock clean
 
-help: ## Say what there is
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  ARGS are passed on: make run ARGS='--port 9000', make test ARGS='-k reaper'"
+	@echo "  ARGS is passed on: make run ARGS='--port 9000', make test ARGS='-k reaper'"
 
 setup:
 	@scripts/setup.sh
@@ -17,7 +17,7 @@ setup:
 setup-tests:
 	@scripts/setup.sh --tests
 
-install: setup ## Make .venv with all dependencies, and see that there is a browser
+install: setup ## Create .venv with all dependencies and check for a browser
 	@echo "Ready: make run"
 
 run: setup ## Start the service on http://127.0.0.1:8000
@@ -32,30 +32,30 @@ test-slow: setup-tests ## Run the long ones: soaks, faults, fuzzing, exact expir
 test-unit: setup ## Run the unit tests (no browser)
 	@$(BIN)/python -m pytest tests/unit -m "not slow" $(ARGS)
 
-check: setup ## Lint, format, types, and which room may import which
+check: setup ## Check lint, format, types and imports between packages
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/import_circles.py
 
-fmt: setup ## Format the code and put right what can be put right
+fmt: setup ## Format the code and fix lint findings where possible
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: setup ## Measure against the bare parts: make bench ARGS=status
+bench: setup ## Run a benchmark: make bench ARGS=status
 	@$(BIN)/python scripts/bench.py $(ARGS)
 
-soak: setup ## Create and end sessions for minutes and look for what is left behind
+soak: setup ## Create and end sessions for minutes and check for leaks
 	@$(BIN)/python scripts/soak.py $(ARGS)
 
-screenshots: setup ## Take the pictures of the console for the docs
+screenshots: setup ## Take the screenshots of the console for the docs
 	@$(BIN)/python scripts/screenshots.py $(ARGS)
 
 lock: ## Write constraints.txt from a fresh environment with the newest allowed versions
 	@scripts/lock.sh
 
-clean: ## Remove .venv, caches and what tests left; data folders stay
+clean: ## Remove .venv and caches; data folders stay
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/node/node_modules \
 		tests/generated_client/.venv
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,5 +1,7 @@
-"""A fleet to take pictures of: a real service whose Chromium sessions show real pages, of several owners, one of them
-waiting for a place, one driven by hand, one closed, one expired, one crashed."""
+"""Sessions for screenshots: a real service with Chromium sessions of several owners that show local pages.
+
+One is queued, one is controlled by an operator, one does not respond, one is closed, one expired, one crashed.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,12 @@ ADDRESSES: Final = {
     "map": "routes.localhost:{port}/harbour",
     "article": "thequay.localhost:{port}/lamplighter",
 }
-"""By page: Chromium takes every name below `localhost` for this machine."""
+"""By page. Chromium resolves every name below `localhost` to loopback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One session: whose, which page, and how many clients stay connected."""
+    """One session: owner, page, and number of clients that stay connected."""
 
     owner: str
     page: str
@@ -52,28 +54,29 @@ CLOSED: Final = Plan("anna", "search", 0, metadata=(("team", "search"),))
 CRASHED: Final = Plan("bo", "form", 1, metadata=(("team", "checkout"), ("run", "4127")))
 EXPIRED: Final = Plan("crawler", "article", 0, 5.0)
 ENDED: Final = (CLOSED, CRASHED, EXPIRED)
-DRIVEN: Final = Plan("anna", "map", 1, 900.0, (("team", "search"),))
+CONTROLLED: Final = Plan("anna", "map", 1, 900.0, (("team", "search"),))
 LIVE: Final = Plan("ci-runner", "shop", 1, 290.0, (("team", "checkout"), ("run", "4127")))
+UNRESPONSIVE: Final = Plan("bo", "form", 1, 500.0)
 ALIVE: Final = (
     Plan("crawler", "article", 1, 240.0),
     Plan("crawler", "search", 0, 150.0),
     Plan("crawler", "docs", 1, 200.0),
     Plan("anna", "inbox", 1, 900.0),
-    Plan("bo", "form", 0, 500.0),
+    UNRESPONSIVE,
     Plan("ci-runner", "build", 2, 3000.0, (("team", "checkout"),)),
     Plan("ci-runner", "phone", 1, 600.0, (("device", "phone"),)),
     Plan("anna", "dashboard", 1, 1800.0),
-    DRIVEN,
+    CONTROLLED,
     LIVE,
 )
-"""In the order in which they are made: as many as there are places."""
+"""In order of creation; as many as there are slots."""
 WAITING: Final = Plan("ci-runner", "form")
 WAIT_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Where to look: an operator's key, the session with a story, and the one that crashed."""
+    """An operator's key, the session with a timeline and logs, and the one that crashed."""
 
     url: str
     key: str
@@ -83,7 +86,7 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(folder: Path) -> AsyncIterator[Fleet]:
-    """Until it is left. The service is a process of its own, as a user starts it, with its data in `folder`."""
+    """For a `with` block. The service is a process of its own, with its data in `folder`."""
     async with AsyncExitStack() as stack:
         port = stack.enter_context(demo_pages())
         service = await stack.enter_async_context(serving(folder / "data", max_sessions=len(ALIVE)))
@@ -104,16 +107,18 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
 
         for plan in ENDED:
             await make(plan)
-        await speak(service, made[CRASHED])
+        await fill_logs(service, made[CRASHED])
         await olga.delete(f"{SESSIONS}/{made[CLOSED]}")
         await kill_browser(service, made[CRASHED])
         await until(lambda: is_status(service, made[EXPIRED], "expired"), what="the idle one expires", every=0.2)
         for plan in ALIVE:
             await make(plan)
-        await speak(service, made[LIVE])
+        await fill_logs(service, made[LIVE])
         await control(olga, made[LIVE], "take")
         await control(olga, made[LIVE], "release")
-        await control(olga, made[DRIVEN], "take")
+        await control(olga, made[CONTROLLED], "take")
+        await service.evaluate(made[UNRESPONSIVE], "setTimeout(() => confirm('Discard this booking?'))")
+        await until(lambda: is_unresponsive(service, made[UNRESPONSIVE]), what="one does not respond", every=0.2)
         waiting = asyncio.create_task(create(owners[WAITING.owner], WAITING, port, wait_seconds=WAIT_SECONDS))
         try:
             yield Fleet(service.url, operator_key, made[LIVE], made[CRASHED])
@@ -123,7 +128,7 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
 
 
 def patient(service: Running, key: str) -> httpx.AsyncClient:
-    """For who waits for a place."""
+    """With time for a create that is queued."""
     caller = service.caller(key)
     caller.timeout = httpx.Timeout(WAIT_SECONDS + 60)
     return caller
@@ -154,22 +159,22 @@ async def control(http: httpx.AsyncClient, session_id: str, action: str) -> None
     (await http.post(f"{SESSIONS}/{session_id}/control", json={"action": action})).raise_for_status()
 
 
-async def speak(service: Running, session_id: str) -> None:
-    """Lines for its console, a request that fails, and an error that nobody catches."""
-    says = """console.info("cart: restored 2 items"); console.warn("copper@2x.webp is larger than its box");
+async def fill_logs(service: Running, session_id: str) -> None:
+    """Console lines, a request that fails, and an uncaught error."""
+    script = """console.info("cart: restored 2 items"); console.warn("copper@2x.webp is larger than its box");
         console.error("TypeError: Cannot read properties of null (reading 'price')");
         fetch("/api/stock?item=7");
         setTimeout(() => { throw new Error("basket: no price for item 7") })"""
-    await service.evaluate(session_id, says)
+    await service.evaluate(session_id, script)
 
 
 async def kill_browser(service: Running, session_id: str) -> None:
-    """The process of this session's browser, which holds no other session: its owner has just this one."""
+    """Kills this session's browser, which has no other session: its owner has just this one."""
     row = next(row for row in await rows(service) if row["session_id"] == session_id)
     pool = (await service.http.get("/v1/browser/overview")).json()["pool"]
     pid = next(browser["pid"] for browser in pool["browsers"] if browser["principal_id"] == row["owner"])
     os.kill(pid, signal.SIGKILL)
-    await until(lambda: is_status(service, session_id, "crashed"), what="the crash is told", every=0.1)
+    await until(lambda: is_status(service, session_id, "crashed"), what="crashed", every=0.1)
 
 
 async def rows(service: Running) -> list[dict[str, Any]]:
@@ -181,8 +186,12 @@ async def is_status(service: Running, session_id: str, status: str) -> bool:
     return bool((await service.get(session_id))["status"] == status)
 
 
+async def is_unresponsive(service: Running, session_id: str) -> bool:
+    return any(row["session_id"] == session_id and not row["responsive"] for row in await rows(service))
+
+
 class _Site(BaseHTTPRequestHandler):
-    """Every site of the fleet, by the host that was asked for."""
+    """All sites, by host."""
 
     def do_GET(self) -> None:
         host = self.headers.get("Host", "").partition(":")[0]
@@ -201,7 +210,7 @@ class _Site(BaseHTTPRequestHandler):
 
 @contextmanager
 def demo_pages() -> Iterator[int]:
-    """The sites on a free port of loopback."""
+    """The sites' port on loopback."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -1,4 +1,4 @@
-"""Takes the console's pictures for the documentation, of a real service with real sessions: `scripts/demo_fleet.py`."""
+"""Takes the screenshots of the console for the documentation, with the sessions of `scripts/demo_fleet.py`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from scripts.demo_fleet import Fleet, fleet  # noqa: E402 - needs the path
 from tests.harness.service import ADMIN_KEY, serving  # noqa: E402 - needs the path
 
 MAX_BYTES: Final = 70_000
-"""Of one picture: the README shows several, and every clone carries them all."""
+"""Of one picture: the README shows several, and every clone has them all."""
 QUALITIES: Final = (0.85, 0.75, 0.65, 0.5, 0.35)
-"""Of WebP, tried in this order until the picture is small enough."""
+"""WebP qualities, tried in this order until the picture is small enough."""
 SIZES: Final = {"": (1280, 800, 1), "-phone": (390, 844, 1.5)}
-"""Name's end, CSS px, device scale."""
+"""Suffix of the name: width and height in CSS px, device scale."""
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 HISTORY_SECONDS: Final = 90.0
-"""How old the service is before the first picture: its plots show more than their first point."""
+"""Wait before the first picture, so that the plots have several points."""
 PACK: Final = """async ([shot, quality]) => {
     const picture = await createImageBitmap(await (await fetch("data:image/png;base64," + shot)).blob());
     const canvas = new OffscreenCanvas(picture.width, picture.height);
@@ -46,7 +46,7 @@ SETTLED: Final = """() => {
 
 
 class Camera:
-    """Saves what a page shows, as WebP at the best quality that stays below MAX_BYTES."""
+    """Saves screenshots as WebP, at the best quality below `MAX_BYTES`."""
 
     def __init__(self, packer: Page, out: Path) -> None:
         self._packer = packer
@@ -107,7 +107,7 @@ async def take_all(browser: Browser, at: Fleet, empty: str, camera: Camera, only
 async def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
-    asked.add_argument("--only", default="", help="pictures whose name holds this, such as `phone-dark`")
+    asked.add_argument("--only", default="", help="only pictures whose name contains this, for example `phone-dark`")
     given = asked.parse_args()
     await asyncio.to_thread(given.out.mkdir, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -96,7 +96,8 @@ async def make_live_ticket(request: Request, session_id: str, services: Here, pr
 
 
 async def _last_frame(services: Services, session_id: str) -> bytes | None:
-    return services.console.thumbnails.last(session_id) or await services.console.archive.picture(session_id)
+    thumbnail = services.console.thumbnails.newest(session_id)
+    return thumbnail.jpeg if thumbnail else await services.console.archive.picture(session_id)
 
 
 def _picture(request: Request, jpeg: bytes | None) -> Response:
