@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
+
+from cachetools import LRUCache
 
 from browser_sessions.auth.signed_tokens import Kind
 from browser_sessions.domain.errors import Unauthenticated
@@ -36,7 +37,7 @@ class Tokens:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        self._verified: OrderedDict[bytes, Claims] = OrderedDict()
+        self._verified: LRUCache[bytes, Claims] = LRUCache(CACHE_SIZE)
 
     def sign(self, principal_id: str, role: Role) -> str:
         """A token for `principal_id`, valid for `TOKEN_LIFETIME_S`."""
@@ -49,15 +50,10 @@ class Tokens:
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         known = self._verified.get(digest)
         if known is None:
-            known = self._decode(token)
-            self._verified[digest] = known
-            while len(self._verified) > CACHE_SIZE:
-                self._verified.popitem(last=False)
+            known = self._verified[digest] = self._decode(token)
         elif known.expires <= time.time():
             del self._verified[digest]
             raise Unauthenticated(_INVALID)
-        else:
-            self._verified.move_to_end(digest)
         return known
 
     def _decode(self, token: str) -> Claims:

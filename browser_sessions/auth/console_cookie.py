@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 from typing import Final, Protocol
 
+from cachetools import LRUCache
 from starlette.types import Scope
 
 from browser_sessions.auth.signed_tokens import Kind
@@ -40,7 +40,7 @@ class Cookies:
     def __init__(self, secret: bytes, directory: Directory) -> None:
         self._secret = secret
         self._directory = directory
-        self._verified: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
+        self._verified: LRUCache[str, tuple[str, str, float]] = LRUCache(CACHE_SIZE)
 
     def make(self, credential: str) -> str:
         """The cookie for a verified credential. Raises `Unauthenticated` if the credential is gone by now."""
@@ -54,8 +54,6 @@ class Cookies:
         known = self._verified.get(cookie)
         if known is None:
             known = self._verified[cookie] = self._decode(cookie)
-            if len(self._verified) > CACHE_SIZE:
-                self._verified.popitem(last=False)
         credential, version, expires = known
         found = self._directory.named(credential)
         if found is None or _version(found[1]) != version or expires <= time.time():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import Final
+
+from cachetools import LRUCache
 
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import QuotaExceeded
@@ -19,8 +21,7 @@ class Throttle:
         self._clock = clock
         self._attempts = attempts
         self._window = window_seconds
-        self._max_names = max_names
-        self._attempted_at: OrderedDict[str, deque[float]] = OrderedDict()
+        self._attempted_at: LRUCache[str, deque[float]] = LRUCache(max_names)
 
     def __len__(self) -> int:
         return len(self._attempted_at)
@@ -29,9 +30,6 @@ class Throttle:
         """Counts an attempt. Raises `QuotaExceeded` if the window is full; a rejected attempt does not count."""
         now = self._clock.monotonic()
         times = self._attempted_at.setdefault(name, deque(maxlen=self._attempts))
-        self._attempted_at.move_to_end(name)
-        if len(self._attempted_at) > self._max_names:
-            self._attempted_at.popitem(last=False)
         if len(times) == self._attempts and now - times[0] < self._window:
             raise QuotaExceeded(
                 "Too many sign-in attempts. Wait before the next one.",

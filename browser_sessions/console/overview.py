@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
+
+from cachetools import FIFOCache
 
 from browser_sessions.background_tasks import every
 from browser_sessions.console.loop_lag import LoopLag
@@ -57,7 +59,7 @@ class Overview:
         self._lag = lag
         self._published: dict[str, Row] = {}
         self._published_pool: dict[str, Any] = {}
-        self._seen: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
+        self._seen: FIFOCache[str, tuple[str, str, int]] = FIFOCache(LAST_SEEN)
         """(title, URL, number of pages) of ended sessions."""
         self._went: dict[str, tuple[str, str]] = {}
         """(title, URL) of a live session's last navigation, for one that ends before the next turn."""
@@ -145,5 +147,3 @@ class Overview:
                 self._seen[event.session_id] = (row["title"], row["url"], row["page_count"])
             elif went is not None:
                 self._seen[event.session_id] = (*went, 1)
-            if len(self._seen) > LAST_SEEN:
-                self._seen.popitem(last=False)

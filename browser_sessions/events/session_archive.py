@@ -10,7 +10,7 @@ import contextlib
 import gzip
 import os
 import re
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -54,7 +54,7 @@ class Archive:
         self._picture = picture
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
-        self._in_memory: OrderedDict[str, None] = OrderedDict()
+        self._in_memory: deque[str] = deque()
         journal.sinks.append(self._happened)
 
     async def events(self, session_id: str) -> list[dict[str, Any]]:
@@ -96,10 +96,9 @@ class Archive:
         except OSError as error:
             log.error("archive.not_written", session_id=session_id, reason=error.strerror or str(error))
             return
-        self._in_memory[session_id] = None
+        self._in_memory.append(session_id)
         if len(self._in_memory) > KEPT_IN_MEMORY:
-            oldest, _ = self._in_memory.popitem(last=False)
-            self._journal.forget(oldest)
+            self._journal.forget(self._in_memory.popleft())
 
     def _store(self, session_id: str, events: list[dict[str, Any]], picture: bytes | None) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -8,10 +8,11 @@ each, and notifies its listener; clients get them from the service and never fro
 from __future__ import annotations
 
 import contextlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from cachetools import FIFOCache
 
 from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser, CdpClosed, CdpError
@@ -41,7 +42,7 @@ class DownloadEvents:
         """Folder and listener by context id."""
         self._context_of: dict[str, str] = {}
         """Context id of each running download, by download id."""
-        self._unknown: OrderedDict[str, list[tuple[str, Mapping[str, Any]]]] = OrderedDict()
+        self._unknown: FIFOCache[str, list[tuple[str, Mapping[str, Any]]]] = FIFOCache(MAX_UNKNOWN)
         """First and latest event of downloads whose context is not known yet, by download id."""
         self._searches = Background()
         cdp.root.on(BEGIN, self._on_begin)
@@ -87,8 +88,6 @@ class DownloadEvents:
                 self._cdp.root.post("Target.closeTarget", {"targetId": page.target_id})
             return
         self._unknown[params["guid"]] = [(BEGIN, params)]
-        while len(self._unknown) > MAX_UNKNOWN:
-            self._unknown.popitem(last=False)
         if len(self._searches) >= MAX_SEARCHES:
             return  # matched by its folder when complete
         _ = self._searches.run(self._search(params["guid"], params["frameId"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +42,7 @@ class Downloads:
         self._clock = clock
         self._ledger = Ledger(limit_bytes)
         self._publish = publish
-        self._contexts: OrderedDict[str, None] = OrderedDict()
+        self._contexts: dict[str, None] = {}
         self._running: dict[str, str] = {}
         """Context id of each running download."""
         self._over_quota = 0
@@ -54,8 +53,7 @@ class Downloads:
         """As `ports.Downloads.allow`."""
         self._contexts[context_id] = None
         if len(self._contexts) > MAX_CLIENT_CONTEXTS:
-            own = next(iter(self._contexts))
-            oldest = next(each for each in self._contexts if each != own)
+            _own, oldest, *_ = self._contexts
             del self._contexts[oldest]
             self._events.forget(oldest)
         try:
