@@ -6,11 +6,10 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self, TypeVar
-
-import aiosqlite
 
 from browser_sessions.domain.errors import SettingsError, StoreUnavailable
 from browser_sessions.store.schema import migrate, require_compatible
@@ -63,31 +62,37 @@ def _primary(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
-class DatabaseThread(aiosqlite.Connection):
+class DatabaseThread:
     """A connection on its own thread that runs whole functions.
 
     A transaction then costs one thread switch instead of one per statement, and cannot be cancelled between its
     statements.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(lambda: connection, iter_chunk_size=64)
-        # A process whose start failed must exit even if nobody closed the store. Acknowledged writes are on disk.
-        self._thread.daemon = True
+    def __init__(self, executor: ThreadPoolExecutor, connection: sqlite3.Connection) -> None:
+        self._executor = executor
+        self._connection = connection
 
     @classmethod
     async def start(cls, connect: Callable[[], sqlite3.Connection]) -> Self:
-        """Raises as `connect`, which is called off the event loop."""
-        # Not on the new thread: aiosqlite does not join a thread whose connection failed, and such a thread prints a
-        # traceback if the event loop is closed first.
-        thread = cls(await asyncio.to_thread(connect))
-        _ = await thread
-        return thread
+        """Raises as `connect`, which is called on the new thread."""
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        try:
+            return cls(executor, await asyncio.get_running_loop().run_in_executor(executor, connect))
+        except BaseException:
+            executor.shutdown(wait=False)
+            raise
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Returns or raises what `work` does. A cancelled call may still run to its end."""
-        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
-        return result
+        """Returns or raises what `work` does. A cancelled call runs to its end or not at all."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._connection)
+
+    async def close(self) -> None:
+        """Closes the connection once all earlier calls are done, and ends the thread."""
+        try:
+            await self.run(sqlite3.Connection.close)
+        finally:
+            self._executor.shutdown(wait=False)
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
