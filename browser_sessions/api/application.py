@@ -44,7 +44,7 @@ _ROUTERS: Final = tuple(
     package.router
     for package in (
         *(sessions, pages, storage_state, downloads, cdp, one_line, events, console_overview),
-        *(live, devtools, sign_in, accounts, health, static_files),
+        *(live, devtools, sign_in, accounts, health),
     )
 )
 
@@ -68,6 +68,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
     app.router.routes.extend([status_route(), create_route()])  # first: no other pattern is tried before these two
     for router in _ROUTERS:
         app.include_router(router)
+    app.router.routes += static_files.ROUTES
     app.router.default = _no_route
     openapi_document.install(app)
     errors.install(app)
