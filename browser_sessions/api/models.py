@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from browser_sessions.domain.download_ledger import DownloadState
 from browser_sessions.domain.limits import MAX_SIDE, MAX_TIMEOUT_SECONDS, URL_CHARACTERS
 from browser_sessions.domain.session_spec import Geolocation, Isolation, Proxy, SessionSpec
-from browser_sessions.domain.urls import REFUSED, may_open, normalise
+from browser_sessions.domain.urls import REFUSED, may_open
 
 MAX_VIEWPORT_PIXELS: Final = MAX_SIDE * 4320
 """Area of a viewport: a full-size 8K screen; a larger one costs hundreds of megabytes a frame."""
@@ -53,7 +53,7 @@ def _header_value(value: str) -> str:
 def _address(value: str) -> str:
     if not may_open(value):
         raise ValueError(REFUSED)
-    return normalise(value)
+    return value
 
 
 def _plain(value: Any, depth: int = 0) -> bool:

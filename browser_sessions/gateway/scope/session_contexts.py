@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from browser_sessions.cdp import Target, TargetInfo, TargetTree
-from browser_sessions.domain.urls import scheme_of
 
 VISIBLE_TYPES: Final = frozenset(
     {
@@ -92,4 +91,5 @@ class Contexts:
 
 def is_visible(info: TargetInfo) -> bool:
     """Whether clients may see a target of this type and URL."""
-    return info.get("type") in VISIBLE_TYPES and scheme_of(info.get("url", "")) not in HIDDEN_SCHEMES
+    scheme = info.get("url", "").partition(":")[0].lower()  # not parsed: what no parser takes would be visible
+    return info.get("type") in VISIBLE_TYPES and scheme not in HIDDEN_SCHEMES

@@ -176,7 +176,7 @@ def test_a_record_tells_when_it_ends_by_the_wall_clock_of_now() -> None:
     ("url", "shown"),
     [
         ("https://ann:secret@a.example/x?y=1", "https://ann:***@a.example/x?y=1"),
-        ("http:\\\\ann:secret@a.example", "http:\\\\ann:***@a.example"),
+        ("http:\\\\ann:secret@a.example", "http://ann:***@a.example/"),
         ("https://ann:se:cr@et@a.example/", "https://ann:***@a.example/"),
         ("https://:secret@a.example/", "https://:***@a.example/"),
         ("https://ann@a.example/", "https://ann@a.example/"),
