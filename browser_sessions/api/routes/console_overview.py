@@ -63,7 +63,7 @@ async def get_thumbnail(
     """A thumbnail of the session's newest page, at most a second old; the last one of an ended session."""
     await find(services.pool, principal, session_id)
     picture = await services.console.thumbnails.thumbnail(session_id, width)
-    return _picture(request, picture or await services.console.archive.picture(session_id))
+    return _picture(request, picture.jpeg if picture else await services.console.archive.picture(session_id))
 
 
 @router.get("/sessions/{session_id}/frame", response_class=Response, responses=_JPEG | problems(401, 404, 503))
