@@ -115,6 +115,8 @@ async def test_an_operator_with_control_uses_the_page_while_the_client_waits(
         await page.goto(f"/sessions/{session_id}")
         await page.get_by_role("button", name="Take control").click()
         await expect(page.get_by_text("You have control")).to_be_visible()
+        await page.locator(".stage.mine .pad:focus").wait_for(state="attached")  # from then on it takes clicks
+        await page.locator("canvas[data-seq]").wait_for()
         waiting = asyncio.create_task(driven.evaluate("document.title"))
         box = await page.get_by_label("Live picture of the page").bounding_box()
         assert box is not None
@@ -205,7 +207,7 @@ async def test_from_sign_in_to_the_end_on_real_sessions(
         assert min(await picture.evaluate(corner)) > 240, "the page is white"
 
         await page.get_by_role("button", name="Take control").click()
-        await page.locator(".stage.mine").wait_for()
+        await page.locator(".stage.mine .pad:focus").wait_for(state="attached")
         box = await picture.bounding_box()
         assert box is not None
 

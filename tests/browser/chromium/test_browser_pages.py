@@ -165,7 +165,7 @@ async def test_html_is_returned_completely_or_is_too_long(handle: Context, page_
     assert await handle.content(page_id, timeout=20) == html
 
     grow = (
-        "Object.defineProperty(Element.prototype, 'outerHTML', {get: () => 'x'}); document.body.append('y'.repeat(2e7))"
+        "Object.defineProperty(Element.prototype, 'outerHTML', {get: () => 'x'}); document.head.append('y'.repeat(2e7))"
     )
     await handle.evaluate(page_id, grow, timeout=20)
     with pytest.raises(PageFailed, match="longer than 16777216 characters"):

@@ -156,10 +156,15 @@ async def test_it_responds_on_its_pipe_and_listens_on_no_port(folder: Path) -> N
 async def test_it_runs_at_a_lower_priority_than_the_service(folder: Path) -> None:
     async with chromium(folder) as talk:
         await talk.page()
-        processes = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
-        renderers = [each for each in processes if "--type=renderer" in each.cmdline()]
-        assert renderers
-        assert {each.nice() for each in processes} == {NICENESS}
+
+        def running() -> list[psutil.Process]:
+            return [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
+
+        def has_renderer() -> bool:
+            return any("--type=renderer" in each.cmdline() for each in running())
+
+        await until(has_renderer, what="the renderer, which has been forked, has its name")
+        assert {each.nice() for each in running()} == {NICENESS}
         shares = Path(f"/proc/{talk.child.pid}/autogroup")
         if shares.exists():
             assert shares.read_text().endswith(f"nice {NICENESS}\n")

@@ -36,7 +36,7 @@ async def test_a_full_pool_refuses_whatever_is_asked_of_it(full: Running, body: 
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:browser-sessions:problem:pool-full")
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.headers["X-Request-ID"]
-    assert full.inside.pool.admission.refused == {PoolFull: 1}
+    assert +full.inside.pool.admission.refused == {PoolFull: 1}
 
 
 @pytest.mark.parametrize("body", ['{"wait_seconds": 30}', '{"wait\\u005fseconds": 30}'])
@@ -63,7 +63,7 @@ async def test_what_may_not_be_refused_unseen_goes_the_ordinary_way(
     full: Running, body: str, headers: dict[str, str], status: int
 ) -> None:
     assert (await full.http.post(URL, content=body, headers=headers)).status_code == status
-    assert not full.inside.pool.admission.refused
+    assert not +full.inside.pool.admission.refused
 
 
 async def test_a_quota_of_ones_own_is_told_as_such(tmp_path: Path) -> None:

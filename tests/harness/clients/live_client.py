@@ -41,12 +41,15 @@ class LiveClient:
 
     async def until(self, wanted: Callable[[], Any], *, within: float = 20.0, what: str = "") -> Any:
         """What `wanted` gives once it is true; looked at whenever something came."""
-        async with asyncio.timeout(within):
-            while not (value := wanted()):
-                if self.closed is not None:
-                    raise AssertionError(f"closed {self.closed} before {what or wanted}: {self.messages[-3:]}")
-                self._news.clear()
-                await self._news.wait()
+        try:
+            async with asyncio.timeout(within):
+                while not (value := wanted()):
+                    if self.closed is not None:
+                        raise AssertionError(f"closed {self.closed} before {what or wanted}: {self.messages[-3:]}")
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise AssertionError(f"not within {within} s: {what or wanted}; last came {self.messages[-8:]}") from None
         return value
 
     async def message(self, kind: str, test: Callable[[Message], Any] = lambda _: True) -> Message:
