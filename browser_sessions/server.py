@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import os
 import socket
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -31,6 +34,11 @@ close first and no request meets a connection that is being closed."""
 VIEWER_MESSAGE_BYTES: Final = 2**20
 """Of one message of a live view's viewer; `live.viewer` has a lower limit. CDP connections are taken over from uvicorn
 and have the limit of `cdp.websocket_frames`."""
+
+NICENESS: Final = -7
+"""Of the event loop's thread, where the system permits it (root, CAP_SYS_NICE), so that pages that keep all processors
+busy do not delay the service. Measured on two cores with 20 pages loading at once, share of the loop's samples within
+25 ms: 97 to 98 % at 0, 99.0 at 5 less than Chromium's, 99.5 to 99.8 at 7 less; the pages load as fast."""
 
 
 class DrainingServer(Server):
@@ -96,12 +104,22 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     )
 
 
+def raise_priority() -> None:
+    """Where the kernel divides time between sessions first (Linux, `sched_autogroup_enabled`), the session's priority
+    counts: it is raised if the service leads it, as under systemd, and left alone in a terminal."""
+    with contextlib.suppress(OSError):  # an ordinary user may not
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+        if os.getsid(0) == os.getpid():
+            Path("/proc/self/autogroup").write_text(str(NICENESS))
+
+
 async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) -> None:
     """Serves until a signal ends it. `on_ready` is called with the node and its URL once it accepts sessions.
 
     Raises what `Service.start` raises, and `SettingsError` when the port is taken.
     """
     listener = listen(settings.host, settings.port)
+    raise_priority()
     service = Service(settings)
     tracing.start(version("browser-sessions"), service.pool.node)
     try:

@@ -22,11 +22,6 @@ PIPE_BYTES: Final = 2**20
 unprivileged user). Otherwise 64 KiB, which only costs more context switches."""
 TAIL_BYTES: Final = 64 * 2**10
 """Tail of standard error that is kept. A fatal line with its stack trace is a tenth of this."""
-NICENESS: Final = 7
-"""Niceness of Chromium's processes, so that pages that keep all processors busy do not delay the service. On Linux with
-`sched_autogroup_enabled`, where the kernel divides time between sessions first, their autogroup's too. Measured on two
-cores with 20 pages loading at once, share of the event loop's samples within 25 ms: 97 to 98 % at 0, 99.0 at 5, 99.5 to
-99.8 at 7; the pages load as fast."""
 _READ_BYTES: Final = 64 * 2**10
 _POLL_SECONDS: Final = 0.005
 """How often to check for the child's exit. Only polled while a caller waits for it."""
@@ -211,8 +206,9 @@ def _spawn(
     command = [str(executable), *arguments]
     if user is not None and (setpriv := shutil.which("setpriv")) is not None:
         command = [setpriv, "--no-new-privs", *command]
-    if (nice := shutil.which("nice")) is not None:
-        command = [nice, "-n", str(NICENESS), *command]
+    raised = -os.getpriority(os.PRIO_PROCESS, 0)
+    if raised > 0 and (nice := shutil.which("nice")) is not None:
+        command = [nice, "-n", str(raised), *command]  # the service's own niceness is not for Chromium
     with contextlib.ExitStack() as child_ends, contextlib.ExitStack() as our_ends:
         read_commands, commands = _pipe(child_ends, our_ends)
         messages, write_messages = _pipe(our_ends, child_ends)
@@ -229,8 +225,6 @@ def _spawn(
             group=None if user is None else user.gid,
             extra_groups=None if user is None else (),
         )
-        with contextlib.suppress(OSError):
-            Path(f"/proc/{process.pid}/autogroup").write_text(str(NICENESS))
         for descriptor in (commands, messages, errors):
             os.set_blocking(descriptor, False)
         our_ends.pop_all()

@@ -1,0 +1,28 @@
+"""The service's event loop takes precedence over its browsers where the system permits it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from browser_sessions.server import NICENESS
+from tests.harness.service import serving
+
+pytestmark = pytest.mark.browser
+
+
+async def test_the_service_has_a_higher_priority_than_its_browsers(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as service:
+        assert service.process is not None
+        await service.create()
+        server, *children = service.process.tree()
+        browsers = [each for each in children if any("--type=renderer" in part for part in each.cmdline())]
+        assert browsers
+        assert server.nice() == (NICENESS if os.getuid() == 0 else psutil.Process().nice())
+        assert {each.nice() for each in browsers} == {max(0, psutil.Process().nice())}
+        group = Path(f"/proc/{server.pid}/autogroup")
+        if group.exists() and os.getuid() == 0:
+            assert group.read_text().endswith(f"nice {NICENESS}\n")
