@@ -27,8 +27,8 @@ UNKNOWN_ROUTE: Final = "(none)"
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
-_CSP: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox")
 _SECURITY: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -60,9 +60,7 @@ class _Response:
             headers = list(message.get("headers", ()))
             present = {name for name, _ in headers}
             headers.append((b"x-request-id", self.request_id))
-            headers.extend(pair for pair in _SECURITY if pair[0] not in present)
-            if _CSP[0] not in present:
-                headers.append(_CSP)
+            headers += [pair for pair in _SECURITY if pair[0] not in present]
             message["headers"] = headers
         elif self.head and message["type"] == "http.response.body":
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
