@@ -550,7 +550,7 @@ class ControlBody(BaseModel):
 
 
 class ControlResponse(BaseModel):
-    """Who has the wheel (null: the client), and how many clients have a command waiting for it."""
+    """The name of the person who has control (null: the clients), and the number of clients with a command waiting."""
 
     controlled_by: str | None
     waiting: int

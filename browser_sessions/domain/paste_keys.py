@@ -11,7 +11,7 @@ _VK_INSERT: Final = 45
 
 
 def pastes(key: str, code: str, virtual_key: float, modifiers: int) -> bool:
-    """Found on headless shell 156: Ctrl+V (with Shift too), Shift+Insert and the Paste key paste; Meta+V and the
-    control character do not."""
+    """Whether a key pastes. On headless shell 156 Ctrl+V (with Shift too), Shift+Insert and the Paste key do; Meta+V
+    and the control character do not."""
     held = (virtual_key == _VK_V and modifiers & CONTROL) or (virtual_key == _VK_INSERT and modifiers & SHIFT)
     return bool(held) or "paste" in (key.lower(), code.lower())

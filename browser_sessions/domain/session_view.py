@@ -1,4 +1,4 @@
-"""What a session looks like from outside: the one source of every answer, row and event that shows one."""
+"""The external view of a session, from which all responses, rows and events about it are made."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from browser_sessions.domain.session import SessionRecord
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """A session's record, and what only its node knows of it; the defaults are those of an ended session."""
+    """A session's record with the state that only its node has; the defaults are those of an ended session."""
 
     record: SessionRecord
     title: str = ""
     url: str = ""
-    """Title and address of the newest page; of an ended session the last that were seen."""
+    """Title and URL of the newest page; for an ended session, the last known ones."""
     page_count: int = 0
     connections: int = 0
     """CDP clients."""
