@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -68,7 +69,8 @@ def state_swept() -> Iterator[None]:
     Runs that live, somebody else's too, are left alone."""
     yield
     for work in folders.STATE.glob("*") if os.geteuid() == 0 else ():
-        cleanup.sweep(work)
-        if not list(work.glob("run-*")):
-            shutil.rmtree(work / "sessions", ignore_errors=True)
-            folders.remove_if_empty(work)
+        with contextlib.suppress(FileNotFoundError):  # the other process of this run removes it at the same time
+            cleanup.sweep(work)
+            if not list(work.glob("run-*")):
+                shutil.rmtree(work / "sessions", ignore_errors=True)
+                folders.remove_if_empty(work)
