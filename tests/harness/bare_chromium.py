@@ -19,6 +19,7 @@ _OURS: Final = (
     "--user-data-dir",
     "--browser-sessions-",
     "--host-resolver-rules",
+    "--zygote-cmd-prefix",
     "--no-sandbox",
 )
 """Switches of a service's browser that say how it is reached, by whom it was started and as whom."""

@@ -7,6 +7,7 @@ the installed Playwright: a new one there must be added here or to `LEFT_OUT`.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,9 @@ OWN: Final = (
     "--log-level=1",
 )
 """Switches that Playwright does not use."""
+PAGES_LAST: Final = "--zygote-cmd-prefix=nice -n 7"
+"""Renderers give way to their browser process, which all sessions of the browser share (docs/decisions/0016). The
+zygotes, from which renderers are forked, are started through `nice` (coreutils), which must be on PATH."""
 
 _FROM_PLAYWRIGHT: Final = (
     "--disable-field-trial-config",  # no experiments that differ between starts
@@ -115,7 +119,8 @@ _SANDBOX_HELPER: Final = "CHROME_DEVEL_SANDBOX"
 def switches(profile: Path, marker: str, *, sandbox: bool) -> list[str]:
     """The complete command line arguments, for a browser with the profile folder `profile`."""
     no_sandbox = () if sandbox else ("--no-sandbox",)
-    return [*_FROM_PLAYWRIGHT, *OWN, *no_sandbox, f"{PROFILE}{profile}", MARKER + marker]
+    pages_last = () if shutil.which("nice") is None else (PAGES_LAST,)
+    return [*_FROM_PLAYWRIGHT, *OWN, *pages_last, *no_sandbox, f"{PROFILE}{profile}", MARKER + marker]
 
 
 def environment(home: Path, tmp: Path) -> dict[str, str]:

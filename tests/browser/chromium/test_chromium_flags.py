@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Error, async_playwright
 
-from browser_sessions.chromium.launch.flags import LEFT_OUT, MARKER, OWN, PROFILE, environment, switches
+from browser_sessions.chromium.launch.flags import LEFT_OUT, MARKER, OWN, PAGES_LAST, PROFILE, environment, switches
 
 pytestmark = pytest.mark.browser
 
@@ -46,7 +46,7 @@ async def test_every_switch_of_playwright_is_used_or_left_out_with_a_reason(tmp_
     assert theirs - ours - set(LEFT_OUT) == set(), "new in Playwright: add it to flags.py, or to LEFT_OUT with a reason"
     assert set(LEFT_OUT) - theirs == set(), "left out, but no longer Playwright's"
     assert set(LEFT_OUT) & ours == set()
-    known = {*OWN, f"{PROFILE}{tmp_path}", f"{MARKER}run/brw_1"}
+    known = {*OWN, PAGES_LAST, f"{PROFILE}{tmp_path}", f"{MARKER}run/brw_1"}
     assert ours - theirs == known, "no longer Playwright's: drop it, or move it to OWN with a reason"
     assert all(reason.strip() for reason in LEFT_OUT.values())
 
@@ -69,3 +69,9 @@ def test_the_environment_is_what_chromium_needs_and_no_more(tmp_path: Path, monk
     assert found["TMPDIR"] == str(tmp_path / "tmp")
     assert found["TZ"] == "Europe/Rome"
     assert "canary" not in json.dumps(found)
+
+
+def test_without_nice_renderers_have_the_browsers_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PAGES_LAST in switches(tmp_path, "run/brw_1", sandbox=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert PAGES_LAST not in switches(tmp_path, "run/brw_1", sandbox=True)

@@ -152,22 +152,27 @@ async def test_it_responds_on_its_pipe_and_listens_on_no_port(folder: Path) -> N
                 assert fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) == PIPE_BYTES
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="root may raise its priority")
-async def test_a_raised_priority_of_the_service_is_not_passed_on(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "raised",
+    [0, pytest.param(7, marks=pytest.mark.skipif(os.getuid() != 0, reason="root may raise its priority"))],
+)
+async def test_renderers_give_way_to_the_browser_process_which_has_no_raised_priority(
+    folder: Path, raised: int
+) -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, before - 7)
+    os.setpriority(os.PRIO_PROCESS, 0, before - raised)
     try:
         async with chromium(folder) as talk:
             await talk.page()
 
-            def running() -> list[psutil.Process]:
-                return [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
+            def niceness(kind: str) -> set[int]:
+                found = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
+                return {each.nice() for each in found if kind in each.cmdline()}
 
-            def has_renderer() -> bool:
-                return any("--type=renderer" in each.cmdline() for each in running())
-
-            await until(has_renderer, what="the renderer, which has been forked, has its name")
-            assert {each.nice() for each in running()} == {max(0, before)}
+            await until(lambda: niceness("--type=renderer"), what="the renderer, which has been forked, has its name")
+            browsers = max(0, before) if raised else before
+            assert psutil.Process(talk.child.pid).nice() == browsers
+            assert niceness("--type=renderer") == {min(19, browsers + 7)}
     finally:
         os.setpriority(os.PRIO_PROCESS, 0, before)
 
