@@ -204,13 +204,9 @@ class Caller:
         self.known: dict[str, Any] = {}
 
     async def renew(self) -> None:
-        """A fresh page, ready for every domain. The old one goes, and what commands have opened since."""
-        made = await self.client.call("Target.createTarget", {"url": "about:blank"})
-        self.page = made["targetId"]
-        self.at_page = await self.client.attach(self.page)
-        for info in (await self.client.call("Target.getTargets"))["targetInfos"]:
-            if info["type"] == "page" and info["targetId"] != self.page:
-                await self.client.ask("Target.closeTarget", {"targetId": info["targetId"]})
+        """A fresh page, ready for every domain, after all others are closed: commands may have opened as many as a
+        session can have."""
+        await until(self._opened, within=WITNESS_S * 2, what="the caller may open a page")
         await until(self._loaded, within=WITNESS_S * 2, what="the caller's page has loaded")
         for domain in ENABLED:
             await self.client.ask(f"{domain}.enable", {}, self.at_page)
@@ -240,6 +236,17 @@ class Caller:
             self.known["scriptId"] = scripts[-1]
         self.client.events.clear()
         self.client.frames.clear()
+
+    async def _opened(self) -> bool:
+        for info in (await self.client.call("Target.getTargets"))["targetInfos"]:
+            if info["type"] == "page":
+                await self.client.ask("Target.closeTarget", {"targetId": info["targetId"]})
+        made = await self.client.ask("Target.createTarget", {"url": "about:blank"})
+        if "result" not in made:
+            return False
+        self.page = made["result"]["targetId"]
+        self.at_page = await self.client.attach(self.page)
+        return True
 
     async def _loaded(self) -> bool:
         """Goes to the page, again where the first time met the target's own beginning and came to no end."""
