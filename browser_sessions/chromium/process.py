@@ -221,7 +221,7 @@ class ChromiumProcess:
         self._calls.end("The browser has ended.")
         self._registry.stop()
         self._downloads.stop()
-        self._cleaning = asyncio.create_task(self._clean())
+        self._cleaning = asyncio.create_task(self._clean(requested=self._closing))
         if self._closing:
             return
         try:
@@ -229,14 +229,16 @@ class ChromiumProcess:
         except Exception:  # the cleanup goes on
             log.exception("browser.listener_failed", pid=self.pid)
 
-    async def _clean(self) -> None:
+    async def _clean(self, *, requested: bool) -> None:
         if not await process_group.wait_gone(self.process_group):
             log.error("browser.survived_kill", pid=self.pid, process_group=self.process_group)
         self._watch.stop()
         self._link.close()
         self.cdp.close()
-        self._child.close()
         self._child.reap()
+        if not requested and (error := self._child.fatal_error(self.pid)) is not None:
+            log.error("browser.fatal_error", pid=self.pid, error=error)
+        self._child.close()
         await asyncio.to_thread(process_group.reap_orphans)
         await self._calls.drain()
         if not await asyncio.to_thread(cleanup.remove, *self._folders):

@@ -213,10 +213,15 @@ class Session:
         limits = [d for d in (self.hard_deadline, self.idle_deadline(now), waiting) if d is not None]
         return min(limits, default=None)
 
-    def record(self, clock: Clock) -> SessionRecord:
-        """A snapshot as of now."""
+    def times(self, clock: Clock) -> tuple[datetime, datetime | None]:
+        """(`last_activity`, `expires_at`) as of now."""
         now = clock.monotonic()
         deadline = self.deadline(now)
+        return clock.wall(self.last_used(now)), None if deadline is None else clock.wall(deadline)
+
+    def record(self, clock: Clock) -> SessionRecord:
+        """A snapshot as of now."""
+        last_activity, expires_at = self.times(clock)
         return SessionRecord(
             session_id=self.session_id,
             owner=self.owner,
@@ -228,8 +233,8 @@ class Session:
             user_agent=self.spec.user_agent,
             isolation=self.spec.isolation,
             created_at=self.created_at,
-            last_activity=clock.wall(self.last_used(now)),
-            expires_at=None if deadline is None else clock.wall(deadline),
+            last_activity=last_activity,
+            expires_at=expires_at,
             ended_at=None if self.ended is None else clock.wall(self.ended),
             end_reason=self.end_reason,
             idle_timeout_seconds=self.spec.idle_timeout_seconds,

@@ -14,7 +14,8 @@ from browser_sessions.api.caller_credentials import DeclaredByContract, identify
 from browser_sessions.api.dependencies import Services
 from browser_sessions.api.middleware.edge import STATUS_ROUTE
 from browser_sessions.api.models import BrowserSessionResponse
-from browser_sessions.api.session_access import find_record, summary
+from browser_sessions.api.session_access import find, live_summary, summary
+from browser_sessions.domain.session import Session
 
 
 def status_route() -> APIRoute:
@@ -34,8 +35,9 @@ async def get_browser_session(session_id: str, _: DeclaredByContract) -> Browser
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     services: Services = scope["app"].state.services
     principal = identify(services, scope)
-    record = await find_record(services.pool, principal, scope["path_params"]["session_id"])
-    body = orjson.dumps(summary(record), option=orjson.OPT_UTC_Z)  # the bytes that pydantic would make
+    found = await find(services.pool, principal, scope["path_params"]["session_id"])
+    fields = live_summary(found, services.pool.clock) if isinstance(found, Session) else summary(found)
+    body = orjson.dumps(fields, option=orjson.OPT_UTC_Z)  # the bytes that pydantic would make
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -37,7 +37,7 @@ _SANDBOX_MESSAGES: Final = (
     ":FATAL:sandbox/linux/",  # a failed check in the sandbox's own code
 )
 _MISSING_LIBRARY: Final = re.compile(r"error while loading shared libraries: ([^\s:]+)")
-_FATAL: Final = re.compile(r":FATAL:[^\]]*\]\s*(.*)")
+_FATAL: Final = re.compile(r"[^\]\n]*:FATAL:[^\]]*\]\s*(.*)")
 _MOVE_PIPES: Final = 'exec "$@" 3<&0 4>&1 0</dev/null 1>&2'
 """sh(1) script: Chromium reads CDP from descriptor 3 and writes it to 4. We pass the pipes as standard input and
 output, which needs no code of ours between fork and exec."""
@@ -82,9 +82,18 @@ class Child:
 
     def start_error(self) -> str:
         """Why Chromium did not start, as far as its output tells: one short phrase without a full stop."""
+        return start_error(self._output(), self.returncode)
+
+    def fatal_error(self, pid: int) -> str | None:
+        """The error with which the browser process `pid` ended itself, if it did. Nothing else of the output, which may
+        quote pages, and no renderer's error."""
+        fatal = re.search(rf"\[{pid}:{_FATAL.pattern}", self._output())
+        return None if fatal is None else _short(fatal.group(1))
+
+    def _output(self) -> str:
         while self._errors >= 0 and self._read():
             pass
-        return start_error(self._tail.decode(errors="replace"), self.returncode)
+        return self._tail.decode(errors="replace")
 
     def kill(self) -> None:
         """Sends SIGKILL to the process group. No error if the group is gone."""
@@ -249,11 +258,15 @@ def start_error(stderr: str, returncode: int | None) -> str:
     if missing := _MISSING_LIBRARY.search(stderr):
         return f"the shared library {missing.group(1)} is missing"[:DETAIL_CHARACTERS]
     if fatal := _FATAL.search(stderr):
-        return fatal.group(1).strip().rstrip(".")[:DETAIL_CHARACTERS]
+        return _short(fatal.group(1))
     lines = [line.strip() for line in stderr.splitlines() if line.strip()][-ERROR_LINES:]
     return "; ".join([*lines, *([_exit_reason(returncode)] if returncode is not None or not lines else [])])[
         :DETAIL_CHARACTERS
     ]
+
+
+def _short(message: str) -> str:
+    return message.strip().rstrip(".")[:DETAIL_CHARACTERS]
 
 
 def _exit_reason(returncode: int | None) -> str:

@@ -323,6 +323,23 @@ async def test_a_failed_start_has_a_short_reason(folder: Path, lines: str, told:
         child.close()
 
 
+@pytest.mark.parametrize(
+    ("pid", "reason"),
+    [
+        pytest.param(7, "Check failed: all is lost", id="the browser's fatal error"),
+        pytest.param(8, None, id="a renderer's, which is not the reason"),
+    ],
+)
+async def test_an_exit_is_explained_by_the_browsers_own_fatal_error(folder: Path, pid: int, reason: str | None) -> None:
+    lines = "echo '[7:9:1129/144833.1:FATAL:a/b.cc(12)] Check failed: all is lost.' >&2; echo secret >&2; exit 1"
+    child = await spawn(script(folder, lines), [], {"PATH": os.defpath}, USER)
+    try:
+        assert await child.wait(timeout=10)
+        assert child.fatal_error(pid) == reason
+    finally:
+        child.close()
+
+
 async def test_a_missing_executable_is_reported(folder: Path) -> None:
     child = await spawn(folder / "none", [], {"PATH": os.defpath}, USER)
     try:
