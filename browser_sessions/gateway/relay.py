@@ -175,6 +175,7 @@ class Relay:
         try:
             self._act(command)
         except InvalidMessage as error:
+            self._traffic.refused += 1
             self._replies.refuse(command, error.code, error.message)
         except MessageTooLong:
             self.socket.close(1009, "the message is longer than the browser accepts")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from browser_sessions.cdp import Browser, BrowserSession, Target
+from browser_sessions.domain.limits import MAX_PAGES
 from browser_sessions.domain.session_spec import Proxy
 from browser_sessions.gateway.client_overrides import SessionOverrides
 from browser_sessions.gateway.proxy_login import ProxyLogin
@@ -76,6 +77,8 @@ class SharedSession:
     # -- events of the target tree ---------------------------------------------------------------------------------
 
     def target_created(self, target: Target) -> None:
+        if target.type == "page" and self.contexts.is_nested(target.context_id):
+            self._close_if_excess(target)
         self.target_changed(target)
         if target.type == "tab":  # tabs are not paused, so `target_paused` is not called for them
             for client in tuple(self.clients):
@@ -99,6 +102,12 @@ class SharedSession:
         if self._login is not None and page is not None and target.context_id != self.contexts.own:
             self._login.watch(page, target.context_id)
         return [client.session for client in tuple(self.clients) if client.offer(target)]
+
+    def _close_if_excess(self, target: Target) -> None:
+        """Closes a window that a page in a client's context has opened beyond the session's limit; in its own context,
+        `Context` does."""
+        if self.contexts.count("page") > MAX_PAGES:
+            self.cdp.root.post("Target.closeTarget", {"targetId": target.target_id})
 
     def _watch(self, context_id: str) -> None:
         self._watched.add(context_id)

@@ -267,6 +267,31 @@ async def room(service: Running, session_id: str) -> int:
     return MAX_PAGES + 1
 
 
+async def test_windows_that_a_page_opens_in_a_clients_context_are_limited_too(service: Running) -> None:
+    created = await service.create()
+    async with raw(created["connect_url"]) as client:
+        context = (await client.call("Target.createBrowserContext"))["browserContextId"]
+        asked = {"url": "about:blank", "browserContextId": context}
+        at_page = await client.attach((await client.call("Target.createTarget", asked))["targetId"])
+        await client.call(
+            "Runtime.evaluate",
+            {"expression": f"for (let n = 0; n < {2 * MAX_PAGES}; n++) open('about:blank')"},
+            at_page,
+        )
+
+        async def pages() -> int:
+            found = (await client.call("Target.getTargets"))["targetInfos"]
+            return sum(info["type"] == "page" for info in found)
+
+        async def at_the_limit() -> bool:
+            return await pages() == MAX_PAGES
+
+        await until(at_the_limit, within=30.0, what="the windows beyond the limit are closed")
+        refused = await client.ask("Target.createTarget", asked)
+        assert "limit of 20 pages" in refused["error"]["message"]
+        assert await client.value("6 * 7", at_page) == 42
+
+
 async def test_pages_of_a_context_go_with_the_client_that_made_it_and_count_no_more(
     service: Running, site: ClientSite
 ) -> None:
