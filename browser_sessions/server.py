@@ -25,8 +25,7 @@ from browser_sessions.uvicorn_adapter import AnyCaseProtocol, Server, TakeOverPr
 log = structlog.get_logger()
 
 LAST_REQUESTS_S: Final = 3
-"""Seconds that responses under way may take after every session has ended: a stop takes at most five seconds beyond
-the drain."""
+"""Seconds that responses under way may take after every session has ended."""
 
 KEEP_ALIVE_S: Final = 75
 """Seconds that an idle connection stays open: longer than the minute that proxies and clients keep theirs, so that they

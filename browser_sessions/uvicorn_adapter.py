@@ -11,7 +11,6 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any, Final
 
 import uvicorn
@@ -52,9 +51,6 @@ class Server(uvicorn.Server):
         finally:
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.signalled()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)

@@ -134,7 +134,7 @@ class Relay:
     # -- the client's side -----------------------------------------------------------------------------------------
 
     def command(self, payload: bytes) -> None:
-        """A message from the client. Counts as activity even if it is refused."""
+        """A message from the client. Counts as activity once it is handled, even if it is refused."""
         if self._held or (self.live.control.held and not self.live.control.held_by(self._devtools_of)):
             self._hold(payload)
         else:

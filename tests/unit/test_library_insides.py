@@ -44,7 +44,7 @@ async def _websocket() -> WebSocketsSansIOProtocol:
 @pytest.mark.parametrize(
     ("make", "names"),
     [
-        (_server, ("capture_signals", "handle_exit", "shutdown", "should_exit", "force_exit")),
+        (_server, ("capture_signals", "shutdown", "should_exit", "force_exit")),
         (_http, ("data_received",)),
         (
             _websocket,

@@ -95,7 +95,7 @@ async def list_pages(session_id: str, services: Here, principal: Caller) -> dict
 async def open_page(
     session_id: str, services: Here, principal: Caller, body: OpenPageBody | None = None
 ) -> dict[str, Any]:
-    """Open a page, empty or at `url`. A session has at most twenty."""
+    """Open a page, empty or at `url`. A session has a limit of pages (409)."""
     async with driving(services, principal, session_id) as context:
         page = await context.open_page(body.url if body else None, timeout=OPEN_TIMEOUT_S)
     return _shown(page)
