@@ -31,7 +31,6 @@ _DISABLED_FEATURES: Final = (
     "PreconnectToSearch",  # no connection to the default search engine at start
 )
 _ENABLED_FEATURES: Final = (
-    "CDPScreenshotNewSurface",  # a screenshot of a whole page does not resize the page that viewers see
     "SkipListAccountsWithoutGaiaCookies",  # no requests to accounts.google.com at start
 )
 
@@ -92,6 +91,8 @@ LEFT_OUT: Final = {
     "event for every client; without it, Chromium allows 200 in ten seconds",
     "--disable-edgeupdater": "Edge on macOS only",
     "--disable-updater-scheduler": "Edge on macOS only",
+    "--enable-features=CDPScreenshotNewSurface": "the browser crashes (Chromium 156) when a page does while its "
+    "screenshot is taken; without it, the page is resized for a screenshot of the whole page",
     "--edge-skip-compat-layer-relaunch": "Edge on Windows only",
     "--do-not-de-elevate": "Windows only",
     "--disable-features=TcpPortRandomizationWin": "Windows only",

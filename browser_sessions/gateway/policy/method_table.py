@@ -180,7 +180,7 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "startScreenRecording stopScreenRecording",
         CHECK,
         _PAGE,
-        "a stream in the response becomes a handle of this client",
+        "recording audio crashes the browser (156); a stream in the response becomes a handle of this client",
     ),
     ("Page", "captureScreenshot", CHECK, _PAGE, "pixels are limited: the GPU process is shared"),
     ("Emulation", "setVisibleSize", CHECK, _PAGE, "pixels are limited: the GPU process is shared"),

@@ -57,6 +57,13 @@ def test_a_list_that_may_not_be_empty() -> None:
         assert out_of_bounds(method, with_value(path, [{}])) is None
 
 
+def test_audio_is_not_recorded() -> None:
+    for good in ({}, {"audio": False}, {"audio": None}):
+        assert out_of_bounds("Page.startScreenRecording", good) is None
+    bad = out_of_bounds("Page.startScreenRecording", {"audio": True})
+    assert bad == "audio: must not be true; recording audio crashes the browser"
+
+
 @pytest.mark.parametrize(
     ("params", "text"),
     [
