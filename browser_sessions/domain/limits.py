@@ -6,8 +6,9 @@ from typing import Final
 
 MAX_PAGES: Final = 20
 """Open pages of a session. The API opens no more in its own context (`Context._new_page`), CDP clients no more in all
-of its contexts (`policy.target_rules._create_target`). Windows that pages open beyond it are closed, as the popup blocker
-is off: in its own context by `Context._on_page_event`, in clients' contexts by `SharedSession.target_created`."""
+of its contexts (`policy.target_rules._create_target`). Windows that pages open beyond it are closed, as the popup
+blocker is off: in its own context by `Context._on_page_event`, in clients' contexts by
+`SharedSession.target_created`."""
 MAX_NESTED: Final = 16
 """Browser contexts created by a session's clients: each costs the browser about 4 MB and 4 ms."""
 MAX_SIDE: Final = 8192
