@@ -45,7 +45,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "browser.retiring": "A Chromium accepts no more sessions and exits once empty.",
     "browser.swamped": "A page kept a Chromium from responding: its process `pid` was killed, its session continues.",
     "browser.died": "A Chromium died, or was killed because it hung; its sessions are `crashed`.",
-    "browser.fatal_error": "The error with which the Chromium of a `browser.died` ended itself.",
+    "browser.fatal_error": "The last fatal error that a process of the Chromium of `browser.died` wrote.",
     "browser.ended": "A Chromium was closed.",
     "browser.no_sandbox": "Chromium runs without its sandbox, with the reason.",
     "browser.close_forced": "A Chromium did not exit on request and was killed.",

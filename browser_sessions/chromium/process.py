@@ -236,7 +236,7 @@ class ChromiumProcess:
         self._link.close()
         self.cdp.close()
         self._child.reap()
-        if not requested and (error := self._child.fatal_error(self.pid)) is not None:
+        if not requested and (error := self._child.last_fatal_error()) is not None:
             log.error("browser.fatal_error", pid=self.pid, error=error)
         self._child.close()
         await asyncio.to_thread(process_group.reap_orphans)

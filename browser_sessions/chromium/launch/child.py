@@ -37,7 +37,7 @@ _SANDBOX_MESSAGES: Final = (
     ":FATAL:sandbox/linux/",  # a failed check in the sandbox's own code
 )
 _MISSING_LIBRARY: Final = re.compile(r"error while loading shared libraries: ([^\s:]+)")
-_FATAL: Final = re.compile(r"[^\]\n]*:FATAL:[^\]]*\]\s*(.*)")
+_FATAL: Final = re.compile(r":FATAL:[^\]]*\]\s*(.*)")
 _MOVE_PIPES: Final = 'exec "$@" 3<&0 4>&1 0</dev/null 1>&2'
 """sh(1) script: Chromium reads CDP from descriptor 3 and writes it to 4. We pass the pipes as standard input and
 output, which needs no code of ours between fork and exec."""
@@ -84,11 +84,11 @@ class Child:
         """Why Chromium did not start, as far as its output tells: one short phrase without a full stop."""
         return start_error(self._output(), self.returncode)
 
-    def fatal_error(self, pid: int) -> str | None:
-        """The error with which the browser process `pid` ended itself, if it did. Nothing else of the output, which may
-        quote pages, and no renderer's error."""
-        fatal = re.search(rf"\[{pid}:{_FATAL.pattern}", self._output())
-        return None if fatal is None else _short(fatal.group(1))
+    def last_fatal_error(self) -> str | None:
+        """The last fatal error that one of Chromium's processes wrote, if any. Nothing else of the output, which may
+        quote pages."""
+        errors = _FATAL.findall(self._output())
+        return _short(errors[-1]) if errors else None
 
     def _output(self) -> str:
         while self._errors >= 0 and self._read():

@@ -324,18 +324,22 @@ async def test_a_failed_start_has_a_short_reason(folder: Path, lines: str, told:
 
 
 @pytest.mark.parametrize(
-    ("pid", "reason"),
+    ("lines", "reason"),
     [
-        pytest.param(7, "Check failed: all is lost", id="the browser's fatal error"),
-        pytest.param(8, None, id="a renderer's, which is not the reason"),
+        pytest.param("echo secret >&2", None, id="none"),
+        pytest.param(
+            "echo '[1129/144833.1:FATAL:a/b.cc(12)] first' >&2; echo secret >&2;"
+            "echo '[7:9:1129/144833.2:FATAL:a/b.cc(12)] Check failed: all is lost.' >&2",
+            "Check failed: all is lost",
+            id="the last",
+        ),
     ],
 )
-async def test_an_exit_is_explained_by_the_browsers_own_fatal_error(folder: Path, pid: int, reason: str | None) -> None:
-    lines = "echo '[7:9:1129/144833.1:FATAL:a/b.cc(12)] Check failed: all is lost.' >&2; echo secret >&2; exit 1"
+async def test_the_last_fatal_error_of_a_chromium_is_known(folder: Path, lines: str, reason: str | None) -> None:
     child = await spawn(script(folder, lines), [], {"PATH": os.defpath}, USER)
     try:
         assert await child.wait(timeout=10)
-        assert child.fatal_error(pid) == reason
+        assert child.last_fatal_error() == reason
     finally:
         child.close()
 
