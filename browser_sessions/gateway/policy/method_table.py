@@ -190,7 +190,7 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
             "setDeviceMetricsOverride",
             CHECK,
             _PAGE,
-            "pixels are limited: the GPU process is shared; an unknown posture crashes the browser (156)",
+            "pixels and scales are limited: the GPU process is shared; an unknown posture crashes the browser (156)",
         )
         for domain in ("Page", "Emulation")
     ),
@@ -205,6 +205,13 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
     ("DOM", "setFileInputFiles", CHECK, _PAGE, "files in the session's own upload folder only"),
     ("Input", "dispatchDragEvent", CHECK, _PAGE, "files in the session's own upload folder only"),
     ("Input", "dispatchKeyEvent", CHECK, _PAGE, "no keys that paste: all contexts of a browser share one clipboard"),
+    (
+        "Input",
+        "dispatchTouchEvent dispatchMouseEvent emulateTouchFromMouseEvent",
+        CHECK,
+        _PAGE,
+        "a touch at a negative time crashes the browser (156)",
+    ),
     ("Input", "imeSetComposition", CHECK, _PAGE, "a negative replacement range crashes the browser (156)"),
     ("Input", "synthesizeTapGesture", CHECK, _PAGE, "a billion taps hang the browser (156)"),
     ("Fetch", "continueRequest", CHECK, _PAGE, "a replaced url must be http or https"),

@@ -167,7 +167,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
     "Input": (
         "events to the page itself",
         """
-        insertText dispatchMouseEvent dispatchTouchEvent cancelDragging emulateTouchFromMouseEvent
+        insertText cancelDragging
         setIgnoreInputEvents setInterceptDrags synthesizePinchGesture synthesizeScrollGesture
         """,
     ),

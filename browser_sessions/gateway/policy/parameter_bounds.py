@@ -22,6 +22,9 @@ one sheet needed a thousand."""
 MAX_TAPS: Final = 1000
 """Taps of one gesture. Chromium creates them all in advance: a billion hang the browser for half a minute."""
 MAX_INT: Final = 2**31 - 1
+MAX_VIEWPORT_SCALE: Final = 1000.0
+"""Of the part of a page that is shown instead of the page. The GPU process, which sessions share, crashes on a part or
+a scale of 1e38, and after three crashes the browser ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,22 @@ Bound = Range | OneOf | NotEmpty | NotTrue
 
 _PAPER: Final = Range(MIN_PAPER_INCHES, MAX_PAPER_INCHES, "inches")
 _MARGIN: Final = Range(0, MAX_PAPER_INCHES, "inches")
-_POSTURE: Final = OneOf(("continuous", "folded"))
 _KEPT: Final = Range(0, MAX_DURABLE_BYTES, "bytes")
 
 _SIDE: Final = Range(0, MAX_SIDE, "pixels")
 """A bound on each side, because two commands may set one side each: a screencast of 65536 by 65536 crashed the GPU
 process."""
+
+_INPUT_TIME: Final = Range(0, 1e15, "seconds since 1970")
+"""A touch at -1e18 crashes the browser. (The timestamps of keys do not.)"""
+_METRICS: Final[Mapping[str, Bound]] = {
+    "devicePosture.type": OneOf(("continuous", "folded")),
+    "viewport.x": Range(-MAX_INT, MAX_INT, "pixels"),
+    "viewport.y": Range(-MAX_INT, MAX_INT, "pixels"),
+    "viewport.width": Range(0, MAX_INT, "pixels"),
+    "viewport.height": Range(0, MAX_INT, "pixels"),
+    "viewport.scale": Range(0, MAX_VIEWPORT_SCALE),
+}
 
 BOUNDS: Final[Mapping[str, Mapping[str, Bound]]] = {
     "Browser.setContentsSize": {"width": _SIDE, "height": _SIDE},
@@ -99,12 +112,15 @@ BOUNDS: Final[Mapping[str, Mapping[str, Bound]]] = {
         "scale": Range(0.1, 2),  # Chromium's own bounds
     },
     "Page.startScreenRecording": {"audio": NotTrue("recording audio crashes the browser")},
-    "Page.setDeviceMetricsOverride": {"devicePosture.type": _POSTURE},
-    "Emulation.setDeviceMetricsOverride": {"devicePosture.type": _POSTURE},
+    "Page.setDeviceMetricsOverride": _METRICS,
+    "Emulation.setDeviceMetricsOverride": _METRICS,
     "Emulation.setDisplayFeaturesOverride": {
         "features": NotEmpty("use Emulation.clearDisplayFeaturesOverride to remove the override")
     },
     "Input.imeSetComposition": {"replacementStart": Range(0, MAX_INT), "replacementEnd": Range(0, MAX_INT)},
+    "Input.dispatchTouchEvent": {"timestamp": _INPUT_TIME},
+    "Input.dispatchMouseEvent": {"timestamp": _INPUT_TIME},
+    "Input.emulateTouchFromMouseEvent": {"timestamp": _INPUT_TIME},
     "Input.synthesizeTapGesture": {"tapCount": Range(0, MAX_TAPS)},
     "Network.configureDurableMessages": {"maxTotalBufferSize": _KEPT, "maxResourceBufferSize": _KEPT},
     "Storage.overrideQuotaForOrigin": {"quotaSize": Range(0, MAX_QUOTA_BYTES, "bytes")},
