@@ -56,7 +56,8 @@ class Command:
 
 
 def decode(payload: bytes) -> Command:
-    """A client's text frame as a command. Raises `InvalidMessage`."""
+    """A client's text frame as a command. Raises `InvalidMessage`. Of duplicate keys the last counts, also at top level,
+    where Chromium refuses them."""
     raw = _loads(payload)
     if not isinstance(raw, dict):
         raise InvalidMessage(INVALID_REQUEST, "Message must be an object")
@@ -98,10 +99,10 @@ def result(call_id: int, session_id: str | None, value: Mapping[str, Any]) -> by
     return _dumps(message, call_id)
 
 
-def error_response(call_id: int | None, session_id: str | None, code: int, text: str) -> bytes:
+def error_response(call_id: int | None, session_id: str | None, code: int, text: str, data: str | None = None) -> bytes:
     """The error response to a client's command."""
     message: dict[str, Any] = {} if call_id is None else {"id": call_id}
-    message["error"] = {"code": code, "message": text}
+    message["error"] = {"code": code, "message": text} | ({} if data is None else {"data": data})
     if session_id is not None:
         message["sessionId"] = session_id
     return _dumps(message, call_id)
@@ -166,9 +167,15 @@ def _loads(payload: bytes) -> Any:
         if rb"\u" not in payload:
             raise InvalidMessage(PARSE_ERROR, f"JSON: {error}") from None
     try:  # JavaScript strings may contain lone surrogates, which Chromium accepts and orjson does not
-        return json.loads(payload, parse_constant=_no_constant)
+        return json.loads(payload, parse_int=_number, parse_float=_number, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(PARSE_ERROR, f"JSON: {error}") from None
+
+
+def _number(text: str) -> int | float:
+    """As orjson reads it: Python reads 1e400 as infinity, which would be sent as null."""
+    number: int | float = orjson.loads(text)
+    return number
 
 
 def _no_constant(name: str) -> Any:

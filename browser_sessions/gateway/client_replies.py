@@ -25,10 +25,11 @@ class Replies:
     def pass_error(self, command: Command, error: Mapping[str, Any] | None) -> None:
         """Responds with an error that Chromium returned for a call of ours."""
         fields = error or {}
-        self.refuse(command, int(fields.get("code", -32603)), str(fields.get("message", "Internal error")))
+        code, text = int(fields.get("code", -32603)), str(fields.get("message", "Internal error"))
+        self.refuse(command, code, text, fields.get("data"))
 
-    def refuse(self, command: Command, code: int, text: str) -> None:
-        self._socket.send(error_response(command.call_id, self._client_id(command.session_id), code, text))
+    def refuse(self, command: Command, code: int, text: str, data: str | None = None) -> None:
+        self._socket.send(error_response(command.call_id, self._client_id(command.session_id), code, text, data))
 
     def emit(self, to_emit: Event) -> None:
         if self.root is None or to_emit.session_id is not None:

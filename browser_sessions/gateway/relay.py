@@ -186,7 +186,7 @@ class Relay:
             self._pass(command, command.params if decision.params is None else decision.params)
         elif isinstance(decision, Refuse):
             self._traffic.refused += 1
-            self._replies.refuse(command, decision.code, decision.message)
+            self._replies.refuse(command, decision.code, decision.message, decision.data)
         elif isinstance(decision, Answer):
             self._replies.answer(command, decision.result)
         elif isinstance(decision, Ask):

@@ -8,6 +8,7 @@ from typing import Any, Final
 from browser_sessions.cdp.messages import Command
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.grantable_permissions import permission_descriptor, refused_types
+from browser_sessions.gateway.policy.parameter_types import PARAMETERS
 from browser_sessions.gateway.scope.client_scope import Scope
 from browser_sessions.gateway.scope.command_decision import (
     INVALID_PARAMS,
@@ -25,27 +26,9 @@ from browser_sessions.gateway.scope.command_decision import (
 _DOWNLOAD_BEHAVIORS: Final = frozenset({"deny", "allow", "allowAndName", "default"})
 
 
-_TAKES: Final[dict[str, tuple[str, ...]]] = {
-    "Browser.getVersion": (),
-    "Browser.cancelDownload": ("guid",),
-    "Browser.grantPermissions": ("permissions", "origin"),
-    "Browser.setPermission": ("permission", "setting", "origin", "embeddedOrigin"),
-    "Browser.resetPermissions": (),
-    "Browser.getWindowBounds": ("windowId",),
-    "Browser.setWindowBounds": ("windowId", "bounds"),
-    "Browser.setContentsSize": ("windowId", "width", "height"),
-    "IO.read": ("handle", "offset", "size"),
-    "IO.close": ("handle",),
-    "IO.resolveBlob": ("objectId",),
-    "Storage.getCookies": (),
-    "Storage.setCookies": ("cookies",),
-    "Storage.clearCookies": (),
-}
-"""The parameters of these methods in Chromium 156. Parameters that a later version adds are not forwarded."""
-
-
 def _known(command: Command) -> dict[str, Any]:
-    return {name: command.params[name] for name in _TAKES[command.method] if name in command.params}
+    """Without parameters that are not in the table, such as those that a later version of Chromium adds."""
+    return {name: command.params[name] for name in PARAMETERS[command.method].all if name in command.params}
 
 
 def _as_known(command: Command, scope: Scope, options: Options) -> Decision:
@@ -70,27 +53,26 @@ def _cookies(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _grant_permissions(command: Command, scope: Scope, options: Options) -> Decision:
-    refused = refused_types(command.params.get("permissions"), options.own_browser)
+    refused = refused_types(command.params["permissions"], options.own_browser)
     return _in_own_context(command, scope, options) if refused is None else Refuse(INVALID_PARAMS, refused)
 
 
 def _set_permission(command: Command, scope: Scope, options: Options) -> Decision:
-    granted = command.params.get("setting") == "granted"
-    descriptor = permission_descriptor(command.params.get("permission"), granted and not options.own_browser)
+    granted = command.params["setting"] == "granted"
+    descriptor = permission_descriptor(command.params["permission"], granted and not options.own_browser)
     if isinstance(descriptor, str):
         return Refuse(INVALID_PARAMS, descriptor)
     return _in_own_context(replace(command, params=command.params | {"permission": descriptor}), scope, options)
 
 
 def _set_download_behavior(command: Command, scope: Scope, options: Options) -> Decision:
-    behavior, events = command.params.get("behavior"), command.params.get("eventsEnabled")
-    if not isinstance(behavior, str) or behavior not in _DOWNLOAD_BEHAVIORS:
+    behavior = command.params["behavior"]
+    if behavior not in _DOWNLOAD_BEHAVIORS:
         return Refuse(INVALID_PARAMS, f"behavior: must be one of {', '.join(sorted(_DOWNLOAD_BEHAVIORS))}")
-    if not (events is None or isinstance(events, bool)):
-        return Refuse(INVALID_PARAMS, "Invalid parameters: eventsEnabled must be a boolean")
+    events = None  # Page.setDownloadBehavior has no such parameter
     if command.method.startswith("Browser."):
-        events = bool(events)  # Chromium's default is false; Page.setDownloadBehavior has no such parameter
-    context_id = command.params.get("browserContextId") or scope.context_of(command.session_id)
+        events = command.params.get("eventsEnabled", False)
+    context_id = _known(command).get("browserContextId") or scope.context_of(command.session_id)
     return Do(SetDownloads(context_id, behavior == "deny", events))
 
 
@@ -105,7 +87,7 @@ def _get_window_for_target(command: Command, scope: Scope, options: Options) -> 
 
 
 def _own_window(command: Command, scope: Scope, options: Options) -> Decision:
-    if not scope.holds_window(command.params.get("windowId")):
+    if not scope.holds_window(command.params["windowId"]):
         return Refuse(SERVER_ERROR, "Browser window not found")
     return Pass(_known(command))
 

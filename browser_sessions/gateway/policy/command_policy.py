@@ -13,6 +13,7 @@ from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.method_table import RULES, Level, Verdict
 from browser_sessions.gateway.policy.page_rules import PAGE_HANDLERS
 from browser_sessions.gateway.policy.parameter_bounds import out_of_bounds
+from browser_sessions.gateway.policy.parameter_types import invalid_parameters
 from browser_sessions.gateway.policy.target_rules import TARGET_HANDLERS
 from browser_sessions.gateway.scope.client_scope import Scope
 from browser_sessions.gateway.scope.command_decision import (
@@ -53,6 +54,9 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
     if rule is None or (rule.verdict is Verdict.REFUSE and not (rule.own_browser and options.own_browser)):
         hint = OWN_BROWSER_HINT if rule is not None and rule.own_browser else ""
         return Refuse(NOT_FOUND, f"'{command.method}' wasn't found{hint}")
+    invalid = invalid_parameters(command.method, command.params)
+    if invalid is not None:
+        return Refuse(INVALID_PARAMS, "Invalid parameters", invalid)
     refusal = _foreign_id_refusal(command, scope)
     if refusal is not None:
         return refusal
@@ -65,10 +69,11 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
 
 def _foreign_id_refusal(command: Command, scope: Scope) -> Refuse | None:
     """Refuses ids of contexts, targets and sessions that are not this client's, in every method. The messages are those
-    of Chromium 156 for an unknown id (tests/browser/gateway/test_gateway_protocol.py)."""
+    of Chromium 156 for an unknown id (tests/browser/gateway/test_gateway_protocol.py). Chromium refuses or ignores what
+    is not a string."""
     method, params = command.method, command.params
     context_id = params.get("browserContextId")
-    if context_id is not None and not scope.contexts.holds(context_id):
+    if isinstance(context_id, str) and not scope.contexts.holds(context_id):
         if method in _PAGE_TAKES_NO_CONTEXT and command.session_id is not None:
             return Refuse(INVALID_PARAMS, "browserContextId is only allowed for Browser target")
         if method == "Target.createTarget":
@@ -79,9 +84,9 @@ def _foreign_id_refusal(command: Command, scope: Scope) -> Refuse | None:
             return Refuse(SERVER_ERROR, f"Failed to find context with id {context_id}")
         return Refuse(INVALID_PARAMS, f"Failed to find browser context for id {context_id}")
     target_id = params.get("targetId")
-    if target_id is not None and scope.target(target_id) is None:
+    if isinstance(target_id, str) and scope.target(target_id) is None:
         return Refuse(INVALID_PARAMS, _NO_SUCH_TARGET.get(method, "No target with given id found"))
-    session_id = params.get("sessionId")  # Page.screencastFrameAck has a number of that name
+    session_id = params.get("sessionId")
     if isinstance(session_id, str) and scope.session(session_id) is None and not scope.is_browser(session_id):
         return Refuse(INVALID_PARAMS, "No session with given id")
     return None

@@ -60,11 +60,9 @@ _READS_CLIPBOARD: Final = ("allowWithoutGesture", "allowWithoutSanitization")
 """With either, Chromium 156 treats clipboard-write as the permission to read and write."""
 
 
-def refused_types(permissions: object, own_browser: bool) -> str | None:
-    """Why `permissions` of `grantPermissions` is refused, or None. Chromium refuses a value that is not a list."""
-    for name in permissions if isinstance(permissions, list) else ():
-        if not isinstance(name, str):
-            return "Invalid parameters: permissions must be a list of strings"
+def refused_types(permissions: list[str], own_browser: bool) -> str | None:
+    """Why `permissions` of `grantPermissions` is refused, or None."""
+    for name in permissions:
         if name in SHARED_TYPES:
             if not own_browser:
                 return _shared(name, SHARED_TYPES[name])
@@ -73,10 +71,8 @@ def refused_types(permissions: object, own_browser: bool) -> str | None:
     return None
 
 
-def permission_descriptor(descriptor: object, only_own: bool) -> dict[str, Any] | str:
+def permission_descriptor(descriptor: dict[str, Any], only_own: bool) -> dict[str, Any] | str:
     """The descriptor to forward, or why it is refused. `only_own`: refuse what sessions share."""
-    if not isinstance(descriptor, dict) or not isinstance(descriptor.get("name"), str):
-        return "Invalid parameters: permission must be an object with a name"
     name = descriptor["name"]
     if name not in FIELDS:
         return f"Invalid PermissionDescriptor name: {name}"
@@ -84,14 +80,11 @@ def permission_descriptor(descriptor: object, only_own: bool) -> dict[str, Any] 
         return _shared(name, SHARED_NAMES[name])
     known: dict[str, Any] = {"name": name}
     for field in FIELDS[name]:
-        value = descriptor.get(field)
-        if value is None:
+        if field not in descriptor:
             continue
-        if not isinstance(value, bool):
-            return f"Invalid parameters: permission.{field} must be a boolean"
-        if only_own and value and name == "clipboard-write" and field in _READS_CLIPBOARD:
+        if only_own and descriptor[field] and name == "clipboard-write" and field in _READS_CLIPBOARD:
             return _shared(f"{name} with {field}", "the clipboard is")
-        known[field] = value
+        known[field] = descriptor[field]
     return known
 
 

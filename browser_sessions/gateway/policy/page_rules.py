@@ -72,9 +72,7 @@ def _screenshot(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _navigate(command: Command, scope: Scope, options: Options) -> Decision:
-    url = command.params.get("url")
-    if not isinstance(url, str):
-        return Refuse(INVALID_PARAMS, "Invalid parameters: url must be a string")
+    url = command.params["url"]
     scheme = scheme_of(url)
     if not scheme:
         return Refuse(SERVER_ERROR, "Cannot navigate to invalid URL")
@@ -91,8 +89,7 @@ def _continue_request(command: Command, scope: Scope, options: Options) -> Decis
 
 
 def _load_network_resource(command: Command, scope: Scope, options: Options) -> Decision:
-    url = command.params.get("url")
-    if not isinstance(url, str) or scheme_of(url) not in ("http", "https"):
+    if scheme_of(command.params["url"]) not in ("http", "https"):
         return Refuse(INVALID_PARAMS, "Unsupported URL scheme")
     return _with_stream(command, scope, options)
 
@@ -107,29 +104,24 @@ def _print_to_pdf(command: Command, scope: Scope, options: Options) -> Decision:
     return Pass()
 
 
-def _files_refused(files: object, options: Options) -> bool:
+def _files_refused(files: list[str], options: Options) -> bool:
     """Whether `files` names anything outside the upload folder (see `Options.upload_folder`)."""
-    if files is None:
-        return False
-    if not isinstance(files, list):
-        return True
     return any(not _may_upload(file, options.upload_folder) for file in files)
 
 
-def _may_upload(file: object, folder: PurePosixPath | None) -> bool:
-    if folder is None or not isinstance(file, str) or "\0" in file:
+def _may_upload(file: str, folder: PurePosixPath | None) -> bool:
+    if folder is None or "\0" in file:
         return False
     path = PurePosixPath(file)
     return path.is_absolute() and ".." not in path.parts and path != folder and path.is_relative_to(folder)
 
 
 def _set_file_input_files(command: Command, scope: Scope, options: Options) -> Decision:
-    return Refuse(INVALID_PARAMS, _NO_FILES) if _files_refused(command.params.get("files"), options) else Pass()
+    return Refuse(INVALID_PARAMS, _NO_FILES) if _files_refused(command.params["files"], options) else Pass()
 
 
 def _dispatch_drag_event(command: Command, scope: Scope, options: Options) -> Decision:
-    data = command.params.get("data")
-    files = data.get("files") if isinstance(data, dict) else None
+    files = command.params.get("data", {}).get("files", [])
     return Refuse(INVALID_PARAMS, _NO_FILES) if _files_refused(files, options) else Pass()
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, Final
 
 from browser_sessions.domain.limits import MAX_SIDE
@@ -37,8 +36,7 @@ class Range:
 
     def refused(self, value: object) -> str | None:
         """What the value must be; None if it is valid."""
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-        if fits and self.low <= value <= self.high:  # type: ignore[operator]
+        if isinstance(value, bool) or not isinstance(value, int | float) or self.low <= value <= self.high:
             return None
         return f"must be a number from {self.low:g} to {self.high:.10g} {self.unit}".rstrip()
 
@@ -51,19 +49,19 @@ class OneOf:
 
     def refused(self, value: object) -> str | None:
         """What the value must be; None if it is valid."""
-        return None if value in self.names else f"must be one of {', '.join(self.names)}"
+        return None if not isinstance(value, str) or value in self.names else f"must be one of {', '.join(self.names)}"
 
 
 @dataclass(frozen=True, slots=True)
 class NotEmpty:
-    """A required list that must not be empty."""
+    """A list that must not be empty."""
 
     instead: str
     """What to do instead of sending an empty list."""
 
     def refused(self, value: object) -> str | None:
         """What the value must be; None if it is valid."""
-        return None if isinstance(value, list) and value else f"must not be empty; {self.instead}"
+        return f"must not be empty; {self.instead}" if value == [] else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +127,9 @@ BOUNDS: Final[Mapping[str, Mapping[str, Bound]]] = {
 
 
 def out_of_bounds(method: str, params: Mapping[str, Any]) -> str | None:
-    """Why the parameters are refused, or None. Missing and null values are valid, except for `NotEmpty`; Chromium
-    refuses values of the wrong type."""
+    """Why the parameters are refused, or None. Values that are missing or of another type are left to Chromium."""
     for path, bound in BOUNDS.get(method, {}).items():
-        found = list(_values(params, path))
-        if isinstance(bound, NotEmpty) and not found:
-            return f"{path}: {bound.refused(None)}"
-        for value in found:
+        for value in _values(params, path):
             if (text := bound.refused(value)) is not None:
                 return f"{path}: {text}"
     return None

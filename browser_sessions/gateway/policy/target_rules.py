@@ -9,6 +9,7 @@ from browser_sessions.domain.errors import TOO_MANY_PAGES
 from browser_sessions.domain.limits import MAX_NESTED, MAX_PAGES
 from browser_sessions.domain.urls import REFUSED, may_open
 from browser_sessions.gateway.policy.client_options import Options
+from browser_sessions.gateway.policy.parameter_types import PARAMETERS
 from browser_sessions.gateway.scope.client_scope import BROWSER_TARGET, Scope
 from browser_sessions.gateway.scope.command_decision import (
     INVALID_PARAMS,
@@ -29,18 +30,8 @@ from browser_sessions.gateway.scope.command_decision import (
 )
 from browser_sessions.gateway.scope.target_filters import BadFilter, TargetFilter, parse_filter
 
-_CREATE_TARGET_PARAMS: Final = (
-    "left",
-    "top",
-    "width",
-    "height",
-    "windowState",
-    "newWindow",
-    "background",
-    "forTab",
-    "focus",
-)
-"""Forwarded unchanged. `hidden` and `enableBeginFrameControl` are refused: other clients could not use such a page."""
+_UNSUPPORTED: Final = ("hidden", "enableBeginFrameControl")
+"""Parameters of `createTarget` that would make a page that other clients cannot use."""
 
 _ONLY_FLAT: Final = Refuse(INVALID_PARAMS, "Only flatten protocol is supported: pass flatten: true")
 
@@ -49,22 +40,16 @@ def _filter(command: Command) -> TargetFilter | Refuse:
     try:
         return parse_filter(command.params.get("filter"))
     except BadFilter as error:
-        return Refuse(INVALID_PARAMS, f"Invalid parameters: {error}")
-
-
-def _flag(command: Command, name: str) -> bool | Refuse:
-    value = command.params.get(name, False)
-    return value if isinstance(value, bool) else Refuse(INVALID_PARAMS, f"Invalid parameters: {name} must be a boolean")
+        return Refuse(INVALID_PARAMS, str(error))
 
 
 def _set_auto_attach(command: Command, scope: Scope, options: Options) -> Decision:
-    attach, wait, flat = (_flag(command, name) for name in ("autoAttach", "waitForDebuggerOnStart", "flatten"))
-    if isinstance(attach, Refuse):
-        return attach
-    if isinstance(wait, Refuse):
-        return wait
-    if attach and flat is not True:
-        return _ONLY_FLAT
+    attach, wait = command.params["autoAttach"], command.params["waitForDebuggerOnStart"]
+    if not command.params.get("flatten"):
+        if command.session_id is None:
+            return Refuse(INVALID_PARAMS, "Only flatten protocol is supported with browser level auto-attach")
+        if attach:
+            return _ONLY_FLAT
     wanted = _filter(command)
     if isinstance(wanted, Refuse):
         return wanted
@@ -78,11 +63,8 @@ def _set_auto_attach(command: Command, scope: Scope, options: Options) -> Decisi
 
 
 def _set_discover_targets(command: Command, scope: Scope, options: Options) -> Decision:
-    on = _flag(command, "discover")
-    if isinstance(on, Refuse):
-        return on
-    if not on:
-        if command.params.get("filter") is not None:
+    if not command.params["discover"]:
+        if command.params.get("filter"):
             return Refuse(INVALID_PARAMS, "Filter should not be present with `discover` is off")
         return Do(Discover(None))
     wanted = _filter(command)
@@ -117,26 +99,23 @@ def _get_browser_contexts(command: Command, scope: Scope, options: Options) -> D
 
 
 def _create_target(command: Command, scope: Scope, options: Options) -> Decision:
-    url = command.params.get("url")
-    if not isinstance(url, str):
-        return Refuse(INVALID_PARAMS, "Invalid parameters: url must be a string")
+    url = command.params["url"]
     if url and not may_open(url):
         return Refuse(INVALID_PARAMS, f"url: {REFUSED}")
-    for name in ("hidden", "enableBeginFrameControl"):
+    for name in _UNSUPPORTED:
         if command.params.get(name):
             return Refuse(INVALID_PARAMS, f"{name} is not supported: all clients of the session must see the page")
     if scope.contexts.count("page") + scope.contexts.creating >= MAX_PAGES:
         return Refuse(SERVER_ERROR, TOO_MANY_PAGES)
     context_id = command.params.get("browserContextId") or scope.contexts.own
-    params: dict[str, Any] = {n: command.params[n] for n in _CREATE_TARGET_PARAMS if n in command.params}
+    forwarded = PARAMETERS[command.method].all.keys() - {"url", *_UNSUPPORTED}
+    params: dict[str, Any] = {name: value for name, value in command.params.items() if name in forwarded}
     return Do(CreateTarget(context_id, url or "about:blank", params | {"browserContextId": context_id}))
 
 
 def _attach_to_target(command: Command, scope: Scope, options: Options) -> Decision:
-    target_id = command.params.get("targetId")
-    if not isinstance(target_id, str):
-        return Refuse(INVALID_PARAMS, "Invalid parameters: targetId must be a string")
-    if _flag(command, "flatten") is not True:
+    target_id = command.params["targetId"]
+    if not command.params.get("flatten"):
         return _ONLY_FLAT
     if scope.full:
         return Refuse(SERVER_ERROR, "Too many sessions on this connection: detach from some first")
@@ -154,22 +133,19 @@ def _attach_to_browser_target(command: Command, scope: Scope, options: Options) 
 
 
 def _own_target(command: Command, scope: Scope, options: Options) -> Decision:
-    target_id = command.params.get("targetId")
-    if not isinstance(target_id, str):
-        return Refuse(INVALID_PARAMS, "Invalid parameters: targetId must be a string")
-    return Pass({"targetId": target_id})
+    return Pass({"targetId": command.params["targetId"]})
 
 
 def _detach_from_target(command: Command, scope: Scope, options: Options) -> Decision:
     session_id, target_id = command.params.get("sessionId"), command.params.get("targetId")
-    if session_id is None and isinstance(target_id, str):
+    if session_id is None and target_id is not None:
         held = scope.sessions_of(target_id, command.session_id)
         if len(held) > 1:
             return Refuse(SERVER_ERROR, "Multiple sessions attached, specify id.")
         session_id = held[0] if held else ""
     if session_id is None:
         return Refuse(INVALID_PARAMS, "Session id must be specified")
-    if not isinstance(session_id, str) or (scope.session(session_id) is None and not scope.is_browser(session_id)):
+    if not scope.holds(session_id):
         return Refuse(INVALID_PARAMS, "No session with given id")
     return Do(Detach(session_id))
 
@@ -186,9 +162,7 @@ def _create_browser_context(command: Command, scope: Scope, options: Options) ->
 
 
 def _dispose_browser_context(command: Command, scope: Scope, options: Options) -> Decision:
-    context_id = command.params.get("browserContextId")
-    if not isinstance(context_id, str):
-        return Refuse(INVALID_PARAMS, "Invalid parameters: browserContextId must be a string")
+    context_id = command.params["browserContextId"]
     if not scope.contexts.is_nested(context_id):
         return Refuse(SERVER_ERROR, "Cannot dispose default browser context.")
     return Do(DisposeContext(context_id))

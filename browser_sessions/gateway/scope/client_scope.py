@@ -124,8 +124,8 @@ class Scope:
             found = next((s.info for s in self._sessions.values() if s.target_id == target_id), None)
         return found
 
-    def holds_window(self, window_id: object) -> bool:
-        return isinstance(window_id, int) and not isinstance(window_id, bool) and window_id in self._windows
+    def holds_window(self, window_id: int) -> bool:
+        return window_id in self._windows
 
     def holds_handle(self, session_id: str | None, handle: object) -> bool:
         return isinstance(handle, str) and (self._handle_owner(session_id), handle) in self._handles

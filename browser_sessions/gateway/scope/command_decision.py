@@ -39,6 +39,7 @@ class Refuse:
 
     code: int
     message: str
+    data: str | None = None
 
 
 class Reading(Enum):

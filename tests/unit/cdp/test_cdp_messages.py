@@ -38,7 +38,6 @@ VERSION = b'"method":"Browser.getVersion"'
         (b'{"id":1.0,%b}' % VERSION, Command(1, "Browser.getVersion", {})),
         (b'{"id":-9999,%b}' % VERSION, Command(-9999, "Browser.getVersion", {})),
         (b'{"id":1,"method":"\\u0042rowser.get\\u0056ersion"}', Command(1, "Browser.getVersion", {})),
-        (b'{"id":1,%b,"method":"Target.getTargets"}' % VERSION, Command(1, "Target.getTargets", {})),
         (b'{"id":1,%b,"params":null}' % VERSION, Command(1, "Browser.getVersion", {})),
         (b'{"id":1,%b,"params":[]}' % VERSION, Command(1, "Browser.getVersion", {})),
         (b'{"id":1,%b,"sessionId":""}' % VERSION, Command(1, "Browser.getVersion", {})),
@@ -60,6 +59,8 @@ def test_reads_what_chromium_reads(frame: bytes, command: Command) -> None:
         (b'{"id":1,%b,}' % VERSION, -32700, None),
         (b'{"id":1,%b,"params":{"x":NaN}}' % VERSION, -32700, None),
         (b'{"id":1,%b,"params":{"x":"\\u0041","y":NaN}}' % VERSION, -32700, None),
+        (b'{"id":1,%b,"params":{"x":"\\u0041","y":1e400}}' % VERSION, -32700, None),
+        (b'{"id":1,%b,"params":{"x":"\\u0041","y":%b}}' % (VERSION, b"9" * 400), -32700, None),
         (b'{"id":1,%b,"params":{"x":"\xff"}}' % VERSION, -32700, None),
         (b'{"id":1,%b,"params":{"x":"\xed\xa0\x80"}}' % VERSION, -32700, None),
         (b'{"id":1,%b,"params":{"x":%b}}' % (VERSION, b"[" * 5000 + b"]" * 5000), -32700, None),
@@ -88,7 +89,9 @@ def test_rejects_invalid_commands(frame: bytes, code: int, call_id: int | None) 
     assert answer.get("id") == call_id
 
 
-def test_duplicate_nested_keys_reach_chromium_once() -> None:
+def test_of_duplicate_keys_the_last_counts_and_only_that_reaches_chromium() -> None:
+    twice = decode(b'{"id":1,%b,"sessionId":"A","method":"Target.getTargets","sessionId":"B"}' % VERSION)
+    assert twice == Command(1, "Target.getTargets", {}, "B")
     command = decode(b'{"id":1,"method":"A.b","params":{"targetId":"mine","targetId":"theirs"}}')
     assert encode(1, command.method, command.params, None).count(b"targetId") == 1
     assert command.params == {"targetId": "theirs"}
