@@ -56,8 +56,8 @@ class Command:
 
 
 def decode(payload: bytes) -> Command:
-    """A client's text frame as a command. Raises `InvalidMessage`. Of duplicate keys the last counts, also at top level,
-    where Chromium refuses them."""
+    """A client's text frame as a command. Raises `InvalidMessage`. Of duplicate keys the last counts, at top
+    level too, where Chromium refuses them."""
     raw = _loads(payload)
     if not isinstance(raw, dict):
         raise InvalidMessage(INVALID_REQUEST, "Message must be an object")

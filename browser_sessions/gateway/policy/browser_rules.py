@@ -114,7 +114,8 @@ def _resolve_blob(command: Command, scope: Scope, options: Options) -> Decision:
 def _start_tracing(command: Command, scope: Scope, options: Options) -> Decision:
     """Forces the `chrome` backend, because `system`, which `auto` prefers, is the host's tracing service; and a plain
     JSON stream, from which `Scope.read` can remove the command line (events do not contain it)."""
-    if command.params.get("perfettoConfig"):
+    config = command.params.get("perfettoConfig")
+    if config and isinstance(config, str):
         return Refuse(
             INVALID_PARAMS, "perfettoConfig: use traceConfig instead; a Perfetto config may name files of the host"
         )

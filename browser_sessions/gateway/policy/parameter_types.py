@@ -94,11 +94,9 @@ PARAMETERS: Final[Mapping[str, Fields]] = {
     "Storage.getCookies": Fields({}, _CONTEXT),
     "Storage.setCookies": Fields({"cookies": ListOf(Fields())}, _CONTEXT),
     "Storage.clearCookies": Fields({}, _CONTEXT),
-    "Tracing.start": Fields(
-        {}, dict.fromkeys(("perfettoConfig", "streamFormat", "streamCompression", "tracingBackend"), str)
-    ),
+    "Tracing.start": Fields({}, dict.fromkeys(("streamFormat", "streamCompression", "tracingBackend"), str)),
     "Page.navigate": Fields({"url": str}),
-    "Network.loadNetworkResource": Fields({"url": str}),
+    "Network.loadNetworkResource": Fields({"url": str, "options": Fields()}),
     "DOM.setFileInputFiles": Fields({"files": ListOf(str)}),
     "Input.dispatchDragEvent": Fields({}, {"data": Fields({}, {"files": ListOf(str)})}),
 }
@@ -137,5 +135,6 @@ def _field_mismatch(value: object, wanted: Fields, path: str) -> str | None:
 def _is_scalar(value: object, wanted: type) -> bool:
     if wanted is not int:
         return isinstance(value, wanted)
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
-    return whole and -(2**31) <= value < 2**31  # type: ignore[operator]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return value % 1 == 0 and -(2**31) <= value < 2**31  # Chromium accepts 1.0 as 1

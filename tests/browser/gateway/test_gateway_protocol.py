@@ -189,6 +189,7 @@ FRAMES: Final = (
     b'{"id":1,%b,"sessionId":7}' % VERSION,
     b'{"id":1,%b,"extra":1}' % VERSION,
     b'{"id":1,%b,}' % VERSION,
+    b'{"id":1,%b,"params":{"x":"\\u0041","y":1e400}}' % VERSION,
     b'{"id":1,%b}' % VERSION,
     b'{"id":1.0,%b}' % VERSION,
     b'{"id":-9999,%b}' % VERSION,

@@ -431,7 +431,7 @@ class TestWindows:
         "method", ["Browser.getWindowBounds", "Browser.setWindowBounds", "Browser.setContentsSize"]
     )
     def test_only_windows_that_were_told(self, method: str) -> None:
-        known = {"windowId": 7} | ({"bounds": {}} if method == "Browser.setWindowBounds" else {})
+        known: dict[str, Any] = {"windowId": 7} | ({"bounds": {}} if method == "Browser.setWindowBounds" else {})
         assert decide(say(method, {**known, "unheardOf": 1}), world(), SHARED) == Pass(known)
         answer = decide(say(method, {**known, "windowId": 8}), world(), SHARED)
         assert answer == Refuse(-32000, "Browser window not found")
@@ -510,10 +510,10 @@ class TestAddresses:
 
     @pytest.mark.parametrize("method", ["Fetch.continueRequest", "Network.loadNetworkResource"])
     def test_requests_go_to_the_web_only(self, method: str) -> None:
-        fine = decide(say(method, {"requestId": "r", "url": "https://a.test/"}, "S-PAGE"), world(), SHARED)
-        assert not isinstance(fine, Refuse)
+        asked: dict[str, Any] = {"requestId": "r", "url": "https://a.test/", "options": {}}
+        assert not isinstance(decide(say(method, asked, "S-PAGE"), world(), SHARED), Refuse)
         for url in ("file:///etc/passwd", "fi\tle:///etc/passwd", "data:,x", "chrome://version", "x"):
-            assert isinstance(decide(say(method, {"requestId": "r", "url": url}, "S-PAGE"), world(), SHARED), Refuse)
+            assert isinstance(decide(say(method, {**asked, "url": url}, "S-PAGE"), world(), SHARED), Refuse)
 
 
 class TestFiles:
