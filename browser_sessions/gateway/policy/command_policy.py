@@ -40,9 +40,9 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
     """The decision on one command: default deny. Has no side effects.
 
     In this order: the session id, the method's verdict (`RULES`), types of parameters (`invalid_parameters`), the ids
-    of contexts, targets and sessions (`_foreign_id_refusal`), bounds of values (`out_of_bounds`), the method's own rules
-    (`HANDLERS`). Refused elsewhere: a message that `cdp.messages` cannot decode or encode, and a download setting that
-    Chromium does not accept (`Actions._allow_downloads`)."""
+    of contexts, targets and sessions (`_foreign_id_refusal`), bounds of values (`out_of_bounds`), the method's own
+    rules (`HANDLERS`). Refused elsewhere: a message that `cdp.messages` cannot decode or encode, and a download setting
+    that Chromium does not accept (`Actions._allow_downloads`)."""
     if scope.is_browser(command.session_id):
         if command.method == "Target.setAutoAttach":
             return Refuse(INVALID_PARAMS, "Browser-level auto-attach must be sent without a sessionId")

@@ -222,6 +222,15 @@ def command(wire: Wire, drawn: Any) -> None:
         "url": "about:blank",
         "behavior": "allow",
         "eventsEnabled": flag,
+        "guid": "G",
+        "permissions": ["midi"],
+        "permission": {"name": "midi"},
+        "setting": "granted",
+        "cookies": [],
+        "bounds": {},
+        "objectId": "O",
+        "options": {},
+        "files": [],
     }
     if method.startswith("IO."):
         every["handle"] = [h for _, h in wire.scope._handles][-1] if flag and wire.scope._handles else f"{FOREIGN}-1"
