@@ -96,6 +96,7 @@ PARAMETERS: Final[Mapping[str, Fields]] = {
     "Storage.clearCookies": Fields({}, _CONTEXT),
     "Tracing.start": Fields({}, dict.fromkeys(("streamFormat", "streamCompression", "tracingBackend"), str)),
     "Page.navigate": Fields({"url": str}),
+    "Page.screencastFrameAck": Fields({"sessionId": int}),
     "Network.loadNetworkResource": Fields({"url": str, "options": Fields()}),
     "DOM.setFileInputFiles": Fields({"files": ListOf(str)}),
     "Input.dispatchDragEvent": Fields({}, {"data": Fields({}, {"files": ListOf(str)})}),
