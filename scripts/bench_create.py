@@ -1,9 +1,9 @@
-"""Creating a session over HTTP, record on disk, page ready, and ending it: against raw Playwright's `new_context` +
-`new_page` and `context.close()`.
+"""Creating a session over HTTP (record on disk, page ready) and ending it, compared with raw Playwright's `new_context`
++ `new_page` and `context.close()`.
 
-The service as it is by default makes a context with a page ready between two creates, so that a create only sets its
-options there. A second service makes none ready: what a create takes that follows others at once. Raw Playwright makes
-everything when it is asked.
+By default the service prepares a context with a page between two creates, so that a create only sets its options. A
+second service prepares none: the duration of a create that immediately follows others. Raw Playwright creates
+everything on request.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from tests.harness.service import Running, serving
 
 CREATE_GOAL: Final = 1.15
 DELETE_GOAL: Final = 3.0
-"""Medians of ours against raw, at most."""
+"""Medians of the service divided by those of raw Playwright, at most."""
 ROUNDS: Final = 40
 WARM_UP: Final = 5
 PAUSE_S: Final = 0.3
-"""Between two that are timed: what the one makes ready afterwards, or still clears up, is not to slow the other."""
+"""Pause between two measurements, so that preparation and cleanup after the first do not slow the second."""
 
 Times = list[tuple[float, float]]
 """Seconds to create and to end."""
 
 
 async def run() -> bool:
-    ours: Times = []
-    unready: Times = []
-    raw: Times = []
+    service_times: Times = []
+    unprepared: Times = []
+    raw_times: Times = []
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         service = await stack.enter_async_context(serving(folder / "ready", log_level="warning"))
-        without = await stack.enter_async_context(serving(folder / "unready", log_level="warning", ready_contexts=0))
+        without = await stack.enter_async_context(serving(folder / "unprepared", log_level="warning", ready_contexts=0))
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.launch(executable_path=locate(None).executable)
         for n in range(ROUNDS + WARM_UP):
-            ours.append(await _ours(service, n))
-            unready.append(await _ours(without, n))
-            raw.append(await _raw(browser, n))
+            service_times.append(await _with_service(service, n))
+            unprepared.append(await _with_service(without, n))
+            raw_times.append(await _with_playwright(browser, n))
         await browser.close()
     made, ended = "raw: new_context + new_page", "raw: context.close()"
-    created = _show("create", ("service: POST until 201", made), ours, raw, 0, CREATE_GOAL)
-    _show("create, nothing ready", ("service: POST until 201", made), unready, raw, 0, CREATE_GOAL)
-    deleted = _show("delete", ("service: DELETE until 200", ended), ours, raw, 1, DELETE_GOAL)
+    created = _show("create", ("service: POST until 201", made), service_times, raw_times, 0, CREATE_GOAL)
+    _show("create, no prepared context", ("service: POST until 201", made), unprepared, raw_times, 0, CREATE_GOAL)
+    deleted = _show("delete", ("service: DELETE until 200", ended), service_times, raw_times, 1, DELETE_GOAL)
     return created and deleted
 
 
-def _show(title: str, names: tuple[str, str], ours: Times, raw: Times, which: int, goal: float) -> bool:
+def _show(title: str, names: tuple[str, str], service_times: Times, raw_times: Times, which: int, goal: float) -> bool:
     table = Table("", "median ms", "p95 ms", title=title)
     medians = []
-    for name, pairs in zip(names, (ours, raw), strict=True):
+    for name, pairs in zip(names, (service_times, raw_times), strict=True):
         times = sorted(pair[which] for pair in pairs[WARM_UP:])
         medians.append(statistics.median(times))
         table.add_row(name, f"{medians[-1] * 1000:.1f}", f"{times[int(len(times) * 0.95)] * 1000:.1f}")
@@ -70,23 +70,23 @@ def _show(title: str, names: tuple[str, str], ours: Times, raw: Times, which: in
     return met
 
 
-async def _ours(service: Running, n: int) -> tuple[float, float]:
-    """Each with a viewport and a user agent of its own."""
+async def _with_service(service: Running, n: int) -> tuple[float, float]:
+    """Each session has a different viewport and user agent."""
     await asyncio.sleep(PAUSE_S)
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     created = await service.create(viewport_width=1000 + n, user_agent=f"bench-{n}")
     made = time.perf_counter()
-    answer = await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
+    response = await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
     ended = time.perf_counter()
-    answer.raise_for_status()
-    return made - began, ended - made
+    response.raise_for_status()
+    return made - started_at, ended - made
 
 
-async def _raw(browser: Browser, n: int) -> tuple[float, float]:
+async def _with_playwright(browser: Browser, n: int) -> tuple[float, float]:
     await asyncio.sleep(PAUSE_S)
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     context = await browser.new_context(viewport={"width": 1000 + n, "height": 720}, user_agent=f"bench-{n}")
     await context.new_page()
     made = time.perf_counter()
     await context.close()
-    return made - began, time.perf_counter() - made
+    return made - started_at, time.perf_counter() - made

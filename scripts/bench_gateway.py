@@ -1,7 +1,7 @@
-"""The CDP gateway against the debugging port of a bare Chromium, and what a crowd of clients costs a new page.
+"""The CDP gateway compared with the debugging port of a bare Chromium, and how 50 clients slow the creation of a page.
 
-The client is this process, the service and each Chromium are others. The bare Chromium is started for the purpose, with
-the switches of the service's own browser; what is compared takes turns in one run.
+The client is this process; the service and each Chromium are other processes. The bare Chromium has the switches of the
+service's own browser; measurements that are compared alternate in one run.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ LARGE_BYTES: Final = 20 * 10**6
 LARGE_ROUNDS: Final = 9
 CLIENTS: Final = 50
 CROWD_CALLS: Final = 40
-CROWD_TURNS: Final = 7
-MATES: Final = 5
-"""Clients of one page."""
+CROWD_ROUNDS: Final = 7
+PER_PAGE: Final = 5
+"""Clients per page."""
 PAGES: Final = 10
-"""Created a round and side, in `TURNS` turns."""
-TURNS: Final = 3
+"""Pages created per round and side."""
+ROUNDS: Final = 3
 
 NAMES: Final = ("a bare Chromium's port", "through the gateway")
 ADDITION: Final = {"expression": "1 + 1", "returnByValue": True}
@@ -73,9 +73,9 @@ async def _round_trips(service: Running, port: str) -> bool:
         usual: tuple[list[float], list[float]] = ([], [])
         for _ in range(CALLS + WARM_UP):
             for client, page, times in zip(clients, pages, usual, strict=True):
-                began = time.perf_counter()
+                started_at = time.perf_counter()
                 await client.call("Runtime.evaluate", ADDITION, page)
-                times.append(time.perf_counter() - began)
+                times.append(time.perf_counter() - started_at)
     bare = await asyncio.to_thread(_bare_round_trips, sides)
     met = _show("Runtime.evaluate, a websockets client", usual, MEDIAN_GOAL, P95_GOAL)
     _show("Runtime.evaluate, bare sockets (the hard case)", bare, MEDIAN_GOAL, P95_GOAL)
@@ -89,9 +89,9 @@ def _bare_round_trips(sides: tuple[str, str]) -> tuple[list[float], list[float]]
         taken: tuple[list[float], list[float]] = ([], [])
         for number in range(10, CALLS + WARM_UP + 10):
             for client, page, times in zip(clients, pages, taken, strict=True):
-                began = time.perf_counter()
+                started_at = time.perf_counter()
                 client.call(number, "Runtime.evaluate", ADDITION, page)
-                times.append(time.perf_counter() - began)
+                times.append(time.perf_counter() - started_at)
         return taken
     finally:
         for client in clients:
@@ -101,32 +101,32 @@ def _bare_round_trips(sides: tuple[str, str]) -> tuple[list[float], list[float]]
 async def _large(service: Running, port: str) -> bool:
     made = await service.create()
     taken: tuple[list[float], list[float]] = ([], [])
-    asked = {"expression": f"'x'.repeat({LARGE_BYTES})", "returnByValue": True}
+    params = {"expression": f"'x'.repeat({LARGE_BYTES})", "returnByValue": True}
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(raw(url)) for url in (port, made["connect_url"])]
         pages = [(await client.page())[1] for client in clients]
         for _ in range(LARGE_ROUNDS):
             for client, page, times in zip(clients, pages, taken, strict=True):
-                began = time.perf_counter()
-                answer = await client.call("Runtime.evaluate", asked, page)
-                times.append(time.perf_counter() - began)
-                assert len(answer["result"]["value"]) == LARGE_BYTES
+                started_at = time.perf_counter()
+                response = await client.call("Runtime.evaluate", params, page)
+                times.append(time.perf_counter() - started_at)
+                assert len(response["result"]["value"]) == LARGE_BYTES
                 client.frames.clear()
-    return _show(f"an answer of {LARGE_BYTES // 10**6} MB", taken, LARGE_GOAL, None, warm_up=1)
+    return _show(f"a response of {LARGE_BYTES // 10**6} MB", taken, LARGE_GOAL, None, warm_up=1)
 
 
 async def _crowd(service: Running, port: str) -> bool:
-    """50 clients at once, five at each of ten pages, on both sides alike: calls a second. Then once more with events:
-    each client of the service gets every answer, and every event of its page, once."""
-    made = [await service.create() for _ in range(CLIENTS // MATES)]
+    """Calls per second of 50 concurrent clients, five at each of ten pages, on both sides. Then with events: each
+    client of the service must get every response and every event of its page exactly once."""
+    made = [await service.create() for _ in range(CLIENTS // PER_PAGE)]
     rates: tuple[list[float], list[float]] = ([], [])
     async with AsyncExitStack() as stack:
         direct = [await stack.enter_async_context(raw(port)) for _ in range(CLIENTS)]
-        targets = [await _context_page(direct[0]) for _ in range(CLIENTS // MATES)]
-        at_direct = [await client.attach(targets[number // MATES]) for number, client in enumerate(direct)]
-        ours = [await stack.enter_async_context(raw(each["connect_url"])) for each in made for _ in range(MATES)]
+        targets = [await _context_page(direct[0]) for _ in range(CLIENTS // PER_PAGE)]
+        at_direct = [await client.attach(targets[number // PER_PAGE]) for number, client in enumerate(direct)]
+        ours = [await stack.enter_async_context(raw(each["connect_url"])) for each in made for _ in range(PER_PAGE)]
         at_ours = [(await client.page())[1] for client in ours]
-        for _ in range(CROWD_TURNS):
+        for _ in range(CROWD_ROUNDS):
             for clients, pages, found in ((direct, at_direct, rates[0]), (ours, at_ours, rates[1])):
                 found.append(await _rate(clients, pages))
         missed = await _missed(ours, at_ours)
@@ -139,16 +139,17 @@ async def _crowd(service: Running, port: str) -> bool:
     table.add_row(NAMES[1], f"{gateway:,.0f}")
     text = f"ratio {gateway / bare:.2f}; goal: at least {CROWD_GOAL}: {'met' if met else 'missed'}"
     Console().print(
-        table, f"{text}; {missed} frames missed of {CLIENTS * CROWD_CALLS} answers and {MATES} times the events"
+        table,
+        f"{text}; {missed} frames missed of {CLIENTS * CROWD_CALLS} responses and {PER_PAGE} times as many events",
     )
     return met
 
 
 async def _context_page(client: Raw) -> str:
-    """The target of a page in a context of its own, as a session's is."""
+    """The target of a page in a new context, like that of a session."""
     context = (await client.call("Target.createBrowserContext"))["browserContextId"]
-    asked = {"url": "about:blank", "browserContextId": context}
-    target_id: str = (await client.call("Target.createTarget", asked))["targetId"]
+    params = {"url": "about:blank", "browserContextId": context}
+    target_id: str = (await client.call("Target.createTarget", params))["targetId"]
     return target_id
 
 
@@ -159,13 +160,13 @@ async def _rate(clients: list[Raw], pages: list[str]) -> float:
         for _ in range(CROWD_CALLS):
             await client.call("Runtime.evaluate", ADDITION, page)
 
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     await asyncio.gather(*(calls(client, page) for client, page in zip(clients, pages, strict=True)))
-    return len(clients) * CROWD_CALLS / (time.perf_counter() - began)
+    return len(clients) * CROWD_CALLS / (time.perf_counter() - started_at)
 
 
 async def _missed(clients: list[Raw], pages: list[str]) -> int:
-    """Answers and events that did not come, or came twice, or were another's."""
+    """The number of responses and events that were missing, duplicated or of another client."""
     await asyncio.gather(*(c.call("Runtime.enable", {}, p) for c, p in zip(clients, pages, strict=True)))
 
     async def calls(number: int, client: Raw, page: str) -> int:
@@ -174,9 +175,9 @@ async def _missed(clients: list[Raw], pages: list[str]) -> int:
 
     wrong = sum(await asyncio.gather(*(calls(n, c, p) for n, (c, p) in enumerate(zip(clients, pages, strict=True)))))
     for number, client in enumerate(clients):
-        mates = range(number - number % MATES, number - number % MATES + MATES)
-        expected = Counter(f"{mate}.{turn}" for mate in mates for turn in range(CROWD_CALLS))
-        await client.value("0", pages[number])  # what was said before has come
+        clients_of_page = range(number - number % PER_PAGE, number - number % PER_PAGE + PER_PAGE)
+        expected = Counter(f"{each}.{turn}" for each in clients_of_page for turn in range(CROWD_CALLS))
+        await client.value("0", pages[number])  # earlier events have arrived
         seen = Counter(m["params"]["args"][0]["value"] for m in client.events if "args" in m["params"])
         wrong += sum((expected - seen).values()) + sum((seen - expected).values())
     return wrong
@@ -190,7 +191,7 @@ async def _pages(service: Running) -> bool:
         await client.auto_attach()
         for _ in range(5):
             await page_takes(client)
-        for _ in range(TURNS):
+        for _ in range(ROUNDS):
             taken[0].extend([await page_takes(client) for _ in range(PAGES)])
             async with AsyncExitStack() as stack:
                 for each in made[1:]:
@@ -202,12 +203,12 @@ async def _pages(service: Running) -> bool:
 
 async def page_takes(client: Raw) -> float:
     """Seconds until a page is made, attached to and resumed; it is closed again."""
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     target_id = (await client.call("Target.createTarget", {"url": "about:blank"}))["targetId"]
-    fits: Callable[[dict[str, Any]], bool] = lambda m: m["params"]["targetInfo"]["targetId"] == target_id  # noqa: E731
-    attached = await client.event("Target.attachedToTarget", fits)
+    matches: Callable[[dict[str, Any]], bool] = lambda m: m["params"]["targetInfo"]["targetId"] == target_id  # noqa: E731
+    attached = await client.event("Target.attachedToTarget", matches)
     await client.call("Runtime.runIfWaitingForDebugger", {}, attached["params"]["sessionId"])
-    took = time.perf_counter() - began
+    took = time.perf_counter() - started_at
     await client.call("Target.closeTarget", {"targetId": target_id})
     return took
 

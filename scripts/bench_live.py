@@ -1,7 +1,7 @@
-"""The live view: frames a second and bytes for one, four and ten viewers of a page that moves all the time, how long a
-change takes to be seen, what it costs the server, and what a viewer that stalls costs the others.
+"""The live view: frames and bytes per second for one, four and ten viewers of an animated page, the delay until a
+change is shown, processor time of the server, and the effect of a stalled viewer on others.
 
-The viewers are this process, the service and its Chromium are others. Two cores are shared by all of them.
+The viewers are this process; the service and its Chromium are other processes. All share two cores.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from tests.harness.sites.moving_page import MOVING
 
 VIEWERS: Final = (1, 4, 10)
 SECONDS: Final = 6.0
-"""Each round watches so long, after `WARM_UP_S`."""
+"""Duration of each round after `WARM_UP_S`."""
 WARM_UP_S: Final = 1.5
 ROUNDS: Final = 7
-"""Of the stalled viewer's: with and without it take turns."""
+"""Rounds with a stalled viewer, alternating with as many without."""
 STALLED_SECONDS: Final = 4.0
 STALLED_GOAL: Final = 0.9
-"""Frames a second of a healthy viewer beside a stalled one, as a part of those alone."""
+"""Frame rate of a healthy viewer beside a stalled one, divided by its rate alone."""
 CHANGES: Final = 30
 WIDTH: Final = 1280
 
-RESTING: Final = "<body style='margin:0;background:rgb(0,0,0)'><h1 id=h style='color:white'>0</h1>"
+STATIC: Final = "<body style='margin:0;background:rgb(0,0,0)'><h1 id=h style='color:white'>0</h1>"
 
 
 @dataclass(eq=False)
 class Viewer:
-    """Draws at once (says so), unless it stalls: then it does not even read."""
+    """Acknowledges each frame immediately, unless it stalls: then it does not even read."""
 
     socket: ClientConnection
     stalls: bool = False
     frames: int = 0
     size: int = 0
     newest: tuple[int, float] = (0, 0.0)
-    """(number, when it came) of the newest frame."""
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """(number, time of arrival) of the newest frame."""
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def watch(self) -> None:
         try:
@@ -65,7 +65,7 @@ class Viewer:
                 self.frames += 1
                 self.size += len(data)
                 self.newest = (seq, time.time())
-                self.news.set()
+                self.arrived.set()
                 await self.socket.send(f'{{"type":"ack","seq":{seq}}}')
         except ConnectionClosed:
             return
@@ -89,9 +89,9 @@ async def _frames(service: Running, console: Console) -> None:
             server, browser = _cpu()
             painted = await service.evaluate(session_id, "window.painted", page_id)
             before = [(viewer.frames, viewer.size) for viewer in viewers]
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             await asyncio.sleep(SECONDS)
-            took = time.perf_counter() - began
+            took = time.perf_counter() - started_at
             painted = await service.evaluate(session_id, "window.painted", page_id) - painted
             frames = [viewer.frames - was[0] for viewer, was in zip(viewers, before, strict=True)]
             size = sum(viewer.size - was[1] for viewer, was in zip(viewers, before, strict=True))
@@ -110,8 +110,8 @@ async def _frames(service: Running, console: Console) -> None:
 
 
 async def _delay(service: Running, console: Console) -> None:
-    """From a change in the page, by the page's own clock, until a viewer has the frame that shows it."""
-    session_id, page_id = await _session(service, RESTING)
+    """Time from a change in the page, by the page's clock, until a viewer has the frame that shows it."""
+    session_id, page_id = await _session(service, STATIC)
     delays: list[float] = []
     async with _viewers(service, session_id, 1) as [viewer]:
         await asyncio.sleep(WARM_UP_S)
@@ -121,13 +121,13 @@ async def _delay(service: Running, console: Console) -> None:
             changed = await service.evaluate(session_id, script, page_id)
             async with asyncio.timeout(5):
                 while viewer.newest[0] == seen:
-                    viewer.news.clear()
-                    await viewer.news.wait()
+                    viewer.arrived.clear()
+                    await viewer.arrived.wait()
             delays.append(viewer.newest[1] * 1000 - changed)
-            await asyncio.sleep(0.3)  # the page rests in between, as a page that is used does
+            await asyncio.sleep(0.3)  # the page is static in between, like a page in use
     await service.http.delete(f"/v1/browser/sessions/{session_id}")
     worst = sorted(delays)[int(len(delays) * 0.95)]
-    console.print(f"a change is seen after {statistics.median(delays):.0f} ms (median), {worst:.0f} ms (p95)")
+    console.print(f"a change is shown after {statistics.median(delays):.0f} ms (median), {worst:.0f} ms (p95)")
 
 
 async def _stalled(service: Running, console: Console) -> bool:
@@ -138,9 +138,9 @@ async def _stalled(service: Running, console: Console) -> bool:
         for rates, stalled in ((alone, 0), (beside, 1)):
             async with _viewers(service, session_id, 1 + stalled, stalled=stalled) as viewers:
                 await asyncio.sleep(WARM_UP_S)
-                before, began = viewers[0].frames, time.perf_counter()
+                before, started_at = viewers[0].frames, time.perf_counter()
                 await asyncio.sleep(STALLED_SECONDS)
-                rates.append((viewers[0].frames - before) / (time.perf_counter() - began))
+                rates.append((viewers[0].frames - before) / (time.perf_counter() - started_at))
     await service.http.delete(f"/v1/browser/sessions/{session_id}")
     ratio = statistics.median(with_it / without for with_it, without in zip(beside, alone, strict=True))
     met = ratio >= STALLED_GOAL
@@ -152,7 +152,7 @@ async def _stalled(service: Running, console: Console) -> bool:
 
 
 class _viewers(AsyncExitStack):  # noqa: N801 - used as a function
-    """So many viewers of one session; the last `stalled` of them stall."""
+    """`count` viewers of one session; the last `stalled` of them stall."""
 
     def __init__(self, service: Running, session_id: str, count: int, *, stalled: int = 0) -> None:
         super().__init__()
@@ -175,11 +175,11 @@ class _viewers(AsyncExitStack):  # noqa: N801 - used as a function
             )
             viewer = Viewer(socket, stalls=number >= self._count - self._stalled)
             viewers.append(viewer)
-            self.push_async_callback(_ended, asyncio.create_task(viewer.watch()))
+            self.push_async_callback(_cancelled, asyncio.create_task(viewer.watch()))
         return viewers
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -194,7 +194,7 @@ async def _session(service: Running, html: str) -> tuple[str, str]:
 
 
 def _cpu() -> tuple[float, float]:
-    """Processor seconds so far of the service and of all that it started."""
+    """Processor seconds so far of the service and of all its child processes."""
     me = psutil.Process()
     server = next(child for child in me.children() if "browser_sessions" in " ".join(child.cmdline()))
     others = 0.0

@@ -1,4 +1,4 @@
-"""A load of HTTP GETs over kept connections: no library between the clock and the socket."""
+"""Load of HTTP GETs over persistent connections, measured directly at the socket, without an HTTP library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one round gave. Seconds."""
+    """Results of one round. Times are in seconds."""
 
     requests: int
     seconds: float
@@ -25,12 +25,12 @@ class Load:
 
 
 class _Connection(asyncio.Protocol):
-    """Asks again as soon as it has the whole answer, until told to stop."""
+    """Sends the next request as soon as it has the whole response, until `stopping` is set."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
-        self._got = b""
-        self._asked = 0.0
+        self._received = b""
+        self._sent_at = 0.0
         self._transport: asyncio.Transport | None = None
         self.latencies: list[float] = []
         self.stopping = False
@@ -39,11 +39,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._ask()
+        self._send()
 
     def data_received(self, data: bytes) -> None:
-        self._got += data
-        head, separator, body = self._got.partition(b"\r\n\r\n")
+        self._received += data
+        head, separator, body = self._received.partition(b"\r\n\r\n")
         if not separator:
             return
         if not head.startswith(b"HTTP/1.1 200"):
@@ -51,16 +51,16 @@ class _Connection(asyncio.Protocol):
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         if len(body) < length:
             return
-        self.latencies.append(time.perf_counter() - self._asked)
-        self._got = b""
+        self.latencies.append(time.perf_counter() - self._sent_at)
+        self._received = b""
         if self.stopping:
             self.done.set_result(None)
         else:
-            self._ask()
+            self._send()
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         assert self._transport is not None
-        self._asked = time.perf_counter()
+        self._sent_at = time.perf_counter()
         self._transport.write(self._request)
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ async def load(url: str, path: str, headers: dict[str, str], *, connections: int
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}:{port}", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
     request = "\r\n".join(lines).encode()
     loop = asyncio.get_running_loop()
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     open_ = [
         (await loop.create_connection(lambda: _Connection(request), host, int(port)))[1] for _ in range(connections)
     ]
@@ -82,7 +82,7 @@ async def load(url: str, path: str, headers: dict[str, str], *, connections: int
     for connection in open_:
         connection.stopping = True
     await asyncio.gather(*(connection.done for connection in open_))
-    took = time.perf_counter() - began
+    took = time.perf_counter() - started_at
     for connection in open_:
         connection.close()
     latencies = [latency for connection in open_ for latency in connection.latencies]

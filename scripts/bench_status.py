@@ -1,4 +1,4 @@
-"""The status endpoint against a bare FastAPI endpoint that returns the same model: same uvicorn settings, same run."""
+"""The status endpoint compared with a bare FastAPI endpoint of the same model: same uvicorn settings, same run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scripts.bench_load import Load, load
 from tests.harness.service import ADMIN_KEY, ServerProcess
 
 GOAL: Final = 1.5
-"""Requests a second against the bare endpoint, at least."""
+"""Requests per second divided by those of the bare endpoint, at least."""
 ROUNDS: Final = 7
 ROUND_S: Final = 1.5
 CONNECTIONS: Final = 8
@@ -112,7 +112,7 @@ async def _fill(database: Path, records: int) -> None:
 
 
 def bare_app() -> FastAPI:
-    """What anybody would write in a minute: no credential, no look-up, no store."""
+    """A minimal endpoint: no authentication, no lookup, no store."""
     app = FastAPI()
     now = datetime.now(UTC)
 

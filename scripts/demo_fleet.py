@@ -86,7 +86,7 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(folder: Path) -> AsyncIterator[Fleet]:
-    """For a `with` block. The service is a process of its own, with its data in `folder`."""
+    """For a `with` block. The service is a separate process, with its data in `folder`."""
     async with AsyncExitStack() as stack:
         port = stack.enter_context(demo_pages())
         service = await stack.enter_async_context(serving(folder / "data", max_sessions=len(ALIVE)))
@@ -128,7 +128,7 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
 
 
 def patient(service: Running, key: str) -> httpx.AsyncClient:
-    """With time for a create that is queued."""
+    """A client whose timeout is longer than the wait of a queued create."""
     caller = service.caller(key)
     caller.timeout = httpx.Timeout(WAIT_SECONDS + 60)
     return caller
@@ -142,17 +142,17 @@ async def create(owner: httpx.AsyncClient, plan: Plan, port: int, **more: Any) -
     }
     if plan.page == "phone":
         wanted |= {"viewport_width": 390, "viewport_height": 844}
-    answer = await owner.post(SESSIONS, json=wanted | more)
-    answer.raise_for_status()
-    created: dict[str, Any] = answer.json()
+    response = await owner.post(SESSIONS, json=wanted | more)
+    response.raise_for_status()
+    created: dict[str, Any] = response.json()
     return created
 
 
 async def has_picture(http: httpx.AsyncClient, session_id: str) -> None:
-    async def there() -> bool:
+    async def has_thumbnail() -> bool:
         return (await http.get(f"{SESSIONS}/{session_id}/thumbnail?width=640")).status_code == 200
 
-    await until(there, what="a picture of the page", every=0.2)
+    await until(has_thumbnail, what="a picture of the page", every=0.2)
 
 
 async def control(http: httpx.AsyncClient, session_id: str, action: str) -> None:
@@ -204,7 +204,7 @@ class _Site(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         pass
 
 

@@ -1,6 +1,6 @@
-"""Clients that press on one browser: what the service holds for them, and what a neighbour's round trip becomes.
+"""Clients that load one browser: what the service buffers for them, and the round trips of a client of another session.
 
-Each measure of a neighbour takes turns with the one that it is compared with.
+Measurements that are compared alternate.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ import psutil
 from scripts.figures import quantile
 from tests.harness.bare_chromium import bare_chromium
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.scenarios.pressure import FLOODS, MIB, asks_much, floods, most_memory, pulling, round_trips
+from tests.harness.scenarios.pressure import FLOODS, MIB, floods, most_memory, pulling, request_much, round_trips
 from tests.harness.service import Running
 from tests.harness.waiting import until
 
 MEASURE_S: Final = 3.0
 CLOSED_S: Final = 60.0
 FLOOD_GOAL: Final = 1.5
-"""A neighbour's median round trip beside a client that reads nothing, against alone, at most."""
+"""Median round trip of another session's client beside a client that does not read, divided by that alone, at most."""
 HELD_GOAL_BYTES: Final = 64 * MIB
-"""What one client that reads nothing may cost the service."""
+"""Memory that the service may use for one client that does not read."""
 PULL_GOAL: Final = 1.5
-"""A neighbour's p95 beside a client that pulls 20 MB answers, against both on a bare Chromium's port, at most."""
+"""p95 beside a client that requests 20 MB responses, divided by that of both on a bare Chromium's port, at most."""
 PAGES: Final = 20
 PER_SESSION: Final = 5
 RESOURCES: Final = 70
 LAG_S: Final = 0.025
-"""A bound of the histogram of the loop's lag; 99 of 100 samples must be within it."""
+"""A bucket of the histogram of event-loop lag; 99 of 100 samples must be within it."""
 LAG_GOAL: Final = 0.99
 
 
@@ -50,64 +50,64 @@ class Pressure:
     codes: dict[str, list[int | None]] = field(default_factory=dict)
 
 
-async def read_nothing(service: Running, rounds: int) -> Pressure:
+async def clients_without_reading(service: Running, rounds: int) -> Pressure:
     assert service.process is not None
     process, seen = psutil.Process(service.process.pid), Pressure()
-    neighbour = await service.create()
-    async with raw(neighbour["connect_url"]) as client:
+    other_session = await service.create()
+    async with raw(other_session["connect_url"]) as client:
         _, at_page = await client.page()
         for _ in range(rounds):
-            for kind in (*FLOODS, "answers"):
+            for kind in (*FLOODS, "responses"):
                 seen.alone += await round_trips(client, at_page, seconds=MEASURE_S)
                 created = await service.create()
                 async with (
                     most_memory(process) as memory,
                     raw(created["connect_url"], close_timeout=0.1) as silent,
                 ):
-                    await (asks_much(silent) if kind == "answers" else floods(silent, kind))
+                    await (request_much(silent) if kind == "responses" else floods(silent, kind))
                     trips = await round_trips(client, at_page, seconds=MEASURE_S)
                     seen.beside.setdefault(kind, []).extend(trips)
                     seen.codes.setdefault(kind, []).append(await _close_code(service, created["session_id"], silent))
                     seen.held[kind] = max(seen.held.get(kind, 0), memory[1] - memory[0])
                 await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
                 client.frames.clear()
-    await service.http.delete(f"/v1/browser/sessions/{neighbour['session_id']}")
+    await service.http.delete(f"/v1/browser/sessions/{other_session['session_id']}")
     return seen
 
 
 async def _close_code(service: Running, session_id: str, client: Raw) -> int | None:
-    async def given_up() -> bool:
+    async def disconnected() -> bool:
         return bool((await service.details(session_id))["connections"] == 0)
 
-    await until(given_up, within=CLOSED_S, what="it is closed", every=0.05)
+    await until(disconnected, within=CLOSED_S, what="the client is closed", every=0.05)
     client.socket.transport.resume_reading()
     await asyncio.wait_for(client.closed.wait(), 20)
     return client.close_code
 
 
 async def pull(service: Running, folder: Path, rounds: int) -> tuple[list[float], list[float]]:
-    """A neighbour's round trips beside a client that pulls: both on a bare port, both on the service."""
+    """Round trips beside a client that requests large responses: both on a bare port, both on the service."""
     taken: tuple[list[float], list[float]] = ([], [])
-    mine, pullers = await service.create(), await service.create()
+    measured, other = await service.create(), await service.create()
     async with bare_chromium(folder / "profile") as port, AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(raw(url)) for url in (port, mine["connect_url"])]
+        clients = [await stack.enter_async_context(raw(url)) for url in (port, measured["connect_url"])]
         pages = [await _own_page(clients[0]), (await clients[1].page())[1]]
-        pulled = (port, pullers["connect_url"])
+        urls = (port, other["connect_url"])
         for _ in range(rounds):
             for side in (0, 1):
-                async with pulling(pulled[side], own_page=side == 0):
+                async with pulling(urls[side], own_page=side == 0):
                     taken[side].extend(await round_trips(clients[side], pages[side], seconds=MEASURE_S))
                 clients[side].frames.clear()
-    for created in (mine, pullers):
+    for created in (measured, other):
         await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
     return taken
 
 
 async def _own_page(client: Raw) -> str:
-    """On a bare port, too, each client has a context and a renderer of its own."""
+    """A page in a new context, so that on a bare port, too, each client has its own context and renderer."""
     context = (await client.call("Target.createBrowserContext"))["browserContextId"]
-    asked = {"url": "about:blank", "browserContextId": context}
-    return await client.attach((await client.call("Target.createTarget", asked))["targetId"])
+    params = {"url": "about:blank", "browserContextId": context}
+    return await client.attach((await client.call("Target.createTarget", params))["targetId"])
 
 
 # -- pages that load -------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class _Resources(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Says nothing."""
+        """No log."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -141,7 +141,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """The browser hung up."""
+        """The browser closed the connection: no traceback."""
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def resources() -> Iterator[str]:
 
 
 async def lag_while_loading(service: Running, rounds: int) -> tuple[float, list[float]]:
-    """(share of the loop's samples within `LAG_S`, seconds of each round of `PAGES` pages that load at once)."""
+    """(fraction of lag samples within `LAG_S`, seconds of each round in which `PAGES` pages load concurrently)."""
     created = [await service.create() for _ in range(PAGES // PER_SESSION)]
     pages = [page for each in created for page in await _pages(service, each["session_id"])]
     took = []
@@ -167,9 +167,9 @@ async def lag_while_loading(service: Running, rounds: int) -> tuple[float, list[
         before = await _lag(service)
         loop = asyncio.get_running_loop()
         for number in range(1, rounds + 1):
-            began = loop.time()
+            started_at = loop.time()
             await _load(service, pages, url, number)
-            took.append(loop.time() - began)
+            took.append(loop.time() - started_at)
         after = await _lag(service)
     for each in created:
         await service.http.delete(f"/v1/browser/sessions/{each['session_id']}")
@@ -184,15 +184,15 @@ async def _pages(service: Running, session_id: str) -> list[str]:
 
 
 async def _load(service: Running, pages: list[str], url: str, number: int) -> None:
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(service.http.post(f"{page}/navigate", json={"url": f"{url}/page?{number}"}) for page in pages)
     )
-    for answer in answers:
-        answer.raise_for_status()
+    for response in responses:
+        response.raise_for_status()
 
 
 async def _lag(service: Running) -> tuple[float, float]:
-    """(samples within `LAG_S`, all samples) since the service began."""
+    """(samples within `LAG_S`, all samples) since the service started."""
     within = every = 0.0
     for line in (await service.http.get("/metrics")).text.splitlines():
         if line.startswith(f'browser_sessions_loop_lag_seconds_bucket{{le="{LAG_S}"}}'):
@@ -203,7 +203,7 @@ async def _lag(service: Running) -> tuple[float, float]:
 
 
 def slower(alone: list[float], beside: list[float], part: float = 0.5) -> float:
-    """How many times as long, at a quantile."""
+    """Ratio of `beside` to `alone` at a quantile."""
     return quantile(beside, part) / quantile(alone, part)
 
 

@@ -1,12 +1,12 @@
-"""Faults at length, with their figures; the tests in tests/e2e/faults/ are the short versions.
+"""Long fault tests that print their measurements; the tests in tests/e2e/faults/ are the short versions.
 
 python scripts/faults.py kills --rounds 100    browsers and renderers killed, browsers and the driver stopped
-python scripts/faults.py storm --rounds 200    the server killed while it creates
+python scripts/faults.py storm --rounds 200    the server killed while it creates sessions
 python scripts/faults.py drain --rounds 50     SIGTERM at random moments under load
-python scripts/faults.py herd --rounds 3       five hundred creates at a limit of ten, and as many who leave
-python scripts/faults.py silent --rounds 5     fifty viewers and twenty CDP clients that stop reading
-python scripts/faults.py pressure --rounds 2   clients that flood, pull and never read; pages that load at once
-python scripts/faults.py contexts --rounds 500 contexts that clients make and close while the processors are busy
+python scripts/faults.py burst --rounds 3      500 creates at a limit of ten, and 500 callers that disconnect
+python scripts/faults.py silent --rounds 5     50 viewers and 20 CDP clients that stop reading
+python scripts/faults.py pressure --rounds 2   clients that flood and do not read; many pages that load at once
+python scripts/faults.py contexts --rounds 500 contexts that clients create and close while the CPU is busy
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from scripts.fault_pressure import (
     PAGES,
     PULL_GOAL,
     RESOURCES,
+    clients_without_reading,
     lag_while_loading,
     middle,
     pull,
-    read_nothing,
     slower,
 )
-from scripts.figures import Promise, tell
+from scripts.figures import Promise, print_durations
+from tests.harness.scenarios.burst import CALLERS, LIMIT, burst
 from tests.harness.scenarios.contexts import contexts_come_and_go
 from tests.harness.scenarios.drain import DRAIN_S, drain_round
-from tests.harness.scenarios.herd import HERD, LIMIT, herd
 from tests.harness.scenarios.kills import delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
 from tests.harness.scenarios.silent import BOUND_BYTES, FRAMES_GOAL, KEPT_BYTES, SLOWER_GOAL_S, silence
 from tests.harness.scenarios.storm import storm
@@ -64,7 +64,7 @@ KILLS: Final = {
     "hung page, deleted": DELETED_HUNG_PAGE,
     "hung browser, deleted": FIVE_SECONDS,
 }
-"""Seconds within which each fault is to be known, or put right."""
+"""Seconds within which each fault must be reported or repaired."""
 
 
 async def kills(folder: Path, rounds: int, console: Console) -> bool:
@@ -72,17 +72,17 @@ async def kills(folder: Path, rounds: int, console: Console) -> bool:
         few = max(1, rounds // 10)
         took = await kill_browsers(service, rounds) | await kill_renderers(service, rounds)
         took |= await stop_browsers(service, few) | await stop_driver(service, few) | await delete_hung(service, few)
-    return tell("From the fault until it is told", took, KILLS, console)
+    return print_durations("From the fault until it is reported or repaired", took, KILLS, console)
 
 
 async def storms(folder: Path, rounds: int, console: Console) -> bool:
     seen = await storm(folder, rounds)
     console.print(
         f"{len(seen.acknowledged)} acknowledged, {seen.repeated} repeated; unknown afterwards {seen.unknown}, "
-        f"not told as lost {seen.not_lost}, doubled {seen.duplicates}"
+        f"not reported as lost {seen.not_lost}, duplicated {seen.duplicates}"
     )
     took = {"its browsers are gone": seen.gone_after, "ready": seen.ready_after}
-    kept = tell("After a kill", took, {"ready": Promise(3.0, 3.0)}, console)
+    kept = print_durations("After a kill", took, {"ready": Promise(3.0, 3.0)}, console)
     return kept and bool(seen.acknowledged) and not (seen.unknown or seen.not_lost or seen.duplicates)
 
 
@@ -93,30 +93,30 @@ async def drains(folder: Path, rounds: int, console: Console) -> bool:
     ]
     took = {"readiness is 503": [each.unready_after for each in seen], "exit": [each.exit_after for each in seen]}
     promises = {"readiness is 503": Promise(0.1, 0.1), "exit": Promise(DRAIN_S + 5, DRAIN_S + 5)}
-    kept = tell(f"From SIGTERM on, drain time {DRAIN_S:g} s", took, promises, console)
+    kept = print_durations(f"From SIGTERM on, drain time {DRAIN_S:g} s", took, promises, console)
     left = [line for each in seen for line in each.left]
     late = sum(each.late_creates for each in seen)
     console.print(f"Sessions made after the signal: {late}; left over: {left}")
     return kept and not left and not late and all(each.exit_code == 0 for each in seen)
 
 
-async def herds(folder: Path, rounds: int, console: Console) -> bool:
+async def bursts(folder: Path, rounds: int, console: Console) -> bool:
     kept = True
     for number in range(rounds):
         async with serving(folder / str(number) / "data", max_sessions=LIMIT, log_level="info") as service:
-            seen = await herd(service, folder / str(number) / "server.log")
+            seen = await burst(service, folder / str(number) / "server.log")
         console.print(
-            f"{HERD} creates at a limit of {LIMIT}: at the most {seen.most} at once, {seen.served} served, other "
-            f"answers {seen.other}; of {HERD} who left, left over {seen.left}"
+            f"{CALLERS} creates at a limit of {LIMIT}: at the most {seen.most} at once, {seen.served} served, other "
+            f"responses {seen.other}; of {CALLERS} callers that disconnected, left over {seen.left}"
         )
         took = {
             "by the server's log": seen.refusals,
-            "as the callers saw it": seen.told,
+            "as the callers saw it": seen.latencies,
             "processor time of the server until then": seen.ran,
         }
         took = {name: seconds for name, seconds in took.items() if seconds}
         promises = dict.fromkeys(("by the server's log", "as the callers saw it"), Promise(0.1, 0.5))
-        kept &= tell("From a request to its refusal", took, promises, console)
+        kept &= print_durations("From a request to its refusal", took, promises, console)
         kept &= seen.most <= LIMIT <= seen.served and not seen.left and not seen.other
     return kept
 
@@ -135,34 +135,36 @@ async def silent(folder: Path, rounds: int, console: Console) -> bool:
         f"{statistics.median(seen.frames_beside):.1f} beside them, {seen.frames:.2f} of it (goal {FRAMES_GOAL})"
     )
     trips = {"alone": seen.trip_alone, "beside": seen.trip_beside}
-    tell(f"A healthy CDP client's median round trips (goal: {1000 * SLOWER_GOAL_S:g} ms more)", trips, {}, console)
+    print_durations(
+        f"A healthy CDP client's median round trips (goal: {1000 * SLOWER_GOAL_S:g} ms more)", trips, {}, console
+    )
     within = seen.held <= BOUND_BYTES and seen.kept <= KEPT_BYTES and not seen.left
     return within and seen.frames >= FRAMES_GOAL and seen.slower <= SLOWER_GOAL_S
 
 
 async def pressure(folder: Path, rounds: int, console: Console) -> bool:
     async with serving(folder / "data", log_level="warning") as service:
-        seen = await read_nothing(service, rounds)
+        seen = await clients_without_reading(service, rounds)
         bare, ours = await pull(service, folder, 2 * rounds)  # a p95 of few samples is one stall
         within, loads = await lag_while_loading(service, 5 * rounds)
-    console.print(f"A neighbour alone: {middle(seen.alone)}")
+    console.print(f"Another session's client alone: {middle(seen.alone)}")
     kept = True
     for kind, trips in seen.beside.items():
         ratio, held, codes = slower(seen.alone, trips), seen.held[kind], seen.codes[kind]
         good = (
             ratio <= FLOOD_GOAL
             and held <= HELD_GOAL_BYTES
-            and set(codes) <= {1013, 1006 if kind == "answers" else 1013}
+            and set(codes) <= {1013, 1006 if kind == "responses" else 1013}
         )
         console.print(
-            f"Beside one that reads nothing ({kind}): {middle(trips)}, {ratio:.2f} of alone (goal {FLOOD_GOAL}); "
-            f"it cost {held / 2**20:.0f} MB (goal {HELD_GOAL_BYTES / 2**20:.0f}), closed with {codes} (goal 1013)",
+            f"Beside a client that does not read ({kind}): {middle(trips)}, {ratio:.2f} of alone (goal {FLOOD_GOAL}); "
+            f"memory {held / 2**20:.0f} MB (goal {HELD_GOAL_BYTES / 2**20:.0f}), closed with {codes} (goal 1013)",
             style=None if good else "red",
         )
         kept &= good
     ratio = slower(bare, ours, 0.95)
     console.print(
-        f"Beside one that pulls 20 MB answers: on a bare port {middle(bare)}; on the service {middle(ours)}; "
+        f"Beside a client that requests 20 MB responses: on a bare port {middle(bare)}; on the service {middle(ours)}; "
         f"{ratio:.2f} of its p95 (goal {PULL_GOAL})",
         style=None if ratio <= PULL_GOAL else "red",
     )
@@ -177,19 +179,19 @@ async def pressure(folder: Path, rounds: int, console: Console) -> bool:
 async def contexts(folder: Path, rounds: int, console: Console) -> bool:
     with client_site() as site:
         async with serving(folder / "data", log_level="warning") as service:
-            told = await contexts_come_and_go(service, await service.create(), site.url, rounds=rounds)
-    tell("new_context, new_page, goto, close", {"one round": told.rounds_s}, {}, console)
+            seen = await contexts_come_and_go(service, await service.create(), site.url, rounds=rounds)
+    print_durations("new_context, new_page, goto, close", {"one round": seen.rounds_s}, {}, console)
     console.print(
-        f"failed: {len(told.refused)} {told.refused[:3]}; counted wrong (counted, open): {told.counted_wrong[:5]}"
+        f"failed: {len(seen.errors)} {seen.errors[:3]}; counted wrong (counted, open): {seen.counted_wrong[:5]}"
     )
-    return not told.refused and not told.counted_wrong
+    return not seen.errors and not seen.counted_wrong
 
 
 FAULTS: Final = {
     "kills": kills,
     "storm": storms,
     "drain": drains,
-    "herd": herds,
+    "burst": bursts,
     "silent": silent,
     "pressure": pressure,
     "contexts": contexts,
@@ -203,7 +205,7 @@ def main() -> None:
     options = parser.parse_args()
     run = FAULTS[options.fault]
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as ctrl-c: what the script started ends first
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: the script's child processes end first
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         good = asyncio.run(run(Path(folder) / "run", options.rounds, console))
     console.print("[green]All promises kept.[/]" if good else "[red]Not all promises kept.[/]")

@@ -1,4 +1,4 @@
-"""Durations as people read them, and whether they are within what was promised."""
+"""Tables of durations, with a check against promised limits."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Seconds: at most so many in 99 of 100 cases, and at most so many in any."""
+    """Limits in seconds: for 99 of 100 cases, and for all."""
 
     p99: float
     worst: float
 
 
 def quantile(seconds: Sequence[float], part: float) -> float:
-    """The smallest value that at least this part of all is not above (nearest rank)."""
+    """The quantile `part` by nearest rank."""
     return sorted(seconds)[max(0, math.ceil(len(seconds) * part) - 1)]
 
 
-def tell(title: str, took: Mapping[str, Sequence[float]], promises: Mapping[str, Promise], console: Console) -> bool:
-    """Prints a table, broken promises in red. True when all were kept; one about what never happened was not."""
+def print_durations(
+    title: str, took: Mapping[str, Sequence[float]], promises: Mapping[str, Promise], console: Console
+) -> bool:
+    """Prints a table, with broken promises in red. True if all were kept; a promise without a measurement was not."""
     table = Table("what", "times", "p50 ms", "p99 ms", "worst ms", "promised (p99, worst)", title=title)
     kept = True
     for name, seconds in sorted(took.items()):
@@ -32,12 +34,16 @@ def tell(title: str, took: Mapping[str, Sequence[float]], promises: Mapping[str,
         promise = promises.get(name)
         within = promise is None or (figures[1] <= promise.p99 and figures[2] <= promise.worst)
         kept = kept and within
-        said = "" if promise is None else f"{1000 * promise.p99:.0f}, {1000 * promise.worst:.0f}"
+        limits = "" if promise is None else f"{1000 * promise.p99:.0f}, {1000 * promise.worst:.0f}"
         table.add_row(
-            name, str(len(seconds)), *(f"{1000 * each:.0f}" for each in figures), said, style=None if within else "red"
+            name,
+            str(len(seconds)),
+            *(f"{1000 * each:.0f}" for each in figures),
+            limits,
+            style=None if within else "red",
         )
     console.print(table)
     missing = sorted(promises.keys() - took.keys())
     if missing:
-        console.print(f"[red]never happened:[/] {', '.join(missing)}")
+        console.print(f"[red]not measured:[/] {', '.join(missing)}")
     return kept and not missing

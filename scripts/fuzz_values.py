@@ -1,10 +1,10 @@
-"""Nasty values through every parameter of the protocol: no process may die but the caller's own renderer.
+"""Sends unusual values in every parameter of the protocol: only the client's own renderer may crash.
 
 python scripts/fuzz_values.py --minutes 20 --seed 1
 
-Starts a service of its own and drives it through its public WebSocket. One client tries every number, string and array
-of every method in the browser's own protocol description; a witness, another session of the same principal in the same
-browser, has to go on answering. What ends a shared process is tried again command by command, and named.
+Starts a service and uses its public WebSocket. One client sends unusual values in every number, string and array of
+every method in the browser's protocol description; a second session of the same principal in the same browser must keep
+responding. When a shared process crashes, the last commands are repeated one by one to find the one that crashed it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="methods whose name contains this")
     parser.add_argument("--sample", type=float, default=1.0, help="part of the values to try, 0 to 1")
-    told = parser.parse_args()
+    options = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(
-            fuzz(Path(folder), told.minutes * 60, told.seed, console, only=told.only, sample=told.sample)
+            fuzz(Path(folder), options.minutes * 60, options.seed, console, only=options.only, sample=options.sample)
         )
     console.print(
         f"{found.sent} commands of {len(found.methods)} methods, {found.answered} answered, "

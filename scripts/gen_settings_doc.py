@@ -1,7 +1,7 @@
-"""Writes docs/settings.md from the settings themselves.
+"""Generates docs/settings.md from the settings.
 
 python scripts/gen_settings_doc.py             the page
-python scripts/gen_settings_doc.py --check     fails when the page is not what would be written
+python scripts/gen_settings_doc.py --check     fails if the page is not up to date
 """
 
 from __future__ import annotations

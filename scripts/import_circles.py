@@ -1,7 +1,7 @@
-"""Fails when modules of the project import each other in a circle.
+"""Fails if modules of the project import each other in a circle.
 
-Looks at browser_sessions/, scripts/ and tests/: every import statement counts, also one inside a function. Circles that
-only exist for the type checker (an import under `if TYPE_CHECKING`) are listed by themselves; they fail as well.
+Checks browser_sessions/, scripts/ and tests/, including import statements inside functions. Circles that only exist for
+the type checker (an import under `if TYPE_CHECKING`) are listed separately; they fail as well.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes constraints.txt: the versions that pip picks today for a fresh environment, and nothing of this machine.
+# Writes constraints.txt: the versions that pip resolves today in a fresh environment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -21,7 +21,7 @@ from scripts.demo_fleet import Fleet, fleet  # noqa: E402 - needs the path
 from tests.harness.service import ADMIN_KEY, serving  # noqa: E402 - needs the path
 
 MAX_BYTES: Final = 70_000
-"""Of one picture: the README shows several, and every clone has them all."""
+"""Maximum size of one picture: the README shows several, and every clone of the repository contains all of them."""
 QUALITIES: Final = (0.85, 0.75, 0.65, 0.5, 0.35)
 """WebP qualities, tried in this order until the picture is small enough."""
 SIZES: Final = {"": (1280, 800, 1), "-phone": (390, 844, 1.5)}
@@ -105,11 +105,11 @@ async def take_all(browser: Browser, at: Fleet, empty: str, camera: Camera, only
 
 
 async def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
-    asked.add_argument("--only", default="", help="only pictures whose name contains this, for example `phone-dark`")
-    given = asked.parse_args()
-    await asyncio.to_thread(given.out.mkdir, parents=True, exist_ok=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--only", default="", help="only pictures whose name contains this, for example `phone-dark`")
+    options = parser.parse_args()
+    await asyncio.to_thread(options.out.mkdir, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         async with (
             async_playwright() as playwright,
@@ -120,8 +120,8 @@ async def main() -> None:
             browser = await playwright.chromium.launch(
                 executable_path=locate(None).executable, args=["--no-sandbox"] if os.geteuid() == 0 else []
             )
-            camera = Camera(await browser.new_page(), given.out)
-            await take_all(browser, at, empty.url, camera, given.only)
+            camera = Camera(await browser.new_page(), options.out)
+            await take_all(browser, at, empty.url, camera, options.only)
             await browser.close()
 
 

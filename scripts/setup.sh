@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv with everything the project needs, and makes sure that there is a browser.
-# Run it as often as you like: it does only what is missing, and says nothing when nothing is.
+# Creates .venv with all dependencies of the project and ensures that there is a browser.
+# It can be run repeatedly: it does only what is missing, and prints nothing if nothing is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,17 +17,17 @@ stop() {
 has() { command -v "$1" >/dev/null 2>&1; }
 can_apt() { [[ $(id -u) == 0 ]] && has apt-get; }
 
-apt_says=
+apt_output=
 apt_updated=no
 apt_install() {
     if [[ $apt_updated == no ]]; then
-        apt-get update -qq >/dev/null 2>&1 || true # an old list may still do
+        apt-get update -qq >/dev/null 2>&1 || true # an old package list may be enough
         apt_updated=yes
     fi
-    apt_says=$(DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1 </dev/null)
+    apt_output=$(DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1 </dev/null)
 }
 
-# Two calls at once wait for each other where the system has flock (the descriptor closes with this script).
+# Concurrent calls wait for each other if the system has flock (the descriptor closes with this script).
 exec 9<scripts/setup.sh
 if has flock; then flock 9; fi
 
@@ -53,14 +53,14 @@ make_venv() {
         package=$("$python" -c 'import sys; print(f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")')
         can_apt || stop "$python cannot make virtual environments: install its venv module (on Debian: apt-get install $package, as root)."
         say "Installing $package ..."
-        apt_install "$package" || apt_install python3-venv || stop "could not install $package; apt-get says: ${apt_says##*$'\n'}"
+        apt_install "$package" || apt_install python3-venv || stop "could not install $package; apt-get reported: ${apt_output##*$'\n'}"
         "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || stop "$python cannot make virtual environments, even with $package."
     fi
     rm -rf "$VENV"
-    "$python" -m venv "$VENV" || stop "could not make the virtual environment $VENV; what stands above says why."
+    "$python" -m venv "$VENV" || stop "could not make the virtual environment $VENV; the output above has the reason."
 }
 
-# A folder that was moved, whose Python is gone or that was half made is made anew; any other is brought up to date.
+# A folder that was moved, whose Python is gone or that is incomplete is created again; any other is updated.
 venv_is_sound() {
     new_enough "$VENV/bin/python" && grep -qsF "$PWD/$VENV" "$VENV/bin/activate" && "$VENV/bin/python" -c 'import pip' 2>/dev/null
 }
@@ -78,15 +78,15 @@ install_dependencies() {
     say "Installing the dependencies into $VENV (about a minute the first time) ..."
     "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[dev]' >"$LOG" 2>&1 || {
         tail -n 15 "$LOG" >&2
-        stop "pip could not install the dependencies; the end of $LOG stands above."
+        stop "pip could not install the dependencies; the end of $LOG is above."
     }
-    rm -f "$BROWSER_STAMP" # another Playwright may want another browser
+    rm -f "$BROWSER_STAMP" # another version of Playwright may need another browser
     printf '%s\n' "$wanted" >"$STAMP"
 }
 
 # ---- Browser ------------------------------------------------------------------------------------------------------
-# Which one is taken is decided by browser_sessions/chromium/launch/executable.py, here as in the service. Prints path and version;
-# exit status 3: there is none; 4: there is one, and it does not run.
+# Prints path and version of the browser that browser_sessions/chromium/launch/executable.py chooses, as in the service.
+# Exit status 3: there is none; 4: there is one, but it does not run.
 locate_browser() {
     "$VENV/bin/python" - <<'PYTHON'
 import asyncio, os, sys
@@ -110,14 +110,14 @@ print(f"{found.executable}\n{answer} ({found.source})")
 PYTHON
 }
 
-# Downloads are tried for two minutes where Debian's package is the next choice, else for ten: the archive has 110 MB.
+# Downloads may take two minutes if Debian's package is the alternative, else ten: the archive has 110 MB.
 download_browser() {
     local limit=600
     if can_apt; then limit=120; fi
     local bounded=()
     if has timeout; then bounded=(timeout --kill-after=5 "$limit"); fi
     say "Looking for Playwright's headless shell (110 MB) ..."
-    # Ten seconds for a connection: where there is no way out, this gives up soon.
+    # Ten seconds for a connection, so that a machine without Internet access fails quickly.
     PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT=${PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT:-10000} \
         ${bounded[@]+"${bounded[@]}"} "$VENV/bin/python" -m playwright install --only-shell chromium >>"$LOG" 2>&1 </dev/null
 }
@@ -152,12 +152,12 @@ ensure_browser() {
             ;;
         3) stop "$answer" ;;
         4) stop "$answer (its libraries: '$VENV/bin/playwright install-deps chromium' as root)" ;;
-        *) stop "the search for a browser failed; what stands above says why." ;;
+        *) stop "the search for a browser failed; the output above has the reason." ;;
     esac
 }
 
 # ---- Node clients for the tests -------------------------------------------------------------------------------------
-# tests/node/package.json names them; without Node or that file the tests that need them are skipped and say so.
+# tests/node/package.json names them; without Node or that file the tests that need them are skipped.
 install_node_clients() {
     local folder=tests/node
     if [[ ! -f $folder/package-lock.json ]]; then return; fi
@@ -169,28 +169,28 @@ install_node_clients() {
     if [[ -f $folder/node_modules/.setup-stamp && $folder/node_modules/.setup-stamp -nt $folder/package-lock.json ]]; then return; fi
     say "Installing the Node clients of the tests ..."
     npm ci --prefix "$folder" --no-audit --no-fund --ignore-scripts >>"$LOG" 2>&1 || {
-        say "setup: npm could not install the Node clients ($LOG says why); their tests will be skipped."
+        say "setup: npm could not install the Node clients (see $LOG); their tests will be skipped."
         return
     }
     touch "$folder/node_modules/.setup-stamp"
 }
 
-# ---- A generator of clients, for the tests ----------------------------------------------------------------------------
-# tests/generated_client/requirements.txt pins it; without it the test of a generated client is skipped and says so.
+# ---- Client generator for the tests ------------------------------------------------------------------------------------
+# tests/generated_client/requirements.txt pins it; without it the test of a generated client is skipped.
 install_client_generator() {
     local folder=tests/generated_client
     if [[ -f $folder/.venv/.setup-stamp && $folder/.venv/.setup-stamp -nt $folder/requirements.txt ]]; then return; fi
     say "Installing openapi-python-client for the tests ..."
     { rm -rf "$folder/.venv" && "$VENV/bin/python" -m venv "$folder/.venv" &&
         "$folder/.venv/bin/python" -m pip install --disable-pip-version-check --no-input -r "$folder/requirements.txt"; } >>"$LOG" 2>&1 || {
-        say "setup: pip could not install openapi-python-client ($LOG says why); its test will be skipped."
+        say "setup: pip could not install openapi-python-client (see $LOG); its test will be skipped."
         return
     }
     touch "$folder/.venv/.setup-stamp"
 }
 
-# ---- A clock that can be set, for the tests --------------------------------------------------------------------------
-# Without it the tests of a host whose clock jumps are skipped and say so.
+# ---- Fake clock for the tests ------------------------------------------------------------------------------------------
+# Without libfaketime the tests of clock changes are skipped.
 install_faketime() {
     if compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || ! can_apt; then return; fi
     say "Installing libfaketime for the tests of the clock ..."

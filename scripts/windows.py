@@ -1,10 +1,10 @@
-"""Windows that pages open, in every way, for every kind of client: how long they take, what each has from its start.
+"""Windows that pages open, in every way, with every kind of client: how long they take and whether their options apply.
 
-python scripts/windows.py --rounds 20                                   all of it: hours
-python scripts/windows.py --rounds 20 --clients python --stalls none    one client that is alone: minutes
+python scripts/windows.py --rounds 20                                   everything: hours
+python scripts/windows.py --rounds 20 --clients python --stalls none    one client alone: minutes
 
-Each row is a client, the context that it works in, and what a second client does beside it. Times: from the click
-until the client has been told of the window and its document has loaded, or until the file is among the downloads.
+Each row is a client, its context, and the behaviour of a second client. Times: from the click until the client has
+received the event of the window and its document has loaded, or until the file is listed as a download.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MEDIAN_GOAL_S: Final = 0.25
 GIVEN_UP_S: Final = 3.0
 TABLE_WIDTH: Final = 120
 FAILURES: Final = 20
-"""Of one row: then its other windows are not tried."""
+"""Failures of one row after which its other windows are skipped."""
 
 
 async def measure(options: argparse.Namespace, console: Console) -> bool:
@@ -76,31 +76,31 @@ async def measure(options: argparse.Namespace, console: Console) -> bool:
         async with serving(Path(folder) / "data", log_level="warning") as service:
             for setting in settings:
                 cells = [each for _ in range(options.rounds) for each in _cells(site, options, setting)]
-                told = await _run(service, site, setting, cells)
-                results += told
-                good &= _row(table, setting, told)
+                row = await _run(service, site, setting, cells)
+                results += row
+                good &= _row(table, setting, row)
                 console.print(".", end="")
     console.print()
     console.print(table)
     by_way = Counter((each.cell.trigger, each.cell.place) for each in results if each.wrong(WORST_GOAL_S) is not None)
     for (trigger, place), count in by_way.most_common():
-        console.print(f"{trigger}/{place}: {count} not as they should be")
+        console.print(f"{trigger}/{place}: {count} failed")
     for text in [text for each in results if (text := each.wrong(WORST_GOAL_S)) is not None][: options.show]:
         console.print(f"[red]{text}[/]")
     return good
 
 
 async def _run(service: Running, site: WindowSite, setting: Setting, cells: list[Cell]) -> list[Result]:
-    """A session without a client has what stalls in another session of its browser."""
+    """For a session without a CDP client the stalling client is in another session of the browser."""
     if setting.client in CLIENTS:
         return await run_settings(service, site, [(setting, cells)], patience=GIVEN_UP_S, failures=FAILURES)
-    neighbour = await service.create()
-    async with stalling(neighbour["connect_url"], setting.stall):
-        told = await run_settings(
+    other = await service.create()
+    async with stalling(other["connect_url"], setting.stall):
+        row = await run_settings(
             service, site, [(Setting(setting.client, "own", "none"), cells)], patience=GIVEN_UP_S, failures=FAILURES
         )
-    await service.http.delete(f"/v1/browser/sessions/{neighbour['session_id']}")
-    return told
+    await service.http.delete(f"/v1/browser/sessions/{other['session_id']}")
+    return row
 
 
 def _cells(site: WindowSite, options: argparse.Namespace, setting: Setting) -> list[Cell]:
@@ -125,16 +125,16 @@ def _row(table: Table, setting: Setting, results: list[Result]) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    everybody = (*CLIENTS, *CLIENTLESS)
+    clients = (*CLIENTS, *CLIENTLESS)
     for name, chosen in (
-        ("clients", everybody),
+        ("clients", clients),
         ("contexts", CONTEXTS),
         ("stalls", STALLS),
         ("places", PLACES),
         ("triggers", TRIGGERS),
     ):
         parser.add_argument(f"--{name}", nargs="+", choices=chosen, default=list(chosen))
-    parser.add_argument("--rounds", type=int, default=20, help="windows of each way in each row")
+    parser.add_argument("--rounds", type=int, default=20, help="windows per trigger and place in each row")
     parser.add_argument("--quick", action="store_true", help="each trigger with one place only")
     parser.add_argument("--show", type=int, default=20, help="how many failures to print")
     good = asyncio.run(measure(parser.parse_args(), Console(width=TABLE_WIDTH)))

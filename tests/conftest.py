@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""Fixtures and hooks of all tests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from browser_sessions.chromium.launch import cleanup, folders
 from tests.harness.paths import TESTS
 from tests.harness.shared import FAILED, SharedOperator
 
-# Two slow cores are shared by browsers and tests: how long an example takes says nothing about the code.
+# Browsers and tests share two slow cores, so the duration of an example is no property of the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
 
 SHARED_LOOP: Final = tuple(TESTS / name for name in ("browser", "e2e"))
-"""Tests in these folders run in one event loop, the session's, in which what they share lives on from test to test."""
+"""Tests in these folders run in the session's event loop, because they share a service and browsers."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def plain_loop() -> None:
-    """asyncio's debug mode doubles the work of a service that shares this loop; the unit tests have it on."""
+    """Turns off asyncio's debug mode, which doubles the load of a service in this loop; unit tests keep it on."""
     asyncio.get_running_loop().set_debug(False)
 
 
@@ -51,7 +51,7 @@ async def shared_operator() -> AsyncIterator[SharedOperator]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def operator(shared_operator: SharedOperator) -> AsyncIterator[Browser]:
-    """The operator's own browser: it looks at the console."""
+    """The browser in which an operator opens the console."""
     async with shared_operator.lent() as browser:
         yield browser
 
@@ -65,8 +65,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session", autouse=True)
 def state_swept() -> Iterator[None]:
-    """As root, work folders are not in the tests' own folders: what tests have left by killing servers goes at the end.
-    Runs that live, somebody else's too, are left alone."""
+    """Removes work folders that killed servers left behind: as root they are outside the tests' temporary folders.
+    Runs that are still alive, including other users', are skipped."""
     yield
     for work in folders.STATE.glob("*") if os.geteuid() == 0 else ():
         with contextlib.suppress(FileNotFoundError):  # the other process of this run removes it at the same time

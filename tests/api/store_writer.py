@@ -1,4 +1,4 @@
-"""The program that a test kills: writes without end and says on standard output what was acknowledged."""
+"""The program that a test kills: writes endlessly and prints what was acknowledged."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.contract.records import a_record
 CALLERS = 8
 
 
-async def write_without_end(path: Path) -> None:
-    """Records, each inserted and then changed. One line for each acknowledged record and version."""
+async def write_endlessly(path: Path) -> None:
+    """Inserts and updates records. Prints one line for each acknowledged record and version."""
     store = EmbeddedStore(path)
     await store.open()
     sys.stdout.write("ready 0\n")
@@ -36,4 +36,4 @@ async def write_without_end(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(write_without_end(Path(sys.argv[1])))
+    asyncio.run(write_endlessly(Path(sys.argv[1])))

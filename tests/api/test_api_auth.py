@@ -1,4 +1,4 @@
-"""Who may call, and what a credential that does not count gets."""
+"""Authentication and authorization over HTTP."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ async def sign_in(service: Node, username: str = "ann", password: str = PASSWORD
 
 async def bearer(service: Node, role: Role = Role.CLIENT, username: str = "ann") -> dict[str, str]:
     await service.keyring.create_user(username, PASSWORD, role)
-    answer = await sign_in(service, username)
-    assert answer.status_code == 200, answer.text
-    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    response = await sign_in(service, username)
+    assert response.status_code == 200, response.text
+    return {"Authorization": f"Bearer {response.json()['access_token']}"}
 
 
 def forged(service: Node, secret: bytes | None = None, algorithm: str = "HS256", **changed: Any) -> dict[str, str]:
@@ -125,33 +125,33 @@ REFUSED: dict[str, Callable[[Node], Awaitable[dict[str, str]]]] = {
 
 
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED.keys())
-async def test_a_credential_that_does_not_count_is_a_401_on_every_call(
+async def test_an_invalid_credential_is_a_401_on_every_call(
     service: Node, make: Callable[[Node], Awaitable[dict[str, str]]]
 ) -> None:
     headers = await make(service)
     for method, path in [
-        ("GET", f"{SESSIONS}/ses_1"),  # the status path has its own reading of headers
+        ("GET", f"{SESSIONS}/ses_1"),  # the status route parses headers itself
         ("GET", SESSIONS),
         ("POST", SESSIONS),
         ("DELETE", f"{SESSIONS}/ses_1"),
         ("GET", "/v1/auth/keys"),
         ("GET", "/v1/browser/pool"),
     ]:
-        answer = await service.client.request(method, path, headers=headers)
-        assert answer.status_code == 401, (method, path, answer.text)
-        assert answer.headers["www-authenticate"].startswith("Bearer")
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.json()["type"].endswith(":unauthenticated")
+        response = await service.client.request(method, path, headers=headers)
+        assert response.status_code == 401, (method, path, response.text)
+        assert response.headers["www-authenticate"].startswith("Bearer")
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["type"].endswith(":unauthenticated")
 
 
-async def test_both_status_path_and_others_take_key_and_token_alike(service: Node) -> None:
+async def test_the_status_route_and_others_accept_keys_and_tokens(service: Node) -> None:
     for headers in (await service.key(), await bearer(service), {"X-API-Key": ADMIN_KEY}):
         made = await service.client.post(SESSIONS, headers=headers)
         assert made.status_code == 201
         assert (await service.client.get(made.headers["location"], headers=headers)).status_code == 200
 
 
-async def test_the_key_decides_when_both_are_sent(service: Node) -> None:
+async def test_the_key_takes_precedence_over_a_token(service: Node) -> None:
     both = await bearer(service, Role.ADMIN) | await service.key(Role.CLIENT)
     assert (await service.client.get("/v1/browser/pool", headers=both)).status_code == 403
 
@@ -171,14 +171,14 @@ ROLES = [
 
 
 @pytest.mark.parametrize("row", ROLES, ids=lambda row: f"{row[0]} {row[1]}")
-async def test_a_role_may_what_the_table_says(service: Node, row: Any) -> None:
+async def test_roles_have_the_permissions_of_the_table(service: Node, row: Any) -> None:
     method, path, body, *expected = row
     for role, status in zip((Role.CLIENT, Role.OPERATOR, Role.ADMIN), expected, strict=True):
-        answer = await service.client.request(method, path, json=body, headers=await service.key(role))
-        assert answer.status_code == status, (role, answer.text)
+        response = await service.client.request(method, path, json=body, headers=await service.key(role))
+        assert response.status_code == status, (role, response.text)
 
 
-async def test_a_foreign_session_is_the_same_404_as_one_that_never_was(service: Node) -> None:
+async def test_a_foreign_session_gets_the_same_404_as_an_unknown_one(service: Node) -> None:
     theirs, mine = await service.key(), await service.key()
     made = (await service.client.post(SESSIONS, headers=theirs)).json()["session_id"]
     ended = (await service.client.post(SESSIONS, headers=theirs)).json()["session_id"]
@@ -194,39 +194,39 @@ async def test_a_foreign_session_is_the_same_404_as_one_that_never_was(service: 
         ("POST", "/pages"),
         ("GET", "/pages/page-1/content"),
     ]:
-        told = []
+        responses = []
         for session_id in (made, ended, never):
-            answer = await service.client.request(method, f"{SESSIONS}/{session_id}{path}", headers=mine)
-            headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
-            told.append((answer.status_code, headers, answer.text.replace(session_id, "ID")))
-        assert told[0][0] == 404
-        assert told[0] == told[1] == told[2], (method, path)
+            response = await service.client.request(method, f"{SESSIONS}/{session_id}{path}", headers=mine)
+            headers = {name: value for name, value in response.headers.items() if name != "x-request-id"}
+            responses.append((response.status_code, headers, response.text.replace(session_id, "ID")))
+        assert responses[0][0] == 404
+        assert responses[0] == responses[1] == responses[2], (method, path)
     assert (await service.client.get(f"{SESSIONS}/{made}", headers=theirs)).json()["status"] == "active"
 
 
-async def test_a_foreign_session_costs_a_look_into_the_store_like_an_unknown_one(
+async def test_a_foreign_session_causes_a_store_lookup_like_an_unknown_one(
     service: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, mine = await service.key(), await service.key()
     made = (await service.client.post(SESSIONS, headers=theirs)).json()["session_id"]
-    looks: list[str] = []
+    lookups: list[str] = []
     stored = service.store.get
 
     async def get(session_id: str) -> Any:
-        looks.append(session_id)
+        lookups.append(session_id)
         return await stored(session_id)
 
     monkeypatch.setattr(service.store, "get", get)
     for session_id in (made, "ses_" + "f" * 32):
-        looks.clear()
+        lookups.clear()
         assert (await service.client.get(f"{SESSIONS}/{session_id}", headers=mine)).status_code == 404
-        assert len(looks) == 1
-    looks.clear()
+        assert len(lookups) == 1
+    lookups.clear()
     assert (await service.client.get(f"{SESSIONS}/{made}", headers=theirs)).status_code == 200
-    assert not looks, "the owner's own reading touches memory only"
+    assert not lookups, "reads by the owner must not use the store"
 
 
-async def test_an_operator_sees_and_ends_what_others_own(service: Node) -> None:
+async def test_an_operator_can_read_and_end_sessions_of_others(service: Node) -> None:
     theirs, operator = await service.key(), await service.key(Role.OPERATOR)
     made = (await service.client.post(SESSIONS, headers=theirs)).json()["session_id"]
     assert (await service.client.get(f"{SESSIONS}/{made}", headers=operator)).status_code == 200
@@ -249,7 +249,7 @@ async def test_two_keys_of_one_principal_share_its_sessions(service: Node) -> No
 # -- keys --------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_key_is_shown_once_stored_hashed_and_stops_at_once(service: Node) -> None:
+async def test_a_key_is_shown_once_stored_hashed_and_revoked_at_once(service: Node) -> None:
     admin = {"X-API-Key": ADMIN_KEY}
     made = (await service.client.post("/v1/auth/keys", json={"name": "ci"}, headers=admin)).json()
     secret = made["key"].split("_", 2)[2]
@@ -290,40 +290,40 @@ async def test_a_key_that_could_not_be_stored_does_not_exist(service: Node, monk
 
     monkeypatch.setattr(service.store, "put_key", full)
     admin = {"X-API-Key": ADMIN_KEY}
-    answer = await service.client.post("/v1/auth/keys", json={"name": "ci"}, headers=admin)
-    assert answer.status_code == 503
-    assert int(answer.headers["retry-after"]) >= 1
+    response = await service.client.post("/v1/auth/keys", json={"name": "ci"}, headers=admin)
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) >= 1
     assert len((await service.client.get("/v1/auth/keys", headers=admin)).json()["keys"]) == 1
 
 
 # -- users and tokens --------------------------------------------------------------------------------------------------
 
 
-async def test_a_user_signs_in_and_gets_a_token_for_an_hour(service: Node) -> None:
+async def test_signing_in_gives_a_token_for_an_hour(service: Node) -> None:
     await service.keyring.create_user("ann", PASSWORD, Role.OPERATOR)
-    answer = await sign_in(service, grant_type="password")
-    assert answer.status_code == 200
-    told = answer.json()
-    assert {name: told[name] for name in ("token_type", "expires_in", "scope")} == {
+    response = await sign_in(service, grant_type="password")
+    assert response.status_code == 200
+    token = response.json()
+    assert {name: token[name] for name in ("token_type", "expires_in", "scope")} == {
         "token_type": "bearer",
         "expires_in": TOKEN_LIFETIME_S,
         "scope": "operator",
     }
-    assert answer.headers["cache-control"] == "no-store"
-    headers = {"Authorization": f"bearer {told['access_token']}"}
+    assert response.headers["cache-control"] == "no-store"
+    headers = {"Authorization": f"bearer {token['access_token']}"}
     assert (await service.client.get("/v1/browser/pool", headers=headers)).status_code == 200
 
 
-async def test_a_token_may_be_asked_for_a_lesser_role_only(service: Node) -> None:
+async def test_a_token_can_only_be_requested_for_a_lesser_role(service: Node) -> None:
     await service.keyring.create_user("ann", PASSWORD, Role.OPERATOR)
     lesser = (await sign_in(service, scope="client")).json()
     assert lesser["scope"] == "client"
     headers = {"Authorization": f"Bearer {lesser['access_token']}"}
     assert (await service.client.get("/v1/browser/pool", headers=headers)).status_code == 403
     for scope in ("admin", "root", "client admin"):
-        answer = await sign_in(service, scope=scope)
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["loc"] == ["body", "scope"]
+        response = await sign_in(service, scope=scope)
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["body", "scope"]
 
 
 async def test_passwords_are_hashed_with_argon2id_at_full_cost(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ async def test_passwords_are_hashed_with_argon2id_at_full_cost(tmp_path: Path) -
     assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
-async def test_wrong_password_and_unknown_user_look_the_same_and_cost_the_same_hash(
+async def test_a_wrong_password_and_an_unknown_user_have_the_same_response_and_hashing_cost(
     service: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await service.keyring.create_user("ann", PASSWORD, Role.CLIENT)
@@ -347,16 +347,16 @@ async def test_wrong_password_and_unknown_user_look_the_same_and_cost_the_same_h
     assert wrong.status_code == unknown.status_code == 401
     assert wrong.json() == unknown.json()
     assert len(hashed) == 2
-    assert hashed[0] == hashed[1], "the same algorithm with the same parameters"
+    assert hashed[0] == hashed[1], "algorithm and parameters must be the same"
 
 
 async def test_too_many_attempts_for_one_name_are_a_429_until_later(service: Node) -> None:
     await service.keyring.create_user("ann", PASSWORD, Role.CLIENT)
-    answers = [await sign_in(service, password="wrong") for _ in range(ATTEMPTS_PER_NAME + 1)]
-    assert [answer.status_code for answer in answers] == [401] * ATTEMPTS_PER_NAME + [429]
-    assert int(answers[-1].headers["retry-after"]) >= 1
-    assert (await sign_in(service)).status_code == 429, "also with the right password"
-    assert (await sign_in(service, "bob")).status_code == 401, "others may go on"
+    responses = [await sign_in(service, password="wrong") for _ in range(ATTEMPTS_PER_NAME + 1)]
+    assert [response.status_code for response in responses] == [401] * ATTEMPTS_PER_NAME + [429]
+    assert int(responses[-1].headers["retry-after"]) >= 1
+    assert (await sign_in(service)).status_code == 429, "even with the right password"
+    assert (await sign_in(service, "bob")).status_code == 401, "other users must not be blocked"
 
 
 async def test_passwords_are_hashed_and_checked_off_the_loop(service: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,11 +371,11 @@ async def test_passwords_are_hashed_and_checked_off_the_loop(service: Node, monk
         monkeypatch.setattr(service.keyring._hasher, name, noted)
     await service.keyring.create_user("ann", PASSWORD, Role.CLIENT)
     assert (await sign_in(service)).status_code == 200
-    assert len(threads) == 3, "the password, nobody's, and the check"
+    assert len(threads) == 3, "the password, the dummy hash and the verification"
     assert threading.main_thread() not in threads
 
 
-async def test_removing_a_user_stops_their_keys_too(service: Node) -> None:
+async def test_removing_a_user_revokes_their_keys(service: Node) -> None:
     token = await bearer(service)
     user = service.keyring.all_users()[0]
     key = await service.key(principal_id=user.principal_id)
@@ -385,11 +385,15 @@ async def test_removing_a_user_stops_their_keys_too(service: Node) -> None:
     for headers in (token, key):
         assert (await service.client.get(SESSIONS, headers=headers)).status_code == 401
     await service.keyring.create_user("ann", PASSWORD, Role.CLIENT)
-    assert (await service.client.get(SESSIONS, headers=token)).status_code == 401, "another ann"
+    assert (await service.client.get(SESSIONS, headers=token)).status_code == 401, (
+        "the new user is a different principal"
+    )
 
 
-async def test_two_at_once_cannot_take_one_name(service: Node) -> None:
+async def test_concurrent_creates_of_a_user_name_succeed_once(service: Node) -> None:
     admin = {"X-API-Key": ADMIN_KEY}
     body = {"username": "ann", "password": PASSWORD}
-    answers = await asyncio.gather(*(service.client.post("/v1/auth/users", json=body, headers=admin) for _ in range(3)))
-    assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
+    responses = await asyncio.gather(
+        *(service.client.post("/v1/auth/users", json=body, headers=admin) for _ in range(3))
+    )
+    assert sorted(response.status_code for response in responses) == [201, 409, 409]

@@ -1,4 +1,4 @@
-"""One row for everything that may come in wrong: the answer names the field, and is never a 5xx."""
+"""Invalid input, one row each: the error names the field and is never a 5xx."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Node]:
 
 
 def field(*loc: str | int) -> tuple[int, list[str | int]]:
-    """A 422 that names this field."""
+    """Expects a 422 that names this field."""
     return 422, list(loc)
 
 
@@ -63,7 +63,7 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     "lifetime infinite": ('{"max_lifetime_seconds": Infinity}', field("body", "max_lifetime_seconds")),
     "lifetime 1e999": ('{"max_lifetime_seconds": 1e999}', field("body", "max_lifetime_seconds")),
     "lifetime beyond the server's": ('{"max_lifetime_seconds": 86401}', field("body", "max_lifetime_seconds")),
-    "lifetime null where it may not": ('{"max_lifetime_seconds": null}', field("body", "max_lifetime_seconds")),
+    "lifetime null where not allowed": ('{"max_lifetime_seconds": null}', field("body", "max_lifetime_seconds")),
     "wait negative": ('{"wait_seconds": -1}', field("body", "wait_seconds")),
     "wait too long": ('{"wait_seconds": 601}', field("body", "wait_seconds")),
     "isolation unknown": ('{"isolation": "machine"}', field("body", "isolation")),
@@ -79,7 +79,7 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     "color scheme unknown": ('{"color_scheme": "sepia"}', field("body", "color_scheme")),
     "proxy of a foreign scheme": ('{"proxy": {"server": "ftp://proxy.example"}}', field("body", "proxy")),
     "proxy with a script": ('{"proxy": {"server": "javascript:alert(1)"}}', field("body", "proxy")),
-    "proxy of a port that is none": ('{"proxy": {"server": "http://proxy.example:65536"}}', field("body", "proxy")),
+    "proxy with an invalid port": ('{"proxy": {"server": "http://proxy.example:65536"}}', field("body", "proxy")),
     "proxy without server": ('{"proxy": {}}', field("body", "proxy", "server")),
     "storage state no object": ('{"storage_state": "cookies.json"}', field("body", "storage_state")),
     "storage state cookie without value": (
@@ -116,36 +116,38 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
 
 
 @pytest.mark.parametrize(("body", "expected"), BODIES.values(), ids=BODIES.keys())
-async def test_a_bad_body_is_refused_by_name(service: Node, body: str | bytes, expected: tuple[int, Any]) -> None:
+async def test_an_invalid_body_is_refused_with_the_field(
+    service: Node, body: str | bytes, expected: tuple[int, Any]
+) -> None:
     headers = await service.key() | {"Content-Type": "application/json", "Idempotency-Key": "one"}
-    answer = await service.client.post(SESSIONS, content=body, headers=headers)
+    response = await service.client.post(SESSIONS, content=body, headers=headers)
     status, loc = expected
-    assert answer.status_code == status, answer.text
-    assert len(answer.content) < 5_000
+    assert response.status_code == status, response.text
+    assert len(response.content) < 5_000
     if loc is not None:
-        assert loc in [error["loc"] for error in answer.json()["detail"]]
-        assert all(set(error) == {"loc", "msg", "type"} for error in answer.json()["detail"])
+        assert loc in [error["loc"] for error in response.json()["detail"]]
+        assert all(set(error) == {"loc", "msg", "type"} for error in response.json()["detail"])
     else:
-        assert answer.headers["content-type"] == "application/problem+json"
-    assert not service.pool.registry.sessions, "nothing was made"
+        assert response.headers["content-type"] == "application/problem+json"
+    assert not service.pool.registry.sessions, "no session may be created"
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/xml", "multipart/form-data", "json"])
-async def test_a_body_that_is_not_called_json_is_refused(service: Node, content_type: str | None) -> None:
+async def test_a_body_without_a_json_content_type_is_refused(service: Node, content_type: str | None) -> None:
     headers = await service.key() | ({"Content-Type": content_type} if content_type else {})
-    answer = await service.client.post(SESSIONS, content=b'{"viewport_width": 3}', headers=headers)
-    assert answer.status_code == 422
+    response = await service.client.post(SESSIONS, content=b'{"viewport_width": 3}', headers=headers)
+    assert response.status_code == 422
 
 
-async def test_many_and_long_unknown_fields_make_a_short_answer(service: Node) -> None:
+async def test_many_or_long_unknown_fields_give_a_short_response(service: Node) -> None:
     mine = await service.key()
     for body in ({f"field{n}": 1 for n in range(20_000)}, {"x" * 500_000: 1}):
-        answer = await service.client.post(SESSIONS, json=body, headers=mine)
-        assert answer.status_code == 422
-        assert len(answer.content) < 50_000
+        response = await service.client.post(SESSIONS, json=body, headers=mine)
+        assert response.status_code == 422
+        assert len(response.content) < 50_000
 
 
-async def test_a_chunked_body_is_counted_as_it_comes(service: Node) -> None:
+async def test_a_chunked_body_is_limited_in_size(service: Node) -> None:
     sent = 0
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -155,9 +157,9 @@ async def test_a_chunked_body_is_counted_as_it_comes(service: Node) -> None:
             yield b"x" * 100_000
 
     headers = await service.key() | {"Content-Type": "application/json"}
-    answer = await service.client.post(SESSIONS, content=chunks(), headers=headers)
-    assert answer.status_code == 413
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = await service.client.post(SESSIONS, content=chunks(), headers=headers)
+    assert response.status_code == 413
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 QUERIES = {
@@ -177,18 +179,18 @@ QUERIES = {
 
 
 @pytest.mark.parametrize(("query", "loc"), QUERIES.values(), ids=QUERIES.keys())
-async def test_a_bad_query_is_refused_by_name(service: Node, query: str, loc: list[str]) -> None:
-    answer = await service.client.get(f"{SESSIONS}?{query}", headers=await service.key())
-    assert answer.status_code == 422, answer.text
-    assert loc in [error["loc"] for error in answer.json()["detail"]]
+async def test_an_invalid_query_is_refused_with_the_parameter(service: Node, query: str, loc: list[str]) -> None:
+    response = await service.client.get(f"{SESSIONS}?{query}", headers=await service.key())
+    assert response.status_code == 422, response.text
+    assert loc in [error["loc"] for error in response.json()["detail"]]
 
 
 @pytest.mark.parametrize("key", ["", " padded", "x" * 256, "é".encode(), b"\x01", "tab\there"])
-async def test_a_bad_idempotency_key_is_refused_by_name(service: Node, key: str | bytes) -> None:
+async def test_an_invalid_idempotency_key_is_refused_with_the_header(service: Node, key: str | bytes) -> None:
     headers: dict[str, Any] = {**await service.key(), "Idempotency-Key": key}
-    answer = await service.client.post(SESSIONS, headers=headers)
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+    response = await service.client.post(SESSIONS, headers=headers)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
 
 
 IDS = ["nope", "ses_", "ses_" + "0" * 32, "%00", "%ff", "%ed%a0%80", "%F0%9F%98%80", "a" * 5_000, "'%20OR%201=1"]
@@ -208,13 +210,13 @@ CALLS = [
 
 
 @pytest.mark.parametrize("session_id", IDS, ids=lambda value: str(value)[:20])
-async def test_an_id_that_never_was_is_a_404_everywhere(service: Node, session_id: str) -> None:
+async def test_an_unknown_session_id_is_a_404_everywhere(service: Node, session_id: str) -> None:
     mine = await service.key()
     for method, path in CALLS:
-        answer = await service.client.request(method, f"{SESSIONS}/{session_id}{path}", headers=mine)
-        assert answer.status_code == 404, (method, path)
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert len(answer.content) < 1_000
+        response = await service.client.request(method, f"{SESSIONS}/{session_id}{path}", headers=mine)
+        assert response.status_code == 404, (method, path)
+        assert response.headers["content-type"] == "application/problem+json"
+        assert len(response.content) < 1_000
 
 
 PAGE_BODIES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
@@ -222,7 +224,7 @@ PAGE_BODIES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "open with an unknown field": ("", {"address": "https://a.example"}, ["body", "address"]),
     "go nowhere": ("/page-1/navigate", {}, ["body", "url"]),
     "go to a file": ("/page-1/navigate", {"url": "view-source:file:///etc/passwd"}, ["body", "url"]),
-    "wait for what is not": (
+    "wait for an unknown state": (
         "/page-1/navigate",
         {"url": "https://a.example", "wait_until": "done"},
         ["body", "wait_until"],
@@ -238,15 +240,15 @@ PAGE_BODIES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize(("path", "body", "loc"), PAGE_BODIES.values(), ids=PAGE_BODIES.keys())
-async def test_a_bad_page_action_is_refused_by_name(
+async def test_an_invalid_page_action_is_refused_with_the_field(
     service: Node, path: str, body: dict[str, Any], loc: list[str]
 ) -> None:
     headers = await service.key() | {"Content-Type": "application/json"}
     made = (await service.client.post(SESSIONS, headers=headers)).json()
     url = f"{SESSIONS}/{made['session_id']}/pages{path}"
-    answer = await service.client.post(url, content=json.dumps(body), headers=headers)
-    assert answer.status_code == 422, answer.text
-    assert loc in [error["loc"] for error in answer.json()["detail"]]
+    response = await service.client.post(url, content=json.dumps(body), headers=headers)
+    assert response.status_code == 422, response.text
+    assert loc in [error["loc"] for error in response.json()["detail"]]
 
 
 SCREENSHOTS = {
@@ -259,12 +261,16 @@ SCREENSHOTS = {
 
 
 @pytest.mark.parametrize(("query", "loc"), SCREENSHOTS.values(), ids=SCREENSHOTS.keys())
-async def test_a_bad_screenshot_is_refused_by_name(service: Node, query: str, loc: list[str]) -> None:
+async def test_an_invalid_screenshot_query_is_refused_with_the_parameter(
+    service: Node, query: str, loc: list[str]
+) -> None:
     mine = await service.key()
     made = (await service.client.post(SESSIONS, headers=mine)).json()
-    answer = await service.client.get(f"{SESSIONS}/{made['session_id']}/pages/page-1/screenshot?{query}", headers=mine)
-    assert answer.status_code == 422
-    assert loc in [error["loc"] for error in answer.json()["detail"]]
+    response = await service.client.get(
+        f"{SESSIONS}/{made['session_id']}/pages/page-1/screenshot?{query}", headers=mine
+    )
+    assert response.status_code == 422
+    assert loc in [error["loc"] for error in response.json()["detail"]]
 
 
 ACCOUNTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
@@ -279,18 +285,18 @@ ACCOUNTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize(("path", "body", "loc"), ACCOUNTS.values(), ids=ACCOUNTS.keys())
-async def test_a_bad_key_or_user_is_refused_by_name(
+async def test_an_invalid_key_or_user_is_refused_with_the_field(
     service: Node, path: str, body: dict[str, Any], loc: list[str]
 ) -> None:
     headers = {"X-API-Key": ADMIN_KEY, "Content-Type": "application/json"}
-    answer = await service.client.post(f"/v1/auth/{path}", content=json.dumps(body), headers=headers)
-    assert answer.status_code == 422, answer.text
-    assert loc in [error["loc"] for error in answer.json()["detail"]]
+    response = await service.client.post(f"/v1/auth/{path}", content=json.dumps(body), headers=headers)
+    assert response.status_code == 422, response.text
+    assert loc in [error["loc"] for error in response.json()["detail"]]
 
 
-async def test_what_was_sent_does_not_come_back_in_the_answer(service: Node) -> None:
+async def test_errors_do_not_echo_input(service: Node) -> None:
     headers = {"X-API-Key": ADMIN_KEY}
     for body in ({"username": "../ann", "password": "canary-password"}, {"username": "ann", "password": ["canary-1"]}):
-        answer = await service.client.post("/v1/auth/users", json=body, headers=headers)
-        assert answer.status_code == 422
-        assert "canary" not in answer.text
+        response = await service.client.post("/v1/auth/users", json=body, headers=headers)
+        assert response.status_code == 422
+        assert "canary" not in response.text

@@ -18,7 +18,7 @@ SESSIONS = "/v1/browser/sessions"
 
 
 class Driven:
-    """One session of one caller, with its pages' address."""
+    """One session of one caller, with the path of its pages."""
 
     def __init__(self, service: Node, headers: dict[str, str], session_id: str) -> None:
         self.service = service
@@ -64,9 +64,9 @@ async def test_a_page_needs_no_body(driven: Driven) -> None:
     assert (await driven.call("POST")).json()["url"] == "about:blank"
 
 
-async def test_navigating_tells_where_it_ended(driven: Driven) -> None:
-    answer = await driven.call("POST", "/page-1/navigate", json={"url": "https://a.example/"})
-    assert answer.json() == {
+async def test_navigating_returns_the_final_page(driven: Driven) -> None:
+    response = await driven.call("POST", "/page-1/navigate", json={"url": "https://a.example/"})
+    assert response.json() == {
         "page_id": "page-1",
         "url": "https://a.example/",
         "title": "A title",
@@ -82,35 +82,35 @@ async def test_navigating_tells_where_it_ended(driven: Driven) -> None:
         ("/page-1/pdf", "application/pdf", b"%PDF"),
     ],
 )
-async def test_what_a_page_made_comes_as_a_file_that_nothing_runs(
+async def test_page_output_is_served_as_an_inert_attachment(
     driven: Driven, path: str, media_type: str, begins: bytes
 ) -> None:
-    answer = await driven.call("GET", path)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == media_type
-    assert answer.content.startswith(begins)
-    assert answer.headers["content-disposition"].startswith("attachment")
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "sandbox" in answer.headers["content-security-policy"]
+    response = await driven.call("GET", path)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == media_type
+    assert response.content.startswith(begins)
+    assert response.headers["content-disposition"].startswith("attachment")
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in response.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize("name", ["fullPage", "clip", ""])
-async def test_a_picture_of_something_else_than_asked_for_is_refused(driven: Driven, name: str) -> None:
-    answer = await driven.call("GET", f"/page-1/screenshot?{name}=true")
-    assert answer.status_code == 422
-    (error,) = answer.json()["detail"]
+async def test_an_unknown_screenshot_parameter_is_refused(driven: Driven, name: str) -> None:
+    response = await driven.call("GET", f"/page-1/screenshot?{name}=true")
+    assert response.status_code == 422
+    (error,) = response.json()["detail"]
     assert error["loc"] == ["query", name]
     assert "full_page" in error["msg"]
 
 
-async def test_content_is_json_never_html(driven: Driven) -> None:
-    answer = await driven.call("GET", "/page-1/content")
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["content"].startswith("<html>")
-    assert answer.json()["url"] == "about:blank"
+async def test_content_is_returned_as_json(driven: Driven) -> None:
+    response = await driven.call("GET", "/page-1/content")
+    assert response.headers["content-type"] == "application/json"
+    assert response.json()["content"].startswith("<html>")
+    assert response.json()["url"] == "about:blank"
 
 
-async def test_titles_of_hostile_pages_do_not_break_the_answer(driven: Driven) -> None:
+async def test_invalid_unicode_in_titles_does_not_break_the_response(driven: Driven) -> None:
     driven.context.title = "half \ud83d of it"
     await driven.call("POST", "/page-1/navigate", json={"url": "https://a.example/"})
     listed = await driven.call("GET")
@@ -119,7 +119,7 @@ async def test_titles_of_hostile_pages_do_not_break_the_answer(driven: Driven) -
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [
         (1, 1),
         (None, None),
@@ -133,11 +133,11 @@ async def test_titles_of_hostile_pages_do_not_break_the_answer(driven: Driven) -
     ],
     ids=repr,
 )
-async def test_an_expressions_value_comes_back_as_json(driven: Driven, value: Any, told: Any) -> None:
+async def test_an_expressions_value_is_returned_as_json(driven: Driven, value: Any, expected: Any) -> None:
     driven.context.evaluated = value
-    answer = await driven.call("POST", "/page-1/evaluate", json={"expression": "x"})
-    assert answer.status_code == 200
-    assert answer.json() == {"result": told}
+    response = await driven.call("POST", "/page-1/evaluate", json={"expression": "x"})
+    assert response.status_code == 200
+    assert response.json() == {"result": expected}
 
 
 def _endless() -> list[Any]:
@@ -147,17 +147,17 @@ def _endless() -> list[Any]:
 
 
 @pytest.mark.parametrize("value", [object(), _endless(), {1: {2}}], ids=["an object", "a circle", "a set"])
-async def test_a_value_that_is_no_json_is_told_as_such(driven: Driven, value: Any) -> None:
+async def test_a_value_that_is_not_json_is_an_error(driven: Driven, value: Any) -> None:
     driven.context.evaluated = value
-    answer = await driven.call("POST", "/page-1/evaluate", json={"expression": "x"})
-    assert answer.status_code == 409
-    assert "JSON" in answer.json()["detail"]
+    response = await driven.call("POST", "/page-1/evaluate", json={"expression": "x"})
+    assert response.status_code == 409
+    assert "JSON" in response.json()["detail"]
 
 
-async def test_an_exception_in_the_page_is_the_callers_news(driven: Driven) -> None:
-    answer = await driven.call("POST", "/page-1/evaluate", json={"expression": "throw"})
-    assert answer.status_code == 409
-    assert answer.json()["type"].endswith(":page-failed")
+async def test_an_exception_in_the_page_is_a_409(driven: Driven) -> None:
+    response = await driven.call("POST", "/page-1/evaluate", json={"expression": "throw"})
+    assert response.status_code == 409
+    assert response.json()["type"].endswith(":page-failed")
 
 
 @pytest.mark.parametrize(
@@ -178,20 +178,20 @@ async def test_a_page_that_hangs_is_a_504_and_one_that_died_a_409(
         ("GET", "/page-1/content", None),
         ("GET", "/page-1/pdf", None),
     ]:
-        answer = await driven.call(method, path, json=body)
-        assert answer.status_code == status, (method, path)
-        assert answer.json()["type"].endswith(f":{slug}")
-        assert answer.json()["session_id"] == driven.session_id
+        response = await driven.call(method, path, json=body)
+        assert response.status_code == status, (method, path)
+        assert response.json()["type"].endswith(f":{slug}")
+        assert response.json()["session_id"] == driven.session_id
 
 
-async def test_every_action_is_activity_when_it_begins_and_when_it_ends(
+async def test_an_action_is_activity_at_its_begin_and_end(
     driven: Driven, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status = f"{SESSIONS}/{driven.session_id}"
 
     async def last_activity() -> datetime:
-        answer = await driven.service.client.get(status, headers=driven.headers)
-        return datetime.fromisoformat(answer.json()["last_activity"])
+        response = await driven.service.client.get(status, headers=driven.headers)
+        return datetime.fromisoformat(response.json()["last_activity"])
 
     seen: list[datetime] = []
 
@@ -208,7 +208,7 @@ async def test_every_action_is_activity_when_it_begins_and_when_it_ends(
     assert (await last_activity() - before).total_seconds() == 17
 
 
-async def test_an_action_that_outlives_its_session_still_answers(
+async def test_an_action_pending_when_its_session_ends_gets_a_response(
     driven: Driven, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ends(*_: Any, **__: Any) -> str:

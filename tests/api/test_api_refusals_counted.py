@@ -1,4 +1,4 @@
-"""Every kind of refused create is counted once, and the metric and the pool's state say the same."""
+"""Every kind of refused create is counted once, and the metric and the pool's state agree."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def create(service: Node, *, wait_seconds: float = 0, headers: dict[str, s
 
 
 async def counted(service: Node) -> tuple[dict[str, int], int]:
-    """Refusals by kind as the metric has them, without zeros, and the sum that the pool tells."""
+    """Refusals by kind in the metric, without zeros, and the pool's total."""
     scraped = (await service.client.get("/metrics")).text
     by_reason = re.findall(r'^browser_sessions_refused_total\{reason="([^"]+)"\} (\S+)$', scraped, re.MULTILINE)
     pool = (await service.client.get("/v1/browser/pool", headers=ADMIN)).json()
@@ -38,7 +38,7 @@ async def counted(service: Node) -> tuple[dict[str, int], int]:
 
 async def until_queued(service: Node) -> None:
     async with asyncio.timeout(5):
-        while not service.pool.admission.waiting:  # noqa: ASYNC110 - nobody announces it
+        while not service.pool.admission.waiting:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.001)
 
 
@@ -74,7 +74,7 @@ async def drained_while_it_starts(service: Node) -> httpx.Response:
     service.launcher.gate.clear()
     starting = asyncio.create_task(create(service))
     async with asyncio.timeout(5):
-        while not service.pool.admission.taken:  # noqa: ASYNC110 - nobody announces it
+        while not service.pool.admission.taken:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.001)
     service.pool.drain()
     return await starting
@@ -109,14 +109,14 @@ async def no_browser_starts(service: Node) -> httpx.Response:
         (no_browser_starts, "no-browser"),
     ],
 )
-async def test_a_refusal_is_counted_once_wherever_it_is_read(service: Node, refused: object, reason: str) -> None:
+async def test_a_refusal_is_counted_once_in_metric_and_pool_state(service: Node, refused: object, reason: str) -> None:
     assert callable(refused)
-    answer = await refused(service)
-    assert answer.json()["type"] == f"urn:browser-sessions:problem:{reason}"
+    response = await refused(service)
+    assert response.json()["type"] == f"urn:browser-sessions:problem:{reason}"
     assert await counted(service) == ({reason: 1}, 1)
 
 
-async def test_refusals_add_up_by_kind_and_a_create_that_succeeds_is_none(service: Node) -> None:
+async def test_refusals_are_summed_by_kind_without_successful_creates(service: Node) -> None:
     made = (await create(service)).json()["session_id"]
     for _ in range(3):
         await create(service)

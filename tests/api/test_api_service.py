@@ -1,4 +1,4 @@
-"""The layer around everything, and the service's word about itself."""
+"""Middleware, health, metrics, logs and documents of the HTTP service."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def lines() -> Iterator[io.StringIO]:
         yield lines
 
 
-async def test_alive_and_ready_need_no_credential(service: Node) -> None:
+async def test_health_and_readiness_need_no_credential(service: Node) -> None:
     assert (await service.client.get("/healthz")).json() == {"status": "ok", "version": "0.0.0"}
     await service.pool.fleet.first()
     ready = await service.client.get("/readyz")
@@ -52,7 +52,7 @@ async def test_alive_and_ready_need_no_credential(service: Node) -> None:
     assert draining.json()["problems"]
 
 
-async def test_the_pool_tells_operators_its_state(service: Node) -> None:
+async def test_operators_can_read_the_pools_state(service: Node) -> None:
     await service.client.post(SESSIONS, headers=await service.key())
     state = (await service.client.get("/v1/browser/pool", headers=ADMIN)).json()
     assert (state["capacity"], state["taken"], state["free"], state["queue"]) == (50, 1, 49, 0)
@@ -66,24 +66,24 @@ def counted(service: Node, route: str, status: int) -> float | None:
     )
 
 
-async def test_metrics_say_what_is_and_count_requests_by_template(service: Node) -> None:
+async def test_metrics_have_current_state_and_count_requests_by_route(service: Node) -> None:
     mine = await service.key()
     made = (await service.client.post(SESSIONS, headers=mine)).json()["session_id"]
     for _ in range(3):
         await service.client.get(f"{SESSIONS}/{made}", headers=mine)
     await service.client.get(f"{SESSIONS}/ses_unknown", headers=mine)
     await service.client.get("/no/such/address/7")
-    answer = await service.client.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert 'browser_sessions_sessions{status="active"} 1.0' in answer.text
-    assert "browser_sessions_capacity 50.0" in answer.text
+    response = await service.client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    assert 'browser_sessions_sessions{status="active"} 1.0' in response.text
+    assert "browser_sessions_capacity 50.0" in response.text
     assert (counted(service, STATUS_ROUTE, 200), counted(service, STATUS_ROUTE, 404)) == (3, 1)
     assert counted(service, UNKNOWN_ROUTE, 404) == 1
-    assert made not in answer.text
-    assert "ses_unknown" not in answer.text
+    assert made not in response.text
+    assert "ses_unknown" not in response.text
 
 
-async def test_what_an_end_took_is_measured_once_for_each_session_that_was_active(service: Node) -> None:
+async def test_the_duration_of_an_end_is_measured_once_per_session(service: Node) -> None:
     project(service.pool.journal, service.metrics)
     mine = await service.key()
     made = (await service.client.post(SESSIONS, headers=mine)).json()["session_id"]
@@ -110,7 +110,7 @@ async def test_counters_begin_with_a_zero_for_every_reason(service: Node) -> Non
 
 
 async def test_a_scrape_stays_short(service: Node) -> None:
-    """At rest, and after the calls of an ordinary day."""
+    """At rest, and after ordinary calls."""
     for path in ("/healthz", "/readyz", "/metrics"):
         await service.client.get(path)
     assert len((await service.client.get("/metrics")).text.splitlines()) <= 400, "at rest"
@@ -121,11 +121,11 @@ async def test_a_scrape_stays_short(service: Node) -> None:
         await service.client.get(path, headers=ADMIN)
     await service.client.delete(f"{SESSIONS}/{made}", headers=ADMIN)
     scraped = (await service.client.get("/metrics")).text
-    assert scraped.count("browser_sessions_http_request_seconds_count{") >= 15, "the calls are counted"
+    assert scraped.count("browser_sessions_http_request_seconds_count{") >= 15, "the calls must be counted"
     assert len(scraped.splitlines()) <= 400
 
 
-async def test_no_word_of_a_caller_becomes_a_label(service: Node) -> None:
+async def test_no_caller_input_becomes_a_label(service: Node) -> None:
     await service.client.request("BREW", "/coffee/0")
     await service.client.request("BREW", SESSIONS)
     before = series((await service.client.get("/metrics")).text)
@@ -142,7 +142,7 @@ async def test_no_word_of_a_caller_becomes_a_label(service: Node) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", SESSIONS, f"{SESSIONS}/ses_1", "/nothing", "/docs"])
-async def test_every_answer_carries_an_id_and_the_security_headers(service: Node, path: str) -> None:
+async def test_every_response_has_a_request_id_and_security_headers(service: Node, path: str) -> None:
     headers = (await service.client.get(path)).headers
     assert re.fullmatch(r"[0-9a-f]{16}", headers["x-request-id"])
     assert headers["x-content-type-options"] == "nosniff"
@@ -163,40 +163,40 @@ async def test_head_is_get_without_the_body(service: Node, path: str) -> None:
     bare = await service.client.head(path.replace("ID", made), headers=mine)
     assert bare.status_code == whole.status_code
     assert bare.content == b""
-    told = {name: value for name, value in whole.headers.items() if name != "x-request-id"}
-    assert {name: value for name, value in bare.headers.items() if name != "x-request-id"} == told
+    expected = {name: value for name, value in whole.headers.items() if name != "x-request-id"}
+    assert {name: value for name, value in bare.headers.items() if name != "x-request-id"} == expected
 
 
 async def test_head_of_a_stream_ends(service: Node) -> None:
     mine = await service.key()
     made = (await service.client.post(SESSIONS, headers=mine)).json()["session_id"]
     async with asyncio.timeout(10):
-        answer = await service.client.head(f"{SESSIONS}/{made}/events", headers=mine)
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert answer.headers["content-type"].startswith("text/event-stream")
+        response = await service.client.head(f"{SESSIONS}/{made}/events", headers=mine)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"].startswith("text/event-stream")
 
 
-async def test_a_body_that_is_not_said_to_be_json_is_told_what_to_say(service: Node) -> None:
+async def test_a_missing_json_content_type_is_named_in_the_error(service: Node) -> None:
     headers = await service.key() | {"Content-Type": "text/plain"}
-    answer = await service.client.post(SESSIONS, content="{}", headers=headers)
-    assert answer.status_code == 422
-    assert "Content-Type: application/json" in answer.json()["detail"][0]["msg"]
+    response = await service.client.post(SESSIONS, content="{}", headers=headers)
+    assert response.status_code == 422
+    assert "Content-Type: application/json" in response.json()["detail"][0]["msg"]
 
 
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [("my-request_1.2", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("a\tb", False), ("", False)],
 )
-async def test_a_callers_request_id_is_kept_when_it_is_harmless(service: Node, sent: str, kept: bool) -> None:
-    answer = await service.client.get("/healthz", headers={"X-Request-ID": sent})
-    assert (answer.headers["x-request-id"] == sent) is kept
+async def test_a_callers_request_id_is_kept_if_valid(service: Node, sent: str, kept: bool) -> None:
+    response = await service.client.get("/healthz", headers={"X-Request-ID": sent})
+    assert (response.headers["x-request-id"] == sent) is kept
 
 
 @pytest.mark.parametrize("path", ["/healthz", f"{SESSIONS}/ses_1", "/nothing"])
 async def test_a_foreign_host_name_is_refused_before_anything_else(service: Node, path: str) -> None:
-    answer = await service.client.get(path, headers={"Host": "evil.example"} | ADMIN)
-    assert answer.status_code == 421
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = await service.client.get(path, headers={"Host": "evil.example"} | ADMIN)
+    assert response.status_code == 421
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 async def test_more_hosts_can_be_allowed(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ async def test_more_hosts_can_be_allowed(tmp_path: Path) -> None:
             assert (await service.client.get("/healthz", headers={"Host": host})).status_code == status
 
 
-async def test_forwarded_headers_count_from_trusted_proxies_only(tmp_path: Path) -> None:
+async def test_forwarded_headers_are_applied_from_trusted_proxies_only(tmp_path: Path) -> None:
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "browsers.example.com"}
     for trusted, begins in [((), "ws://127.0.0.1/"), (("127.0.0.1",), "wss://browsers.example.com/")]:
         options = ApiOptions(trusted_proxies=trusted, allowed_hosts=("browsers.example.com",))
@@ -226,35 +226,35 @@ async def test_forwarded_headers_count_from_trusted_proxies_only(tmp_path: Path)
         ("POST", "/healthz", 405, "GET, HEAD"),
     ],
 )
-async def test_what_is_not_there_is_a_problem_too(
+async def test_unknown_paths_and_methods_are_problems(
     service: Node, method: str, path: str, status: int, allow: str | None
 ) -> None:
-    answer = await service.client.request(method, path, headers=ADMIN)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers.get("allow") == allow
+    response = await service.client.request(method, path, headers=ADMIN)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers.get("allow") == allow
 
 
-async def test_a_bug_is_a_500_that_tells_nothing_and_is_logged_whole(
+async def test_an_internal_error_is_a_500_without_details_and_is_logged_with_its_traceback(
     service: Node, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_session_id: str) -> None:
-        raise RuntimeError("what nobody outside may read")
+        raise RuntimeError("an internal detail")
 
     monkeypatch.setattr(service.pool.registry, "known", broken)
     mine = await service.key()
     for path in (f"{SESSIONS}/ses_1", f"{SESSIONS}/ses_1/details"):
-        answer = await service.client.get(path, headers=mine)
-        assert answer.status_code == 500
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert "nobody" not in answer.text
+        response = await service.client.get(path, headers=mine)
+        assert response.status_code == 500
+        assert response.headers["content-type"] == "application/problem+json"
+        assert "internal detail" not in response.text
     failed = [line for line in map(json.loads, lines.getvalue().splitlines()) if line["event"] == "http.failed"]
     assert len(failed) == 2
-    assert "what nobody outside may read" in failed[0]["exception"]
+    assert "an internal detail" in failed[0]["exception"]
     assert failed[0]["request_id"]
 
 
-async def test_requests_are_logged_except_the_reads_that_machines_repeat(service: Node, lines: io.StringIO) -> None:
+async def test_requests_are_logged_except_frequent_successful_reads(service: Node, lines: io.StringIO) -> None:
     mine = await service.key()
     made = await service.client.post(SESSIONS, headers=mine | {"X-Request-ID": "the-create"})
     path = made.headers["location"]
@@ -263,14 +263,14 @@ async def test_requests_are_logged_except_the_reads_that_machines_repeat(service
     await service.client.get("/metrics")
     await service.client.get(f"{SESSIONS}/ses_unknown", headers=mine)
     await service.client.delete(path, headers=mine)
-    told = [line for line in map(json.loads, lines.getvalue().splitlines()) if line["event"] == "http.request"]
-    assert [(line["method"], line["status"]) for line in told] == [("POST", 201), ("GET", 404), ("DELETE", 200)]
-    assert told[0]["request_id"] == "the-create"
-    assert told[0]["principal_id"].startswith("prn_")
-    assert told[0]["client"] == "127.0.0.1"
+    logged = [line for line in map(json.loads, lines.getvalue().splitlines()) if line["event"] == "http.request"]
+    assert [(line["method"], line["status"]) for line in logged] == [("POST", 201), ("GET", 404), ("DELETE", 200)]
+    assert logged[0]["request_id"] == "the-create"
+    assert logged[0]["principal_id"].startswith("prn_")
+    assert logged[0]["client"] == "127.0.0.1"
 
 
-async def test_no_secret_reaches_the_log(service: Node, lines: io.StringIO) -> None:
+async def test_no_secret_is_logged(service: Node, lines: io.StringIO) -> None:
     password = "canary-password"
     made = (await service.client.post("/v1/auth/keys", json={"name": "ci"}, headers=ADMIN)).json()
     user = {"username": "ann", "password": password}
@@ -287,7 +287,7 @@ async def test_no_secret_reaches_the_log(service: Node, lines: io.StringIO) -> N
 # -- websockets --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_websocket_to_a_foreign_host_is_refused_with_an_http_answer(service: Node) -> None:
+async def test_a_websocket_to_a_foreign_host_is_refused_with_an_http_response(service: Node) -> None:
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -315,7 +315,7 @@ async def test_a_websocket_to_a_foreign_host_is_refused_with_an_http_answer(serv
 
 
 class Page(HTMLParser):
-    """What a browser would fetch or run."""
+    """Collects what a browser would fetch or run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -327,16 +327,16 @@ class Page(HTMLParser):
         self.fetched += [value or "" for name, value in attrs if name == "src" or (tag == "link" and name == "href")]
 
 
-async def test_docs_run_no_script_and_fetch_nothing(service: Node) -> None:
-    answer = await service.client.get("/docs")
-    assert answer.status_code == 200
+async def test_the_docs_page_runs_no_script_and_fetches_nothing(service: Node) -> None:
+    response = await service.client.get("/docs")
+    assert response.status_code == 200
     page = Page()
-    page.feed(answer.text)
+    page.feed(response.text)
     assert page.scripts == 0
     assert page.fetched == []
-    assert "unsafe-inline" not in answer.headers["content-security-policy"]
+    assert "unsafe-inline" not in response.headers["content-security-policy"]
     for call in ("/v1/browser/sessions/{session_id}", "/v1/auth/token", "/v1/browser/pool"):
-        assert call in answer.text
+        assert call in response.text
 
 
 async def test_every_websocket_address_is_described(service: Node) -> None:
@@ -352,12 +352,12 @@ async def test_every_websocket_address_is_described(service: Node) -> None:
 @pytest.mark.parametrize(
     ("public_url", "server"), [(None, "/"), ("https://browsers.example", "https://browsers.example")]
 )
-async def test_the_document_names_its_server(tmp_path: Path, public_url: str | None, server: str) -> None:
+async def test_the_openapi_document_has_its_server(tmp_path: Path, public_url: str | None, server: str) -> None:
     app = assemble(tmp_path, SystemClock(), ApiOptions(public_url=public_url), 1).app
     assert app.openapi()["servers"] == [{"url": server}]
 
 
-async def test_every_operation_says_what_it_does_and_how_it_fails(service: Node) -> None:
+async def test_every_operation_has_a_description_and_error_responses(service: Node) -> None:
     document = (await service.client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     for path, operations in document["paths"].items():

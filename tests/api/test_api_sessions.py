@@ -39,44 +39,44 @@ async def timed(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Node]:
 
 
 async def create(service: Node, headers: dict[str, str], **body: Any) -> dict[str, Any]:
-    answer = await service.client.post(SESSIONS, json=body, headers=headers)
-    assert answer.status_code == 201, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
+    response = await service.client.post(SESSIONS, json=body, headers=headers)
+    assert response.status_code == 201, response.text
+    created: dict[str, Any] = response.json()
+    return created
 
 
 def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-async def test_a_created_session_is_told_with_its_place_and_its_addresses(service: Node) -> None:
+async def test_a_create_returns_the_session_with_its_location_and_urls(service: Node) -> None:
     mine = await service.key()
-    answer = await service.client.post(SESSIONS, json={"viewport_width": 800}, headers=mine)
-    told = answer.json()
-    path = f"{SESSIONS}/{told['session_id']}"
-    assert answer.headers["location"] == path
-    assert (told["status"], told["viewport_width"], told["viewport_height"]) == ("active", 800, 720)
-    assert told["connect_url"].startswith(f"ws://127.0.0.1{path}/cdp?ticket=")
-    assert told["live_url"].startswith(f"ws://127.0.0.1{path}/live?ticket=")
+    response = await service.client.post(SESSIONS, json={"viewport_width": 800}, headers=mine)
+    created = response.json()
+    path = f"{SESSIONS}/{created['session_id']}"
+    assert response.headers["location"] == path
+    assert (created["status"], created["viewport_width"], created["viewport_height"]) == ("active", 800, 720)
+    assert created["connect_url"].startswith(f"ws://127.0.0.1{path}/cdp?ticket=")
+    assert created["live_url"].startswith(f"ws://127.0.0.1{path}/live?ticket=")
 
 
-async def test_the_tickets_cover_this_session_for_this_caller(service: Node) -> None:
+async def test_the_tickets_are_for_this_session_and_caller(service: Node) -> None:
     mine = await service.key()
-    told = await create(service, mine)
+    created = await create(service, mine)
     principal = service.keyring.principal_of(mine["X-API-Key"], None)
-    ticket = told["connect_url"].split("ticket=")[1]
+    ticket = created["connect_url"].split("ticket=")[1]
     now = service.pool.clock.wall()
-    assert verify(service.secrets.ticket_secret, ticket, told["session_id"], "cdp", now).principal == principal
+    assert verify(service.secrets.ticket_secret, ticket, created["session_id"], "cdp", now).principal == principal
 
 
-async def test_the_public_url_is_where_callers_are_sent(tmp_path: Path) -> None:
+async def test_session_urls_use_the_public_url(tmp_path: Path) -> None:
     options = ApiOptions(public_url="https://browsers.example.com")
     async with node(tmp_path, options=options) as service:
-        told = await create(service, await service.key())
-        assert told["connect_url"].startswith(f"wss://browsers.example.com{SESSIONS}/ses_")
+        created = await create(service, await service.key())
+        assert created["connect_url"].startswith(f"wss://browsers.example.com{SESSIONS}/ses_")
 
 
-async def test_everything_asked_for_reaches_the_browser(service: Node) -> None:
+async def test_every_requested_option_reaches_the_browser(service: Node) -> None:
     await create(
         service,
         await service.key(),
@@ -110,9 +110,9 @@ async def test_everything_asked_for_reaches_the_browser(service: Node) -> None:
     assert (spec.start_url, spec.metadata) == ("https://a.example/", (("job", "7"),))
 
 
-async def test_details_say_everything_and_mask_secrets(service: Node) -> None:
+async def test_details_have_all_options_with_masked_secrets(service: Node) -> None:
     mine = await service.key()
-    told = await create(
+    created = await create(
         service,
         mine,
         device="iPhone 15",
@@ -122,9 +122,9 @@ async def test_details_say_everything_and_mask_secrets(service: Node) -> None:
         start_url="https://ann:canary@a.example/",
         metadata={"job": "7"},
     )
-    answer = await service.client.get(f"{SESSIONS}/{told['session_id']}/details", headers=mine)
-    details = answer.json()
-    assert "canary" not in answer.text
+    response = await service.client.get(f"{SESSIONS}/{created['session_id']}/details", headers=mine)
+    details = response.json()
+    assert "canary" not in response.text
     assert (details["end_reason"], details["ended_at"], details["isolation"]) == (None, None, "context")
     assert (details["connections"], details["pages"], details["metadata"]) == (0, 1, {"job": "7"})
     assert (details["idle_timeout_seconds"], details["max_lifetime_seconds"]) == (300, 3600)
@@ -134,21 +134,21 @@ async def test_details_say_everything_and_mask_secrets(service: Node) -> None:
     assert details["connect_url"].startswith("ws://")
 
 
-async def test_details_of_an_ended_session_say_why_and_offer_no_address(service: Node) -> None:
+async def test_details_of_an_ended_session_have_the_reason_and_no_urls(service: Node) -> None:
     mine = await service.key()
-    told = await create(service, mine)
-    await service.pool.end(told["session_id"], EndReason.IDLE)
-    details = (await service.client.get(f"{SESSIONS}/{told['session_id']}/details", headers=mine)).json()
+    created = await create(service, mine)
+    await service.pool.end(created["session_id"], EndReason.IDLE)
+    details = (await service.client.get(f"{SESSIONS}/{created['session_id']}/details", headers=mine)).json()
     assert (details["status"], details["end_reason"]) == ("expired", "idle_timeout")
     assert details["ended_at"] is not None
     assert (details["connect_url"], details["live_url"], details["pages"]) == (None, None, 0)
 
 
-async def test_a_failing_start_page_is_told_and_leaves_nothing(service: Node) -> None:
+async def test_a_failed_start_page_is_an_error_and_leaves_no_session(service: Node) -> None:
     service.launcher.open_error = PageFailed("net::ERR_NAME_NOT_RESOLVED at https://a.invalid/")
-    answer = await service.client.post(SESSIONS, json={"start_url": "https://a.invalid"}, headers=await service.key())
-    assert answer.status_code == 409
-    assert "ERR_NAME_NOT_RESOLVED" in answer.json()["detail"]
+    response = await service.client.post(SESSIONS, json={"start_url": "https://a.invalid"}, headers=await service.key())
+    assert response.status_code == 409
+    assert "ERR_NAME_NOT_RESOLVED" in response.json()["detail"]
     assert not service.pool.registry.sessions
 
 
@@ -169,31 +169,31 @@ async def test_the_same_key_and_body_give_the_same_session(service: Node) -> Non
 async def test_the_same_key_with_another_body_is_a_409(service: Node) -> None:
     headers = await service.key() | {"Idempotency-Key": "create-1"}
     await service.client.post(SESSIONS, json={"viewport_width": 800}, headers=headers)
-    answer = await service.client.post(SESSIONS, json={"viewport_width": 801}, headers=headers)
-    assert answer.status_code == 409
-    assert answer.json()["type"].endswith(":idempotency-mismatch")
+    response = await service.client.post(SESSIONS, json={"viewport_width": 801}, headers=headers)
+    assert response.status_code == 409
+    assert response.json()["type"].endswith(":idempotency-mismatch")
 
 
-async def test_keys_of_two_principals_are_two_keys(service: Node) -> None:
-    told = [
+async def test_idempotency_keys_are_separate_per_principal(service: Node) -> None:
+    created = [
         (await service.client.post(SESSIONS, headers=await service.key() | {"Idempotency-Key": "one"})).json()
         for _ in range(2)
     ]
-    assert told[0]["session_id"] != told[1]["session_id"]
+    assert created[0]["session_id"] != created[1]["session_id"]
 
 
-async def test_many_at_once_with_one_key_make_one_session(service: Node) -> None:
+async def test_concurrent_creates_with_one_key_give_one_session(service: Node) -> None:
     headers = await service.key() | {"Idempotency-Key": "one"}
-    answers = await asyncio.gather(*(service.client.post(SESSIONS, headers=headers) for _ in range(10)))
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json()["session_id"] for answer in answers}) == 1
+    responses = await asyncio.gather(*(service.client.post(SESSIONS, headers=headers) for _ in range(10)))
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json()["session_id"] for response in responses}) == 1
     assert len(service.launcher.opened) == 1
 
 
 # -- list --------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_list_is_ones_own_newest_first_in_pages_without_gap_or_repeat(service: Node) -> None:
+async def test_a_list_has_own_sessions_newest_first_in_consistent_pages(service: Node) -> None:
     mine, theirs = await service.key(), await service.key()
     made = [(await create(service, mine))["session_id"] for _ in range(7)]
     await create(service, theirs)
@@ -211,7 +211,7 @@ async def test_a_list_is_ones_own_newest_first_in_pages_without_gap_or_repeat(se
     assert seen == made[::-1]
 
 
-async def test_a_list_can_be_narrowed(service: Node) -> None:
+async def test_a_list_can_be_filtered(service: Node) -> None:
     mine = await service.key()
     red, blue, gone = [
         (await create(service, mine, metadata={"color": color, "a.b": "c"}))["session_id"]
@@ -220,9 +220,9 @@ async def test_a_list_can_be_narrowed(service: Node) -> None:
     await service.client.delete(f"{SESSIONS}/{gone}", headers=mine)
 
     async def listed(query: str) -> list[str]:
-        answer = await service.client.get(f"{SESSIONS}?{query}", headers=mine)
-        assert answer.status_code == 200, answer.text
-        return [session["session_id"] for session in answer.json()["sessions"]]
+        response = await service.client.get(f"{SESSIONS}?{query}", headers=mine)
+        assert response.status_code == 200, response.text
+        return [session["session_id"] for session in response.json()["sessions"]]
 
     assert await listed("status=active") == [blue, red]
     assert await listed("status=closed") == [gone]
@@ -236,51 +236,51 @@ async def test_a_list_can_be_narrowed(service: Node) -> None:
 # -- activity and time -------------------------------------------------------------------------------------------------
 
 
-async def test_reading_is_no_activity_and_keepalive_is(timed: Node, clock: ManualClock) -> None:
+async def test_keepalive_is_activity_and_reads_are_not(timed: Node, clock: ManualClock) -> None:
     mine = await timed.key()
-    told = await create(timed, mine, idle_timeout_seconds=100)
-    path = f"{SESSIONS}/{told['session_id']}"
+    created = await create(timed, mine, idle_timeout_seconds=100)
+    path = f"{SESSIONS}/{created['session_id']}"
     clock.advance(50)
     for read in ("", "/details", "/health", "/pages"):
         await timed.client.get(path + read, headers=mine)
     await timed.client.get(SESSIONS, headers=mine)
     after = (await timed.client.get(path, headers=mine)).json()
-    assert (after["last_activity"], after["expires_at"]) == (told["last_activity"], told["expires_at"])
+    assert (after["last_activity"], after["expires_at"]) == (created["last_activity"], created["expires_at"])
     kept = (await timed.client.post(path + "/keepalive", headers=mine)).json()
-    assert (moment(kept["last_activity"]) - moment(told["last_activity"])).total_seconds() == 50
+    assert (moment(kept["last_activity"]) - moment(created["last_activity"])).total_seconds() == 50
     assert (moment(kept["expires_at"]) - moment(kept["last_activity"])).total_seconds() == 100
 
 
-async def test_extend_seconds_moves_the_hard_limit(timed: Node) -> None:
+async def test_extend_seconds_moves_the_hard_deadline(timed: Node) -> None:
     mine = await timed.key()
-    told = await create(timed, mine, idle_timeout_seconds=None, max_lifetime_seconds=60)
-    path = f"{SESSIONS}/{told['session_id']}/keepalive"
+    created = await create(timed, mine, idle_timeout_seconds=None, max_lifetime_seconds=60)
+    path = f"{SESSIONS}/{created['session_id']}/keepalive"
     kept = (await timed.client.post(path, json={"extend_seconds": 30}, headers=mine)).json()
-    assert (moment(kept["expires_at"]) - moment(told["expires_at"])).total_seconds() == 30
-    details = (await timed.client.get(f"{SESSIONS}/{told['session_id']}/details", headers=mine)).json()
-    assert details["max_lifetime_seconds"] == 90, "what limits it now, not what was asked once"
+    assert (moment(kept["expires_at"]) - moment(created["expires_at"])).total_seconds() == 30
+    details = (await timed.client.get(f"{SESSIONS}/{created['session_id']}/details", headers=mine)).json()
+    assert details["max_lifetime_seconds"] == 90, "the current limit, not the requested one"
 
 
-async def test_extend_seconds_beyond_the_servers_maximum_is_refused_by_name(tmp_path: Path) -> None:
+async def test_extend_seconds_beyond_the_servers_maximum_is_refused_with_the_field(tmp_path: Path) -> None:
     async with node(tmp_path, options=ApiOptions(max_lifetime_seconds=90.0)) as service:
         mine = await service.key()
-        told = await create(service, mine, max_lifetime_seconds=60)
-        path = f"{SESSIONS}/{told['session_id']}/keepalive"
-        answer = await service.client.post(path, json={"extend_seconds": 31}, headers=mine)
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["loc"] == ["body", "extend_seconds"]
+        created = await create(service, mine, max_lifetime_seconds=60)
+        path = f"{SESSIONS}/{created['session_id']}/keepalive"
+        response = await service.client.post(path, json={"extend_seconds": 31}, headers=mine)
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["body", "extend_seconds"]
         assert (await service.client.post(path, json={"extend_seconds": 30}, headers=mine)).status_code == 200
 
 
-async def test_expires_at_is_null_only_when_nothing_limits(timed: Node) -> None:
-    told = await create(timed, await timed.key(), idle_timeout_seconds=None, max_lifetime_seconds=None)
-    assert told["expires_at"] is None
+async def test_expires_at_is_null_only_without_limits(timed: Node) -> None:
+    created = await create(timed, await timed.key(), idle_timeout_seconds=None, max_lifetime_seconds=None)
+    assert created["expires_at"] is None
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 
-async def test_delete_answers_the_final_eight_and_again_the_same(service: Node) -> None:
+async def test_delete_returns_the_final_session_repeatedly(service: Node) -> None:
     mine = await service.key()
     path = f"{SESSIONS}/{(await create(service, mine))['session_id']}"
     first = await service.client.delete(path, headers=mine)
@@ -291,22 +291,22 @@ async def test_delete_answers_the_final_eight_and_again_the_same(service: Node) 
 
 
 @pytest.mark.parametrize("path", ["/keepalive", "/pages", "/pages/page-1/navigate", "/pages/page-1/evaluate"])
-async def test_an_ended_session_cannot_be_used_and_says_so(service: Node, path: str) -> None:
+async def test_actions_on_an_ended_session_are_a_409(service: Node, path: str) -> None:
     mine = await service.key()
-    told = await create(service, mine)
-    await service.client.delete(f"{SESSIONS}/{told['session_id']}", headers=mine)
+    created = await create(service, mine)
+    await service.client.delete(f"{SESSIONS}/{created['session_id']}", headers=mine)
     bodies = {
         "/pages/page-1/navigate": {"url": "https://a.example"},
         "/pages/page-1/evaluate": {"expression": "1"},
     }
-    url = f"{SESSIONS}/{told['session_id']}{path}"
-    answer = await service.client.post(url, json=bodies.get(path), headers=mine)
-    assert answer.status_code == 409
-    assert "closed" in answer.json()["detail"]
-    assert answer.json()["session_id"] == told["session_id"]
+    url = f"{SESSIONS}/{created['session_id']}{path}"
+    response = await service.client.post(url, json=bodies.get(path), headers=mine)
+    assert response.status_code == 409
+    assert "closed" in response.json()["detail"]
+    assert response.json()["session_id"] == created["session_id"]
 
 
-async def test_an_ended_session_that_memory_forgot_is_told_from_the_store(service: Node) -> None:
+async def test_an_ended_session_no_longer_in_memory_is_read_from_the_store(service: Node) -> None:
     mine = await service.key()
     path = f"{SESSIONS}/{(await create(service, mine))['session_id']}"
     ended = (await service.client.delete(path, headers=mine)).json()
@@ -329,21 +329,21 @@ async def test_health_of_a_live_and_of_an_ended_session(service: Node) -> None:
     assert ended["problem"]
 
 
-# -- no room -----------------------------------------------------------------------------------------------------------
+# -- a full pool -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_full_pool_is_a_503_that_says_when_to_come_back(tmp_path: Path) -> None:
+async def test_a_full_pool_is_a_503_with_retry_after(tmp_path: Path) -> None:
     async with node(tmp_path, max_sessions=1) as service:
         mine = await service.key()
         await create(service, mine)
-        answer = await service.client.post(SESSIONS, headers=mine)
-        assert answer.status_code == 503
-        assert answer.json()["type"].endswith(":pool-full")
-        assert int(answer.headers["retry-after"]) >= 1
+        response = await service.client.post(SESSIONS, headers=mine)
+        assert response.status_code == 503
+        assert response.json()["type"].endswith(":pool-full")
+        assert int(response.headers["retry-after"]) >= 1
         assert 'browser_sessions_refused_total{reason="pool-full"} 1.0' in (await service.client.get("/metrics")).text
 
 
-async def test_who_waits_gets_the_place_that_comes_free(tmp_path: Path) -> None:
+async def test_a_queued_create_gets_the_next_free_slot(tmp_path: Path) -> None:
     async with node(tmp_path, max_sessions=1) as service:
         mine = await service.key()
         first = await create(service, mine)
@@ -353,35 +353,35 @@ async def test_who_waits_gets_the_place_that_comes_free(tmp_path: Path) -> None:
         assert (await waiting).status_code == 201
 
 
-async def test_a_draining_node_takes_nothing_new(service: Node) -> None:
+async def test_a_draining_node_refuses_creates(service: Node) -> None:
     service.pool.drain()
-    answer = await service.client.post(SESSIONS, headers=await service.key())
-    assert answer.status_code == 503
-    assert answer.json()["type"].endswith(":draining")
-    assert "retry-after" in answer.headers
+    response = await service.client.post(SESSIONS, headers=await service.key())
+    assert response.status_code == 503
+    assert response.json()["type"].endswith(":draining")
+    assert "retry-after" in response.headers
 
 
 async def test_no_browser_is_a_503(service: Node) -> None:
     service.launcher.launch_error = NoBrowser("No browser starts: no executable.")
-    answer = await service.client.post(SESSIONS, headers=await service.key())
-    assert answer.status_code == 503
-    assert answer.json()["type"].endswith(":no-browser")
+    response = await service.client.post(SESSIONS, headers=await service.key())
+    assert response.status_code == 503
+    assert response.json()["type"].endswith(":no-browser")
 
 
-@pytest.mark.parametrize("room", [True, False], ids=["while it starts", "while it waits"])
-async def test_a_caller_who_leaves_leaves_nothing(tmp_path: Path, room: bool) -> None:
-    async with node(tmp_path, max_sessions=2 if room else 1) as service:
+@pytest.mark.parametrize("has_slot", [True, False], ids=["while starting", "while queued"])
+async def test_a_caller_who_disconnects_during_a_create_leaves_nothing(tmp_path: Path, has_slot: bool) -> None:
+    async with node(tmp_path, max_sessions=2 if has_slot else 1) as service:
         mine = await service.key()
         await create(service, mine)
         service.launcher.gate.clear()
-        leave = asyncio.Event()
+        disconnected = asyncio.Event()
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
             if not sent:
                 sent.append("body")
                 return {"type": "http.request", "body": b'{"wait_seconds": 60}', "more_body": False}
-            await leave.wait()
+            await disconnected.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
@@ -406,7 +406,7 @@ async def test_a_caller_who_leaves_leaves_nothing(tmp_path: Path, room: bool) ->
         }
         call = asyncio.create_task(service.app(scope, receive, send))
         await until(lambda: len(service.pool.registry.sessions) == 2)
-        leave.set()
+        disconnected.set()
         await asyncio.wait_for(call, 10)
         assert len(service.pool.registry.sessions) == 1
         assert service.pool.admission.taken == 1

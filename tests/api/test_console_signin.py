@@ -1,4 +1,4 @@
-"""The console's sign-in over a fake browser: the cookie, what it may do and what other sites' pages may not."""
+"""The console's sign-in: the cookie, what it allows, and protection from other sites' pages."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ async def sign_in(service: Node, **body: str) -> httpx.Response:
     return await service.client.post(SIGN_IN, json=body)
 
 
-def cookie_in(answer: httpx.Response) -> Any:
-    jar: SimpleCookie = SimpleCookie(answer.headers["set-cookie"])
+def cookie_in(response: httpx.Response) -> Any:
+    jar: SimpleCookie = SimpleCookie(response.headers["set-cookie"])
     return jar[COOKIE]
 
 
 async def signed_in(service: Node, **body: str) -> dict[str, str]:
     """Headers with the cookie of a sign-in."""
-    answer = await sign_in(service, **(body or {"api_key": ADMIN_KEY}))
-    assert answer.status_code == 200, answer.text
+    response = await sign_in(service, **(body or {"api_key": ADMIN_KEY}))
+    assert response.status_code == 200, response.text
     service.client.cookies.clear()
-    return {"Cookie": f"{COOKIE}={cookie_in(answer).value}"}
+    return {"Cookie": f"{COOKIE}={cookie_in(response).value}"}
 
 
-async def test_a_key_signs_in_with_a_cookie_that_scripts_and_other_sites_do_not_get(service: Node) -> None:
-    answer = await sign_in(service, api_key=ADMIN_KEY)
-    assert answer.json() == {"principal_id": "admin", "name": "admin", "role": "admin"}
-    cookie = cookie_in(answer)
+async def test_signing_in_with_a_key_sets_an_http_only_same_site_cookie(service: Node) -> None:
+    response = await sign_in(service, api_key=ADMIN_KEY)
+    assert response.json() == {"principal_id": "admin", "name": "admin", "role": "admin"}
+    cookie = cookie_in(response)
     assert cookie["httponly"]
     assert cookie["samesite"] == "Strict"
     assert cookie["path"] == "/"
     assert not cookie["secure"]
     assert int(cookie["max-age"]) == COOKIE_LIFETIME_S
-    assert ADMIN_KEY not in answer.headers["set-cookie"]
+    assert ADMIN_KEY not in response.headers["set-cookie"]
     assert ADMIN_KEY not in str(jwt.decode(cookie.value, options={"verify_signature": False}))
 
 
 async def test_over_https_the_cookie_is_secure(service: Node) -> None:
     transport = httpx.ASGITransport(app=service.app)
     async with httpx.AsyncClient(transport=transport, base_url=BASE_URL.replace("http:", "https:")) as client:
-        answer = await client.post(SIGN_IN, json={"api_key": ADMIN_KEY})
-    assert cookie_in(answer)["secure"]
+        response = await client.post(SIGN_IN, json={"api_key": ADMIN_KEY})
+    assert cookie_in(response)["secure"]
 
 
 async def test_a_user_signs_in_with_a_password(service: Node) -> None:
@@ -85,28 +85,28 @@ async def test_a_user_signs_in_with_a_password(service: Node) -> None:
         ({"key": ADMIN_KEY}, 422),
     ],
 )
-async def test_what_does_not_sign_in(service: Node, body: dict[str, str], status: int) -> None:
+async def test_invalid_sign_ins_are_refused_without_a_cookie(service: Node, body: dict[str, str], status: int) -> None:
     await service.keyring.create_user("ann", PASSWORD, Role.OPERATOR)
-    answer = await sign_in(service, **body)
-    assert answer.status_code == status
-    assert "set-cookie" not in answer.headers
-    assert PASSWORD not in answer.text
-    assert ADMIN_KEY not in answer.text
+    response = await sign_in(service, **body)
+    assert response.status_code == status
+    assert "set-cookie" not in response.headers
+    assert PASSWORD not in response.text
+    assert ADMIN_KEY not in response.text
 
 
-async def test_guessing_is_slowed_down_for_keys_and_passwords_together(service: Node) -> None:
+async def test_failed_sign_ins_with_keys_and_passwords_share_a_rate_limit(service: Node) -> None:
     for _ in range(30):
-        answer = await sign_in(service, api_key="bs_wrong_key")
-        assert answer.status_code == 401
+        response = await sign_in(service, api_key="bs_wrong_key")
+        assert response.status_code == 401
     for body in ({"api_key": ADMIN_KEY}, {"username": "ann", "password": PASSWORD}):
-        answer = await sign_in(service, **body)
-        assert answer.status_code == 429
-        assert int(answer.headers["retry-after"]) > 0
+        response = await sign_in(service, **body)
+        assert response.status_code == 429
+        assert int(response.headers["retry-after"]) > 0
     form = {"username": "ann", "password": PASSWORD}
     assert (await service.client.post("/v1/auth/token", data=form)).status_code == 429
 
 
-async def test_the_cookie_works_everywhere_also_on_the_status(service: Node) -> None:
+async def test_the_cookie_is_accepted_on_all_routes(service: Node) -> None:
     headers = await signed_in(service)
     created = await service.client.post(SESSIONS, headers=headers | OURS, json={})
     assert created.status_code == 201, created.text
@@ -116,7 +116,7 @@ async def test_the_cookie_works_everywhere_also_on_the_status(service: Node) -> 
     assert (await service.client.delete(path, headers=headers | OURS)).status_code == 200
 
 
-async def test_key_and_token_count_before_the_cookie(service: Node) -> None:
+async def test_a_key_or_token_takes_precedence_over_the_cookie(service: Node) -> None:
     headers = await signed_in(service)
     client = await service.key(Role.CLIENT)
     assert (await service.client.get(SIGN_IN, headers=headers | client)).json()["role"] == "client"
@@ -140,39 +140,41 @@ async def test_key_and_token_count_before_the_cookie(service: Node) -> None:
         ({"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}, False),
     ],
 )
-async def test_only_a_page_of_ours_changes_anything_with_the_cookie(
+async def test_only_same_origin_requests_can_change_anything_with_the_cookie(
     service: Node, headers: dict[str, str], allowed: bool
 ) -> None:
     cookie = await signed_in(service)
     headers = {"Content-Type": "application/json", **headers}
-    answer = await service.client.post(SESSIONS, headers=cookie | headers, content=b"{}")
-    assert answer.status_code == (201 if allowed else 403), answer.text
+    response = await service.client.post(SESSIONS, headers=cookie | headers, content=b"{}")
+    assert response.status_code == (201 if allowed else 403), response.text
     assert len(service.pool.registry.sessions) == allowed
 
 
-async def test_a_credential_in_a_header_needs_no_such_thing(service: Node) -> None:
+async def test_requests_with_a_credential_header_need_no_origin_check(service: Node) -> None:
     headers = {"X-API-Key": ADMIN_KEY, "Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
     assert (await service.client.post(SESSIONS, headers=headers, json={})).status_code == 201
 
 
-async def test_another_sites_page_signs_nobody_in(service: Node) -> None:
-    answer = await service.client.post(SIGN_IN, headers={"Origin": "http://evil.example"}, json={"api_key": ADMIN_KEY})
-    assert answer.status_code == 403
-    assert "set-cookie" not in answer.headers
+async def test_signing_in_from_another_site_is_refused(service: Node) -> None:
+    response = await service.client.post(
+        SIGN_IN, headers={"Origin": "http://evil.example"}, json={"api_key": ADMIN_KEY}
+    )
+    assert response.status_code == 403
+    assert "set-cookie" not in response.headers
 
 
-async def test_signing_out_takes_the_cookie(service: Node) -> None:
+async def test_signing_out_deletes_the_cookie(service: Node) -> None:
     headers = await signed_in(service)
     assert (await service.client.delete(SIGN_IN, headers=headers)).status_code == 403
-    answer = await service.client.delete(SIGN_IN, headers=headers | OURS)
-    assert answer.status_code == 204
-    cookie = cookie_in(answer)
+    response = await service.client.delete(SIGN_IN, headers=headers | OURS)
+    assert response.status_code == 204
+    cookie = cookie_in(response)
     assert cookie.value == ""
     assert int(cookie["max-age"]) == 0
     assert (await service.client.delete(SIGN_IN)).status_code == 204
 
 
-async def test_a_revoked_key_and_a_removed_user_are_out_at_once(service: Node) -> None:
+async def test_cookies_of_a_revoked_key_and_a_removed_user_are_invalid_at_once(service: Node) -> None:
     key, text = await service.keyring.create_key("a", Role.OPERATOR, None)
     by_key = await signed_in(service, api_key=text)
     await service.keyring.create_user("ann", PASSWORD, Role.OPERATOR)
@@ -186,19 +188,19 @@ async def test_a_revoked_key_and_a_removed_user_are_out_at_once(service: Node) -
         assert (await service.client.get(SIGN_IN, headers=headers)).status_code == 401
 
 
-async def test_other_tokens_of_ours_are_no_cookie_and_the_cookie_is_no_token(service: Node) -> None:
+async def test_cookies_and_tokens_are_not_interchangeable(service: Node) -> None:
     await service.keyring.create_user("ann", PASSWORD, Role.ADMIN)
     grant = await service.keyring.sign_in("ann", PASSWORD, "", "127.0.0.1")
     forged = jwt.encode({"sub": "key:admin", "aud": "browser-sessions/console"}, "k" * 32, algorithm="HS256")
     for value in (grant.token, forged, "", "x.y.z"):
-        answer = await service.client.get(SIGN_IN, headers={"Cookie": f"{COOKIE}={value}"})
-        assert answer.status_code == 401, value
+        response = await service.client.get(SIGN_IN, headers={"Cookie": f"{COOKIE}={value}"})
+        assert response.status_code == 401, value
     cookie = (await signed_in(service))["Cookie"].partition("=")[2]
-    answer = await service.client.get(SIGN_IN, headers={"Authorization": f"Bearer {cookie}"})
-    assert answer.status_code == 401
+    response = await service.client.get(SIGN_IN, headers={"Authorization": f"Bearer {cookie}"})
+    assert response.status_code == 401
 
 
-async def test_a_cookie_ends(service: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cookie_expires(service: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     headers = await signed_in(service)
     assert (await service.client.get(SIGN_IN, headers=headers)).status_code == 200
     import time
@@ -212,28 +214,28 @@ PAGES = ("/", "/sign-in", "/sessions/ses_0123")
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_the_console_is_served_under_a_policy_that_lets_nothing_in(service: Node, path: str) -> None:
-    answer = await service.client.get(path)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    policy = dict(part.strip().partition(" ")[::2] for part in answer.headers["content-security-policy"].split(";"))
+async def test_the_console_is_served_with_a_strict_content_security_policy(service: Node, path: str) -> None:
+    response = await service.client.get(path)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(part.strip().partition(" ")[::2] for part in response.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == "'self'"
     assert policy["style-src"] == "'self'"
     assert policy["frame-ancestors"] == "'none'"
     assert "unsafe" not in str(policy)
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
 
 
 async def test_files_are_revalidated_and_compressed(service: Node) -> None:
-    answer = await service.client.get("/assets/app.js", headers={"Accept-Encoding": "gzip"})
-    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-    assert answer.headers["content-encoding"] == "gzip"
-    assert answer.headers["cache-control"] == "no-cache"
+    response = await service.client.get("/assets/app.js", headers={"Accept-Encoding": "gzip"})
+    assert response.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert response.headers["content-encoding"] == "gzip"
+    assert response.headers["cache-control"] == "no-cache"
     plain = await service.client.get("/assets/app.js", headers={"Accept-Encoding": "identity"})
-    assert plain.content == answer.content
-    again = await service.client.get("/assets/app.js", headers={"If-None-Match": answer.headers["etag"]})
+    assert plain.content == response.content
+    again = await service.client.get("/assets/app.js", headers={"If-None-Match": response.headers["etag"]})
     assert again.status_code == 304
     assert again.content == b""
 
@@ -252,7 +254,7 @@ async def test_files_are_revalidated_and_compressed(service: Node) -> None:
         "/assets/app.js%00",
     ],
 )
-async def test_nothing_but_the_consoles_files_is_served(service: Node, path: str) -> None:
-    answer = await service.client.get(path)
-    assert answer.status_code == 404
-    assert "import" not in answer.text
+async def test_only_the_consoles_files_are_served(service: Node, path: str) -> None:
+    response = await service.client.get(path)
+    assert response.status_code == 404
+    assert "import" not in response.text

@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document under generated input, good and bad: no 5xx, no undeclared answer."""
+"""Every operation of the OpenAPI document with generated valid and invalid input: no 5xx, no undeclared response."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ from tests.harness.fakes.fake_node import ADMIN_KEY, assemble, node
 pytestmark = pytest.mark.slow
 
 STATUS_OPERATION = ("GET", "/v1/browser/sessions/{session_id}")
-UNTOLD = [status_code_conformance, content_type_conformance]
-"""What the contract keeps out of the status operation's entry: its 401 and 404."""
+UNDECLARED = [status_code_conformance, content_type_conformance]
+"""Checks that fail on the status operation, whose contract does not declare its 401 and 404."""
 PASSWORD = "correct horse battery"
 
 
 @dataclass
 class Served:
-    """A service on a loopback port, and what a caller needs to drive it."""
+    """A service on a loopback port, with credentials."""
 
     url: str
     token: str
     http: httpx.Client
 
     def live_session(self) -> str:
-        """A session that lives now, with one page."""
+        """An active session with page-1."""
         listed = self.http.get("/v1/browser/sessions", params={"status": "active", "limit": 1}).json()["sessions"]
         if listed:
             pages = self.http.get(f"/v1/browser/sessions/{listed[0]['session_id']}/pages").json()["pages"]
@@ -64,12 +64,12 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The service in a thread with a loop of its own: the generator of cases is synchronous."""
+    """The service in a thread with its own event loop, because the case generator is synchronous."""
     folder = tmp_path_factory.mktemp("served")
     listening: Future[tuple[str, str]] = Future()
     stop = threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(_serve(folder, listening, stop)))
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # not a line for each case
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # no log line for each case
     thread.start()
     try:
         url, token = listening.result(30)
@@ -104,11 +104,11 @@ async def _serve(folder: Path, listening: Future[tuple[str, str]], stop: threadi
 
 document = assemble(Path("unused"), SystemClock(), ApiOptions(), 1).app.openapi()
 expected = ["400", "401", "403", "404", "405", "409", "413", "422", "429", "503"]
-"""What counts as a refusal of bad input: schemathesis has no 413 among its own."""
+"""Statuses that refuse invalid input; schemathesis' default lacks 413."""
 config = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": expected}}})
 schema = schemathesis.openapi.from_dict(document, config=config).exclude(
     path_regex="/events$"
-)  # streams have tests of their own
+)  # streams have their own tests
 bounded = settings(
     max_examples=10,
     deadline=None,
@@ -119,19 +119,19 @@ bounded = settings(
 
 
 def check(case: Any, served: Served, **ids: str) -> None:
-    case.headers.pop("X-API-Key", None)  # it would decide, and a made-up one is a 401
+    case.headers.pop("X-API-Key", None)  # it takes precedence, and a generated one is a 401
     if ids:
         case.path_parameters = {**case.path_parameters, **ids}
-    told_elsewhere = UNTOLD if (case.method, case.path) == STATUS_OPERATION else []
+    excluded = UNDECLARED if (case.method, case.path) == STATUS_OPERATION else []
     case.call_and_validate(
         base_url=served.url,
         headers={"Authorization": f"Bearer {served.token}"},
-        excluded_checks=[*told_elsewhere, positive_data_acceptance],
+        excluded_checks=[*excluded, positive_data_acceptance],
     )
 
 
 async def _prepare_devtools(cache: DevToolsCache, folder: Path) -> None:
-    """What a Chromium would have given: the stand-in has no files."""
+    """Prepares DevTools files, which the fake browser does not have."""
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / f"{VERSION}.zip", "w") as archive:
         archive.writestr(crawl.ABOUT, json.dumps({"version": VERSION, "isolated": True}))
@@ -143,7 +143,7 @@ async def _prepare_devtools(cache: DevToolsCache, folder: Path) -> None:
 
 @schema.parametrize()
 @bounded
-def test_generated_input_gets_declared_answers_and_no_5xx(case: Any, served: Served) -> None:
+def test_generated_input_gets_declared_responses_and_no_5xx(case: Any, served: Served) -> None:
     check(case, served)
 
 
@@ -154,6 +154,6 @@ def test_the_same_on_live_sessions(case: Any, served: Served) -> None:
     check(case, served, **{name: known[name] for name in case.path_parameters if name in known})
 
 
-def test_the_checks_are_there() -> None:
+def test_the_needed_checks_exist() -> None:
     names = {check.__name__ for check in CHECKS.get_all()}
     assert {"not_a_server_error", "status_code_conformance", "response_schema_conformance", "ignored_auth"} <= names

@@ -1,4 +1,4 @@
-"""Nothing acknowledged is ever lost: the writing process is killed, the disk fills up."""
+"""Acknowledged writes survive a killed process and a full disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ ROUNDS = 20
 
 
 async def acknowledged_until_killed(path: Path, lines: int) -> dict[str, int]:
-    """Starts a writer, kills it after it said `lines` lines, and returns id -> version of all that it said."""
+    """Starts a writer, kills it after `lines` lines of output, and returns id -> version of all acknowledged
+    records."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(WRITER),
@@ -41,33 +42,33 @@ async def acknowledged_until_killed(path: Path, lines: int) -> dict[str, int]:
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    heard: list[bytes] = []
+    output: list[bytes] = []
     try:
         async for line in process.stdout:
-            heard.append(line)
-            if len(heard) > lines:
+            output.append(line)
+            if len(output) > lines:
                 break
     finally:
         process.kill()
-        heard += (await process.stdout.read()).splitlines(keepends=True)
+        output += (await process.stdout.read()).splitlines(keepends=True)
         status = await process.wait()
-    assert status == -signal.SIGKILL, "it ended by itself"
-    # Of the last line only a part may have come through.
-    words = [line.split() for line in heard if line.endswith(b"\n")]
-    return {session_id.decode(): int(version) for session_id, version in words if version != b"0"}
+    assert status == -signal.SIGKILL, "the writer ended by itself"
+    # The last line may be incomplete.
+    acknowledged = [line.split() for line in output if line.endswith(b"\n")]
+    return {session_id.decode(): int(version) for session_id, version in acknowledged if version != b"0"}
 
 
 @pytest.mark.slow
-async def test_every_acknowledged_record_is_there_after_kill_9(tmp_path: Path) -> None:
+async def test_acknowledged_records_survive_kill_9(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     rng = random.Random(20260301)  # only decides when to kill
     everything: dict[str, int] = {}
     for _ in range(ROUNDS):
-        said = await acknowledged_until_killed(path, rng.randrange(1, 200))
-        everything |= said
+        acknowledged = await acknowledged_until_killed(path, rng.randrange(1, 200))
+        everything |= acknowledged
         store = EmbeddedStore(path)
         await store.open()
-        for session_id, version in said.items():
+        for session_id, version in acknowledged.items():
             await assert_whole(store, session_id, version)
         await store.close()
     with closing(sqlite3.connect(path)) as plain:
@@ -76,7 +77,7 @@ async def test_every_acknowledged_record_is_there_after_kill_9(tmp_path: Path) -
     lost = {session_id for session_id, version in everything.items() if stored.get(session_id, 0) < version}
     assert not lost
     assert len(everything) > ROUNDS
-    # Who was killed before the answer came back may have stored up to one record for each caller.
+    # Each caller may have stored one record without an acknowledgement.
     assert len(stored) - len(everything) <= ROUNDS * CALLERS
 
 
@@ -93,10 +94,10 @@ async def assert_whole(store: EmbeddedStore, session_id: str, version: int) -> N
 
 @dataclass
 class Disk:
-    """A store on a disk that has little room left, until `make_room` is called."""
+    """A store on a disk that is nearly full until `free_space` is called."""
 
     store: EmbeddedStore
-    make_room: Callable[[], Awaitable[None]]
+    free_space: Callable[[], Awaitable[None]]
 
 
 async def run(*command: str | Path) -> bool:
@@ -108,7 +109,7 @@ async def run(*command: str | Path) -> bool:
 
 @pytest.fixture(params=["full file system", "size limit"])
 async def disk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Disk]:
-    """A file system of 4 MB mostly taken by another file; or a limit of SQLite's, which needs no root."""
+    """A file system of 4 MB mostly used by another file, or SQLite's page limit, which needs no root."""
     folder = tmp_path / "disk"
     folder.mkdir()
     store = EmbeddedStore(folder / "sessions.db")
@@ -123,12 +124,12 @@ async def disk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(3 * 2**20))
 
-    async def make_room() -> None:
+    async def free_space() -> None:
         ballast.unlink()
 
     try:
         await store.open()
-        yield Disk(store, make_room)
+        yield Disk(store, free_space)
     finally:
         await store.close()
         assert await run("umount", "--lazy", folder)
@@ -146,18 +147,18 @@ async def in_transaction(store: EmbeddedStore) -> bool:
 
 
 async def fill(store: EmbeddedStore) -> tuple[list[SessionRecord], StoreUnavailable]:
-    """Inserts by four until the store takes nothing more; returns what it took, oldest first, and what it said."""
-    taken: list[SessionRecord] = []
+    """Inserts four records at a time until all are refused. Returns the stored records, oldest first, and the error."""
+    inserted: list[SessionRecord] = []
     while True:
-        at = NOON + timedelta(seconds=len(taken))
+        at = NOON + timedelta(seconds=len(inserted))
         records = [replace(a_record(metadata={"fill": "x" * 500}), created_at=at, version=1) for _ in range(4)]
-        answers = await asyncio.gather(*(store.insert(r) for r in records), return_exceptions=True)
-        taken += [record for record, answer in zip(records, answers, strict=True) if answer is None]
-        refusals = [answer for answer in answers if answer is not None]
+        outcomes = await asyncio.gather(*(store.insert(r) for r in records), return_exceptions=True)
+        inserted += [record for record, outcome in zip(records, outcomes, strict=True) if outcome is None]
+        refusals = [outcome for outcome in outcomes if outcome is not None]
         if len(refusals) == len(records):
             assert isinstance(refusals[0], StoreUnavailable)
-            return taken, refusals[0]
-        assert len(taken) < 20_000, "this disk never fills up"
+            return inserted, refusals[0]
+        assert len(inserted) < 20_000, "the disk does not fill up"
 
 
 async def assert_stored(store: EmbeddedStore, records: list[SessionRecord]) -> None:
@@ -165,37 +166,37 @@ async def assert_stored(store: EmbeddedStore, records: list[SessionRecord]) -> N
     assert sorted(stored, key=lambda r: r.session_id) == sorted(records, key=lambda r: r.session_id)
 
 
-async def test_a_full_disk_refuses_what_is_new_and_keeps_what_it_has(disk: Disk) -> None:
-    taken, refusal = await fill(disk.store)
+async def test_a_full_disk_refuses_writes_and_keeps_stored_records(disk: Disk) -> None:
+    inserted, refusal = await fill(disk.store)
     assert "disk is full" in refusal.detail
     assert "no restart is needed" in refusal.detail
-    assert len(taken) >= 4
-    assert not await in_transaction(disk.store), "others would wait for its lock"
+    assert len(inserted) >= 4
+    assert not await in_transaction(disk.store), "an open transaction would block other writers"
     for call in (
         disk.store.insert(a_record()),
-        disk.store.update(replace(taken[0], options={"big": "x" * 9_000}, version=2)),
+        disk.store.update(replace(inserted[0], options={"big": "x" * 9_000}, version=2)),
     ):
         with pytest.raises(StoreUnavailable):
             await call
-    await assert_stored(disk.store, taken)
-    assert await disk.store.get(taken[0].session_id) == taken[0]
+    await assert_stored(disk.store, inserted)
+    assert await disk.store.get(inserted[0].session_id) == inserted[0]
 
 
-async def test_when_the_disk_has_room_again_the_store_goes_on_by_itself(disk: Disk) -> None:
-    taken, _ = await fill(disk.store)
-    await disk.make_room()
+async def test_the_store_recovers_by_itself_once_the_disk_has_space(disk: Disk) -> None:
+    inserted, _ = await fill(disk.store)
+    await disk.free_space()
     more = [replace(a_record(), version=1) for _ in range(20)]
     await asyncio.gather(*(disk.store.insert(record) for record in more))
-    changed = replace(taken[0], status=SessionStatus.ACTIVE, version=2)
+    changed = replace(inserted[0], status=SessionStatus.ACTIVE, version=2)
     await disk.store.update(changed)
-    await assert_stored(disk.store, [changed, *taken[1:], *more])
+    await assert_stored(disk.store, [changed, *inserted[1:], *more])
     await disk.store.close()
     await disk.store.open()
-    await assert_stored(disk.store, [changed, *taken[1:], *more])
+    await assert_stored(disk.store, [changed, *inserted[1:], *more])
 
 
 async def test_a_store_closed_on_a_full_disk_loses_nothing(disk: Disk) -> None:
-    taken, _ = await fill(disk.store)
+    inserted, _ = await fill(disk.store)
     await disk.store.close()
     await disk.store.open()
-    await assert_stored(disk.store, taken)
+    await assert_stored(disk.store, inserted)

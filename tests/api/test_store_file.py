@@ -1,4 +1,4 @@
-"""The embedded store and its file: how it is made, refused, locked, copied, and what runs beside what."""
+"""The embedded store and its file: creation, refusal, locks, backups and concurrency."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def store(path: Path) -> AsyncIterator[EmbeddedStore]:
 
 
 async def on_writer(store: EmbeddedStore, statement: str) -> list[tuple[Any, ...]]:
-    """What `statement` answers on the store's own writing connection."""
+    """The rows of `statement` on the store's writing connection."""
     assert store._opened is not None
     return await store._opened.commits._thread.run(lambda connection: connection.execute(statement).fetchall())
 
@@ -55,7 +55,7 @@ def mode(path: Path) -> int:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another program in the middle of a write."""
+    """Holds the write lock as another program."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -65,7 +65,7 @@ def locked(path: Path) -> Iterator[None]:
 # --- the file ---
 
 
-async def test_nobody_else_may_read_the_file_its_folder_or_its_log(store: EmbeddedStore, path: Path) -> None:
+async def test_the_file_its_folder_and_its_log_are_private(store: EmbeddedStore, path: Path) -> None:
     await store.insert(a_record())
     assert mode(path.parent) == 0o700
     files = sorted(path.parent.iterdir())
@@ -73,7 +73,7 @@ async def test_nobody_else_may_read_the_file_its_folder_or_its_log(store: Embedd
     assert {mode(file) for file in files} == {0o600}
 
 
-async def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+async def test_an_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
     folder.chmod(0o750)
@@ -81,7 +81,7 @@ async def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
         assert mode(folder) == 0o750
 
 
-async def test_closing_leaves_one_file_with_everything_in_it(path: Path) -> None:
+async def test_closing_leaves_one_complete_file(path: Path) -> None:
     record = a_record()
     async with opened(path) as store:
         await store.insert(record)
@@ -90,9 +90,7 @@ async def test_closing_leaves_one_file_with_everything_in_it(path: Path) -> None
         assert plain.execute("SELECT session_id FROM sessions").fetchall() == [(record.session_id,)]
 
 
-async def test_after_closing_the_file_alone_is_whole_even_while_another_program_has_it_open(
-    path: Path, tmp_path: Path
-) -> None:
+async def test_the_closed_file_is_complete_even_while_another_program_has_it_open(path: Path, tmp_path: Path) -> None:
     record = a_record()
     store = EmbeddedStore(path)
     await store.open()
@@ -105,13 +103,13 @@ async def test_after_closing_the_file_alone_is_whole_even_while_another_program_
         assert copy.execute("SELECT session_id FROM sessions").fetchall() == [(record.session_id,)]
 
 
-async def test_what_is_acknowledged_was_flushed_to_the_disk(store: EmbeddedStore) -> None:
+async def test_commits_are_flushed_to_disk(store: EmbeddedStore) -> None:
     assert await on_writer(store, "PRAGMA journal_mode") == [("wal",)]
     assert await on_writer(store, "PRAGMA synchronous") == [(2,)]  # FULL: the log is flushed at every commit
     assert await on_writer(store, "PRAGMA foreign_keys") == [(1,)]
 
 
-async def test_a_process_that_never_closes_its_store_ends_all_the_same(path: Path) -> None:
+async def test_a_process_with_an_open_store_can_exit(path: Path) -> None:
     script = (
         "import asyncio, pathlib, sys\n"
         "from browser_sessions.store import EmbeddedStore\n"
@@ -131,7 +129,7 @@ async def test_a_new_file_has_the_newest_version(store: EmbeddedStore) -> None:
     assert await on_writer(store, "PRAGMA user_version") == [(len(schema.MIGRATIONS),)]
 
 
-async def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+async def test_a_database_of_a_newer_version_is_refused_and_not_changed(path: Path) -> None:
     async with opened(path) as store:
         await on_writer(store, "PRAGMA user_version = 99")
     with pytest.raises(SettingsError, match=r"sessions\.db cannot be used: it has schema version 99, .*up to 1"):
@@ -140,9 +138,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Pat
         assert plain.execute("PRAGMA user_version").fetchone() == (99,)
 
 
-async def test_an_older_database_is_brought_up_to_date_with_its_records(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_older_database_is_migrated_with_its_records(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = a_record()
     async with opened(path) as store:
         await store.insert(record)
@@ -156,9 +152,7 @@ async def test_an_older_database_is_brought_up_to_date_with_its_records(
         pass
 
 
-async def test_a_migration_that_fails_leaves_the_database_as_it_was(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_migration_leaves_the_database_unchanged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(path):
         pass
     broken = ("ALTER TABLE users ADD COLUMN nickname TEXT", "ALTER TABLE nowhere ADD COLUMN x TEXT")
@@ -171,7 +165,7 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(
         assert "nickname" not in [row[1] for row in await on_writer(store, "PRAGMA table_info(users)")]
 
 
-async def test_many_that_open_a_new_file_at_once_all_get_in(path: Path) -> None:
+async def test_a_new_file_can_be_opened_concurrently(path: Path) -> None:
     stores = [EmbeddedStore(path) for _ in range(6)]
     await asyncio.gather(*(store.open() for store in stores))
     await asyncio.gather(*(store.insert(a_record()) for store in stores))
@@ -179,7 +173,7 @@ async def test_many_that_open_a_new_file_at_once_all_get_in(path: Path) -> None:
     await asyncio.gather(*(store.close() for store in stores))
 
 
-# --- what cannot be used ---
+# --- unusable files ---
 
 
 async def filled(path: Path) -> None:
@@ -187,7 +181,7 @@ async def filled(path: Path) -> None:
         await asyncio.gather(*(store.insert(a_record()) for _ in range(300)))
 
 
-async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_refused_and_not_changed(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"my diary\n" * 1000)
     with pytest.raises(SettingsError, match=r"sessions\.db is damaged or not a database"):
@@ -195,7 +189,7 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) 
     assert path.read_bytes() == b"my diary\n" * 1000
 
 
-async def test_a_database_that_was_cut_short_is_refused(path: Path) -> None:
+async def test_a_truncated_database_is_refused(path: Path) -> None:
     await filled(path)
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(SettingsError, match="damaged"):
@@ -211,7 +205,7 @@ async def test_a_database_with_a_damaged_page_is_refused(path: Path) -> None:
         await EmbeddedStore(path).open()
 
 
-async def test_the_database_of_another_program_is_refused_and_left_alone(path: Path) -> None:
+async def test_the_database_of_another_program_is_refused_and_not_changed(path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE bookmarks (url TEXT)")
@@ -221,7 +215,7 @@ async def test_the_database_of_another_program_is_refused_and_left_alone(path: P
     assert path.read_bytes() == before
 
 
-async def test_a_place_that_cannot_be_a_file_is_refused_by_the_settings_name(tmp_path: Path) -> None:
+async def test_an_invalid_path_is_refused_with_the_settings_name(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "sessions.db", tmp_path):
         with pytest.raises(SettingsError, match="BROWSER_SESSIONS_DATA_DIR") as caught:
@@ -238,7 +232,7 @@ async def run(*command: str | Path) -> bool:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 @pytest.mark.parametrize("exists", [True, False])
-async def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, exists: bool) -> None:
+async def test_a_read_only_folder_is_refused(tmp_path: Path, exists: bool) -> None:
     folder = tmp_path / "ro"
     folder.mkdir()
     if not await run("mount", "-t", "tmpfs", "tmpfs", folder):
@@ -253,7 +247,7 @@ async def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, exists
         assert await run("umount", "--lazy", folder)
 
 
-async def test_a_store_that_was_refused_opens_when_the_reason_is_gone(path: Path) -> None:
+async def test_a_refused_store_opens_once_the_cause_is_removed(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"my diary\n" * 1000)
     store = EmbeddedStore(path)
@@ -268,20 +262,20 @@ async def test_a_store_that_was_refused_opens_when_the_reason_is_gone(path: Path
 # --- other processes, slow disks ---
 
 
-async def test_a_lock_of_another_process_is_told_and_passes(store: EmbeddedStore, path: Path) -> None:
+async def test_a_lock_of_another_process_is_reported_and_temporary(store: EmbeddedStore, path: Path) -> None:
     await on_writer(store, "PRAGMA busy_timeout = 20")
     record = a_record()
     with locked(path):
-        answers = await asyncio.gather(
+        outcomes = await asyncio.gather(
             store.insert(record), store.insert(a_record()), store.purge(NOON, NOON), return_exceptions=True
         )
-        assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
-        assert "it is locked by another process" in str(answers[0])
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
+        assert "it is locked by another process" in str(outcomes[0])
     await store.insert(record)
     assert [r.session_id for r in await store.list(SessionQuery())] == [record.session_id]
 
 
-async def test_reading_never_waits_for_a_write(store: EmbeddedStore, path: Path) -> None:
+async def test_reads_do_not_wait_for_writes(store: EmbeddedStore, path: Path) -> None:
     record = a_record(idempotency_key="k")
     await store.insert(record)
     await on_writer(store, "PRAGMA busy_timeout = 60000")
@@ -295,14 +289,14 @@ async def test_reading_never_waits_for_a_write(store: EmbeddedStore, path: Path)
     await write
 
 
-async def test_a_disk_that_hangs_is_told_and_nothing_waits_for_it_for_ever(
+async def test_a_hanging_disk_is_reported_after_the_timeout(
     store: EmbeddedStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await on_writer(store, "PRAGMA busy_timeout = 60000")
     monkeypatch.setattr(embedded, "TIMEOUT_SECONDS", 0.05)
-    on_its_way, waiting = a_record(), a_record()
+    started, waiting = a_record(), a_record()
     with locked(path):
-        first = asyncio.create_task(store.insert(on_its_way))
+        first = asyncio.create_task(store.insert(started))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         second = asyncio.create_task(store.insert(waiting))
@@ -311,15 +305,15 @@ async def test_a_disk_that_hangs_is_told_and_nothing_waits_for_it_for_ever(
                 await write
     monkeypatch.undo()
     await store.insert(a_record())
-    assert await store.get(on_its_way.session_id) is not None  # it was carried out in the end,
-    assert await store.get(waiting.session_id) is None  # what had not begun was not
+    assert await store.get(started.session_id) is not None  # had begun and was completed later
+    assert await store.get(waiting.session_id) is None  # had not begun and was dropped
 
 
 # --- group commit ---
 
 
-async def test_writes_of_one_moment_share_their_commits(store: EmbeddedStore) -> None:
-    """200 sessions that expire at once cost a flush or two of the disk, not 200."""
+async def test_concurrent_writes_share_a_commit(store: EmbeddedStore) -> None:
+    """200 sessions that expire at once need at most two disk flushes."""
     records = [a_record() for _ in range(200)]
     await asyncio.gather(*(store.insert(record) for record in records))
     statements: list[str] = []
@@ -332,13 +326,13 @@ async def test_writes_of_one_moment_share_their_commits(store: EmbeddedStore) ->
     assert 1 <= statements.count("COMMIT") <= 2
 
 
-async def test_one_transaction_is_bounded(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_size_of_a_transaction_is_bounded(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commits, "MAX_GROUP", 7)
     await asyncio.gather(*(store.insert(a_record()) for _ in range(50)))
     assert len(await store.list(SessionQuery())) == 50
 
 
-async def test_a_transaction_that_could_not_be_rolled_back_does_not_stop_the_next(store: EmbeddedStore) -> None:
+async def test_a_transaction_left_open_does_not_block_the_next(store: EmbeddedStore) -> None:
     first, second = a_record(), a_record()
     await store.insert(first)
     await on_writer(store, "BEGIN IMMEDIATE")
@@ -347,21 +341,21 @@ async def test_a_transaction_that_could_not_be_rolled_back_does_not_stop_the_nex
     assert {record.session_id for record in await store.list(SessionQuery())} == {first.session_id, second.session_id}
 
 
-async def test_when_the_store_fails_its_group_fails_and_no_lock_stays_behind(store: EmbeddedStore, path: Path) -> None:
+async def test_a_store_error_fails_its_group_and_releases_the_lock(store: EmbeddedStore, path: Path) -> None:
     await on_writer(store, "DROP TABLE users")
     record = a_record()
-    answers = await asyncio.gather(store.insert(record), store.remove_user("ada"), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [StoreUnavailable] * 2
+    outcomes = await asyncio.gather(store.insert(record), store.remove_user("ada"), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 2
     assert await store.get(record.session_id) is None
     with locked(path):
         pass
     await store.insert(record)
 
 
-async def test_a_record_that_cannot_be_stored_fails_alone(store: EmbeddedStore) -> None:
-    """A lone surrogate is no text that a database takes."""
+async def test_an_invalid_record_fails_without_its_group(store: EmbeddedStore) -> None:
+    """For example with a lone surrogate, which a database cannot store as text."""
     good = [a_record() for _ in range(4)]
-    answers = await asyncio.gather(
+    outcomes = await asyncio.gather(
         store.insert(good[0]),
         store.insert(good[1]),
         store.insert(a_record(user_agent="\ud800")),
@@ -371,15 +365,15 @@ async def test_a_record_that_cannot_be_stored_fails_alone(store: EmbeddedStore) 
         store.insert(good[3]),
         return_exceptions=True,
     )
-    assert [type(a) for a in answers if a is not None] == [UnicodeEncodeError, OverflowError, sqlite3.IntegrityError]
+    assert [type(a) for a in outcomes if a is not None] == [UnicodeEncodeError, OverflowError, sqlite3.IntegrityError]
     stored = {record.session_id for record in await store.list(SessionQuery())}
     assert stored == {record.session_id for record in good}
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-async def test_when_the_loop_ends_the_writing_task_nobody_waits_for_ever(store: EmbeddedStore, turns: int) -> None:
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+async def test_cancelling_the_writing_task_fails_pending_writes(store: EmbeddedStore, iterations: int) -> None:
     write = asyncio.create_task(store.insert(a_record()))
-    for _ in range(turns):
+    for _ in range(iterations):
         await asyncio.sleep(0)
     assert store._opened is not None
     task = store._opened.commits._task
@@ -404,9 +398,7 @@ async def test_when_the_loop_ends_the_writing_task_nobody_waits_for_ever(store: 
         (SessionQuery(owner="prn_ada", statuses=frozenset({SessionStatus.ACTIVE})), "sessions_live"),
     ],
 )
-async def test_a_listing_follows_an_index_and_sorts_nothing(
-    store: EmbeddedStore, query: SessionQuery, index: str
-) -> None:
+async def test_listings_use_an_index_without_sorting(store: EmbeddedStore, query: SessionQuery, index: str) -> None:
     statement, parameters = rows.listing(query)
     assert store._opened is not None
     plan = await store._opened.listings.run(
@@ -417,19 +409,19 @@ async def test_a_listing_follows_an_index_and_sorts_nothing(
     assert f"INDEX {index}" in steps[0]
 
 
-async def test_the_index_of_live_sessions_knows_every_live_status(store: EmbeddedStore) -> None:
-    """A status that is added to the model needs a migration."""
+async def test_the_index_of_live_sessions_covers_every_live_status(store: EmbeddedStore) -> None:
+    """A status added to the model needs a migration."""
     [(sql,)] = await on_writer(store, "SELECT sql FROM sqlite_master WHERE name = 'sessions_live'")
     assert schema.LIVE_ONLY in sql
 
 
 def vacuum_into(path: Path, target: Path) -> None:
-    """A backup as docs/operations.md makes it."""
+    """A backup as described in docs/operations.md."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("VACUUM INTO ?", (str(target),))
 
 
-async def test_a_backup_of_a_busy_store_is_a_whole_database(store: EmbeddedStore, path: Path, tmp_path: Path) -> None:
+async def test_a_backup_of_a_busy_store_is_complete(store: EmbeddedStore, path: Path, tmp_path: Path) -> None:
     before = [a_record() for _ in range(100)]
     await asyncio.gather(*(store.insert(record) for record in before))
     target = tmp_path / "copy.db"
@@ -441,5 +433,5 @@ async def test_a_backup_of_a_busy_store_is_a_whole_database(store: EmbeddedStore
         assert [await copy.get(r.session_id) for r in before] == [replace(r, version=1) for r in before]
 
 
-def test_its_repr_tells_file_and_state() -> None:
+def test_the_repr_has_file_and_state() -> None:
     assert repr(EmbeddedStore(Path("/data/sessions.db"))) == "<EmbeddedStore '/data/sessions.db' closed>"

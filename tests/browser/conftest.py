@@ -1,4 +1,4 @@
-"""What tests with a real Chromium share: a service, a browser, and a small site."""
+"""Fixtures of tests with a real Chromium: a service, a browser and a small site."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
 EXECUTABLE = Path(os.environ["TEST_BROWSER_EXECUTABLE"]) if "TEST_BROWSER_EXECUTABLE" in os.environ else None
-"""The Chromium to test with, where it is not to be the one that the service would find."""
+"""The Chromium to test with, instead of the one that the service would find."""
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -36,14 +36,14 @@ async def shared_service(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(shared_service: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    """The real service on its defaults, in this process, with a real browser and a real database."""
+    """The real service with default settings, in this process, with a real browser and a real database."""
     async with shared_service.lent(request.node) as service:
         yield service
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def own_service(tmp_path: Path) -> AsyncIterator[Running]:
-    """The same for one test alone, which kills it, or counts from zero."""
+    """A service for one test that kills it or needs its counters at zero."""
     async with running(tmp_path / "data") as service:
         yield service
 
@@ -51,7 +51,7 @@ async def own_service(tmp_path: Path) -> AsyncIterator[Running]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def site() -> AsyncIterator[Site]:
     site = Site()
-    server = await asyncio.start_server(site.answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(site.handle, "127.0.0.1", 0)
     site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield site
     server.close()
@@ -63,7 +63,7 @@ async def site() -> AsyncIterator[Site]:
 
 @pytest.fixture
 def work_dir(tmp_path: Path) -> Iterator[Path]:
-    """Where the service would keep it: elsewhere, when the browsers' user cannot reach the test's folder."""
+    """The work folder that the service would use: elsewhere if the browsers' user cannot access the test's folder."""
     work = folders.work_folder(tmp_path / "work", browser_user())
     yield work
     if not work.is_relative_to(tmp_path):
@@ -72,7 +72,7 @@ def work_dir(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can enter, which pytest's own are not."""
+    """A folder that every user can enter, unlike pytest's."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -82,8 +82,8 @@ def open_folder() -> Iterator[Path]:
 async def launcher(
     work_dir: Path, shared_service: SharedService, shared_browser: SharedBrowser
 ) -> AsyncIterator[PlaywrightLauncher]:
-    """A started launcher. When the test is over, nothing may be left: no process, zombie or file in its work folder.
-    The shared ones are closed first: they start and end processes of their own meanwhile."""
+    """A started launcher, which must leave no process, zombie or file in its work folder. The shared service and
+    browser are closed first, because they start and end processes too."""
     await shared_service.close()
     await shared_browser.close()
     launcher = PlaywrightLauncher(work_dir, EXECUTABLE, False, SystemClock())
@@ -103,7 +103,7 @@ def deaths() -> list[Death]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def own_chromium(launcher: PlaywrightLauncher, deaths: list[Death]) -> ChromiumProcess:
-    """A browser for one test alone, which ends it; the launcher's end is its end."""
+    """A browser for one test that ends it; stopping the launcher closes it."""
     process = await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason)))
     assert isinstance(process, ChromiumProcess)
     return process
@@ -122,6 +122,6 @@ async def shared_browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
 async def chromium(
     shared_browser: SharedBrowser, deaths: list[Death], request: pytest.FixtureRequest
 ) -> AsyncIterator[ChromiumProcess]:
-    """A running browser without a service, which other tests use too."""
+    """A running browser without a service, shared with other tests."""
     async with shared_browser.lent(request.node, deaths) as chromium:
         yield chromium

@@ -1,4 +1,4 @@
-"""Any session record that can be, for property tests."""
+"""A strategy for arbitrary session records, for property tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from browser_sessions.domain.session_spec import Isolation
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 printable = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
-"""What the API takes as metadata: no control characters."""
+"""Text that the API accepts as metadata: no control characters."""
 moments = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001 - `timezones` adds it
 seconds = st.none() | st.floats(min_value=0, max_value=1e9)
 json_values = st.recursive(

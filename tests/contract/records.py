@@ -1,4 +1,4 @@
-"""A session record as tests of stores need it. Imports little: programs that get killed start with it."""
+"""Session records for store tests. Imports little, because programs that tests kill import it at their start."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ NOON: Final = datetime(2026, 3, 1, 12, 0, 0, 250_001, tzinfo=UTC)
 
 
 def a_record(**values: Any) -> SessionRecord:
-    """A queued session, created at `NOON`, with an id of its own."""
-    ordinary: dict[str, Any] = {
+    """A queued session created at `NOON`, with a new id."""
+    defaults: dict[str, Any] = {
         "session_id": new_session_id(),
         "owner": "prn_ada",
         "owner_name": "Ada",
@@ -33,4 +33,4 @@ def a_record(**values: Any) -> SessionRecord:
         "metadata": {},
         "options": SessionSpec().options(),
     }
-    return SessionRecord(**(ordinary | values))
+    return SessionRecord(**(defaults | values))

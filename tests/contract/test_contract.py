@@ -1,4 +1,4 @@
-"""The status call is fixed to the letter: clients outside this repository are written against it."""
+"""The status operation is fixed exactly, because clients outside this repository depend on it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SCHEMA: dict[str, Any] = CONTRACT["responses"]["200"]["schema"]
 
 async def document(tmp_path: Path) -> dict[str, Any]:
     async with node(tmp_path) as service:
-        answer: dict[str, Any] = (await service.client.get("/openapi.json")).json()
-    return answer
+        found: dict[str, Any] = (await service.client.get("/openapi.json")).json()
+    return found
 
 
 def resolved(schema: Any, whole: dict[str, Any]) -> Any:
-    """`schema` with every `$ref` replaced by what it names."""
+    """`schema` with every `$ref` resolved."""
     if isinstance(schema, list):
         return [resolved(item, whole) for item in schema]
     if not isinstance(schema, dict):
@@ -34,7 +34,7 @@ def resolved(schema: Any, whole: dict[str, Any]) -> Any:
     return {name: resolved(item, whole) for name, item in schema.items()}
 
 
-async def test_the_operation_is_the_contracts_to_the_letter(tmp_path: Path) -> None:
+async def test_the_operation_matches_the_contract_exactly(tmp_path: Path) -> None:
     whole = await document(tmp_path)
     operation = whole["paths"][CONTRACT["path"]][CONTRACT["method"]]
     assert operation["summary"] == CONTRACT["summary"]
@@ -46,7 +46,7 @@ async def test_the_operation_is_the_contracts_to_the_letter(tmp_path: Path) -> N
     assert scheme["flows"]["password"]["tokenUrl"] == "/v1/auth/token"
 
 
-async def test_its_answers_are_200_and_422_with_the_contracts_schemas(tmp_path: Path) -> None:
+async def test_its_responses_are_200_and_422_with_the_contracts_schemas(tmp_path: Path) -> None:
     whole = await document(tmp_path)
     responses = whole["paths"][CONTRACT["path"]][CONTRACT["method"]]["responses"]
     assert list(responses) == list(CONTRACT["responses"])
@@ -56,7 +56,7 @@ async def test_its_answers_are_200_and_422_with_the_contracts_schemas(tmp_path: 
         assert resolved(responses[status]["content"][expected["content_type"]]["schema"], whole) == expected["schema"]
 
 
-async def test_the_eight_properties_stand_in_the_contracts_order(tmp_path: Path) -> None:
+async def test_the_eight_properties_have_the_contracts_order(tmp_path: Path) -> None:
     schema = (await document(tmp_path))["components"]["schemas"]["BrowserSessionResponse"]
     assert list(schema["properties"]) == list(SCHEMA["properties"])
     assert schema["required"] == SCHEMA["required"]
@@ -85,19 +85,19 @@ def of_type(value: Any, schema: dict[str, Any]) -> bool:
         {"idle_timeout_seconds": None},
     ],
 )
-async def test_a_live_answer_has_the_eight_fields_in_order_and_no_more(service: Node, body: dict[str, Any]) -> None:
+async def test_a_response_has_exactly_the_eight_fields_in_order(service: Node, body: dict[str, Any]) -> None:
     mine = await service.key()
     made = (await service.client.post("/v1/browser/sessions", json=body, headers=mine)).json()
-    answer = await service.client.get(f"/v1/browser/sessions/{made['session_id']}", headers=mine)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json"
-    told = json.loads(answer.text)
-    assert list(told) == SCHEMA["required"]
-    assert all(of_type(told[name], schema) for name, schema in SCHEMA["properties"].items())
-    assert told["status"] == "active"
+    response = await service.client.get(f"/v1/browser/sessions/{made['session_id']}", headers=mine)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    fields = json.loads(response.text)
+    assert list(fields) == SCHEMA["required"]
+    assert all(of_type(fields[name], schema) for name, schema in SCHEMA["properties"].items())
+    assert fields["status"] == "active"
 
 
-async def test_an_ended_session_is_told_the_same_way(service: Node) -> None:
+async def test_an_ended_session_has_the_same_fields(service: Node) -> None:
     mine = await service.key()
     made = (await service.client.post("/v1/browser/sessions", headers=mine)).json()
     ended = await service.client.delete(f"/v1/browser/sessions/{made['session_id']}", headers=mine)
@@ -107,16 +107,16 @@ async def test_an_ended_session_is_told_the_same_way(service: Node) -> None:
     assert again.json()["status"] == "closed"
 
 
-async def test_the_bytes_of_the_status_are_those_that_the_model_gives(service: Node) -> None:
+async def test_the_status_bytes_equal_the_models_json(service: Node) -> None:
     mine = await service.key()
     made = (await service.client.post("/v1/browser/sessions", json={"user_agent": "é?"[1:]}, headers=mine)).json()
     for _ in range(2):  # live, then ended
-        told = (await service.client.get(f"/v1/browser/sessions/{made['session_id']}", headers=mine)).content
-        assert BrowserSessionResponse.model_validate_json(told).model_dump_json().encode() == told
+        content = (await service.client.get(f"/v1/browser/sessions/{made['session_id']}", headers=mine)).content
+        assert BrowserSessionResponse.model_validate_json(content).model_dump_json().encode() == content
         await service.client.delete(f"/v1/browser/sessions/{made['session_id']}", headers=mine)
 
 
-async def test_every_other_v1_call_takes_a_key_or_a_token(tmp_path: Path) -> None:
+async def test_every_other_v1_operation_accepts_a_key_or_a_token(tmp_path: Path) -> None:
     whole = await document(tmp_path)
     scheme = whole["components"]["securitySchemes"]["APIKeyHeader"]
     assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", "X-API-Key")
@@ -131,7 +131,7 @@ async def test_every_other_v1_call_takes_a_key_or_a_token(tmp_path: Path) -> Non
     assert seen > 30
 
 
-async def test_operation_ids_are_short_and_each_is_there_once(tmp_path: Path) -> None:
+async def test_operation_ids_are_short_and_unique(tmp_path: Path) -> None:
     paths = (await document(tmp_path))["paths"]
     ids = [operation["operationId"] for operations in paths.values() for operation in operations.values()]
     assert len(ids) == len(set(ids))

@@ -1,4 +1,4 @@
-"""The contract against the whole service, as a client meets it: a real Chromium, a real socket."""
+"""The contract against the whole service, with a real Chromium and over a real socket."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ CONTRACT = json.loads((Path(__file__).parent / "get_browser_session.json").read_
 
 
 @pytest.mark.browser
-async def test_a_live_session_of_a_real_browser_is_told_to_the_letter(tmp_path: Path) -> None:
+async def test_the_status_of_a_session_with_a_real_browser_matches_the_contract(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         made = await service.create(viewport_width=801, viewport_height=602, user_agent="Agent/1")
-        answer = await service.http.get(CONTRACT["path"].format(session_id=made["session_id"]))
-        told = json.loads(answer.text)
-        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-        assert list(told) == CONTRACT["responses"]["200"]["schema"]["required"]
-        assert told["session_id"] == made["session_id"]
-        assert (told["status"], told["viewport_width"], told["viewport_height"]) == ("active", 801, 602)
-        assert told["user_agent"] == "Agent/1"
+        response = await service.http.get(CONTRACT["path"].format(session_id=made["session_id"]))
+        status = json.loads(response.text)
+        assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
+        assert list(status) == CONTRACT["responses"]["200"]["schema"]["required"]
+        assert status["session_id"] == made["session_id"]
+        assert (status["status"], status["viewport_width"], status["viewport_height"]) == ("active", 801, 602)
+        assert status["user_agent"] == "Agent/1"
         for name in ("created_at", "last_activity", "expires_at"):
-            assert datetime.fromisoformat(told[name]).utcoffset() is not None
+            assert datetime.fromisoformat(status[name]).utcoffset() is not None
         assert await service.evaluate(made["session_id"], "[innerWidth, innerHeight, navigator.userAgent]") == [
             801,
             602,

@@ -1,4 +1,4 @@
-"""What every `SessionStore` must do: one contract, one suite, each backend through it."""
+"""The contract of `SessionStore`: one suite for every backend."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Connect = Callable[[], SessionStore]
 
 @pytest.fixture(params=["embedded"])
 def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
-    """Makes stores over the same data, not opened yet."""
+    """Creates stores over the same data, not opened yet."""
     backends: dict[str, Connect] = {"embedded": lambda: EmbeddedStore(tmp_path / "data" / "sessions.db")}
     return backends[request.param]
 
@@ -53,7 +53,7 @@ async def stored(store: SessionStore, **values: Any) -> SessionRecord:
 # --- open and close ---
 
 
-async def test_what_was_stored_is_there_after_closing_and_opening(store: SessionStore, connect: Connect) -> None:
+async def test_records_survive_closing_and_opening(store: SessionStore, connect: Connect) -> None:
     record = await stored(store, metadata={"team": "blue"})
     await store.close()
     again = connect()
@@ -71,7 +71,7 @@ async def test_a_closed_store_can_be_opened_again(store: SessionStore) -> None:
     assert await store.get(record.session_id) == record
 
 
-async def test_opening_and_closing_twice_does_no_harm(store: SessionStore) -> None:
+async def test_opening_and_closing_twice_is_allowed(store: SessionStore) -> None:
     record = await stored(store)
     await store.open()
     assert await store.get(record.session_id) == record
@@ -79,7 +79,7 @@ async def test_opening_and_closing_twice_does_no_harm(store: SessionStore) -> No
     await store.close()
 
 
-async def test_another_process_sees_what_was_stored_at_once(store: SessionStore, connect: Connect) -> None:
+async def test_another_process_sees_stored_records_at_once(store: SessionStore, connect: Connect) -> None:
     other = connect()
     await other.open()
     try:
@@ -121,7 +121,7 @@ async def test_a_closed_store_is_unavailable(store: SessionStore, call: str) -> 
         await CALLS[call](store)
 
 
-async def test_close_finishes_what_was_asked_for(store: SessionStore) -> None:
+async def test_close_completes_pending_writes(store: SessionStore) -> None:
     records = [a_record() for _ in range(600)]
     writes = [asyncio.create_task(store.insert(record)) for record in records]
     await asyncio.sleep(0)
@@ -136,7 +136,7 @@ async def test_close_finishes_what_was_asked_for(store: SessionStore) -> None:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(any_record)
-async def test_any_record_comes_back_as_it_went(store: SessionStore, record: SessionRecord) -> None:
+async def test_any_record_round_trips(store: SessionStore, record: SessionRecord) -> None:
     await store.insert(record)
     found = await got(store, record)
     assert found == replace(record, version=1)
@@ -146,7 +146,7 @@ async def test_any_record_comes_back_as_it_went(store: SessionStore, record: Ses
     assert found.created_at.tzinfo is UTC
 
 
-async def test_a_moment_of_another_zone_comes_back_as_the_same_moment_in_utc(store: SessionStore) -> None:
+async def test_times_of_other_zones_are_returned_in_utc(store: SessionStore) -> None:
     tokyo = datetime.fromisoformat("2026-03-01T09:00:00.000001+09:00")
     found = await got(store, await stored(store, created_at=tokyo))
     assert found.created_at == tokyo
@@ -177,7 +177,7 @@ async def test_an_idempotency_key_can_be_stored_once_for_an_owner(store: Session
     assert await store.by_idempotency_key("prn_ada", "k") == first
 
 
-async def test_an_idempotency_key_is_its_owners_own(store: SessionStore) -> None:
+async def test_idempotency_keys_are_separate_per_owner(store: SessionStore) -> None:
     ours = await stored(store, idempotency_key="k")
     theirs = await stored(store, idempotency_key="k", owner="prn_eve")
     assert await store.by_idempotency_key("prn_ada", "k") == ours
@@ -193,7 +193,7 @@ async def test_sessions_without_a_key_do_not_conflict(store: SessionStore) -> No
 
 
 @pytest.mark.parametrize("session_id", ["ses_unknown", "", "%", "ses_' OR 1=1 --", "\x00"])
-async def test_what_is_not_there_is_none(store: SessionStore, session_id: str) -> None:
+async def test_an_unknown_id_is_none(store: SessionStore, session_id: str) -> None:
     await stored(store)
     assert await store.get(session_id) is None
 
@@ -201,7 +201,7 @@ async def test_what_is_not_there_is_none(store: SessionStore, session_id: str) -
 # --- update ---
 
 
-async def test_an_update_stores_what_changed(store: SessionStore) -> None:
+async def test_an_update_stores_all_changes(store: SessionStore) -> None:
     record = await stored(store, idempotency_key="k", body_sha256="b")
     later = replace(
         record,
@@ -217,8 +217,8 @@ async def test_an_update_stores_what_changed(store: SessionStore) -> None:
     assert await store.get(record.session_id) == later
 
 
-async def test_an_update_without_the_key_gives_it_free(store: SessionStore) -> None:
-    """A create that failed must not stand in the way of its own repetition."""
+async def test_an_update_without_the_key_frees_it(store: SessionStore) -> None:
+    """A failed create must not block its own retry."""
     failed = await stored(store, idempotency_key="k", body_sha256="b")
     await store.update(replace(failed, status=SessionStatus.CRASHED, idempotency_key=None, version=2))
     assert (await got(store, failed)).idempotency_key is None
@@ -226,7 +226,7 @@ async def test_an_update_without_the_key_gives_it_free(store: SessionStore) -> N
     assert await store.by_idempotency_key("prn_ada", "k") == again
 
 
-async def test_an_update_without_the_key_that_is_refused_keeps_it(store: SessionStore) -> None:
+async def test_a_refused_update_without_the_key_keeps_it(store: SessionStore) -> None:
     record = await stored(store, idempotency_key="k")
     with pytest.raises(Conflict):
         await store.update(replace(record, idempotency_key=None, version=3))
@@ -244,20 +244,20 @@ async def test_an_update_from_another_version_than_the_stored_one_is_refused(sto
     assert await store.get(record.session_id) == second
 
 
-async def test_an_update_of_what_is_not_there_is_refused(store: SessionStore) -> None:
+async def test_an_update_of_an_unknown_record_is_refused(store: SessionStore) -> None:
     record = a_record(version=1)
     with pytest.raises(Conflict):
         await store.update(record)
     assert await store.get(record.session_id) is None
 
 
-async def test_of_many_updates_at_once_from_one_version_one_wins(store: SessionStore) -> None:
+async def test_one_of_many_concurrent_updates_from_a_version_succeeds(store: SessionStore) -> None:
     record = await stored(store)
     contenders = [replace(record, owner_name=str(n), version=2) for n in range(30)]
-    answers = await asyncio.gather(*(store.update(c) for c in contenders), return_exceptions=True)
-    winners = [c for c, answer in zip(contenders, answers, strict=True) if answer is None]
+    outcomes = await asyncio.gather(*(store.update(c) for c in contenders), return_exceptions=True)
+    winners = [c for c, outcome in zip(contenders, outcomes, strict=True) if outcome is None]
     assert len(winners) == 1
-    assert sum(isinstance(answer, Conflict) for answer in answers) == 29
+    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 29
     assert await store.get(record.session_id) == winners[0]
 
 
@@ -265,9 +265,7 @@ async def test_of_many_updates_at_once_from_one_version_one_wins(store: SessionS
 
 
 @pytest.mark.parametrize("status", LIVE)
-async def test_activity_of_a_live_session_moves_and_its_version_does_not(
-    store: SessionStore, status: SessionStatus
-) -> None:
+async def test_flushing_activity_does_not_change_the_version(store: SessionStore, status: SessionStatus) -> None:
     record = await stored(store, status=status, expires_at=NOON + SECOND)
     used, expires = NOON + 5 * SECOND + MICROSECOND, NOON + 305 * SECOND
     await store.flush_activity((r.session_id, used, expires) for r in [record])
@@ -279,7 +277,7 @@ async def test_activity_of_a_live_session_moves_and_its_version_does_not(
 
 
 @pytest.mark.parametrize("status", sorted(FINAL))
-async def test_activity_never_touches_a_final_record(store: SessionStore, status: SessionStatus) -> None:
+async def test_flushing_activity_does_not_change_final_records(store: SessionStore, status: SessionStatus) -> None:
     record = await stored(store, status=status, ended_at=NOON)
     live = await stored(store)
     await store.flush_activity([(r.session_id, NOON + SECOND, None) for r in (record, live)])
@@ -287,7 +285,7 @@ async def test_activity_never_touches_a_final_record(store: SessionStore, status
     assert (await got(store, live)).last_activity == NOON + SECOND
 
 
-async def test_activity_of_nobody_and_of_the_unknown_is_fine(store: SessionStore) -> None:
+async def test_flushing_no_activity_or_that_of_unknown_sessions_is_allowed(store: SessionStore) -> None:
     record = await stored(store)
     await store.flush_activity([])
     await store.flush_activity([("ses_unknown", NOON, None), (record.session_id, NOON + SECOND, None)])
@@ -302,14 +300,14 @@ def newest_first(records: list[SessionRecord]) -> list[SessionRecord]:
     return sorted(records, key=lambda r: (r.created_at, r.session_id), reverse=True)
 
 
-async def test_the_list_is_newest_first_and_by_id_within_a_moment(store: SessionStore) -> None:
+async def test_lists_are_sorted_newest_first_then_by_id(store: SessionStore) -> None:
     offsets = [3, 1, 2, 2, 2, 1, 4, 0]
     records = [await stored(store, created_at=NOON + n * MICROSECOND) for n in offsets]
     assert await store.list(SessionQuery()) == newest_first(records)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
-async def test_pages_hold_every_record_once_also_of_one_moment(store: SessionStore, limit: int) -> None:
+async def test_pages_contain_every_record_once_even_with_equal_times(store: SessionStore, limit: int) -> None:
     records = [await stored(store, created_at=NOON + (n // 6) * MICROSECOND) for n in range(20)]
     seen: list[SessionRecord] = []
     query = SessionQuery(limit=limit)
@@ -320,7 +318,7 @@ async def test_pages_hold_every_record_once_also_of_one_moment(store: SessionSto
     assert seen == newest_first(records)
 
 
-async def test_pages_stay_whole_while_new_sessions_come(store: SessionStore) -> None:
+async def test_pages_stay_consistent_while_sessions_are_created(store: SessionStore) -> None:
     records = newest_first([await stored(store, created_at=NOON + n * SECOND) for n in range(4)])
     first = await store.list(SessionQuery(limit=2))
     await stored(store, created_at=NOON + 9 * SECOND)
@@ -328,12 +326,12 @@ async def test_pages_stay_whole_while_new_sessions_come(store: SessionStore) -> 
     assert [*first, *rest] == records
 
 
-async def test_a_page_may_begin_at_a_record_that_is_gone(store: SessionStore) -> None:
+async def test_a_page_can_start_after_a_removed_record(store: SessionStore) -> None:
     records = [await stored(store, created_at=NOON + n * SECOND) for n in (0, 1, 3)]
     assert await store.list(SessionQuery(before=(NOON + 2 * SECOND, "ses_gone"))) == newest_first(records[:2])
 
 
-async def test_the_limit_is_50_unless_told(store: SessionStore) -> None:
+async def test_the_default_limit_is_50(store: SessionStore) -> None:
     await asyncio.gather(*(stored(store) for _ in range(60)))
     assert len(await store.list(SessionQuery())) == 50
     assert len(await store.list(SessionQuery(limit=500))) == 60
@@ -357,14 +355,14 @@ async def test_the_limit_is_50_unless_told(store: SessionStore) -> None:
         ("null", "null"),
     ],
 )
-async def test_metadata_is_found_by_its_exact_key_and_value(store: SessionStore, key: str, value: str) -> None:
+async def test_metadata_is_matched_by_exact_key_and_value(store: SessionStore, key: str, value: str) -> None:
     wanted = await stored(store, metadata={"other": "x", key: value})
     for metadata in ({}, {key: value + "x"}, {key + "x": value}, {value or "v": key + "!"}, {key.upper() + "K": value}):
         await stored(store, metadata=metadata)
     assert await store.list(SessionQuery(metadata=((key, value),))) == [wanted]
 
 
-async def test_all_of_the_metadata_asked_for_must_match(store: SessionStore) -> None:
+async def test_all_metadata_filters_must_match(store: SessionStore) -> None:
     both = await stored(store, metadata={"a": "1", "b": "2"})
     await stored(store, metadata={"a": "1", "b": "3"})
     await stored(store, metadata={"a": "1"})
@@ -402,15 +400,17 @@ records = st.builds(
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(fresh=st.lists(records, min_size=1, max_size=6), asked=st.lists(queries, min_size=1, max_size=6), data=st.data())
-async def test_the_list_holds_exactly_what_matches(
-    store: SessionStore, fresh: list[SessionRecord], asked: list[SessionQuery], data: st.DataObject
+@given(
+    fresh=st.lists(records, min_size=1, max_size=6), wanted=st.lists(queries, min_size=1, max_size=6), data=st.data()
+)
+async def test_lists_contain_exactly_the_matching_records(
+    store: SessionStore, fresh: list[SessionRecord], wanted: list[SessionQuery], data: st.DataObject
 ) -> None:
     await asyncio.gather(*(store.insert(record) for record in fresh))
-    everything = await store.list(SessionQuery(limit=10_000))  # of the examples before, too
+    everything = await store.list(SessionQuery(limit=10_000))  # including earlier examples
     one = everything[data.draw(st.integers(0, 1000)) % len(everything)]  # the list grows from example to example
-    asked.append(SessionQuery(metadata=tuple(one.metadata.items())))
-    for query in asked:
+    wanted.append(SessionQuery(metadata=tuple(one.metadata.items())))
+    for query in wanted:
         expected = [record for record in everything if matches(record, query)][: query.limit]
         assert await store.list(query) == expected
 
@@ -418,7 +418,7 @@ async def test_the_list_holds_exactly_what_matches(
 # --- mark_lost ---
 
 
-async def test_what_was_alive_on_a_node_is_lost_with_it(store: SessionStore) -> None:
+async def test_live_sessions_of_a_node_are_marked_lost(store: SessionStore) -> None:
     alive = [await stored(store, status=status) for status in LIVE]
     ended = [await stored(store, status=status, ended_at=NOON) for status in sorted(FINAL)]
     elsewhere = [await stored(store, status=status, node="node-2") for status in LIVE]
@@ -433,7 +433,7 @@ async def test_what_was_alive_on_a_node_is_lost_with_it(store: SessionStore) -> 
     assert await store.mark_lost("node-1", at + SECOND) == 0
 
 
-async def test_who_still_holds_a_lost_session_cannot_store_it(store: SessionStore) -> None:
+async def test_a_lost_session_can_no_longer_be_updated(store: SessionStore) -> None:
     record = await stored(store, status=SessionStatus.ACTIVE)
     await store.mark_lost("node-1", NOON)
     with pytest.raises(Conflict):
@@ -444,7 +444,7 @@ async def test_who_still_holds_a_lost_session_cannot_store_it(store: SessionStor
 # --- purge ---
 
 
-async def test_purge_removes_what_ended_before_the_moment_and_nothing_else(store: SessionStore) -> None:
+async def test_purge_removes_only_sessions_ended_before_the_given_time(store: SessionStore) -> None:
     gone = [await stored(store, status=s, ended_at=NOON - MICROSECOND) for s in sorted(FINAL)]
     kept = [await stored(store, status=s, ended_at=NOON) for s in sorted(FINAL)]
     kept += [await stored(store, status=s, created_at=NOON - 1000 * SECOND) for s in LIVE]
@@ -453,7 +453,7 @@ async def test_purge_removes_what_ended_before_the_moment_and_nothing_else(store
     assert await store.purge(NOON, NOON - 2000 * SECOND) == 0
 
 
-async def test_purge_forgets_old_idempotency_keys_also_of_live_sessions(store: SessionStore) -> None:
+async def test_purge_removes_old_idempotency_keys_also_of_live_sessions(store: SessionStore) -> None:
     old = await stored(store, idempotency_key="old", body_sha256="b", created_at=NOON - MICROSECOND)
     young = await stored(store, idempotency_key="young", body_sha256="b", created_at=NOON)
     assert await store.purge(NOON - 1000 * SECOND, NOON) == 0
@@ -462,7 +462,7 @@ async def test_purge_forgets_old_idempotency_keys_also_of_live_sessions(store: S
     assert await store.get(old.session_id) == replace(old, idempotency_key=None, body_sha256=None)
 
 
-async def test_a_session_older_than_its_key_does_not_bring_the_key_back(store: SessionStore) -> None:
+async def test_an_update_does_not_restore_a_purged_idempotency_key(store: SessionStore) -> None:
     old = await stored(store, idempotency_key="k", created_at=NOON - SECOND)
     await store.purge(NOON - 1000 * SECOND, NOON)
     new = await stored(store, idempotency_key="k")
@@ -487,7 +487,7 @@ async def test_purge_of_many_removes_all_while_sessions_are_created(store: Sessi
 
 
 def a_key(**values: Any) -> ApiKey:
-    ordinary: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "key_id": "key_1",
         "principal_id": "prn_ada",
         "name": "CI ☕",
@@ -495,21 +495,21 @@ def a_key(**values: Any) -> ApiKey:
         "secret_sha256": "ab" * 32,
         "created_at": NOON,
     }
-    return ApiKey(**(ordinary | values))
+    return ApiKey(**(defaults | values))
 
 
 def a_user(**values: Any) -> User:
-    ordinary: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "username": "ada",
         "principal_id": "prn_ada",
         "role": Role.OPERATOR,
         "password_hash": "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
         "created_at": NOON,
     }
-    return User(**(ordinary | values))
+    return User(**(defaults | values))
 
 
-async def test_keys_are_kept_oldest_first(store: SessionStore) -> None:
+async def test_keys_are_listed_oldest_first(store: SessionStore) -> None:
     assert await store.keys() == []
     young = a_key(key_id="key_1", created_at=NOON + MICROSECOND)
     old = a_key(key_id="key_2", role=Role.ADMIN, revoked_at=NOON + SECOND)
@@ -518,7 +518,7 @@ async def test_keys_are_kept_oldest_first(store: SessionStore) -> None:
     assert await store.keys() == [old, young]
 
 
-async def test_a_key_that_is_put_again_is_replaced(store: SessionStore) -> None:
+async def test_putting_a_key_again_replaces_it(store: SessionStore) -> None:
     await store.put_key(a_key())
     changed = a_key(
         principal_id="prn_eve",
@@ -532,7 +532,7 @@ async def test_a_key_that_is_put_again_is_replaced(store: SessionStore) -> None:
     assert await store.keys() == [changed]
 
 
-async def test_users_are_kept_replaced_and_removed(store: SessionStore) -> None:
+async def test_users_can_be_stored_replaced_and_removed(store: SessionStore) -> None:
     assert await store.users() == []
     ada, eve = a_user(), a_user(username="eve", created_at=NOON + SECOND)
     await store.put_user(eve)
@@ -546,25 +546,25 @@ async def test_users_are_kept_replaced_and_removed(store: SessionStore) -> None:
     assert await store.users() == [eve]
 
 
-# --- all at once ---
+# --- concurrency ---
 
 
-async def test_in_a_storm_everybody_gets_the_answer_to_their_own_call(store: SessionStore) -> None:
-    """Each key is asked for by four callers at once: one gets it, and no conflict reaches anybody else."""
-    asked = [a_record(idempotency_key=f"key-{n % 50}") for n in range(200)]
+async def test_concurrent_callers_get_the_result_of_their_own_call(store: SessionStore) -> None:
+    """Four concurrent callers use each key: one succeeds, and no unrelated call gets a conflict."""
+    contended = [a_record(idempotency_key=f"key-{n % 50}") for n in range(200)]
     alone = [a_record() for _ in range(100)]
-    answers = await asyncio.gather(*(store.insert(r) for r in asked), return_exceptions=True)
+    outcomes = await asyncio.gather(*(store.insert(r) for r in contended), return_exceptions=True)
     others = asyncio.gather(*(store.insert(r) for r in alone), store.mark_lost("nowhere", NOON), store.put_key(a_key()))
     await others
-    accepted = [record for record, answer in zip(asked, answers, strict=True) if answer is None]
+    accepted = [record for record, outcome in zip(contended, outcomes, strict=True) if outcome is None]
     assert sorted(r.idempotency_key or "" for r in accepted) == sorted(f"key-{n}" for n in range(50))
-    assert sum(isinstance(answer, Conflict) for answer in answers) == 150
+    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 150
     expected = newest_first([replace(r, version=1) for r in accepted + alone])
     assert await store.list(SessionQuery(limit=1_000)) == expected
 
 
-async def test_who_was_answered_reads_what_they_wrote(store: SessionStore) -> None:
-    async def live_through(name: str) -> None:
+async def test_callers_read_their_own_acknowledged_writes(store: SessionStore) -> None:
+    async def write_and_read(name: str) -> None:
         record = await stored(store, owner_name=name)
         for version in range(2, 8):
             later = replace(record, viewport_width=version, version=version)
@@ -572,7 +572,7 @@ async def test_who_was_answered_reads_what_they_wrote(store: SessionStore) -> No
             assert await store.get(record.session_id) == later
             assert later in await store.list(SessionQuery(limit=100))
 
-    await asyncio.gather(*(live_through(str(n)) for n in range(20)))
+    await asyncio.gather(*(write_and_read(str(n)) for n in range(20)))
 
 
 async def test_writes_of_one_caller_are_applied_in_the_order_of_the_calls(store: SessionStore) -> None:
@@ -582,8 +582,8 @@ async def test_writes_of_one_caller_are_applied_in_the_order_of_the_calls(store:
 
 
 @pytest.mark.parametrize("after", range(8))
-async def test_callers_that_leave_take_nothing_and_nobody_with_them(store: SessionStore, after: int) -> None:
-    """Callers are cancelled after more and more turns of the loop: before, while and after their group is committed."""
+async def test_cancelled_callers_do_not_affect_others(store: SessionStore, after: int) -> None:
+    """Callers are cancelled after 0 to 7 loop iterations: before, during and after the commit of their group."""
     records = [await stored(store) for _ in range(12)]
     tasks = [
         asyncio.create_task(store.update(replace(record, status=SessionStatus.ACTIVE, version=2))) for record in records
@@ -592,9 +592,9 @@ async def test_callers_that_leave_take_nothing_and_nobody_with_them(store: Sessi
         await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
-    answers = await asyncio.gather(*tasks, return_exceptions=True)
-    assert answers[1::2] == [None] * 6
-    await stored(store)  # comes after them, so that all of them are decided
-    for record, answer in zip(records, answers, strict=True):
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert outcomes[1::2] == [None] * 6
+    await stored(store)  # queued after them, so all of them are completed
+    for record, outcome in zip(records, outcomes, strict=True):
         version = (await got(store, record)).version
-        assert version == 2 or (version == 1 and isinstance(answer, asyncio.CancelledError))
+        assert version == 2 or (version == 1 and isinstance(outcome, asyncio.CancelledError))

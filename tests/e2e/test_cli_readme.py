@@ -1,4 +1,4 @@
-"""The README as it stands, against a service with the settings of a newcomer."""
+"""The commands and scripts of the README, run against a service with default settings."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def blocks(language: str) -> list[str]:
 
 
 def shape(value: Any) -> Any:
-    """Names in their order, and of which kind each value is."""
+    """The names in order, with the type of each value."""
     return [(name, type(item).__name__) for name, item in value.items()]
 
 
 class Newcomer:
-    """Somebody's home folder, with nothing set."""
+    """A new user's home folder, with no settings."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -48,11 +48,11 @@ class Newcomer:
             for name, value in os.environ.items()
             if not name.startswith("BROWSER_SESSIONS_") and name != "XDG_DATA_HOME"
         } | {"HOME": str(home), "PYTHONPATH": str(ROOT)}
-        if "PLAYWRIGHT_BROWSERS_PATH" not in os.environ:  # what was downloaded is in the real home
+        if "PLAYWRIGHT_BROWSERS_PATH" not in os.environ:  # the downloaded browser is in the real home
             self.environment["PLAYWRIGHT_BROWSERS_PATH"] = str(Path.home() / ".cache" / "ms-playwright")
 
     async def run(self, *command: str) -> tuple[str, str]:
-        """What it said on standard output and on standard error. It has to end well."""
+        """Standard output and standard error of a command. Fails unless it exits with 0."""
         process = await asyncio.create_subprocess_exec(
             *command,
             stdout=asyncio.subprocess.PIPE,
@@ -73,21 +73,21 @@ class Newcomer:
 
 @asynccontextmanager
 async def newcomer(home: Path) -> AsyncIterator[tuple[Newcomer, str]]:
-    somebody = Newcomer(home)
+    user = Newcomer(home)
     with (home / "serve.log").open("wb") as log:
         serving = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "browser_sessions", "serve", "--port", "0"),
             stdout=log,
             stderr=log,
-            env=somebody.environment,
+            env=user.environment,
             cwd=home,
             start_new_session=True,
         )
     try:
-        await until(lambda: announced_url(somebody.data) or serving.returncode is not None, within=PATIENCE_S)
-        url = announced_url(somebody.data)
+        await until(lambda: announced_url(user.data) or serving.returncode is not None, within=PATIENCE_S)
+        url = announced_url(user.data)
         assert url is not None, (home / "serve.log").read_text()
-        yield somebody, url
+        yield user, url
         serving.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
             assert await serving.wait() == 0
@@ -98,11 +98,11 @@ async def newcomer(home: Path) -> AsyncIterator[tuple[Newcomer, str]]:
 
 
 OLD_CURL_OPTIONS = {"-H", "-N", "-OJ", "-X", "-d", "-s"}
-"""All there in 7.74, of Debian 11. `--json`, for one, came with 7.82."""
+"""All known to curl 7.74 of Debian 11. `--json`, for example, was added in 7.82."""
 
 
 def curl_options(page: str) -> set[str]:
-    """Those of `curl`, and of the `api` that docs/api.md defines with it."""
+    """Options of `curl`, and of the `api` function that docs/api.md defines with it."""
     fenced = re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", page)
     code = "\n".join(text for language, text in fenced if language in ("", "bash"))
     without_values = re.sub(r"""'[^']*'|"[^"]*\"""", "VALUE", code)
@@ -117,39 +117,39 @@ def test_an_old_curl_knows_every_option(page: Path) -> None:
     assert curl_options(page.read_text(encoding="utf-8")) <= OLD_CURL_OPTIONS
 
 
-def test_the_options_are_those_of_the_lines_and_a_new_one_is_seen() -> None:
+def test_curl_options_are_found_in_code_blocks() -> None:
     assert curl_options(README) == {"-H", "-X", "-d", "-s"}
     line = next(line for line in README.splitlines() if "curl" in line and " -d " in line)
     assert "--json" in curl_options(f"```bash\n{line.replace(' -d ', ' --json ')}\n```")
 
 
-async def test_the_curl_lines_and_their_answers(tmp_path: Path) -> None:
+async def test_the_curl_commands_print_what_is_shown(tmp_path: Path) -> None:
     script = next(block for block in blocks("bash") if "curl" in block)
     assert script.count("curl ") == 3
     shown = [json.loads(block) for block in blocks("json")]
-    async with newcomer(tmp_path) as (somebody, url):
-        out, err = await somebody.run("bash", "-euc", script.replace("http://127.0.0.1:8000", url))
+    async with newcomer(tmp_path) as (user, url):
+        out, err = await user.run("bash", "-euc", script.replace("http://127.0.0.1:8000", url))
     created, (state, ended) = json.loads(err), [json.loads(f"{{{part}}}") for part in re.findall(r"\{([^{}]*)\}", out)]
-    assert [shape(answer) for answer in (created, state, ended)] == [shape(answer) for answer in shown]
+    assert [shape(each) for each in (created, state, ended)] == [shape(each) for each in shown]
     fixed = ("status", "viewport_width", "viewport_height", "user_agent")
-    for real, told in zip((created, state, ended), shown, strict=True):
-        assert {name: real[name] for name in fixed} == {name: told[name] for name in fixed}
+    for real, documented in zip((created, state, ended), shown, strict=True):
+        assert {name: real[name] for name in fixed} == {name: documented[name] for name in fixed}
 
 
-async def test_the_python_lines_print_what_is_shown(tmp_path: Path) -> None:
+async def test_the_python_script_prints_what_is_shown(tmp_path: Path) -> None:
     script = blocks("python")[0]
     after = README.split("It prints this", 1)[1]
     expected = after.split("```\n", 2)[1]
-    async with newcomer(tmp_path) as (somebody, _):
-        out, err = await somebody.run(sys.executable, "-c", script)
+    async with newcomer(tmp_path) as (user, _):
+        out, err = await user.run(sys.executable, "-c", script)
     assert out == expected
     assert err == ""
 
 
 async def test_playwright_connects_as_shown(tmp_path: Path) -> None:
     script = next(block for block in blocks("python") if "connect_over_cdp" in block)
-    async with newcomer(tmp_path) as (somebody, _):
-        out, err = await somebody.run(sys.executable, "-c", script)
+    async with newcomer(tmp_path) as (user, _):
+        out, err = await user.run(sys.executable, "-c", script)
     assert out == "Hello 800\n"
     assert err == ""
 
@@ -160,12 +160,12 @@ async def test_node_clients_connect_as_shown(tmp_path: Path) -> None:
     scripts = blocks("js")
     assert ["playwright" in script or "puppeteer" in script for script in scripts] == [True, True]
     (tmp_path / "node_modules").symlink_to(NODE_CLIENTS)
-    async with newcomer(tmp_path) as (somebody, _), Client(data_dir=somebody.data) as client:
+    async with newcomer(tmp_path) as (user, _), Client(data_dir=user.data) as client:
         for number, script in enumerate(scripts):
             (tmp_path / f"script{number}.mjs").write_text(script)
             async with client.session() as session:
-                somebody.environment["CONNECT_URL"] = session.connect_url
-                out, _ = await somebody.run("node", str(tmp_path / f"script{number}.mjs"))
+                user.environment["CONNECT_URL"] = session.connect_url
+                out, _ = await user.run("node", str(tmp_path / f"script{number}.mjs"))
             assert out == "Hello\n"
 
 
@@ -173,12 +173,12 @@ async def test_one_line_connects_without_a_create(tmp_path: Path) -> None:
     shown = re.search(r"`(ws://127\.0\.0\.1:8000/v1/browser/connect\?viewport_width=800)`", README)
     assert shown is not None
     async with (
-        newcomer(tmp_path) as (somebody, url),
-        Client(data_dir=somebody.data) as client,
+        newcomer(tmp_path) as (user, url),
+        Client(data_dir=user.data) as client,
         async_playwright() as pw,
     ):
         address = shown.group(1).replace("ws://127.0.0.1:8000", url.replace("http", "ws"))
-        key = (somebody.data / "secrets" / "admin_api_key").read_text().strip()
+        key = (user.data / "secrets" / "admin_api_key").read_text().strip()
         for browser in (
             await pw.chromium.connect_over_cdp(address, headers={"X-API-Key": key}),
             await pw.chromium.connect_over_cdp(f"{address}&api_key={key}"),
@@ -193,16 +193,16 @@ async def test_one_line_connects_without_a_create(tmp_path: Path) -> None:
         assert key not in (tmp_path / "serve.log").read_text().split("Admin key:")[1].split("\n", 1)[1]
 
 
-async def test_the_commands(tmp_path: Path) -> None:
+async def test_the_command_line_commands(tmp_path: Path) -> None:
     lines = next(block for block in blocks("bash") if "browser-sessions create" in block).splitlines()
     ours = f"{sys.executable} -m browser_sessions"
-    async with newcomer(tmp_path) as (somebody, _):
-        said = []
+    async with newcomer(tmp_path) as (user, _):
+        outputs = []
         session_id = "ses_31e6"
         for line in lines:
             command = line.replace(".venv/bin/browser-sessions", ours).replace(" --watch", "")
-            out, _ = await somebody.run("bash", "-euc", command.replace("ses_31e6", session_id[:14]))
+            out, _ = await user.run("bash", "-euc", command.replace("ses_31e6", session_id[:14]))
             if found := re.search(r"ses_[0-9a-f]{32}", out):
                 session_id = found.group()
-            said.append(out)
-    assert said[-1] == f"{session_id} closed\n"
+            outputs.append(out)
+    assert outputs[-1] == f"{session_id} closed\n"

@@ -1,4 +1,4 @@
-"""The command line as people use it: a service started by `serve`, a real browser, and commands as processes."""
+"""The command line end to end: a service started by `serve`, a real browser, and commands as processes."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command said, and its exit code."""
+class Output:
+    """Output and exit code of a command."""
 
     code: int
     out: str
@@ -52,7 +52,7 @@ def environment(data_dir: Path, more: Mapping[str, str] | None = None) -> dict[s
     return {**inherited, "BROWSER_SESSIONS_DATA_DIR": str(data_dir), **(more or {})}
 
 
-async def bs(data_dir: Path, *args: str, typed: str = "", env: Mapping[str, str] | None = None) -> Said:
+async def bs(data_dir: Path, *args: str, typed: str = "", env: Mapping[str, str] | None = None) -> Output:
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *args,
@@ -70,7 +70,7 @@ async def bs(data_dir: Path, *args: str, typed: str = "", env: Mapping[str, str]
             await process.wait()
     assert process.returncode is not None
     assert b"Traceback" not in err, err.decode()
-    return Said(process.returncode, out.decode(), err.decode())
+    return Output(process.returncode, out.decode(), err.decode())
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Serving:
     def log(self) -> str:
         return (self.data_dir.parent / f"{self.data_dir.name}.err").read_text()
 
-    async def bs(self, *args: str, typed: str = "", env: Mapping[str, str] | None = None) -> Said:
+    async def bs(self, *args: str, typed: str = "", env: Mapping[str, str] | None = None) -> Output:
         return await bs(self.data_dir, *args, typed=typed, env=env)
 
     async def stop(self) -> int:
@@ -123,12 +123,12 @@ async def serving(data_dir: Path, *args: str, env: Mapping[str, str] | None = No
             await process.wait()
 
 
-async def test_a_first_start_shows_where_to_go_and_the_key_once(tmp_path: Path) -> None:
+async def test_the_first_start_prints_the_url_and_the_key_once(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     async with serving(folder) as first:
         key_file = folder / "secrets" / "admin_api_key"
         key = key_file.read_text().strip()
-        await until(lambda: first.url in first.out, what="serve says where it is")
+        await until(lambda: first.url in first.out, what="serve prints its URL")
         assert f"ready at {first.url}" in first.out
         assert str(folder) in first.out
         assert first.out.count(key) == 1
@@ -148,7 +148,7 @@ async def test_a_first_start_shows_where_to_go_and_the_key_once(tmp_path: Path) 
         assert key not in first.log
         assert not (folder / "service.json").exists()
     async with serving(folder) as again:
-        await until(lambda: again.url in again.out, what="serve says where it is")
+        await until(lambda: again.url in again.out, what="serve prints its URL")
         assert key not in again.out + again.log
         listed = (await again.bs("ls", "--json")).data
         assert [each["session_id"] for each in listed["sessions"]] == [made.data["session_id"]]
@@ -158,7 +158,7 @@ async def test_a_first_start_shows_where_to_go_and_the_key_once(tmp_path: Path) 
     assert "Start one with 'browser-sessions serve'" in gone.err
 
 
-async def test_a_session_from_the_first_command_to_the_last(tmp_path: Path) -> None:
+async def test_a_session_is_created_listed_shown_and_ended(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
         page = "data:text/html,<title>Hello</title>"
         made = (await service.bs("create", page, "--viewport", "640x480", "-m", "job=7", "--json")).data
@@ -188,7 +188,7 @@ async def test_a_session_from_the_first_command_to_the_last(tmp_path: Path) -> N
         assert missing.err == "There is no such session. List yours with GET /v1/browser/sessions.\n"
 
 
-async def test_several_sessions_at_once(tmp_path: Path) -> None:
+async def test_several_sessions_are_ended_by_one_command(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
         ids = [(await client.create()).session_id for _ in range(3)]
         ended = await service.bs("end", *ids, "--yes", "--json")
@@ -222,7 +222,7 @@ async def test_keys_and_users_have_their_own_rights(tmp_path: Path) -> None:
         assert password not in service.log
 
 
-async def test_watching_ends_with_ctrl_c_and_without_a_word(tmp_path: Path) -> None:
+async def test_watch_ends_with_ctrl_c_and_prints_no_error(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as service:
         made = (await service.bs("create", "--json")).data
         watching = await asyncio.create_subprocess_exec(
@@ -231,7 +231,7 @@ async def test_watching_ends_with_ctrl_c_and_without_a_word(tmp_path: Path) -> N
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment(tmp_path / "data"),
-            # A test run in the background of a script has inherited that Ctrl-C is ignored, and would hand it on.
+            # A test run in the background of a script ignores SIGINT, and the command would inherit that.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         try:
@@ -251,21 +251,21 @@ async def test_watching_ends_with_ctrl_c_and_without_a_word(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("--browser-executable", "/nonexistent"), "BROWSER_SESSIONS_BROWSER_EXECUTABLE is /nonexistent"),
         (("--data-dir", "/proc/nowhere"), "Name a folder that this user can write to."),
         (("--admin-api-key-file", "/nonexistent"), "--admin-api-key-file: /nonexistent cannot be read"),
     ],
 )
-async def test_what_stops_a_start_is_one_sentence(tmp_path: Path, args: tuple[str, ...], said: str) -> None:
+async def test_a_start_that_fails_prints_one_line(tmp_path: Path, args: tuple[str, ...], message: str) -> None:
     stopped = await bs(tmp_path / "data", "serve", "--port", "0", "--log-level", "error", *args)
     assert (stopped.code, stopped.out) == (2, "")
-    assert said in stopped.err
+    assert message in stopped.err
     assert stopped.err.count("\n") == 1
 
 
-async def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+async def test_a_port_in_use_prints_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         stopped = await bs(tmp_path / "data", "serve", "--port", str(port))
@@ -278,7 +278,7 @@ async def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         assert [each["check"] for each in found.data["findings"] if each["state"] == "problem"] == ["port"]
 
 
-async def test_the_doctor_tries_a_browser_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_the_doctor_starts_a_browser_and_leaves_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as service:
         port = service.url.rpartition(":")[2]
         found = await service.bs("doctor", "--port", port, "--json", env={"TMPDIR": str(tmp_path)})
@@ -294,7 +294,7 @@ async def test_the_doctor_tries_a_browser_and_leaves_nothing(tmp_path: Path) -> 
         assert "start" in (await service.bs("doctor", "--port", port)).out
 
 
-async def test_a_doctor_without_a_browser_says_so_and_exits_with_1(tmp_path: Path) -> None:
+async def test_the_doctor_without_a_browser_reports_it_and_exits_with_1(tmp_path: Path) -> None:
     found = await bs(tmp_path / "data", "doctor", "--browser-executable", "/nonexistent", "--port", "0")
     assert found.code == 1
     assert re.search(r"(?m)^browser +problem  BROWSER_SESSIONS_BROWSER_EXECUTABLE is /nonexistent", found.out)
@@ -307,7 +307,7 @@ async def test_sigterm_lets_a_session_finish_and_a_second_one_does_not(tmp_path:
     ):
         session = await client.create()
         service.process.send_signal(signal.SIGTERM)
-        await until(lambda: "server.draining" in service.log, what="it drains")
+        await until(lambda: "server.draining" in service.log, what="the server drains")
         assert (await client.get(session.session_id)).status == "active"
         await client.end(session.session_id)
         async with asyncio.timeout(PATIENCE_S):
@@ -318,7 +318,7 @@ async def test_sigterm_lets_a_session_finish_and_a_second_one_does_not(tmp_path:
     ):
         await client.create()
         service.process.send_signal(signal.SIGTERM)
-        await until(lambda: "server.draining" in service.log, what="it drains")
+        await until(lambda: "server.draining" in service.log, what="the server drains")
         service.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
             await service.process.wait()
@@ -328,7 +328,7 @@ async def titled(session: Session, titles: list[str]) -> bool:
     return [page.title for page in await session.pages()] == titles
 
 
-async def test_the_sdk_drives_a_page_and_ends_what_it_began(tmp_path: Path) -> None:
+async def test_the_sdk_drives_a_page_and_ends_its_session(tmp_path: Path) -> None:
     async with serving(tmp_path / "data"), Client(data_dir=tmp_path / "data") as client:
         async with client.session(viewport_width=500, viewport_height=400) as session:
             assert (await session.goto("data:text/html,<title>One</title><h1>1</h1>")).title == "One"
@@ -359,46 +359,46 @@ async def test_the_sdk_drives_a_page_and_ends_what_it_began(tmp_path: Path) -> N
 async def on_a_terminal(
     data_dir: Path, *args: str, answers: Sequence[tuple[bytes, bytes]] = (), columns: int = 80
 ) -> tuple[int, str]:
-    """A command with somebody at the keyboard, who answers what is said: exit code and what was seen."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    """Runs a command on a terminal and types the answers to its questions. Exit code and output."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *args,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
         env=environment(data_dir),
         preexec_fn=_take_terminal,
     )
-    os.close(theirs)
-    os.set_blocking(ours, False)
+    os.close(terminal)
+    os.set_blocking(controller, False)
     seen = b""
 
-    def said(what: bytes) -> bool:
+    def printed(what: bytes) -> bool:
         nonlocal seen
-        with suppress(OSError):  # nothing new, or nobody there any more
-            seen += os.read(ours, 65_536)
+        with suppress(OSError):  # nothing new, or the command has ended
+            seen += os.read(controller, 65_536)
         return what in seen
 
     def hidden() -> bool:
-        return not termios.tcgetattr(ours)[3] & termios.ECHO
+        return not termios.tcgetattr(controller)[3] & termios.ECHO
 
-    def asked(question: bytes) -> bool:
-        """What is typed before the terminal stops showing it is thrown away."""
-        return said(question) and hidden() == (b"assword" in question or b"Repeat" in question)
+    def prompted(question: bytes) -> bool:
+        """True once the command reads: input typed before a password prompt turns echo off is discarded."""
+        return printed(question) and hidden() == (b"assword" in question or b"Repeat" in question)
 
     try:
         for question, answer in answers:
-            await until(lambda: asked(question), within=PATIENCE_S, what=f"{question!r} is said")  # noqa: B023 - at once
-            os.write(ours, answer)
-        await until(lambda: said(b"") and process.returncode is not None, within=PATIENCE_S, what="the command ends")
-        said(b"")
+            await until(lambda: prompted(question), within=PATIENCE_S, what=f"{question!r} is printed")  # noqa: B023 - at once
+            os.write(controller, answer)
+        await until(lambda: printed(b"") and process.returncode is not None, within=PATIENCE_S, what="the command ends")
+        printed(b"")
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-        os.close(ours)
+        os.close(controller)
     assert process.returncode is not None
     return process.returncode, seen.decode()
 
@@ -409,7 +409,7 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-async def test_somebody_at_the_keyboard_is_asked_and_can_say_no_or_leave(tmp_path: Path) -> None:
+async def test_questions_on_a_terminal_can_be_answered_with_no_or_ctrl_c(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
         ids = [(await client.create()).session_id for _ in range(2)]
         for typed, code in ((b"n\n", 1), (b"\x03", 130)):
@@ -429,7 +429,7 @@ async def test_somebody_at_the_keyboard_is_asked_and_can_say_no_or_leave(tmp_pat
         assert "correct horse" not in seen
 
 
-async def test_ls_shows_whole_ids_on_80_columns_and_cuts_nothing_in_a_pipe(tmp_path: Path) -> None:
+async def test_ls_shows_whole_ids_on_80_columns_and_truncates_nothing_in_a_pipe(tmp_path: Path) -> None:
     title = "A title that is longer than what eighty columns have left beside an id, a status, a host and an owner"
     async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
         page = f"data:text/html,<title>{title}</title>"
@@ -452,11 +452,15 @@ async def test_the_shell_completes_session_ids(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("browser-sessions")
 
     async def completed(line: str) -> list[str]:
-        """What bash is offered for the last word of a command line."""
-        asked = {"_BROWSER_SESSIONS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        """Completions for the last word of a command line."""
+        variables = {
+            "_BROWSER_SESSIONS_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+        }
         process = await asyncio.create_subprocess_exec(
             script,
-            env=environment(tmp_path / "data", asked),
+            env=environment(tmp_path / "data", variables),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

@@ -1,8 +1,7 @@
-"""The console's front end in a real Chromium, against the stand-in server of `fake_console_server`.
+"""The console's front end in a real Chromium, against the fake server of `fake_console_server`.
 
-The stand-in is for what has to be exact or cannot be had on demand: hostile rows, the messages that hands on the canvas
-become, 200 sessions, a connection that goes away. What the real service can
-show is in `test_console_service`.
+The fake is for exact or rare conditions: hostile rows, the messages that input on the canvas becomes, 200 sessions, a
+lost connection. Tests with the real service are in `test_console_service`.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ async def jpeg(operator: Browser, colour: str, width: int = 1280, height: int = 
 async def watching(
     operator: Browser, console: FakeConsole, path: str = "/", **options: Any
 ) -> AsyncIterator[tuple[Page, str]]:
-    """A signed-in console at `path`. Afterwards: no script error, no CSP report, no request to anybody else."""
+    """A signed-in console at `path`. Afterwards: no script error, no CSP report, no request to another server."""
     console.signed_in = True
     errors: list[str] = []
     foreign: list[str] = []
@@ -84,7 +83,7 @@ def sent(console: FakeConsole, kind: str, **fields: Any) -> list[dict[str, Any]]
     return [m for m in console.sent if m["type"] == kind and all(m.get(k) == v for k, v in fields.items())]
 
 
-# --- what a hostile page can put on the screen
+# --- hostile content
 
 
 async def test_hostile_strings_are_text_everywhere(operator: Browser) -> None:
@@ -97,7 +96,7 @@ async def test_hostile_strings_are_text_everywhere(operator: Browser) -> None:
     console.pages["evil"] = [{"page_id": "pg1", "url": HOSTILE_URL, "title": HOSTILE, "crashed": False}]
     page_fields: dict[str, Any] = {"page_id": "pg1", "url": HOSTILE_URL}
     for session in ("evil", "dead"):
-        console.stories[session] = [
+        console.histories[session] = [
             console.event("page.navigated", session, title=HOSTILE, **page_fields),
             console.event("console", session, level=HOSTILE, text=HOSTILE, line=HOSTILE, **page_fields),
             console.event("console", session, level="error", text="document.cookie=" + HOSTILE, **page_fields),
@@ -118,12 +117,12 @@ async def test_hostile_strings_are_text_everywhere(operator: Browser) -> None:
             for panel in ("Console", "Network", "Errors", "Options", "Timeline"):
                 await page.get_by_role("tab", name=panel).click()
                 await expect(page.locator("#panel")).to_contain_text("<svg onload")
-        console.tell("session.updated", "dead", title=HOSTILE * 2)
+        console.emit("session.updated", "dead", title=HOSTILE * 2)
         for link in await page.locator("a").all():
             assert not (await link.get_attribute("href") or "").startswith("javascript")
 
 
-# --- hands on the canvas
+# --- input on the canvas
 
 
 @pytest.mark.parametrize(
@@ -154,12 +153,12 @@ async def test_a_click_lands_where_the_picture_shows_it(operator: Browser, scale
 
 @asynccontextmanager
 async def driving(operator: Browser, **options: Any) -> AsyncIterator[tuple[Page, FakeConsole]]:
-    """One session, watched by somebody who holds the wheel."""
+    """One session, watched by an operator with control."""
     console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1", **options) as (page, _):
         await page.locator("canvas[data-seq]").wait_for()
         await page.get_by_role("button", name="Take control").click()
-        await page.locator(".stage.mine .pad:focus").wait_for(state="attached")  # from then on it hears keys
+        await page.locator(".stage.mine .pad:focus").wait_for(state="attached")  # from then on it receives keys
         console.sent.clear()
         yield page, console
 
@@ -180,12 +179,12 @@ async def test_double_clicks_drags_and_the_right_button(operator: Browser) -> No
         await page.mouse.up()
         await got(console, "mouse", action="up")
         order = [m["action"] for m in sent(console, "mouse")]
-        assert order[-1] == "up", "moves that waited went out before the button came up"
+        assert order[-1] == "up", "pending moves are sent before the button is released"
         assert all(m["button"] == "left" for m in sent(console, "mouse", action="move", buttons=1))
-        assert sent(console, "mouse", action="move", buttons=1), "a drag is told"
+        assert sent(console, "mouse", action="move", buttons=1), "a drag sends moves"
 
 
-async def test_the_wheel_of_the_mouse_scrolls_the_page_not_the_console(operator: Browser) -> None:
+async def test_the_mouse_wheel_scrolls_the_page_not_the_console(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         await page.locator(".stage canvas").hover()
         await page.mouse.wheel(0, 120)
@@ -193,7 +192,7 @@ async def test_the_wheel_of_the_mouse_scrolls_the_page_not_the_console(operator:
         await until(lambda: sum(m["dy"] for m in sent(console, "wheel")) == 240)
 
 
-async def test_keys_and_what_they_write(operator: Browser) -> None:
+async def test_keys_are_sent_with_their_text(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         await page.keyboard.type("Aé")
         await page.keyboard.press("Enter")
@@ -203,9 +202,9 @@ async def test_keys_and_what_they_write(operator: Browser) -> None:
         downs = [(m["key"], m["text"], m["modifiers"]) for m in sent(console, "key", action="down")]
         assert ("A", "A", 0) in downs or ("A", "A", 8) in downs
         assert ("Enter", "\r", 0) in downs
-        assert ("a", "", 2) in downs, "a command writes nothing"
+        assert ("a", "", 2) in downs, "a key with Ctrl has no text"
         assert ("Tab", "", 0) in downs, "the focus stays with the page"
-        assert [m["text"] for m in sent(console, "text")] == ["é"], "what no key can type goes as text"
+        assert [m["text"] for m in sent(console, "text")] == ["é"], "characters without a key are sent as text"
 
 
 async def test_shortcuts_of_the_console_are_keys_of_the_page_while_in_control(operator: Browser) -> None:
@@ -217,7 +216,7 @@ async def test_shortcuts_of_the_console_are_keys_of_the_page_while_in_control(op
         await expect(page.locator(".stage.mine")).to_be_visible()
 
 
-async def test_paste_goes_as_text(operator: Browser) -> None:
+async def test_paste_is_sent_as_text(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         await page.evaluate(
             """() => {
@@ -232,19 +231,19 @@ async def test_paste_goes_as_text(operator: Browser) -> None:
         assert sent(console, "key") == []
 
 
-async def test_input_method_text_goes_once_when_it_is_composed(operator: Browser) -> None:
+async def test_input_method_text_is_sent_once_after_composition(operator: Browser) -> None:
     async with driving(operator) as (page, console):
-        wire = await page.context.new_cdp_session(page)
-        await wire.send("Input.imeSetComposition", {"text": "に", "selectionStart": 1, "selectionEnd": 1})
-        await wire.send("Input.imeSetComposition", {"text": "日本", "selectionStart": 2, "selectionEnd": 2})
-        await wire.send("Input.insertText", {"text": "日本"})
+        cdp = await page.context.new_cdp_session(page)
+        await cdp.send("Input.imeSetComposition", {"text": "に", "selectionStart": 1, "selectionEnd": 1})
+        await cdp.send("Input.imeSetComposition", {"text": "日本", "selectionStart": 2, "selectionEnd": 2})
+        await cdp.send("Input.insertText", {"text": "日本"})
         await got(console, "text")
         await page.keyboard.press("x")
         await got(console, "key", action="up", key="x")
         assert [m["text"] for m in sent(console, "text")] == ["日本"]
 
 
-async def test_fingers_on_the_picture(operator: Browser) -> None:
+async def test_touches_on_the_picture_are_sent_as_touches(operator: Browser) -> None:
     async with driving(operator, has_touch=True) as (page, console):
         box = await page.locator(".stage canvas").bounding_box()
         assert box is not None
@@ -268,7 +267,7 @@ async def test_escape_twice_releases_control_and_once_is_a_key(operator: Browser
         assert console.rows["s1"]["controlled_by"] is None
 
 
-async def test_a_key_that_is_held_when_the_focus_goes_is_let_go(operator: Browser) -> None:
+async def test_a_held_key_is_released_when_the_focus_leaves(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         await page.keyboard.down("Shift")
         await got(console, "key", action="down", key="Shift")
@@ -303,7 +302,7 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         await got(console, "new_page")
         pages = [{"page_id": "pg1", "url": "https://a.example/", "title": "A", "crashed": False},
                  {"page_id": "pg2", "url": "https://b.example/", "title": "B", "crashed": True}]  # fmt: skip
-        await console.tell_live("s1", type="pages", pages=pages, page_id="pg1")
+        await console.send_live("s1", type="pages", pages=pages, page_id="pg1")
         await expect(page.get_by_role("tab", name="B crashed")).to_be_visible()
         await page.get_by_role("tab", name="B crashed").click()
         assert (await got(console, "view", page_id="pg2"))[0]["max_fps"] == 30
@@ -311,13 +310,13 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         assert (await got(console, "close_page"))[0]["page_id"] == "pg2"
 
 
-async def test_a_dialog_of_the_page_is_answered_by_who_has_control(operator: Browser) -> None:
+async def test_a_dialog_of_the_page_is_answered_by_the_operator_with_control(operator: Browser) -> None:
     async with driving(operator) as (page, console):
-        console.tell("dialog.opened", "s1", page_id="pg1", type="confirm", message="Really leave?")
+        console.emit("dialog.opened", "s1", page_id="pg1", type="confirm", message="Really leave?")
         await expect(page.locator(".ask")).to_contain_text("Really leave?")
         await page.get_by_role("button", name="Dismiss").click()
         assert (await got(console, "dialog"))[0]["accept"] is False
-        console.tell("dialog.closed", "s1", page_id="pg1")
+        console.emit("dialog.closed", "s1", page_id="pg1")
         await expect(page.locator(".ask")).to_have_count(0)
 
 
@@ -326,16 +325,16 @@ async def test_another_operator_with_control_is_named_and_keeps_it(operator: Bro
     async with watching(operator, console, "/sessions/s1") as (page, _):
         await expect(page.locator(".who")).to_have_text("anna has control")
         await expect(page.get_by_role("button", name="Take control")).to_be_disabled()
-        console.tell("control.waiting", "s1", count=3)
+        console.emit("control.waiting", "s1", count=3)
         await expect(page.locator(".waits")).to_have_text("3 clients waiting")
-        await console.tell_live("s1", type="control", controlled_by=None, waiting=0)
+        await console.send_live("s1", type="control", controlled_by=None, waiting=0)
         await expect(page.get_by_role("button", name="Take control")).to_be_enabled()
 
 
 # --- the picture
 
 
-async def test_the_picture_changes_with_the_frames_and_never_its_place(operator: Browser) -> None:
+async def test_the_picture_changes_with_the_frames_and_never_moves(operator: Browser) -> None:
     red, blue = await jpeg(operator, "#ff0000"), await jpeg(operator, "#0000ff", 640, 360)
     console = FakeConsole(rows={"s1": row("s1")}, frames={"": [red]})
     async with watching(operator, console, "/sessions/s1") as (page, _):
@@ -357,7 +356,7 @@ async def test_the_picture_changes_with_the_frames_and_never_its_place(operator:
         assert acked == sorted(set(acked)), "each drawn frame is acknowledged once, in order"
 
 
-async def test_broken_frames_and_a_flood_harm_nothing(operator: Browser) -> None:
+async def test_invalid_and_very_frequent_frames_do_not_break_the_console(operator: Browser) -> None:
     console = FakeConsole(
         rows={"s1": row("s1")}, frames={"": [b"no jpeg", await jpeg(operator, "#00ff00")]}, frames_per_second=200
     )
@@ -366,7 +365,7 @@ async def test_broken_frames_and_a_flood_harm_nothing(operator: Browser) -> None
         await expect(page.get_by_role("button", name="Take control")).to_be_enabled()
 
 
-async def test_a_session_that_ends_while_it_is_watched_says_why(operator: Browser) -> None:
+async def test_a_session_that_ends_while_it_is_watched_shows_the_reason(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1") as (page, _):
         await page.locator("canvas[data-seq]").wait_for()
@@ -377,16 +376,16 @@ async def test_a_session_that_ends_while_it_is_watched_says_why(operator: Browse
         await expect(page.get_by_role("button", name="Take control")).to_have_count(0)
 
 
-async def test_a_session_that_waits_says_so_and_is_watched_once_it_is_there(operator: Browser) -> None:
+async def test_a_queued_session_shows_that_it_waits_and_then_its_picture(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1", status="queued")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1") as (page, _):
         await expect(page.locator(".picture")).to_have_text("Waiting for a free slot…")
         console.rows["s1"]["status"] = "active"
-        console.tell("session.active", "s1", seconds=1.0)
+        console.emit("session.active", "s1", seconds=1.0)
         await page.locator("canvas[data-seq]").wait_for()
 
 
-async def test_devtools_open_in_a_tab_of_their_own(operator: Browser) -> None:
+async def test_devtools_open_in_a_new_tab(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1") as (page, base_url):
         await page.locator("canvas[data-seq]").wait_for()
@@ -402,7 +401,7 @@ async def test_devtools_open_in_a_tab_of_their_own(operator: Browser) -> None:
         await expect(page.get_by_role("button", name="DevTools")).to_be_enabled()
 
 
-async def test_a_session_says_that_it_loads_until_there_is_a_picture(operator: Browser) -> None:
+async def test_a_session_shows_loading_until_there_is_a_picture(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1")})
     async with watching(operator, console, "/sessions/s1") as (page, _):
         await expect(page.locator(".stage")).to_contain_text("Loading…")
@@ -448,7 +447,7 @@ async def test_the_keyboard_alone_filters_opens_selects_and_ends(operator: Brows
         await page.wait_for_url("**/sessions/*")
 
 
-async def test_arrows_walk_the_grid_by_its_columns(operator: Browser) -> None:
+async def test_arrow_keys_move_through_the_grid_by_columns(operator: Browser) -> None:
     async with watching(operator, FakeConsole(rows=fleet(12))) as (page, _):
         await page.locator(".card:not(.ghost)").first.wait_for()
         tops = await page.locator(".card").evaluate_all("cards => cards.map((c) => c.getBoundingClientRect().top)")
@@ -460,7 +459,7 @@ async def test_arrows_walk_the_grid_by_its_columns(operator: Browser) -> None:
         assert await page.evaluate(index) == columns + 1
 
 
-async def test_a_view_is_an_address_that_can_be_sent(operator: Browser) -> None:
+async def test_filters_and_sorting_are_kept_in_the_url(operator: Browser) -> None:
     rows = fleet(6) | {
         "x": row("x", status="crashed", ended_at=stamp(-9), owner="p_bo", owner_name="bo", title="Broken")
     }
@@ -502,14 +501,14 @@ async def test_an_unresponsive_page_shows_on_its_card_and_is_found_by_a_filter(o
     async with watching(operator, console) as (page, base_url):
         await expect(page.locator(".card")).to_have_count(3)
         await expect(page.get_by_role("button", name="unresponsive")).to_have_count(0)
-        console.tell("session.updated", "hung", responsive=False)
+        console.emit("session.updated", "hung", responsive=False)
         await page.get_by_role("button", name="unresponsive 1").click()
         await expect(page.locator(".card")).to_have_count(1)
         await expect(page.locator(".card")).to_contain_text("Busyunresponsive")
         assert page.url == f"{base_url}/?status=unresponsive"
         await page.get_by_role("button", name="table", exact=True).click()
         await expect(page.locator("tbody tr")).to_contain_text("unresponsive")
-        console.tell("session.updated", "hung", responsive=True)
+        console.emit("session.updated", "hung", responsive=True)
         await expect(page.get_by_role("heading", name="No matching sessions")).to_be_visible()
 
 
@@ -540,9 +539,9 @@ async def test_rows_follow_the_events_without_a_reload(operator: Browser) -> Non
     async with watching(operator, console) as (page, _):
         await expect(page.locator(".link")).to_have_text("live")
         console.rows["new"] = row("new", title="Just made", created_at=stamp())
-        console.tell("session.active", "new")
+        console.emit("session.active", "new")
         await expect(page.locator(".card")).to_have_count(3)
-        console.tell("session.updated", "new", title="Another title", memory_bytes=345_000_000)
+        console.emit("session.updated", "new", title="Another title", memory_bytes=345_000_000)
         await expect(page.locator(".card strong").first).to_have_text("Another title")
         await expect(page.locator(".card").first).to_contain_text("345 MB")
         console.end("new", "crashed", "browser_crashed")
@@ -554,14 +553,14 @@ async def test_rows_follow_the_events_without_a_reload(operator: Browser) -> Non
         )
 
 
-async def test_an_overview_that_took_long_does_not_undo_what_happened_meanwhile(operator: Browser) -> None:
+async def test_a_slow_overview_does_not_undo_newer_events(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(2))
     first = next(iter(console.rows))
     async with watching(operator, console) as (page, _):
         await expect(page.locator(".link")).to_have_text("live")
         console.slow = asyncio.Event()
         console.rows["new"] = row("new", title="Just made")
-        console.tell("session.active", "new")
+        console.emit("session.active", "new")
         await until(lambda: console.calls.count(("GET", "/v1/browser/overview")) == 2)
         console.end(first, "crashed", "browser_crashed")
         await expect(page.locator(".card.final")).to_have_count(1)
@@ -588,7 +587,7 @@ async def test_more_than_ten_are_ended_only_when_their_number_is_typed(operator:
         await expect(page.locator(".notice")).to_have_text("12 sessions ended")
 
 
-async def test_a_lost_connection_says_so_and_returns_by_itself(operator: Browser) -> None:
+async def test_a_lost_connection_is_shown_and_reconnects_automatically(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(1))
     async with watching(operator, console) as (page, _):
         await expect(page.locator(".link")).to_have_text("live")
@@ -598,11 +597,11 @@ async def test_a_lost_connection_says_so_and_returns_by_itself(operator: Browser
         await expect(page.locator(".card")).to_have_count(1)
         console.down = False
         await expect(page.locator(".link")).to_have_text("live", timeout=9000)
-        console.tell("session.updated", next(iter(console.rows)), title="Back again")
+        console.emit("session.updated", next(iter(console.rows)), title="Back again")
         await expect(page.locator(".card strong")).to_have_text("Back again")
 
 
-async def test_pictures_are_asked_for_on_the_screen_only_and_at_most_once_a_second(operator: Browser) -> None:
+async def test_thumbnails_are_requested_only_on_screen_and_at_most_once_a_second(operator: Browser) -> None:
     colours = ["#112233", "#445566"]
     console = FakeConsole(rows=fleet(60), frames={"": [await jpeg(operator, c, 320, 180) for c in colours]})
     async with watching(operator, console) as (page, _):
@@ -614,12 +613,14 @@ async def test_pictures_are_asked_for_on_the_screen_only_and_at_most_once_a_seco
         await until(lambda: len(console.thumbnails.get(seen[0], [])) >= 4)
         assert set(console.thumbnails) <= set(seen)
         assert 0 < len(seen) < 60
-        for asked in console.thumbnails.values():
-            gaps = [later - earlier for earlier, later in pairwise(asked)]
-            assert all(gap > 0.85 for gap in gaps), gaps  # a second between the starts, less what the way takes
+        for times in console.thumbnails.values():
+            gaps = [later - earlier for earlier, later in pairwise(times)]
+            assert all(gap > 0.85 for gap in gaps), (
+                gaps
+            )  # a second between the requests, minus the difference in latency
 
 
-async def test_an_ended_session_is_asked_for_its_last_frame_once(operator: Browser) -> None:
+async def test_the_last_frame_of_an_ended_session_is_requested_once(operator: Browser) -> None:
     over = {"ended_at": stamp(-5)}
     console = FakeConsole(
         rows={"d": row("d", status="closed", **over), "n": row("n", status="lost", **over), "a": row("a")},
@@ -643,17 +644,17 @@ FRAME_MS = 1000 / 60
 
 @pytest.mark.slow
 async def test_200_cards_scroll_within_a_frames_time(operator: Browser) -> None:
-    """Processor time of the page's own thread a frame, not time on the wall: other tests share the cores."""
+    """Processor time of the page's thread per frame, not wall-clock time: other tests share the cores."""
     pictures = [await jpeg(operator, colour, 320, 180) for colour in ("#112233", "#665544")]
     console = FakeConsole(rows=fleet(200), frames={"": pictures})
     async with watching(operator, console) as (page, _):
         await expect(page.locator(".card")).to_have_count(200)
         await page.locator(".card .drawn").first.wait_for()
-        wire = await page.context.new_cdp_session(page)
-        await wire.send("Performance.enable", {"timeDomain": "threadTicks"})
+        cdp = await page.context.new_cdp_session(page)
+        await cdp.send("Performance.enable", {"timeDomain": "threadTicks"})
 
         async def busy() -> float:
-            metrics = (await wire.send("Performance.getMetrics"))["metrics"]
+            metrics = (await cdp.send("Performance.getMetrics"))["metrics"]
             return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
 
         before = await busy()
@@ -662,10 +663,10 @@ async def test_200_cards_scroll_within_a_frames_time(operator: Browser) -> None:
         assert scrolling < FRAME_MS, f"{scrolling:.1f} ms a frame"
 
 
-# --- the way in, and what stands in the way
+# --- sign-in and errors
 
 
-async def test_sign_in_leads_back_to_where_one_wanted_to_go(operator: Browser) -> None:
+async def test_sign_in_leads_back_to_the_requested_view(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(1))
     async with watching(operator, console) as (page, base_url):
         console.signed_in = False
@@ -697,7 +698,7 @@ async def test_sign_in_leads_to_no_other_site(operator: Browser, next_: str) -> 
         assert page.url == f"{base_url}/"
 
 
-async def test_an_unreachable_server_is_tried_until_it_is_back(operator: Browser) -> None:
+async def test_an_unreachable_server_is_retried_until_it_responds(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(1), down=True)
     async with watching(operator, console) as (page, _):
         await expect(page.get_by_role("heading", name="The server reported an error")).to_be_visible()
@@ -705,7 +706,7 @@ async def test_an_unreachable_server_is_tried_until_it_is_back(operator: Browser
         await expect(page.locator(".card")).to_have_count(1, timeout=9000)
 
 
-# --- for everybody
+# --- accessibility and layout
 
 
 @pytest.mark.parametrize("path", ["/", "/?view=table", "/sessions/s1", "/sessions/d1", "/sign-in"])
@@ -717,9 +718,9 @@ async def test_every_control_has_a_name_and_a_focus_ring(operator: Browser, path
         if path == "/sessions/s1":
             await page.get_by_role("button", name="Take control").click()
             await page.locator(".stage.mine").wait_for()
-        wire = await page.context.new_cdp_session(page)
-        await wire.send("Accessibility.enable")
-        nodes = (await wire.send("Accessibility.getFullAXTree"))["nodes"]
+        cdp = await page.context.new_cdp_session(page)
+        await cdp.send("Accessibility.enable")
+        nodes = (await cdp.send("Accessibility.getFullAXTree"))["nodes"]
         roles = {"button", "link", "textbox", "searchbox", "checkbox", "combobox", "tab", "dialog", "image"}
         named = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n.get("ignored")]
         controls = [(role, name) for role, name in named if role in roles]
@@ -735,7 +736,7 @@ async def test_every_control_has_a_name_and_a_focus_ring(operator: Browser, path
         assert bare == []
 
 
-async def test_the_theme_follows_the_system_until_it_is_chosen_and_stays_chosen(operator: Browser) -> None:
+async def test_the_theme_follows_the_system_until_one_is_chosen_and_is_kept(operator: Browser) -> None:
     async with watching(operator, FakeConsole(rows=fleet(1)), color_scheme="dark") as (page, _):
         ground = "() => getComputedStyle(document.documentElement).backgroundColor"
         dark = await page.evaluate(ground)
@@ -750,7 +751,7 @@ async def test_the_theme_follows_the_system_until_it_is_chosen_and_stays_chosen(
         await expect(page.get_by_role("button", name="Theme: auto")).to_be_visible()
 
 
-async def test_nothing_moves_for_those_who_asked_for_no_motion(operator: Browser) -> None:
+async def test_there_are_no_transitions_with_reduced_motion(operator: Browser) -> None:
     async with watching(operator, FakeConsole(rows=fleet(1)), reduced_motion="reduce") as (page, _):
         await page.locator(".card:not(.ghost)").wait_for()
         moving = "() => [...document.querySelectorAll('*')].map((e) => getComputedStyle(e).transitionDuration)"
@@ -765,7 +766,7 @@ async def test_a_phone_scrolls_in_one_direction_only(operator: Browser, path: st
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-async def test_nothing_moves_when_sessions_are_selected(operator: Browser) -> None:
+async def test_selecting_sessions_does_not_move_the_layout(operator: Browser) -> None:
     async with watching(operator, FakeConsole(rows=fleet(12)), viewport={"width": 1280, "height": 800}) as (page, _):
         await page.locator(".card:not(.ghost)").first.wait_for()
         boxes = """() => [...document.querySelectorAll(".card, .tools > *")]
@@ -777,7 +778,7 @@ async def test_nothing_moves_when_sessions_are_selected(operator: Browser) -> No
         assert await page.evaluate(boxes) == before
 
 
-async def test_numbers_tick_in_place_and_move_nothing(operator: Browser) -> None:
+async def test_changing_numbers_do_not_move_the_layout(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(3, expires_at=stamp(62)))
     async with watching(operator, console) as (page, _):
         await page.locator(".card:not(.ghost)").first.wait_for()
@@ -786,6 +787,6 @@ async def test_numbers_tick_in_place_and_move_nothing(operator: Browser) -> None
         before = await page.evaluate(boxes)
         text = await page.locator(".card .facts").first.inner_text()
         await page.wait_for_function("t => document.querySelector('.card .facts').innerText !== t", arg=text)
-        console.tell("session.updated", next(iter(console.rows)), memory_bytes=1_234_000_000, connections=12)
+        console.emit("session.updated", next(iter(console.rows)), memory_bytes=1_234_000_000, connections=12)
         await expect(page.locator(".card .facts").first).to_contain_text("1.2 GB")
         assert await page.evaluate(boxes) == before

@@ -1,4 +1,4 @@
-"""The console in a real browser, looking at the real service with real sessions: seen, watched, driven, ended."""
+"""The console in a real browser with the real service and real sessions: listed, watched, controlled, ended."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def signed_in(operator: Browser, service: Running, *, scale: float = 1, wi
 
 
 async def pixel(page: Page, x: float, y: float) -> list[int]:
-    """The colour at a point of the picture, in shares of its size; none of all while there is no picture."""
+    """The colour at a point of the picture, in fractions of its size; negative while there is no picture."""
     colour: list[int] = await page.evaluate(
         """([x, y]) => { const c = document.querySelector('canvas.picture'); if (!c) return [-99, -99, -99];
             const d = c.getContext('2d').getImageData(Math.floor(c.width * x), Math.floor(c.height * y), 1, 1).data;
@@ -58,7 +58,7 @@ async def pixel(page: Page, x: float, y: float) -> list[int]:
     return colour
 
 
-async def test_an_operator_sees_sessions_come_filters_them_and_opens_one(service: Running, operator: Browser) -> None:
+async def test_an_operator_sees_new_sessions_filters_them_and_opens_one(service: Running, operator: Browser) -> None:
     page = await signed_in(operator, service)
     await expect(page.get_by_label("Command that creates a session")).to_be_visible()
     for name in ("apples", "pears", "plums"):
@@ -73,7 +73,7 @@ async def test_an_operator_sees_sessions_come_filters_them_and_opens_one(service
     await expect(page.get_by_label("Live picture of the page")).to_be_visible()
 
 
-async def test_an_empty_console_says_how_to_make_the_first_session_also_on_a_phone(
+async def test_an_empty_console_shows_how_to_create_a_session_also_on_a_phone(
     service: Running, operator: Browser
 ) -> None:
     page = await signed_in(operator, service, width=390)
@@ -85,16 +85,14 @@ async def test_an_empty_console_says_how_to_make_the_first_session_also_on_a_pho
     assert box["x"] + box["width"] <= 390
 
 
-async def test_the_picture_follows_the_page_and_watching_keeps_nothing_alive(
-    service: Running, operator: Browser
-) -> None:
+async def test_the_picture_follows_the_page_and_watching_is_no_activity(service: Running, operator: Browser) -> None:
     session_id = (await service.create(start_url=SHOP))["session_id"]
     page = await signed_in(operator, service)
     await page.goto(f"/sessions/{session_id}")
-    await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="the page's white", every=0.1)
+    await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="the page is white", every=0.1)
     await service.evaluate(session_id, "document.body.style.background = 'rgb(0, 128, 0)'")
     used = (await service.get(session_id))["last_activity"]
-    await until(lambda: _is(page, 0.9, 0.9, [0, 128, 0]), what="the page's green", every=0.1)
+    await until(lambda: _is(page, 0.9, 0.9, [0, 128, 0]), what="the page is green", every=0.1)
     assert (await service.get(session_id))["last_activity"] == used
 
 
@@ -115,7 +113,7 @@ async def test_an_operator_with_control_uses_the_page_while_the_client_waits(
         await page.goto(f"/sessions/{session_id}")
         await page.get_by_role("button", name="Take control").click()
         await expect(page.get_by_text("You have control")).to_be_visible()
-        await page.locator(".stage.mine .pad:focus").wait_for(state="attached")  # from then on it takes clicks
+        await page.locator(".stage.mine .pad:focus").wait_for(state="attached")  # from then on it receives clicks
         await page.locator("canvas[data-seq]").wait_for()
         waiting = asyncio.create_task(driven.evaluate("document.title"))
         box = await page.get_by_label("Live picture of the page").bounding_box()
@@ -144,9 +142,7 @@ async def _typed(service: Running, session_id: str, text: str) -> bool:
     return bool(await service.evaluate(session_id, "document.body.dataset.typed || ''") == text)
 
 
-async def test_what_is_ended_in_the_console_says_why_and_keeps_its_last_picture(
-    service: Running, operator: Browser
-) -> None:
+async def test_a_session_ended_in_the_console_shows_its_end_reason(service: Running, operator: Browser) -> None:
     session_id = (await service.create(start_url=SHOP))["session_id"]
     page = await signed_in(operator, service)
     await page.goto(f"/sessions/{session_id}")
@@ -186,7 +182,7 @@ OK</button>"""
     [(1, 1440, 900), (2, 1440, 900), (1, 700, 600)],
     ids=["plain", "dpr 2", "scaled down"],
 )
-async def test_from_sign_in_to_the_end_on_real_sessions(
+async def test_an_operator_signs_in_controls_a_session_and_ends_it(
     operator: Browser, service: Running, scale: int, width: int, height: int
 ) -> None:
     size: dict[str, Any] = {"viewport": {"width": width, "height": height}, "device_scale_factor": scale}
@@ -242,8 +238,8 @@ HOSTILE = (
 )
 
 
-async def test_a_hostile_page_stays_text(operator: Browser, service: Running) -> None:
-    """Its title, address, console, error, cookie and metadata."""
+async def test_strings_of_a_hostile_page_are_shown_as_text(operator: Browser, service: Running) -> None:
+    """Title, URL, console, error, cookie and metadata."""
     title = json.dumps(HOSTILE).replace("</", r"<\/")
     hostile = f"""<script>document.title = {title};
         console.error(document.title);
@@ -271,7 +267,7 @@ async def test_a_hostile_page_stays_text(operator: Browser, service: Running) ->
         await expect(page.locator("#panel")).to_contain_text("1 cookie · 0 sites with local storage")
 
 
-async def test_devtools_open_with_one_click_on_the_page_that_is_shown(operator: Browser, service: Running) -> None:
+async def test_devtools_open_with_one_click_for_the_shown_page(operator: Browser, service: Running) -> None:
     session_id = (await service.create(start_url="data:text/html,<title>Inspect me</title>"))["session_id"]
     async with watched(operator, service) as page:
         await page.goto(f"{service.url}/sessions/{session_id}")
@@ -289,16 +285,16 @@ async def test_devtools_open_with_one_click_on_the_page_that_is_shown(operator: 
         await tab.wait_for_url("**/devtools/**", wait_until="commit")
         note = "document.body && getComputedStyle(document.body, '::before').content"
 
-        async def says(text: str) -> bool:
+        async def shows(text: str) -> bool:
             return bool(await tab.evaluate(note) == text)
 
-        await until(lambda: says('"Loading DevTools…"'), what="it says that it loads", every=0.1)
+        await until(lambda: shows('"Loading DevTools…"'), what="the loading note is shown", every=0.1)
         may_load.set()
         await expect(tab).to_have_title(re.compile("Inspect me"), timeout=60_000)
-        await until(lambda: says("none"), what="it says so no longer", every=0.1)
+        await until(lambda: shows("none"), what="the loading note is gone", every=0.1)
 
 
-async def test_a_session_that_nobody_watched_shows_its_last_picture(operator: Browser, service: Running) -> None:
+async def test_an_unwatched_session_shows_its_last_picture(operator: Browser, service: Running) -> None:
     session_id = (await service.create(start_url="data:text/html,<body style='background:rgb(0,128,0)'>"))["session_id"]
     await service.http.delete(f"/v1/browser/sessions/{session_id}")
     async with watched(operator, service) as page:
@@ -313,9 +309,7 @@ async def test_a_session_that_nobody_watched_shows_its_last_picture(operator: Br
         assert all(abs(a - b) <= 12 for a, b in zip(colour, (0, 128, 0), strict=True))
 
 
-async def test_a_page_that_hangs_shows_on_its_card_and_is_found_by_a_filter(
-    operator: Browser, service: Running
-) -> None:
+async def test_a_hung_page_is_marked_on_its_card_and_found_by_a_filter(operator: Browser, service: Running) -> None:
     await service.create(start_url="data:text/html,<title>Fine</title>")
     hung = (await service.create(start_url="data:text/html,<title>Busy</title>", isolation="browser"))["session_id"]
     await service.evaluate(hung, "setTimeout(() => { for (;;) {} })")
@@ -327,7 +321,7 @@ async def test_a_page_that_hangs_shows_on_its_card_and_is_found_by_a_filter(
         await expect(page.locator(".stage")).to_contain_text("The page does not respond")
 
 
-async def test_the_network_log_has_every_request_with_its_facts(operator: Browser, service: Running) -> None:
+async def test_the_network_log_has_every_request_with_its_details(operator: Browser, service: Running) -> None:
     with client_site() as site:
         session_id = (await service.create(start_url=f"{site.url}/fetch"))["session_id"]
         async with watched(operator, service) as page:

@@ -27,14 +27,14 @@ for module in pkgutil.walk_packages(generated.__path__, "generated."):
     importlib.import_module(module.name)
 
 url, key = sys.argv[1:]
-client, stranger = (
+client, unauthenticated = (
     generated.AuthenticatedClient(base_url=url, token=token, prefix="", auth_header_name="X-API-Key")
     for token in (key, "wrong")
 )
 created = create_browser_session.sync(client=client, body=CreateBrowserSession(viewport_width=800))
 read = get_browser_session.sync(created.session_id, client=client)
 ended = end_browser_session.sync(created.session_id, client=client)
-refused = create_browser_session.sync(client=stranger, body=CreateBrowserSession())
+refused = create_browser_session.sync(client=unauthenticated, body=CreateBrowserSession())
 print(json.dumps([each.to_dict() for each in (created, read, ended, refused)]))
 """
 
@@ -59,8 +59,8 @@ async def test_a_generated_client_imports_and_creates_reads_and_ends_a_session(t
         operations = {each["operationId"] for path in document["paths"].values() for each in path.values()}
         assert operations <= generated
 
-        said = await run(tmp_path, str(GENERATOR.with_name("python")), "-c", LIFE, service.url, ADMIN_KEY)
-        created, read, ended, refused = json.loads(said)
+        printed = await run(tmp_path, str(GENERATOR.with_name("python")), "-c", LIFE, service.url, ADMIN_KEY)
+        created, read, ended, refused = json.loads(printed)
         assert created["status"] == read["status"] == "active"
         assert created["viewport_width"] == read["viewport_width"] == 800
         assert created["connect_url"].startswith("ws://")

@@ -1,4 +1,4 @@
-"""A Chromium straight from the system with a debugging port: what the service is compared with."""
+"""A Chromium with a debugging port and without the service, for comparison."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _OURS: Final = (
     "--zygote-cmd-prefix",
     "--no-sandbox",
 )
-"""Switches of a service's browser that say how it is reached, by whom it was started and as whom."""
+"""Switches for the service's own connection, bookkeeping and user; not part of the comparison."""
 
 
 def switches_of(server: ServerProcess) -> list[str]:
-    """How a browser of the service was started, for one that is compared with it."""
+    """The other switches of the service's browser, to start the bare one with."""
     for process in server.tree():
         arguments = process.cmdline()
         if any(each.startswith("--browser-sessions-run=") for each in arguments) and not any(
@@ -38,7 +38,7 @@ def switches_of(server: ServerProcess) -> list[str]:
 
 @asynccontextmanager
 async def bare_chromium(profile: Path, flags: Sequence[str] = ()) -> AsyncIterator[str]:
-    """The address of its debugging port, ws://…; `flags` beside what it needs to run here."""
+    """Yields the address of its debugging port (ws://…). `flags` are added to those it needs on this machine."""
     found = locate(None)
     arguments = ["--remote-debugging-port=0", f"--user-data-dir={profile}", *flags, "about:blank"]
     arguments += ["--no-sandbox"] if os.geteuid() == 0 or not sandbox_expected()[0] else []
@@ -51,9 +51,9 @@ async def bare_chromium(profile: Path, flags: Sequence[str] = ()) -> AsyncIterat
         start_new_session=True,
     )
     try:
-        told = profile / "DevToolsActivePort"
-        await until(lambda: told.exists() and told.read_text().count("\n") == 1, what="its port")
-        number, path = told.read_text().split("\n")
+        port_file = profile / "DevToolsActivePort"
+        await until(lambda: port_file.exists() and port_file.read_text().count("\n") == 1, what="the debugging port")
+        number, path = port_file.read_text().split("\n")
         yield f"ws://127.0.0.1:{number}{path}"
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # the executable may be a script that starts the browser

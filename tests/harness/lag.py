@@ -1,4 +1,4 @@
-"""How late the machine itself is: what is promised to the second can be no more punctual than that."""
+"""Measures the event loop's lag, which limits how punctual the service can be on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TICK_S: Final = 0.02
 @dataclass
 class Lag:
     most: float = 0.0
-    """Seconds that a wait of `TICK_S` took too long, at the most so far."""
+    """The longest delay of a `TICK_S` sleep so far, in seconds."""
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the service logs, for a test to read."""
+"""Captures the service's log."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from browser_sessions.telemetry import configure_logging
 
 @contextmanager
 def json_lines(level: Literal["debug", "info"]) -> Iterator[io.StringIO]:
-    """Everything that is logged meanwhile, one JSON object a line."""
+    """Everything logged in the block, one JSON object per line."""
     root = logging.getLogger()
     before, root_level = root.handlers[:], root.level
     out = io.StringIO()
     configure_logging("json", level, out)
-    structlog.configure(cache_logger_on_first_use=False)  # a logger that was kept would write here for ever
+    structlog.configure(cache_logger_on_first_use=False)  # a cached logger would keep writing to this buffer
     yield out
     structlog.reset_defaults()
     root.handlers[:], root.level = before, root_level

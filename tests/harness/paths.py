@@ -1,4 +1,4 @@
-"""Where things are in the repository, whatever folder a test is in."""
+"""Folders of the repository."""
 
 from __future__ import annotations
 

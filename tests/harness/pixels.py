@@ -1,4 +1,4 @@
-"""Looks into JPEGs with the eyes of a real Chromium: no image library is needed for a test."""
+"""Reads pixels of JPEGs in a real Chromium, so that tests need no image library."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 Colour = tuple[int, int, int]
 
 
-class Eye:
-    """`evaluate` runs JavaScript in a page that serves only to look at pictures."""
+class PixelReader:
+    """`evaluate` runs JavaScript in a page used only for this."""
 
     def __init__(self, evaluate: Callable[[str], Awaitable[Any]]) -> None:
         self._evaluate = evaluate
 
     async def pixel(self, jpeg: bytes, x: float = 0.5, y: float = 0.5) -> Colour:
-        """The colour at a place given in parts of width and height."""
+        """The colour at a point given as fractions of width and height."""
         address = json.dumps("data:image/jpeg;base64," + base64.b64encode(jpeg).decode())
         red, green, blue = await self._evaluate(
             f"""(async () => {{
@@ -33,7 +33,7 @@ class Eye:
         )
         return red, green, blue
 
-    async def sees(self, jpeg: bytes, colour: Colour, x: float = 0.5, y: float = 0.5) -> bool:
-        """True when the place has about this colour: JPEGs are not exact."""
+    async def matches(self, jpeg: bytes, colour: Colour, x: float = 0.5, y: float = 0.5) -> bool:
+        """Whether the point has about this colour: JPEG compression changes it slightly."""
         found = await self.pixel(jpeg, x, y)
         return all(abs(a - b) < 16 for a, b in zip(found, colour, strict=True))

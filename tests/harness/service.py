@@ -1,4 +1,4 @@
-"""The real service for tests: in this process on a free loopback port, or as a process that may be killed."""
+"""The real service for tests: in this process on a free loopback port, or in a process that can be killed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ADMIN_KEY = "test-admin-key-0123456789"
 
 @dataclass
 class Running:
-    """A service that answers. `node` is its inside, None when it is another process."""
+    """A running service. `node` is its service object, None when it runs in another process."""
 
     url: str
     http: httpx.AsyncClient
@@ -43,45 +43,45 @@ class Running:
         return self.node
 
     async def create(self, **options: Any) -> dict[str, Any]:
-        answer = await self.http.post("/v1/browser/sessions", json=options)
-        assert answer.status_code == 201, answer.text
-        created: dict[str, Any] = answer.json()
+        response = await self.http.post("/v1/browser/sessions", json=options)
+        assert response.status_code == 201, response.text
+        created: dict[str, Any] = response.json()
         return created
 
     async def get(self, session_id: str) -> dict[str, Any]:
-        answer = await self.http.get(f"/v1/browser/sessions/{session_id}")
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
+        response = await self.http.get(f"/v1/browser/sessions/{session_id}")
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
         return found
 
     async def details(self, session_id: str) -> dict[str, Any]:
-        answer = await self.http.get(f"/v1/browser/sessions/{session_id}/details")
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
+        response = await self.http.get(f"/v1/browser/sessions/{session_id}/details")
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
         return found
 
     async def first_page(self, session_id: str) -> str:
-        answer = await self.http.get(f"/v1/browser/sessions/{session_id}/pages")
-        assert answer.status_code == 200, answer.text
-        page_id: str = answer.json()["pages"][0]["page_id"]
+        response = await self.http.get(f"/v1/browser/sessions/{session_id}/pages")
+        assert response.status_code == 200, response.text
+        page_id: str = response.json()["pages"][0]["page_id"]
         return page_id
 
     async def evaluate(self, session_id: str, expression: str, page_id: str | None = None) -> Any:
         page_id = page_id or await self.first_page(session_id)
-        answer = await self.http.post(
+        response = await self.http.post(
             f"/v1/browser/sessions/{session_id}/pages/{page_id}/evaluate", json={"expression": expression}
         )
-        assert answer.status_code == 200, answer.text
-        return answer.json()["result"]
+        assert response.status_code == 200, response.text
+        return response.json()["result"]
 
     async def key(self, role: str = "client", name: str = "test") -> str:
-        answer = await self.http.post("/v1/auth/keys", json={"name": name, "role": role})
-        assert answer.status_code == 201, answer.text
-        key: str = answer.json()["key"]
+        response = await self.http.post("/v1/auth/keys", json={"name": name, "role": role})
+        assert response.status_code == 201, response.text
+        key: str = response.json()["key"]
         return key
 
     def caller(self, key: str | None) -> httpx.AsyncClient:
-        """A client with another key, or none; close it after use."""
+        """A client with another key, or without one; close it after use."""
         return client(self.url, key)
 
 
@@ -92,7 +92,7 @@ def client(url: str, key: str | None) -> httpx.AsyncClient:
 @asynccontextmanager
 async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     """The service in this process; `settings` are those of `browser_sessions.settings`."""
-    _lend_devtools(data_dir)
+    _copy_devtools(data_dir)
     chosen = load(data_dir=data_dir, port=0, admin_api_key=ADMIN_KEY, drain_seconds=0, **settings)
     listener = listen(chosen.host, chosen.port)
     node = Service(chosen)
@@ -116,8 +116,8 @@ _DEVTOOLS = Path(tempfile.mkdtemp(prefix="devtools-for-tests-"))
 atexit.register(shutil.rmtree, _DEVTOOLS, ignore_errors=True)
 
 
-def _lend_devtools(data_dir: Path) -> None:
-    """A new data folder gets DevTools' files from an earlier one of this run: taking them anew costs a second."""
+def _copy_devtools(data_dir: Path) -> None:
+    """Copies DevTools' files from an earlier data folder of this run; extracting them takes a second."""
     if not (data_dir / "devtools").exists():
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copytree(_DEVTOOLS, data_dir / "devtools")
@@ -130,7 +130,7 @@ def _keep_devtools(data_dir: Path) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to the test runner."""
+    """Leaves signals to the test runner."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -139,7 +139,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
-    """The service as a user starts it, in a process of its own: for loads under which a loop in debug mode gives in."""
+    """The service in its own process, as a user starts it: for load that an event loop in debug mode cannot handle."""
     data_dir.mkdir(parents=True, exist_ok=True)
     server = ServerProcess(data_dir, **settings)
     try:
@@ -154,7 +154,7 @@ async def serving(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
 
 
 _KILLED_WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "KILL")
-"""The server has a session of its own: neither ctrl-c nor a killed test run would reach it."""
+"""The server has its own session, so that neither Ctrl-C nor the end of a killed test run would reach it."""
 
 
 class ServerProcess:
@@ -181,11 +181,11 @@ class ServerProcess:
         return self.process.pid
 
     async def start(self, wrapper: Sequence[str] = ()) -> Running:
-        """Returns when `/readyz` says yes; `ready_after` is how long that took, in seconds. `wrapper`: a command that
-        becomes the server (`exec`), for limits and mounts of its own."""
+        """Returns once `/readyz` responds 200; `ready_after` is how long that took in seconds. `wrapper`: a command
+        that executes the server, to set limits and mounts."""
         address = self.data_dir / "service.json"
         address.unlink(missing_ok=True)
-        _lend_devtools(self.data_dir)
+        _copy_devtools(self.data_dir)
         began = asyncio.get_running_loop().time()
         with (self.data_dir.parent / "server.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -207,7 +207,7 @@ class ServerProcess:
             raise
 
     async def _up(self, address: Path, began: float) -> Running:
-        await until(lambda: address.exists() or self._ended(), what="the server says where it is")
+        await until(lambda: address.exists() or self._ended(), what="the server has written its address")
         if self._ended():
             raise AssertionError((self.data_dir.parent / "server.log").read_text()[-3000:])
         self.url = json.loads(address.read_text())["url"]
@@ -218,7 +218,7 @@ class ServerProcess:
         return Running(self.url, http)
 
     def tree(self) -> list[psutil.Process]:
-        """The server and everything that it started."""
+        """The server and all its descendants."""
         try:
             me = psutil.Process(self.pid)
             return [me, *me.children(recursive=True)]

@@ -1,7 +1,7 @@
-"""What many tests use one after the other: a service, and a browser without one. Starting either takes two seconds.
+"""A service and a browser that tests use one after the other, because starting either takes two seconds.
 
-Each test finds it empty. After a test that failed, and when something does not answer, the next test gets a new one:
-one test's failure is not the next one's.
+Each test finds them empty. After a failed test, or when they no longer respond, the next test gets new ones, so that
+one failure does not cause another.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from tests.harness.service import Running, running
 from tests.harness.waiting import until
 
 Death = tuple[str, EndReason]
-"""What `on_death` has told: browser id and reason."""
+"""Arguments of an `on_death` call: browser id and reason."""
 FAILED: Final = pytest.StashKey[bool]()
-"""In a test's stash: whether it has failed, known before its fixtures are torn down."""
-ANSWER_S: Final = 10.0
-"""A browser that does not answer within this is replaced."""
+"""In a test's stash: whether it has failed, set before its fixtures are torn down."""
+RESPONSE_S: Final = 10.0
+"""A browser that does not respond within this time is replaced."""
 KEPT_IDLE: Final = 2
-"""Idle browsers that had sessions: those of the administrator and of one more caller. The rest end with their test."""
+"""Idle browsers kept after a test: the administrator's and one other caller's. The rest are closed."""
 
 
 class SharedService:
     """The service in this process."""
 
     def __init__(self, new_folder: Callable[[], Path], **settings: Any) -> None:
-        """`settings` are those of `browser_sessions.settings`; `new_folder` makes an empty folder."""
+        """`settings` are those of `browser_sessions.settings`; `new_folder` creates an empty folder."""
         self._new_folder = new_folder
         self._settings = settings
         self._running: Running | None = None
@@ -60,7 +60,7 @@ class SharedService:
         await self.give_back(failed=test.stash.get(FAILED, False))
 
     async def give_back(self, *, failed: bool) -> None:
-        """Ends what the test has left."""
+        """Ends the test's sessions and clients, or the whole service if it failed."""
         if failed or not await self._tidied():
             await self.close()
 
@@ -69,7 +69,7 @@ class SharedService:
         await self._stack.aclose()
 
     async def _tidied(self) -> bool:
-        """False when it is not as a test must find it."""
+        """Cleans up. False if the service is not fit for the next test."""
         assert self._running is not None
         pool, gateway = self._running.inside.pool, self._running.inside.gateway
         fleet = pool.fleet
@@ -78,25 +78,25 @@ class SharedService:
                 await pool.end(session_id, EndReason.DELETED)
             await until(
                 lambda: not pool.registry.sessions and not pool.admission.taken and not pool.admission.waiting,
-                within=ANSWER_S,
+                within=RESPONSE_S,
                 what="every session has ended",
             )
-            await until(lambda: not gateway._relays, within=ANSWER_S, what="every client has left")
+            await until(lambda: not gateway._relays, within=RESPONSE_S, what="every client has disconnected")
             idle = sorted(
                 ((slot, process) for slot, process in fleet.running if slot.partition is not None),
                 key=lambda each: each[0].served,
             )
             for slot, process in idle[:-KEPT_IDLE]:
-                fleet._retire(slot, process, "its test is over")
+                fleet._retire(slot, process, "its test has ended")
             for _, process in fleet.running:
-                await process.probe(timeout=ANSWER_S)
+                await process.probe(timeout=RESPONSE_S)
         except (AssertionError, BrowserSessionsError):
             return False
         return fleet.working and not fleet.failures
 
 
 class SharedOperator:
-    """A browser of somebody who looks at the console, driven by Playwright itself."""
+    """An operator's browser for the console, driven by Playwright directly."""
 
     def __init__(self) -> None:
         self._browser: Browser | None = None
@@ -134,7 +134,7 @@ class SharedBrowser:
 
     @asynccontextmanager
     async def lent(self, test: pytest.Item, deaths: list[Death]) -> AsyncIterator[ChromiumProcess]:
-        """For one test, which hears of the browser's end in `deaths`."""
+        """For one test; the browser's end is reported in `deaths`."""
         yield await self.take(deaths)
         await self.give_back(failed=test.stash.get(FAILED, False))
 
@@ -162,7 +162,7 @@ class SharedBrowser:
         self._deaths.append((process.browser_id, reason))
 
     def _recorded(self, process: ChromiumProcess) -> ChromiumProcess:
-        """Keeps what its `open_context` gives, to close it after the test."""
+        """Records the contexts that it opens, to close them after the test."""
         open_context = process.open_context
 
         async def recorded(
@@ -181,7 +181,7 @@ class SharedBrowser:
             return False
         with contextlib.suppress(BrowserSessionsError):
             for handle in opened:
-                await handle.close(timeout=ANSWER_S)
-            await process.probe(timeout=ANSWER_S)
+                await handle.close(timeout=RESPONSE_S)
+            await process.probe(timeout=RESPONSE_S)
             return process.context_count == 0
         return False

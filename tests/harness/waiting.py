@@ -1,4 +1,4 @@
-"""Waiting for conditions, never for seconds."""
+"""Waits for conditions instead of sleeping."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 PATIENCE_S = 30.0
-"""Two shared cores: long enough for anything that works, short enough to name what does not."""
+"""Default timeout: ample for two shared cores."""
 
 
 async def until(
     condition: Callable[[], Any], *, within: float = PATIENCE_S, what: str = "", every: float = 0.005
 ) -> Any:
-    """What `condition` (plain or async) gives once it is true, asked `every` so many seconds. Fails with `what` when it
-    is not `within` seconds."""
+    """The value of `condition` (plain or async) once it is true; evaluated `every` given seconds. Fails with `what`
+    after `within` seconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while True:

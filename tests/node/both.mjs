@@ -1,4 +1,4 @@
-// What every client's script shares: two sessions driven at once, a result for each step, a deadline for each step.
+// Shared by all clients' scripts: drives two sessions concurrently, with a result and a timeout for each step.
 // Standard input: {"sessions": [{"who", "url"}], "site", "other"}. Standard output: {who: {step: value}}.
 
 const STEP_MS = 20_000;
@@ -14,22 +14,22 @@ export const within = (work, ms = STEP_MS) => {
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 };
 
-// Resolves for all once all have come, or once one has failed and will not come.
-class Meeting {
+// A barrier: resolves for all once all have arrived, or once one has failed.
+class Barrier {
   constructor(size) {
     this.size = size;
     this.waiting = [];
     this.off = false;
   }
 
-  come() {
+  arrive() {
     if (this.off) return Promise.resolve();
-    const met = new Promise((done) => this.waiting.push(done));
+    const arrived = new Promise((done) => this.waiting.push(done));
     if (this.waiting.length === this.size) for (const done of this.waiting.splice(0)) done();
-    return met;
+    return arrived;
   }
 
-  callOff() {
+  abort() {
     this.off = true;
     for (const done of this.waiting.splice(0)) done();
   }
@@ -49,8 +49,8 @@ export const eventually = async (find, every = 5) => {
   }
 };
 
-// The first bytes as text, and the size of a PNG.
-export const look = (bytes) => {
+// The size of a PNG, the first four bytes of anything else.
+export const summary = (bytes) => {
   const data = Buffer.from(bytes);
   const png = data.subarray(1, 4).toString() === "PNG";
   return png ? ["PNG", data.readUInt32BE(16), data.readUInt32BE(20)] : data.subarray(0, 4).toString("latin1");
@@ -60,7 +60,7 @@ export const both = async (drive) => {
   const { sessions, ...rest } = await read();
   const stray = [];
   process.on("unhandledRejection", (error) => stray.push(String(error?.stack ?? error)));
-  const meeting = new Meeting(sessions.length);
+  const barrier = new Barrier(sessions.length);
   const results = {};
   const driveOne = async (session) => {
     const mine = (results[session.who] = {});
@@ -74,10 +74,10 @@ export const both = async (drive) => {
     };
     const page = (path) => `${rest.site}${path}?who=${session.who}`;
     try {
-      await drive({ ...session, ...rest, step, page, together: () => within(meeting.come()) });
+      await drive({ ...session, ...rest, step, page, together: () => within(barrier.arrive()) });
     } catch (error) {
       mine.failed = String(error?.stack ?? error);
-      meeting.callOff();
+      barrier.abort();
     }
   };
   await Promise.all(sessions.map(driveOne));

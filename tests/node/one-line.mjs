@@ -1,4 +1,4 @@
-// One line makes a session and connects to it. Prints the width of its page.
+// Creates a session and connects to it with one call. Prints the width of its page.
 import { chromium } from "playwright-core";
 import puppeteer from "puppeteer-core";
 

@@ -1,5 +1,5 @@
-// Puppeteer changes all that it can of a page, waits for a line on standard input, and leaves.
-// First line: {url}. Standard output: "ready" once all is changed.
+// Puppeteer sets every page override it has, waits for a line on standard input, and disconnects.
+// First line: {url}. Standard output: "ready" once the overrides are set.
 import { createInterface } from "node:readline";
 import { connect } from "puppeteer-core";
 

@@ -1,7 +1,7 @@
 // playwright-core, connected with connectOverCDP.
 import { basename } from "node:path";
 import { chromium } from "playwright-core";
-import { both, FACTS, look } from "./both.mjs";
+import { both, FACTS, summary } from "./both.mjs";
 
 await both(async ({ who, url, other, step, page: at, together }) => {
   let browser = await chromium.connectOverCDP(url);
@@ -18,8 +18,8 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     return page.textContent("#out");
   });
   await step("evaluate", () => page.evaluate(() => 6 * 7));
-  await step("screenshot", async () => look(await page.screenshot()));
-  await step("pdf", async () => look(await page.pdf()));
+  await step("screenshot", async () => summary(await page.screenshot()));
+  await step("pdf", async () => summary(await page.pdf()));
   await context.addInitScript("window.marker = 'init'");
   await step("new_page", async () => {
     const opened = await context.newPage();
@@ -29,9 +29,9 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     return facts;
   });
   await step("popup", async () => {
-    const coming = page.waitForEvent("popup");
+    const expected = page.waitForEvent("popup");
     await page.click("#open");
-    const popup = await coming;
+    const popup = await expected;
     await popup.waitForLoadState();
     const facts = await popup.evaluate(FACTS);
     const first = await popup.evaluate("window.first");
@@ -45,15 +45,15 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     return frame.locator("#out").textContent();
   });
   await step("worker", async () => {
-    const coming = page.waitForEvent("worker");
+    const expected = page.waitForEvent("worker");
     await page.goto(at("/worker"));
-    return (await coming).evaluate("self.answer");
+    return (await expected).evaluate("self.answer");
   });
   await step("service_worker", async () => {
-    const coming = context.waitForEvent("serviceworker");
+    const expected = context.waitForEvent("serviceworker");
     await page.goto(at("/sw"));
     await page.evaluate("window.ready.then(() => 1)");
-    return (await coming).evaluate("self.answer");
+    return (await expected).evaluate("self.answer");
   });
   await step("cookies", async () => {
     await context.addCookies([{ name: "who", value: who, url: at("/") }]);
@@ -63,9 +63,9 @@ await both(async ({ who, url, other, step, page: at, together }) => {
   await step("route", async () => {
     await context.route("**/data*", (route) => route.fulfill({ body: "from the client" }));
     await page.goto(at("/fetch"));
-    const text = await page.evaluate("fetch('/data').then(answer => answer.text())");
+    const text = await page.evaluate("fetch('/data').then(response => response.text())");
     await context.unroute("**/data*");
-    return [text, await page.evaluate("fetch('/data').then(answer => answer.text())")];
+    return [text, await page.evaluate("fetch('/data').then(response => response.text())")];
   });
   await step("dialog", async () => {
     page.once("dialog", (dialog) => dialog.accept("yes"));
@@ -74,9 +74,9 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     return page.textContent("#out");
   });
   await step("download", async () => {
-    const coming = page.waitForEvent("download");
+    const expected = page.waitForEvent("download");
     await page.click("#report");
-    const download = await coming;
+    const download = await expected;
     return [download.suggestedFilename(), await download.failure(), basename(await download.path())];
   });
   await step("nested", async () => {

@@ -1,6 +1,6 @@
-// puppeteer-core, connected by browserWSEndpoint. It has no init scripts for popups, so that part is not asked of it.
+// puppeteer-core, connected by browserWSEndpoint. It has no init scripts for popups, so that part is skipped.
 import { connect } from "puppeteer-core";
-import { both, eventually, FACTS, look } from "./both.mjs";
+import { both, eventually, FACTS, summary } from "./both.mjs";
 
 await both(async ({ who, url, other, step, page: at, together }) => {
   const options = {
@@ -21,8 +21,8 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     return page.$eval("#out", (out) => out.textContent);
   });
   await step("evaluate", () => page.evaluate(() => 6 * 7));
-  await step("screenshot", async () => look(await page.screenshot()));
-  await step("pdf", async () => look(await page.pdf()));
+  await step("screenshot", async () => summary(await page.screenshot()));
+  await step("pdf", async () => summary(await page.pdf()));
   await step("new_page", async () => {
     const opened = await browser.newPage();
     await opened.evaluateOnNewDocument("window.marker = 'init'");
@@ -32,9 +32,9 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     return facts;
   });
   await step("popup", async () => {
-    const coming = new Promise((done) => page.once("popup", done));
+    const expected = new Promise((done) => page.once("popup", done));
     await page.click("#open");
-    const popup = await coming;
+    const popup = await expected;
     await popup.waitForFunction("document.title === 'Popup'");
     const facts = await popup.evaluate(FACTS);
     const first = await popup.evaluate("window.first");
@@ -48,16 +48,16 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     return frame.$eval("#out", (out) => out.textContent);
   });
   await step("worker", async () => {
-    const coming = new Promise((done) => page.once("workercreated", done));
+    const expected = new Promise((done) => page.once("workercreated", done));
     await page.goto(at("/worker"));
-    const worker = await coming;
+    const worker = await expected;
     return eventually(() => worker.evaluate("self.answer"));
   });
   await step("service_worker", async () => {
-    const coming = browser.waitForTarget((target) => target.type() === "service_worker");
+    const expected = browser.waitForTarget((target) => target.type() === "service_worker");
     await page.goto(at("/sw"));
     await page.evaluate("window.ready.then(() => 1)");
-    const worker = await (await coming).worker();
+    const worker = await (await expected).worker();
     return eventually(() => worker.evaluate("self.answer"));
   });
   await step("cookies", async () => {
@@ -67,15 +67,15 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     return [sent, (await browser.cookies()).map((c) => `${c.name}=${c.value}`)];
   });
   await step("route", async () => {
-    const answer = (request) =>
+    const respond = (request) =>
       request.url().includes("/data") ? request.respond({ body: "from the client" }) : request.continue();
     await page.goto(at("/fetch"));
     await page.setRequestInterception(true);
-    page.on("request", answer);
-    const text = await page.evaluate("fetch('/data').then(answer => answer.text())");
-    page.off("request", answer);
+    page.on("request", respond);
+    const text = await page.evaluate("fetch('/data').then(response => response.text())");
+    page.off("request", respond);
     await page.setRequestInterception(false);
-    return [text, await page.evaluate("fetch('/data').then(answer => answer.text())")];
+    return [text, await page.evaluate("fetch('/data').then(response => response.text())")];
   });
   await step("dialog", async () => {
     page.once("dialog", (dialog) => dialog.accept("yes"));
@@ -88,7 +88,7 @@ await both(async ({ who, url, other, step, page: at, together }) => {
     await session.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: "/no", eventsEnabled: true });
     const begun = new Promise((done) => session.once("Browser.downloadWillBegin", done));
     const ended = new Promise((done) =>
-      session.on("Browser.downloadProgress", (told) => told.state === "inProgress" || done(told)),
+      session.on("Browser.downloadProgress", (progress) => progress.state === "inProgress" || done(progress)),
     );
     await page.click("#report");
     const { suggestedFilename, guid } = await begun;

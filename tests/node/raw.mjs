@@ -1,8 +1,8 @@
 // chrome-remote-interface: the protocol itself, with flat sessions.
 import CDP from "chrome-remote-interface";
-import { both, eventually, FACTS, look } from "./both.mjs";
+import { both, eventually, FACTS, summary } from "./both.mjs";
 
-// A connection, and everything that was attached on it: paused targets get the init script before they run.
+// Connects and tracks attached targets; paused targets get the init script before they are resumed.
 const open = async (url) => {
   const client = await CDP({ target: url, local: true });
   const attached = new Map();
@@ -11,7 +11,7 @@ const open = async (url) => {
     attached.set(sessionId, targetInfo);
     const send = (method, params) => client.send(method, params, sessionId);
     const below = { autoAttach: true, waitForDebuggerOnStart: true, flatten: true };
-    const asked = targetInfo.type.endsWith("worker")
+    const commands = targetInfo.type.endsWith("worker")
       ? [send("Runtime.runIfWaitingForDebugger")]
       : [
           send("Page.enable"),
@@ -19,8 +19,8 @@ const open = async (url) => {
           send("Target.setAutoAttach", below),
           send("Runtime.runIfWaitingForDebugger"),
         ];
-    ready.set(targetInfo.targetId, { sessionId, waited: waitingForDebugger, done: Promise.all(asked) });
-    ready.get(targetInfo.targetId).done.catch(() => {}); // the target may be gone again before it answers
+    ready.set(targetInfo.targetId, { sessionId, waited: waitingForDebugger, done: Promise.all(commands) });
+    ready.get(targetInfo.targetId).done.catch(() => {}); // the target may be gone before it responds
   });
   client.on("Target.detachedFromTarget", ({ sessionId }) => attached.delete(sessionId));
   await client.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: true, flatten: true });
@@ -81,18 +81,18 @@ await both(async ({ who, url, other, step, page: at, together }) => {
   await step("evaluate", () => evaluate("6 * 7"));
   await step("screenshot", async () => {
     const { data } = await client.send("Page.captureScreenshot", { format: "png" }, first);
-    return look(Buffer.from(data, "base64"));
+    return summary(Buffer.from(data, "base64"));
   });
   await step("pdf", async () => {
     const { stream } = await client.send("Page.printToPDF", { transferMode: "ReturnAsStream" }, first);
     const { data, base64Encoded } = await client.send("IO.read", { handle: stream, size: 1024 }, first);
     await client.send("IO.close", { handle: stream }, first);
-    return look(Buffer.from(data, base64Encoded ? "base64" : "utf8"));
+    return summary(Buffer.from(data, base64Encoded ? "base64" : "utf8"));
   });
   await step("new_page", async () => {
     const { targetId } = await client.send("Target.createTarget", { url: at("/popup") });
     const sessionId = await settled(targetId);
-    // Asked while the page goes from about:blank to its address, Chromium answers that the document has gone.
+    // During the navigation from about:blank, Chromium responds that the document is gone.
     const first = await eventually(() => evaluate("window.first", sessionId).catch(() => null));
     const facts = await evaluate(FACTS, sessionId);
     await client.send("Target.closeTarget", { targetId });
@@ -114,7 +114,7 @@ await both(async ({ who, url, other, step, page: at, together }) => {
   });
   await step("frame", async () => {
     await goto(`${at("/frames")}&inner=${encodeURIComponent(`${other}/inner?who=${who}`)}`);
-    // A frame of another site is a target of its own where Chromium isolates sites; the headless shell does not.
+    // With site isolation, a frame of another site is a separate target; the headless shell does not isolate sites.
     const [sessionId, contextId] = await eventually(async () => {
       const below = [...attached].find(([, info]) => info.type === "iframe");
       if (below) return [below[0]];
@@ -148,22 +148,22 @@ await both(async ({ who, url, other, step, page: at, together }) => {
   await step("route", async () => {
     await goto(at("/fetch"));
     await client.send("Fetch.enable", { patterns: [{ urlPattern: "*/data*" }] }, first);
-    const asked = once("Fetch.requestPaused", first);
-    const fetched = evaluate("fetch('/data').then(answer => answer.text())");
-    const { requestId } = await asked;
+    const paused = once("Fetch.requestPaused", first);
+    const fetched = evaluate("fetch('/data').then(response => response.text())");
+    const { requestId } = await paused;
     const body = Buffer.from("from the client").toString("base64");
     await client.send("Fetch.fulfillRequest", { requestId, responseCode: 200, body }, first);
     const text = await fetched;
     await client.send("Fetch.disable", {}, first);
-    return [text, await evaluate("fetch('/data').then(answer => answer.text())")];
+    return [text, await evaluate("fetch('/data').then(response => response.text())")];
   });
   await step("dialog", async () => {
     await goto(at("/"));
     const opening = once("Page.javascriptDialogOpening", first);
-    const asked = evaluate("prompt('What?')");
+    const prompted = evaluate("prompt('What?')");
     await opening;
     await client.send("Page.handleJavaScriptDialog", { accept: true, promptText: "yes" }, first);
-    return asked;
+    return prompted;
   });
   await step("download", async () => {
     const wanted = { behavior: "allow", downloadPath: "/no", eventsEnabled: true };

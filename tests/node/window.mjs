@@ -1,4 +1,4 @@
-// A window of a size of its own. Prints the size of its page, first as it came, then after a navigation.
+// Opens a window with its own size. Prints the size of its page as opened and after a navigation.
 import puppeteer from "puppeteer-core";
 
 let text = "";

@@ -1,6 +1,6 @@
-// Opens windows in every way and reports, for each, when it was told to the client and when the client could use it.
-// Standard input: {client, key, page, patience, failures, jobs: [{url, downloads, nested, cells: [...]}]}; a cell is what
-// tests/harness/scenarios/windows.py names `Cell`. Standard output: for each job a list of {id, clicked, event, usable, popup, error}; times
+// Opens windows in every way and reports, for each, when the client was notified and when it could use the window.
+// Standard input: {client, key, page, patience, failures, jobs: [{url, downloads, nested, cells: [...]}]}; a cell is a
+// `Cell` of tests/harness/scenarios/windows.py. Standard output: for each job a list of {id, clicked, event, usable, popup, error}; times
 // in seconds since the epoch.
 import { chromium } from "playwright-core";
 import { connect } from "puppeteer-core";
@@ -11,7 +11,7 @@ const NESTED = { viewport: { width: 640, height: 480 }, userAgent: "nested/1.0",
 
 const { client, key, page: from, patience, failures, jobs } = await read();
 
-// Both clients as one: {page, opened(listener), aim(cell), click, usable(window, id), close(window), leave()}
+// A common interface of both clients: {page, opened(listener), aim(cell), click, usable(window, id), close(window), leave()}
 const withPlaywright = async ({ url, nested }) => {
   const browser = await chromium.connectOverCDP(url);
   const context = nested ? await browser.newContext(NESTED) : browser.contexts()[0];
@@ -54,12 +54,12 @@ const withPuppeteer = async ({ url, nested }) => {
 };
 
 const downloaded = async (downloads, id) => {
-  const answer = await fetch(downloads, { headers: { "X-API-Key": key } });
-  const files = (await answer.json()).downloads;
+  const response = await fetch(downloads, { headers: { "X-API-Key": key } });
+  const files = (await response.json()).downloads;
   return files.some((file) => file.filename === `${id}.txt` && file.state === "completed");
 };
 
-const openOne = async (driver, cell, downloads, told) => {
+const openOne = async (driver, cell, downloads, outcome) => {
   const { page } = driver;
   const { id, trigger, frame, base, attachment } = cell;
   const [x, y] = await page.evaluate((args) => aim(...args), [trigger, frame, base, id]);
@@ -69,16 +69,16 @@ const openOne = async (driver, cell, downloads, told) => {
     });
   });
   driver.popups = 0;
-  told.clicked = now();
+  outcome.clicked = now();
   if (trigger === "control") await page.keyboard.down("Control");
   await page.mouse.click(x, y, { button: trigger === "middle" ? "middle" : "left" });
   if (trigger === "control") await page.keyboard.up("Control");
   if (attachment) {
     await eventually(() => downloaded(downloads, id), 20);
-    told.event = told.usable = now();
+    outcome.event = outcome.usable = now();
   } else {
-    [told.event, told.usable] = await arrived;
-    told.popup = driver.popups > 0;
+    [outcome.event, outcome.usable] = await arrived;
+    outcome.popup = driver.popups > 0;
   }
 };
 
@@ -102,16 +102,16 @@ const openAll = async (driver, job) => {
   const results = [];
   let failed = 0;
   for (const cell of job.cells) {
-    const told = blank(cell);
-    results.push(told);
+    const outcome = blank(cell);
+    results.push(outcome);
     if (failed >= failures) {
-      told.error = "not tried";
+      outcome.error = "not tried";
       continue;
     }
     try {
-      await within(openOne(driver, cell, job.downloads, told), patience * 1000);
+      await within(openOne(driver, cell, job.downloads, outcome), patience * 1000);
     } catch (error) {
-      told.error = String(error?.message ?? error);
+      outcome.error = String(error?.message ?? error);
       failed += 1;
     }
     const others = await within(Promise.resolve(driver.others()), patience * 1000).catch(() => []);
@@ -121,6 +121,6 @@ const openAll = async (driver, job) => {
   return results;
 };
 
-process.on("unhandledRejection", () => {}); // a window that is closed while it is waited for
+process.on("unhandledRejection", () => {}); // a window that closes while a call waits for it
 const results = await Promise.all(jobs.map(run));
 process.stdout.write(JSON.stringify(results), () => process.exit(0));

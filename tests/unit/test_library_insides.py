@@ -1,5 +1,5 @@
-"""What we use of libraries beyond their public interface is still there: when one fails, read the adapter that it names
-before the upper bound in pyproject.toml is raised."""
+"""Private parts of libraries that we use still exist. When one of these tests fails, review the adapter that it names
+before raising the upper bound in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
-    """No request comes."""
+    """Never called."""
 
 
 def _config() -> uvicorn.Config:
@@ -65,23 +65,23 @@ async def test_uvicorn_has_what_its_adapter_uses(make: Any, names: tuple[str, ..
     owner = await make()
     missing = [name for name in names if not hasattr(owner, name)]
     assert not missing, (
-        f"uvicorn {version('uvicorn')}: {type(owner).__name__} has no {', '.join(missing)} any more, "
+        f"uvicorn {version('uvicorn')}: {type(owner).__name__} no longer has {', '.join(missing)}, "
         "which browser_sessions/uvicorn_adapter.py uses"
     )
 
 
-@pytest.mark.parametrize("words", playwright_calls.PLAYWRIGHTS_MESSAGES)
-def test_playwright_still_writes_what_its_errors_are_told_apart_by(words: str) -> None:
+@pytest.mark.parametrize("text", playwright_calls.PLAYWRIGHTS_MESSAGES)
+def test_playwright_still_has_the_messages_that_errors_are_recognised_by(text: str) -> None:
     package = Path(playwright.__file__).parent
     sources = [*package.glob("_impl/*.py"), package / "driver/package/lib/coreBundle.js"]
-    assert any(words in source.read_text(encoding="utf-8") for source in sources), (
-        f"playwright {version('playwright')} no longer writes {words!r}, "
-        "by which browser_sessions/chromium/driver/playwright_calls.py tells errors apart"
+    assert any(text in source.read_text(encoding="utf-8") for source in sources), (
+        f"playwright {version('playwright')} no longer has the message {text!r}, "
+        "by which browser_sessions/chromium/driver/playwright_calls.py recognises errors"
     )
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "playwright"])
-def test_a_library_whose_inside_is_used_has_an_upper_bound(name: str) -> None:
+def test_libraries_with_used_private_parts_have_an_upper_bound(name: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (requirement,) = [each for each in project["dependencies"] if each.startswith(name)]
     assert requirement.partition("<")[2].count(".") == 1, "up to the next minor version"

@@ -1,4 +1,4 @@
-"""Many HTTP actions at the pages of one session at once."""
+"""Many concurrent HTTP actions on the pages of one session."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ pytestmark = pytest.mark.browser
 PAGES, CALLERS, CALLS = 6, 20, 240
 KINDS = ("screenshot", "full_page", "pdf", "content", "evaluate", "navigate", "health", "storage_state")
 NONE_SLOWER_S = 15.0
-"""Half of the 30 s that a call has: where one hung it took all of it. The slowest of a bad run took 7 s."""
+"""Half of a call's 30 s timeout, which a hanging call would use up. The slowest call of a bad run took 7 s."""
 
 
 @pytest.mark.slow
-async def test_mixed_actions_at_a_few_pages_all_succeed_in_time(service: Running, site: Site) -> None:
+async def test_concurrent_mixed_actions_on_a_few_pages_all_succeed_in_time(service: Running, site: Site) -> None:
     site.pages["/"] = "<title>Long</title>" + "<p style='height:80px'>paragraph</p>" * 60
     base = f"/v1/browser/sessions/{(await service.create(start_url=site.url))['session_id']}"
     pages = [page["page_id"] for page in (await service.http.get(f"{base}/pages")).json()["pages"]]
     while len(pages) < PAGES:
         opened = await service.http.post(f"{base}/pages", json={"url": site.url})
         pages.append(opened.json()["page_id"])
-    chance = random.Random(18)
-    calls = [(KINDS[number % len(KINDS)], chance.choice(pages)) for number in range(CALLS)]
-    chance.shuffle(calls)
+    rng = random.Random(18)
+    calls = [(KINDS[number % len(KINDS)], rng.choice(pages)) for number in range(CALLS)]
+    rng.shuffle(calls)
     failed: Counter[tuple[str, int, str]] = Counter()
     slowest = 0.0
 
@@ -40,26 +40,26 @@ async def test_mixed_actions_at_a_few_pages_all_succeed_in_time(service: Running
         while calls:
             kind, page = calls.pop()
             began = asyncio.get_running_loop().time()
-            answer = await _act(service.http, base, kind, page, f"{site.url}/?{len(calls)}")
+            response = await _act(service.http, base, kind, page, f"{site.url}/?{len(calls)}")
             slowest = max(slowest, asyncio.get_running_loop().time() - began)
-            if answer.status_code != 200:
-                failed[kind, answer.status_code, answer.text] += 1
+            if response.status_code != 200:
+                failed[kind, response.status_code, response.text] += 1
 
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
     assert failed == Counter()
     assert slowest < NONE_SLOWER_S
 
 
-async def test_no_navigation_of_a_page_interrupts_another(service: Running, site: Site) -> None:
+async def test_concurrent_navigations_of_a_page_do_not_interrupt_each_other(service: Running, site: Site) -> None:
     session_id = (await service.create())["session_id"]
     path = f"/v1/browser/sessions/{session_id}/pages/{await service.first_page(session_id)}/navigate"
     wanted = [f"{site.url}/?{number}" for number in range(6)]
-    answers = await asyncio.gather(*(service.http.post(path, json={"url": url}) for url in wanted))
-    assert [answer.status_code for answer in answers] == [200] * 6
-    assert [answer.json()["url"] for answer in answers] == wanted
+    responses = await asyncio.gather(*(service.http.post(path, json={"url": url}) for url in wanted))
+    assert [response.status_code for response in responses] == [200] * 6
+    assert [response.json()["url"] for response in responses] == wanted
 
 
-async def test_a_picture_asked_for_while_the_page_loads_shows_the_new_document(service: Running, site: Site) -> None:
+async def test_a_screenshot_requested_while_the_page_loads_succeeds(service: Running, site: Site) -> None:
     session_id = (await service.create())["session_id"]
     base = f"/v1/browser/sessions/{session_id}/pages/{await service.first_page(session_id)}"
     navigation, picture, document = await asyncio.gather(
@@ -67,10 +67,10 @@ async def test_a_picture_asked_for_while_the_page_loads_shows_the_new_document(s
         service.http.get(f"{base}/screenshot"),
         service.http.get(f"{base}/pdf"),
     )
-    assert [answer.status_code for answer in (navigation, picture, document)] == [200, 200, 200]
+    assert [response.status_code for response in (navigation, picture, document)] == [200, 200, 200]
 
 
-async def test_closing_a_page_lets_go_of_everybody_who_waits_for_it(service: Running, site: Site) -> None:
+async def test_closing_a_page_fails_all_waiting_calls(service: Running, site: Site) -> None:
     session_id = (await service.create())["session_id"]
     opened = await service.http.post(f"/v1/browser/sessions/{session_id}/pages")
     base = f"/v1/browser/sessions/{session_id}/pages/{opened.json()['page_id']}"
@@ -80,8 +80,8 @@ async def test_closing_a_page_lets_go_of_everybody_who_waits_for_it(service: Run
     waiting.append(asyncio.create_task(service.http.post(f"{base}/navigate", json={"url": site.url})))
     assert (await service.http.delete(base)).status_code == 204
     async with asyncio.timeout(10):
-        answers = await asyncio.gather(hanging, *waiting)
-    assert [answer.status_code for answer in answers] == [404] * 4
+        responses = await asyncio.gather(hanging, *waiting)
+    assert [response.status_code for response in responses] == [404] * 4
 
 
 async def _act(http: Any, base: str, kind: str, page: str, url: str) -> Any:

@@ -1,4 +1,4 @@
-"""Addresses are checked by one parser and opened by Chromium's: the two must read them alike."""
+"""URLs are validated by our parser and opened by Chromium's: both must parse them alike."""
 
 from __future__ import annotations
 
@@ -29,28 +29,25 @@ _PIECES: Final = (
     "xn--nxa", "\xfc", "\xdf", "\u3002", "\uff1a", "\uff0f", "\uff46", "\u0131", "\u0130", "\u017f", "\u212a", "\u202e",
     "blank", "srcdoc", "null/", "etc/passwd", "C:", "C|", "<", "|", "^", "*",
 )  # fmt: skip
-"""What parsers disagree about: separators, dots, digits, white space and letters that look or fold like ASCII."""
+"""Text that URL parsers disagree about: separators, dots, digits, white space, letters that look or fold like ASCII."""
 
 
 def addresses() -> list[str]:
-    chance = random.Random(SEED)
-    return [
-        chance.choice(_HEADS) + "".join(chance.choice(_PIECES) for _ in range(chance.randint(0, 6)))
-        for _ in range(CASES)
-    ]
+    rng = random.Random(SEED)
+    return [rng.choice(_HEADS) + "".join(rng.choice(_PIECES) for _ in range(rng.randint(0, 6))) for _ in range(CASES)]
 
 
-async def test_an_address_that_is_taken_has_the_scheme_that_chromium_reads(
+async def test_an_accepted_address_has_the_scheme_that_chromium_parses(
     chromium: BrowserProcess, tmp_path: Path
 ) -> None:
     handle = await chromium.open_context(SessionSpec(), tmp_path / "session", lambda _: None, timeout=30)
-    asked = addresses()
-    read = f"""{json.dumps(asked)}.map(address => {{
+    tried = addresses()
+    read = f"""{json.dumps(tried)}.map(address => {{
         try {{ return new URL(address).href }} catch {{ return null }}
     }})"""
     theirs = await handle.evaluate(handle.pages()[0].page_id, read, timeout=60)
 
-    known = [(address, href) for address, href in zip(asked, theirs, strict=True) if href is not None]
-    taken = [(address, href) for address, href in known if may_open(address)]
-    assert min(len(taken), len(known) - len(taken)) > CASES // 10, "too few to tell"
-    assert [pair for pair in taken if scheme_of(pair[0]) != pair[1].partition(":")[0]] == []
+    known = [(address, href) for address, href in zip(tried, theirs, strict=True) if href is not None]
+    accepted = [(address, href) for address, href in known if may_open(address)]
+    assert min(len(accepted), len(known) - len(accepted)) > CASES // 10, "too few cases"
+    assert [pair for pair in accepted if scheme_of(pair[0]) != pair[1].partition(":")[0]] == []

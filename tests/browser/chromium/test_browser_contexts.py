@@ -1,4 +1,4 @@
-"""Contexts in a real Chromium: each its own, opened whole or not at all, closed for certain."""
+"""Contexts in a real Chromium: isolated, opened completely or not at all, always closed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.browser
 
 OPEN_SECONDS = 30.0
-"""Generous: the machine may be busy, and how long it takes is measured elsewhere."""
+"""Generous, because the machine may be busy; durations are measured elsewhere."""
 
 
 class Events(list[ContextEvent]):
-    """What a context has told so far."""
+    """Events of a context so far."""
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self]
@@ -48,9 +48,9 @@ def events() -> Events:
 
 
 async def contexts_in(chromium: ChromiumProcess) -> set[str]:
-    """Chromium's own list, without what is only ready for a create."""
-    answer = await chromium.cdp.root.call("Target.getBrowserContexts", timeout=10)
-    return set(answer["browserContextIds"]) - chromium.unused_contexts
+    """Chromium's list, without spare contexts prepared for the next create."""
+    response = await chromium.cdp.root.call("Target.getBrowserContexts", timeout=10)
+    return set(response["browserContextIds"]) - chromium.unused_contexts
 
 
 async def opened(
@@ -146,7 +146,7 @@ async def test_without_javascript_no_script_runs(chromium: ChromiumProcess, tmp_
     assert info.title == "before"
 
 
-async def test_the_folder_is_the_sessions_alone_while_it_lives(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_the_session_folder_is_private_and_removed_at_the_end(chromium: ChromiumProcess, tmp_path: Path) -> None:
     folder = tmp_path / "sessions" / "one"
     handle, _ = await opened(chromium, folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -227,10 +227,10 @@ async def test_a_folder_that_cannot_be_created_is_reported(chromium: ChromiumPro
 
 
 async def test_a_cancelled_open_leaves_no_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    chance = random.Random(7)
+    rng = random.Random(7)
     for number in range(40):
         opening = asyncio.create_task(opened(chromium, tmp_path / f"s{number}", start_url="about:blank"))
-        await asyncio.sleep(chance.uniform(0, 0.12))
+        await asyncio.sleep(rng.uniform(0, 0.12))
         opening.cancel()
         await asyncio.wait({opening})
         if not opening.cancelled():
@@ -266,7 +266,7 @@ async def test_a_context_disposed_of_by_others_is_reported(
     other, other_page = await opened(chromium, tmp_path / "other")
 
     await chromium.cdp.root.call("Target.disposeBrowserContext", {"browserContextId": handle.context_id}, timeout=5)
-    await until(lambda: "context.died" in events.kinds(), what="the news")
+    await until(lambda: "context.died" in events.kinds(), what="the event")
 
     with pytest.raises((BrowserGone, PageNotFound)):
         await handle.evaluate(page_id, "1", timeout=5)
@@ -275,7 +275,9 @@ async def test_a_context_disposed_of_by_others_is_reported(
     assert events.kinds().count("context.died") == 1
 
 
-async def test_closing_its_last_page_ends_no_context(chromium: ChromiumProcess, tmp_path: Path, events: Events) -> None:
+async def test_closing_the_last_page_does_not_end_the_context(
+    chromium: ChromiumProcess, tmp_path: Path, events: Events
+) -> None:
     handle, page_id = await opened(chromium, tmp_path / "session", events)
 
     await handle.close_page(page_id, timeout=5)
@@ -318,7 +320,7 @@ async def test_pages_show_their_current_url_and_title(chromium: ChromiumProcess,
     await handle.evaluate(page_id, "void (location.hash = 'x', document.title = 'Changed')", timeout=10)
     await chromium.probe(timeout=10)
 
-    await until(lambda: handle.pages()[0].title == "Changed", what="the new title, which the probe asks for")
+    await until(lambda: handle.pages()[0].title == "Changed", what="the new title, which the probe fetches")
 
     assert handle.pages()[0].url == f"{site.url}/#x"
 
@@ -339,10 +341,10 @@ async def test_a_page_that_opens_windows_in_a_loop_is_limited(chromium: Chromium
 async def test_a_session_has_at_most_twenty_pages_even_concurrently(chromium: ChromiumProcess, tmp_path: Path) -> None:
     handle, _ = await opened(chromium, tmp_path / "session")
 
-    asked = (handle.open_page(None, timeout=60) for _ in range(25))
-    answers = await asyncio.gather(*asked, return_exceptions=True)
+    calls = (handle.open_page(None, timeout=60) for _ in range(25))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [type(answer) for answer in answers] == [PageInfo] * 19 + [TooManyPages] * 6
+    assert [type(outcome) for outcome in outcomes] == [PageInfo] * 19 + [TooManyPages] * 6
     assert len(handle.pages()) == MAX_PAGES == 20
     await handle.close(timeout=20)
 
@@ -353,9 +355,9 @@ async def test_a_session_without_clients_has_its_dialogs_dismissed(
 ) -> None:
     handle, page_id = await opened(chromium, tmp_path / "session", events)
 
-    answer = await handle.evaluate(page_id, kind, timeout=10)
+    value = await handle.evaluate(page_id, kind, timeout=10)
 
-    assert answer in (None, False)
+    assert value in (None, False)
     opened_dialog = events.of("dialog.opened")[0]
     assert opened_dialog["page_id"] == page_id
     assert kind.startswith(opened_dialog["type"])
@@ -370,19 +372,19 @@ async def test_a_dialog_stays_open_for_a_connected_client_until_it_disconnects(
     assert client is not None
     await client.call("Page.enable", timeout=10)
     handle.connections_changed(clients=1, viewers=0)
-    asking = asyncio.create_task(handle.evaluate(page_id, "confirm('sure?')", timeout=30))
+    pending = asyncio.create_task(handle.evaluate(page_id, "confirm('sure?')", timeout=30))
     await until(lambda: "dialog.opened" in events.kinds())
     assert not await handle.responsive(timeout=0.3)
 
     await client.call("Page.handleJavaScriptDialog", {"accept": True}, timeout=10)
 
-    assert await asking is True
+    assert await pending is True
     assert await handle.screenshot(page_id, image_format="png", quality=None, full_page=False, timeout=10)
-    asking = asyncio.create_task(handle.evaluate(page_id, "confirm('and now?')", timeout=30))
+    pending = asyncio.create_task(handle.evaluate(page_id, "confirm('and now?')", timeout=30))
     await until(lambda: events.kinds().count("dialog.opened") == 2)
     await client.call("Page.disable", timeout=10)
     handle.connections_changed(clients=0, viewers=0)
-    assert await asking is False
+    assert await pending is False
     assert await handle.responsive(timeout=5)
 
 
@@ -396,7 +398,7 @@ async def test_beforeunload_dialogs_are_accepted(chromium: ChromiumProcess, tmp_
     assert (info.title, status) == ("Home", 200)
 
 
-async def test_usage_is_that_of_its_own_renderers(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_usage_counts_only_the_contexts_own_renderers(chromium: ChromiumProcess, tmp_path: Path) -> None:
     handle, page_id = await opened(chromium, tmp_path / "session")
     idle, _ = await opened(chromium, tmp_path / "idle")
     await handle.evaluate(page_id, "window.kept = Array.from({length: 2e6}, (_, i) => ({i})), 1", timeout=60)

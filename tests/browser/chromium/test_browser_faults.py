@@ -1,4 +1,4 @@
-"""Faults injected into a real Chromium and a real driver: what is told, when, and what is left."""
+"""Faults injected into a real Chromium and a real driver: what is reported, when, and what is left over."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ pytestmark = pytest.mark.browser
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def chromium(own_chromium: ChromiumProcess) -> ChromiumProcess:
-    """Each of these tests ends its browser."""
+    """A dedicated browser, because these tests end it."""
     return own_chromium
 
 
 def group_of(browser: ChromiumProcess) -> list[int]:
-    """Living processes of the browser's group."""
+    """Live processes of the browser's process group."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -53,7 +53,7 @@ async def test_a_killed_browser_is_reported_once(
     await until(lambda: chromium.alive)
 
     os.kill(chromium.pid, signal.SIGKILL)
-    await until(lambda: bool(deaths), what="the news of the death")
+    await until(lambda: bool(deaths), what="the death is reported")
 
     assert not chromium.alive
     assert deaths == [(chromium.browser_id, EndReason.BROWSER_DIED)]
@@ -75,7 +75,7 @@ async def test_a_killed_browser_is_reported_once(
     assert "context.died" not in {event.kind for event in events}
 
 
-async def test_a_killed_driver_ends_its_browsers_and_a_new_one_serves(
+async def test_a_killed_driver_ends_its_browsers_and_is_replaced(
     launcher: PlaywrightLauncher, deaths: list[Death], tmp_path: Path, work_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR, "asyncio")
@@ -88,7 +88,7 @@ async def test_a_killed_driver_ends_its_browsers_and_a_new_one_serves(
     assert driver is not None
 
     os.kill(driver.pid, signal.SIGKILL)
-    await until(lambda: len(deaths) == 2, what="the news of both deaths")
+    await until(lambda: len(deaths) == 2, what="both deaths are reported")
 
     assert set(deaths) == {(browser.browser_id, EndReason.DRIVER_DIED) for browser in browsers}
     with pytest.raises(BrowserGone):
@@ -146,7 +146,7 @@ async def test_a_stopped_browser_fails_its_probe_in_time_and_can_be_killed(
     assert deaths == []
 
 
-async def test_a_stopped_browser_is_closed_within_its_time(chromium: ChromiumProcess) -> None:
+async def test_a_stopped_browser_is_closed_within_its_timeout(chromium: ChromiumProcess) -> None:
     os.kill(chromium.pid, signal.SIGSTOP)
     began = asyncio.get_running_loop().time()
 
@@ -197,14 +197,14 @@ async def test_without_pidfd_an_exit_is_reported_too(
     browser = await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason)))
 
     os.kill(browser.pid, signal.SIGKILL)
-    await until(lambda: bool(deaths), what="the news of the death")
+    await until(lambda: bool(deaths), what="the death is reported")
 
     assert not browser.alive
     assert deaths == [(browser.browser_id, EndReason.BROWSER_DIED)]
 
 
 @pytest.mark.slow
-async def test_thirty_deaths_leave_no_descriptor(launcher: PlaywrightLauncher) -> None:
+async def test_thirty_ended_browsers_leak_no_descriptor(launcher: PlaywrightLauncher) -> None:
     me = psutil.Process()
     first = await launcher.launch(lambda *_: None)
     await first.close(timeout=5)
@@ -240,12 +240,12 @@ async def test_of_three_pages_the_one_with_the_busiest_renderer_is_killed(
         await handles[name].evaluate(page_id, f"setTimeout(() => {{ {script} }}, 50) && 0", timeout=20)
 
     ended: int | None = None
-    while ended is None:  # it has to have been loud for a moment first
+    while ended is None:  # its renderer must have been busy for a moment first
         await asyncio.sleep(2)
         ended = await chromium.kill_busiest_renderer()
 
     await until(lambda: ended not in group_of(chromium), what="the end of its process")
-    await until(lambda: any(event.kind == "page.crashed" for event in events["loud"]), what="it is told")
+    await until(lambda: any(event.kind == "page.crashed" for event in events["loud"]), what="the crash is reported")
     assert not [event for name in ("busy", "quiet") for event in events[name] if event.kind == "page.crashed"]
     quiet = handles["quiet"]
     assert await quiet.evaluate(quiet.pages()[0].page_id, "1 + 1", timeout=20) == 2

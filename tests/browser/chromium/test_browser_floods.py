@@ -1,4 +1,4 @@
-"""A page that would change its address without end is slowed down by Chromium itself, before anybody hears of it."""
+"""Chromium itself limits how often a page changes its URL, before any event reaches us."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 CHANGES = 2_000
 WITHIN_TEN_SECONDS = 200
-"""Chromium's own limit: `NavigationRateLimiter` of Blink."""
+"""Chromium's limit: Blink's `NavigationRateLimiter`."""
 
 
 @pytest.mark.parametrize("change", ["location.hash = i", "history.replaceState(0, '', '#' + i)"])
@@ -24,5 +24,5 @@ async def test_url_changes_of_a_page_are_limited(service: Running, change: str) 
     handle._inner.pages[0].on("framenavigated", lambda frame: changes.append(frame.url))
     await service.evaluate(session_id, f"(() => {{ for (let i = 0; i < {CHANGES}; i++) {change} }})()")
     assert await service.evaluate(session_id, "document.title = 'goes on'") == "goes on"
-    await until(lambda: len(changes) >= WITHIN_TEN_SECONDS, what="as many as are allowed are told")
+    await until(lambda: len(changes) >= WITHIN_TEN_SECONDS, what="the allowed changes are reported")
     assert len(changes) < CHANGES / 2

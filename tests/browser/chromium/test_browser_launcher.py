@@ -1,4 +1,4 @@
-"""The launcher on a real Chromium: what it starts, what it refuses, what it leaves (nothing)."""
+"""The launcher with a real Chromium: what it starts, what it refuses, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ pytestmark = pytest.mark.browser
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def chromium(own_chromium: ChromiumProcess) -> ChromiumProcess:
-    """Each of these tests looks at all that a launcher has started."""
+    """A dedicated browser, because these tests check everything that a launcher has started."""
     return own_chromium
 
 
-def nothing(_process: BrowserProcess, _reason: EndReason) -> None:
+def ignore_death(_process: BrowserProcess, _reason: EndReason) -> None:
     pass
 
 
 def ours() -> list[psutil.Process]:
-    """Living browsers that carry our marker, below this process."""
+    """Live browsers with our marker below this process."""
     found = []
     for child in psutil.Process().children(recursive=True):
         try:
@@ -51,7 +51,7 @@ def ours() -> list[psutil.Process]:
 
 
 def script(folder: Path, lines: str) -> Path:
-    """Something that calls itself a Chromium."""
+    """A shell script in place of Chromium."""
     executable = folder / "chromium-headless-shell"
     executable.write_text(f"#!/bin/sh\n{lines}\n")
     executable.chmod(0o755)
@@ -59,7 +59,7 @@ def script(folder: Path, lines: str) -> Path:
 
 
 def folders_of_browsers(work_dir: Path) -> list[str]:
-    """Looked for while they are being removed, which `os.walk` bears."""
+    """Browser folders; `os.walk` tolerates their concurrent removal."""
     return [name for _, names, _ in os.walk(work_dir) for name in names if name.startswith("brw_")]
 
 
@@ -78,7 +78,7 @@ async def test_a_browser_runs_with_its_own_pipe_group_and_marker(chromium: Chrom
     )
     connections = []
     for pid in process_group.members(chromium.process_group):
-        with contextlib.suppress(psutil.NoSuchProcess):  # a helper that has ended meanwhile
+        with contextlib.suppress(psutil.NoSuchProcess):  # a helper may have ended meanwhile
             connections += psutil.Process(pid).net_connections()
     assert not [connection for connection in connections if connection.status == psutil.CONN_LISTEN]
 
@@ -88,7 +88,7 @@ async def test_chromium_inherits_none_of_our_variables(
 ) -> None:
     monkeypatch.setenv("BROWSER_SESSIONS_ADMIN_API_KEY", "canary-0123456789")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-0123456789")
-    browser = await launcher.launch(nothing)
+    browser = await launcher.launch(ignore_death)
 
     environment = psutil.Process(browser.pid).environ()
 
@@ -128,7 +128,7 @@ async def test_concurrent_launches_start_one_driver(launcher: PlaywrightLauncher
     await asyncio.wait({launcher._driver.dead})
     before = drivers()
 
-    browsers = await asyncio.gather(*(launcher.launch(nothing) for _ in range(4)))
+    browsers = await asyncio.gather(*(launcher.launch(ignore_death) for _ in range(4)))
 
     assert {browser.alive for browser in browsers} == {True}
     assert len({browser.pid for browser in browsers}) == 4
@@ -137,14 +137,14 @@ async def test_concurrent_launches_start_one_driver(launcher: PlaywrightLauncher
 
 
 def drivers() -> set[psutil.Process]:
-    """Of this process: those of services that tests share, too."""
+    """Drivers of this process, including those of shared services."""
     children = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
     return {child for child in children if "run-driver" in child.cmdline()}
 
 
 @pytest.mark.parametrize("after", [0.0, 0.005, 0.02, 0.04, 0.06, 0.08, 0.1])
 async def test_a_cancelled_launch_leaves_nothing(launcher: PlaywrightLauncher, work_dir: Path, after: float) -> None:
-    launching = asyncio.create_task(launcher.launch(nothing))
+    launching = asyncio.create_task(launcher.launch(ignore_death))
     await asyncio.sleep(after)
     launching.cancel()
     done, _ = await asyncio.wait({launching}, timeout=10)
@@ -174,7 +174,7 @@ async def test_a_failed_start_is_reported_and_leaves_nothing(
     monkeypatch.setattr("browser_sessions.chromium.launcher.start_browser", lambda *args: real(*args, timeout=1.0))
 
     with pytest.raises(NoBrowser, match=word):
-        await launcher.launch(nothing)
+        await launcher.launch(ignore_death)
 
     await until(
         lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= before,
@@ -191,7 +191,7 @@ async def test_a_missing_executable_is_reported(work_dir: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives Chromium another user")
-async def test_roots_chromium_has_a_user_of_its_own_and_its_sandbox(launcher: PlaywrightLauncher) -> None:
+async def test_as_root_chromium_runs_as_another_user_with_its_sandbox(launcher: PlaywrightLauncher) -> None:
     assert launcher.user is not None
     assert launcher.user.uid != 0
     assert launcher.sandbox, launcher.sandbox_reason
@@ -208,7 +208,7 @@ async def test_root_uses_no_sandbox_if_no_other_user_can_run_chromium_unless_it_
     assert launcher.user is None
     assert not launcher.sandbox
     assert f"cannot run {executable}" in launcher.sandbox_reason
-    assert (await launcher.launch(nothing)).alive
+    assert (await launcher.launch(ignore_death)).alive
     await launcher.stop()
 
     with pytest.raises(SettingsError, match="BROWSER_SESSIONS_REQUIRE_SANDBOX"):
@@ -216,7 +216,7 @@ async def test_root_uses_no_sandbox_if_no_other_user_can_run_chromium_unless_it_
 
 
 async def test_a_failing_sandbox_is_disabled_unless_it_is_required(work_dir: Path, open_folder: Path) -> None:
-    """What a seccomp profile that forbids it does."""
+    """As under a seccomp profile that forbids the sandbox."""
     executable = script(
         open_folder,
         f"""case "$*" in *--no-sandbox*|--version) exec {locate(None).executable} "$@";; esac
@@ -225,7 +225,7 @@ async def test_a_failing_sandbox_is_disabled_unless_it_is_required(work_dir: Pat
     )
     launcher = PlaywrightLauncher(work_dir, executable, False, SystemClock())
     await launcher.start()
-    assert (await launcher.launch(nothing)).alive
+    assert (await launcher.launch(ignore_death)).alive
     assert not launcher.sandbox
     assert "could not set up its sandbox" in launcher.sandbox_reason
     await launcher.stop()
@@ -233,7 +233,7 @@ async def test_a_failing_sandbox_is_disabled_unless_it_is_required(work_dir: Pat
     strict = PlaywrightLauncher(work_dir, executable, True, SystemClock())
     await strict.start()
     with pytest.raises(SettingsError, match="BROWSER_SESSIONS_REQUIRE_SANDBOX"):
-        await strict.launch(nothing)
+        await strict.launch(ignore_death)
     await strict.stop()
     assert list(work_dir.iterdir()) == []
 
@@ -256,4 +256,4 @@ async def test_stopping_ends_every_browser(work_dir: Path, deaths: list[Death]) 
     assert list(work_dir.iterdir()) == []
     assert deaths == []
     with pytest.raises(NoBrowser):
-        await launcher.launch(nothing)
+        await launcher.launch(ignore_death)

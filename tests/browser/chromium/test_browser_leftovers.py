@@ -1,4 +1,4 @@
-"""Sweeping what dead runs left: only what is certainly ours goes."""
+"""Cleaning up after dead runs: only what is certainly ours is removed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.browser
 
 DEAD_SERVER = {"pid": 2**22, "birth": "some-boot/1", "marker": ""}
-"""Beyond the largest pid there is (proc_sys_kernel(5), pid_max)."""
+"""A pid above the maximum (proc_sys_kernel(5), pid_max)."""
 
 
 @pytest.fixture
 def stand_in() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that carries our marker, in a group of its own: what a leftover browser looks like from outside."""
+    """A process with our marker in its own process group, like a leftover browser."""
     process = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(600)", f"{MARKER}0123456789abcdef/brw_1"],
         start_new_session=True,
@@ -60,11 +60,11 @@ async def test_a_browser_of_a_dead_run_is_ended_and_its_folder_removed(
 ) -> None:
     dead_run(work_dir, true_record(stand_in))
 
-    told = await asyncio.to_thread(cleanup.sweep, work_dir)
+    reported = await asyncio.to_thread(cleanup.sweep, work_dir)
 
-    assert told == ["run-0123456789abcdef: 1 browsers killed, folder removed"]
+    assert reported == ["run-0123456789abcdef: 1 browsers killed, folder removed"]
     assert list(work_dir.iterdir()) == []
-    assert stand_in.wait(5) in (-signal.SIGKILL, 0)  # 0: the sweep has buried it before we could ask
+    assert stand_in.wait(5) in (-signal.SIGKILL, 0)  # 0: the sweep reaped it first
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_a_run_without_a_record_is_removed_once_it_is_old(work_dir: Path) 
 
 
 async def test_leftovers_of_a_server_killed_with_its_driver_are_removed_by_the_next(work_dir: Path) -> None:
-    """The browser is stopped before, so that it cannot end by itself when its pipe closes."""
+    """The browser is stopped first, so that it cannot exit by itself when its pipe closes."""
     script = textwrap.dedent("""
         import asyncio, sys
         from pathlib import Path

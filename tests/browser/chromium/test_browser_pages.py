@@ -1,4 +1,4 @@
-"""What is done with one page of a real Chromium, and what becomes of pages that hang, crash and refuse."""
+"""Actions on one page of a real Chromium, and pages that hang, crash or fail."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_waiting_for_network_idle_observes_all_requests(handle: Context, p
 async def test_a_site_cannot_tell_that_the_network_domain_is_disabled(
     handle: Context, page_id: str, site: Site
 ) -> None:
-    """Playwright's own network domain is off most of the time: neither the requests nor their headers tell."""
+    """Playwright's network domain is off most of the time; the requests and their headers must not differ."""
     site.pages["/shop"] = """<link rel=stylesheet href=/style.css><script src=/script.js></script><img src=/picture>
         <iframe src=/frame></iframe><script>fetch('/data', {method: 'POST', body: 'x'})</script>"""
     site.pages |= {"/style.css": "", "/script.js": "", "/frame": "<img src=/inner>", "/data": ""}
@@ -90,7 +90,7 @@ async def test_a_site_cannot_tell_that_the_network_domain_is_disabled(
     for seen in found:
         site.requests.clear()
         await handle.navigate(page_id, f"{site.url}/shop", wait_until="load", timeout=20)
-        await until(lambda: len(site.requests) >= len(seen))  # noqa: B023 - called before the next
+        await until(lambda: len(site.requests) >= len(seen))  # noqa: B023 - called before the next iteration
         assert sorted((path, sorted(headers.items())) for path, headers in site.requests) == seen
 
 
@@ -112,7 +112,7 @@ async def test_a_failed_connection_has_chromiums_error(handle: Context, page_id:
     assert "Call log" not in failed.value.detail
     with pytest.raises(PageFailed, match="ERR_"):
         await handle.open_page("http://nowhere.invalid/", timeout=20)
-    await until(lambda: len(handle.pages()) == 1, what="the end of the page that failed")
+    await until(lambda: len(handle.pages()) == 1, what="the failed page is closed")
 
 
 async def test_a_site_that_never_responds_fails_at_the_deadline(handle: Context, page_id: str, site: Site) -> None:
@@ -125,13 +125,13 @@ async def test_a_site_that_never_responds_fails_at_the_deadline(handle: Context,
 
 
 async def test_a_page_that_waits_for_its_site_is_responsive(handle: Context, page_id: str, site: Site) -> None:
-    going = asyncio.create_task(handle.navigate(page_id, f"{site.url}/hang", wait_until="load", timeout=30))
+    navigation = asyncio.create_task(handle.navigate(page_id, f"{site.url}/hang", wait_until="load", timeout=30))
     await until(lambda: any(path == "/hang" for path, _ in site.requests))
 
     assert await handle.responsive(timeout=0.5)
 
-    going.cancel()
-    await asyncio.wait({going})
+    navigation.cancel()
+    await asyncio.wait({navigation})
     assert not handle._navigating
 
 
@@ -176,7 +176,7 @@ async def test_html_of_a_crashing_page_fails_at_once(handle: Context, page_id: s
     busy = asyncio.ensure_future(handle.evaluate(page_id, "(() => { while (true); })()", timeout=60))
     reading = asyncio.ensure_future(handle.content(page_id, timeout=60))
     running = await handle._host.cdp.root.call("SystemInfo.getProcessInfo", timeout=20)
-    for process in running["processInfo"]:  # Page.crash is not heard by a page that is busy already
+    for process in running["processInfo"]:  # a busy page does not process Page.crash
         if process["type"] == "renderer":
             os.kill(int(process["id"]), signal.SIGKILL)
     with pytest.raises(PageFailed, match="crashed"):
@@ -232,14 +232,14 @@ async def test_a_page_too_tall_for_one_screenshot_is_an_error(handle: Context, p
     ],
 )
 async def test_values_are_represented_as_json(handle: Context, page_id: str, expression: str, value: Any) -> None:
-    answer = await handle.evaluate(page_id, expression, timeout=20)
+    result = await handle.evaluate(page_id, expression, timeout=20)
 
-    assert answer == value
-    json.dumps(answer, allow_nan=False).encode()
+    assert result == value
+    json.dumps(result, allow_nan=False).encode()
 
 
 @pytest.mark.parametrize(
-    ("expression", "words"),
+    ("expression", "text"),
     [
         ("throw new Error('why not')", "why not"),
         ("Promise.reject(new Error('no'))", "no"),
@@ -256,9 +256,9 @@ async def test_values_are_represented_as_json(handle: Context, page_id: str, exp
     ],
 )
 async def test_an_exception_of_a_script_is_reported_truncated(
-    handle: Context, page_id: str, expression: str, words: str
+    handle: Context, page_id: str, expression: str, text: str
 ) -> None:
-    with pytest.raises(PageFailed, match=words) as failed:
+    with pytest.raises(PageFailed, match=text) as failed:
         await handle.evaluate(page_id, expression, timeout=20)
     assert len(failed.value.detail) <= 500
 
@@ -287,7 +287,7 @@ async def test_a_hung_page_times_out_and_is_closed_at_once(
     began = loop.time()
     await handle.close(timeout=20)
 
-    assert loop.time() - began < 10, "Playwright closed it: half of the time is not over"
+    assert loop.time() - began < 10, "Playwright closed it: less than half of the timeout has passed"
     assert chromium.alive
 
 
@@ -300,11 +300,11 @@ async def test_a_hung_page_can_be_closed(handle: Context, page_id: str) -> None:
     await until(lambda: handle.pages() == [])
 
 
-async def test_a_crashed_page_is_reported_and_the_context_goes_on(
+async def test_a_crashed_page_is_reported_and_the_context_stays_usable(
     handle: Context, page_id: str, events: list[ContextEvent]
 ) -> None:
     crash = asyncio.ensure_future(handle._inner.pages[0].goto("chrome://crash"))
-    await until(lambda: handle.pages()[0].crashed, what="the news of the crash")
+    await until(lambda: handle.pages()[0].crashed, what="the crash is reported")
     await asyncio.wait({crash})
     crash.exception()
 

@@ -1,4 +1,4 @@
-"""A context that was ready before the create: taken, made anew, and no different from one that was not."""
+"""The spare context that is prepared before a create: used, replaced, and indistinguishable from a new one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.browser
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def chromium(own_chromium: ChromiumProcess) -> ChromiumProcess:
-    """Each of these tests counts the contexts that a new browser has."""
+    """A dedicated browser, because these tests count its contexts."""
     return own_chromium
 
 
@@ -84,9 +84,9 @@ SPECS = {
 }
 
 
-async def is_ready(chromium: ChromiumProcess) -> str:
-    """The id of the context that is ready."""
-    await until(lambda: len(chromium._link.ready) == len(chromium.unused_contexts) == 1, what="a context is ready")
+async def spare_context(chromium: ChromiumProcess) -> str:
+    """Waits for the spare context and returns its id."""
+    await until(lambda: len(chromium._link.ready) == len(chromium.unused_contexts) == 1, what="a spare context")
     (context_id,) = chromium.unused_contexts
     return context_id
 
@@ -99,9 +99,9 @@ async def opened(chromium: ChromiumProcess, folder: Path, spec: SessionSpec | No
 
 
 async def contexts_in(chromium: ChromiumProcess) -> set[str]:
-    """Chromium's own list, whole."""
-    answer = await chromium.cdp.root.call("Target.getBrowserContexts", timeout=10)
-    return set(answer["browserContextIds"])
+    """Chromium's complete list."""
+    response = await chromium.cdp.root.call("Target.getBrowserContexts", timeout=10)
+    return set(response["browserContextIds"])
 
 
 def renderers(chromium: ChromiumProcess) -> list[int]:
@@ -115,13 +115,15 @@ def renderers(chromium: ChromiumProcess) -> list[int]:
     return found
 
 
-async def test_it_is_used_by_the_next_create_and_replaced(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    before = await is_ready(chromium)
+async def test_the_spare_context_is_used_by_the_next_create_and_replaced(
+    chromium: ChromiumProcess, tmp_path: Path
+) -> None:
+    before = await spare_context(chromium)
     await chromium.probe(timeout=10)
     assert chromium.context_count == 0
     first = await opened(chromium, tmp_path / "first")
     assert first.context_id == before
-    after = await is_ready(chromium)
+    after = await spare_context(chromium)
     assert await contexts_in(chromium) == {before, after}
     await chromium.probe(timeout=10)
     assert chromium.context_count == 1
@@ -133,24 +135,27 @@ async def test_it_is_used_by_the_next_create_and_replaced(chromium: ChromiumProc
     assert page.page_id not in [each.page_id for each in second.pages()]
     for handle in (first, second):
         await handle.close(timeout=10)
-    last = await is_ready(chromium)
+    last = await spare_context(chromium)
     assert await contexts_in(chromium) == {last}
-    assert last not in (before, after), "what anybody had is never ready again"
+    assert last not in (before, after), "a used context must not become spare again"
 
 
-async def test_the_pause_limit_of_a_ready_page_starts_with_its_use(
+async def test_the_pause_limit_of_a_spare_page_starts_with_its_use(
     chromium: ChromiumProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("browser_sessions.cdp.pauses.HOLD_S", 0.02)
     monkeypatch.setattr("browser_sessions.cdp.pauses.OWNER_HOLD_S", 0.03)
-    before = await is_ready(chromium)
+    before = await spare_context(chromium)
     chromium.keep_ready(False)
     chromium.keep_ready(True)
-    context_id = await is_ready(chromium)
-    assert context_id != before, "it was made with the short times"
+    context_id = await spare_context(chromium)
+    assert context_id != before, "it must be created with the short limits"
     (page,) = chromium._registry.pages(context_id)
     paused = chromium.cdp.pauses._paused
-    await until(lambda: paused[page.target_id].timer.when() < asyncio.get_running_loop().time(), what="its usual end")
+    await until(
+        lambda: paused[page.target_id].timer.when() < asyncio.get_running_loop().time(),
+        what="the end of its pause limit",
+    )
     await chromium.probe(timeout=10)
     assert page.target_id in chromium.cdp.pauses
     monkeypatch.setattr("browser_sessions.cdp.pauses.OWNER_HOLD_S", OWNER_HOLD_S)
@@ -161,8 +166,8 @@ async def test_the_pause_limit_of_a_ready_page_starts_with_its_use(
     await handle.close(timeout=10)
 
 
-async def test_a_mobile_session_uses_none(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    ready = await is_ready(chromium)
+async def test_a_mobile_session_does_not_use_the_spare_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    ready = await spare_context(chromium)
     handle = await opened(chromium, tmp_path / "phone", SPECS["phone"])
     assert handle.context_id != ready
     assert ready in chromium.unused_contexts
@@ -170,14 +175,14 @@ async def test_a_mobile_session_uses_none(chromium: ChromiumProcess, tmp_path: P
 
 
 @pytest.mark.parametrize("name", SPECS)
-async def test_pages_and_servers_cannot_tell_a_ready_context(
+async def test_a_spare_context_is_indistinguishable_to_pages_and_servers(
     chromium: ChromiumProcess, tmp_path: Path, site: Site, name: str
 ) -> None:
     spec = SPECS[name]
-    site.pages["/next"] = "<title>Next</title><script>window.said = window.first</script>"
-    told: list[list[tuple[str, str]]] = []
+    site.pages["/next"] = "<title>Next</title><script>window.seen_first = window.first</script>"
+    reported: list[list[tuple[str, str]]] = []
 
-    async def look(folder: Path) -> list[Any]:
+    async def observe(folder: Path) -> list[Any]:
         events: list[ContextEvent] = []
         handle = await chromium.open_context(spec, folder, events.append, timeout=OPEN_SECONDS)
         assert isinstance(handle, Context)
@@ -187,54 +192,54 @@ async def test_pages_and_servers_cannot_tell_a_ready_context(
         for path in ("/", "/next"):
             await handle.navigate(page_id, f"{site.url}{path}", wait_until="load", timeout=20)
             seen.append(await handle.evaluate(page_id, SEEN, timeout=10))
-        seen.append(await handle.evaluate(page_id, "window.said", timeout=10))
+        seen.append(await handle.evaluate(page_id, "window.seen_first", timeout=10))
         await chromium._registry.refresh(timeout=5)
         seen.append([(page.title, page.url) for page in handle.pages()])
         window = await chromium.cdp.root.call("Browser.getWindowForTarget", {"targetId": page_id}, timeout=5)
         seen.append(window["bounds"])
         await handle.close(timeout=10)
-        # a page that opens has no address or this one, as it comes; titles come when they do
-        told.append([(each.kind, each.data.get("url") or "about:blank") for each in events])
+        # a new page is reported with either no URL or about:blank; titles vary in timing
+        reported.append([(each.kind, each.data.get("url") or "about:blank") for each in events])
         requests = [(path, headers) for path, headers in site.requests]
         site.requests.clear()
         return [*seen, requests]
 
-    context_id = await is_ready(chromium)
-    with_it = await look(tmp_path / "with")
+    context_id = await spare_context(chromium)
+    with_it = await observe(tmp_path / "with")
     chromium.keep_ready(False)
-    await until(lambda: not chromium.unused_contexts, what="nothing is ready")
-    without = await look(tmp_path / "without")
+    await until(lambda: not chromium.unused_contexts, what="no spare context")
+    without = await observe(tmp_path / "without")
     assert context_id not in await contexts_in(chromium)
     assert with_it == without
-    assert told[0] == told[1]
+    assert reported[0] == reported[1]
     assert with_it[3] == "loading/next"
 
 
-async def test_of_two_concurrent_creates_one_uses_it(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    before = await is_ready(chromium)
+async def test_of_two_concurrent_creates_one_uses_the_spare_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    before = await spare_context(chromium)
     handles = await asyncio.gather(*(opened(chromium, tmp_path / f"s{number}") for number in range(2)))
     assert before in [handle.context_id for handle in handles]
     assert len({handle.context_id for handle in handles}) == 2
 
 
-async def test_twenty_concurrent_creates_have_a_context_each(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    await is_ready(chromium)
+async def test_twenty_concurrent_creates_get_different_contexts(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    await spare_context(chromium)
     handles = await asyncio.gather(*(opened(chromium, tmp_path / f"s{number}") for number in range(20)))
     ids = {handle.context_id for handle in handles}
     assert len(ids) == 20
     assert {page.page_id for handle in handles for page in handle.pages()} == {
         target.target_id for each in ids for target in chromium._registry.pages(each)
     }
-    after = await is_ready(chromium)
+    after = await spare_context(chromium)
     assert await contexts_in(chromium) == ids | {after}
 
 
-async def test_a_create_that_is_cancelled_leaves_nothing_of_it(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    chance = random.Random(5)
+async def test_a_cancelled_create_leaves_no_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    rng = random.Random(5)
     for number in range(20):
-        await is_ready(chromium)
+        await spare_context(chromium)
         opening = asyncio.create_task(opened(chromium, tmp_path / f"s{number}"))
-        await asyncio.sleep(chance.uniform(0, 0.03))
+        await asyncio.sleep(rng.uniform(0, 0.03))
         opening.cancel()
         await asyncio.wait({opening})
         if not opening.cancelled():
@@ -243,24 +248,24 @@ async def test_a_create_that_is_cancelled_leaves_nothing_of_it(chromium: Chromiu
     async def none_left() -> bool:
         return await contexts_in(chromium) == chromium.unused_contexts
 
-    await until(none_left, what="the end of every context of a create")
+    await until(none_left, what="the contexts of cancelled creates are gone")
     assert len(chromium._link._pages) == 0
-    context_id = await is_ready(chromium)
+    context_id = await spare_context(chromium)
     assert (await opened(chromium, tmp_path / "last")).context_id == context_id
 
 
-async def test_a_session_with_a_proxy_has_a_context_of_its_own(
+async def test_a_session_with_a_proxy_does_not_use_the_spare_context(
     chromium: ChromiumProcess, tmp_path: Path, site: Site
 ) -> None:
-    before = await is_ready(chromium)
+    before = await spare_context(chromium)
     spec = SessionSpec(proxy=Proxy(site.url.replace("127.0.0.1", "localhost"), bypass="<-loopback>"))
     handle = await opened(chromium, tmp_path / "session", spec)
     assert handle.context_id != before
     assert before in await contexts_in(chromium)
 
 
-async def test_it_is_disposed_of_with_its_renderer(chromium: ChromiumProcess) -> None:
-    await is_ready(chromium)
+async def test_the_spare_context_is_disposed_of_with_its_renderer(chromium: ChromiumProcess) -> None:
+    await spare_context(chromium)
     await until(lambda: len(renderers(chromium)) == 1, what="its renderer")
     chromium.keep_ready(False)
 
@@ -270,35 +275,35 @@ async def test_it_is_disposed_of_with_its_renderer(chromium: ChromiumProcess) ->
     await until(gone, what="the end of the context")
     await until(lambda: renderers(chromium) == [], what="the end of its renderer")
     chromium.keep_ready(True)
-    await is_ready(chromium)
+    await spare_context(chromium)
 
 
-async def test_one_whose_renderer_died_is_not_used(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    before = await is_ready(chromium)
+async def test_a_spare_context_whose_renderer_died_is_not_used(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    before = await spare_context(chromium)
     await until(lambda: len(renderers(chromium)) == 1, what="its renderer")
     os.kill(renderers(chromium)[0], signal.SIGKILL)
-    await until(lambda: len(chromium._link.ready) == 0, what="the loss is known")
+    await until(lambda: len(chromium._link.ready) == 0, what="the loss is noticed")
     handle = await opened(chromium, tmp_path / "session")
     assert handle.context_id != before
     assert await handle.evaluate(handle.pages()[0].page_id, "1 + 1", timeout=10) == 2
-    after = await is_ready(chromium)
+    after = await spare_context(chromium)
     assert await contexts_in(chromium) == {handle.context_id, after}
 
 
-@pytest.mark.parametrize("who", ["browser", "driver"])
-async def test_it_ends_with_its_browser_and_its_driver(
-    chromium: ChromiumProcess, deaths: list[Death], who: str
+@pytest.mark.parametrize("killed", ["browser", "driver"])
+async def test_the_spare_context_ends_with_its_browser_and_its_driver(
+    chromium: ChromiumProcess, deaths: list[Death], killed: str
 ) -> None:
-    await is_ready(chromium)
-    os.kill(chromium.pid if who == "browser" else chromium.driver.pid, signal.SIGKILL)
-    await until(lambda: len(deaths) == 1, what="the news")
+    await spare_context(chromium)
+    os.kill(chromium.pid if killed == "browser" else chromium.driver.pid, signal.SIGKILL)
+    await until(lambda: len(deaths) == 1, what="the death is reported")
     await chromium.wait_cleaned()
     assert chromium.unused_contexts == set()
     assert not chromium._link.ready._timer
 
 
 @pytest.mark.parametrize("isolation", ["context", "browser"])
-async def test_no_client_sees_it(tmp_path: Path, isolation: str) -> None:
+async def test_clients_do_not_see_the_spare_context(tmp_path: Path, isolation: str) -> None:
     async with running(tmp_path / "data") as service:
         made = await service.create(isolation=isolation)
         (process,) = [process for slot, process in service.inside.pool.fleet.running if slot.taken]
@@ -308,11 +313,11 @@ async def test_no_client_sees_it(tmp_path: Path, isolation: str) -> None:
             attach = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
             await client.call("Target.setAutoAttach", attach)
             if isolation == "context":
-                context_id = await is_ready(process)
-                process.keep_ready(False)  # its targets come and go
+                context_id = await spare_context(process)
+                process.keep_ready(False)  # its targets are destroyed and created
                 process.keep_ready(True)
-                await until(lambda: context_id not in process.unused_contexts, what="its end")
-                context_id = await is_ready(process)
+                await until(lambda: context_id not in process.unused_contexts, what="the spare context is gone")
+                context_id = await spare_context(process)
                 pages = {target.target_id for target in process._registry.pages(context_id)}
                 assert len(pages) == 1
             else:
@@ -321,15 +326,15 @@ async def test_no_client_sees_it(tmp_path: Path, isolation: str) -> None:
                 context_id, pages = "-", set()
             listed = await client.call("Target.getTargets", {"filter": [{}]})
             known = await client.call("Target.getBrowserContexts")
-            heard = "".join(client.frames)
+            received = "".join(client.frames)
             assert len([each for each in listed["targetInfos"] if each["type"] == "page"]) == 1
             assert known["browserContextIds"] == []
-            assert context_id not in heard
-            assert not any(page_id in heard for page_id in pages)
+            assert context_id not in received
+            assert not any(page_id in received for page_id in pages)
 
 
-async def test_a_browser_of_one_session_prepares_none(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    before = await is_ready(chromium)
+async def test_a_dedicated_browser_prepares_no_spare_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    before = await spare_context(chromium)
     handle = await opened(chromium, tmp_path / "session", SPECS["own browser"])
     assert (handle.context_id, chromium.unused_contexts) == (before, set())
     chromium.keep_ready(True)
@@ -337,7 +342,7 @@ async def test_a_browser_of_one_session_prepares_none(chromium: ChromiumProcess,
     assert await contexts_in(chromium) == {before}
 
 
-async def test_none_is_prepared_if_none_is_wanted(tmp_path: Path) -> None:
+async def test_no_spare_context_is_prepared_when_the_setting_is_zero(tmp_path: Path) -> None:
     async with running(tmp_path / "data", ready_contexts=0) as service:
         await service.create()
         (process,) = [process for slot, process in service.inside.pool.fleet.running if slot.taken]

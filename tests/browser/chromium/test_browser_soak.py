@@ -1,4 +1,4 @@
-"""Mixed creating, closing, crashing, hanging, cancelling and killing: nothing is left and nothing has grown."""
+"""Mixed creates, closes, crashes, hangs, cancellations and kills must leave nothing behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.harness.waiting import until
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CYCLES = int(os.environ.get("SOAK_CYCLES", "120"))
-"""A thousand take three minutes on two idle cores."""
+"""1,000 cycles take three minutes on two idle cores."""
 AT_ONCE = 4
 KINDS = ("plain", "plain", "plain", "crash", "hang", "cancel", "cancel", "popups")
 
@@ -32,14 +32,14 @@ class Soak:
     """One browser at a time, replaced when it dies."""
 
     def __init__(self, launcher: PlaywrightLauncher, folder: Path) -> None:
-        self.chance = random.Random(11)
+        self.rng = random.Random(11)
         self._launcher = launcher
         self._folder = folder
         self._browser: ChromiumProcess | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def browser(self) -> ChromiumProcess:
-        async with self._turn:
+        async with self._lock:
             if self._browser is None or not self._browser.alive:
                 fresh = await self._launcher.launch(lambda *_: None)
                 assert isinstance(fresh, ChromiumProcess)
@@ -47,14 +47,14 @@ class Soak:
             return self._browser
 
     async def cycle(self, number: int) -> None:
-        """One session's life. Only what a fault of its own explains may go wrong."""
+        """One session's lifecycle. Only errors explained by a killed browser are allowed."""
         browser = await self.browser()
-        kind = "kill" if number % 50 == 49 else self.chance.choice(KINDS)
+        kind = "kill" if number % 50 == 49 else self.rng.choice(KINDS)
         opening = asyncio.create_task(
             browser.open_context(SessionSpec(), self._folder / str(number), lambda _: None, timeout=30)
         )
         if kind == "cancel":
-            await asyncio.sleep(self.chance.uniform(0, 0.1))
+            await asyncio.sleep(self.rng.uniform(0, 0.1))
             opening.cancel()
         await asyncio.wait({opening})
         if opening.cancelled():
@@ -62,7 +62,7 @@ class Soak:
         try:
             handle = opening.result()
         except BrowserGone:
-            return  # a neighbour's kill
+            return  # killed by another cycle
         try:
             await self.use(kind, browser, handle)
         except BrowserSessionsError:
@@ -91,13 +91,13 @@ class Soak:
 
 
 def zombies(me: psutil.Process) -> set[int]:
-    """Children that have ended and are not buried yet."""
+    """Children that have exited and are not reaped yet."""
     return {child.pid for child in me.children(recursive=True) if child.status() == psutil.STATUS_ZOMBIE}
 
 
-async def test_nothing_is_left_and_nothing_grows(launcher: PlaywrightLauncher, tmp_path: Path) -> None:
+async def test_mixed_session_lifecycles_leave_nothing_behind(launcher: PlaywrightLauncher, tmp_path: Path) -> None:
     me = psutil.Process()
-    others = zombies(me)  # of servers that earlier tests killed: their orphans became this process's children
+    others = zombies(me)  # orphans of servers killed by earlier tests, adopted by this process
     folder = tmp_path / "sessions"
     folder.mkdir()
     soak = Soak(launcher, folder)
@@ -110,15 +110,15 @@ async def test_nothing_is_left_and_nothing_grows(launcher: PlaywrightLauncher, t
     browser = await soak.browser()
 
     async def no_context() -> bool:
-        answer = await browser.cdp.root.call("Target.getBrowserContexts", timeout=10)
-        return set(answer["browserContextIds"]) <= browser.unused_contexts
+        response = await browser.cdp.root.call("Target.getBrowserContexts", timeout=10)
+        return set(response["browserContextIds"]) <= browser.unused_contexts
 
     await until(no_context, what="the end of every context")
     await until(lambda: not browser._calls._tasks, what="the end of every abandoned call")
     await until(lambda: list(folder.iterdir()) == [], what="the end of every folder")
     gc.collect()
     assert me.num_fds() <= descriptors + 2
-    await until(lambda: zombies(me) <= others, what="the burial of every child")
+    await until(lambda: zombies(me) <= others, what="all children are reaped")
     processes = [child for child in await asyncio.to_thread(me.children, recursive=True) if child.pid not in others]
     groups = {os.getpgid(child.pid) for child in processes}
     assert groups <= {browser.process_group, os.getpgid(browser.driver.pid)}

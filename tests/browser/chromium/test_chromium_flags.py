@@ -1,4 +1,4 @@
-"""The switches that we start Chromium with, beside those that the installed Playwright would use."""
+"""Our Chromium switches compared with those of the installed Playwright."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from browser_sessions.chromium.launch.flags import LEFT_OUT, MARKER, OWN, PAGES_
 pytestmark = pytest.mark.browser
 
 LISTS = ("--disable-features", "--enable-features")
-"""Switches that name several things, of which each counts."""
+"""Switches whose value is a list; each item is compared."""
 
 
 def single(arguments: Iterable[str]) -> set[str]:
-    """Each switch, and each part of a list as a switch of its own."""
+    """All switches, with each item of a list as a separate switch."""
     found = set()
     for argument in arguments:
         name, _, value = argument.partition("=")
@@ -27,22 +27,22 @@ def single(arguments: Iterable[str]) -> set[str]:
 
 
 async def playwrights(tmp_path: Path) -> set[str]:
-    """The arguments of the installed Playwright, which starts a script that writes them down."""
-    told = tmp_path / "arguments"
+    """The installed Playwright's arguments, recorded by a script that it starts."""
+    arguments_file = tmp_path / "arguments"
     executable = tmp_path / "chromium"
-    executable.write_text(f'#!/bin/sh\nfor each in "$@"; do printf "%s\\n" "$each"; done > {told}\n')
+    executable.write_text(f'#!/bin/sh\nfor each in "$@"; do printf "%s\\n" "$each"; done > {arguments_file}\n')
     executable.chmod(0o755)
     async with async_playwright() as playwright:
         with pytest.raises(Error):
             await playwright.chromium.launch(executable_path=executable, chromium_sandbox=True)
-    return {each for each in single(told.read_text().splitlines()) if not each.startswith(PROFILE)}
+    return {each for each in single(arguments_file.read_text().splitlines()) if not each.startswith(PROFILE)}
 
 
 async def test_every_switch_of_playwright_is_used_or_left_out_with_a_reason(tmp_path: Path) -> None:
     theirs = await playwrights(tmp_path)
     ours = single(switches(tmp_path, "run/brw_1", sandbox=True))
 
-    assert "--remote-debugging-pipe" in theirs, "the script did not see Playwright's arguments"
+    assert "--remote-debugging-pipe" in theirs, "the script did not record Playwright's arguments"
     assert theirs - ours - set(LEFT_OUT) == set(), "new in Playwright: add it to flags.py, or to LEFT_OUT with a reason"
     assert set(LEFT_OUT) - theirs == set(), "left out, but no longer Playwright's"
     assert set(LEFT_OUT) & ours == set()
@@ -51,16 +51,16 @@ async def test_every_switch_of_playwright_is_used_or_left_out_with_a_reason(tmp_
     assert all(reason.strip() for reason in LEFT_OUT.values())
 
 
-def test_no_switch_opens_a_port_or_comes_twice(tmp_path: Path) -> None:
+def test_no_switch_opens_a_port_or_is_repeated(tmp_path: Path) -> None:
     arguments = switches(tmp_path, "run/brw_1", sandbox=True)
     names = [each.partition("=")[0] for each in arguments]
-    assert len(names) == len(set(names)), "Chromium takes the last one only"
+    assert len(names) == len(set(names)), "Chromium uses only the last of repeated switches"
     assert not [each for each in names if each.startswith("--remote-debugging") and each != "--remote-debugging-pipe"]
     assert "--no-sandbox" not in arguments
     assert "--no-sandbox" in switches(tmp_path, "run/brw_1", sandbox=False)
 
 
-def test_the_environment_is_what_chromium_needs_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_has_only_what_chromium_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROWSER_SESSIONS_ADMIN_API_KEY", "canary")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
     monkeypatch.setenv("TZ", "Europe/Rome")

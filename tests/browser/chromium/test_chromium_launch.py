@@ -1,4 +1,4 @@
-"""A Chromium that we start ourselves: what it can do, what it has of ours, and how its failures are reported."""
+"""Starting Chromium ourselves: what it can do, what it inherits, and how failures are reported."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ CANARY = "canary-0123456789"
 
 
 @dataclass
-class Talk:
-    """CDP on the pipes of a child, one command at a time."""
+class PipeClient:
+    """CDP over a child's pipes, one command at a time."""
 
     child: Child
     _number: int = 0
     _received: bytes = b""
 
-    async def ask(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
-        """The result. Fails when Chromium ends instead of answering."""
+    async def call(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
+        """The result of a command. Fails if Chromium exits."""
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         os.write(
             self.child.commands, json.dumps(command | ({"sessionId": session} if session else {})).encode() + b"\0"
         )
         while True:
-            await until(self._read, within=30, what=f"an answer to {method}")
+            await until(self._read, within=30, what=f"the response to {method}")
             *messages, self._received = self._received.split(b"\0")
             for message in map(json.loads, messages):
                 if message.get("id") == self._number:
@@ -69,9 +69,9 @@ class Talk:
                     return result
 
     async def page(self) -> str:
-        """The session of a new page."""
-        target = await self.ask("Target.createTarget", url="about:blank")
-        attached = await self.ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        """A CDP session on a new page."""
+        target = await self.call("Target.createTarget", url="about:blank")
+        attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         session: str = attached["sessionId"]
         return session
 
@@ -86,8 +86,8 @@ class Talk:
 
 
 @asynccontextmanager
-async def chromium(folder: Path, *more: str, without: str = "") -> AsyncIterator[Talk]:
-    """A running Chromium with its files in `folder`, of which nothing is left afterwards."""
+async def chromium(folder: Path, *more: str, without: str = "") -> AsyncIterator[PipeClient]:
+    """Runs Chromium with its files in `folder`; no process may remain afterwards."""
     for name in ("home", "tmp", "profile"):
         folders.make(folder / name, USER)
     sandbox, _ = sandbox_expected(USER)
@@ -96,7 +96,7 @@ async def chromium(folder: Path, *more: str, without: str = "") -> AsyncIterator
         locate(None).executable, [*arguments, *more], environment(folder / "home", folder / "tmp"), USER
     )
     try:
-        yield Talk(child)
+        yield PipeClient(child)
     finally:
         assert await child.end(timeout=5)
         child.close()
@@ -104,7 +104,7 @@ async def chromium(folder: Path, *more: str, without: str = "") -> AsyncIterator
 
 
 def ours() -> list[psutil.Process]:
-    """Everything of ours that carries the tests' marker, zombies too."""
+    """All processes with the tests' marker, including zombies."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -131,21 +131,21 @@ def folder(open_folder: Path) -> Path:
     return open_folder
 
 
-async def test_it_responds_on_its_pipe_and_listens_on_no_port(folder: Path) -> None:
-    async with chromium(folder) as talk:
-        version = await talk.ask("Browser.getVersion")
-        await talk.page()
+async def test_chromium_responds_on_its_pipe_and_listens_on_no_port(folder: Path) -> None:
+    async with chromium(folder) as cdp:
+        version = await cdp.call("Browser.getVersion")
+        await cdp.page()
 
         assert "Chrome/" in version["product"]
         listening = [
             each
-            for pid in process_group.members(talk.child.pid)
+            for pid in process_group.members(cdp.child.pid)
             for each in psutil.Process(pid).net_connections()
             if each.status == psutil.CONN_LISTEN
         ]
         assert listening == []
-        assert os.getsid(talk.child.pid) == os.getpgid(talk.child.pid) == talk.child.pid
-        for descriptor in (talk.child.commands, talk.child.messages):
+        assert os.getsid(cdp.child.pid) == os.getpgid(cdp.child.pid) == cdp.child.pid
+        for descriptor in (cdp.child.commands, cdp.child.messages):
             assert not os.get_blocking(descriptor)
             assert not os.get_inheritable(descriptor)
             if os.getuid() == 0:
@@ -156,52 +156,52 @@ async def test_it_responds_on_its_pipe_and_listens_on_no_port(folder: Path) -> N
     "raised",
     [0, pytest.param(7, marks=pytest.mark.skipif(os.getuid() != 0, reason="root may raise its priority"))],
 )
-async def test_renderers_give_way_to_the_browser_process_which_has_no_raised_priority(
-    folder: Path, raised: int
-) -> None:
+async def test_renderers_have_a_lower_priority_than_the_browser_process(folder: Path, raised: int) -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, before - raised)
     try:
-        async with chromium(folder) as talk:
-            await talk.page()
+        async with chromium(folder) as cdp:
+            await cdp.page()
 
             def niceness(kind: str) -> set[int]:
-                found = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
+                found = [psutil.Process(pid) for pid in process_group.members(cdp.child.pid)]
                 return {each.nice() for each in found if kind in each.cmdline()}
 
-            await until(lambda: niceness("--type=renderer"), what="the renderer, which has been forked, has its name")
+            await until(lambda: niceness("--type=renderer"), what="the forked renderer has its command line")
             browsers = max(0, before) if raised else before
-            assert psutil.Process(talk.child.pid).nice() == browsers
+            assert psutil.Process(cdp.child.pid).nice() == browsers
             assert niceness("--type=renderer") == {min(19, browsers + 7)}
     finally:
         os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
-async def test_it_inherits_descriptors_0_to_4_only(folder: Path) -> None:
+async def test_chromium_inherits_descriptors_0_to_4_only(folder: Path) -> None:
     executable = script(folder, "exec ls -l /proc/self/fd >&4")
     with (folder / "ours").open("w") as ours_open:
         os.set_inheritable(ours_open.fileno(), True)
         child = await spawn(executable, [], {}, None)
         try:
             assert await child.wait(timeout=10)
-            told = os.read(child.messages, 2**16).decode().splitlines()
+            listing = os.read(child.messages, 2**16).decode().splitlines()
         finally:
             child.close()
-    found = {int(number): target for number, target in (line.split()[-3::2] for line in told if "->" in line)}
-    found = {number: target for number, target in found.items() if not target.startswith("/proc/")}  # its own
+    found = {int(number): target for number, target in (line.split()[-3::2] for line in listing if "->" in line)}
+    found = {
+        number: target for number, target in found.items() if not target.startswith("/proc/")
+    }  # the listing's own descriptor
     assert found.keys() == {0, 1, 2, 3, 4}
     assert found[0] == "/dev/null"
-    assert found[1] == found[4] != found[3], "told on 4"
+    assert found[1] == found[4] != found[3], "the listing was written to descriptor 4"
 
 
 @ROOT_ONLY
-async def test_roots_chromium_has_no_rights_and_its_sandbox(folder: Path) -> None:
+async def test_as_root_chromium_is_unprivileged_and_sandboxed(folder: Path) -> None:
     assert USER is not None
-    async with chromium(folder) as talk:
-        session = await talk.page()
-        answer = await talk.ask("Runtime.evaluate", session, expression="6 * 7")
-        assert answer["result"]["value"] == 42
-        processes = [psutil.Process(pid) for pid in process_group.members(talk.child.pid)]
+    async with chromium(folder) as cdp:
+        session = await cdp.page()
+        response = await cdp.call("Runtime.evaluate", session, expression="6 * 7")
+        assert response["result"]["value"] == 42
+        processes = [psutil.Process(pid) for pid in process_group.members(cdp.child.pid)]
         renderers = [status(each) for each in processes if "--type=renderer" in each.cmdline()]
         everybody = [status(each) for each in processes]
 
@@ -214,7 +214,7 @@ async def test_roots_chromium_has_no_rights_and_its_sandbox(folder: Path) -> Non
 
 
 @ROOT_ONLY
-async def test_an_ordinary_user_has_the_sandbox_too(folder: Path) -> None:
+async def test_as_an_unprivileged_user_chromium_is_sandboxed(folder: Path) -> None:
     assert USER is not None
     sandbox, reason = sandbox_expected(USER)
     if not sandbox:
@@ -230,7 +230,7 @@ async def test_an_ordinary_user_has_the_sandbox_too(folder: Path) -> None:
         from browser_sessions.cdp import Browser
         from datetime import UTC, datetime
 
-        # Not before: the interpreter may be where another user cannot read it.
+        # Only after the imports: the other user may be unable to read the interpreter's files.
         os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(int(sys.argv[3]))
         folder = Path(sys.argv[1])
         assert browser_user() is None
@@ -269,35 +269,37 @@ async def test_an_ordinary_user_has_the_sandbox_too(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_both_loops_start_and_end_it(folder: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    async def life() -> tuple[dict[str, Any], Child]:
-        async with chromium(folder) as talk:
-            return await talk.ask("Browser.getVersion"), talk.child
+def test_chromium_starts_and_ends_under_asyncio_and_uvloop(
+    folder: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def start_and_end() -> tuple[dict[str, Any], Child]:
+        async with chromium(folder) as cdp:
+            return await cdp.call("Browser.getVersion"), cdp.child
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        version, child = runner.run(life())
+        version, child = runner.run(start_and_end())
     assert version["protocolVersion"]
     assert child.returncode is not None
 
 
-async def test_a_page_that_floods_standard_error_neither_blocks_it_nor_fills_our_memory(folder: Path) -> None:
+async def test_a_flood_of_standard_error_neither_blocks_chromium_nor_grows_our_memory(folder: Path) -> None:
     megabytes = 16
-    async with chromium(folder, "--log-level=0", "--enable-logging=stderr", without="--log-level=1") as talk:
-        session = await talk.page()
-        await talk.ask(
+    async with chromium(folder, "--log-level=0", "--enable-logging=stderr", without="--log-level=1") as cdp:
+        session = await cdp.page()
+        await cdp.call(
             "Runtime.evaluate",
             session,
             expression=f"for (let n = 0; n < {megabytes * 256}; n++) console.error('flood '.repeat(680))",
         )
-        await talk.ask("Browser.getVersion")
-        kept = talk.child._tail
+        await cdp.call("Browser.getVersion")
+        kept = cdp.child._tail
         await until(lambda: kept.count(b"flood") > 1000, what="the flood arrives")
         assert len(kept) <= 2 * TAIL_BYTES
-        assert len(talk.child.start_error()) < 1000
+        assert len(cdp.child.start_error()) < 1000
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "reason"),
     [
         pytest.param("exit 3", "it exited with status 3", id="ends at once"),
         pytest.param("kill -SEGV $$", "it was killed by SIGSEGV", id="crashes"),
@@ -309,15 +311,15 @@ async def test_a_page_that_floods_standard_error_neither_blocks_it_nor_fills_our
         pytest.param(
             "echo '[1:1:1129/144833.1:FATAL:a/b.cc(12)] Check failed: all is lost.' >&2; echo '#0 0x1' >&2; exit 1",
             "Check failed: all is lost",
-            id="says why",
+            id="reports why",
         ),
     ],
 )
-async def test_a_failed_start_has_a_short_reason(folder: Path, lines: str, told: str) -> None:
+async def test_a_failed_start_has_a_short_reason(folder: Path, lines: str, reason: str) -> None:
     child = await spawn(script(folder, lines), [], {"PATH": os.defpath}, USER)
     try:
         assert await child.wait(timeout=10)
-        assert child.start_error() == told
+        assert child.start_error() == reason
         assert os.read(child.messages, 1) == b""
     finally:
         child.close()
@@ -335,7 +337,7 @@ async def test_a_failed_start_has_a_short_reason(folder: Path, lines: str, told:
         ),
     ],
 )
-async def test_the_last_fatal_error_of_a_chromium_is_known(folder: Path, lines: str, reason: str | None) -> None:
+async def test_the_last_fatal_error_of_chromium_is_reported(folder: Path, lines: str, reason: str | None) -> None:
     child = await spawn(script(folder, lines), [], {"PATH": os.defpath}, USER)
     try:
         assert await child.wait(timeout=10)
@@ -354,7 +356,7 @@ async def test_a_missing_executable_is_reported(folder: Path) -> None:
         child.close()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may be any user")
+@pytest.mark.skipif(os.getuid() == 0, reason="root may use any user")
 async def test_a_user_that_we_may_not_use_is_reported(folder: Path) -> None:
     with pytest.raises(NoBrowser, match="could not be started"):
         await spawn(script(folder, "exit 0"), [], {}, BrowserUser(1, 1, "daemon"))
@@ -376,13 +378,13 @@ async def test_a_cancelled_start_leaves_no_process_and_no_descriptor(folder: Pat
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-async def test_one_that_is_killed_is_reaped(folder: Path) -> None:
-    async with chromium(folder) as talk:
-        await talk.ask("Browser.getVersion")
-        os.kill(talk.child.pid, signal.SIGKILL)
-        assert await talk.child.wait(timeout=5)
-        assert talk.child.returncode == -signal.SIGKILL
-        assert not psutil.pid_exists(talk.child.pid)
+async def test_a_killed_chromium_is_reaped(folder: Path) -> None:
+    async with chromium(folder) as cdp:
+        await cdp.call("Browser.getVersion")
+        os.kill(cdp.child.pid, signal.SIGKILL)
+        assert await cdp.child.wait(timeout=5)
+        assert cdp.child.returncode == -signal.SIGKILL
+        assert not psutil.pid_exists(cdp.child.pid)
 
 
 async def test_no_child_of_the_service_holds_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,14 +408,14 @@ async def test_no_child_of_the_service_holds_a_secret(tmp_path: Path, monkeypatc
     assert any("chrom" in each for each in names), names
     assert any("node" in each or "MainThread" in each for each in names), names
     assert len(environments) >= 4
-    assert any(b"PATH=" in found for found in environments.values()), "none could be read"
+    assert any(b"PATH=" in found for found in environments.values()), "no environment could be read"
     for found in environments.values():
         for secret in (CANARY, ADMIN_KEY, "BROWSER_SESSIONS_"):
             assert secret.encode() not in found
 
 
 @pytest.mark.parametrize(
-    ("said", "returncode", "told"),
+    ("stderr", "returncode", "reason"),
     [
         (
             "[1:1:FATAL:zygote_host_impl_linux.cc:128] No usable sandbox! If you are on Ubuntu …\n#0 x",
@@ -432,25 +434,25 @@ async def test_no_child_of_the_service_holds_a_secret(tmp_path: Path, monkeypatc
         ("a\nb\n\nc\nd\n", None, "b; c; d"),
     ],
 )
-def test_start_errors(said: str, returncode: int | None, told: str) -> None:
-    assert start_error(said, returncode) == told
+def test_start_errors(stderr: str, returncode: int | None, reason: str) -> None:
+    assert start_error(stderr, returncode) == reason
 
 
 @ROOT_ONLY
 async def test_whether_the_user_can_run_it_is_checked(tmp_path: Path) -> None:
     assert USER is not None
     assert await can_run(locate(None).executable, USER)
-    assert not await can_run(script(tmp_path, "exit 0"), USER)  # below a folder of ours with mode 0700
+    assert not await can_run(script(tmp_path, "exit 0"), USER)  # inside a folder with mode 0700
     assert not await can_run(tmp_path / "none", USER)
 
 
 @ROOT_ONLY
-async def test_the_user_can_reach_its_folders_and_no_others_of_ours(tmp_path: Path) -> None:
+async def test_the_browser_user_can_enter_its_own_folders_only(tmp_path: Path) -> None:
     assert USER is not None
     data = tmp_path / "data"
     async with running(data) as service:
         work, session_id = service.inside.work_dir, (await service.create())["session_id"]
-        assert work == folders.work_folder(data / "work", USER), "the next start finds the same place"
+        assert work == folders.work_folder(data / "work", USER), "the next start must use the same folder"
         assert not work.is_relative_to(data)
         reached = [path for path in (work / "sessions", *work.glob("run-*/brw_*/*")) if USER.may_enter(path)]
         assert work / "sessions" in reached
@@ -460,9 +462,9 @@ async def test_the_user_can_reach_its_folders_and_no_others_of_ours(tmp_path: Pa
         assert not any(USER.may_enter(path) for path in work.glob("run-*/driver-*"))
         assert {path.stat().st_uid for path in (work, work / "sessions", *work.glob("run-*"))} == {0}
         for hidden in (work, work / "sessions", *work.glob("run-*")):
-            assert hidden.stat().st_mode & 0o066 == 0, "nobody else can list or write it"
+            assert hidden.stat().st_mode & 0o066 == 0, "others must not list or write it"
         assert (work / "sessions" / session_id).exists()
-    assert not work.exists(), "an ended service leaves nothing"
+    assert not work.exists(), "a stopped service must remove its work folder"
 
 
 @ROOT_ONLY
@@ -479,7 +481,7 @@ def test_a_work_folder_of_another_owner_is_rejected(tmp_path: Path) -> None:
             folders.prepare(each, USER)
 
 
-def test_an_ordinary_users_work_folder_is_where_it_was(tmp_path: Path) -> None:
+def test_an_unprivileged_users_work_folder_is_not_moved(tmp_path: Path) -> None:
     assert folders.work_folder(tmp_path / "work", None) == tmp_path / "work"
     folders.prepare(tmp_path / "work", None)
     assert (tmp_path / "work").stat().st_mode & 0o777 == 0o700

@@ -1,4 +1,4 @@
-"""What ordinary clients do beyond the usual: service workers that are mocked, proxies, contexts in numbers."""
+"""Less common uses of ordinary clients: mocked service workers, proxies, many contexts."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ async def test_the_script_of_a_service_worker_is_routed_and_reported(service: Ru
     async with async_playwright() as playwright:
         browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
         context = browser.contexts[0]
-        asked: list[str] = []
+        requested: list[str] = []
 
-        async def answer(route: Route) -> None:
+        async def fulfill(route: Route) -> None:
             if route.request.url.endswith("/sw.js"):
                 await route.fulfill(body=MOCK, content_type="text/javascript")
             else:
                 await route.continue_()
 
-        context.on("request", lambda request: asked.append(request.url))
-        await context.route("**/*", answer)
+        context.on("request", lambda request: requested.append(request.url))
+        await context.route("**/*", fulfill)
         page = context.pages[0]
-        async with context.expect_event("serviceworker") as coming:
+        async with context.expect_event("serviceworker") as expected:
             await page.goto(f"{site.url}/sw")
             await page.evaluate("window.ready.then(() => 1)")
-        worker = await coming.value
+        worker = await expected.value
         assert await worker.evaluate("self.answer") == "mocked"
-        assert f"{site.url}/sw.js" in asked
+        assert f"{site.url}/sw.js" in requested
         await browser.close()
 
 
@@ -66,17 +66,17 @@ async def test_the_script_of_a_service_worker_is_routed_and_reported(service: Ru
 
 
 MEMBERS: Final = "/members"
-"""A path where the site asks for a name and a password too."""
+"""A path for which the site requires a login too."""
 MEMBER: Final = base64.b64encode(b"bob:site").decode().lower()
 
 
-class AskingProxy:
-    """Answers every request itself, in place of any host; asks for a name and a password where it is given them."""
+class FakeProxy:
+    """A proxy that answers every request itself. Requires `credentials` (name:password) unless None."""
 
     def __init__(self, credentials: str | None) -> None:
         self.url = ""
-        self.asked: list[str] = []
-        """Addresses of requests that it answered."""
+        self.served: list[str] = []
+        """Addresses of the requests answered with 200."""
         self.refused = 0
         self._wanted = None if credentials is None else "basic " + base64.b64encode(credentials.encode()).decode()
 
@@ -93,7 +93,7 @@ class AskingProxy:
             elif urlsplit(address).path == MEMBERS and "authorization: basic " + MEMBER not in head.lower():
                 status, body = '401 Ask\r\nWWW-Authenticate: Basic realm="members"', "members only"
             else:
-                self.asked.append(address)
+                self.served.append(address)
                 status, body = "200 OK", "<title>through the proxy</title>"
             writer.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\nConnection: close\r\n"
@@ -101,14 +101,14 @@ class AskingProxy:
             )
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the browser hung up
+            pass  # the browser disconnected
         finally:
             writer.close()
 
 
 @asynccontextmanager
-async def asking_proxy(credentials: str | None) -> AsyncIterator[AskingProxy]:
-    proxy = AskingProxy(credentials)
+async def fake_proxy(credentials: str | None) -> AsyncIterator[FakeProxy]:
+    proxy = FakeProxy(credentials)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
@@ -136,8 +136,8 @@ async def title_by_puppeteer(url: str, address: str) -> str:
 async def title_by_raw(url: str, address: str) -> str:
     async with raw(url) as client:
         context = (await client.call("Target.createBrowserContext"))["browserContextId"]
-        asked = {"url": "about:blank", "browserContextId": context}
-        at_page = await client.attach((await client.call("Target.createTarget", asked))["targetId"])
+        params = {"url": "about:blank", "browserContextId": context}
+        at_page = await client.attach((await client.call("Target.createTarget", params))["targetId"])
         await client.call("Page.enable", {}, at_page)
         await client.call("Page.navigate", {"url": address}, at_page)
         await client.event("Page.loadEventFired")
@@ -151,20 +151,20 @@ BY: Final = {"playwright": title_by_playwright, "puppeteer": title_by_puppeteer,
 
 @pytest.mark.parametrize("credentials", ["anna:opensesame", None])
 @pytest.mark.parametrize("by", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node]), "raw"])
-async def test_a_context_that_a_client_makes_goes_through_the_proxy_of_the_session(
+async def test_a_context_created_by_a_client_uses_the_sessions_proxy(
     service: Running, by: str, credentials: str | None
 ) -> None:
-    """With its password, and for this machine's own addresses too."""
-    async with asking_proxy(credentials) as proxy:
+    """With the proxy's password, and for loopback addresses too."""
+    async with fake_proxy(credentials) as proxy:
         name, _, password = (credentials or "").partition(":")
         named = {"username": name, "password": password} if credentials else {}
         created = await service.create(proxy={"server": proxy.url, **named})
         for address in ("http://example.test/", "http://localhost:47113/", "http://127.0.0.1:47113/"):
             async with asyncio.timeout(30):
                 assert await BY[by](created["connect_url"], address) == "through the proxy", address
-        hosts = [address.split("/")[2] for address in proxy.asked if not address.endswith("favicon.ico")]
+        hosts = [address.split("/")[2] for address in proxy.served if not address.endswith("favicon.ico")]
         assert hosts == ["example.test", "localhost:47113", "127.0.0.1:47113"]
-        # the session's own page, as ever
+        # and the session's own page
         page = await service.first_page(created["session_id"])
         path = f"/v1/browser/sessions/{created['session_id']}/pages/{page}/navigate"
         assert (await service.http.post(path, json={"url": "http://example.test/"})).json()[
@@ -176,8 +176,8 @@ PASSWORD: Final = {"username": "anna", "password": "opensesame"}
 
 
 async def test_a_client_logs_in_at_sites_itself_behind_a_proxy_with_a_password(service: Running) -> None:
-    """Its context's first request is refused by the proxy, and then by the site."""
-    async with asking_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
+    """The context's first request is challenged by the proxy and then by the site."""
+    async with fake_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
         created = await service.create(proxy={"server": proxy.url, **PASSWORD})
         browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
         context = await browser.new_context(http_credentials={"username": "bob", "password": "site"})
@@ -188,30 +188,30 @@ async def test_a_client_logs_in_at_sites_itself_behind_a_proxy_with_a_password(s
         await browser.close()
 
 
-async def test_first_requests_at_once_all_pass_a_proxy_with_a_password(service: Running) -> None:
-    async with asking_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
+async def test_concurrent_first_requests_all_pass_a_proxy_with_a_password(service: Running) -> None:
+    async with fake_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
         created = await service.create(proxy={"server": proxy.url, **PASSWORD})
         browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
         context = await browser.new_context()
         pages = [await context.new_page() for _ in range(3)]
         fetches = "urls => Promise.all(urls.map(url => fetch(url, {mode: 'no-cors'})).map(each => each.then(() => 1)))"
-        asked = [[f"http://example.test/{page}/{number}" for number in range(6)] for page in range(3)]
-        await asyncio.gather(*(page.evaluate(fetches, urls) for page, urls in zip(pages, asked, strict=True)))
-        assert sorted(proxy.asked) == sorted(itertools.chain(*asked))
+        urls_of_pages = [[f"http://example.test/{page}/{number}" for number in range(6)] for page in range(3)]
+        await asyncio.gather(*(page.evaluate(fetches, urls) for page, urls in zip(pages, urls_of_pages, strict=True)))
+        assert sorted(proxy.served) == sorted(itertools.chain(*urls_of_pages))
         await asyncio.gather(*(page.goto("http://example.test/") for page in pages))
         assert [await page.title() for page in pages] == ["through the proxy"] * 3
         await browser.close()
 
 
-async def test_the_password_of_the_proxy_reaches_no_client(service: Running) -> None:
-    """Requests carry it, and are reported with their headers."""
-    async with asking_proxy("anna:opensesame") as proxy:
+async def test_the_proxys_password_is_not_revealed_to_clients(service: Running) -> None:
+    """Requests carry it and are reported to clients with their headers."""
+    async with fake_proxy("anna:opensesame") as proxy:
         created = await service.create(proxy={"server": proxy.url, **PASSWORD})
         async with raw(created["connect_url"]) as client:
             _, own = await client.page()
             context = (await client.call("Target.createBrowserContext"))["browserContextId"]
-            asked = {"url": "about:blank", "browserContextId": context}
-            nested = await client.attach((await client.call("Target.createTarget", asked))["targetId"])
+            params = {"url": "about:blank", "browserContextId": context}
+            nested = await client.attach((await client.call("Target.createTarget", params))["targetId"])
             for number, at_page in enumerate((own, nested)):
                 await client.call("Network.enable", {}, at_page)
                 await client.call("Fetch.enable", {"handleAuthRequests": False, "patterns": []}, at_page)
@@ -222,28 +222,30 @@ async def test_the_password_of_the_proxy_reaches_no_client(service: Running) -> 
                     assert await wait_title(client, at_page, address) == "through the proxy"
             sent = [each for each in client.events if each["method"] == "Network.requestWillBeSentExtraInfo"]
             assert len(sent) >= 4
-            told = "".join(client.frames)
-            assert "Host" in told
-            assert not any(secret in told for secret in ("opensesame", base64.b64encode(b"anna:opensesame").decode()))
+            received = "".join(client.frames)
+            assert "Host" in received
+            assert not any(
+                secret in received for secret in ("opensesame", base64.b64encode(b"anna:opensesame").decode())
+            )
 
 
 async def wait_title(client: Any, at_page: str, address: str) -> str:
-    """The title of the page, once it is at an address."""
+    """The page's title once it has loaded an address."""
     found: list[str] = []
 
     async def there() -> bool:
         found[:] = await client.value("[location.href, document.readyState, document.title]", at_page)
         return found[:2] == [address, "complete"]
 
-    await until(there, within=10.0, what="the page has come")
+    await until(there, within=10.0, what="the page has loaded")
     return found[2]
 
 
-# -- what crashes a page ----------------------------------------------------------------------------------------------
+# -- crashes of a page ------------------------------------------------------------------------------------------------
 
 
-async def test_a_page_that_crashes_during_its_screenshot_crashes_alone(service: Running) -> None:
-    """With Playwright's `CDPScreenshotNewSurface`, Chromium 156 crashes in three of four tries."""
+async def test_a_page_that_crashes_during_its_screenshot_does_not_crash_the_browser(service: Running) -> None:
+    """With Playwright's `CDPScreenshotNewSurface`, Chromium 156 crashes in three of four attempts."""
     neighbour = await service.create()
     for _ in range(6):
         created = await service.create()
@@ -262,23 +264,23 @@ async def test_a_page_that_crashes_during_its_screenshot_crashes_alone(service: 
 
 
 @pytest.mark.slow
-async def test_pages_are_counted_as_they_are_open_while_contexts_come_and_go(tmp_path: Path, site: ClientSite) -> None:
-    """Both cores are busy meanwhile; then the session has room for as many pages as one that was just made."""
+async def test_the_page_count_stays_correct_while_contexts_come_and_go(tmp_path: Path, site: ClientSite) -> None:
+    """Under load on both cores; afterwards the session can open as many pages as a new one."""
     async with serving(tmp_path / "data") as service:
         created = await service.create()
-        told = await contexts_come_and_go(service, created, site.url, rounds=ROUNDS)
-        assert told.refused == []
-        assert told.counted_wrong == []
+        result = await contexts_come_and_go(service, created, site.url, rounds=ROUNDS)
+        assert result.errors == []
+        assert result.counted_wrong == []
 
         async def one() -> bool:
             return await open_pages(service, created["session_id"]) == 1
 
         await until(one, within=5.0, what="one page is open")
-        assert await room(service, created["session_id"]) == MAX_PAGES - 1
+        assert await pages_until_refused(service, created["session_id"]) == MAX_PAGES - 1
 
 
-async def room(service: Running, session_id: str) -> int:
-    """How many pages can be opened until the next is refused; they stay open."""
+async def pages_until_refused(service: Running, session_id: str) -> int:
+    """The number of pages that can be opened until one is refused; they stay open."""
     path = f"/v1/browser/sessions/{session_id}/pages"
     for number in range(MAX_PAGES + 1):
         if (await service.http.post(path, json={})).status_code != 201:
@@ -290,8 +292,8 @@ async def test_windows_that_a_page_opens_in_a_clients_context_are_limited_too(se
     created = await service.create()
     async with raw(created["connect_url"]) as client:
         context = (await client.call("Target.createBrowserContext"))["browserContextId"]
-        asked = {"url": "about:blank", "browserContextId": context}
-        at_page = await client.attach((await client.call("Target.createTarget", asked))["targetId"])
+        params = {"url": "about:blank", "browserContextId": context}
+        at_page = await client.attach((await client.call("Target.createTarget", params))["targetId"])
         await client.call(
             "Runtime.evaluate",
             {"expression": f"for (let n = 0; n < {2 * MAX_PAGES}; n++) open('about:blank')"},
@@ -306,15 +308,15 @@ async def test_windows_that_a_page_opens_in_a_clients_context_are_limited_too(se
             return await pages() == MAX_PAGES
 
         await until(at_the_limit, within=30.0, what="the windows beyond the limit are closed")
-        refused = await client.ask("Target.createTarget", asked)
+        refused = await client.ask("Target.createTarget", params)
         assert "limit of 20 pages" in refused["error"]["message"]
         assert await client.value("6 * 7", at_page) == 42
 
 
-async def test_pages_of_a_context_go_with_the_client_that_made_it_and_count_no_more(
+async def test_pages_of_a_clients_context_end_and_are_not_counted_once_it_disconnects(
     service: Running, site: ClientSite
 ) -> None:
-    """The page that it made in the session's own context stays."""
+    """The page that it opened in the session's context stays."""
     created = await service.create()
     async with raw(created["connect_url"]) as client:
         await client.call("Target.createTarget", {"url": site.url})
@@ -324,13 +326,13 @@ async def test_pages_of_a_context_go_with_the_client_that_made_it_and_count_no_m
                 await client.call("Target.createTarget", {"url": site.url, "browserContextId": context})
         client.socket.transport.abort()
 
-    async def alone() -> bool:
+    async def no_connections() -> bool:
         return bool((await service.details(created["session_id"]))["connections"] == 0)
 
-    await until(alone, what="the client has left")
+    await until(no_connections, what="the client has disconnected")
 
     async def two() -> bool:
         return await open_pages(service, created["session_id"]) == 2
 
     await until(two, within=5.0, what="two pages are open")
-    assert await room(service, created["session_id"]) == MAX_PAGES - 2
+    assert await pages_until_refused(service, created["session_id"]) == MAX_PAGES - 2

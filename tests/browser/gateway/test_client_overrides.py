@@ -1,4 +1,4 @@
-"""What a client changes of a page holds while it is connected; then the page is as the session has it, at once."""
+"""Overrides set by a client apply while it is connected; then the page immediately has the session's values again."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 
-HAD_ITS_TIME_S: Final = 10.0
-"""From the client's leave until the page is as before."""
-NAMED: Final[dict[str, Any]] = {
+RESTORED_S: Final = 10.0
+"""Time limit from the client's disconnect until the page is as before."""
+ALL_OPTIONS: Final[dict[str, Any]] = {
     "viewport_width": 700,
     "viewport_height": 500,
     "user_agent": "session/1.0",
@@ -37,9 +37,9 @@ NAMED: Final[dict[str, Any]] = {
     "extra_http_headers": {"x-session": "session"},
 }
 PLAIN: Final[dict[str, Any]] = {"permissions": ["geolocation"]}
-"""A session that names none of what a client changes: the browser's own values."""
+"""A session without options that a client overrides: the browser's defaults."""
 PHONE: Final[dict[str, Any]] = {"device": "iPhone 13"}
-SESSIONS: Final = {"named": NAMED, "plain": PLAIN, "phone": PHONE}
+SESSIONS: Final = {"named": ALL_OPTIONS, "plain": PLAIN, "phone": PHONE}
 
 FACTS: Final = """(async () => {
   const position = () => new Promise(done => navigator.geolocation.getCurrentPosition(
@@ -49,7 +49,7 @@ FACTS: Final = """(async () => {
   return {
     size: [innerWidth, innerHeight], screen: [screen.width, screen.height], scale: devicePixelRatio,
     touches: navigator.maxTouchPoints, coarse: media('(pointer: coarse)'),
-    dark: media('(prefers-color-scheme: dark)'), calm: media('(prefers-reduced-motion: reduce)'),
+    dark: media('(prefers-color-scheme: dark)'), reducedMotion: media('(prefers-reduced-motion: reduce)'),
     print: media('print'), forced: media('(forced-colors: active)'),
     agent: navigator.userAgent, platform: navigator.platform, languages: [...navigator.languages],
     zone: Intl.DateTimeFormat().resolvedOptions().timeZone, offset: new Date(2026, 6, 1).getTimezoneOffset(),
@@ -62,10 +62,10 @@ _numbers = itertools.count()
 
 
 class Subject:
-    """A session whose page is looked at over HTTP."""
+    """A session whose page is inspected over HTTP."""
 
     def __init__(self, service: Running, site: Site, created: dict[str, Any], page_id: str, *, placed: bool) -> None:
-        """`placed`: it has a position, which is worth waiting for; where there is none, every look takes the whole
+        """`placed`: the session has a position, which is waited for. Without one each inspection takes a whole
         second."""
         self._service, self._site, self._page_id = service, site, page_id
         self._facts = FACTS.replace("PATIENCE", "10_000" if placed else "1000")
@@ -73,19 +73,19 @@ class Subject:
         self.url: str = created["connect_url"]
 
     async def facts(self) -> dict[str, Any]:
-        """What the page finds, and the headers of ours and of the client's that its requests carry."""
+        """Values as seen by the page, and the session's and client's headers in its requests."""
         found: dict[str, Any] = await self._service.evaluate(self.session_id, self._facts, self._page_id)
-        path = f"/look{next(_numbers)}"
+        path = f"/request{next(_numbers)}"
         await self._service.evaluate(self.session_id, f"fetch('{path}').then(() => 0, () => 0)", self._page_id)
         sent = next((headers for at, headers in self._site.requests if at == path), {})
         wanted = ("x-session", "x-client", "user-agent", "accept-language")
         return {**found, "headers": {name: sent.get(name) for name in wanted}}
 
-    async def alone(self) -> bool:
+    async def disconnected(self) -> bool:
         return bool((await self._service.details(self.session_id))["connections"] == 0)
 
     async def differs_from(self, before: dict[str, Any]) -> dict[str, Any]:
-        """What is otherwise than before, once all is as before or has had its time."""
+        """Values that differ from `before` once all are equal or the time limit has passed."""
         now: dict[str, Any] = {}
 
         async def same() -> bool:
@@ -93,7 +93,7 @@ class Subject:
             return now == before
 
         with contextlib.suppress(AssertionError):
-            await until(same, within=HAD_ITS_TIME_S)
+            await until(same, within=RESTORED_S)
         return {name: value for name, value in now.items() if value != before[name]}
 
 
@@ -107,7 +107,7 @@ async def subject(service: Running, site: Site, **options: Any) -> AsyncIterator
         await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
 
 
-# -- with the protocol itself ----------------------------------------------------------------------------------------
+# -- with a raw client -----------------------------------------------------------------------------------------------
 
 METRICS: Final[dict[str, Any]] = {
     "width": 420,
@@ -152,45 +152,47 @@ CHANGES: Final[dict[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
     "permissions": (("Browser.resetPermissions", {}),),
 }
 UNNOTICED: Final = {("phone", "geolocation"), ("phone", "permissions")}
-"""A session without the permission for a position does not see where it is."""
+"""(session, change) without visible effect: this session has no permission for the position."""
 
 
 def reset(client: Raw) -> None:
-    """Ends the connection with a RST: the client's machine is gone."""
+    """Ends the connection with a RST, as when the client's machine fails."""
     own: socket.socket = client.socket.transport.get_extra_info("socket")
     own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.socket.transport.abort()
 
 
 @pytest.mark.parametrize("kind", ["named", "phone"])
-async def test_each_change_of_a_raw_client_holds_until_it_leaves(service: Running, site: Site, kind: str) -> None:
-    """One change at a time; every second client vanishes instead of closing."""
+async def test_each_override_of_a_raw_client_applies_until_it_disconnects(
+    service: Running, site: Site, kind: str
+) -> None:
+    """One change at a time; every second client resets the connection instead of closing it."""
     wrong: dict[str, Any] = {}
     for number, (name, commands) in enumerate(CHANGES.items()):
         async with subject(service, site, **SESSIONS[kind]) as page:
             before = await page.facts()
             async with raw(page.url) as client:
                 _, at_page = await client.page()
-                answers = [
+                responses = [
                     await client.ask(method, params, None if method.startswith("Browser.") else at_page)
                     for method, params in commands
                 ]
                 during = await page.facts()
                 if number % 2:
                     reset(client)
-            refused = [each["error"]["message"] for each in answers if "error" in each]
+            refused = [each["error"]["message"] for each in responses if "error" in each]
             if refused:
                 wrong[f"{name}: refused"] = refused
             elif during == before and "cleared" not in name and "off" not in name and (kind, name) not in UNNOTICED:
-                wrong[f"{name}: changed nothing"] = commands
-            await until(page.alone, what="the client has left")
-            if stays := await page.differs_from(before):
-                wrong[f"{name}: stays"] = stays
+                wrong[f"{name}: no effect"] = commands
+            await until(page.disconnected, what="the client has disconnected")
+            if remaining := await page.differs_from(before):
+                wrong[f"{name}: remains"] = remaining
     assert wrong == {}
 
 
-async def test_all_changes_of_a_raw_client_at_once_are_undone_when_it_leaves(service: Running, site: Site) -> None:
-    async with subject(service, site, **NAMED) as page:
+async def test_all_overrides_of_a_raw_client_are_undone_when_it_disconnects(service: Running, site: Site) -> None:
+    async with subject(service, site, **ALL_OPTIONS) as page:
         before = await page.facts()
         async with raw(page.url) as client:
             _, at_page = await client.page()
@@ -210,7 +212,7 @@ async def test_all_changes_of_a_raw_client_at_once_are_undone_when_it_leaves(ser
             "position": during["position"],
             "headers": during["headers"]["x-client"],
         } == {
-            "size": [980, 1494],  # 420 by 640 of a phone, for a page that names no viewport; as on a bare Chromium
+            "size": [980, 1494],  # 420 by 640 on a phone, for a page without a viewport tag; as in a bare Chromium
             "scale": 2,
             "touches": 3,
             "agent": "client/2.0",
@@ -224,23 +226,23 @@ async def test_all_changes_of_a_raw_client_at_once_are_undone_when_it_leaves(ser
         assert await page.differs_from(before) == {}
 
 
-async def test_what_the_client_that_stays_has_changed_stays_when_another_leaves(service: Running, site: Site) -> None:
-    async with subject(service, site, **NAMED) as page, raw(page.url) as stays:
-        _, at_page = await stays.page()
-        await stays.call("Emulation.setDeviceMetricsOverride", METRICS, at_page)
-        await stays.call("Emulation.setEmulatedMedia", {"media": "print", "features": []}, at_page)
+async def test_overrides_of_a_connected_client_stay_when_another_disconnects(service: Running, site: Site) -> None:
+    async with subject(service, site, **ALL_OPTIONS) as page, raw(page.url) as remaining:
+        _, at_page = await remaining.page()
+        await remaining.call("Emulation.setDeviceMetricsOverride", METRICS, at_page)
+        await remaining.call("Emulation.setEmulatedMedia", {"media": "print", "features": []}, at_page)
         wanted = await page.facts()
-        async with raw(page.url) as leaves:
-            _, also_at_page = await leaves.page()
-            await leaves.call("Emulation.setUserAgentOverride", AGENT, also_at_page)
-            await leaves.call("Emulation.setGeolocationOverride", PLACE, also_at_page)
+        async with raw(page.url) as leaving:
+            _, also_at_page = await leaving.page()
+            await leaving.call("Emulation.setUserAgentOverride", AGENT, also_at_page)
+            await leaving.call("Emulation.setGeolocationOverride", PLACE, also_at_page)
             assert (await page.facts())["position"] == [10, 20]
         assert await page.differs_from(wanted) == {}
 
 
-async def test_a_single_session_that_a_client_gives_up_takes_its_changes_along(service: Running, site: Site) -> None:
-    """Not those of the client's other session on the page; Chromium takes media and offline off with any."""
-    async with subject(service, site, **NAMED) as page, raw(page.url) as client:
+async def test_detaching_one_cdp_session_undoes_only_its_overrides(service: Running, site: Site) -> None:
+    """Those of the client's other CDP session on the page stay, although Chromium resets media and offline for all."""
+    async with subject(service, site, **ALL_OPTIONS) as page, raw(page.url) as client:
         target_id, first = await client.page()
         for name in ("media", "metrics", "offline"):
             for method, params in CHANGES[name]:
@@ -259,29 +261,29 @@ async def test_a_single_session_that_a_client_gives_up_takes_its_changes_along(s
         assert await page.differs_from(wanted) == {}
 
 
-async def test_zone_and_locale_of_pages_in_one_process_are_the_clients_until_it_leaves(
+async def test_timezone_and_locale_of_pages_in_one_process_are_the_clients_until_it_disconnects(
     service: Running, site: Site
 ) -> None:
-    """Chromium has one override for both pages, and the first page's session holds it."""
-    look = "[Intl.DateTimeFormat().resolvedOptions().timeZone, new Intl.NumberFormat().resolvedOptions().locale]"
-    async with subject(service, site, **NAMED) as page, raw(page.url) as client:
+    """Chromium has one override for both pages, set through the first page's session."""
+    script = "[Intl.DateTimeFormat().resolvedOptions().timeZone, new Intl.NumberFormat().resolvedOptions().locale]"
+    async with subject(service, site, **ALL_OPTIONS) as page, raw(page.url) as client:
         _, first = await client.page()
         await client.value("void (window.opened = open('about:blank'))", first)
         targets = (await client.call("Target.getTargets"))["targetInfos"]
         opened = await client.attach(next(info["targetId"] for info in targets if info["url"] == "about:blank"))
-        assert await client.value(look, opened) == ["Asia/Tokyo", "de-DE"]
+        assert await client.value(script, opened) == ["Asia/Tokyo", "de-DE"]
         await client.call("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"}, opened)
         await client.call("Emulation.setLocaleOverride", {"locale": "fr-FR"}, opened)
-        assert await client.value(look, opened) == ["America/New_York", "fr-FR"]
-        await client.leave()
-        await until(page.alone, what="the client has left")
-        async with raw(page.url) as looks:
-            targets = (await looks.call("Target.getTargets"))["targetInfos"]
+        assert await client.value(script, opened) == ["America/New_York", "fr-FR"]
+        await client.close()
+        await until(page.disconnected, what="the client has disconnected")
+        async with raw(page.url) as observer:
+            targets = (await observer.call("Target.getTargets"))["targetInfos"]
             for info in (each for each in targets if each["type"] == "page"):
-                assert await looks.value(look, await looks.attach(info["targetId"])) == ["Asia/Tokyo", "de-DE"]
+                assert await observer.value(script, await observer.attach(info["targetId"])) == ["Asia/Tokyo", "de-DE"]
 
 
-# -- with ordinary clients -------------------------------------------------------------------------------------------
+# -- with client libraries -------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -327,47 +329,52 @@ async def puppeteer_client(page: Subject) -> AsyncIterator[None]:
         await process.communicate()
 
 
-ORDINARY: Final[dict[str, Callable[[Subject], Any]]] = {"playwright": playwright_client, "puppeteer": puppeteer_client}
+CLIENT_LIBRARIES: Final[dict[str, Callable[[Subject], Any]]] = {
+    "playwright": playwright_client,
+    "puppeteer": puppeteer_client,
+}
 
 
 @pytest.mark.parametrize("client", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node])])
 @pytest.mark.parametrize("kind", SESSIONS)
-async def test_what_a_playwright_or_puppeteer_client_changes_holds_until_it_leaves(
+async def test_overrides_of_playwright_or_puppeteer_apply_until_it_disconnects(
     service: Running, site: Site, client: str, kind: str
 ) -> None:
     async with subject(service, site, **SESSIONS[kind]) as page:
         before = await page.facts()
-        async with ORDINARY[client](page):
+        async with CLIENT_LIBRARIES[client](page):
             during = await page.facts()
-            seen = {name: during[name] for name in ("dark", "calm", "agent", "zone")}
+            seen = {name: during[name] for name in ("dark", "reducedMotion", "agent", "zone")}
             assert seen == {
                 "dark": False,
-                "calm": True,
+                "reducedMotion": True,
                 "agent": "client/2.0",
                 "zone": "America/New_York",
             }
             assert during["headers"]["x-client"] == "client"
-            if kind != "phone":  # has a layout of its own
+            if kind != "phone":  # has another layout
                 assert during["size"] == [420, 640]
-            if kind != "phone":  # has no permission for it
+            if kind != "phone":  # has no permission for the position
                 assert during["position"] == [10, 20]
-        await until(page.alone, what="the client has left")
+        await until(page.disconnected, what="the client has disconnected")
         assert await page.differs_from(before) == {}
 
 
-async def test_offline_stays_on_all_pages_while_other_clients_come_and_go(service: Running, site: Site) -> None:
-    """Chromium takes it off a page when any session on the page ends, of a neighbour's client too."""
+async def test_offline_stays_on_all_pages_while_other_clients_connect_and_disconnect(
+    service: Running, site: Site
+) -> None:
+    """Chromium resets it for a page when any CDP session on the page ends, also one of another session's client."""
     async with subject(service, site, **PLAIN) as page, async_playwright() as playwright:
         others = [await playwright.chromium.connect_over_cdp(page.url) for _ in range(2)]
-        stays = await playwright.chromium.connect_over_cdp(page.url)
-        context = stays.contexts[0]
+        remaining = await playwright.chromium.connect_over_cdp(page.url)
+        context = remaining.contexts[0]
         await context.set_offline(True)
-        async with subject(service, site, **PLAIN) as neighbour:
-            others += [await playwright.chromium.connect_over_cdp(neighbour.url) for _ in range(4)]
+        async with subject(service, site, **PLAIN) as other_subject:
+            others += [await playwright.chromium.connect_over_cdp(other_subject.url) for _ in range(4)]
             others.append(await playwright.chromium.connect_over_cdp(page.url))
             for other in others:
                 await other.close()
-            await until(neighbour.alone, what="the neighbour's clients have left")
+            await until(other_subject.disconnected, what="the other session's clients have disconnected")
         first = context.pages[0]
         opened = await context.new_page()
         async with opened.expect_popup() as popup:
@@ -377,13 +384,13 @@ async def test_offline_stays_on_all_pages_while_other_clients_come_and_go(servic
             assert await each.evaluate("navigator.onLine") is False
             fetched = f"fetch('{site.url}', {{mode: 'no-cors'}}).then(() => 'fetched', () => 'failed')"
             assert await each.evaluate(fetched) == "failed"
-        await stays.close()
+        await remaining.close()
 
 
-async def test_a_client_that_changes_nothing_changes_nothing(service: Running, site: Site) -> None:
-    """Playwright says its own defaults at attach: they are not the client's wish."""
+async def test_a_client_that_overrides_nothing_keeps_the_sessions_values(service: Running, site: Site) -> None:
+    """Playwright sends its own defaults when it attaches; these must not override the session's options."""
 
-    async def looks(work: Callable[[Any], Awaitable[Any]] | None = None) -> None:
+    async def connect(work: Callable[[Any], Awaitable[Any]] | None = None) -> None:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.connect_over_cdp(page.url)
             own = browser.contexts[0].pages[0]
@@ -393,13 +400,13 @@ async def test_a_client_that_changes_nothing_changes_nothing(service: Running, s
                 await work(own)
             await browser.close()
 
-    async with subject(service, site, **NAMED) as page:
+    async with subject(service, site, **ALL_OPTIONS) as page:
         before = await page.facts()
         assert before["dark"] is True
-        await looks()
+        await connect()
         assert await page.differs_from(before) == {}
 
-        async def in_the_light(own: Any) -> None:
+        async def emulate_light(own: Any) -> None:
             await own.reload()
             assert (await page.facts())["dark"] is True
             opened = await own.context.new_page()
@@ -412,6 +419,6 @@ async def test_a_client_that_changes_nothing_changes_nothing(service: Running, s
             assert (await page.facts())["dark"] is True
             await own.emulate_media(color_scheme="light")
 
-        await looks(in_the_light)
-        await until(page.alone, what="the client has left")
+        await connect(emulate_light)
+        await until(page.disconnected, what="the client has disconnected")
         assert await page.differs_from(before) == {}

@@ -1,4 +1,4 @@
-"""Real clients through the gateway, two sessions at once in one browser: each finds a whole browser, its own."""
+"""Real clients through the gateway, two concurrent sessions in one browser: each sees a complete, separate browser."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Pair:
         self.urls = {who: session["connect_url"] for who, session in created.items()}
 
     async def downloaded(self, who: str) -> dict[str, tuple[str, bytes]]:
-        """Name and content of what the session has downloaded, by id."""
+        """Names and contents of the session's downloads by id."""
         path = f"/v1/browser/sessions/{self.ids[who]}/downloads"
         listed = (await self.server.http.get(path)).json()["downloads"]
         files = {each["download_id"]: each["filename"] for each in listed}
@@ -63,7 +63,7 @@ class Pair:
 async def pair(server: Running) -> AsyncIterator[Pair]:
     pair = Pair(server, {who: await server.create(**options) for who, options in OPTIONS.items()})
     browsers = (await server.http.get("/v1/browser/pool")).json()["browsers"]
-    assert len([each for each in browsers if each["sessions"]]) == 1, "one browser for both"
+    assert len([each for each in browsers if each["sessions"]]) == 1, "both must share a browser"
     yield pair
     for session_id in pair.ids.values():
         await server.http.delete(f"/v1/browser/sessions/{session_id}")
@@ -78,14 +78,14 @@ async def drive_with_node(script: str, pair: Pair, site: ClientSite) -> dict[str
 
 
 def own(who: str) -> dict[str, Any]:
-    """What a page of the session says of itself."""
+    """The values that a page of the session reports."""
     options = OPTIONS[who]
     size = [options["viewport_width"], options["viewport_height"]]
     return {"size": size, "agent": options["user_agent"], "language": options["locale"]}
 
 
 def expected(who: str, site: ClientSite) -> dict[str, Any]:
-    """What every client finds. Where one cannot do a part or names it otherwise, its test says so."""
+    """The results of every client; exceptions are stated in the client's test."""
     width, height = own(who)["size"]
     return {
         "options": own(who),
@@ -117,24 +117,24 @@ PLAYWRIGHT: Final = {
 
 async def check(results: dict[str, dict[str, Any]], pair: Pair, site: ClientSite, differs: dict[str, Any]) -> None:
     for who in OPTIONS:
-        told = results[who]
-        seen = told.pop("targets", None)
-        download_id = told["download"].pop()
+        found = results[who]
+        seen = found.pop("targets", None)
+        download_id = found["download"].pop()
         wanted = expected(who, site) | differs
         if wanted["popup"] is None:  # the client has no init scripts for popups
             wanted["popup"] = {**own(who), "first": "none"}
-        assert told == wanted
+        assert found == wanted
         marks = [url.partition("?who=")[2] for url in seen if "?who=" in url]
-        assert marks, f"{who} sees its own pages"
+        assert marks, f"{who} must see its own pages"
         assert {mark.partition("&")[0] for mark in marks} == {who}
         assert await pair.downloaded(who) == {download_id: ("report.txt", REPORT)}
         session_id = pair.ids[who]
-        assert (await pair.server.get(session_id))["status"] == "active", "a client's close ends its connection only"
-        await until(partial(_alone, pair.server, session_id), what="the client has left")
-        await until(partial(_restored, pair.server, session_id, who), what="the session's own options hold")
+        assert (await pair.server.get(session_id))["status"] == "active", "closing a client must not end the session"
+        await until(partial(_no_connections, pair.server, session_id), what="the client has disconnected")
+        await until(partial(_restored, pair.server, session_id, who), what="the session's options are restored")
 
 
-async def _alone(server: Running, session_id: str) -> bool:
+async def _no_connections(server: Running, session_id: str) -> bool:
     return bool((await server.details(session_id))["connections"] == 0)
 
 
@@ -171,22 +171,22 @@ async def test_chrome_remote_interface(pair: Pair, site: ClientSite) -> None:
 @pytest.mark.node
 @needs_node
 async def test_playwright_mcp(pair: Pair, site: ClientSite, tmp_path: Path) -> None:
-    """Both at once; the server's own tools where it has one for a step, Playwright code through it for the rest."""
+    """Both concurrently, with the server's tools where it has one for a step, otherwise with Playwright code."""
     results = await asyncio.gather(*(drive_mcp(NODE, url, site, who, tmp_path) for who, url in pair.urls.items()))
-    for who, told in zip(pair.urls, results, strict=True):
-        for name, text in told.items():
+    for who, found in zip(pair.urls, results, strict=True):
+        for name, text in found.items():
             assert MCP_WANTED[name].replace("WHO", who) in text, f"{name}: {text}"
         others = set(OPTIONS) - {who}
-        assert not any(f"who={other}" in told["tabs"] for other in others)
+        assert not any(f"who={other}" in found["tabs"] for other in others)
         files = await pair.downloaded(who)
-        assert list(files.values()) == [("report.txt", REPORT)] * 2, "by a tool and by Playwright code"
-        assert any(download_id in told["download"] for download_id in files)
+        assert list(files.values()) == [("report.txt", REPORT)] * 2, "one by a tool, one by Playwright code"
+        assert any(download_id in found["download"] for download_id in files)
         assert (await pair.server.get(pair.ids[who]))["status"] == "active"
 
 
 @pytest.mark.node
 @needs_node
-async def test_a_window_has_the_size_that_puppeteer_asked_for(server: Running) -> None:
+async def test_a_window_has_the_size_that_puppeteer_requested(server: Running) -> None:
     made = await server.create()
     bounds = {"left": 0, "top": 0, "width": 640, "height": 480}
     sizes = await run_node("window.mjs", {"url": made["connect_url"], "bounds": bounds})
@@ -198,7 +198,7 @@ async def test_a_window_has_the_size_that_puppeteer_asked_for(server: Running) -
 
 
 async def close_code(url: str, act: Any) -> tuple[int, str]:
-    """What a connected client hears when `act` has been done."""
+    """The close code and reason that a connected client gets after `act`."""
     async with connect(url) as socket:
         await act()
         async with asyncio.timeout(20):
@@ -207,11 +207,11 @@ async def close_code(url: str, act: Any) -> tuple[int, str]:
         return socket.close_code, socket.close_reason or ""
 
 
-async def test_clients_hear_why_their_session_ended(server: Running) -> None:
+async def test_clients_get_the_reason_why_their_session_ended(server: Running) -> None:
     key = await server.key()
 
-    async def nothing() -> None:
-        """The idle timeout does it."""
+    async def wait_for_timeout() -> None:
+        """The idle timeout ends the session."""
 
     async with server.caller(key) as owner:
 
@@ -224,7 +224,7 @@ async def test_clients_hear_why_their_session_ended(server: Running) -> None:
         path, url = await create()
         assert (await close_code(url, lambda: server.http.delete(path)))[0] == 4001, "an operator ended it"
         path, url = await create(idle_timeout_seconds=1)
-        assert (await close_code(url, nothing))[0] == 4000
+        assert (await close_code(url, wait_for_timeout))[0] == 4000
 
         async def expired() -> bool:
             return bool((await owner.get(path)).json()["status"] == "expired")
@@ -240,7 +240,7 @@ def one_line(server: Running, **query: Any) -> str:
 
 
 async def ended(server: Running, mark: str) -> str | None:
-    """Why the session with this mark ended; None while it lives."""
+    """The end reason of the session with this mark; None while it is active."""
     query = {"metadata.mark": mark}
     (found,) = (await server.http.get("/v1/browser/sessions", params=query)).json()["sessions"]
     reason: str | None = (await server.details(found["session_id"]))["end_reason"]

@@ -1,4 +1,4 @@
-"""The browser dies under its clients; a session ends under them; a client leaves: each hears why, nothing is left."""
+"""A browser dies, a session ends or a client disconnects: clients get the reason, and nothing is left over."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.browser
 
 CLIENTS = 20
-"""Each client hears of its browser's death within a second."""
+"""Clients of the killed browser."""
 
 
 def browser_pids(service: Running) -> list[int]:
-    """Browser processes themselves: not their renderers, not the script that may have started them."""
+    """Pids of browser processes, without their renderers and a start script."""
     assert service.process is not None
     found = []
     for process in service.process.tree():
-        with contextlib.suppress(psutil.Error):  # some end while they are looked at
+        with contextlib.suppress(psutil.Error):  # a process may end meanwhile
             if "chrom" in process.name() and not any(part.startswith("--type=") for part in process.cmdline()):
                 found.append(process.pid)
     return found
 
 
-async def test_a_killed_browser_is_told_to_each_of_20_clients(tmp_path: Path) -> None:
+async def test_a_killed_browser_closes_all_of_its_20_clients_with_1011(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", max_sessions_per_browser=CLIENTS) as service, AsyncExitStack() as stack:
         made = [await service.create() for _ in range(CLIENTS // 2)]
         clients = [await stack.enter_async_context(raw(m["connect_url"])) for m in made for _ in range(2)]
@@ -52,7 +52,7 @@ async def test_a_killed_browser_is_told_to_each_of_20_clients(tmp_path: Path) ->
             browsers = (await service.http.get("/v1/browser/pool")).json()["browsers"]
             return len(browsers) >= 2 and all(each["state"] == "running" for each in browsers)
 
-        # A create that joins a browser which is killed while it starts is refused with a Retry-After: not meant here.
+        # A create that needs a browser killed during its start is refused with Retry-After, which is not tested here.
         await until(settled, what="the spare browser has started")
         for pid in browser_pids(service):
             os.kill(pid, signal.SIGKILL)
@@ -64,14 +64,14 @@ async def test_a_killed_browser_is_told_to_each_of_20_clients(tmp_path: Path) ->
         async def crashed() -> bool:
             return all([(await service.get(each["session_id"]))["status"] == "crashed" for each in made])
 
-        # The kernel closes a dying browser's sockets before it calls the process dead: clients may hear first.
-        await until(crashed, what="every session says that it crashed")
+        # The kernel closes a dying browser's pipes before the process has exited, so clients may be closed first.
+        await until(crashed, what="every session is crashed")
 
         async def free() -> bool:
             return bool((await service.http.get("/v1/browser/pool")).json()["taken"] == 0)
 
-        await until(free, what="every place is free")
-        # every place is free, and what was there works again
+        await until(free, what="every slot is free")
+        # the freed slots can be used again
         again = [await service.create() for _ in range(CLIENTS // 2)]
         async with raw(again[0]["connect_url"]) as client:
             _, at_page = await client.page()
@@ -79,27 +79,27 @@ async def test_a_killed_browser_is_told_to_each_of_20_clients(tmp_path: Path) ->
 
 
 def kinds() -> Counter[str]:
-    """The loop's tasks, by what they run."""
+    """The loop's tasks by coroutine name."""
     return Counter(str(getattr(task.get_coro(), "__qualname__", "")) for task in asyncio.all_tasks())
 
 
-async def rest(service: Running) -> None:
-    """One browser in use and the spare one."""
+async def wait_for_rest(service: Running) -> None:
+    """Waits for one browser in use and the spare one."""
     fleet = service.inside.pool.fleet
 
-    def rests() -> bool:
+    def at_rest() -> bool:
         return len(fleet.running) == len(fleet.slots) == 2 and fleet.spares == 1
 
-    await until(rests, what="a browser in use and a spare one")
+    await until(at_rest, what="a browser in use and a spare one")
 
 
-async def test_no_task_and_no_place_is_left_after_a_browser_died(own_service: Running) -> None:
+async def test_a_dead_browser_leaves_no_task_and_no_used_slot(own_service: Running) -> None:
     service = own_service
     warm = await service.create()
     gateway, pool = service.inside.gateway, service.inside.pool
-    await rest(service)
+    await wait_for_rest(service)
     before = kinds()
-    for _ in range(20):  # a probe that is under way is none of what stays
+    for _ in range(20):  # exclude a probe that is under way
         await asyncio.sleep(0.01)
         before &= kinds()
     made = [await service.create() for _ in range(3)]
@@ -112,16 +112,16 @@ async def test_no_task_and_no_place_is_left_after_a_browser_died(own_service: Ru
         async with asyncio.timeout(20):
             await asyncio.gather(*(client.closed.wait() for client in clients))
         assert {client.close_code for client in clients} == {1011}
-    await until(lambda: not gateway._relays and not gateway._shared, what="the gateway holds nothing")
-    await service.create()  # a browser is there again, as before
-    await rest(service)
+    await until(lambda: not gateway._relays and not gateway._shared, what="the gateway has released everything")
+    await service.create()  # starts a browser again, as before
+    await wait_for_rest(service)
     try:
         await until(lambda: not kinds() - before, what="tasks as before")
     except AssertionError:
         assert kinds() - before == Counter()
 
 
-async def test_how_a_session_ends_is_in_the_close_code(service: Running) -> None:
+async def test_the_close_code_states_how_the_session_ended(service: Running) -> None:
     async with AsyncExitStack() as stack:
 
         async def ended(how: str, **options: Any) -> tuple[int | None, str]:
@@ -145,8 +145,8 @@ async def test_how_a_session_ends_is_in_the_close_code(service: Running) -> None
         assert (code, "idle" in reason) == (4000, True), reason
 
 
-async def test_clients_that_come_and_go_at_any_moment_leave_nothing(tmp_path: Path) -> None:
-    """Aborted in the middle of the handshake, of attaching, of creating: nobody is counted afterwards, all works."""
+async def test_clients_aborted_at_any_moment_leave_nothing_behind(tmp_path: Path) -> None:
+    """Aborted during the handshake, attach or create: no client is counted afterwards, and the session works."""
     async with serving(tmp_path / "data") as service:
         made = await service.create()
 
@@ -164,17 +164,17 @@ async def test_clients_that_come_and_go_at_any_moment_leave_nothing(tmp_path: Pa
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-        async def nobody() -> bool:
+        async def no_connections() -> bool:
             return bool((await service.details(made["session_id"]))["connections"] == 0)
 
-        await until(nobody, what="no client is counted", every=0.1)
+        await until(no_connections, what="no client is counted", every=0.1)
         assert await service.evaluate(made["session_id"], "1 + 1") == 2
 
 
 LARGE: Final = 20 * 2**20
 
 
-async def test_a_session_that_ends_within_a_large_message_is_told_after_it(service: Running) -> None:
+async def test_a_large_message_is_completed_before_the_close_frame(service: Running) -> None:
     created = await service.create()
     url = created["connect_url"]
     reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
@@ -183,12 +183,12 @@ async def test_a_session_that_ends_within_a_large_message_is_told_after_it(servi
     def send() -> None:
         writer.write(b"".join(client.data_to_send()))
 
-    def say(call_id: int, method: str, session_id: str | None = None, **params: Any) -> None:
+    def send_command(call_id: int, method: str, session_id: str | None = None, **params: Any) -> None:
         message = {"id": call_id, "method": method, "params": params, "sessionId": session_id}
         client.send_text(json.dumps({k: v for k, v in message.items() if v is not None}).encode())
         send()
 
-    async def heard(call_id: int) -> dict[str, Any]:
+    async def result_of(call_id: int) -> dict[str, Any]:
         while True:
             client.receive_data(await reader.read(65_536))
             for event in client.events_received():
@@ -198,16 +198,16 @@ async def test_a_session_that_ends_within_a_large_message_is_told_after_it(servi
 
     client.send_request(client.connect())
     send()
-    await until(lambda: _opened(client, reader), what="it is open")
-    say(1, "Target.attachToTarget", targetId=await service.first_page(created["session_id"]), flatten=True)
-    session_id = (await heard(1))["sessionId"]
+    await until(lambda: _opened(client, reader), what="the connection is open")
+    send_command(1, "Target.attachToTarget", targetId=await service.first_page(created["session_id"]), flatten=True)
+    session_id = (await result_of(1))["sessionId"]
     expression = f"'x'.repeat({LARGE})"
-    say(2, "Runtime.evaluate", session_id, expression=expression, returnByValue=True)
+    send_command(2, "Runtime.evaluate", session_id, expression=expression, returnByValue=True)
     client.receive_data(await reader.readexactly(2**20))
-    assert client.events_received() == [], "it is within the message"
-    answer = await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
-    assert answer.status_code == 200
-    assert len((await heard(2))["result"]["value"]) == LARGE
+    assert client.events_received() == [], "the message must be incomplete"
+    response = await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
+    assert response.status_code == 200
+    assert len((await result_of(2))["result"]["value"]) == LARGE
     while client.close_rcvd is None:
         client.receive_data(await reader.read(65_536))
     assert client.close_rcvd == Close(1000, "the session was ended")

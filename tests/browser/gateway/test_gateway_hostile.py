@@ -1,6 +1,6 @@
-"""A hostile client, method by method of Chromium's own protocol, with everything that another session has.
+"""A hostile client tries every method of Chromium's protocol with the ids of another session.
 
-Both sessions are one principal's and live in one browser process: nothing but the gateway stands between them.
+Both sessions belong to one principal and share a browser process, so only the gateway isolates them.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ pytestmark = pytest.mark.browser
 SECRET: Final = "victims-secret-7391"
 FILE_SECRET: Final = "content-of-a-host-file-2846"
 ALL_S: Final = 60.0
-"""For every method at both levels; it takes about ten on two free cores."""
+"""Timeout for every method at both levels, which takes about 10 s on two free cores."""
 
 ENDING: Final = frozenset({"Browser.close"})
-"""End the attacker's own connection, as they should; tried last."""
+"""End the attacker's own connection, as intended; tried last."""
 STOPPING: Final = frozenset({"Page.close", "Page.crash", "Debugger.pause", "Page.waitForDebugger"})
-"""Stop the attacker's own page, as they should: what is sent to it afterwards would try nothing."""
+"""Stop the attacker's own page, as intended, so that later commands on it would have no effect; skipped there."""
 
 
 @dataclass
 class Victim:
-    """Another session with a client of its own, and every id that it has."""
+    """Another session with a client, and its ids."""
 
     session_id: str
     client: Raw
@@ -55,10 +55,10 @@ class Victim:
         return (self.page, self.at_page, self.context, self.worker, self.blob)
 
     async def state(self) -> dict[str, Any]:
-        """What must not change."""
-        look = "[document.title, document.cookie, innerWidth, innerHeight, location.href, history.length, k.v]"
+        """State that the attack must not change."""
+        expression = "[document.title, document.cookie, innerWidth, innerHeight, location.href, history.length, k.v]"
         return {
-            "page": await self.client.value(look, self.at_page),
+            "page": await self.client.value(expression, self.at_page),
             "cookies": (await self.client.call("Storage.getCookies"))["cookies"],
             "window": (await self.client.call("Browser.getWindowBounds", {"windowId": self.window}))["bounds"],
             "targets": sorted(
@@ -106,15 +106,15 @@ async def context_of(client: Raw, page: str) -> str:
 
 
 @asynccontextmanager
-async def world(tmp_path: Path) -> AsyncIterator[tuple[Running, Victim, dict[str, Any], str]]:
+async def victim_and_attacker(tmp_path: Path) -> AsyncIterator[tuple[Running, Victim, dict[str, Any], str]]:
     """(service, victim, the attacker's session, the site's address)"""
     async with serving(tmp_path / "data") as service, site() as address:
-        made, evil = await service.create(), await service.create()
+        made, attacker = await service.create(), await service.create()
         browsers = (await service.http.get("/v1/browser/pool")).json()["browsers"]
         assert [each["sessions"] for each in browsers if each["sessions"]] == [2]
         async with victim(service, made, address) as someone:
             before = await someone.state()
-            yield service, someone, evil, address
+            yield service, someone, attacker, address
             await unharmed(service, someone, before)
 
 
@@ -123,7 +123,7 @@ async def unharmed(service: Running, someone: Victim, before: dict[str, Any]) ->
     assert not someone.client.closed.is_set()
     another = (await someone.client.call("Target.createTarget", {"url": "about:blank"}))["targetId"]
     assert await someone.client.value("2 + 2", await someone.client.attach(another)) == 4
-    # its handles still work, and nobody has read or closed them
+    # its handles still work and have been neither read nor closed
     read = await someone.client.call("IO.read", {"handle": someone.stream, "size": 8}, someone.at_page)
     assert read["data"]
     read = await someone.client.call("IO.read", {"handle": f"blob:{someone.blob}"}, someone.at_page)
@@ -137,7 +137,7 @@ async def unharmed(service: Running, someone: Victim, before: dict[str, Any]) ->
 
 @asynccontextmanager
 async def site() -> AsyncIterator[str]:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
             body = b"<p>a page</p>"
@@ -151,7 +151,7 @@ async def site() -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     finally:
@@ -159,11 +159,11 @@ async def site() -> AsyncIterator[str]:
 
 
 async def protocol(made: dict[str, Any]) -> list[dict[str, Any]]:
-    """Chromium's own, through the gateway."""
+    """Chromium's protocol description, fetched through the gateway."""
     parts = urlsplit(made["connect_url"])
     async with httpx.AsyncClient(trust_env=False) as http:
-        answer = await http.get(f"http://{parts.netloc}{parts.path}/json/protocol?{parts.query}")
-    domains: list[dict[str, Any]] = answer.json()["domains"]
+        response = await http.get(f"http://{parts.netloc}{parts.path}/json/protocol?{parts.query}")
+    domains: list[dict[str, Any]] = response.json()["domains"]
     return domains
 
 
@@ -179,8 +179,8 @@ FILLERS: Final[dict[str, Any]] = {
 }
 
 
-class Arms:
-    """Parameters that point at the victim wherever a method takes something that could."""
+class HostileParams:
+    """Builds parameters that refer to the victim wherever a method's parameters can."""
 
     def __init__(self, domains: list[dict[str, Any]], someone: Victim, file: Path) -> None:
         self._types = {f"{d['domain']}.{t['id']}": t for d in domains for t in d.get("types", [])}
@@ -188,7 +188,7 @@ class Arms:
         self._file = file
 
     def of(self, domain: str, command: dict[str, Any]) -> list[dict[str, Any]]:
-        """Every parameter at its most hostile; and only what is required."""
+        """All parameters, and the required ones only."""
         named = {p["name"]: self._value(domain, p, 0) for p in command.get("parameters", [])}
         required = {p["name"]: named[p["name"]] for p in command.get("parameters", []) if not p.get("optional")}
         return [named] if named == required else [named, required]
@@ -234,8 +234,10 @@ class Arms:
         return None
 
 
-async def attack(client: Raw, domains: list[dict[str, Any]], arms: Arms, someone: Victim, address: str) -> int:
-    """Every method, at the browser's level, at the attacker's page's and at the victim's. Returns how many commands."""
+async def attack(
+    client: Raw, domains: list[dict[str, Any]], hostile: HostileParams, someone: Victim, address: str
+) -> int:
+    """Sends every method to the browser, the attacker's page and the victim's page. Returns the number of commands."""
     at_page = await own_page(client, address)
     waiting: list[asyncio.Future[dict[str, Any]]] = []
     last: list[str] = []
@@ -243,17 +245,17 @@ async def attack(client: Raw, domains: list[dict[str, Any]], arms: Arms, someone
     for domain in domains:
         for command in domain.get("commands", []):
             method = f"{domain['domain']}.{command['name']}"
-            for params in arms.of(domain["domain"], command):
+            for params in hostile.of(domain["domain"], command):
                 for session_id in (None, at_page, someone.at_page):
                     call_id, frame = client.begin(method, params, session_id)
                     count += 1
                     if method in ENDING:
                         last.append(frame)
                     elif method not in STOPPING or session_id != at_page:
-                        waiting.append(client.answer(call_id))
+                        waiting.append(client.response(call_id))
                         await client.socket.send(frame)
         if len(waiting) > 40 and (await asyncio.wait(waiting, timeout=1.0))[1]:
-            at_page = await own_page(client, address)  # the old one has been stopped: it would try nothing any more
+            at_page = await own_page(client, address)  # the old page is stopped, further commands would have no effect
             waiting = []
     if waiting:
         await asyncio.wait(waiting, timeout=1.0)
@@ -267,17 +269,17 @@ async def attack(client: Raw, domains: list[dict[str, Any]], arms: Arms, someone
 
 
 async def own_page(client: Raw, address: str) -> str:
-    """A new page of the attacker's: a CDP session on it."""
+    """A CDP session on a new page of the attacker."""
     made = await client.call("Target.createTarget", {"url": address})
     return await client.attach(made["targetId"])
 
 
 def leaks(frames: list[str], someone: Victim) -> list[str]:
-    """Frames that tell the attacker something. An error may echo what the attacker itself has sent."""
+    """Frames that reveal something to the attacker. An error may echo what the attacker has sent."""
     found = []
     for frame in frames:
-        told = json.loads(frame)
-        secrets = (SECRET, FILE_SECRET) if "error" in told else (SECRET, FILE_SECRET, *someone.ids)
+        message = json.loads(frame)
+        secrets = (SECRET, FILE_SECRET) if "error" in message else (SECRET, FILE_SECRET, *someone.ids)
         if any(secret in frame for secret in secrets):
             found.append(frame[:300])
     return found
@@ -288,27 +290,27 @@ async def test_no_method_of_the_protocol_reaches_another_session(tmp_path: Path)
     file = tmp_path / "secret.txt"
     file.write_text(FILE_SECRET)
     loop = asyncio.get_running_loop()
-    async with world(tmp_path) as (_, someone, evil, address):
-        domains = await protocol(evil)
+    async with victim_and_attacker(tmp_path) as (_, someone, attacker, address):
+        domains = await protocol(attacker)
         began = loop.time()
-        async with raw(evil["connect_url"]) as client:
-            count = await attack(client, domains, Arms(domains, someone, file), someone, address)
+        async with raw(attacker["connect_url"]) as client:
+            count = await attack(client, domains, HostileParams(domains, someone, file), someone, address)
         took = loop.time() - began
-        answers = [told for told in map(json.loads, client.frames) if "id" in told]
-        sys.stderr.write(f"{count} commands, {len(answers)} answers, {took:.1f} s\n")
+        responses = [message for message in map(json.loads, client.frames) if "id" in message]
+        sys.stderr.write(f"{count} commands, {len(responses)} responses, {took:.1f} s\n")
         assert count > 2000
-        assert len(answers) > 0.9 * count
+        assert len(responses) > 0.9 * count
         assert leaks(client.frames, someone) == []
-        at_victims = [told for told in answers if told.get("sessionId") == someone.at_page]
+        at_victims = [message for message in responses if message.get("sessionId") == someone.at_page]
         assert len(at_victims) > 600
-        assert {told["error"]["code"] for told in at_victims} == {-32001}
+        assert {message["error"]["code"] for message in at_victims} == {-32001}
         assert took < ALL_S
         assert file.read_text() == FILE_SECRET
         assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "secret.txt", "server.log"]
 
 
 def hidden(own: str, at_page: str, someone: Victim, file: str) -> list[bytes]:
-    """Ids and names where a look at the text would not find them, or would find something else. Ids count from 5000."""
+    """Commands whose names or ids a plain text search would miss or misread. Their ids count from 5000."""
     v, s = someone.page, someone.at_page
     letters = "".join(f"\\u{ord(c):04x}" for c in v)
     texts = [
@@ -367,21 +369,21 @@ def hidden(own: str, at_page: str, someone: Victim, file: str) -> list[bytes]:
     return [*frames, crash.decode().encode("utf-16"), crash.decode().encode("utf-32")]
 
 
-def said(frames: list[str]) -> list[str]:
-    """The answers, also those to what has no id that could be told."""
+def responses_in(frames: list[str]) -> list[str]:
+    """The responses, including those to commands without a readable id."""
     return [frame for frame in frames if "method" not in json.loads(frame)]
 
 
-async def test_names_hidden_in_the_text_gain_nothing(tmp_path: Path) -> None:
+async def test_obfuscated_names_and_ids_do_not_bypass_the_policy(tmp_path: Path) -> None:
     file = tmp_path / "secret.txt"
     file.write_text(FILE_SECRET)
-    async with world(tmp_path) as (service, someone, evil, _), raw(evil["connect_url"]) as client:
+    async with victim_and_attacker(tmp_path) as (service, someone, attacker, _), raw(attacker["connect_url"]) as client:
         own, at_page = await client.page()
         frames = hidden(own, at_page, someone, file.as_uri())
         for frame in frames:
             await client.socket.send(frame, text=True)
-        await until(lambda: len(said(client.frames)) >= len(frames), what="each is answered")
-        # whatever opened has had its chance to be read
+        await until(lambda: len(responses_in(client.frames)) >= len(frames), what="every command is answered")
+        # no opened page has the contents of a host file
         for target in (await client.call("Target.getTargets"))["targetInfos"]:
             if target["type"] == "page":
                 there = await client.attach(target["targetId"])
@@ -389,13 +391,13 @@ async def test_names_hidden_in_the_text_gain_nothing(tmp_path: Path) -> None:
                 assert FILE_SECRET not in body
                 assert not body.endswith(("inspector.html", "version")), body[-100:]
         assert leaks(client.frames, someone) == []
-        results = {told["id"] for told in map(json.loads, client.frames) if "result" in told and "id" in told}
-        carried = [frame for number, frame in enumerate(frames[:30], 5000) if number in results]
-        # read as the harmless one of two, or as the attacker's own
-        assert len(carried) <= 8, carried
-        assert not any(b"closeTarget" in frame or b"sendMessage" in frame for frame in carried), carried
-        await client.socket.send(b"\xd8\x5a\x00\x00\x00\x00")  # CBOR, which Chromium knows inside
+        results = {each["id"] for each in map(json.loads, client.frames) if "result" in each and "id" in each}
+        succeeded = [frame for number, frame in enumerate(frames[:30], 5000) if number in results]
+        # parsed as the harmless one of two keys, or as the attacker's own target
+        assert len(succeeded) <= 8, succeeded
+        assert not any(b"closeTarget" in frame or b"sendMessage" in frame for frame in succeeded), succeeded
+        await client.socket.send(b"\xd8\x5a\x00\x00\x00\x00")  # CBOR, which Chromium uses internally
         async with asyncio.timeout(PATIENCE_S):
             await client.closed.wait()
         assert client.close_code == 1003
-        assert (await service.details(evil["session_id"]))["status"] == "active"
+        assert (await service.details(attacker["session_id"]))["status"] == "active"

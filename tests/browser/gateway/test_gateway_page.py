@@ -1,4 +1,4 @@
-"""One page of a session at its root: what Chromium's own DevTools connects to."""
+"""The page endpoint of a session, to which Chromium's DevTools connects."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def at_page(connect_url: str, page_id: str) -> str:
     return f"{path}/devtools/page/{page_id}?{query}"
 
 
-async def test_devtools_speaks_to_one_page_and_reaches_no_other(service: Running) -> None:
+async def test_devtools_reaches_only_its_page(service: Running) -> None:
     mine, other = await service.create(), await service.create()
-    page, stranger = await service.first_page(mine["session_id"]), await service.first_page(other["session_id"])
+    page, foreign = await service.first_page(mine["session_id"]), await service.first_page(other["session_id"])
     async with raw(at_page(mine["connect_url"], page), origin="null") as client:
         assert await client.value("1 + 1") == 2
         await client.call("Runtime.enable")
         await client.call("Page.enable")
-        await client.call("Runtime.evaluate", {"expression": "console.log('said ' + 'it')"})
-        said = await client.event("Runtime.consoleAPICalled")
-        assert "sessionId" not in said
-        assert said["params"]["args"][0]["value"] == "said it"
+        await client.call("Runtime.evaluate", {"expression": "console.log('logged ' + 'it')"})
+        logged = await client.event("Runtime.consoleAPICalled")
+        assert "sessionId" not in logged
+        assert logged["params"]["args"][0]["value"] == "logged it"
         big = await client.call("Runtime.evaluate", {"expression": "'x'.repeat(3000000)"})
         assert len(big["result"]["value"]) == 3_000_000
 
-        # workers come below the page, with sessions of their own
+        # workers are attached below the page with separate CDP sessions
         await client.auto_attach()
         made = "new Worker(URL.createObjectURL(new Blob(['self.y = 7'])));0"
         await client.call("Runtime.evaluate", {"expression": made})
@@ -43,18 +43,18 @@ async def test_devtools_speaks_to_one_page_and_reaches_no_other(service: Running
         below = worker["params"]["sessionId"]
         await client.call("Runtime.runIfWaitingForDebugger", {}, below)
         async with asyncio.timeout(20):
-            while await client.value("self.y", below) != 7:  # noqa: ASYNC110 - its script runs when it runs
+            while await client.value("self.y", below) != 7:  # noqa: ASYNC110 - no event reports that the script has run
                 await asyncio.sleep(0.01)
         assert any(f'"sessionId":"{below}"' in frame for frame in client.frames if '"value":7' in frame)
 
-        # nobody else's, and the root is not the browser's
+        # no foreign targets, and no browser-level methods at the root
         for method in ("Target.attachToTarget", "Target.closeTarget", "Target.activateTarget"):
-            refused = await client.ask(method, {"targetId": stranger, "flatten": True})
+            refused = await client.ask(method, {"targetId": foreign, "flatten": True})
             assert refused["error"]["code"] == -32602, method
         for method in ("Browser.crash", "Tracing.start", "Target.exposeDevToolsProtocol"):
             assert (await client.ask(method))["error"]["code"] == -32601
         assert {info["targetId"] for info in (await client.call("Target.getTargets"))["targetInfos"]} >= {page}
-        assert stranger not in "".join(frame for frame in client.frames if '"error"' not in frame)
+        assert foreign not in "".join(frame for frame in client.frames if '"error"' not in frame)
         assert {m.get("sessionId") for m in map(json.loads, client.frames)} == {None, below}
 
         await service.http.delete(f"/v1/browser/sessions/{mine['session_id']}/pages/{page}")
@@ -66,10 +66,10 @@ async def test_devtools_speaks_to_one_page_and_reaches_no_other(service: Running
     await until(lambda: not any(shared.clients for shared in service.inside.gateway._shared.values()))
 
 
-async def test_a_page_that_is_not_the_session_s_is_not_found_before_the_upgrade(service: Running) -> None:
+async def test_a_page_of_another_session_is_refused_with_404_before_the_upgrade(service: Running) -> None:
     mine, other = await service.create(), await service.create()
-    page, stranger = await service.first_page(mine["session_id"]), await service.first_page(other["session_id"])
-    for page_id in (stranger, "0" * 32, "browser"):
+    page, foreign = await service.first_page(mine["session_id"]), await service.first_page(other["session_id"])
+    for page_id in (foreign, "0" * 32, "browser"):
         with pytest.raises(InvalidStatus) as refused:
             async with raw(at_page(mine["connect_url"], page_id)):
                 pass

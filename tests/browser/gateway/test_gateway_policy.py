@@ -1,4 +1,4 @@
-"""What the policy decides, seen by real clients on the real service: cookies, permissions, traces, folders."""
+"""The command policy as real clients of the real service see it: cookies, permissions, traces, folders."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ def site() -> Iterator[ClientSite]:
 # -- cookies ---------------------------------------------------------------------------------------------------------
 
 
-def names(answer: dict[str, Any]) -> list[str]:
-    return sorted(cookie["name"] for cookie in answer["cookies"])
+def names(response: dict[str, Any]) -> list[str]:
+    return sorted(cookie["name"] for cookie in response["cookies"])
 
 
 async def page_in(client: Raw, url: str, context_id: str | None = None) -> str:
     """A CDP session on a new page of a context."""
-    asked = {"url": url} | ({} if context_id is None else {"browserContextId": context_id})
-    session_id = await client.attach((await client.call("Target.createTarget", asked))["targetId"])
+    params = {"url": url} | ({} if context_id is None else {"browserContextId": context_id})
+    session_id = await client.attach((await client.call("Target.createTarget", params))["targetId"])
     await client.call("Page.enable", {}, session_id)
     await client.call("Page.navigate", {"url": url}, session_id)
     await client.event("Page.loadEventFired", lambda m: m["sessionId"] == session_id)
     return session_id
 
 
-async def test_cookies_on_a_page_s_session_are_its_context_s(server: Running, site: ClientSite) -> None:
-    neighbour, made = await server.create(), await server.create()
+async def test_cookie_methods_on_a_pages_session_apply_to_its_context(server: Running, site: ClientSite) -> None:
+    other_session, made = await server.create(), await server.create()
     url = f"{site.url}/cookies"
-    async with raw(neighbour["connect_url"]) as other, raw(made["connect_url"]) as client:
+    async with raw(other_session["connect_url"]) as other, raw(made["connect_url"]) as client:
         _, at_other = await other.page()
         await other.call("Storage.setCookies", {"cookies": [{"name": "other", "value": "1", "url": url}]}, at_other)
         nested = (await client.call("Target.createBrowserContext"))["browserContextId"]
@@ -76,8 +76,10 @@ async def test_cookies_on_a_page_s_session_are_its_context_s(server: Running, si
         await client.call("Storage.clearCookies", {}, inside)
         assert names(await client.call("Storage.getCookies", {}, inside)) == []
         assert names(await client.call("Storage.getCookies", {}, own)) == ["own"]
-        assert names(await other.call("Storage.getCookies", {}, at_other)) == ["other"], "a neighbour's stay"
-    for each in (neighbour, made):
+        assert names(await other.call("Storage.getCookies", {}, at_other)) == ["other"], (
+            "another session's cookies must stay"
+        )
+    for each in (other_session, made):
         await server.http.delete(f"/v1/browser/sessions/{each['session_id']}")
 
 
@@ -93,7 +95,7 @@ STATE: Final = "async name => (await navigator.permissions.query({name})).state"
 
 
 @pytest.mark.parametrize("isolation", ["context", "browser"])
-async def test_the_clipboard_is_granted_where_nobody_shares_it(
+async def test_clipboard_reading_is_granted_only_in_a_dedicated_browser(
     server: Running, site: ClientSite, isolation: str
 ) -> None:
     made = await server.create(isolation=isolation)
@@ -116,9 +118,11 @@ async def test_the_clipboard_is_granted_where_nobody_shares_it(
     await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")
 
 
-async def test_no_field_of_clipboard_write_opens_what_a_neighbour_copied(server: Running, site: ClientSite) -> None:
-    neighbour, made = await server.create(), await server.create()
-    async with raw(neighbour["connect_url"]) as other, raw(made["connect_url"]) as client:
+async def test_clipboard_write_fields_do_not_allow_reading_another_sessions_clipboard(
+    server: Running, site: ClientSite
+) -> None:
+    other_session, made = await server.create(), await server.create()
+    async with raw(other_session["connect_url"]) as other, raw(made["connect_url"]) as client:
         at_other, at_page = await page_in(other, site.url), await page_in(client, site.url)
         granted = {"permission": {"name": "clipboard-write"}, "setting": "granted"}
         for one in (other, client):
@@ -126,15 +130,15 @@ async def test_no_field_of_clipboard_write_opens_what_a_neighbour_copied(server:
         await other.call("Page.bringToFront", {}, at_other)
         await other.value("navigator.clipboard.writeText('a secret').then(() => 1)", at_other)
         for field in ("allowWithoutSanitization", "allowWithoutGesture"):
-            asked = {"permission": {"name": "clipboard-write", field: True}, "setting": "granted"}
+            params = {"permission": {"name": "clipboard-write", field: True}, "setting": "granted"}
             for level in (None, at_page):
-                refused = (await client.ask("Browser.setPermission", asked, level))["error"]
+                refused = (await client.ask("Browser.setPermission", params, level))["error"]
                 assert refused["code"] == -32602
                 assert field in refused["message"]
         read = "navigator.clipboard.readText().then(text => text, error => error.name)"
         await client.call("Page.bringToFront", {}, at_page)
         assert await client.value(read, at_page) == "NotAllowedError"
-    for each in (neighbour, made):
+    for each in (other_session, made):
         await server.http.delete(f"/v1/browser/sessions/{each['session_id']}")
 
 
@@ -155,18 +159,18 @@ async def read_all(client: Raw, handle: str, size: int) -> str:
 
 
 @pytest.mark.parametrize("mode", ["ReportEvents", "ReturnAsStream"])
-async def test_a_trace_does_not_tell_where_the_host_keeps_its_files(server: Running, folder: Path, mode: str) -> None:
+async def test_a_trace_does_not_reveal_paths_of_the_host(server: Running, folder: Path, mode: str) -> None:
     made = await server.create(isolation="browser")
     async with raw(made["connect_url"]) as client:
         _, at_page = await client.page()
-        asked = {"transferMode": mode, "streamCompression": "gzip", "traceConfig": EVERYTHING}
-        await client.call("Tracing.start", asked)
+        params = {"transferMode": mode, "streamCompression": "gzip", "traceConfig": EVERYTHING}
+        await client.call("Tracing.start", params)
         await client.call("Page.navigate", {"url": "data:text/html,<p>traced"}, at_page)
         assert await client.value("1 + 1", at_page) == 2
         await client.call("Tracing.end")
-        told = (await client.event("Tracing.tracingComplete"))["params"]
+        completed = (await client.event("Tracing.tracingComplete"))["params"]
         if mode == "ReturnAsStream":
-            whole = await read_all(client, told["stream"], 99_991)
+            whole = await read_all(client, completed["stream"], 99_991)
             trace = json.loads(whole)
             assert trace["metadata"]["command_line"] == ""
             assert trace["metadata"]["clock-domain"]
@@ -183,10 +187,11 @@ async def test_a_trace_does_not_tell_where_the_host_keeps_its_files(server: Runn
 # -- folders ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_folder_is_uploaded_from_the_session_s_own_or_refused_at_once(
+async def test_folder_uploads_are_allowed_from_the_sessions_upload_folder_only(
     server: Running, folder: Path, tmp_path: Path
 ) -> None:
-    """By an element, where Playwright passes on what it is told; by a selector it tries again until its timeout."""
+    """Uses an element handle, because with a selector Playwright retries until its timeout instead of raising at
+    once."""
     made = await server.create()
     work = work_folder(folder / "data" / "work", browser_user())
     (uploads,) = (path / "uploads" for path in work.rglob(made["session_id"]) if path.is_dir())

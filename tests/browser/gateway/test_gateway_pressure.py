@@ -1,4 +1,4 @@
-"""Clients that press on what all share: one pipe a browser, one loop. They pay for it themselves; nobody else does.
+"""Clients that overload what all share, the browser's pipe and the event loop: other clients must not suffer.
 
 The figures are those of `scripts/faults.py pressure`.
 """
@@ -18,14 +18,14 @@ from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.scenarios.pressure import (
     FLOODS,
     MIB,
-    answered,
-    asks_much,
     close_code_after,
     floods,
     many_values,
     most_memory,
     one_string,
     pulling,
+    request_much,
+    result_of,
     round_trips,
 )
 from tests.harness.service import Running, serving
@@ -34,18 +34,16 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.browser
 
 HELD_BYTES: Final = 160 * MIB
-"""What four clients that read nothing may cost the service in all: each has asked for, or is told, far more."""
+"""Memory limit for four clients that do not read; each has far more data pending."""
 CLOSED_S: Final = 45.0
-"""Until who reads nothing is closed."""
+"""Limit until a client that does not read is closed."""
 SHARING: Final = 8
 EACH_BYTES: Final = 30 * MIB
-"""For each of those that share: less than one may have waiting, three times as much as all may."""
+"""Data for each of these clients: less than the limit per client, in total three times the limit per principal."""
 SOON_S: Final = 20.0
-"""Until one of them is closed: before it would be for reading nothing (30 s)."""
-ANSWER_S: Final = 0.5
-"""A neighbour's median round trip meanwhile: functional, not a figure."""
+"""Limit until one is closed: earlier than the 30 s after which a client that does not read is closed anyway."""
 LARGEST: Final = 68 * MIB
-"""Of what clients honestly send: Playwright's 50 MB of uploads in base64 make 67 MB."""
+"""The largest legitimate command: Playwright's 50 MB upload limit is 67 MB in base64."""
 TOO_LARGE: Final = (97 * MIB, 105 * MIB, 300 * MIB)
 
 
@@ -70,28 +68,28 @@ async def make(server: Running) -> AsyncIterator[Callable[[], Any]]:
 
 
 @pytest.mark.slow
-async def test_who_reads_nothing_while_its_page_floods_is_closed_and_costs_little(
+async def test_clients_that_do_not_read_are_closed_and_use_little_memory(
     server: Running, make: Callable[[], Any]
 ) -> None:
     assert server.process is not None
-    neighbour = await make()
-    victims = {kind: await make() for kind in (*FLOODS, "answers")}
+    other_session = await make()
+    victims = {kind: await make() for kind in (*FLOODS, "responses")}
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(raw(neighbour["connect_url"]))
+        client = await stack.enter_async_context(raw(other_session["connect_url"]))
         _, at_page = await client.page()
         silent = {}
         seen = await stack.enter_async_context(most_memory(psutil.Process(server.process.pid)))
         for kind, created in victims.items():
             silent[kind] = await stack.enter_async_context(raw(created["connect_url"], close_timeout=0.1))
-            await (asks_much(silent[kind]) if kind == "answers" else floods(silent[kind], kind))
+            await (request_much(silent[kind]) if kind == "responses" else floods(silent[kind], kind))
 
         waiting = [
             asyncio.create_task(close_code(server, victims[kind]["session_id"], silent[kind])) for kind in victims
         ]
         trips = await round_trips(client, at_page, seconds=2.0)
         codes = dict(zip(victims, await asyncio.gather(*waiting), strict=True))
-        # An answer of which a part was on its way can only be finished for who reads again in time.
-        assert codes.pop("answers") in (1013, 1006)
+        # A partly sent response can be completed only if the client reads again in time.
+        assert codes.pop("responses") in (1013, 1006)
         assert codes == dict.fromkeys(FLOODS, 1013)
         assert seen[1] - seen[0] < HELD_BYTES, f"{(seen[1] - seen[0]) / MIB:.0f} MiB"
         assert len(trips) >= 4
@@ -100,10 +98,8 @@ async def test_who_reads_nothing_while_its_page_floods_is_closed_and_costs_littl
     assert statuses == {"active"}
 
 
-async def test_clients_of_one_principal_that_read_nothing_share_a_bound(
-    server: Running, make: Callable[[], Any]
-) -> None:
-    """Each stays below its own bound; all of them together do not, and the furthest behind are closed for that."""
+async def test_clients_of_one_principal_share_a_memory_limit(server: Running, make: Callable[[], Any]) -> None:
+    """Each stays below its own limit but all together exceed the principal's, so those furthest behind are closed."""
     created = await make()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(raw(created["connect_url"]))
@@ -125,21 +121,23 @@ async def test_clients_of_one_principal_that_read_nothing_share_a_bound(
 
 
 async def close_code(server: Running, session_id: str, client: Raw) -> int | None:
-    """Once the service has given it up, it reads again: the reason waits for it."""
+    """Waits until the service has dropped the client, then reads again and returns the close code."""
 
-    async def given_up() -> bool:
+    async def dropped() -> bool:
         return bool((await server.details(session_id))["connections"] == 0)
 
-    await until(given_up, within=CLOSED_S, what="it is closed", every=0.05)
+    await until(dropped, within=CLOSED_S, what="the client is dropped", every=0.05)
     client.socket.transport.resume_reading()
     async with asyncio.timeout(20):
         await client.closed.wait()
     return client.close_code
 
 
-async def test_a_neighbour_of_who_pulls_large_answers_goes_on(server: Running, make: Callable[[], Any]) -> None:
-    puller, neighbour = await make(), await make()
-    async with raw(neighbour["connect_url"]) as client, pulling(puller["connect_url"]):
+async def test_a_client_that_reads_large_responses_does_not_block_others(
+    server: Running, make: Callable[[], Any]
+) -> None:
+    pulling_session, other_session = await make(), await make()
+    async with raw(other_session["connect_url"]) as client, pulling(pulling_session["connect_url"]):
         _, at_page = await client.page()
         trips = await round_trips(client, at_page, seconds=2.0)
     assert len(trips) >= 4
@@ -148,11 +146,11 @@ async def test_a_neighbour_of_who_pulls_large_answers_goes_on(server: Running, m
 @pytest.mark.parametrize("size", [1 * MIB, LARGEST])
 async def test_a_large_command_is_answered(make: Callable[[], Any], size: int) -> None:
     async with asyncio.timeout(60):
-        assert await answered((await make())["connect_url"], size) > size - 1000
+        assert await result_of((await make())["connect_url"], size) > size - 1000
 
 
 def too_large() -> Iterator[Any]:
-    """Of many values the smallest alone, the one that others could let pass; in a quick run the smallest of each."""
+    """Each kind with each size, "many values" with the smallest only; all but the smallest sizes are slow."""
     for made_of in ("one frame", "fragments", "many values"):
         for size in TOO_LARGE[:1] if made_of == "many values" else TOO_LARGE:
             marks = [] if size == TOO_LARGE[0] else [pytest.mark.slow]
@@ -160,14 +158,14 @@ def too_large() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("size", "made_of"), list(too_large()))
-async def test_a_command_that_is_too_large_ends_its_sender_alone(
+async def test_a_command_that_is_too_large_closes_only_its_sender(
     server: Running, make: Callable[[], Any], size: int, made_of: str
 ) -> None:
-    """With 1009; the browser, its other session and the sender's other client go on."""
-    sender, neighbour = await make(), await make()
+    """The sender is closed with 1009; the browser, another session and the session's other client keep working."""
+    sender, other_session = await make(), await make()
     message = many_values(size) if made_of == "many values" else one_string(size)
-    async with raw(sender["connect_url"]) as mate, raw(neighbour["connect_url"]) as witness:
-        pages = {each: (await each.page())[1] for each in (mate, witness)}
+    async with raw(sender["connect_url"]) as same_session, raw(other_session["connect_url"]) as other:
+        pages = {each: (await each.page())[1] for each in (same_session, other)}
         async with asyncio.timeout(60):
             code = await close_code_after(sender["connect_url"], message, fragments=made_of == "fragments")
         for client, at_page in pages.items():

@@ -1,4 +1,4 @@
-"""The gateway's tables against a live Chromium: what they rest on, looked at on the browser itself."""
+"""Checks the assumptions behind the gateway's tables against a live Chromium."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.policy.method_table import METHODS, RULES, Level, Verdict
 from browser_sessions.gateway.scope.command_decision import Answer, Ask, Do, Pass, Refuse
-from tests.harness.fakes.gateway_world import say, world
+from tests.harness.fakes.gateway_scope import cdp, session_scope
 from tests.harness.paths import ROOT
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 
-ANSWER_S: Final = 20.0
-"""One call may take this long: a page's own work on a machine that others load."""
+RESPONSE_S: Final = 20.0
+"""Timeout of one call, including the page's own work on a busy machine."""
 
 
 class Browser:
-    """A Chromium of its own and one connection to it that keeps every frame as it came."""
+    """A Chromium and one connection to it that records every frame."""
 
     def __init__(self, process: asyncio.subprocess.Process, address: str, socket: ClientConnection) -> None:
         self.process = process
@@ -43,17 +43,17 @@ class Browser:
     async def call(
         self, method: str, params: dict[str, Any] | None = None, session_id: str | None = None
     ) -> dict[str, Any]:
-        """The whole answer, an error too."""
+        """The whole response, which may be an error."""
         call_id = next(self._ids)
         message: dict[str, Any] = {"id": call_id, "method": method, "params": params or {}}
         if session_id is not None:
             message["sessionId"] = session_id
         await self.socket.send(json.dumps(message))
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(RESPONSE_S):
             while True:
-                answer = await self.receive()
-                if answer.get("id") == call_id:
-                    return answer
+                response = await self.receive()
+                if response.get("id") == call_id:
+                    return response
 
     async def receive(self) -> dict[str, Any]:
         frame = await self.socket.recv(decode=False)
@@ -62,10 +62,10 @@ class Browser:
         return message
 
     async def page(self, html: str) -> tuple[str, str]:
-        """A page in a context of its own: its target id and a session on it."""
+        """A page in a new context: its target id and a session on it."""
         context = await self.call("Target.createBrowserContext", {"disposeOnDetach": True})
-        asked = {"url": f"data:text/html,{html}", "browserContextId": context["result"]["browserContextId"]}
-        target_id = (await self.call("Target.createTarget", asked))["result"]["targetId"]
+        params = {"url": f"data:text/html,{html}", "browserContextId": context["result"]["browserContextId"]}
+        target_id = (await self.call("Target.createTarget", params))["result"]["targetId"]
         attached = await self.call("Target.attachToTarget", {"targetId": target_id, "flatten": True})
         return target_id, attached["result"]["sessionId"]
 
@@ -81,14 +81,16 @@ async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
     )
     try:
         port = tmp_path / "profile" / "DevToolsActivePort"
-        await until(lambda: port.exists() and port.read_text().count("\n") == 1, within=ANSWER_S, what="its port")
+        await until(
+            lambda: port.exists() and port.read_text().count("\n") == 1, within=RESPONSE_S, what="the debugging port"
+        )
         number, path = port.read_text().split("\n")
         address = f"ws://127.0.0.1:{number}{path}"
         async with connect(address, max_size=None, compression=None, proxy=None, close_timeout=1) as socket:
             browser = Browser(process, address, socket)
             yield browser
             await browser.call("Browser.close")
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(RESPONSE_S):
             await process.wait()
     finally:
         if process.returncode is None:
@@ -99,8 +101,8 @@ async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
 async def protocol(browser: Browser) -> list[dict[str, Any]]:
     port = browser.address.split("/")[2]
     async with httpx.AsyncClient() as client:
-        answer = await client.get(f"http://{port}/json/protocol", timeout=ANSWER_S)
-    domains: list[dict[str, Any]] = answer.json()["domains"]
+        response = await client.get(f"http://{port}/json/protocol", timeout=RESPONSE_S)
+    domains: list[dict[str, Any]] = response.json()["domains"]
     return domains
 
 
@@ -110,7 +112,7 @@ async def test_every_method_of_this_browser_is_decided_on(browser: Browser) -> N
     assert len(names) > 500
     for method in names:
         for session_id in (None, "S-PAGE"):
-            decision = decide(say(method, {}, session_id), world(), Options())
+            decision = decide(cdp(method, {}, session_id), session_scope(), Options())
             assert isinstance(decision, Pass | Answer | Ask | Do | Refuse)
             if method not in METHODS:
                 assert decision == Refuse(-32601, f"'{method}' wasn't found")
@@ -137,14 +139,14 @@ FILLERS: Final[dict[str, Any]] = {
     "any": 1,
     "binary": "AAAA",
 }
-SAYS_NOTHING: Final[dict[str, dict[str, Any]]] = {
+EMPTY_RESULTS: Final[dict[str, dict[str, Any]]] = {
     "Network.getSecurityIsolationStatus": {"status": {}},
     "Page.getAdScriptAncestry": {},
 }
-"""What Chromium 156 answers to a frame id that it does not find, where that is no error."""
+"""Results of Chromium 156 for an unknown frame id where that is no error."""
 
 
-async def test_a_frame_id_of_another_context_gains_nothing_below_a_page(browser: Browser) -> None:
+async def test_a_frame_id_of_another_context_is_useless_on_a_pages_session(browser: Browser) -> None:
     victim, on_victim = await browser.page("<title>victim</title><p>SECRET</p>")
     _, session_id = await browser.page("<p>attacker</p>")
     for domain in ("Page", "DOM", "Network", "CSS", "Runtime"):
@@ -160,9 +162,9 @@ async def test_a_frame_id_of_another_context_gains_nothing_below_a_page(browser:
                 p["name"]: FILLERS.get(p.get("type"), "x") for p in command["parameters"] if not p.get("optional")
             }
             params |= {name: victim} | ({"url": "data:text/html,taken"} if method == "Page.navigate" else {})
-            answer = await browser.call(method, params, session_id)
-            assert "error" in answer or answer["result"] == SAYS_NOTHING.get(method), (method, answer)
-            assert "SECRET" not in json.dumps(answer)
+            response = await browser.call(method, params, session_id)
+            assert "error" in response or response["result"] == EMPTY_RESULTS.get(method), (method, response)
+            assert "SECRET" not in json.dumps(response)
             tried.append(method)
     assert len(tried) > 15, tried
     body = {"expression": "document.title + document.body.innerText", "returnByValue": True}
@@ -201,30 +203,30 @@ FRAMES: Final = (
 
 
 def meaning(frame: bytes) -> tuple[int | None, int | None]:
-    """The id that a frame is answered under, and the code of the error, as we read it."""
+    """The id of the response to a frame and its error code, as our decoder reads it."""
     try:
         return decode(frame).call_id, None
     except InvalidMessage as malformed:
         return malformed.call_id, malformed.code
 
 
-async def test_a_frame_means_to_us_what_it_means_to_chromium(browser: Browser) -> None:
+async def test_frames_are_decoded_as_by_chromium(browser: Browser) -> None:
     for frame in FRAMES:
         await browser.socket.send(frame.decode())
         theirs = await browser.receive()
         assert meaning(frame) == (theirs.get("id"), theirs.get("error", {}).get("code")), frame
 
 
-async def test_messages_of_chromium_end_and_begin_as_the_routing_expects(browser: Browser) -> None:
-    """The session stands last, the method or the id first: nothing else of a message is read on its way."""
+async def test_chromiums_messages_begin_and_end_as_the_routing_expects(browser: Browser) -> None:
+    """`sessionId` is last, the method or id is first: routing reads nothing else of a message."""
     await browser.call("Target.setDiscoverTargets", {"discover": True})
     await browser.call("Target.setAutoAttach", {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True})
     _, session_id = await browser.page("<title>x</title><iframe srcdoc='<p>y'></iframe>")
     for method in ("Page.enable", "Runtime.enable", "Network.enable", "Page.nothing", "Target.nothing"):
         await browser.call(method, {}, session_id)
     await browser.call("Page.navigate", {"url": "data:text/html,again"}, session_id)
-    spoken = json.dumps("""},"sessionId":"0123456789ABCDEF0123456789ABCDEF"}""")
-    await browser.call("Runtime.evaluate", {"expression": f"console.log({spoken}, 'x'.repeat(100000))"}, session_id)
+    logged = json.dumps("""},"sessionId":"0123456789ABCDEF0123456789ABCDEF"}""")
+    await browser.call("Runtime.evaluate", {"expression": f"console.log({logged}, 'x'.repeat(100000))"}, session_id)
     seen = set()
     for frame in browser.frames:
         message, tail, head = json.loads(frame), session_of(frame), event_method(frame)
@@ -270,13 +272,13 @@ SANE: Final[dict[str, Any]] = {
     "flatten": True,
     "options": {"disableCache": False, "includeCredentials": False},
 }
-"""What the other parameters must be for the id to be looked at."""
+"""Valid values for the other parameters, so that Chromium checks the id."""
 FATAL_IDS: Final = frozenset({"Browser.getWindowForTarget"})
-"""An id that Chromium 156 does not know ends it: there is nothing to compare with."""
+"""An unknown id crashes Chromium 156, so there is nothing to compare with."""
 
 
 def ids_of(command: dict[str, Any]) -> list[str]:
-    """Names of the parameters that name a context, a target, a session, a window, a stream or a frame."""
+    """Names of the parameters that take a context, target, session, window, stream or frame id."""
     named = []
     for param in command.get("parameters", []):
         name, is_text = param["name"].lower(), param.get("type") == "string"
@@ -293,9 +295,9 @@ def with_unknown(command: dict[str, Any], name: str) -> dict[str, Any]:
     return params | {name: 999 if name == "windowId" else UNKNOWN}
 
 
-async def test_an_id_of_another_session_is_answered_as_one_that_is_not_there(browser: Browser) -> None:
-    """Each parameter that bears an id, of each method that may be called, at each level: what a bare Chromium says of
-    an unknown id is what the gateway says; below a page it may be Chromium itself that says it."""
+async def test_a_foreign_id_is_refused_like_an_unknown_one(browser: Browser) -> None:
+    """For each id parameter of each allowed method at each level, the gateway refuses as a bare Chromium refuses an
+    unknown id; on a page's session the refusal may be left to Chromium."""
     _, at_page = await browser.page("<p>x")
     compared = set()
     for domain in await protocol(browser):
@@ -307,7 +309,7 @@ async def test_an_id_of_another_session_is_answered_as_one_that_is_not_there(bro
                     continue
                 for name in ids_of(command):
                     params = with_unknown(command, name)
-                    ours = decide(say(method, params, ours_at), world(), Options())
+                    ours = decide(cdp(method, params, ours_at), session_scope(), Options())
                     theirs = await browser.call(method, params, theirs_at)
                     if isinstance(ours, Refuse):
                         error = theirs["error"]
@@ -317,13 +319,13 @@ async def test_an_id_of_another_session_is_answered_as_one_that_is_not_there(bro
                         assert level is Level.PAGE, (method, name, ours)
                         assert name.lower().endswith("frameid"), (method, name, ours)
                         assert isinstance(ours, Pass | Ask), (method, name, ours)
-                        said = theirs.get("result", "an error")
-                        assert said in ("an error", SAYS_NOTHING.get(method)), (method, theirs)
+                        result = theirs.get("result", "an error")
+                        assert result in ("an error", EMPTY_RESULTS.get(method)), (method, theirs)
     assert len(compared) > 35, sorted(compared)
 
 
-async def test_a_refusal_is_chromium_s_own_to_the_letter(browser: Browser) -> None:
+async def test_refusals_have_chromiums_exact_code_and_message(browser: Browser) -> None:
     for method, params, session_id in REFUSED_AS_CHROMIUM_DOES:
         theirs = (await browser.call(method, params, session_id))["error"]
-        ours = decide(say(method, params, session_id), world(), Options())
+        ours = decide(cdp(method, params, session_id), session_scope(), Options())
         assert ours == Refuse(theirs["code"], theirs["message"]), method

@@ -1,4 +1,4 @@
-"""Clients that stall: one that never resumes, one that stops reading, one that vanishes. Nobody else may notice."""
+"""Clients that stall: one never resumes, one stops reading, one vanishes. Other clients must not be affected."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.browser
 
 ROUNDS = 15
 FACTOR = 2.0
-"""Between two medians of one run on a machine that others load. Were a stalled client's target held for a neighbour
-too, a page would take `HOLD_S`: some ten times as long."""
+"""Allowed ratio of two medians on a busy machine. If a stalled client's pause delayed other sessions too, a page would
+take `HOLD_S`: about ten times as long."""
 
 
 async def page_takes(client: Raw) -> float:
-    """Seconds to create a page, with the client's own auto-attach in the way; it is closed again."""
+    """Seconds to create a page with the client's auto-attach on; closes it again."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     target_id = (await client.call("Target.createTarget", {"url": "about:blank"}))["targetId"]
@@ -44,32 +44,32 @@ async def page_takes(client: Raw) -> float:
     return took
 
 
-def say(client: Raw, method: str, params: dict[str, Any], session_id: str | None = None) -> str:
-    """A command whose answer nobody waits for."""
+def command(client: Raw, method: str, params: dict[str, Any], session_id: str | None = None) -> str:
+    """A command whose response is not awaited."""
     return client.begin(method, params, session_id)[1]
 
 
 @asynccontextmanager
 async def never_resumes(url: str) -> AsyncIterator[None]:
-    """Attaches to everything with waitForDebuggerOnStart, makes pages, and resumes none of them."""
+    """Auto-attaches with waitForDebuggerOnStart, creates pages and resumes none of them."""
     async with raw(url) as client:
         await client.auto_attach(wait=True)
         for _ in range(5):
-            await client.socket.send(say(client, "Target.createTarget", {"url": "about:blank"}))
+            await client.socket.send(command(client, "Target.createTarget", {"url": "about:blank"}))
         await client.event("Target.attachedToTarget", lambda m: bool(m["params"]["waitingForDebugger"]))
         yield
 
 
 @asynccontextmanager
 async def stops_reading(url: str) -> AsyncIterator[None]:
-    """Asks for much more than any buffer holds, and takes none of it."""
+    """Requests far more data than is buffered, and reads none of it."""
     async with raw(url, close_timeout=0.1) as client:
         _, at_page = await client.page()
         client.socket.transport.pause_reading()
-        asked = {"expression": "'x'.repeat(4 * 2**20)"}
+        params = {"expression": "'x'.repeat(4 * 2**20)"}
         for _ in range(6):
-            await client.socket.send(say(client, "Runtime.evaluate", asked, at_page))
-        async with raw(url) as other:  # until its page and the browser have done that work
+            await client.socket.send(command(client, "Runtime.evaluate", params, at_page))
+        async with raw(url) as other:  # wait until its page and the browser have done that work
             assert await other.value("1 + 1", (await other.page())[1]) == 2
         yield
         client.socket.transport.abort()
@@ -77,13 +77,13 @@ async def stops_reading(url: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def vanishes(url: str) -> AsyncIterator[None]:
-    """Connects, attaches, makes a page, and is gone without a word: again and again."""
+    """Repeatedly connects, attaches, creates a page and resets the connection."""
 
     async def come_and_go() -> None:
         while True:
             async with raw(url) as client:
                 await client.auto_attach(wait=True)
-                await client.socket.send(say(client, "Target.createTarget", {"url": "about:blank"}))
+                await client.socket.send(command(client, "Target.createTarget", {"url": "about:blank"}))
                 await client.event("Target.attachedToTarget")
                 reset(client)
 
@@ -96,7 +96,7 @@ async def vanishes(url: str) -> AsyncIterator[None]:
 
 
 def reset(client: Raw) -> None:
-    """Ends the connection with a RST, as a machine that lost power and came back does."""
+    """Ends the connection with a RST, as after a power failure of the client."""
     own: socket.socket = client.socket.transport.get_extra_info("socket")
     own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.socket.transport.abort()
@@ -106,9 +106,9 @@ STALLERS = {"never resumes": never_resumes, "stops reading": stops_reading}
 
 
 @pytest.mark.slow
-async def test_a_neighbour_s_pages_are_not_slowed_by_a_client_that_stalls(tmp_path: Path) -> None:
+async def test_a_stalled_client_does_not_slow_down_pages_of_another_session(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as service:
-        mine, evil = await service.create(), await service.create()
+        mine, other = await service.create(), await service.create()
         browsers = (await service.http.get("/v1/browser/pool")).json()["browsers"]
         assert [each["sessions"] for each in browsers if each["sessions"]] == [2]
         async with raw(mine["connect_url"]) as client:
@@ -117,15 +117,15 @@ async def test_a_neighbour_s_pages_are_not_slowed_by_a_client_that_stalls(tmp_pa
                 await page_takes(client)
             for name, staller in STALLERS.items():
                 alone, beside = [], []
-                for _ in range(3):  # in turns: what else the machine does meets both alike
+                for _ in range(3):  # alternate, so that other load affects both alike
                     alone += [await page_takes(client) for _ in range(ROUNDS // 3)]
-                    async with staller(evil["connect_url"]):
+                    async with staller(other["connect_url"]):
                         beside += [await page_takes(client) for _ in range(ROUNDS // 3)]
                 ratio = statistics.median(beside) / statistics.median(alone)
                 assert ratio < FACTOR, (name, statistics.median(alone), statistics.median(beside))
-            async with vanishes(evil["connect_url"]):
+            async with vanishes(other["connect_url"]):
                 beside = [await page_takes(client) for _ in range(ROUNDS)]
-            assert statistics.median(beside) < 1.0, beside  # its pages and browser's work are real: none waits for it
+            assert statistics.median(beside) < 1.0, beside  # the work of its pages is real, but nothing waits for it
 
 
 def browser_of(service: Running, session_id: str) -> Browser:
@@ -136,44 +136,44 @@ def shared_sessions(service: Running) -> list[SharedSession]:
     return [shared for shared in service.inside.gateway._shared.values() if shared.clients]
 
 
-async def test_nothing_is_held_after_clients_that_never_resume_or_vanish(service: Running) -> None:
+async def test_no_page_stays_paused_after_its_client_vanishes(service: Running) -> None:
     made = await service.create()
     async with raw(made["connect_url"]) as client:
         await client.auto_attach(wait=True)
-        await client.socket.send(say(client, "Target.createTarget", {"url": "data:text/html,<title>held"}))
+        await client.socket.send(command(client, "Target.createTarget", {"url": "data:text/html,<title>held"}))
         await client.event("Target.attachedToTarget", lambda m: bool(m["params"]["waitingForDebugger"]))
         browser = browser_of(service, made["session_id"])
         assert len(browser.pauses) == 1
         reset(client)
-    await until(lambda: not browser.pauses and not shared_sessions(service), what="it lets go", within=10)
+    await until(lambda: not browser.pauses and not shared_sessions(service), what="the page is resumed", within=10)
     assert "0 paused" in repr(browser)
     live = service.inside.pool.registry.live(made["session_id"])
     assert live.clients == 0
-    # the page that was held runs: the session has it
+    # the paused page now runs and belongs to the session
     pages = (await service.http.get(f"/v1/browser/sessions/{made['session_id']}/pages")).json()["pages"]
     assert len(pages) == 2
     for page in pages:
         assert await service.evaluate(made["session_id"], "1 + 1", page["page_id"]) == 2
 
 
-async def test_a_client_that_never_resumes_keeps_its_own_page_for_seconds_only(service: Running) -> None:
+async def test_a_page_that_its_client_never_resumes_is_resumed_after_the_limit(service: Running) -> None:
     made = await service.create()
     async with raw(made["connect_url"]) as client:
         await client.auto_attach(wait=True)
-        await client.socket.send(say(client, "Target.createTarget", {"url": "data:text/html,<title>late"}))
+        await client.socket.send(command(client, "Target.createTarget", {"url": "data:text/html,<title>late"}))
         await client.event("Target.attachedToTarget", lambda m: bool(m["params"]["waitingForDebugger"]))
         browser = browser_of(service, made["session_id"])
-        await until(lambda: not browser.pauses, within=15, what="its time is over")
+        await until(lambda: not browser.pauses, within=15, what="the pause limit has passed")
         async with raw(made["connect_url"]) as other:
 
             async def opened() -> bool:
                 targets = (await other.call("Target.getTargets"))["targetInfos"]
                 return any(info["url"].endswith("late") for info in targets)
 
-            await until(opened, what="the page went its way")
+            await until(opened, what="the page has loaded")
 
 
-async def test_who_does_not_read_is_closed_with_1013_and_its_session_lives(
+async def test_a_client_that_does_not_read_is_closed_with_1013_and_its_session_stays_active(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway_module, "STALL_TIMEOUT_S", 1.0)
@@ -183,14 +183,14 @@ async def test_who_does_not_read_is_closed_with_1013_and_its_session_lives(
             _, at_page = await client.page()
             relay = next(r for r in service.inside.gateway._relays if r.scope._sessions)
             client.socket.transport.pause_reading()
-            await client.socket.send(say(client, "Runtime.enable", {}, at_page))
-            talk = {"expression": "for (i = 0; i < 1000; i++) console.log('x'.repeat(30000))"}
-            await client.socket.send(say(client, "Runtime.evaluate", talk, at_page))
+            await client.socket.send(command(client, "Runtime.enable", {}, at_page))
+            flood_params = {"expression": "for (i = 0; i < 1000; i++) console.log('x'.repeat(30000))"}
+            await client.socket.send(command(client, "Runtime.evaluate", flood_params, at_page))
             side = relay.socket
-            await until(lambda: side.paused, what="it is behind")
-            assert side.waiting < QUEUE_BYTES + 2**20  # bounded, though the browser's pipe goes on
-            await until(lambda: relay.gone, within=10, what="it is closed")
-            client.socket.transport.resume_reading()  # it looks again: the reason waits for it
+            await until(lambda: side.paused, what="the client is behind")
+            assert side.waiting < QUEUE_BYTES + 2**20  # bounded although the browser keeps sending
+            await until(lambda: relay.gone, within=10, what="the client is dropped")
+            client.socket.transport.resume_reading()  # it reads again and gets the close frame
             async with asyncio.timeout(10):
                 await client.closed.wait()
             assert client.close_code == 1013
@@ -199,14 +199,14 @@ async def test_who_does_not_read_is_closed_with_1013_and_its_session_lives(
         await until(lambda: not shared_sessions(service))
 
 
-async def test_who_asks_without_listening_is_not_asked_on(service: Running) -> None:
-    """Answers that we make ourselves are bounded too: a flood of questions waits in the client's own socket."""
+async def test_commands_of_a_client_that_does_not_read_responses_are_not_read(service: Running) -> None:
+    """Backpressure for the gateway's own responses: commands wait in the client's socket."""
     made = await service.create()
     async with raw(made["connect_url"], close_timeout=0.1, write_limit=2**26) as client:
         await client.call("Target.getTargets")
         client.socket.transport.pause_reading()
         (relay,) = service.inside.gateway._relays
-        frame = json.dumps({"id": 1, "method": "N" * 200_000})  # the refusal says it back
+        frame = json.dumps({"id": 1, "method": "N" * 200_000})  # the refusal echoes the method
         side = relay.socket
 
         async def flood() -> None:
@@ -215,7 +215,7 @@ async def test_who_asks_without_listening_is_not_asked_on(service: Running) -> N
 
         flooding = asyncio.create_task(flood())
         try:
-            await until(lambda: side.paused, what="it is not read any more")
+            await until(lambda: side.paused, what="reading is paused")
             before = relay._traffic.commands
             assert side.waiting < BACKPRESSURE_BYTES + 2**20
             await service.get(made["session_id"])
@@ -226,15 +226,15 @@ async def test_who_asks_without_listening_is_not_asked_on(service: Running) -> N
     assert (await service.details(made["session_id"]))["status"] == "active"
 
 
-async def test_of_many_pages_asked_for_at_once_as_many_come_as_there_may_be_and_the_others_are_refused(
+async def test_concurrent_creates_of_pages_beyond_the_limit_are_refused(
     service: Running,
 ) -> None:
     made = await service.create()
     async with raw(made["connect_url"]) as client:
         await client.auto_attach(wait=False)
-        asked = (client.ask("Target.createTarget", {"url": "about:blank"}) for _ in range(25))
-        answers = await asyncio.gather(*asked)
-        assert ["result" in answer for answer in answers] == [True] * 19 + [False] * 6
-        assert "20 pages" in answers[-1]["error"]["message"]
+        calls = (client.ask("Target.createTarget", {"url": "about:blank"}) for _ in range(25))
+        responses = await asyncio.gather(*calls)
+        assert ["result" in response for response in responses] == [True] * 19 + [False] * 6
+        assert "20 pages" in responses[-1]["error"]["message"]
         targets = (await client.call("Target.getTargets"))["targetInfos"]
         assert sum(info["type"] == "page" for info in targets) == 20

@@ -1,7 +1,7 @@
-"""Windows that pages open, in every way, for every kind of client: each loads at once, with all that it should have.
+"""Windows that pages open in every way, with every kind of client: each loads promptly, with options and init scripts.
 
-Here each way comes once or more for every client, context and second client; scripts/windows.py does all of them, many
-times, and prints how long they took.
+Each way is used at least once with every client, context and second client; scripts/windows.py runs all combinations
+many times and prints how long they took.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.browser
 
 LOADED_S = 8.0
-"""What waits for a client that does not answer waits ten seconds or for ever. scripts/windows.py holds the promises."""
-"""From the click until the client has been told and the document has loaded."""
+"""Limit from the click until the client is notified and the document has loaded. Waiting for a client that does not
+respond would take 10 s or for ever; scripts/windows.py checks the tighter limits."""
 MARKED = {"playwright": [pytest.mark.node, needs_node], "puppeteer": [pytest.mark.node, needs_node]}
 
 
@@ -55,8 +55,8 @@ def site() -> Iterator[WindowSite]:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_long_collections() -> Iterator[None]:
-    """What a whole run has left in memory is not searched for garbage while a client in this process is timed: that
-    takes as long as a window waits for a client."""
+    """Excludes the objects of earlier tests from garbage collection: a full collection takes as long as the time limits
+    that are measured here."""
     gc.collect()
     gc.freeze()
     yield
@@ -69,40 +69,40 @@ def check(results: list[Result]) -> None:
 
 
 def pairs() -> Iterator[Any]:
-    """Every client in every kind of context; in a quick run, each client in one of them."""
-    for turn, client in enumerate(CLIENTS):
+    """Every client in every kind of context; in a quick run each client in one of them."""
+    for round_number, client in enumerate(CLIENTS):
         for where in CONTEXTS:
-            quick = where == CONTEXTS[turn % len(CONTEXTS)]
+            quick = where == CONTEXTS[round_number % len(CONTEXTS)]
             marks = [*MARKED.get(client, []), *([] if quick else [pytest.mark.slow])]
             yield pytest.param(client, where, marks=marks, id=f"{client}-{where}")
 
 
 @pytest.mark.parametrize(("client", "where"), list(pairs()))
-async def test_every_window_loads_and_is_told_to_the_client(
+async def test_every_window_loads_and_the_client_is_notified(
     server: Running, site: WindowSite, client: str, where: str
 ) -> None:
-    """Three sessions at once: the client is alone, or beside one that never resumes, or one that never reads."""
-    turn = CLIENTS.index(client) + CONTEXTS.index(where)
-    wanted = [(Setting(client, where, stall), some_cells(site, turn + n)) for n, stall in enumerate(STALLS)]
+    """Three concurrent sessions: the client alone, with one that never resumes, and with one that never reads."""
+    round_number = CLIENTS.index(client) + CONTEXTS.index(where)
+    wanted = [(Setting(client, where, stall), some_cells(site, round_number + n)) for n, stall in enumerate(STALLS)]
     check(await run_settings(server, site, wanted))
 
 
-@pytest.mark.parametrize("beside", ["nobody", "stalled clients"])
+@pytest.mark.parametrize("beside", ["no clients", "stalled clients"])
 @pytest.mark.parametrize("driver", CLIENTLESS)
 async def test_a_session_without_a_client_opens_its_windows(
     server: Running, site: WindowSite, driver: str, beside: str
 ) -> None:
-    """The clients that stall are another session's, in the same browser."""
-    neighbour = await server.create()
+    """The stalled clients belong to another session in the same browser."""
+    other_session = await server.create()
     try:
         async with AsyncExitStack() as stack:
             for how in ("never_resumes", "never_reads") if beside == "stalled clients" else ():
-                await stack.enter_async_context(stalling(neighbour["connect_url"], how))
-            cells = some_cells(site, 1 if driver == "hands" else 2)
-            cells = [cell for cell in cells if driver == "hands" or cell.trigger != "middle"]
+                await stack.enter_async_context(stalling(other_session["connect_url"], how))
+            cells = some_cells(site, 1 if driver == "viewer" else 2)
+            cells = [cell for cell in cells if driver == "viewer" or cell.trigger != "middle"]
             check(await run_settings(server, site, [(Setting(driver, "own", "none"), cells)]))
     finally:
-        await server.http.delete(f"/v1/browser/sessions/{neighbour['session_id']}")
+        await server.http.delete(f"/v1/browser/sessions/{other_session['session_id']}")
 
 
 @pytest.mark.parametrize("trigger", CLICKED_BESIDE)
@@ -112,7 +112,7 @@ async def test_a_window_that_changes_its_process_gets_its_timezone_back(
     made = await server.create(**OPTIONS, start_url=site.url)
     async with raw(made["connect_url"]) as client:
         _, at_page = await client.page()
-        await until(lambda: client.value("typeof aim == 'function'", at_page), what="the page is there")
+        await until(lambda: client.value("typeof aim == 'function'", at_page), what="the page has loaded")
         x, y = await client.value(f"aim('{trigger}', false, '{site.other}/window', 'zone-{trigger}')", at_page)
         button, modifiers = ("middle", 0) if trigger == "middle" else ("left", 2)
         for kind in ("mousePressed", "mouseReleased"):
@@ -123,7 +123,7 @@ async def test_a_window_that_changes_its_process_gets_its_timezone_back(
             pages = (await server.http.get(f"/v1/browser/sessions/{made['session_id']}/pages")).json()["pages"]
             return [page["page_id"] for page in pages if page["url"].startswith(site.other)]
 
-        await until(opened, what="the window is there")
+        await until(opened, what="the window has loaded")
         (page_id,) = await opened()
         zone = "Intl.DateTimeFormat().resolvedOptions().timeZone"
 

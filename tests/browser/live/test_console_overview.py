@@ -1,4 +1,4 @@
-"""The overview, its events, small pictures and what is left after the end, on the real service."""
+"""The overview, its events, thumbnails and the archive of ended sessions, on the real service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from browser_sessions.events.session_archive import Archive
 from tests.harness.clients.sse import stream
-from tests.harness.pixels import Eye
+from tests.harness.pixels import PixelReader
 from tests.harness.service import Running, running
 from tests.harness.waiting import until
 
@@ -23,9 +23,9 @@ OVERVIEW = "/v1/browser/overview"
 
 
 async def overview(client: httpx.AsyncClient) -> dict[str, Any]:
-    answer = await client.get(OVERVIEW)
-    assert answer.status_code == 200, answer.text
-    shown: dict[str, Any] = answer.json()
+    response = await client.get(OVERVIEW)
+    assert response.status_code == 200, response.text
+    shown: dict[str, Any] = response.json()
     return shown
 
 
@@ -38,16 +38,16 @@ async def row(client: httpx.AsyncClient, session_id: str) -> dict[str, Any]:
 async def show(service: Running, session_id: str, html: str) -> None:
     page_id = await service.first_page(session_id)
     path = f"{SESSIONS}/{session_id}/pages/{page_id}/navigate"
-    answer = await service.http.post(path, json={"url": "data:text/html," + html})
-    assert answer.status_code == 200, answer.text
+    response = await service.http.post(path, json={"url": "data:text/html," + html})
+    assert response.status_code == 200, response.text
 
 
-async def eye_of(service: Running) -> Eye:
-    watcher = (await service.create(metadata={"eye": "yes"}))["session_id"]
-    return Eye(lambda script: service.evaluate(watcher, script))
+async def pixel_reader(service: Running) -> PixelReader:
+    watcher = (await service.create(metadata={"pixels": "yes"}))["session_id"]
+    return PixelReader(lambda script: service.evaluate(watcher, script))
 
 
-async def test_a_row_says_what_a_session_is_and_shows(service: Running) -> None:
+async def test_a_row_has_the_facts_of_a_session(service: Running) -> None:
     created = await service.create(viewport_width=800, viewport_height=600, metadata={"job": "7"}, isolation="browser")
     session_id = created["session_id"]
     await show(service, session_id, "<title>A shop</title>")
@@ -80,9 +80,9 @@ async def test_a_session_that_ends_within_a_second_is_shown_with_its_page(servic
     journal = service.inside.pool.journal
     await until(
         lambda: any(e.kind == "page.navigated" and e.data["title"] == "Short" for e in journal.of(session_id)),
-        what="its page is told",
+        what="its page is reported",
     )
-    service.inside.console.overview._published.clear()  # as if no look had come between
+    service.inside.console.overview._published.clear()  # as if no overview had been requested meanwhile
     await service.http.delete(f"{SESSIONS}/{session_id}")
     ended = await row(service.http, session_id)
     assert (ended["status"], ended["title"], ended["page_count"]) == ("closed", "Short", 1)
@@ -90,7 +90,7 @@ async def test_a_session_that_ends_within_a_second_is_shown_with_its_page(servic
     assert session_id not in service.inside.console.overview._went
 
 
-async def test_clients_see_their_own_and_nothing_of_the_pool(own_service: Running) -> None:
+async def test_clients_see_their_own_sessions_and_not_the_pool(own_service: Running) -> None:
     service = own_service
     foreign = (await service.create())["session_id"]
     async with service.caller(await service.key("client")) as client:
@@ -110,13 +110,13 @@ async def test_clients_see_their_own_and_nothing_of_the_pool(own_service: Runnin
         assert shown["history"]["step_seconds"] == 10
 
 
-async def test_from_the_position_on_nothing_is_missed_and_rows_follow(service: Running) -> None:
+async def test_events_from_the_overviews_position_on_miss_nothing(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     position = (await overview(service.http))["position"]
     await show(service, session_id, "<title>One</title>")
     async with stream(service.http, "/v1/browser/events", last_event_id=position) as events:
-        told = await events.until(lambda event: event["data"].get("title") == "One")
-        assert told["type"] in ("session.updated", "page.navigated")
+        event = await events.until(lambda event: event["data"].get("title") == "One")
+        assert event["type"] in ("session.updated", "page.navigated")
         await show(service, session_id, "<title>Two</title>")
         updated = await events.until(lambda e: e["type"] == "session.updated" and e["data"].get("title") == "Two")
         assert updated["session_id"] == session_id
@@ -126,7 +126,7 @@ async def test_from_the_position_on_nothing_is_missed_and_rows_follow(service: R
         assert used["data"]["expires_at"]
 
 
-async def test_changes_are_told_at_most_once_a_second(service: Running) -> None:
+async def test_changes_are_published_at_most_once_a_second(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     journal = service.inside.pool.journal
     async with stream(service.http, f"{SESSIONS}/{session_id}/events") as events:
@@ -139,29 +139,31 @@ async def test_changes_are_told_at_most_once_a_second(service: Running) -> None:
         await events.until("session.updated")
 
 
-async def test_the_pool_is_told_to_operators_when_it_changes(service: Running) -> None:
+async def test_pool_changes_are_published_to_operators(service: Running) -> None:
     async with stream(service.http, "/v1/browser/events") as events:
         await service.create()
-        told = await events.until(lambda event: event["type"] == "pool.updated" and event["data"]["taken"] == 1)
-        assert told["data"]["capacity"] >= 4
+        event = await events.until(lambda event: event["type"] == "pool.updated" and event["data"]["taken"] == 1)
+        assert event["data"]["capacity"] >= 4
 
 
-async def test_a_small_picture_shows_the_page_and_costs_no_life(service: Running) -> None:
+async def test_a_thumbnail_shows_the_page_and_is_no_activity(service: Running) -> None:
     session_id = (await service.create(idle_timeout_seconds=600))["session_id"]
     await show(service, session_id, "<body style='margin:0;background:rgb(220,0,0)'>")
-    eye = await eye_of(service)
+    pixels = await pixel_reader(service)
     before = (await service.get(session_id))["last_activity"]
     path = f"{SESSIONS}/{session_id}/thumbnail"
-    answer = await service.http.get(path, params={"width": 320})
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "image/jpeg"
-    assert await eye.sees(answer.content, (220, 0, 0))
-    again = await service.http.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    response = await service.http.get(path, params={"width": 320})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/jpeg"
+    assert await pixels.matches(response.content, (220, 0, 0))
+    again = await service.http.get(path, headers={"If-None-Match": response.headers["etag"]})
     assert again.status_code in (200, 304)
     assert (await service.get(session_id))["last_activity"] == before
 
 
-async def test_a_hundred_askers_cost_one_capture_a_second(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hundred_thumbnail_requests_cause_at_most_one_capture_a_second(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session_id = (await service.create())["session_id"]
     from browser_sessions.chromium.screencast.screencast import PageScreen
 
@@ -175,24 +177,24 @@ async def test_a_hundred_askers_cost_one_capture_a_second(service: Running, monk
 
     monkeypatch.setattr(PageScreen, "snapshot", counted)
     path = f"{SESSIONS}/{session_id}/thumbnail"
-    answers = await asyncio.gather(*(service.http.get(path) for _ in range(100)))
-    assert {answer.status_code for answer in answers} == {200}
+    responses = await asyncio.gather(*(service.http.get(path) for _ in range(100)))
+    assert {response.status_code for response in responses} == {200}
     assert taken <= 3
 
 
-async def test_a_page_that_hangs_gives_its_last_picture_or_none_in_time(service: Running) -> None:
+async def test_the_thumbnail_of_a_hung_page_is_its_last_one_or_none(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     page_id = await service.first_page(session_id)
     body = {"expression": "for (;;) {}", "timeout_seconds": 6}
     hanging = asyncio.create_task(service.http.post(f"{SESSIONS}/{session_id}/pages/{page_id}/evaluate", json=body))
     await asyncio.sleep(0.5)
-    answer = await asyncio.wait_for(service.http.get(f"{SESSIONS}/{session_id}/thumbnail"), 5)
-    assert answer.status_code in (200, 204)
+    response = await asyncio.wait_for(service.http.get(f"{SESSIONS}/{session_id}/thumbnail"), 5)
+    assert response.status_code in (200, 204)
     await service.http.delete(f"{SESSIONS}/{session_id}")
     await hanging
 
 
-async def test_after_the_end_history_and_last_picture_stay_also_after_a_restart(tmp_path: Path) -> None:
+async def test_history_and_last_frame_of_an_ended_session_survive_a_restart(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with running(data) as service:
         session_id = (await service.create())["session_id"]
@@ -202,7 +204,7 @@ async def test_after_the_end_history_and_last_picture_stay_also_after_a_restart(
         for ended in (session_id, blank):
             await service.http.delete(f"{SESSIONS}/{ended}")
         picture = (await service.http.get(f"{SESSIONS}/{session_id}/frame")).content
-        assert await (await eye_of(service)).sees(picture, (0, 0, 220))
+        assert await (await pixel_reader(service)).matches(picture, (0, 0, 220))
         history = (await service.http.get(f"{SESSIONS}/{session_id}/history")).json()
         check_history(history)
         assert (await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")).content == picture
@@ -227,8 +229,8 @@ def check_history(history: dict[str, Any]) -> None:
     assert history["has_frame"] is True
 
 
-async def test_a_session_that_nobody_watched_keeps_its_last_picture(service: Running) -> None:
-    eye = await eye_of(service)
+async def test_an_unwatched_session_keeps_its_last_frame(service: Running) -> None:
+    pixels = await pixel_reader(service)
     page = "data:text/html,<body style='margin:0;background:rgb(220,0,0)'>"
     deleted, idle, crashed = [
         (await service.create(start_url=page, **options))["session_id"]
@@ -237,25 +239,25 @@ async def test_a_session_that_nobody_watched_keeps_its_last_picture(service: Run
     await service.evaluate(deleted, "document.body.style.background = 'rgb(0,220,0)'")
     await service.http.delete(f"{SESSIONS}/{deleted}")
     live = service.inside.pool.registry.lives[crashed]
-    await until(lambda: service.inside.console.thumbnails.newest(crashed), what="a picture is captured")
+    await until(lambda: service.inside.console.thumbnails.newest(crashed), what="a thumbnail is captured")
     live.opened.process.kill()
     for session_id, status, colour in (
         (deleted, "closed", (0, 220, 0)),
         (idle, "expired", (220, 0, 0)),
         (crashed, "crashed", (220, 0, 0)),
     ):
-        await until(lambda: row_status(service, session_id, status), what=status)  # noqa: B023 - at once
+        await until(lambda: row_status(service, session_id, status), what=status)  # noqa: B023 - called within this iteration
         history = (await service.http.get(f"{SESSIONS}/{session_id}/history")).json()
         assert history["has_frame"], status
         picture = await service.http.get(f"{SESSIONS}/{session_id}/frame")
-        assert await eye.sees(picture.content, colour), status
+        assert await pixels.matches(picture.content, colour), status
 
 
 async def row_status(service: Running, session_id: str, status: str) -> bool:
     return bool((await row(service.http, session_id))["status"] == status)
 
 
-async def test_a_row_says_whether_the_page_responds(service: Running) -> None:
+async def test_a_row_states_whether_the_page_responds(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     page_id = await service.first_page(session_id)
     assert (await row(service.http, session_id))["responsive"] is True
@@ -268,7 +270,7 @@ async def test_a_row_says_whether_the_page_responds(service: Running) -> None:
         await events.until(lambda e: e["type"] == "session.updated" and e["data"].get("responsive") is True)
 
 
-async def test_with_retention_the_archive_goes_too(own_service: Running) -> None:
+async def test_archives_are_purged_with_retention(own_service: Running) -> None:
     service = own_service
     session_id = (await service.create())["session_id"]
     await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")
@@ -283,15 +285,15 @@ async def test_with_retention_the_archive_goes_too(own_service: Running) -> None
     assert list(folder.iterdir()) == []
 
 
-async def test_a_live_ticket_is_for_active_sessions(service: Running) -> None:
+async def test_live_tickets_are_issued_for_active_sessions_only(service: Running) -> None:
     session_id = (await service.create())["session_id"]
-    answer = await service.http.post(f"{SESSIONS}/{session_id}/live-ticket")
-    assert answer.json()["live_url"].startswith(service.url.replace("http", "ws") + f"{SESSIONS}/{session_id}/live?")
+    response = await service.http.post(f"{SESSIONS}/{session_id}/live-ticket")
+    assert response.json()["live_url"].startswith(service.url.replace("http", "ws") + f"{SESSIONS}/{session_id}/live?")
     await service.http.delete(f"{SESSIONS}/{session_id}")
     assert (await service.http.post(f"{SESSIONS}/{session_id}/live-ticket")).status_code == 409
 
 
-async def test_the_history_of_the_node_and_its_lag_are_measured(service: Running) -> None:
+async def test_the_nodes_history_and_loop_lag_are_measured(service: Running) -> None:
     node = service.inside
     await node.console.overview.point()
     await until(lambda: node.console.lag._worst > 0, what="a sample was taken")

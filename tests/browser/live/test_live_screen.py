@@ -1,5 +1,5 @@
-"""The moving picture of a real page: shared, the newest frame, current when the page has stopped, gone with the last
-look."""
+"""The frame stream of a real page: shared, always the newest frame, complete after the last change, and stopped with
+the last subscription."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from browser_sessions.chromium.screencast.screencast import PageScreen
 from browser_sessions.chromium.screencast.screencast_frame import jpeg_size
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
 from browser_sessions.domain.session_spec import SessionSpec
-from tests.harness.pixels import Colour, Eye
+from tests.harness.pixels import Colour, PixelReader
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -56,48 +56,48 @@ async def opened(process: BrowserProcess, tmp_path: Path) -> Opener:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def eye(process: BrowserProcess, tmp_path: Path) -> Eye:
-    handle = await process.open_context(SessionSpec(), tmp_path / "eye", lambda _event: None, timeout=30)
+async def pixels(process: BrowserProcess, tmp_path: Path) -> PixelReader:
+    handle = await process.open_context(SessionSpec(), tmp_path / "pixels", lambda _event: None, timeout=30)
     page_id = handle.pages()[0].page_id
-    return Eye(lambda script: handle.evaluate(page_id, script, timeout=30))
+    return PixelReader(lambda script: handle.evaluate(page_id, script, timeout=30))
 
 
-async def shown(screen: PageScreen, eye: Eye, colour: Colour, *, pause: float = 0.0) -> Frame:
-    """The first frame whose middle has this colour, for somebody who pauses after each."""
-    look = screen.subscribe(WANTED)
+async def shown(screen: PageScreen, pixels: PixelReader, colour: Colour, *, pause: float = 0.0) -> Frame:
+    """The first frame with this colour in the middle, for a viewer that pauses after each frame."""
+    subscription = screen.subscribe(WANTED)
     try:
         async with asyncio.timeout(20):
             seq = 0
             while True:
-                frame = await look.after(seq)
-                if await eye.sees(frame.jpeg, colour):
+                frame = await subscription.after(seq)
+                if await pixels.matches(frame.jpeg, colour):
                     return frame
                 seq = frame.seq
                 await asyncio.sleep(pause)
     finally:
-        look.close()
+        subscription.close()
 
 
-async def test_a_page_that_stands_still_is_seen_at_once(opened: Opener, eye: Eye) -> None:
+async def test_a_static_page_is_shown_at_once(opened: Opener, pixels: PixelReader) -> None:
     _, page_id, screen = await opened(PLAIN)
-    frame = await shown(screen, eye, (200, 0, 0))
+    frame = await shown(screen, pixels, (200, 0, 0))
     assert frame.page_id == page_id
     assert (frame.width, frame.height) == jpeg_size(frame.jpeg) == (640, 360)
     assert (frame.css_width, frame.css_height) == (1280, 720)
     assert (frame.scroll_x, frame.scroll_y, frame.scale) == (0, 0, 1)
 
 
-async def test_scrolling_is_told_with_the_frame(opened: Opener) -> None:
+async def test_a_frame_has_the_scroll_position(opened: Opener) -> None:
     handle, page_id, screen = await opened("data:text/html,<body style='height:5000px;background:rgb(0,0,200)'>")
     await handle.evaluate(page_id, "scrollTo(0, 300)", timeout=10)
-    await until(lambda: _scrolled(screen), what="the frame tells where the page is scrolled to")
+    await until(lambda: _scrolled(screen), what="the frame has the scroll position")
 
 
 async def _scrolled(screen: PageScreen) -> bool:
     return (await screen.snapshot(320, timeout=10)).scroll_y == 300
 
 
-async def test_the_last_of_a_burst_is_seen_however_slow_the_viewer(opened: Opener, eye: Eye) -> None:
+async def test_a_slow_viewer_gets_the_last_frame_of_a_burst(opened: Opener, pixels: PixelReader) -> None:
     handle, page_id, screen = await opened(PLAIN)
     for round_ in range(3):
         colour = (0, 60 * round_, 250)
@@ -109,31 +109,31 @@ async def test_the_last_of_a_burst_is_seen_however_slow_the_viewer(opened: Opene
             document.body.style.background = 'rgb{colour}';
         }})()"""
         async with asyncio.TaskGroup() as group:
-            group.create_task(shown(screen, eye, colour, pause=0.1))
+            group.create_task(shown(screen, pixels, colour, pause=0.1))
             group.create_task(handle.evaluate(page_id, burst, timeout=30))
 
 
-async def test_many_looks_share_one_screencast_and_see_the_same_frames(opened: Opener) -> None:
+async def test_subscriptions_share_one_screencast_and_its_frames(opened: Opener) -> None:
     _, _, screen = await opened(MOVING)
-    looks = [screen.subscribe(WANTED) for _ in range(5)]
+    subscriptions = [screen.subscribe(WANTED) for _ in range(5)]
     seen: list[set[int]] = []
 
-    async def watch(look: Any) -> set[int]:
+    async def watch(subscription: Any) -> set[int]:
         frames: set[int] = set()
         seq = 0
         for _ in range(15):
-            seq = (await look.after(seq)).seq
+            seq = (await subscription.after(seq)).seq
             frames.add(seq)
         return frames
 
     async with asyncio.timeout(30):
-        seen = list(await asyncio.gather(*map(watch, looks)))
+        seen = list(await asyncio.gather(*map(watch, subscriptions)))
     assert len(set.union(*seen)) < 5 * 15 / 2
-    for look in looks:
-        look.close()
+    for subscription in subscriptions:
+        subscription.close()
 
 
-async def test_one_that_does_not_take_frames_holds_nobody_up(opened: Opener) -> None:
+async def test_a_stalled_subscription_does_not_delay_others(opened: Opener) -> None:
     _, _, screen = await opened(MOVING)
     stalled, healthy = screen.subscribe(WANTED), screen.subscribe(WANTED)
     await stalled.after(0)
@@ -141,34 +141,34 @@ async def test_one_that_does_not_take_frames_holds_nobody_up(opened: Opener) -> 
         seq = 0
         for _ in range(30):
             seq = (await healthy.after(seq)).seq
-    assert (await stalled.after(1)).seq >= seq, "it gets the newest, not the next"
+    assert (await stalled.after(1)).seq >= seq, "it must get the newest frame, not the next one"
     stalled.close()
     healthy.close()
 
 
-async def test_the_rate_is_what_was_asked_for(opened: Opener) -> None:
+async def test_the_frame_rate_is_limited_as_requested(opened: Opener) -> None:
     _, _, screen = await opened(MOVING)
-    look = screen.subscribe(StreamSettings(320, 320, 5, 50))
+    subscription = screen.subscribe(StreamSettings(320, 320, 5, 50))
     loop = asyncio.get_running_loop()
-    seq = (await look.after(0)).seq
-    for _ in range(4):  # what was sent ahead
-        seq = (await look.after(seq)).seq
+    seq = (await subscription.after(0)).seq
+    for _ in range(4):  # frames sent ahead
+        seq = (await subscription.after(seq)).seq
     began, frames = loop.time(), 0
     while loop.time() - began < 3:
-        seq = (await look.after(seq)).seq
+        seq = (await subscription.after(seq)).seq
         frames += 1
-    look.close()
+    subscription.close()
     assert frames <= 3 * 5 + 2
 
 
-async def test_nobody_looks_and_nothing_is_painted_for_them(opened: Opener) -> None:
+async def test_without_subscriptions_no_frames_are_received(opened: Opener) -> None:
     _, _, screen = await opened(MOVING)
-    look = screen.subscribe(WANTED)
-    await look.after(0)
-    look.close()
+    subscription = screen.subscribe(WANTED)
+    await subscription.after(0)
+    subscription.close()
     await until(lambda: screen._running is None and screen._switching is not None and screen._switching.done())
     received = screen._received
-    await asyncio.sleep(0.5)  # half a second of a page that paints all the time
+    await asyncio.sleep(0.5)  # the page repaints all the time
     assert screen._received == received
 
 
@@ -182,22 +182,22 @@ async def test_size_and_quality_follow_the_most_demanding(opened: Opener) -> Non
         newest = screen.newest
         return (await small.after(newest.seq if newest else 0)).width == 1280
 
-    await until(grown, what="it grows")
+    await until(grown, what="frames grow")
     large.close()
 
     async def shrunk() -> bool:
         newest = screen.newest
         return (await small.after(newest.seq if newest else 0)).width == 320
 
-    await until(shrunk, what="it shrinks again")
+    await until(shrunk, what="frames shrink again")
     small.close()
 
 
-async def test_a_closed_page_ends_every_look(opened: Opener) -> None:
+async def test_closing_a_page_ends_its_subscriptions(opened: Opener) -> None:
     handle, page_id, screen = await opened(PLAIN)
-    look = screen.subscribe(WANTED)
-    frame = await look.after(0)
-    waiting = asyncio.create_task(look.after(frame.seq))
+    subscription = screen.subscribe(WANTED)
+    frame = await subscription.after(0)
+    waiting = asyncio.create_task(subscription.after(frame.seq))
     await handle.open_page(None, timeout=30)
     await handle.close_page(page_id, timeout=10)
     with pytest.raises(PageNotFound):
@@ -206,23 +206,23 @@ async def test_a_closed_page_ends_every_look(opened: Opener) -> None:
         handle.screen(page_id)
 
 
-async def test_a_still_of_a_page_that_nobody_watches(opened: Opener, eye: Eye) -> None:
+async def test_a_snapshot_of_an_unwatched_page_is_current(opened: Opener, pixels: PixelReader) -> None:
     handle, page_id, screen = await opened(PLAIN)
     frame = await screen.snapshot(320, timeout=10)
     assert frame.width == 320
-    assert await eye.sees(frame.jpeg, (200, 0, 0))
+    assert await pixels.matches(frame.jpeg, (200, 0, 0))
     await handle.evaluate(page_id, "document.body.style.background = 'rgb(0,0,220)'", timeout=10)
 
     async def blue() -> bool:
-        return await eye.sees((await screen.snapshot(320, timeout=10)).jpeg, (0, 0, 220))
+        return await pixels.matches((await screen.snapshot(320, timeout=10)).jpeg, (0, 0, 220))
 
-    await until(blue, what="the next still shows what is there now")
+    await until(blue, what="the next snapshot shows the change")
 
 
-async def test_a_hung_page_is_still_seen_or_says_in_time_that_it_is_not(opened: Opener) -> None:
+async def test_a_snapshot_of_a_hung_page_returns_within_its_timeout(opened: Opener) -> None:
     handle, page_id, screen = await opened(PLAIN)
     hanging = asyncio.ensure_future(handle.evaluate(page_id, "for (;;) {}", timeout=8))
-    await asyncio.sleep(0.3)  # the loop runs by now; it makes no difference if it does not
+    await asyncio.sleep(0.3)  # usually the page hangs by now; the test holds either way
     loop = asyncio.get_running_loop()
     began = loop.time()
     with contextlib.suppress(BrowserTimeout):
@@ -231,10 +231,10 @@ async def test_a_hung_page_is_still_seen_or_says_in_time_that_it_is_not(opened: 
     hanging.cancel()
 
 
-async def test_a_page_with_a_mobile_screen_and_two_pixels_a_point(opened: Opener) -> None:
+async def test_frames_of_a_page_with_a_device_scale_factor_of_two(opened: Opener) -> None:
     _, _, screen = await opened(PLAIN, viewport_width=400, viewport_height=800, device_scale_factor=2.0)
-    look = screen.subscribe(StreamSettings(1280, 1280, 10, 60))
-    frame = await look.after(0)
-    look.close()
+    subscription = screen.subscribe(StreamSettings(1280, 1280, 10, 60))
+    frame = await subscription.after(0)
+    subscription.close()
     assert (frame.css_width, frame.css_height) == (400, 800)
     assert frame.height > frame.width

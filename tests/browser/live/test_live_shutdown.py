@@ -1,4 +1,4 @@
-"""The server as its own process: whoever watches is told, and holds nothing up."""
+"""Shutdown of a server process with viewers and event streams."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 SESSIONS = "/v1/browser/sessions"
 
 
-async def test_sigterm_with_viewers_and_readers_ends_in_time_and_tells_them(tmp_path: Path) -> None:
+async def test_sigterm_closes_viewers_and_event_streams_with_the_reason_and_exits_in_time(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     server = ServerProcess(tmp_path / "data", drain_seconds=1)
     service = await server.start()

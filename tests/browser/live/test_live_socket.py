@@ -1,4 +1,4 @@
-"""The live view of the real service with a real browser: what is seen, who may see it, and what hands do."""
+"""The live view of the real service with a real browser: frames, authorization and input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 
 from browser_sessions.events.journal import Event
 from tests.harness.clients.live_client import LiveClient, Message, watching
-from tests.harness.pixels import Eye
+from tests.harness.pixels import PixelReader
 from tests.harness.service import ADMIN_KEY, Running
 from tests.harness.sites.client_site import client_site
 from tests.harness.waiting import until
@@ -47,27 +47,27 @@ def keyed(key: str = ADMIN_KEY) -> dict[str, str]:
 async def show(service: Running, session_id: str, html: str, page_id: str | None = None) -> None:
     page_id = page_id or await service.first_page(session_id)
     path = f"{SESSIONS}/{session_id}/pages/{page_id}/navigate"
-    answer = await service.http.post(
+    response = await service.http.post(
         path, json={"url": "data:text/html," + html.replace("%", "%25").replace("\n", " ")}
     )
-    assert answer.status_code == 200, answer.text
+    assert response.status_code == 200, response.text
 
 
 async def control(client: httpx.AsyncClient, session_id: str, action: str) -> httpx.Response:
     return await client.post(f"{SESSIONS}/{session_id}/control", json={"action": action})
 
 
-async def eye_of(service: Running) -> Eye:
-    watcher = (await service.create(metadata={"eye": "yes"}))["session_id"]
+async def pixel_reader(service: Running) -> PixelReader:
+    watcher = (await service.create(metadata={"pixels": "yes"}))["session_id"]
     page_id = await service.first_page(watcher)
-    return Eye(lambda script: service.evaluate(watcher, script, page_id))
+    return PixelReader(lambda script: service.evaluate(watcher, script, page_id))
 
 
-async def seen(viewer: LiveClient, eye: Eye, colour: tuple[int, int, int]) -> None:
-    async def sees() -> bool:
-        return bool(viewer.frames) and await eye.sees(viewer.frames[-1].jpeg, colour)
+async def seen(viewer: LiveClient, pixels: PixelReader, colour: tuple[int, int, int]) -> None:
+    async def matches() -> bool:
+        return bool(viewer.frames) and await pixels.matches(viewer.frames[-1].jpeg, colour)
 
-    await until(sees, what=f"{colour} is seen")
+    await until(matches, what=f"{colour} is shown")
 
 
 Evaluate = Callable[[str], Awaitable[Any]]
@@ -80,12 +80,12 @@ async def ready(service: Running, html: str = FORM, **options: Any) -> tuple[str
     return session_id, lambda script: service.evaluate(session_id, script, page_id)
 
 
-# -- seeing ------------------------------------------------------------------------------------------------------------
+# -- frames ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_viewer_is_greeted_and_sees_the_page_change(service: Running) -> None:
+async def test_a_viewer_gets_a_hello_and_frames_of_page_changes(service: Running) -> None:
     session_id, evaluate = await ready(service, "<title>Red</title><body style='margin:0;background:rgb(220,0,0)'>")
-    eye = await eye_of(service)
+    pixels = await pixel_reader(service)
     async with watching(live_url(service, session_id, "?max_width=640"), keyed()) as viewer:
         hello = await viewer.message("hello")
         assert hello["can_control"] is True
@@ -95,32 +95,32 @@ async def test_a_viewer_is_greeted_and_sees_the_page_change(service: Running) ->
         assert [page["title"] for page in pages["pages"]] == ["Red"]
         assert pages["page_id"] == hello["page_id"] == await service.first_page(session_id)
         assert (await viewer.message("url"))["title"] == "Red"
-        await seen(viewer, eye, (220, 0, 0))
+        await seen(viewer, pixels, (220, 0, 0))
         header = viewer.frames[-1].header
         assert (header["width"], header["css_width"], header["css_height"]) == (640, 1280, 720)
         await evaluate("document.body.style.background = 'rgb(0,0,220)'")
-        await seen(viewer, eye, (0, 0, 220))
+        await seen(viewer, pixels, (0, 0, 220))
 
 
-async def test_watching_is_no_activity_and_keeps_nothing_alive(service: Running) -> None:
+async def test_watching_does_not_postpone_the_idle_timeout(service: Running) -> None:
     session_id, _ = await ready(service, MOVING, idle_timeout_seconds=2)
     async with watching(live_url(service, session_id), keyed()) as viewer:
         await viewer.frame()
-        code, words = await viewer.end()
+        code, reason = await viewer.end()
     assert code == 4000
-    assert "idle" in words
+    assert "idle" in reason
 
     async def expired() -> bool:
         return bool((await service.get(session_id))["status"] == "expired")
 
-    await until(expired, what="it has expired")
+    await until(expired, what="the session has expired")
 
 
 @pytest.mark.parametrize(
     ("end", "code"),
     [("delete", 1000), ("operator", 4001), ("kill", 1011)],
 )
-async def test_the_close_code_says_why(service: Running, end: str, code: int) -> None:
+async def test_the_close_code_states_the_end_reason(service: Running, end: str, code: int) -> None:
     key = await service.key("client")
     async with service.caller(key) as owner:
         session_id = (await owner.post(SESSIONS, json={})).json()["session_id"]
@@ -135,7 +135,7 @@ async def test_the_close_code_says_why(service: Running, end: str, code: int) ->
             assert (await viewer.end())[0] == code
 
 
-async def test_the_close_code_of_a_drain_is_its_own(own_service: Running) -> None:
+async def test_a_drain_closes_viewers_with_1001(own_service: Running) -> None:
     session_id = (await own_service.create())["session_id"]
     async with watching(live_url(own_service, session_id), keyed()) as viewer:
         await viewer.frame()
@@ -143,7 +143,7 @@ async def test_the_close_code_of_a_drain_is_its_own(own_service: Running) -> Non
         assert (await viewer.end())[0] == 1001
 
 
-async def test_several_viewers_share_one_screencast_and_a_stalled_one_holds_nobody_up(service: Running) -> None:
+async def test_viewers_share_one_screencast_and_a_stalled_one_does_not_delay_others(service: Running) -> None:
     session_id, _ = await ready(service, MOVING)
     async with (
         watching(live_url(service, session_id), keyed()) as stalled,
@@ -161,26 +161,26 @@ async def test_several_viewers_share_one_screencast_and_a_stalled_one_holds_nobo
         assert handle.screen(page_id) is handle.screen(page_id)
 
 
-async def test_a_viewer_changes_pages_and_follows_the_newest_when_its_own_closes(service: Running) -> None:
+async def test_a_viewer_can_switch_pages_and_moves_to_the_newest_when_its_page_closes(service: Running) -> None:
     session_id, _ = await ready(service, "<title>One</title><body style='margin:0;background:rgb(220,0,0)'>")
-    eye = await eye_of(service)
+    pixels = await pixel_reader(service)
     first = await service.first_page(session_id)
     second = (await service.http.post(f"{SESSIONS}/{session_id}/pages", json={})).json()["page_id"]
     await show(service, session_id, "<title>Two</title><body style='margin:0;background:rgb(0,0,220)'>", second)
     async with watching(live_url(service, session_id), keyed()) as viewer:
         assert (await viewer.message("hello"))["page_id"] == second
-        await seen(viewer, eye, (0, 0, 220))
+        await seen(viewer, pixels, (0, 0, 220))
         await viewer.send("view", page_id=first, max_width=640, max_fps=10)
-        await seen(viewer, eye, (220, 0, 0))
+        await seen(viewer, pixels, (220, 0, 0))
         await viewer.message("pages", lambda message: message["page_id"] == first)
         await service.http.delete(f"{SESSIONS}/{session_id}/pages/{first}")
         await viewer.message("pages", lambda message: [page["page_id"] for page in message["pages"]] == [second])
-        await seen(viewer, eye, (0, 0, 220))
+        await seen(viewer, pixels, (0, 0, 220))
         await viewer.send("view", page_id="0" * 32)
         assert "page" in (await viewer.message("problem"))["detail"]
 
 
-async def test_network_answers_are_told_while_somebody_watches(service: Running) -> None:
+async def test_responses_are_reported_only_while_a_viewer_is_connected(service: Running) -> None:
     session_id, _ = await ready(service)
     page_id = await service.first_page(session_id)
     journal = service.inside.pool.journal
@@ -194,17 +194,17 @@ async def test_network_answers_are_told_while_somebody_watches(service: Running)
     assert not await visit()
     async with watching(live_url(service, session_id), keyed()) as viewer:
         await viewer.frame()
-        await until(visit, what="an answer is told")
-    [answer] = [event for event in journal.of(session_id) if event.kind == "network.response"][:1]
-    assert answer.data["url"] == url
-    assert answer.data["method"] == "GET"
-    assert answer.data["status"] == 200
-    assert answer.data["type"] == "document"
-    assert answer.data["ms"] > 0
-    assert answer.data["size"] > 0
+        await until(visit, what="a response is reported")
+    [response] = [event for event in journal.of(session_id) if event.kind == "network.response"][:1]
+    assert response.data["url"] == url
+    assert response.data["method"] == "GET"
+    assert response.data["status"] == 200
+    assert response.data["type"] == "document"
+    assert response.data["ms"] > 0
+    assert response.data["size"] > 0
 
 
-async def test_every_request_is_reported_while_somebody_watches(service: Running) -> None:
+async def test_every_request_is_reported_while_a_viewer_is_connected(service: Running) -> None:
     session_id, _ = await ready(service)
     page_id = await service.first_page(session_id)
     journal = service.inside.pool.journal
@@ -239,7 +239,7 @@ async def test_every_request_is_reported_while_somebody_watches(service: Running
     assert all(each["ms"] > 0 and each["size"] > 0 for each in responses)
 
 
-# -- who may -----------------------------------------------------------------------------------------------------------
+# -- authorization -----------------------------------------------------------------------------------------------------
 
 
 async def refused(url: str, headers: dict[str, str], **options: Any) -> tuple[int, dict[str, Any]]:
@@ -251,7 +251,7 @@ async def refused(url: str, headers: dict[str, str], **options: Any) -> tuple[in
     return response.status_code, body
 
 
-async def test_who_may_not_watch_is_told_so_before_the_upgrade(service: Running) -> None:
+async def test_unauthorized_viewers_are_refused_before_the_upgrade(service: Running) -> None:
     session_id, _ = await ready(service)
     url = live_url(service, session_id)
     client = keyed(await service.key("client"))
@@ -278,12 +278,12 @@ async def test_who_may_not_watch_is_told_so_before_the_upgrade(service: Running)
 
 
 async def cookie_of(service: Running) -> str:
-    answer = await service.http.post("/v1/auth/session", json={"api_key": ADMIN_KEY})
+    response = await service.http.post("/v1/auth/session", json={"api_key": ADMIN_KEY})
     service.http.cookies.clear()
-    return answer.headers["set-cookie"].partition(";")[0]
+    return response.headers["set-cookie"].partition(";")[0]
 
 
-async def test_by_ticket_and_by_cookie_from_a_page_of_ours(service: Running) -> None:
+async def test_viewers_authenticate_by_ticket_or_by_cookie_from_our_origin(service: Running) -> None:
     session_id, _ = await ready(service)
     ticket_url = (await service.http.post(f"{SESSIONS}/{session_id}/live-ticket")).json()["live_url"]
     async with watching(ticket_url) as viewer:
@@ -299,7 +299,7 @@ async def test_by_ticket_and_by_cookie_from_a_page_of_ours(service: Running) -> 
     assert (await refused(live_url(service, other, f"?ticket={live_ticket}"), {}))[0] == 401
 
 
-async def test_an_owner_watches_and_drives_its_own(service: Running) -> None:
+async def test_an_owner_can_watch_and_control_its_session(service: Running) -> None:
     key = await service.key("client")
     async with service.caller(key) as owner:
         session_id = (await owner.post(SESSIONS, json={})).json()["session_id"]
@@ -310,7 +310,7 @@ async def test_an_owner_watches_and_drives_its_own(service: Running) -> None:
             assert (await control(service.http, session_id, "take")).status_code == 409
 
 
-# -- hands -------------------------------------------------------------------------------------------------------------
+# -- input -------------------------------------------------------------------------------------------------------------
 
 
 async def click(viewer: LiveClient, x: float, y: float) -> None:
@@ -326,7 +326,7 @@ async def type_text(viewer: LiveClient, text: str) -> None:
         await viewer.send("key", action="up", key=character, code=code)
 
 
-async def test_without_control_input_does_nothing(service: Running) -> None:
+async def test_input_without_control_is_ignored(service: Running) -> None:
     session_id, evaluate = await ready(service)
     before = (await service.get(session_id))["last_activity"]
     async with watching(live_url(service, session_id), keyed()) as viewer:
@@ -338,7 +338,7 @@ async def test_without_control_input_does_nothing(service: Running) -> None:
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-async def test_hands_click_type_paste_and_scroll(service: Running, scale: int) -> None:
+async def test_a_viewer_can_click_type_paste_and_scroll(service: Running, scale: int) -> None:
     options: dict[str, Any] = {} if scale == 1 else {"device": "Desktop Chrome HiDPI"}
     session_id, evaluate = await ready(service, **options)
     async with watching(live_url(service, session_id, "?max_width=500"), keyed()) as viewer:
@@ -359,7 +359,7 @@ async def test_hands_click_type_paste_and_scroll(service: Running, scale: int) -
         assert (await service.get(session_id))["last_activity"] > before
 
 
-async def test_a_finger_on_a_phone_that_shows_a_wide_page_zoomed_out(service: Running) -> None:
+async def test_clicks_and_touches_on_a_zoomed_out_phone_page_hit_the_right_point(service: Running) -> None:
     html = """<body style='margin:0'><div style='width:1600px;height:2800px'></div><script>
     for (const kind of ['touchstart', 'click']) addEventListener(kind, event => {
         const {clientX, clientY} = event.touches ? event.touches[0] : event;
@@ -375,11 +375,11 @@ async def test_a_finger_on_a_phone_that_shows_a_wide_page_zoomed_out(service: Ru
         await control(service.http, session_id, "take")
         await viewer.message("control", lambda message: message["yours"])
         await click(viewer, 900, 1200)
-        await until(lambda: is_title(evaluate, "click 900,1200;"), what="the click is where it was made")
+        await until(lambda: is_title(evaluate, "click 900,1200;"), what="the click is at the right point")
         await viewer.send("touch", action="start", points=[{"x": 800, "y": 300, "id": 7}])
         await viewer.send("touch", action="end", points=[])
         wanted = "click 900,1200;touchstart 800,300;click 800,300;"
-        await until(lambda: is_title(evaluate, wanted), what="the tap is where it was made")
+        await until(lambda: is_title(evaluate, wanted), what="the tap is at the right point")
 
 
 async def is_title(evaluate: Evaluate, title: str) -> bool:
@@ -394,7 +394,7 @@ async def scrolled(evaluate: Evaluate) -> bool:
     return bool(await evaluate("scrollY") > 100)
 
 
-async def test_addresses_history_and_pages_from_the_view(service: Running) -> None:
+async def test_a_viewer_can_navigate_and_open_and_close_pages(service: Running) -> None:
     session_id, _ = await ready(service, "<title>One</title>")
     async with watching(live_url(service, session_id), keyed()) as viewer:
         await viewer.frame()
@@ -421,22 +421,24 @@ async def test_addresses_history_and_pages_from_the_view(service: Running) -> No
         await viewer.message("pages", lambda message: len(message["pages"]) == 1)
 
 
-async def test_a_dialog_waits_for_who_has_the_wheel(service: Running) -> None:
+async def test_a_dialog_waits_for_the_holder_of_the_control_lock(service: Running) -> None:
     session_id, evaluate = await ready(service)
     async with watching(live_url(service, session_id), keyed()) as viewer:
         await viewer.frame()
         await control(service.http, session_id, "take")
         await viewer.message("control", lambda message: message["yours"])
-        await evaluate("setTimeout(() => {document.title = 'said ' + prompt('your name?')})")
+        await evaluate("setTimeout(() => {document.title = 'name: ' + prompt('your name?')})")
         journal = service.inside.pool.journal
-        await until(lambda: any(e.kind == "dialog.opened" for e in journal.of(session_id)), what="the dialog is told")
+        await until(
+            lambda: any(e.kind == "dialog.opened" for e in journal.of(session_id)), what="the dialog is reported"
+        )
         await viewer.send("dialog", accept=True, text="Ann")
-        await until(lambda: is_title(evaluate, "said Ann"), what="the page got the answer")
+        await until(lambda: is_title(evaluate, "name: Ann"), what="the page got the text")
         closed = [event.data for event in journal.of(session_id) if event.kind == "dialog.closed"]
         assert closed == [{"page_id": await service.first_page(session_id), "accepted": True}]
 
 
-async def test_a_dialog_that_nobody_can_answer_is_dismissed_and_told_once(service: Running) -> None:
+async def test_a_dialog_without_a_holder_or_client_is_dismissed_and_reported_once(service: Running) -> None:
     session_id, evaluate = await ready(service)
     journal = service.inside.pool.journal
     for watched in (False, True):
@@ -444,9 +446,9 @@ async def test_a_dialog_that_nobody_can_answer_is_dismissed_and_told_once(servic
             if watched:
                 viewer = await stack.enter_async_context(watching(live_url(service, session_id), keyed()))
                 await viewer.frame()
-            await evaluate("document.title = 'said ' + confirm('sure?')")
-            assert await evaluate("document.title") == "said false"
-            await until(lambda: balanced(journal.of(session_id)), what="its end is told")
+            await evaluate("document.title = 'result ' + confirm('sure?')")
+            assert await evaluate("document.title") == "result false"
+            await until(lambda: balanced(journal.of(session_id)), what="its end is reported")
             assert dialogs(journal.of(session_id), "opened") == 1 + watched
 
 
@@ -458,7 +460,7 @@ def dialogs(events: list[Event], what: str) -> int:
     return sum(event.kind == f"dialog.{what}" for event in events)
 
 
-async def test_bad_messages_are_told_and_end_nothing(service: Running) -> None:
+async def test_invalid_messages_are_reported_and_do_not_close_the_connection(service: Running) -> None:
     session_id, _ = await ready(service)
     async with watching(live_url(service, session_id), keyed()) as viewer:
         await viewer.frame()
@@ -468,7 +470,7 @@ async def test_bad_messages_are_told_and_end_nothing(service: Running) -> None:
             viewer.messages.clear()
             await viewer.socket.send(text)
             await viewer.message("problem")
-            await asyncio.sleep(1.05)  # problems are told once a second
+            await asyncio.sleep(1.05)  # problems are reported at most once a second
         await viewer.socket.send(b"binary")
         await viewer.send("ack", seq="one")
         await viewer.send("view", max_width=True)
@@ -478,7 +480,7 @@ async def test_bad_messages_are_told_and_end_nothing(service: Running) -> None:
         assert (await viewer.end())[0] == 1009
 
 
-async def test_losing_the_last_view_gives_the_wheel_back(service: Running) -> None:
+async def test_control_is_released_when_the_holders_last_viewer_disconnects(service: Running) -> None:
     session_id, _ = await ready(service)
     lock = service.inside.pool.registry.live(session_id).control
     async with watching(live_url(service, session_id), keyed()) as one:
@@ -488,12 +490,12 @@ async def test_losing_the_last_view_gives_the_wheel_back(service: Running) -> No
             await one.message("control", lambda message: message["yours"])
         await one.message("control", lambda message: message["viewers"] == 1 and len(one.messages) > 3)
         assert lock.held
-    await until(lambda: not lock.held, what="the wheel is free")
+    await until(lambda: not lock.held, what="control is released")
     kinds = [event.kind for event in service.inside.pool.journal.of(session_id)]
     assert kinds[-3:] == ["control.taken", "client.disconnected", "client.disconnected"] or "control.released" in kinds
 
 
-async def test_input_is_activity(service: Running) -> None:
+async def test_input_postpones_the_idle_timeout(service: Running) -> None:
     session_id, _ = await ready(service, idle_timeout_seconds=3)
     async with watching(live_url(service, session_id), keyed()) as viewer:
         await viewer.frame()
@@ -506,10 +508,10 @@ async def test_input_is_activity(service: Running) -> None:
         assert (await viewer.end())[0] == 4000
 
 
-# -- the wheel and a client --------------------------------------------------------------------------------------------
+# -- the control lock and a client -----------------------------------------------------------------------------------
 
 
-async def test_a_clients_command_waits_during_take_and_is_answered_after_release(service: Running) -> None:
+async def test_a_clients_commands_wait_while_control_is_taken(service: Running) -> None:
     created = await service.create()
     session_id = created["session_id"]
     async with connect(created["connect_url"], proxy=None) as client:
@@ -527,17 +529,17 @@ async def test_a_clients_command_waits_during_take_and_is_answered_after_release
         assert again.json() == {"controlled_by": "admin", "waiting": 1}
         released = await control(service.http, session_id, "release")
         assert released.json()["controlled_by"] is None
-        answered = [json.loads(await asyncio.wait_for(client.recv(), 10))["id"] for _ in range(10)]
-        assert answered == list(range(2, 12))
+        ids = [json.loads(await asyncio.wait_for(client.recv(), 10))["id"] for _ in range(10)]
+        assert ids == list(range(2, 12))
     kinds = [event.kind for event in service.inside.pool.journal.of(session_id)]
     assert {"control.taken", "control.waiting", "control.released"} <= set(kinds)
 
 
-SLOW = """<body style='margin:0'><button onclick='heard.push("click")' style='width:100px;height:100px'>Go</button>
+SLOW = """<body style='margin:0'><button onclick='received.push("click")' style='width:100px;height:100px'>Go</button>
 <script>
-window.heard = [];
+window.received = [];
 for (const kind of ['mousedown', 'mouseup', 'keydown', 'keyup'])
-    addEventListener(kind, event => heard.push(kind + (event.key || '')));
+    addEventListener(kind, event => received.push(kind + (event.key || '')));
 addEventListener('mousedown', () => {
     console.log('pressed');
     const until = performance.now() + 1500;
@@ -546,8 +548,8 @@ addEventListener('mousedown', () => {
 </script>"""
 
 
-async def test_after_release_nothing_of_the_operators_comes_and_the_client_waits_for_what_did(service: Running) -> None:
-    """The page takes a second and a half for a press of the button; what was typed after it still waits then."""
+async def test_release_drops_queued_input_and_the_client_waits_for_input_being_processed(service: Running) -> None:
+    """The page handles a button press for 1.5 s, while the keys typed afterwards are still queued."""
     created = await service.create()
     session_id = created["session_id"]
     await show(service, session_id, SLOW)
@@ -565,28 +567,32 @@ async def test_after_release_nothing_of_the_operators_comes_and_the_client_waits
         await type_text(viewer, "bcd")
         journal = service.inside.pool.journal
         lock = service.inside.pool.registry.live(session_id).control
-        await ask(client, 10, attached, "heard.push('client'); heard.join(' ')")
+        await evaluate_in(client, 10, attached, "received.push('client'); received.join(' ')")
         await until(lambda: lock.waiting == 1, what="the client waits")
-        await until(lambda: any(e.data.get("text") == "pressed" for e in journal.of(session_id)), what="it is pressed")
+        await until(
+            lambda: any(e.data.get("text") == "pressed" for e in journal.of(session_id)), what="the button is pressed"
+        )
         assert (await control(service.http, session_id, "release")).json()["controlled_by"] is None
-        await until(lambda: any(e.kind == "control.released" for e in journal.of(session_id)), what="it is told")
-        assert await answer(client, 10) == "keydowna mousedown keyupa mouseup client"
+        await until(
+            lambda: any(e.kind == "control.released" for e in journal.of(session_id)), what="the release is reported"
+        )
+        assert await result_of(client, 10) == "keydowna mousedown keyupa mouseup client"
         assert not lock.held
 
 
-async def test_what_is_pressed_is_let_go_of_when_the_view_is_lost(service: Running) -> None:
+async def test_pressed_keys_are_released_when_the_viewer_disconnects(service: Running) -> None:
     session_id, evaluate = await ready(service, SLOW)
     async with watching(live_url(service, session_id), keyed()) as viewer:
         await viewer.frame()
         await control(service.http, session_id, "take")
         await viewer.message("control", lambda message: message["yours"])
         await viewer.send("key", action="down", key="a", code="KeyA", text="a")
-        await until(lambda: is_heard(evaluate, "keydowna"), what="the key is down")
-    await until(lambda: is_heard(evaluate, "keydowna keyupa"), what="the key is up")
+        await until(lambda: has_received(evaluate, "keydowna"), what="the key is down")
+    await until(lambda: has_received(evaluate, "keydowna keyupa"), what="the key is up")
 
 
-async def is_heard(evaluate: Evaluate, what: str) -> bool:
-    return bool(await evaluate("heard.join(' ')") == what)
+async def has_received(evaluate: Evaluate, what: str) -> bool:
+    return bool(await evaluate("received.join(' ')") == what)
 
 
 async def attach(client: ClientConnection, page_id: str) -> str:
@@ -598,13 +604,13 @@ async def attach(client: ClientConnection, page_id: str) -> str:
     return session
 
 
-async def ask(client: ClientConnection, number: int, session: str, expression: str) -> None:
+async def evaluate_in(client: ClientConnection, number: int, session: str, expression: str) -> None:
     params = {"expression": expression, "returnByValue": True}
     call = {"id": number, "method": "Runtime.evaluate", "params": params, "sessionId": session}
     await client.send(json.dumps(call))
 
 
-async def answer(client: ClientConnection, number: int) -> Any:
+async def result_of(client: ClientConnection, number: int) -> Any:
     async with asyncio.timeout(30):
         while (message := json.loads(await client.recv())).get("id") != number:
             pass

@@ -1,4 +1,4 @@
-"""A full pool refuses before it looks at anything else, and only who would be refused anyway."""
+"""A full pool refuses creates early, without reading the request fully, if they would be refused anyway."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def full(tmp_path: Path) -> AsyncIterator[Running]:
-    """A service with one place, which is taken."""
+    """A service with one browser slot, which is in use."""
     async with running(tmp_path, max_sessions=1) as service:
         await service.create()
         yield service
@@ -31,21 +31,21 @@ async def full(tmp_path: Path) -> AsyncIterator[Running]:
     "body",
     ["", "{}", '{"viewport_width": 800}', '{"wait_seconds": 0}', '{"wait_seconds": 0.0}', '{"viewport_width": "wide"}'],
 )
-async def test_a_full_pool_refuses_whatever_is_asked_of_it(full: Running, body: str) -> None:
-    answer = await full.http.post(URL, content=body, headers=JSON)
-    assert (answer.status_code, answer.json()["type"]) == (503, "urn:browser-sessions:problem:pool-full")
-    assert int(answer.headers["Retry-After"]) >= 1
-    assert answer.headers["X-Request-ID"]
+async def test_a_full_pool_refuses_any_create_that_does_not_wait(full: Running, body: str) -> None:
+    response = await full.http.post(URL, content=body, headers=JSON)
+    assert (response.status_code, response.json()["type"]) == (503, "urn:browser-sessions:problem:pool-full")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert response.headers["X-Request-ID"]
     assert +full.inside.pool.admission.refused == {PoolFull: 1}
 
 
 @pytest.mark.parametrize("body", ['{"wait_seconds": 30}', '{"wait\\u005fseconds": 30}'])
-async def test_who_may_wait_waits(full: Running, body: str) -> None:
-    asking = asyncio.create_task(full.http.post(URL, content=body, headers=JSON))
-    await until(lambda: full.inside.pool.admission.waiting == 1, what="it stands in the line")
+async def test_a_create_with_wait_seconds_is_queued(full: Running, body: str) -> None:
+    creating = asyncio.create_task(full.http.post(URL, content=body, headers=JSON))
+    await until(lambda: full.inside.pool.admission.waiting == 1, what="the create is queued")
     (first,) = (await full.http.get(URL, params={"status": "active"})).json()["sessions"]
     await full.http.delete(f"{URL}/{first['session_id']}")
-    assert (await asking).status_code == 201
+    assert (await creating).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ async def test_who_may_wait_waits(full: Running, body: str) -> None:
     ],
     ids=["no JSON", "no object", "no number", "wrong key", "bad Idempotency-Key"],
 )
-async def test_what_may_not_be_refused_unseen_goes_the_ordinary_way(
+async def test_invalid_requests_to_a_full_pool_get_their_own_error(
     full: Running, body: str, headers: dict[str, str], status: int
 ) -> None:
     assert (await full.http.post(URL, content=body, headers=headers)).status_code == status
     assert not +full.inside.pool.admission.refused
 
 
-async def test_a_quota_of_ones_own_is_told_as_such(tmp_path: Path) -> None:
+async def test_an_exhausted_quota_is_a_429(tmp_path: Path) -> None:
     async with running(tmp_path, max_sessions=3, max_sessions_per_principal=1) as service:
         await service.create()
         assert (await service.http.post(URL, json={})).status_code == 429

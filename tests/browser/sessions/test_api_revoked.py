@@ -1,4 +1,4 @@
-"""What is open when a key is revoked or a user removed: it ends at once, and no ticket outlives its credential."""
+"""When a key is revoked or a user removed, open connections end at once and tickets become invalid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def a_user(service: Running) -> Credential:
 
 
 @pytest.mark.parametrize("make", [a_key, a_user])
-async def test_everything_that_a_credential_opened_ends_with_it(
+async def test_connections_and_tickets_of_a_revoked_credential_end(
     service: Running, make: Callable[[Running], Awaitable[Credential]]
 ) -> None:
     headers, stop = await make(service)
@@ -50,7 +50,7 @@ async def test_everything_that_a_credential_opened_ends_with_it(
             raw(session["connect_url"]) as by_ticket,
             raw(f"{service.url.replace('http', 'ws')}{path}/cdp", additional_headers=headers) as by_header,
             connect(session["live_url"]) as view,
-            stream(caller, f"{path}/events") as heard,
+            stream(caller, f"{path}/events") as events,
         ):
             for client in (by_ticket, by_header):
                 assert "product" in await client.call("Browser.getVersion")
@@ -64,20 +64,20 @@ async def test_everything_that_a_credential_opened_ends_with_it(
                 await view.wait_closed()
             assert view.close_code == 1008
 
-            await service.http.post(f"{path}/pages")  # something to tell
-            told = await heard.to_end()
-            assert "page.opened" not in [event["type"] for event in told]
+            await service.http.post(f"{path}/pages")  # causes an event
+            received = await events.to_end()
+            assert "page.opened" not in [event["type"] for event in received]
 
     for address in (session["connect_url"], session["live_url"]):
         with pytest.raises(InvalidStatus) as refused:
             await connect(address)
         assert refused.value.response.status_code == 401
-        assert refused.value.response.headers["X-Request-ID"], "to be found in the log"
+        assert refused.value.response.headers["X-Request-ID"], "the request must be identifiable in the log"
     assert (await service.get(session["session_id"]))["status"] == "active"
-    await until(lambda: len(service.inside.keyring._leases) == 0, what="every lease is given back")
+    await until(lambda: len(service.inside.keyring._leases) == 0, what="every lease is released")
 
 
-async def test_another_key_of_the_same_principal_keeps_what_it_has_open(service: Running) -> None:
+async def test_connections_of_another_key_of_the_same_principal_stay_open(service: Running) -> None:
     one = (await service.http.post("/v1/auth/keys", json={"name": "one"})).json()
     two = (await service.http.post("/v1/auth/keys", json={"name": "two", "principal_id": one["principal_id"]})).json()
     async with service.caller(one["key"]) as first, service.caller(two["key"]) as second:
@@ -88,14 +88,14 @@ async def test_another_key_of_the_same_principal_keeps_what_it_has_open(service:
             assert "product" in await client.call("Browser.getVersion")
 
 
-async def test_an_upgrade_at_an_address_that_is_none_is_a_404(service: Running) -> None:
+async def test_an_upgrade_at_an_unknown_path_is_a_404(service: Running) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await connect(service.url.replace("http", "ws") + "/v1/browser/nothing")
     assert refused.value.response.status_code == 404
     assert refused.value.response.headers["Content-Type"] == "application/problem+json"
 
 
-async def test_a_lease_tells_its_holders_and_forgets_them() -> None:
+async def test_revoking_a_credential_notifies_the_holders_of_its_leases() -> None:
     leases = Leases()
     with leases.hold("key:1") as first, leases.hold("key:1") as second, leases.hold("key:2") as other:
         assert len(leases) == 3

@@ -1,4 +1,4 @@
-"""Chromium's DevTools files are taken once for each version, by a browser of which nothing is left."""
+"""Chromium's DevTools files are extracted once per version, by a temporary browser that leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from browser_sessions.chromium.devtools import cache as cache_module
 from browser_sessions.chromium.devtools import crawl
 from browser_sessions.chromium.devtools.cache import DevToolsCache
 from browser_sessions.chromium.launch.executable import locate
-from browser_sessions.chromium.launch.executable import version as asked_version
+from browser_sessions.chromium.launch.executable import version as query_version
 from browser_sessions.domain.errors import DevToolsUnavailable, NotFound
 from tests.harness.service import running
 from tests.harness.waiting import until
@@ -39,17 +39,17 @@ def executable() -> Path:
 @pytest.fixture(scope="module")
 def version() -> str:
     """Such as "156.0.8078.79"."""
-    return next(word for word in asyncio.run(asked_version(locate(None))).split() if word[0].isdecimal())
+    return next(word for word in asyncio.run(query_version(locate(None))).split() if word[0].isdecimal())
 
 
 @pytest.fixture(scope="module")
-def nobody() -> tuple[int, int] | None:
+def nobody_user() -> tuple[int, int] | None:
     return (65534, 65534) if os.geteuid() == 0 else None
 
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The system's folder for temporary files, for this test alone, which Chromium's user can reach."""
+    """A temporary folder for this test, used as the system's, that Chromium's user can access."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -63,20 +63,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def kept(
-    tmp_path_factory: pytest.TempPathFactory, executable: Path, version: str, nobody: tuple[int, int] | None
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory, executable: Path, version: str, nobody_user: tuple[int, int] | None
 ) -> Path:
-    """A folder with an archive, made once."""
-    folder = tmp_path_factory.mktemp("kept")
+    """A folder with a finished archive."""
+    folder = tmp_path_factory.mktemp("prepared")
     cache = DevToolsCache(folder)
-    asyncio.run(cache.prepare(version, executable, nobody))
+    asyncio.run(cache.prepare(version, executable, nobody_user))
     cache.check(version)
     cache.close()
     return folder
 
 
 def crawlers() -> list[psutil.Process]:
-    """Programs that take the files, and their browsers: descendants of this process, or orphans of such."""
+    """Processes that extract the files, and their browsers, including orphans."""
     found = []
     for each in psutil.process_iter():
         try:
@@ -92,16 +92,16 @@ def never(_job: crawl.Job, _output: Any) -> None:
     raise AssertionError("a browser was started")
 
 
-async def test_the_first_start_takes_them_and_the_next_one_starts_no_browser(
+async def test_the_first_start_extracts_the_files_and_the_next_starts_no_browser(
     folder: Path,
     temporary: Path,
     executable: Path,
     version: str,
-    nobody: tuple[int, int] | None,
+    nobody_user: tuple[int, int] | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cache = DevToolsCache(folder)
-    await cache.prepare(version, executable, nobody)
+    await cache.prepare(version, executable, nobody_user)
     assert (await cache.file(version, crawl.START)).lstrip().startswith(b"<!")
     assert b"import" in await cache.file(version, "entrypoints/inspector/inspector.js")
     assert json.loads(await cache.file(version, "core/i18n/locales/en-US.json"))
@@ -116,18 +116,18 @@ async def test_the_first_start_takes_them_and_the_next_one_starts_no_browser(
 
     monkeypatch.setattr(cache_module, "_run", never)
     again = DevToolsCache(folder)
-    await again.prepare(version, executable, nobody)
+    await again.prepare(version, executable, nobody_user)
     assert await again.file(version, crawl.START)
     again.close()
 
 
-async def test_what_it_has_not_is_not_found(
-    kept: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+async def test_missing_files_are_not_found(
+    prepared: Path, executable: Path, version: str, nobody_user: tuple[int, int] | None
 ) -> None:
-    cache = DevToolsCache(kept)
+    cache = DevToolsCache(prepared)
     with pytest.raises(DevToolsUnavailable, match="not opened"):
         await cache.protocol(version)
-    await cache.prepare(version, executable, nobody)
+    await cache.prepare(version, executable, nobody_user)
     for path in ("nothing.js", "../protocol.json", "", "entrypoints", "/etc/passwd"):
         with pytest.raises(NotFound):
             await cache.file(version, path)
@@ -136,11 +136,11 @@ async def test_what_it_has_not_is_not_found(
     cache.close()
 
 
-async def test_many_files_are_read_at_once(
-    kept: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+async def test_files_can_be_read_concurrently(
+    prepared: Path, executable: Path, version: str, nobody_user: tuple[int, int] | None
 ) -> None:
-    cache = DevToolsCache(kept)
-    await cache.prepare(version, executable, nobody)
+    cache = DevToolsCache(prepared)
+    await cache.prepare(version, executable, nobody_user)
     paths = [crawl.START, "entrypoints/inspector/inspector.js", "core/i18n/locales/en-US.json"] * 20
     alone = [await cache.file(version, path) for path in paths[:3]]
     assert await asyncio.gather(*(cache.file(version, path) for path in paths)) == alone * 20
@@ -148,10 +148,10 @@ async def test_many_files_are_read_at_once(
 
 
 @pytest.mark.parametrize("damage", ["cut off", "one byte", "empty", "of another version"])
-async def test_a_damaged_archive_is_made_anew(
-    damage: str, kept: Path, folder: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+async def test_a_damaged_archive_is_rebuilt(
+    damage: str, prepared: Path, folder: Path, executable: Path, version: str, nobody_user: tuple[int, int] | None
 ) -> None:
-    shutil.copytree(kept, folder)
+    shutil.copytree(prepared, folder)
     archive = folder / f"{version}.zip"
     whole = archive.read_bytes()
     middle = len(whole) // 2
@@ -166,7 +166,7 @@ async def test_a_damaged_archive_is_made_anew(
             }[damage]
         )
     again = DevToolsCache(folder)
-    await again.prepare(version, executable, nobody)
+    await again.prepare(version, executable, nobody_user)
     assert await again.file(version, "entrypoints/inspector/inspector.js")
     assert len(await again.protocol(version)) > 10**6
     assert [each.name for each in folder.iterdir()] == [f"{version}.zip"]
@@ -182,7 +182,7 @@ async def test_a_damaged_archive_is_made_anew(
         ('echo "DevTools listening on ws://127.0.0.1:9/x" >&2; sleep 60', "refused|unreachable"),
     ],
 )
-async def test_a_browser_that_gives_none_leaves_nothing_and_says_why(
+async def test_a_failed_extraction_has_a_reason_and_leaves_nothing(
     script: str, reason: str, folder: Path, temporary: Path, version: str
 ) -> None:
     broken = temporary / "chromium"
@@ -190,15 +190,15 @@ async def test_a_browser_that_gives_none_leaves_nothing_and_says_why(
     broken.chmod(0o755)
     cache = DevToolsCache(folder)
     await cache.prepare(version, broken, None)
-    for answer in (cache.protocol(version), cache.file(version, crawl.START)):
+    for call in (cache.protocol(version), cache.file(version, crawl.START)):
         with pytest.raises(DevToolsUnavailable, match=reason):
-            await answer
+            await call
     assert list(folder.iterdir()) == []
     assert list(temporary.iterdir()) == [broken]
     assert crawlers() == []
 
 
-async def test_one_that_hangs_is_killed_with_all_its_children(
+async def test_a_hanging_browser_is_killed_with_all_its_children(
     folder: Path, temporary: Path, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hanging = temporary / "chromium"
@@ -213,10 +213,10 @@ async def test_one_that_hangs_is_killed_with_all_its_children(
     assert list(temporary.iterdir()) == [hanging]
 
 
-async def test_a_start_that_is_cancelled_leaves_nothing(
-    folder: Path, temporary: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+async def test_a_cancelled_extraction_leaves_nothing(
+    folder: Path, temporary: Path, executable: Path, version: str, nobody_user: tuple[int, int] | None
 ) -> None:
-    preparing = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody))
+    preparing = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody_user))
     await until(lambda: len(crawlers()) > 1, what="its browser runs")
     preparing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -226,11 +226,11 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
-async def test_its_port_is_in_a_network_of_its_own_or_gone_afterwards(
-    folder: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+async def test_the_browsers_port_is_in_another_network_namespace_where_possible(
+    folder: Path, executable: Path, version: str, nobody_user: tuple[int, int] | None
 ) -> None:
-    """Where the system allows a namespace, the browser's port is never one of this network."""
-    making = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody))
+    """With a network namespace, the debugging port is not reachable from this one."""
+    making = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody_user))
     await until(lambda: len(crawlers()) > 1, what="its browser runs")
     ours = Path("/proc/self/ns/net").stat().st_ino
     theirs = {Path(f"/proc/{each.pid}/ns/net").stat().st_ino for each in crawlers()[1:]}
@@ -241,11 +241,11 @@ async def test_its_port_is_in_a_network_of_its_own_or_gone_afterwards(
     assert crawlers() == []
 
 
-async def test_what_a_killed_service_left_is_removed_by_the_next(
-    folder: Path, temporary: Path, executable: Path, version: str, nobody: tuple[int, int] | None
+async def test_the_profile_left_by_a_killed_service_is_removed_by_the_next(
+    folder: Path, temporary: Path, executable: Path, version: str, nobody_user: tuple[int, int] | None
 ) -> None:
-    preparing = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody))
-    await until(lambda: list(temporary.glob(PROFILES)), what="it has a profile")
+    preparing = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody_user))
+    await until(lambda: list(temporary.glob(PROFILES)), what="the browser has a profile")
     left = next(temporary.glob(PROFILES))
     preparing.cancel()
     await asyncio.gather(preparing, return_exceptions=True)
@@ -254,12 +254,12 @@ async def test_what_a_killed_service_left_is_removed_by_the_next(
     other = temporary / "browser-sessions-devtools-of-another-service"
     other.mkdir()
     cache = DevToolsCache(folder)
-    await cache.prepare(version, executable, nobody)
+    await cache.prepare(version, executable, nobody_user)
     assert list(temporary.iterdir()) == [other]
     cache.close()
 
 
-async def test_without_a_cache_the_service_starts_and_its_devtools_say_why(tmp_path: Path) -> None:
+async def test_without_a_cache_the_service_starts_and_devtools_is_a_503_with_the_reason(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "devtools").write_text("no folder")
@@ -267,18 +267,18 @@ async def test_without_a_cache_the_service_starts_and_its_devtools_say_why(tmp_p
         session_id = (await service.create())["session_id"]
         base = f"/v1/browser/sessions/{session_id}"
         page = {"page_id": await service.first_page(session_id)}
-        for answer in (
+        for response in (
             await service.http.post(f"{base}/devtools", json=page),
             await service.http.get(f"{base}/cdp/json/protocol"),
         ):
-            assert answer.status_code == 503
-            problem = answer.json()
+            assert response.status_code == 503
+            problem = response.json()
             assert problem["type"] == "urn:browser-sessions:problem:devtools-unavailable"
             assert "Getting its files from Chromium" in problem["detail"]
             assert str(tmp_path) not in problem["detail"]
 
 
-async def test_the_program_ends_itself_when_its_parent_is_gone(tmp_path: Path, temporary: Path) -> None:
+async def test_the_extraction_process_kills_itself_after_its_time_limit(tmp_path: Path, temporary: Path) -> None:
     hanging = temporary / "chromium"
     hanging.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 600; done\n")
     hanging.chmod(0o755)
@@ -293,4 +293,4 @@ async def test_the_program_ends_itself_when_its_parent_is_gone(tmp_path: Path, t
         start_new_session=True,
     )
     assert await process.wait() == -signal.SIGKILL
-    await until(lambda: crawlers() == [], what="nothing of it is left")
+    await until(lambda: crawlers() == [], what="no process is left")

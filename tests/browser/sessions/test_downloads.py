@@ -1,4 +1,4 @@
-"""Files that pages download: kept for whoever has the session, told to nobody else, and bounded."""
+"""Downloads of pages: kept for the session's owner, invisible to others, and limited."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ async def service(small_quota: SharedService, request: pytest.FixtureRequest) ->
 
 
 async def listed(service: Running, session_id: str) -> list[dict[str, Any]]:
-    answer = await service.http.get(f"/v1/browser/sessions/{session_id}/downloads")
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["downloads"]
+    response = await service.http.get(f"/v1/browser/sessions/{session_id}/downloads")
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()["downloads"]
     return found
 
 
@@ -62,14 +62,14 @@ async def ended(service: Running, session_id: str, count: int = 1) -> list[dict[
     return found
 
 
-async def test_a_file_is_listed_and_handed_out_as_the_site_sent_it(service: Running, site: ClientSite) -> None:
+async def test_a_download_is_listed_and_served_as_the_site_sent_it(service: Running, site: ClientSite) -> None:
     session_id = (await service.create(start_url=site.url))["session_id"]
     page_id = await service.first_page(session_id)
     assert await listed(service, session_id) == []
     await service.evaluate(session_id, CLICK)
     (found,) = await ended(service, session_id)
-    told = {key: found[key] for key in ("page_id", "filename", "url", "state", "received_bytes", "total_bytes")}
-    assert told == {
+    facts = {key: found[key] for key in ("page_id", "filename", "url", "state", "received_bytes", "total_bytes")}
+    assert facts == {
         "page_id": page_id,
         "filename": "report.txt",
         "url": f"{site.url}/report.txt",
@@ -78,18 +78,18 @@ async def test_a_file_is_listed_and_handed_out_as_the_site_sent_it(service: Runn
         "total_bytes": len(REPORT),
     }
     url = f"/v1/browser/sessions/{session_id}/downloads/{found['download_id']}"
-    answer = await service.http.get(url)
-    assert (answer.status_code, answer.content) == (200, REPORT)
-    assert answer.headers["content-disposition"] == 'attachment; filename="report.txt"'
-    assert answer.headers["content-type"] == "application/octet-stream"
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    response = await service.http.get(url)
+    assert (response.status_code, response.content) == (200, REPORT)
+    assert response.headers["content-disposition"] == 'attachment; filename="report.txt"'
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["x-content-type-options"] == "nosniff"
     events = [event for event in service.inside.pool.journal.of(session_id) if event.kind.startswith("download")]
     assert [(event.kind, event.data.get("state")) for event in events] == [
         ("download.started", None),
         ("download.finished", "completed"),
     ]
-    async with service.caller(await service.key()) as stranger:
-        assert (await stranger.get(url)).status_code == 404
+    async with service.caller(await service.key()) as outsider:
+        assert (await outsider.get(url)).status_code == 404
     assert (await service.http.get(url + "x")).status_code == 404
     async with Client(service.url, ADMIN_KEY) as client:
         (mine,) = await client.downloads(session_id)
@@ -98,40 +98,38 @@ async def test_a_file_is_listed_and_handed_out_as_the_site_sent_it(service: Runn
     assert (await service.http.get(url)).status_code == 409
 
 
-async def test_what_a_playwright_client_downloads_is_told_to_it_and_kept_for_it(
-    service: Running, site: ClientSite
-) -> None:
+async def test_downloads_of_a_playwright_client_are_reported_to_it_and_kept(service: Running, site: ClientSite) -> None:
     created = await service.create()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
         page = browser.contexts[0].pages[0]
         await page.goto(site.url)
-        async with page.expect_download() as coming:
+        async with page.expect_download() as expected:
             await page.click("#report")
-        assert await (await coming.value).failure() is None
+        assert await (await expected.value).failure() is None
         nested = await browser.new_context()
         inside = await nested.new_page()
         await inside.goto(site.url)
-        async with inside.expect_download() as coming:
+        async with inside.expect_download() as expected:
             await inside.click("#report")
-        assert await (await coming.value).failure() is None
+        assert await (await expected.value).failure() is None
         await browser.close()
     found = await ended(service, created["session_id"], count=2)
     assert [each["state"] for each in found] == ["completed"] * 2
-    await service.evaluate(created["session_id"], CLICK)  # and goes on when the client has left
+    await service.evaluate(created["session_id"], CLICK)  # downloads still work after the client has disconnected
     assert (await ended(service, created["session_id"], count=3))[-1]["state"] == "completed"
 
 
 @pytest.mark.parametrize("where", ["page", "frame", "frame of another site", "window"])
-async def test_a_neighbour_in_the_same_browser_hears_nothing_of_a_download(
+async def test_another_session_in_the_same_browser_gets_no_events_of_a_download(
     service: Running, site: ClientSite, where: str
 ) -> None:
-    """Chromium would tell it: it tells every download to everybody who asked for any."""
+    """Chromium itself reports every download to every client that enabled download events."""
     mine = await service.create(start_url=site.url)
-    neighbour = await service.create(start_url=site.url)
-    async with raw(mine["connect_url"]) as client, raw(neighbour["connect_url"]) as other:
+    other_session = await service.create(start_url=site.url)
+    async with raw(mine["connect_url"]) as client, raw(other_session["connect_url"]) as other:
         for each in (client, other):
-            await wants_downloads(each)
+            await enable_downloads(each)
         _, page = await client.page()
         script = {
             "page": CLICK,
@@ -141,16 +139,16 @@ async def test_a_neighbour_in_the_same_browser_hears_nothing_of_a_download(
         }[where]
         await client.value(script, page)
         await client.event("Browser.downloadProgress", lambda m: bool(m["params"]["state"] == "completed"))
-        await other.value("1 + 1", (await other.page())[1])  # whatever was on its way to it has come
-        told = [message for message in client.events if message["method"].startswith("Browser.download")]
-        assert told[0]["params"]["suggestedFilename"] == "report.txt"
-        assert all("filePath" not in message["params"] for message in told)
+        await other.value("1 + 1", (await other.page())[1])  # earlier events have arrived
+        events = [message for message in client.events if message["method"].startswith("Browser.download")]
+        assert events[0]["params"]["suggestedFilename"] == "report.txt"
+        assert all("filePath" not in message["params"] for message in events)
         assert [message for message in other.events if message["method"].startswith("Browser.download")] == []
     assert [each["state"] for each in await ended(service, mine["session_id"])] == ["completed"]
-    assert await listed(service, neighbour["session_id"]) == []
+    assert await listed(service, other_session["session_id"]) == []
 
 
-async def test_downloads_have_a_quota_and_what_exceeds_it_is_not_kept(service: Running, site: ClientSite) -> None:
+async def test_a_download_that_exceeds_the_quota_is_not_kept(service: Running, site: ClientSite) -> None:
     session_id = (await service.create(start_url=site.url))["session_id"]
     await service.evaluate(session_id, f"void (location.href = '{site.url}/endless')")
     (found,) = await ended(service, session_id)
@@ -159,35 +157,35 @@ async def test_downloads_have_a_quota_and_what_exceeds_it_is_not_kept(service: R
     refused = await service.http.get(url)
     assert (refused.status_code, "over_quota" in refused.json()["detail"]) == (409, True)
     folder = service.inside.work_dir / "sessions" / session_id / "downloads"
-    await until(lambda: list(folder.iterdir()) == [], what="nothing of it is on the disk")
+    await until(lambda: list(folder.iterdir()) == [], what="the file is removed from disk")
     await service.evaluate(session_id, CLICK)
     assert [each["state"] for each in await ended(service, session_id, count=2)] == ["over_quota", "completed"]
 
 
-async def test_a_deleted_file_makes_room_and_one_on_its_way_is_cancelled(service: Running, site: ClientSite) -> None:
+async def test_deleting_a_download_frees_its_file_or_cancels_it(service: Running, site: ClientSite) -> None:
     session_id = (await service.create(start_url=site.url))["session_id"]
     url = f"/v1/browser/sessions/{session_id}/downloads/"
     folder = service.inside.work_dir / "sessions" / session_id / "downloads"
     await service.evaluate(session_id, CLICK)
     (found,) = await ended(service, session_id)
-    async with service.caller(await service.key()) as stranger:
-        assert (await stranger.delete(url + found["download_id"])).status_code == 404
+    async with service.caller(await service.key()) as outsider:
+        assert (await outsider.delete(url + found["download_id"])).status_code == 404
     assert (await service.http.delete(url + found["download_id"])).status_code == 204
     assert (await service.http.delete(url + found["download_id"])).status_code == 404
     assert (await listed(service, session_id), list(folder.iterdir())) == ([], [])
 
     await service.evaluate(session_id, f"void (location.href = '{site.url}/trickle')")
-    (under_way,) = await until(lambda: listed(service, session_id), what="a file is on its way")
+    (under_way,) = await until(lambda: listed(service, session_id), what="a download is in progress")
     assert under_way["state"] == "in_progress"
     async with Client(service.url, ADMIN_KEY) as client:
         await client.delete_download(session_id, under_way["download_id"])
     assert await listed(service, session_id) == []
-    await until(lambda: list(folder.iterdir()) == [], what="nothing of it is on the disk")
+    await until(lambda: list(folder.iterdir()) == [], what="the file is removed from disk")
     last = service.inside.pool.journal.of(session_id)[-1]
     assert (last.kind, last.data["state"]) == ("download.finished", "canceled")
 
 
-async def test_a_page_that_downloads_without_end_gets_a_hundred_files_and_fills_no_history(
+async def test_a_page_gets_at_most_a_hundred_files_and_few_events_for_refused_ones(
     service: Running, site: ClientSite
 ) -> None:
     session_id = (await service.create(start_url=site.url))["session_id"]
@@ -196,16 +194,16 @@ async def test_a_page_that_downloads_without_end_gets_a_hundred_files_and_fills_
     found = await ended(service, session_id, count=100)
     assert {each["state"] for each in found} == {"completed"}
 
-    def told() -> int:
+    def started() -> int:
         return sum(event.kind == "download.started" for event in service.inside.pool.journal.of(session_id))
 
-    await until(lambda: told() >= 110, what="the first ten that are refused are told")
+    await until(lambda: started() >= 110, what="the first ten refused downloads are reported")
     folder = service.inside.work_dir / "sessions" / session_id / "downloads"
     await until(lambda: len(list(folder.iterdir())) == 100, what="the others' files are gone")
-    assert told() == 110
+    assert started() == 110
 
 
-async def test_what_a_client_forbids_is_forbidden_while_it_is_there(service: Running, site: ClientSite) -> None:
+async def test_a_client_can_deny_downloads_while_it_is_connected(service: Running, site: ClientSite) -> None:
     created = await service.create(start_url=site.url)
     session_id = created["session_id"]
     async with raw(created["connect_url"]) as client:
@@ -220,9 +218,9 @@ async def test_what_a_client_forbids_is_forbidden_while_it_is_there(service: Run
     await until(one_came, every=0.1, what="downloads are allowed again")
 
 
-async def wants_downloads(client: Raw) -> None:
-    asked = {"behavior": "allowAndName", "downloadPath": "/anywhere", "eventsEnabled": True}
-    await client.call("Browser.setDownloadBehavior", asked)
+async def enable_downloads(client: Raw) -> None:
+    params = {"behavior": "allowAndName", "downloadPath": "/anywhere", "eventsEnabled": True}
+    await client.call("Browser.setDownloadBehavior", params)
 
 
 FOR_FILES: Final = {
@@ -232,12 +230,12 @@ FOR_FILES: Final = {
 }
 
 
-@pytest.mark.parametrize("ask", FOR_FILES.values(), ids=FOR_FILES)
-async def test_a_window_that_was_opened_for_a_file_closes(service: Running, site: ClientSite, ask: str) -> None:
-    """As it does in a browser with a screen. Left open, they would soon be all the pages that a session may have."""
+@pytest.mark.parametrize("script", FOR_FILES.values(), ids=FOR_FILES)
+async def test_a_window_opened_for_a_download_closes(service: Running, site: ClientSite, script: str) -> None:
+    """As in a headed browser. Open windows would soon reach the session's page limit."""
     session_id = (await service.create(start_url=site.url))["session_id"]
     for count in range(1, MAX_PAGES + 3):
-        await service.evaluate(session_id, ask)
+        await service.evaluate(session_id, script)
         await ended(service, session_id, count)
 
     async def only_the_first() -> bool:
@@ -247,7 +245,7 @@ async def test_a_window_that_was_opened_for_a_file_closes(service: Running, site
     await until(only_the_first, what="the windows are closed")
 
 
-async def test_a_client_has_the_file_of_a_window_that_closes(
+async def test_a_client_gets_the_download_of_a_window_that_closes(
     service: Running, site: ClientSite, tmp_path: Path
 ) -> None:
     made = await service.create()
@@ -256,9 +254,9 @@ async def test_a_client_has_the_file_of_a_window_that_closes(
         page = browser.contexts[0].pages[0]
         await page.goto(site.url)
         for number, script in enumerate(FOR_FILES.values(), 1):
-            async with browser.contexts[0].expect_event("page") as opening, page.expect_event("download") as coming:
+            async with browser.contexts[0].expect_event("page") as opening, page.expect_event("download") as expected:
                 await page.evaluate(script)
-            window, download = await opening.value, await coming.value
+            window, download = await opening.value, await expected.value
             assert download.suggested_filename == "report.txt"
             assert [each["state"] for each in await ended(service, made["session_id"], number)] == [
                 "completed"

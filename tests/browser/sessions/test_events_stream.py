@@ -23,11 +23,11 @@ def page(html: str) -> str:
 
 async def navigate(service: Running, session_id: str, url: str) -> None:
     page_id = await service.first_page(session_id)
-    answer = await service.http.post(f"{SESSIONS}/{session_id}/pages/{page_id}/navigate", json={"url": url})
-    assert answer.status_code == 200, answer.text
+    response = await service.http.post(f"{SESSIONS}/{session_id}/pages/{page_id}/navigate", json={"url": url})
+    assert response.status_code == 200, response.text
 
 
-async def test_a_session_tells_its_life_in_order_and_the_stream_ends_with_it(service: Running) -> None:
+async def test_a_sessions_events_are_in_order_and_the_stream_ends_with_it(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     async with stream(service.http, f"{SESSIONS}/{session_id}/events", since="start") as events:
         await events.until("session.active")
@@ -38,10 +38,10 @@ async def test_a_session_tells_its_life_in_order_and_the_stream_ends_with_it(ser
                 "<title>Hi</title><script>console.warn('one', 2); setTimeout(() => {throw new Error('oops')})</script>"
             ),
         )
-        said = await events.until("console")
-        assert said["data"]["level"] == "warning"
-        assert said["data"]["text"] == "one 2"
-        assert said["data"]["page_id"] == await service.first_page(session_id)
+        logged = await events.until("console")
+        assert logged["data"]["level"] == "warning"
+        assert logged["data"]["text"] == "one 2"
+        assert logged["data"]["page_id"] == await service.first_page(session_id)
         thrown = await events.until("page.error")
         assert "oops" in thrown["data"]["text"]
         await service.evaluate(session_id, "fetch('http://127.0.0.1:1/').catch(() => 0)")
@@ -59,7 +59,7 @@ async def test_a_session_tells_its_life_in_order_and_the_stream_ends_with_it(ser
     assert {event["session_id"] for event in rest} == {session_id}
 
 
-async def test_a_reader_that_comes_back_gets_what_it_missed_once(service: Running) -> None:
+async def test_a_reconnecting_reader_gets_missed_events_once(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     path = f"{SESSIONS}/{session_id}/events"
     async with stream(service.http, path) as events:
@@ -72,7 +72,7 @@ async def test_a_reader_that_comes_back_gets_what_it_missed_once(service: Runnin
     assert texts == ["second"]
 
 
-async def test_numbers_of_another_run_and_nonsense_are_a_gap(service: Running) -> None:
+async def test_unknown_last_event_ids_are_a_gap(service: Running) -> None:
     for last_id in ("00000000-1", "nonsense", f"{service.inside.pool.journal.boot}-99999999"):
         async with stream(service.http, "/v1/browser/events", last_event_id=last_id) as events:
             gap = await events.read()
@@ -81,7 +81,7 @@ async def test_numbers_of_another_run_and_nonsense_are_a_gap(service: Running) -
             assert gap["data"] == {"reason": "restarted"}
 
 
-async def test_what_is_no_longer_kept_is_a_gap(service: Running) -> None:
+async def test_events_that_are_no_longer_kept_are_a_gap(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     journal = service.inside.pool.journal
     first = f"{journal.boot}-{journal.newest}"
@@ -95,14 +95,14 @@ async def test_what_is_no_longer_kept_is_a_gap(service: Running) -> None:
         assert len([event for event in events.events if event["type"] == "console"]) == 500
 
 
-async def test_a_client_hears_its_own_sessions_only(service: Running) -> None:
+async def test_a_client_gets_events_of_its_own_sessions_only(service: Running) -> None:
     key = await service.key("client")
     async with service.caller(key) as client:
         foreign = (await service.create())["session_id"]
-        answer = await client.get(f"{SESSIONS}/{foreign}/events")
-        assert answer.status_code == 404
+        response = await client.get(f"{SESSIONS}/{foreign}/events")
+        assert response.status_code == 404
         unknown = await client.get(f"{SESSIONS}/ses_{'0' * 32}/events")
-        assert answer.json()["detail"] == unknown.json()["detail"]
+        assert response.json()["detail"] == unknown.json()["detail"]
         async with stream(client, "/v1/browser/events") as events:
             await service.evaluate(foreign, "console.log('not for you')")
             own = (await client.post(SESSIONS, json={})).json()["session_id"]
@@ -112,24 +112,24 @@ async def test_a_client_hears_its_own_sessions_only(service: Running) -> None:
             assert {event["session_id"] for event in events.events} == {own}
 
 
-async def test_an_operator_hears_everything_and_the_browsers(service: Running) -> None:
+async def test_an_operator_gets_events_of_all_sessions_and_browsers(service: Running) -> None:
     key = await service.key("operator")
     async with service.caller(key) as operator, stream(operator, "/v1/browser/events") as events:
         session_id = (await service.create(isolation="browser"))["session_id"]
         active = await events.until("session.active")
         assert active["session_id"] == session_id
-        started = await events.until("browser.started")  # another spare
+        started = await events.until("browser.started")  # a new spare browser
         assert started["session_id"] is None
 
 
-async def test_reading_events_keeps_no_session_alive(service: Running) -> None:
+async def test_reading_events_does_not_postpone_the_idle_timeout(service: Running) -> None:
     session_id = (await service.create(idle_timeout_seconds=1))["session_id"]
     async with stream(service.http, f"{SESSIONS}/{session_id}/events") as events:
         ended = await events.until("session.ended", within=10)
     assert ended["data"]["reason"] == "idle_timeout"
 
 
-async def test_a_session_that_has_ended_tells_what_is_new_and_then_to_stay_away(service: Running) -> None:
+async def test_the_stream_of_an_ended_session_ends_and_is_then_a_204(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     path = f"{SESSIONS}/{session_id}/events"
     await service.http.delete(f"{SESSIONS}/{session_id}")
@@ -144,38 +144,40 @@ async def test_a_session_that_has_ended_tells_what_is_new_and_then_to_stay_away(
     assert again.status_code == 204
 
 
-async def test_a_page_that_floods_its_console_is_cut_short_and_others_are_heard(service: Running) -> None:
+async def test_a_console_flood_is_truncated_and_does_not_affect_other_sessions(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     other = (await service.create())["session_id"]
     journal = service.inside.pool.journal
     await service.evaluate(session_id, "for (let i = 0; i < 5000; i++) console.log('line', i)")
-    await until(lambda: any("too fast" in e.data.get("text", "") for e in journal.of(session_id)), what="it is cut")
+    await until(
+        lambda: any("too fast" in e.data.get("text", "") for e in journal.of(session_id)), what="the flood is truncated"
+    )
     lines = [e for e in journal.of(session_id) if e.kind == "console"]
     assert len(lines) < 300
     async with stream(service.http, f"{SESSIONS}/{other}/events") as events:
-        await service.evaluate(other, "console.log('heard')")
+        await service.evaluate(other, "console.log('published')")
         await events.until("console")
     async with stream(service.http, f"{SESSIONS}/{session_id}/events") as events:
 
-        async def calm() -> bool:
-            await service.evaluate(session_id, "console.log('calm')")
-            return any(e.data.get("text") == "calm" for e in journal.of(session_id))
+        async def published_again() -> bool:
+            await service.evaluate(session_id, "console.log('later')")
+            return any(e.data.get("text") == "later" for e in journal.of(session_id))
 
-        await until(calm, what="it is listened to again")
-        await events.until(lambda event: event["data"].get("text") == "calm")
+        await until(published_again, what="console messages are published again")
+        await events.until(lambda event: event["data"].get("text") == "later")
 
 
-async def test_hostile_text_comes_as_plain_json_on_one_line(service: Running) -> None:
+async def test_hostile_text_is_encoded_as_json_on_one_line(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     hostile = "</script>\\n\\nevent: session.ended\\ndata: {}\\r\\u2028\\ud800" + "x" * 1000
     async with stream(service.http, f"{SESSIONS}/{session_id}/events") as events:
         await service.evaluate(session_id, f"console.log('{hostile}')")
-        said = await events.until("console")
-    assert len(said["data"]["text"]) <= 500
-    assert said["data"]["text"].startswith("</script>\n\nevent: session.ended\ndata: {}\r")
+        logged = await events.until("console")
+    assert len(logged["data"]["text"]) <= 500
+    assert logged["data"]["text"].startswith("</script>\n\nevent: session.ended\ndata: {}\r")
 
 
-async def test_streams_end_when_the_service_does_and_hold_nothing_up(tmp_path: Path) -> None:
+async def test_streams_end_with_the_service_and_do_not_delay_its_stop(tmp_path: Path) -> None:
     async with running(tmp_path / "data") as service:
         session_id = (await service.create())["session_id"]
         async with stream(service.http, "/v1/browser/events") as everything:
@@ -188,11 +190,11 @@ async def test_streams_end_when_the_service_does_and_hold_nothing_up(tmp_path: P
         assert loop.time() - began < 5
 
 
-async def test_a_reader_that_does_not_read_costs_nobody_anything(service: Running) -> None:
+async def test_a_reader_that_does_not_read_does_not_affect_others(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     journal = service.inside.pool.journal
     async with stream(service.http, "/v1/browser/events"), stream(service.http, "/v1/browser/events") as healthy:
-        for number in range(20_000):  # 20,000 x 500 bytes: more than sockets hold
+        for number in range(20_000):  # 20,000 x 500 bytes: more than sockets buffer
             journal.publish("console", session_id, "admin", text=f"{number} " + "x" * 480)
             if number % 500 == 0:
                 await asyncio.sleep(0)
@@ -205,7 +207,7 @@ PARTS = {
         <script>console.log('page'); new Worker('/worker.js')</script>""",
     "/frame": """<script>console.log('frame', {{a: 1}}); fetch('/gone-frame');
         setTimeout(() => {{ throw new Error('frame broke') }}); new Worker('/nested.js')</script>""",
-    "/worker.js": """console.log('worker', {{a: 1}}); fetch('/gone-worker').then(() => console.log('asked'));
+    "/worker.js": """console.log('worker', {{a: 1}}); fetch('/gone-worker').then(() => console.log('fetched'));
         setTimeout(() => {{ throw new Error('worker broke') }})""",
     "/nested.js": "console.log('nested')",
 }
@@ -222,7 +224,7 @@ async def parts_site(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.close()
 
 
-async def test_frames_of_other_sites_and_workers_are_heard_as_their_page(service: Running) -> None:
+async def test_events_of_cross_site_frames_and_workers_belong_to_their_page(service: Running) -> None:
     server = await asyncio.start_server(parts_site, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
@@ -239,28 +241,30 @@ async def test_frames_of_other_sites_and_workers_are_heard_as_their_page(service
             ("network.failed", f"http://127.0.0.1:{port}/gone-worker"),
         }
 
-        def heard() -> list[tuple[str, str]]:
-            told = [event for event in journal.of(session_id) if event.kind in {kind for kind, _ in wanted}]
-            return [(e.kind, str(e.data.get("text", e.data.get("url"))).split("\n")[0]) for e in told]
+        def published() -> list[tuple[str, str]]:
+            events = [event for event in journal.of(session_id) if event.kind in {kind for kind, _ in wanted}]
+            return [(e.kind, str(e.data.get("text", e.data.get("url"))).split("\n")[0]) for e in events]
 
-        await until(lambda: wanted <= set(heard()), what="all of them are heard")
-        assert sorted(each for each in heard() if each in wanted) == sorted(wanted), "each is told once"
+        await until(lambda: wanted <= set(published()), what="all of them are published")
+        assert sorted(each for each in published() if each in wanted) == sorted(wanted), "each must be published once"
         assert {e.data["page_id"] for e in journal.of(session_id) if e.kind == "console"} == {
             await service.first_page(session_id)
         }
 
 
-async def test_a_worker_that_floods_is_cut_short_and_its_page_hears_of_workers_again(service: Running) -> None:
+async def test_a_workers_console_flood_is_truncated_and_later_workers_are_reported(service: Running) -> None:
     session_id = (await service.create(start_url="data:text/html,x"))["session_id"]
     journal = service.inside.pool.journal
     flood = "for (let i = 0; i < 5000; i++) console.log('line', {i})"
     run = "new Worker(URL.createObjectURL(new Blob([{code!r}])))"
     await service.evaluate(session_id, run.format(code=flood) + "; 0")
-    await until(lambda: any("too fast" in e.data.get("text", "") for e in journal.of(session_id)), what="it is cut")
+    await until(
+        lambda: any("too fast" in e.data.get("text", "") for e in journal.of(session_id)), what="the flood is truncated"
+    )
     assert len([e for e in journal.of(session_id) if e.kind == "console"]) < 300
 
-    async def calm() -> bool:
-        await service.evaluate(session_id, run.format(code="console.log('calm')") + "; 0")
-        return any(e.data.get("text") == "calm" for e in journal.of(session_id))
+    async def published_again() -> bool:
+        await service.evaluate(session_id, run.format(code="console.log('later')") + "; 0")
+        return any(e.data.get("text") == "later" for e in journal.of(session_id))
 
-    await until(calm, what="workers are heard again", every=0.2)
+    await until(published_again, what="workers are reported again", every=0.2)

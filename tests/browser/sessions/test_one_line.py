@@ -1,4 +1,4 @@
-"""The root of the service as a browser in one line: the requests of tools that know a host, a port and a key."""
+"""Connecting at the service's root: requests of tools that are configured with a host, a port and a key."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def at(service: Running, path: str = "/", **query: str) -> str:
 
 
 async def version(service: Running, path: str = "/json/version", **query: str) -> dict[str, Any]:
-    """As a tool asks that was given `http://host:port?token=…`."""
+    """As requested by a tool configured with `http://host:port?token=…`."""
     async with service.caller(None) as http:
-        answer = await http.get(path, params={"token": ADMIN_KEY, **query})
-    assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
+        response = await http.get(path, params={"token": ADMIN_KEY, **query})
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
 
 
 async def sessions(service: Running, **query: str) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ async def none_active(service: Running) -> bool:
 
 
 async def status_of(url: str, **headers: str) -> tuple[int, dict[str, Any]]:
-    """The answer that refuses a WebSocket."""
+    """Status and body of the response that refuses a WebSocket."""
     with pytest.raises(InvalidStatus) as refused:
         async with connect(url, additional_headers=headers, proxy=None):
             pass
@@ -52,10 +52,10 @@ async def status_of(url: str, **headers: str) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", ["/json/version", "/json/version/"])
-async def test_the_version_is_as_chromium_tells_it_and_holds_no_key(service: Running, path: str) -> None:
+async def test_the_version_is_like_chromiums_and_contains_no_key(service: Running, path: str) -> None:
     before = await sessions(service)
-    told = await version(service, path)
-    assert list(told) == [
+    found = await version(service, path)
+    assert list(found) == [
         "Browser",
         "Protocol-Version",
         "User-Agent",
@@ -63,25 +63,25 @@ async def test_the_version_is_as_chromium_tells_it_and_holds_no_key(service: Run
         "WebKit-Version",
         "webSocketDebuggerUrl",
     ]
-    assert re.fullmatch(r"Chrome/\d+(\.\d+){3}", told["Browser"])
-    assert re.fullmatch(r"\d+(\.\d+)+", told["V8-Version"])
-    assert re.fullmatch(r"537\.36 \(@[0-9a-f]{40}\)", told["WebKit-Version"])
-    assert told["User-Agent"].startswith("Mozilla/5.0")
-    assert ADMIN_KEY not in told["webSocketDebuggerUrl"]
-    assert await sessions(service) == before, "asking makes no session"
+    assert re.fullmatch(r"Chrome/\d+(\.\d+){3}", found["Browser"])
+    assert re.fullmatch(r"\d+(\.\d+)+", found["V8-Version"])
+    assert re.fullmatch(r"537\.36 \(@[0-9a-f]{40}\)", found["WebKit-Version"])
+    assert found["User-Agent"].startswith("Mozilla/5.0")
+    assert ADMIN_KEY not in found["webSocketDebuggerUrl"]
+    assert await sessions(service) == before, "the request must not create a session"
 
 
-async def test_a_session_tells_the_same_version(service: Running) -> None:
+async def test_the_version_of_a_session_is_the_same(service: Running) -> None:
     session_id = (await service.create(user_agent="mine/1"))["session_id"]
-    told = (await service.http.get(f"{LIST}/{session_id}/cdp/json/version")).json()
+    found = (await service.http.get(f"{LIST}/{session_id}/cdp/json/version")).json()
     root = await version(service)
-    assert told.pop("User-Agent") == "mine/1"
-    assert f"/{session_id}/cdp?ticket=" in told.pop("webSocketDebuggerUrl")
-    assert told == {name: value for name, value in root.items() if name in told}
+    assert found.pop("User-Agent") == "mine/1"
+    assert f"/{session_id}/cdp?ticket=" in found.pop("webSocketDebuggerUrl")
+    assert found == {name: value for name, value in root.items() if name in found}
 
 
 @pytest.mark.parametrize("name", ["token", "apiKey", "api_key"])
-async def test_a_key_in_the_query_of_the_root_makes_a_session_that_goes_with_its_client(
+async def test_connecting_to_the_root_with_a_key_creates_a_session_that_ends_with_the_client(
     service: Running, name: str
 ) -> None:
     async with raw(at(service, viewport_width="640", **{name: ADMIN_KEY})) as client:
@@ -94,28 +94,28 @@ async def test_a_key_in_the_query_of_the_root_makes_a_session_that_goes_with_its
 
 
 @pytest.mark.parametrize("header", [{"X-API-Key": ADMIN_KEY}, {"X-API-Key": "wrong"}])
-async def test_a_key_in_a_header_decides(service: Running, header: dict[str, str]) -> None:
+async def test_a_key_in_a_header_takes_precedence(service: Running, header: dict[str, str]) -> None:
     async with service.caller(None) as http:
-        answer = await http.get("/json/version", params={"token": ADMIN_KEY}, headers=header)
+        response = await http.get("/json/version", params={"token": ADMIN_KEY}, headers=header)
     good = header["X-API-Key"] == ADMIN_KEY
-    assert answer.status_code == (200 if good else 401)
+    assert response.status_code == (200 if good else 401)
     if not good:
         assert (await status_of(at(service, token=ADMIN_KEY), **header))[0] == 401
 
 
-async def test_the_address_of_the_version_makes_a_session_with_what_was_asked_for(service: Running) -> None:
-    told = await version(service, viewport_width="700", viewport_height="300")
-    async with raw(told["webSocketDebuggerUrl"]) as client:
+async def test_the_versions_websocket_url_creates_a_session_with_the_requested_options(service: Running) -> None:
+    found = await version(service, viewport_width="700", viewport_height="300")
+    async with raw(found["webSocketDebuggerUrl"]) as client:
         (made,) = await sessions(service, status="active")
         assert (made["viewport_width"], made["viewport_height"]) == (700, 300)
         assert (await client.call("Browser.getVersion"))["product"]
     await until(lambda: none_active(service))
 
 
-async def test_pages_are_reached_with_the_ticket_that_opened_the_session_and_it_ends_with_the_last_connection(
+async def test_the_ticket_that_created_a_session_reaches_its_pages_and_it_ends_with_the_last_connection(
     service: Running,
 ) -> None:
-    """pydoll puts `/devtools/page/<id>` in place of the path, and keeps the query."""
+    """pydoll replaces the path by `/devtools/page/<id>` and keeps the query."""
     address = (await version(service))["webSocketDebuggerUrl"]
     query = urlsplit(address).query
     async with raw(address) as browser:
@@ -128,8 +128,10 @@ async def test_pages_are_reached_with_the_ticket_that_opened_the_session_and_it_
         assert listed[0]["webSocketDebuggerUrl"] == at_page
         assert listed == await http_list(service, token=ADMIN_KEY)
         async with raw(address) as second:
-            assert [each["targetId"] for each in await targets(second)] == [page["targetId"]], "the same session"
-    assert await client.value("1 + 1") == 2, "the tab outlives the connection to the browser"
+            assert [each["targetId"] for each in await targets(second)] == [page["targetId"]], (
+                "it must be the same session"
+            )
+    assert await client.value("1 + 1") == 2, "the page connection must outlive the browser connection"
     assert len(await sessions(service, status="active")) == 1
     await tab.__aexit__(None, None, None)
     await until(lambda: none_active(service))
@@ -137,7 +139,7 @@ async def test_pages_are_reached_with_the_ticket_that_opened_the_session_and_it_
     assert (await status_of(at_page))[0] == 401
 
 
-async def test_pages_of_ones_own_sessions_are_reached_with_a_key_and_nobody_elses(service: Running) -> None:
+async def test_a_key_reaches_pages_of_its_own_sessions_only(service: Running) -> None:
     mine, other = await service.key(), await service.key(name="other")
     async with raw(at(service, token=mine)) as browser:
         (page,) = [each for each in await targets(browser) if each["type"] == "page"]
@@ -147,14 +149,14 @@ async def test_pages_of_ones_own_sessions_are_reached_with_a_key_and_nobody_else
         context_id = (await browser.call("Target.createBrowserContext"))["browserContextId"]
         made = await browser.call("Target.createTarget", {"url": "about:blank", "browserContextId": context_id})
         async with raw(at(service, f"/devtools/page/{made['targetId']}", token=mine)) as tab:
-            assert await tab.value("3 + 3") == 6, "in a context that the client has made"
+            assert await tab.value("3 + 3") == 6, "a page in a context created by the client"
         foreign = await status_of(at(service, path, token=other))
         assert foreign == await status_of(at(service, "/devtools/page/" + "0" * 32, token=other))
         assert foreign[0] == 404
         assert (await status_of(at(service, path)))[0] == 401
 
 
-async def test_a_session_stays_for_a_client_that_said_it_comes_back(service: Running) -> None:
+async def test_keep_alive_seconds_keeps_the_session_for_a_reconnect(service: Running) -> None:
     address = (await version(service, keep_alive_seconds="60"))["webSocketDebuggerUrl"]
     async with raw(address) as client:
         first = await targets(client)
@@ -164,7 +166,7 @@ async def test_a_session_stays_for_a_client_that_said_it_comes_back(service: Run
     await service.http.delete(f"{LIST}/{made['session_id']}")
 
 
-async def test_options_of_other_services_are_ignored_and_named_in_the_log(
+async def test_options_of_other_services_are_ignored_and_logged_by_name(
     service: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
     foreign = {"stealth": "true", "blockAds": "secret-value", "--window-size": "1,2", "launch": "{}", "timeout": "9"}
@@ -193,32 +195,32 @@ async def test_a_misspelt_option_is_refused_by_name(service: Running, name: str,
     (error,) = body["detail"]
     assert error["loc"] == ["query", name]
     assert meant in error["msg"]
-    answer = await service.http.get("/json/version", params=query)
-    assert (answer.status_code, answer.json()) == (422, body)
+    response = await service.http.get("/json/version", params=query)
+    assert (response.status_code, response.json()) == (422, body)
     assert (await status_of(at(service, "/v1/browser/connect", **query)))[1] == body
 
 
-async def test_a_bad_value_is_refused_before_anything_is_opened(service: Running) -> None:
-    answer = await service.http.get("/json/version", params={"viewport_width": "0"})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["query", "viewport_width"]
+async def test_an_invalid_value_is_refused(service: Running) -> None:
+    response = await service.http.get("/json/version", params={"viewport_width": "0"})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["query", "viewport_width"]
 
 
 @pytest.mark.parametrize("path", ["/json/version", "/json/version/", "/json", "/json/list", "/json/protocol"])
-async def test_without_a_key_nothing_is_told(service: Running, path: str) -> None:
+async def test_requests_without_a_key_are_refused(service: Running, path: str) -> None:
     async with service.caller(None) as http:
         for query in ({}, {"token": "wrong"}, {"apiKey": ""}):
-            answer = await http.get(path, params=query)
-            assert answer.status_code == 401, path
-            assert answer.headers["www-authenticate"]
+            response = await http.get(path, params=query)
+            assert response.status_code == 401, path
+            assert response.headers["www-authenticate"]
     assert (await status_of(at(service)))[0] == 401
 
 
-async def test_a_ticket_is_good_for_its_own_address_only(service: Running) -> None:
-    told = urlsplit((await version(service))["webSocketDebuggerUrl"])
-    ticket = parse_qs(told.query)["ticket"][0]
+async def test_a_ticket_is_valid_for_its_own_path_only(service: Running) -> None:
+    found = urlsplit((await version(service))["webSocketDebuggerUrl"])
+    ticket = parse_qs(found.query)["ticket"][0]
     assert (await status_of(at(service, "/devtools/browser/" + "0" * 32, ticket=ticket)))[0] == 401
-    assert (await status_of(at(service, told.path, ticket=ticket[:-2])))[0] == 401
+    assert (await status_of(at(service, found.path, ticket=ticket[:-2])))[0] == 401
     session_id = (await service.create())["session_id"]
     assert (await status_of(at(service, f"{LIST}/{session_id}/cdp", ticket=ticket)))[0] == 401
 
@@ -229,39 +231,39 @@ async def test_pages_of_other_sites_may_not_connect(service: Running) -> None:
         assert refused[0] == 403, path
 
 
-async def test_a_browser_still_finds_the_console_at_the_root(service: Running) -> None:
-    answer = await service.http.get("/")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/html")
+async def test_a_browser_gets_the_console_at_the_root(service: Running) -> None:
+    response = await service.http.get("/")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
 
 
-async def test_the_protocol_is_told(service: Running) -> None:
+async def test_the_protocol_description_is_served(service: Running) -> None:
     async with service.caller(None) as http:
-        answer = await http.get("/json/protocol", params={"apiKey": ADMIN_KEY})
-    assert {"Page", "Runtime"} <= {domain["domain"] for domain in answer.json()["domains"]}
+        response = await http.get("/json/protocol", params={"apiKey": ADMIN_KEY})
+    assert {"Page", "Runtime"} <= {domain["domain"] for domain in response.json()["domains"]}
 
 
-async def test_a_method_in_lower_case_is_understood(service: Running) -> None:
-    """nodriver asks with `get /json/version`."""
+async def test_a_lower_case_http_method_is_accepted(service: Running) -> None:
+    """nodriver sends `get /json/version`."""
     address = urlsplit(service.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     head = (
         f"get /json/version HTTP/1.1\r\nHost: {address.netloc}\r\nX-API-Key: {ADMIN_KEY}\r\nConnection: close\r\n\r\n"
     )
     writer.write(head.encode())
-    answer = (await reader.read()).decode()
+    response = (await reader.read()).decode()
     writer.close()
-    assert answer.startswith("HTTP/1.1 200"), answer
-    assert "webSocketDebuggerUrl" in answer
+    assert response.startswith("HTTP/1.1 200"), response
+    assert "webSocketDebuggerUrl" in response
 
 
-async def test_no_key_and_no_ticket_comes_into_the_log(service: Running, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_keys_and_tickets_are_not_logged(service: Running, capsys: pytest.CaptureFixture[str]) -> None:
     key = await service.key()
     tickets = []
     async with service.caller(None) as http:
         for name in ("token", "apiKey", "api_key"):
-            told = (await http.get("/json/version", params={name: key})).json()
-            tickets.append(parse_qs(urlsplit(told["webSocketDebuggerUrl"]).query)["ticket"][0])
+            found = (await http.get("/json/version", params={name: key})).json()
+            tickets.append(parse_qs(urlsplit(found["webSocketDebuggerUrl"]).query)["ticket"][0])
             await http.get("/json/list", params={name: key})
             await http.get("/json/version", params={name: key, "viewport_widht": "1"})
             await http.get("/json/nothing", params={name: key})
@@ -272,7 +274,7 @@ async def test_no_key_and_no_ticket_comes_into_the_log(service: Running, capsys:
             pass
     await until(lambda: none_active(service))
     log = capsys.readouterr()
-    assert "/json/version" in log.out, "requests are logged"
+    assert "/json/version" in log.out, "requests must be logged"
     for secret in (key, *tickets):
         assert secret not in log.out + log.err
 
@@ -284,7 +286,7 @@ async def targets(client: Any) -> list[dict[str, Any]]:
 
 async def http_list(service: Running, **query: str) -> list[dict[str, Any]]:
     async with service.caller(None) as http:
-        answer = await http.get("/json/list", params=query)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()
+        response = await http.get("/json/list", params=query)
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()
     return found

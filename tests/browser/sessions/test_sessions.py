@@ -1,4 +1,4 @@
-"""Sessions for real: many at once, exact ends, and the truth about every death."""
+"""Sessions with real browsers: many at once, exact expiry, and correct reports of every failure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def chromium_pss(root: psutil.Process) -> int:
 
 
 @pytest.mark.slow
-async def test_sixty_sessions_each_see_their_own_window_and_name(tmp_path: Path) -> None:
+async def test_sixty_sessions_each_have_their_own_viewport_and_user_agent(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", max_sessions=80) as service:
         sizes = [(640 + n, 480 + 2 * n) for n in range(SESSIONS)]
         created = await asyncio.gather(
@@ -55,9 +55,9 @@ async def test_sixty_sessions_each_see_their_own_window_and_name(tmp_path: Path)
 
 @pytest.mark.slow
 async def test_two_hundred_sessions_end_never_early_and_at_most_a_second_late(tmp_path: Path) -> None:
-    """Watched from outside by listing what is active: a session that is missing early, or listed late, is a lie."""
-    room = {"max_sessions": 200, "max_sessions_per_browser": 50}
-    async with measured_lag() as lag, serving(tmp_path / "data", **room) as service:
+    """Observed by listing active sessions: none may be missing before its deadline or listed long after it."""
+    limits = {"max_sessions": 200, "max_sessions_per_browser": 50}
+    async with measured_lag() as lag, serving(tmp_path / "data", **limits) as service:
         gate, due = asyncio.Semaphore(8), dict[str, float]()
 
         async def create(n: int) -> None:
@@ -69,20 +69,22 @@ async def test_two_hundred_sessions_end_never_early_and_at_most_a_second_late(tm
         creating = asyncio.gather(*(create(n) for n in range(200)))
         early = late = 0.0
         while not creating.done() or time.time() < max(due.values()) + 2.0:
-            asked, known = time.time(), dict(due)
+            requested_at, known = time.time(), dict(due)
             listed = (await service.http.get("/v1/browser/sessions", params={"status": "active", "limit": 500})).json()
-            answered, active = time.time(), {each["session_id"] for each in listed["sessions"]}
-            late = max([late, *(asked - due[each] for each in active & known.keys())])
-            early = max([early, *(moment - answered for each, moment in known.items() if each not in active)])
+            responded_at, active = time.time(), {each["session_id"] for each in listed["sessions"]}
+            late = max([late, *(requested_at - due[each] for each in active & known.keys())])
+            early = max([early, *(moment - responded_at for each, moment in known.items() if each not in active)])
             await asyncio.sleep(0.1)
         await creating
         assert early == 0.0, f"{early:.2f} s early"
-        assert late <= LATE_S + lag.most, f"{late:.2f} s late, on a machine that was {lag.most:.2f} s late itself"
+        assert late <= LATE_S + lag.most, f"{late:.2f} s late, with a loop lag of {lag.most:.2f} s"
         for session_id, moment in due.items():
             ended = await service.details(session_id)
             assert ended["status"] == "expired"
             assert 0.0 <= datetime.fromisoformat(ended["ended_at"]).timestamp() - moment <= LATE_S + lag.most
-            assert datetime.fromisoformat(ended["expires_at"]).timestamp() == moment, "being listed is no activity"
+            assert datetime.fromisoformat(ended["expires_at"]).timestamp() == moment, (
+                "listing must not count as activity"
+            )
 
 
 async def _ended(service: Running, session_id: str) -> dict[str, str] | None:
@@ -105,25 +107,25 @@ async def test_keepalive_and_page_actions_are_activity_and_status_reads_are_not(
     assert (await service.get(session_id))["last_activity"] > kept["last_activity"]
 
 
-async def test_a_session_that_nothing_limits_says_so(tmp_path: Path) -> None:
+async def test_a_session_without_limits_has_no_expiry(tmp_path: Path) -> None:
     async with running(tmp_path / "data", max_lifetime_seconds="none") as service:
         created = await service.create(idle_timeout_seconds=None, max_lifetime_seconds=None)
         assert created["expires_at"] is None
 
 
-async def test_a_killed_browser_is_told_and_the_next_create_works(service: Running) -> None:
+async def test_a_killed_browser_is_reported_and_the_next_create_works(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     pool = (await service.http.get("/v1/browser/pool")).json()
     (pid,) = [browser["pid"] for browser in pool["browsers"] if browser["sessions"]]
     os.kill(pid, signal.SIGKILL)
-    ended = await until(lambda: _ended(service, session_id), what="crashed is told")
+    ended = await until(lambda: _ended(service, session_id), what="the crash is reported")
     assert ended["status"] == "crashed"
     assert (await service.details(session_id))["end_reason"] == "browser_died"
     again = await service.create()
     assert await service.evaluate(again["session_id"], "1+1") == 2
 
 
-async def test_a_crashed_renderer_is_told_and_the_session_lives(service: Running) -> None:
+async def test_a_crashed_renderer_is_reported_and_the_session_stays_active(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     base = f"/v1/browser/sessions/{session_id}/pages"
     crashing = await service.first_page(session_id)
@@ -131,14 +133,14 @@ async def test_a_crashed_renderer_is_told_and_the_session_lives(service: Running
     (browser,) = [psutil.Process(b["pid"]) for b in browsers if b["sessions"]]
     renderers = [p for p in browser.children(recursive=True) if "--type=renderer" in p.cmdline()]
     assert renderers
-    for renderer in renderers:  # the session's page's, and that of the page that is kept ready
+    for renderer in renderers:  # the renderers of the session's page and of the spare page
         renderer.kill()
 
     async def crashed() -> bool:
         pages = (await service.http.get(base)).json()["pages"]
         return any(page["page_id"] == crashing and page["crashed"] for page in pages)
 
-    await until(crashed, what="the page says that it crashed")
+    await until(crashed, what="the page is reported as crashed")
     assert (await service.get(session_id))["status"] == "active"
     health = (await service.http.get(f"/v1/browser/sessions/{session_id}/health")).json()
     assert not health["healthy"]
@@ -146,13 +148,13 @@ async def test_a_crashed_renderer_is_told_and_the_session_lives(service: Running
     assert await service.evaluate(session_id, "40+2", fresh["page_id"]) == 42
 
 
-async def test_a_killed_driver_is_told_and_replaced_and_leaves_no_folder(own_service: Running) -> None:
+async def test_a_killed_driver_is_reported_and_replaced_and_leaves_no_folder(own_service: Running) -> None:
     service = own_service
     session_id = (await service.create())["session_id"]
     living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
     newest = max((p for p in living if "run-driver" in p.cmdline()), key=psutil.Process.create_time)
-    newest.kill()  # an older one is that of a service that other tests share
-    ended = await until(lambda: _ended(service, session_id), what="crashed is told")
+    newest.kill()  # an older one belongs to the shared service
+    ended = await until(lambda: _ended(service, session_id), what="the crash is reported")
     assert ended["status"] == "crashed"
     again = await service.create()
     assert await service.evaluate(again["session_id"], "1+1") == 2
@@ -160,15 +162,15 @@ async def test_a_killed_driver_is_told_and_replaced_and_leaves_no_folder(own_ser
 
     work, fleet = service.inside.work_dir, service.inside.pool.fleet
 
-    def only_the_living() -> bool:
+    def only_running() -> bool:
         folders = len(list(work.glob("run-*/brw_*")))
         return folders == len(fleet.running) and len(list(work.glob("run-*/driver-*"))) == 1
 
-    await until(only_the_living, what="only the folders of living browsers and of one driver")
+    await until(only_running, what="only the folders of running browsers and of one driver")
 
 
 @pytest.mark.slow
-async def test_a_killed_server_loses_no_record_and_says_lost(tmp_path: Path) -> None:
+async def test_sessions_of_a_killed_server_are_recorded_as_lost(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     server = ServerProcess(data)

@@ -1,4 +1,4 @@
-"""What one session's pages have stored, taken out and put into another: a real browser, a real site."""
+"""Storage state of one session moved to another, with a real browser and a real site."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def site() -> Iterator[ClientSite]:
         yield site
 
 
-async def test_a_log_in_goes_on_in_another_session(service: Running, site: ClientSite) -> None:
+async def test_a_login_is_carried_over_to_another_session(service: Running, site: ClientSite) -> None:
     first = await service.create()
     page = f"{SESSIONS}/{first['session_id']}/pages/{await service.first_page(first['session_id'])}"
-    for url in (site.url, site.other):  # the second is on screen, the first has to be opened to be read
+    for url in (site.url, site.other):  # the second is open, the first must be opened to be read
         assert (await service.http.post(f"{page}/navigate", json={"url": url})).status_code == 200
         await service.evaluate(first["session_id"], LOG_IN)
 
@@ -46,10 +46,10 @@ async def test_a_log_in_goes_on_in_another_session(service: Running, site: Clien
     assert {cookie["domain"] for cookie in state["cookies"]} == {"127.0.0.1", "localhost"}
     assert {origin["origin"] for origin in state["origins"]} == {site.url, site.other}
     pages = (await service.http.get(f"{SESSIONS}/{first['session_id']}/pages")).json()["pages"]
-    assert len(pages) == 1, "what was opened to be read is closed again"
+    assert len(pages) == 1, "pages opened for reading must be closed"
 
     for origin in state["origins"]:
-        origin["localStorage"] = [{"name": "kept", "value": "yes"}]  # half a character does not come back
+        origin["localStorage"] = [{"name": "kept", "value": "yes"}]  # the lone surrogate is not restored
     second = await service.create(storage_state=state, start_url=site.url)
     seen = await service.evaluate(second["session_id"], "[document.cookie, localStorage.kept]")
     assert seen == ["who=ann; apart=1", "yes"]
@@ -58,15 +58,15 @@ async def test_a_log_in_goes_on_in_another_session(service: Running, site: Clien
     assert "ann" not in str((await service.details(second["session_id"]))["options"])
 
 
-async def test_storage_of_a_page_that_hangs_of_nobody_and_of_the_past(
+async def test_storage_state_of_a_hung_a_foreign_or_an_ended_session_is_an_error(
     service: Running, site: ClientSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("browser_sessions.api.routes.storage_state.TIMEOUT_S", 1.0)
     session_id = (await service.create(start_url=site.url))["session_id"]
     page_id = await service.first_page(session_id)
     path = f"{SESSIONS}/{session_id}/storage-state"
-    async with service.caller(await service.key()) as somebody:
-        assert (await somebody.get(path)).status_code == 404
+    async with service.caller(await service.key()) as outsider:
+        assert (await outsider.get(path)).status_code == 404
     hung = {"expression": "setTimeout(() => { while (true); })"}
     await service.http.post(f"{SESSIONS}/{session_id}/pages/{page_id}/evaluate", json=hung)
     assert (await service.http.get(path)).status_code == 504
@@ -74,7 +74,7 @@ async def test_storage_of_a_page_that_hangs_of_nobody_and_of_the_past(
     assert (await service.http.get(path)).status_code == 409
 
 
-async def test_from_python(service: Running, site: ClientSite) -> None:
+async def test_storage_state_with_the_python_client(service: Running, site: ClientSite) -> None:
     async with Client(service.url, ADMIN_KEY) as client, client.session(start_url=site.url) as first:
         await first.evaluate("document.cookie = 'who=ann'")
         state = await first.storage_state()

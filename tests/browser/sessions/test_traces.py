@@ -1,5 +1,4 @@
-"""Traces over OTLP/HTTP, from a real server to a receiver of ours: which spans there are, whose children they are, and
-that no secret is in them."""
+"""Traces over OTLP/HTTP from a real server to a test collector: spans, their parents, and no secrets in them."""
 
 from __future__ import annotations
 
@@ -25,16 +24,16 @@ CALLER = "b7ad6b7169203331"
 
 
 class Receiver:
-    """A collector: keeps every span that it is sent."""
+    """A collector that records every span."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.resource: dict[str, str] = {}
         self.spans: list[Any] = []
         self.others: list[str] = []
-        """What came that are no spans."""
+        """Paths of requests other than spans."""
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
@@ -66,7 +65,7 @@ class Receiver:
 @asynccontextmanager
 async def receiving() -> AsyncIterator[tuple[Receiver, str]]:
     receiver = Receiver()
-    server = await asyncio.start_server(receiver.answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(receiver.handle, "127.0.0.1", 0)
     async with server:
         yield receiver, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
@@ -75,17 +74,19 @@ def facts(span: Any) -> dict[str, Any]:
     return {fact.key: getattr(fact.value, str(fact.value.WhichOneof("value"))) for fact in span.attributes}
 
 
-async def test_a_session_s_life_is_a_trace_that_its_caller_began_and_holds_no_secret(tmp_path: Path) -> None:
+async def test_a_sessions_spans_continue_the_callers_trace_and_contain_no_secret(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     server = ServerProcess(tmp_path / "data")
     async with receiving() as (receiver, endpoint):
-        asked = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-        asked["FASTAPI_OTEL_AUTO_CONFIGURE"] = "true"  # FastAPI's own spans, metrics and logs: whole addresses
-        service = await server.start(["env", *(f"{name}={value}" for name, value in asked.items())])
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+        variables["FASTAPI_OTEL_AUTO_CONFIGURE"] = (
+            "true"  # would send FastAPI's own spans, metrics and logs, with full URLs
+        )
+        service = await server.start(["env", *(f"{name}={value}" for name, value in variables.items())])
         try:
             traceparent = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
-            answer = await service.http.post("/v1/browser/sessions", json={}, headers=traceparent)
-            made = answer.json()
+            response = await service.http.post("/v1/browser/sessions", json={}, headers=traceparent)
+            made = response.json()
             session_id, tickets = made["session_id"], {made["connect_url"].partition("ticket=")[2]}
             async with raw(made["connect_url"]) as client:
                 await client.call("Browser.getVersion")
@@ -98,7 +99,7 @@ async def test_a_session_s_life_is_a_trace_that_its_caller_began_and_holds_no_se
                 "http.request.method": "POST",
                 "http.route": "/v1/browser/sessions",
                 "http.response.status_code": 201,
-                "browser_sessions.request_id": answer.headers["x-request-id"],
+                "browser_sessions.request_id": response.headers["x-request-id"],
             }
             create = await receiver.one("session.create")
             assert create.parent_span_id == request.span_id
@@ -127,10 +128,10 @@ async def test_a_session_s_life_is_a_trace_that_its_caller_began_and_holds_no_se
             assert secret
             assert secret.encode() not in sent
         assert not receiver.named("GET /readyz")
-        assert receiver.others == [], "FastAPI's own"
+        assert receiver.others == [], "FastAPI's own telemetry must stay off"
 
 
-async def test_a_collector_that_is_not_there_holds_up_neither_start_nor_end(tmp_path: Path) -> None:
+async def test_a_missing_collector_does_not_delay_start_or_exit(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     server = ServerProcess(tmp_path / "data")
     service = await server.start(["env", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9"])
@@ -141,8 +142,8 @@ async def test_a_collector_that_is_not_there_holds_up_neither_start_nor_end(tmp_
     assert asyncio.get_running_loop().time() - began < 10
 
 
-def test_neither_sdk_nor_exporter_is_loaded_when_nobody_asks() -> None:
-    # FastAPI loads the API where it is there.
+def test_neither_sdk_nor_exporter_is_loaded_unless_configured() -> None:
+    # FastAPI itself loads the OpenTelemetry API if installed.
     code = (
         "import json, sys, browser_sessions.server\n"
         "from browser_sessions import tracing\n"
@@ -150,5 +151,5 @@ def test_neither_sdk_nor_exporter_is_loaded_when_nobody_asks() -> None:
         "loaded = [each for each in sys.modules if each.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))]\n"
         "print(json.dumps([tracing.tracer() is None, loaded]))"
     )
-    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env={})
-    assert json.loads(answer.stdout) == [True, []]
+    response = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env={})
+    assert json.loads(response.stdout) == [True, []]

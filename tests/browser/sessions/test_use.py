@@ -1,4 +1,4 @@
-"""A call that has no answer yet is use: the session does not idle out under it."""
+"""A pending call counts as activity: the session does not reach its idle timeout meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORK_MS = 3000
 EVALUATE = f"new Promise(done => setTimeout(() => done('done'), {WORK_MS}))"
 
 
-async def test_a_script_that_works_longer_than_the_idle_timeout_gets_its_answer(service: Running) -> None:
+async def test_a_script_that_runs_longer_than_the_idle_timeout_returns(service: Running) -> None:
     session_id = (await service.create(idle_timeout_seconds=IDLE_S))["session_id"]
     working = asyncio.create_task(service.evaluate(session_id, EVALUATE))
     latest = await _last_activity(service, session_id)
@@ -27,32 +27,32 @@ async def test_a_script_that_works_longer_than_the_idle_timeout_gets_its_answer(
         found = await service.get(session_id)
         used = datetime.fromisoformat(found["last_activity"])
         assert found["status"] == "active"
-        assert used >= latest, "activity never moves back"
+        assert used >= latest, "last_activity must not decrease"
         assert datetime.fromisoformat(found["expires_at"]) - used == timedelta(seconds=IDLE_S)
         latest = used
     assert await working == "done"
-    await until(lambda: _is(service, session_id, "expired"), what="it is idle after its answer")
+    await until(lambda: _is(service, session_id, "expired"), what="the session expires after the call")
     ended = await service.details(session_id)
     assert ended["end_reason"] == "idle_timeout"
     idle = datetime.fromisoformat(ended["ended_at"]) - datetime.fromisoformat(ended["last_activity"])
     assert idle >= timedelta(seconds=IDLE_S)
 
 
-async def test_a_navigation_to_a_slow_site_is_use_until_its_own_time_is_over(service: Running, site: Site) -> None:
+async def test_a_navigation_to_a_slow_site_is_activity_until_its_timeout(service: Running, site: Site) -> None:
     session_id = (await service.create(idle_timeout_seconds=IDLE_S))["session_id"]
     page = f"/v1/browser/sessions/{session_id}/pages/{await service.first_page(session_id)}"
-    asked = {"url": f"{site.url}/hang", "timeout_seconds": WORK_MS / 1000}
+    body = {"url": f"{site.url}/hang", "timeout_seconds": WORK_MS / 1000}
     began = datetime.now(UTC)
-    answer = await service.http.post(f"{page}/navigate", json=asked)
-    assert answer.status_code == 504, answer.text
+    response = await service.http.post(f"{page}/navigate", json=body)
+    assert response.status_code == 504, response.text
     assert await _last_activity(service, session_id) >= began + 2 * timedelta(seconds=IDLE_S)
 
 
 @pytest.mark.parametrize("end", ["max_lifetime", "deleted"])
-async def test_where_the_session_ends_during_calls_every_answer_says_why(
+async def test_calls_pending_when_the_session_ends_fail_with_the_end_reason(
     service: Running, site: Site, end: str
 ) -> None:
-    """Those that wait for their turn too."""
+    """Including queued ones."""
     limit = {"max_lifetime_seconds": 2.0} if end == "max_lifetime" else {}
     session_id = (await service.create(**limit))["session_id"]
     page = f"/v1/browser/sessions/{session_id}/pages/{await service.first_page(session_id)}"
@@ -68,12 +68,12 @@ async def test_where_the_session_ends_during_calls_every_answer_says_why(
         await until(lambda: inside.in_use == len(calls))
         await service.http.delete(f"/v1/browser/sessions/{session_id}")
     async with asyncio.timeout(10):
-        answers = await asyncio.gather(*calls)
+        responses = await asyncio.gather(*calls)
     status = "expired" if end == "max_lifetime" else "closed"
-    for answer in answers:
-        assert answer.status_code == 409, answer.text
-        assert answer.json()["detail"].startswith(f"The session is {status} ({end})"), answer.text
-        assert answer.json()["session_id"] == session_id
+    for response in responses:
+        assert response.status_code == 409, response.text
+        assert response.json()["detail"].startswith(f"The session is {status} ({end})"), response.text
+        assert response.json()["session_id"] == session_id
 
 
 async def _last_activity(service: Running, session_id: str) -> datetime:

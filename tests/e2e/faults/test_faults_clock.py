@@ -1,7 +1,7 @@
-"""The host's clock is set by an hour under live sessions: no session ends early or late, and what is shown is right.
+"""The host's clock is set by an hour while sessions are active: they expire on time, and `expires_at` is correct.
 
-The clock of this machine is left alone: Debian's libfaketime shifts the wall clock of one server process, and of its
-driver, as a file says. The monotonic clock goes on, as it does when a host's clock is set.
+The machine's clock is not changed: Debian's libfaketime shifts the wall clock of one server process and its driver, by
+an offset in a file. The monotonic clock is not affected, as when a host's clock is set.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ LATE_S = 1.0
 IDLE_S = 5.0
 LIFETIME_S = 6.0
 SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds) and None\n"
-"""libfaketime refuses (EINVAL) to sleep until a moment of the monotonic clock, which is how Python sleeps."""
+"""Replaces Python's sleep until a monotonic time, which fails with EINVAL under libfaketime."""
 LONG_S = HOUR / 2
-"""Shorter than the jump: by the wall clock it would be over."""
+"""Shorter than the jump: expired according to the wall clock."""
 
 
 class Host:
-    """The wall clock as the server sees it."""
+    """The server's view of the wall clock."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -48,7 +48,7 @@ class Host:
         self.offset = offset
         draft = self._file.with_suffix(".new")
         draft.write_text(f"{offset:+.0f}\n")
-        draft.replace(self._file)  # whole at any moment
+        draft.replace(self._file)  # atomic
 
     def now(self) -> float:
         return time.time() + self.offset
@@ -84,21 +84,21 @@ async def shifted(folder: Path) -> AsyncIterator[tuple[Running, Host]]:
         await server.stop()
 
 
-async def lives(service: Running, seconds: float, **limits: float | None) -> tuple[float, float]:
-    """(early, late): by how many seconds the end of a session missed its limit, by a clock that never jumps."""
-    asked = time.monotonic()
+async def expiry_error(service: Running, seconds: float, **limits: float | None) -> tuple[float, float]:
+    """(early, late) in seconds: how far a session's expiry missed its limit, on the monotonic clock."""
+    requested_at = time.monotonic()
     session_id = (await service.create(**limits))["session_id"]
-    seen = answered = time.monotonic()
+    seen = created_at = time.monotonic()
     while (await service.get(session_id))["status"] == "active":
         seen = time.monotonic()
         await asyncio.sleep(0.05)
-    early = asked + seconds - time.monotonic()
+    early = requested_at + seconds - time.monotonic()
 
     async def expired() -> bool:
         return bool((await service.get(session_id))["status"] == "expired")
 
     await until(expired, what="the session is expired")
-    return early, seen - (answered + seconds)
+    return early, seen - (created_at + seconds)
 
 
 def moment(text: str) -> float:
@@ -106,38 +106,41 @@ def moment(text: str) -> float:
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["an hour forward", "an hour back"])
-async def test_a_host_whose_clock_is_set_ends_no_session_early_or_late(tmp_path: Path, jump: float) -> None:
+async def test_sessions_expire_on_time_when_the_hosts_clock_is_set(tmp_path: Path, jump: float) -> None:
     async with measured_lag() as lag, shifted(tmp_path) as (service, host):
         user = {"username": "ann", "password": "correct horse battery", "role": "client"}
         assert (await service.http.post("/v1/auth/users", json=user)).status_code == 201
         token = (await service.http.post("/v1/auth/token", data=user)).json()["access_token"]
-        asked, began = host.now(), time.monotonic()
+        requested_at, began = host.now(), time.monotonic()
         long = await service.create(idle_timeout_seconds=LONG_S, max_lifetime_seconds=LONG_S)
-        assert asked <= moment(long["expires_at"]) - LONG_S <= host.now()
+        assert requested_at <= moment(long["expires_at"]) - LONG_S <= host.now()
         short = asyncio.gather(
-            *(lives(service, IDLE_S, idle_timeout_seconds=IDLE_S) for _ in range(3)),
-            *(lives(service, LIFETIME_S, idle_timeout_seconds=None, max_lifetime_seconds=LIFETIME_S) for _ in range(3)),
+            *(expiry_error(service, IDLE_S, idle_timeout_seconds=IDLE_S) for _ in range(3)),
+            *(
+                expiry_error(service, LIFETIME_S, idle_timeout_seconds=None, max_lifetime_seconds=LIFETIME_S)
+                for _ in range(3)
+            ),
         )
-        await asyncio.sleep(1.0)  # in the middle of their lives
+        await asyncio.sleep(1.0)  # before they expire
         host.set(jump)
         for early, late in await short:
             assert early <= 0.0, f"{early:.2f} s early"
-            assert late <= LATE_S + lag.most, f"{late:.2f} s late, on a machine that was {lag.most:.2f} s late itself"
+            assert late <= LATE_S + lag.most, f"{late:.2f} s late, with a loop lag of {lag.most:.2f} s"
 
         async def right() -> bool:
             shown = moment((await service.get(long["session_id"]))["expires_at"])
             return abs(shown - (host.now() + LONG_S - (time.monotonic() - began))) < 1
 
-        await until(right, what="expires_at is right by the new clock", every=0.1)
+        await until(right, what="expires_at is correct by the new clock", every=0.1)
         assert (await service.get(long["session_id"]))["status"] == "active"
         assert "clock.jumped" in (tmp_path / "server.log").read_text()
 
-        # Back where it was: what was made in the meantime, in the future perhaps, counts all the same.
+        # Set back: tokens issued meanwhile, perhaps in the future, stay valid.
         meanwhile = (await service.http.post("/v1/auth/token", data=user)).json()["access_token"]
         host.set(0.0)
         for each in (token, meanwhile) if jump > 0 else (token,):
             bearer = {"Authorization": f"Bearer {each}"}
             async with service.caller(None) as caller:
                 assert (await caller.get("/v1/browser/sessions", headers=bearer)).status_code == 200
-        await until(right, what="expires_at is right again", every=0.1)
+        await until(right, what="expires_at is correct again", every=0.1)
         assert await service.evaluate(long["session_id"], "6 * 7") == 42

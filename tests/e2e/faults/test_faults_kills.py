@@ -1,5 +1,5 @@
-"""Browsers, renderers and the driver killed and stopped under a running service. scripts/faults.py does it a hundred
-times and prints the figures."""
+"""Browsers, renderers and the driver of a running service are killed and stopped. scripts/faults.py does the same a
+hundred times and prints the times."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ async def service(tmp_path: Path) -> AsyncIterator[Running]:
         yield service
 
 
-def happened(took: Took, *names: str) -> None:
-    """Each was told in the end; within how many seconds is what scripts/faults.py holds."""
+def assert_observed(took: Took, *names: str) -> None:
+    """Each fault was observed at some time; scripts/faults.py checks the limits in seconds."""
     assert {name for name, seconds in took.items() if seconds} == set(names)
 
 
 @pytest.mark.slow
-async def test_a_killed_browser_and_renderer_are_told_in_status_events_and_close_code(service: Running) -> None:
+async def test_a_killed_browser_and_renderer_are_reported_in_status_events_and_close_code(service: Running) -> None:
     killed = ("browser killed, in status", "browser killed, in events", "browser killed, client closed")
-    happened(await kill_browsers(service, 3), *killed)
-    happened(await kill_renderers(service, 3), "renderer killed, in pages", "renderer killed, in events")
+    assert_observed(await kill_browsers(service, 3), *killed)
+    assert_observed(await kill_renderers(service, 3), "renderer killed, in pages", "renderer killed, in events")
 
 
 @pytest.mark.slow
-async def test_what_stands_still_is_replaced_and_can_be_deleted(service: Running) -> None:
-    happened(await stop_browsers(service, 1), "browser stopped, in status", "browser stopped, replaced")
-    happened(await stop_driver(service, 1), "driver stopped, in status", "driver stopped, replaced")
-    happened(await delete_hung(service, 2), "hung page, deleted", "hung browser, deleted")
+async def test_stopped_browsers_and_drivers_are_replaced_and_hung_sessions_can_be_deleted(service: Running) -> None:
+    assert_observed(await stop_browsers(service, 1), "browser stopped, in status", "browser stopped, replaced")
+    assert_observed(await stop_driver(service, 1), "driver stopped, in status", "driver stopped, replaced")
+    assert_observed(await delete_hung(service, 2), "hung page, deleted", "hung browser, deleted")

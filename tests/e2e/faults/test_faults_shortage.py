@@ -1,6 +1,6 @@
-"""A full disk, too few descriptors, a tiny /dev/shm: no crash, a reason in the answer, recovery by itself.
+"""A full disk, too few descriptors, a tiny /dev/shm: no crash, a reason in the response, automatic recovery.
 
-The mounts are made in a namespace of the server's own, which needs root; elsewhere these tests do not run.
+Mounting needs root; without it these tests are skipped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DISK_MB = 192
 
 @contextlib.contextmanager
 def disk(folder: Path) -> Iterator[None]:
-    """A disk of its own at `folder`, small enough to be filled."""
+    """A separate file system at `folder`, small enough to be filled."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)], check=True)
     try:
         yield
@@ -38,7 +38,7 @@ def disk(folder: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def started_by(server: ServerProcess, *wrapper: str) -> AsyncIterator[Running]:
-    """The server as a child of `wrapper` commands that become it (`exec`)."""
+    """The server, started through `wrapper` commands that `exec` it."""
     service = await server.start(wrapper)
     try:
         yield service
@@ -48,13 +48,13 @@ async def started_by(server: ServerProcess, *wrapper: str) -> AsyncIterator[Runn
 
 
 async def refused(service: Running, word: str) -> bool:
-    answer = await service.http.post("/v1/browser/sessions", json={})
-    if answer.status_code == 201:
-        await service.http.delete(f"/v1/browser/sessions/{answer.json()['session_id']}")
+    response = await service.http.post("/v1/browser/sessions", json={})
+    if response.status_code == 201:
+        await service.http.delete(f"/v1/browser/sessions/{response.json()['session_id']}")
         return False
-    assert answer.status_code == 503, answer.text
-    assert "Retry-After" in answer.headers
-    return word in answer.json()["detail"]
+    assert response.status_code == 503, response.text
+    assert "Retry-After" in response.headers
+    return word in response.json()["detail"]
 
 
 async def warned(service: Running, word: str) -> bool:
@@ -62,13 +62,13 @@ async def warned(service: Running, word: str) -> bool:
 
 
 async def taken(service: Running) -> str | None:
-    answer = await service.http.post("/v1/browser/sessions", json={})
-    session_id: str | None = answer.json().get("session_id") if answer.status_code == 201 else None
+    response = await service.http.post("/v1/browser/sessions", json={})
+    session_id: str | None = response.json().get("session_id") if response.status_code == 201 else None
     return session_id
 
 
 @as_root
-async def test_a_full_disk_is_a_refusal_with_its_reason_and_no_end_of_anything(tmp_path: Path) -> None:
+async def test_a_full_disk_refuses_creates_with_the_reason_and_ends_no_session(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with disk(tmp_path / "data"):
         async with started_by(ServerProcess(tmp_path / "data")) as service:
@@ -79,17 +79,17 @@ async def test_a_full_disk_is_a_refusal_with_its_reason_and_no_end_of_anything(t
                     file.write(b"\0" * 2**20)
                     file.flush()
             await until(lambda: refused(service, "disk"), what="creates are refused for the disk", every=0.1)
-            assert await service.evaluate(session_id, "6 * 7") == 42, "who is there goes on"
-            await until(lambda: warned(service, "disk"), what="operators are told", every=0.1)
+            assert await service.evaluate(session_id, "6 * 7") == 42, "existing sessions keep working"
+            await until(lambda: warned(service, "disk"), what="readyz warns of the disk", every=0.1)
             ended = await service.http.delete(f"/v1/browser/sessions/{session_id}")
-            assert ended.json()["status"] == "closed", "an end is told, stored or not"
+            assert ended.json()["status"] == "closed", "the end is reported even if it cannot be stored"
             filler.unlink()
-            again = await until(lambda: taken(service), what="creates are taken again", every=0.1)
+            again = await until(lambda: taken(service), what="creates succeed again", every=0.1)
             assert await service.evaluate(again, "1 + 1") == 2
             assert (await service.get(session_id))["status"] == "closed"
 
 
-async def test_too_few_descriptors_are_a_refusal_with_its_reason(tmp_path: Path) -> None:
+async def test_too_few_descriptors_refuse_creates_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     server = ServerProcess(tmp_path / "data")
     async with started_by(server, "prlimit", "--nofile=128:128") as service:
@@ -102,14 +102,14 @@ async def test_too_few_descriptors_are_a_refusal_with_its_reason(tmp_path: Path)
             await asyncio.sleep(0)
         assert reader is not None
         await until(lambda: refused(service, "descriptors"), what="creates are refused", every=0.1)
-        assert await service.evaluate(session_id, "6 * 7") == 42, "who is there goes on"
-        for _ in range(40):  # and now beyond the limit: connections that it cannot even accept
+        assert await service.evaluate(session_id, "6 * 7") == 42, "existing sessions keep working"
+        for _ in range(40):  # beyond the limit: connections that the server cannot even accept
             with contextlib.suppress(OSError):
                 writers.append((await asyncio.open_connection("127.0.0.1", port))[1])
         assert (await service.get(session_id))["status"] == "active"
         for writer in writers:
             writer.close()
-        again = await until(lambda: taken(service), what="creates are taken again", every=0.1)
+        again = await until(lambda: taken(service), what="creates succeed again", every=0.1)
         assert await service.evaluate(again, "1 + 1") == 2
 
 
@@ -122,12 +122,12 @@ async def test_four_megabytes_of_shared_memory_are_enough(tmp_path: Path) -> Non
         page_id = await service.first_page(session_id)
         large = "document.body.innerHTML = '<canvas width=2560 height=1440></canvas>'.repeat(4); 1"
         assert await service.evaluate(session_id, large) == 1
-        picture = await _picture(service.http, session_id, page_id)
-        assert picture.startswith(b"\x89PNG")
+        screenshot = await _picture(service.http, session_id, page_id)
+        assert screenshot.startswith(b"\x89PNG")
         assert (await service.get(session_id))["status"] == "active"
 
 
 async def _picture(http: httpx.AsyncClient, session_id: str, page_id: str) -> bytes:
-    answer = await http.get(f"/v1/browser/sessions/{session_id}/pages/{page_id}/screenshot")
-    assert answer.status_code == 200, answer.text
-    return answer.content
+    response = await http.get(f"/v1/browser/sessions/{session_id}/pages/{page_id}/screenshot")
+    assert response.status_code == 200, response.text
+    return response.content

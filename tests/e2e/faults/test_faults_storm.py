@@ -1,4 +1,4 @@
-"""kill -9 of the server while it creates; scripts/faults.py does it two hundred times."""
+"""kill -9 of the server while it creates sessions; scripts/faults.py does it two hundred times."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.slow
-async def test_a_server_killed_in_a_storm_of_creates_forgets_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+async def test_a_server_killed_during_many_creates_loses_and_duplicates_no_session(tmp_path: Path) -> None:
     seen = await storm(tmp_path, 4)
-    assert seen.acknowledged, "the storm was one"
+    assert seen.acknowledged, "some creates were acknowledged"
     assert seen.unknown == []
     assert seen.not_lost == []
     assert seen.duplicates == []
@@ -29,7 +29,7 @@ async def test_a_server_killed_in_a_storm_of_creates_forgets_nothing_and_doubles
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Those that were started with a file or a variable in `folder`."""
+    """Processes whose command line or environment contains `folder`."""
     found = psutil.process_iter(["cmdline", "environ"])
     return [
         each
@@ -41,14 +41,14 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
 async def test_no_server_outlives_the_script_that_started_it(tmp_path: Path, number: signal.Signals) -> None:
     script = await asyncio.create_subprocess_exec(
-        *("env", "--default-signal=INT"),  # a test run in the background ignores it, and its children with it
+        *("env", "--default-signal=INT"),  # a test run in the background ignores SIGINT, and its children inherit that
         *(sys.executable, ROOT / "scripts" / "faults.py", "storm", "--rounds", "1000"),
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        await until(lambda: list(tmp_path.glob("faults-*/run/data/service.json")), what="a server serves")
+        await until(lambda: list(tmp_path.glob("faults-*/run/data/service.json")), what="a server is ready")
         assert len(processes_of(tmp_path)) > 1
     finally:
         script.send_signal(number)

@@ -1,7 +1,7 @@
-"""A CDP client that costs next to nothing itself: blocking, one call at a time.
+"""A CDP client with little overhead: blocking, one call at a time.
 
-`python -m tests.harness.clients.blocking_cdp URL own|first` pulls 20 MB answers until it is ended; one line of output
-for each.
+`python -m tests.harness.clients.blocking_cdp URL own|first` reads 20 MB responses until it is killed and
+prints one line for each.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MASK: Final = bytes(4)
 
 
 class Blocking:
-    """Connects at once."""
+    """Connects in the constructor."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -36,12 +36,12 @@ class Blocking:
         assert b" 101 " in head.split(b"\r\n", 1)[0], head
 
     def call(self, call_id: int, method: str, params: dict[str, Any], session_id: str | None = None) -> dict[str, Any]:
-        """The whole answer."""
+        """The whole response."""
         self.send(call_id, method, params, session_id)
         while True:
-            answer: dict[str, Any] = json.loads(self.frame())
-            if answer.get("id") == call_id:
-                return answer
+            response: dict[str, Any] = json.loads(self.frame())
+            if response.get("id") == call_id:
+                return response
 
     def send(self, call_id: int, method: str, params: dict[str, Any], session_id: str | None = None) -> None:
         message = {"id": call_id, "method": method, "params": params}
@@ -58,7 +58,7 @@ class Blocking:
         self._socket.sendall(length + _MASK + payload)
 
     def frame(self) -> bytes:
-        """The next one; what the server says comes in whole frames."""
+        """The next frame; the server sends unfragmented messages."""
         length = self._exactly(2)[1]
         if length >= 126:
             length = int.from_bytes(self._exactly(2 if length == 126 else 8))
@@ -80,10 +80,10 @@ class Blocking:
         return self.attach(next(info["targetId"] for info in targets if info["type"] == "page"))
 
     def own_page(self) -> str:
-        """A CDP session on a new page in a context of its own."""
+        """A CDP session on a new page in a new context."""
         context = self.call(1, "Target.createBrowserContext", {})["result"]["browserContextId"]
-        asked = {"url": "about:blank", "browserContextId": context}
-        return self.attach(self.call(2, "Target.createTarget", asked)["result"]["targetId"])
+        params = {"url": "about:blank", "browserContextId": context}
+        return self.attach(self.call(2, "Target.createTarget", params)["result"]["targetId"])
 
     def attach(self, target_id: str) -> str:
         attached = self.call(3, "Target.attachToTarget", {"targetId": target_id, "flatten": True})
@@ -98,9 +98,9 @@ def main() -> None:
     url, which = sys.argv[1:]
     client = Blocking(url)
     at_page = client.own_page() if which == "own" else client.page()
-    asked = {"expression": f"'x'.repeat({LARGE_BYTES})", "returnByValue": True}
+    params = {"expression": f"'x'.repeat({LARGE_BYTES})", "returnByValue": True}
     while True:
-        client.send(9, "Runtime.evaluate", asked, at_page)
+        client.send(9, "Runtime.evaluate", params, at_page)
         while len(client.frame()) < LARGE_BYTES:
             pass
         sys.stdout.write("pulled\n")

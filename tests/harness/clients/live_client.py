@@ -1,4 +1,4 @@
-"""A viewer for tests: what the console's page does, without a page."""
+"""A viewer for tests: the live protocol as the console uses it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Shown:
 
 
 class LiveClient:
-    """Draws (acknowledges) every frame at once unless `stalled`."""
+    """Acknowledges every frame at once unless `stalled`."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.messages: list[Message] = []
         self.frames: list[Shown] = []
         self.drawn = 0
-        """How many frames came in all."""
+        """Frames received so far."""
         self.stalled = False
         self.closed: tuple[int, str] | None = None
         self._news = asyncio.Event()
@@ -40,7 +40,7 @@ class LiveClient:
         await self.socket.send(json.dumps({"type": kind, **fields}))
 
     async def until(self, wanted: Callable[[], Any], *, within: float = 20.0, what: str = "") -> Any:
-        """What `wanted` gives once it is true; looked at whenever something came."""
+        """The value of `wanted` once it is true; evaluated after each message."""
         try:
             async with asyncio.timeout(within):
                 while not (value := wanted()):
@@ -49,23 +49,25 @@ class LiveClient:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise AssertionError(f"not within {within} s: {what or wanted}; last came {self.messages[-8:]}") from None
+            raise AssertionError(
+                f"not within {within} s: {what or wanted}; last messages {self.messages[-8:]}"
+            ) from None
         return value
 
     async def message(self, kind: str, test: Callable[[Message], Any] = lambda _: True) -> Message:
-        """The first message of a kind, also one that came before."""
+        """The first message of a kind, including those received already."""
         found: Message = await self.until(
             lambda: next((each for each in self.messages if each["type"] == kind and test(each)), None), what=kind
         )
         return found
 
     async def frame(self, after: int = 0) -> Shown:
-        """The newest frame once there were more than `after`."""
+        """The newest frame once more than `after` have been received."""
         await self.until(lambda: len(self.frames) > after, what="a frame")
         return self.frames[-1]
 
     async def end(self, *, within: float = 20.0) -> tuple[int, str]:
-        """The close code and its words."""
+        """The close code and reason."""
         async with asyncio.timeout(within):
             await asyncio.wait({self._reading})
         assert self.closed is not None
@@ -101,7 +103,7 @@ class LiveClient:
 
 @asynccontextmanager
 async def watching(url: str, headers: dict[str, str] | None = None, **options: Any) -> AsyncIterator[LiveClient]:
-    """A viewer at a ws:// address."""
+    """Connects a viewer to a ws:// address."""
     socket = await connect(url, additional_headers=headers, max_size=None, proxy=None, compression=None, **options)
     client = LiveClient(socket)
     try:

@@ -1,4 +1,4 @@
-"""Playwright MCP with `--cdp-endpoint`, spoken to over its standard input and output."""
+"""Playwright MCP with `--cdp-endpoint`, driven over its standard input and output."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Final
 from tests.harness.sites.client_site import ClientSite
 
 CALL_S: Final = 30.0
-"""For one tool; most take a tenth of a second, a page's settling included."""
+"""Timeout of one tool call; most take 0.1 s including the wait for the page to settle."""
 MESSAGE_BYTES: Final = 16 * 2**20
-"""The longest line: a picture in base64."""
+"""The longest line: a screenshot in base64."""
 
 WANTED: Final = {
     "goto": "Home",
@@ -33,7 +33,7 @@ WANTED: Final = {
     "download": "completed",
     "tabs": "who=WHO",
 }
-"""What is in the answer of each step."""
+"""Text that each step's response contains."""
 
 
 class Server:
@@ -51,19 +51,19 @@ class Server:
             while True:
                 line = await self._process.stdout.readline()
                 assert line, "the MCP server has ended"
-                answer: dict[str, Any] = json.loads(line)
-                if answer.get("id") == self._last:
-                    return answer
+                response: dict[str, Any] = json.loads(line)
+                if response.get("id") == self._last:
+                    return response
 
     async def notify(self, method: str) -> None:
         await self._send({"jsonrpc": "2.0", "method": method})
 
     async def tool(self, name: str, /, **arguments: Any) -> str:
-        """The whole answer of a tool as text; an error fails."""
-        answer = await self.call("tools/call", {"name": name, "arguments": arguments})
-        assert "error" not in answer, answer
-        assert not answer["result"].get("isError"), answer
-        return "\n".join(part.get("text") or part.get("mimeType", "") for part in answer["result"]["content"])
+        """A tool's response as text. Fails on an error."""
+        response = await self.call("tools/call", {"name": name, "arguments": arguments})
+        assert "error" not in response, response
+        assert not response["result"].get("isError"), response
+        return "\n".join(part.get("text") or part.get("mimeType", "") for part in response["result"]["content"])
 
     async def run(self, code: str) -> str:
         return await self.tool("browser_run_code_unsafe", code=f"async (page) => {{ {code} }}")
@@ -103,54 +103,54 @@ async def mcp_server(node: Path, url: str, folder: Path) -> AsyncIterator[Server
 
 
 async def drive_mcp(node: Path, url: str, site: ClientSite, who: str, folder: Path) -> dict[str, str]:
-    """The answer of each step, as text."""
+    """The response of each step, as text."""
     at = f"{site.url}{{}}?who={who}".format
     inner = f"{site.other}/inner"
-    told: dict[str, str] = {}
+    results: dict[str, str] = {}
     async with mcp_server(node, url, folder) as server:
-        told["goto"] = await server.tool("browser_navigate", url=at("/"))
-        told["click"] = await server.tool("browser_click", element="Press", target="#button")
-        await server.tool("browser_click", element="Report", target="#report")  # its file is the session's
-        told["evaluate"] = await server.tool("browser_evaluate", function="() => out.textContent")
-        told["screenshot"] = await server.tool("browser_take_screenshot", type="png")
-        told["pdf"] = await server.tool("browser_pdf_save", filename=f"{who}.pdf")
-        told["popup"] = await server.run(
+        results["goto"] = await server.tool("browser_navigate", url=at("/"))
+        results["click"] = await server.tool("browser_click", element="Press", target="#button")
+        await server.tool("browser_click", element="Report", target="#report")  # the session keeps the file
+        results["evaluate"] = await server.tool("browser_evaluate", function="() => out.textContent")
+        results["screenshot"] = await server.tool("browser_take_screenshot", type="png")
+        results["pdf"] = await server.tool("browser_pdf_save", filename=f"{who}.pdf")
+        results["popup"] = await server.run(
             "const coming = page.waitForEvent('popup'); await page.click('#open'); const popup = await coming;"
             "await popup.waitForLoadState(); const title = await popup.title(); await popup.close(); return title;"
         )
-        told["frame"] = await server.run(
+        results["frame"] = await server.run(
             f"await page.goto('{at('/frames')}&inner={inner}'); const frame = page.frameLocator('[name=inner]');"
             "await frame.locator('#button').click(); return frame.locator('#out').textContent();"
         )
-        told["worker"] = await server.run(
+        results["worker"] = await server.run(
             f"const coming = page.waitForEvent('worker'); await page.goto('{at('/worker')}');"
             "return (await coming).evaluate('self.answer');"
         )
-        told["service_worker"] = await server.run(
+        results["service_worker"] = await server.run(
             f"const coming = page.context().waitForEvent('serviceworker'); await page.goto('{at('/sw')}');"
             "await page.evaluate('window.ready.then(() => 1)'); return (await coming).evaluate('self.answer');"
         )
         await server.tool("browser_cookie_set", name="who", value=who)
-        told["cookies"] = await server.tool("browser_cookie_list")
+        results["cookies"] = await server.tool("browser_cookie_list")
         await server.tool("browser_route", pattern="**/data*", body="from the client")
         await server.tool("browser_navigate", url=at("/fetch"))
-        told["route"] = await server.tool("browser_evaluate", function="() => fetch('/data').then(a => a.text())")
+        results["route"] = await server.tool("browser_evaluate", function="() => fetch('/data').then(a => a.text())")
         await server.tool("browser_unroute")
         await server.tool("browser_navigate", url=at("/"))
         await server.tool("browser_click", element="Ask", target="#ask")
         await server.tool("browser_handle_dialog", accept=True, promptText="yes")
-        told["dialog"] = await server.tool("browser_evaluate", function="() => out.textContent")
-        # The server connects without asking for downloads, so there is no "download" event; the protocol has them.
-        told["download"] = await server.run(
+        results["dialog"] = await server.tool("browser_evaluate", function="() => out.textContent")
+        # The MCP server does not enable download events itself, so this uses those of the protocol.
+        results["download"] = await server.run(
             "const session = await page.context().newCDPSession(page);"
             "const wanted = { behavior: 'allow', downloadPath: '/no', eventsEnabled: true };"
             "await session.send('Browser.setDownloadBehavior', wanted);"
             "const ended = new Promise((done) => session.on('Browser.downloadProgress',"
-            "(told) => told.state === 'inProgress' || done(told)));"
+            "(progress) => progress.state === 'inProgress' || done(progress)));"
             "await page.click('#report'); const { state, guid } = await ended; return [state, guid];"
         )
-        told["new_page"] = await server.tool("browser_tabs", action="new", url=at("/popup"))
-        told["tabs"] = await server.tool("browser_tabs", action="list")
+        results["new_page"] = await server.tool("browser_tabs", action="new", url=at("/popup"))
+        results["tabs"] = await server.tool("browser_tabs", action="list")
     async with mcp_server(node, url, folder) as server:
-        told["goto"] += await server.tool("browser_tabs", action="list")
-    return told
+        results["goto"] += await server.tool("browser_tabs", action="list")
+    return results

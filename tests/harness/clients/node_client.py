@@ -14,9 +14,9 @@ from tests.harness.paths import TESTS
 
 NODE: Final = TESTS / "node"
 CLIENT_S: Final = 80.0
-"""One client with its two sessions: five seconds on a quiet machine."""
+"""Timeout of one client with two sessions, which takes 5 s on a quiet machine."""
 OLDEST_NODE = 20
-"""playwright-core and puppeteer-core need it."""
+"""Required by playwright-core and puppeteer-core."""
 
 
 def node_missing() -> str | None:
@@ -33,8 +33,8 @@ def node_missing() -> str | None:
 needs_node = pytest.mark.skipif(node_missing() is not None, reason=node_missing() or "")
 
 
-async def run_node(script: str, told: dict[str, Any], *, within: float = CLIENT_S) -> Any:
-    """Standard output of a script of tests/node, as JSON."""
+async def run_node(script: str, arguments: dict[str, Any], *, within: float = CLIENT_S) -> Any:
+    """Runs a script of tests/node with `arguments` as JSON on standard input. Returns its output, parsed as JSON."""
     process = await asyncio.create_subprocess_exec(
         *("node", str(NODE / script)),
         stdin=asyncio.subprocess.PIPE,
@@ -44,7 +44,7 @@ async def run_node(script: str, told: dict[str, Any], *, within: float = CLIENT_
     )
     try:
         async with asyncio.timeout(within):
-            out, err = await process.communicate(json.dumps(told).encode())
+            out, err = await process.communicate(json.dumps(arguments).encode())
     finally:
         if process.returncode is None:
             process.kill()

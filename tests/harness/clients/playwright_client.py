@@ -16,29 +16,29 @@ STEP_S: Final = 20.0
 FACTS: Final = "({size: [innerWidth, innerHeight], agent: navigator.userAgent, language: navigator.language})"
 
 
-def look(data: bytes) -> Any:
-    """The first bytes as text, and the size of a PNG."""
+def summary(data: bytes) -> Any:
+    """The size of a PNG, the first four bytes of anything else."""
     if data[1:4] == b"PNG":
         return ["PNG", int.from_bytes(data[16:20]), int.from_bytes(data[20:24])]
     return data[:4].decode("latin-1")
 
 
 class Driver:
-    """One session, step by step."""
+    """Drives one session step by step."""
 
-    def __init__(self, playwright: Playwright, who: str, url: str, site: ClientSite, meeting: asyncio.Barrier) -> None:
+    def __init__(self, playwright: Playwright, who: str, url: str, site: ClientSite, barrier: asyncio.Barrier) -> None:
         self._playwright = playwright
         self._who = who
         self._url = url
         self._site = site
-        self._meeting = meeting
+        self._barrier = barrier
         self.results: dict[str, Any] = {}
 
     async def drive(self) -> None:
         try:
             await self._drive()
         except BaseException:
-            await self._meeting.abort()
+            await self._barrier.abort()
             raise
 
     def _at(self, path: str) -> str:
@@ -67,9 +67,9 @@ class Driver:
             await self._step(work.__name__, work)
         for work in (steps.route, steps.dialog, steps.download, steps.nested):
             await self._step(work.__name__, work)
-        await self._meeting.wait()
+        await self._barrier.wait()
         await self._step("targets", steps.targets)
-        await self._meeting.wait()
+        await self._barrier.wait()
         await page.evaluate("window.kept = 'kept'")
         await page.set_viewport_size({"width": 400, "height": 300})
         await self._step("close", steps.close)
@@ -97,10 +97,10 @@ class _Steps:
         return await self.page.text_content("#out")
 
     async def screenshot(self) -> Any:
-        return look(await self.page.screenshot())
+        return summary(await self.page.screenshot())
 
     async def pdf(self) -> Any:
-        return look(await self.page.pdf())
+        return summary(await self.page.pdf())
 
     async def new_page(self) -> Any:
         opened = await self.context.new_page()
@@ -111,9 +111,9 @@ class _Steps:
         return {**facts, "first": first}
 
     async def popup(self) -> dict[str, Any]:
-        async with self.page.expect_popup() as coming:
+        async with self.page.expect_popup() as expected:
             await self.page.click("#open")
-        popup = await coming.value
+        popup = await expected.value
         await popup.wait_for_load_state()
         facts: dict[str, Any] = await popup.evaluate(FACTS)
         first = await popup.evaluate("window.first")
@@ -127,15 +127,15 @@ class _Steps:
         return await frame.locator("#out").text_content()
 
     async def worker(self) -> Any:
-        async with self.page.expect_worker() as coming:
+        async with self.page.expect_worker() as expected:
             await self.page.goto(self.at("/worker"))
-        return await (await coming.value).evaluate("self.answer")
+        return await (await expected.value).evaluate("self.answer")
 
     async def service_worker(self) -> Any:
-        async with self.context.expect_event("serviceworker") as coming:
+        async with self.context.expect_event("serviceworker") as expected:
             await self.page.goto(self.at("/sw"))
             await self.page.evaluate("window.ready.then(() => 1)")
-        return await (await coming.value).evaluate("self.answer")
+        return await (await expected.value).evaluate("self.answer")
 
     async def cookies(self) -> list[Any]:
         await self.context.add_cookies([{"name": "who", "value": self.who, "url": self.at("/")}])
@@ -158,9 +158,9 @@ class _Steps:
         return await self.page.text_content("#out")
 
     async def download(self) -> list[Any]:
-        async with self.page.expect_download() as coming:
+        async with self.page.expect_download() as expected:
             await self.page.click("#report")
-        download = await coming.value
+        download = await expected.value
         return [download.suggested_filename, await download.failure(), Path(await download.path()).name]
 
     async def nested(self) -> list[Any]:
@@ -189,8 +189,8 @@ class _Steps:
 async def drive(sessions: dict[str, str], site: ClientSite) -> dict[str, dict[str, Any]]:
     """Drives every session (who: connect URL) at the same time. Returns the result of each step, by who."""
     async with async_playwright() as playwright:
-        meeting = asyncio.Barrier(len(sessions))
-        drivers = {who: Driver(playwright, who, url, site, meeting) for who, url in sessions.items()}
+        barrier = asyncio.Barrier(len(sessions))
+        drivers = {who: Driver(playwright, who, url, site, barrier) for who, url in sessions.items()}
         async with asyncio.TaskGroup() as group:
             for driver in drivers.values():
                 group.create_task(driver.drive())

@@ -1,4 +1,4 @@
-"""A client of the gateway that says whatever it is told to, and keeps every frame that it gets."""
+"""A gateway client that sends arbitrary messages and records every frame it receives."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-ANSWER_S = 20.0
-"""One call may take this long: a page's own work on a machine that others load."""
+RESPONSE_S = 20.0
+"""Timeout of one call, including the page's own work on a busy machine."""
 
 
 class Raw:
-    """Made with `raw`."""
+    """Create with `raw`."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -39,46 +39,46 @@ class Raw:
             message["sessionId"] = session_id
         return message["id"], json.dumps(message)
 
-    def answer(self, call_id: int) -> asyncio.Future[dict[str, Any]]:
+    def response(self, call_id: int) -> asyncio.Future[dict[str, Any]]:
         return self._pending.setdefault(call_id, asyncio.get_running_loop().create_future())
 
     async def ask(
         self, method: str, params: dict[str, Any] | None = None, session_id: str | None = None
     ) -> dict[str, Any]:
-        """The whole answer, an error too."""
+        """The whole response, which may be an error."""
         call_id, frame = self.begin(method, params, session_id)
-        answer = self.answer(call_id)
+        response = self.response(call_id)
         await self.socket.send(frame)
-        async with asyncio.timeout(ANSWER_S):
-            return await answer
+        async with asyncio.timeout(RESPONSE_S):
+            return await response
 
     async def call(
         self, method: str, params: dict[str, Any] | None = None, session_id: str | None = None
     ) -> dict[str, Any]:
         """The result; fails on an error."""
-        answer = await self.ask(method, params, session_id)
-        assert "result" in answer, (method, answer)
-        result: dict[str, Any] = answer["result"]
+        response = await self.ask(method, params, session_id)
+        assert "result" in response, (method, response)
+        result: dict[str, Any] = response["result"]
         return result
 
     async def value(self, expression: str, session_id: str | None = None) -> Any:
-        """Of an expression in the page."""
-        asked = {"expression": expression, "returnByValue": True, "awaitPromise": True}
-        return (await self.call("Runtime.evaluate", asked, session_id))["result"].get("value")
+        """The value of an expression in the page."""
+        arguments = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        return (await self.call("Runtime.evaluate", arguments, session_id))["result"].get("value")
 
-    async def event(self, method: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
-        """The first event that fits, come or to come; the whole message."""
-        async with asyncio.timeout(ANSWER_S):
+    async def event(self, method: str, matches: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
+        """The first event that matches, received already or later; the whole message."""
+        async with asyncio.timeout(RESPONSE_S):
             while True:
                 for message in self.events:
-                    if message["method"] == method and fits(message):
+                    if message["method"] == method and matches(message):
                         return message
                 await asyncio.sleep(0.005)
 
     async def attach(self, target_id: str) -> str:
         """A CDP session on a target."""
-        answer = await self.call("Target.attachToTarget", {"targetId": target_id, "flatten": True})
-        session_id: str = answer["sessionId"]
+        response = await self.call("Target.attachToTarget", {"targetId": target_id, "flatten": True})
+        session_id: str = response["sessionId"]
         return session_id
 
     async def page(self) -> tuple[str, str]:
@@ -98,16 +98,16 @@ class Raw:
                 message = json.loads(frame)
                 if "method" in message:
                     self.events.append(message)
-                elif (answer := self._pending.pop(message.get("id"), None)) is not None and not answer.done():
-                    answer.set_result(message)
+                elif (response := self._pending.pop(message.get("id"), None)) is not None and not response.done():
+                    response.set_result(message)
         except ConnectionClosed:
             pass
         self.close_code, self.close_reason = self.socket.close_code, self.socket.close_reason or ""
         self.closed.set()
-        for answer in self._pending.values():
-            answer.cancel()
+        for response in self._pending.values():
+            response.cancel()
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         await self.socket.close()
         await self._reader
 
@@ -121,4 +121,4 @@ async def raw(url: str, **options: Any) -> AsyncIterator[Raw]:
         try:
             yield client
         finally:
-            await client.leave()
+            await client.close()

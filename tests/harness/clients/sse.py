@@ -14,7 +14,7 @@ Event = dict[str, Any]
 
 
 class Stream:
-    """Events of one response; `events` is all that came so far."""
+    """Events of one response; `events` has all received so far."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response

@@ -11,7 +11,7 @@ from browser_sessions.cdp.websocket_frames import MAX_MESSAGE_BYTES
 
 
 def masked(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
-    """One frame of a client's."""
+    """One masked frame."""
     return Frame(Opcode(opcode), payload, fin=fin).serialize(mask=True)
 
 
@@ -22,10 +22,10 @@ BROKEN: Final = {
     "unknown control": (b"\x8b\x80\0\0\0\0", 1002),
     "long ping": (b"\x89\xfe\x00\x7e\0\0\0\0", 1002),
     "ping in fragments": (b"\x09\x80\0\0\0\0", 1002),
-    "continuation of nothing": (masked(0, b"x"), 1002),
+    "continuation without a message": (masked(0, b"x"), 1002),
     "text within a message": (masked(1, b"x", fin=False) + masked(1, b"y"), 1002),
     "too long": (b"\x81\xff" + struct.pack("!Q", MAX_MESSAGE_BYTES + 1), 1009),
     "too long, all bits": (b"\x81\xff" + b"\xff" * 8, 1009),
     "too long in fragments": (masked(1, b"x", fin=False) + b"\x80\xff" + struct.pack("!Q", MAX_MESSAGE_BYTES), 1009),
 }
-"""What is no frame, and the code that the connection closes with."""
+"""Invalid frames by name, with the code that the connection is closed with."""

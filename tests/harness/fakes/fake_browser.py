@@ -1,4 +1,4 @@
-"""Browsers and a clock that do what a test says: stand-ins where a fault or time must be injected."""
+"""A fake launcher, browser, context and clock for tests that inject faults or control time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from browser_sessions.domain.session_spec import SessionSpec
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 VERSION = "1.0.0.0"
-"""Of the Chromium that these stand in for."""
+"""The Chromium version that the fakes report."""
 
 
 class ManualClock:
@@ -38,7 +38,7 @@ class ManualClock:
 
 
 class FakeContext:
-    """A context with one page; `closing` holds its close back while it is not set."""
+    """A context with one page; `close` waits until `closing` is set."""
 
     def __init__(self, process: FakeProcess, spec: SessionSpec, on_event: Callable[[ContextEvent], None]) -> None:
         self.process = process
@@ -80,7 +80,7 @@ class FakeProcess:
         self.started = 0.0
         self.alive = True
         self.loud = 0
-        """Pages that swamp it; without them it is well again."""
+        """Pages that overload it; it responds again once they are killed."""
         self.hung = False
         self.working = False
         self.work = 0.0
@@ -144,14 +144,14 @@ class FakeProcess:
         self.alive = False
 
     def die(self, reason: EndReason = EndReason.BROWSER_DIED) -> None:
-        """What a kill -9 does."""
+        """As after `kill -9`."""
         self.alive = False
         self.contexts.clear()
         self._on_death(self, reason)
 
 
 class FakeLauncher:
-    """`gate` holds context openings back while it is cleared, `starting` starts; `launch_error` and
+    """Contexts open only while `gate` is set, browsers start only while `starting` is. `launch_error` and
     `open_error` are raised when set."""
 
     sandbox = True
@@ -187,7 +187,7 @@ class FakeLauncher:
 
     @property
     def driver_work(self) -> float:
-        """The driver always has something to do: it serves other browsers too."""
+        """Always grows: the driver serves other browsers too."""
         return float(next(self._driver_work))
 
     @property

@@ -1,7 +1,7 @@
-"""A stand-in for the service behind the console: the same calls with canned answers.
+"""A fake of the service behind the console: the same routes with canned responses.
 
-It is for what the real service cannot be made to do on demand: hostile rows, 200 sessions at once, a lost connection,
-an exact record of what the page sent. What a test tells it to say, it says; what the page sends, it keeps.
+For what the real service cannot do on demand: hostile rows, 200 sessions at once, a lost connection. It records every
+call and every live message that the page sends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CSP: Final = (
     "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; report-uri /csp-report"
 )
-"""The service's own policy, and Trusted Types on top: the console makes no HTML from text, so it needs no exception."""
+"""The service's policy plus Trusted Types: the console creates no HTML from text, so it needs no exception."""
 FINAL: Final = ("closed", "expired", "crashed", "lost")
 Row = dict[str, Any]
 
@@ -39,7 +39,7 @@ def stamp(seconds: float = 0) -> str:
 
 
 def row(session_id: str, **changed: Any) -> Row:
-    """A row of the overview with everything in it."""
+    """A row of the overview with every field."""
     return {
         "session_id": session_id, "status": "active", "owner": "p_anna", "owner_name": "anna",
         "title": "Example Domain", "url": "https://example.com/", "page_count": 1,
@@ -52,7 +52,7 @@ def row(session_id: str, **changed: Any) -> Row:
 
 @dataclass
 class FakeConsole:
-    """`frames` are JPEGs by session id, `""` those of all others; they follow one another."""
+    """`frames` are JPEGs by session id, shown in a loop; those of `""` are for all other sessions."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     frames: dict[str, list[bytes]] = field(default_factory=dict)
@@ -60,13 +60,13 @@ class FakeConsole:
     you: dict[str, str] = field(default_factory=lambda: {"principal_id": "p_olga", "name": "olga", "role": "operator"})
     pool: dict[str, Any] | None = None
     history: dict[str, Any] | None = None
-    stories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     frames_per_second: float = 10.0
     down: bool = False
     slow: asyncio.Event | None = None
-    """When set to an event: an overview is made at once, and sent when that happens; DevTools waits for it too."""
+    """When set, overviews (built at once) and DevTools are sent only after this event."""
     signed_in: bool = False
     sent: list[dict[str, Any]] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -76,12 +76,12 @@ class FakeConsole:
     _streams: set[asyncio.Queue[str | None]] = field(default_factory=set)
     _sockets: dict[str, set[WebSocket]] = field(default_factory=dict)
 
-    def tell(self, event: str, session_id: str | None = None, **data: Any) -> None:
+    def emit(self, event: str, session_id: str | None = None, **data: Any) -> None:
         """Sends an event to every stream that is open."""
-        made = self.event(event, session_id, **data)
+        built = self.event(event, session_id, **data)
         if session_id:
-            self.stories.setdefault(session_id, []).append(made)
-        text = f"id: {made['id']}\nevent: {event}\ndata: {json.dumps(made)}\n\n"
+            self.histories.setdefault(session_id, []).append(built)
+        text = f"id: {built['id']}\nevent: {event}\ndata: {json.dumps(built)}\n\n"
         for stream in self._streams:
             stream.put_nowait(text)
 
@@ -93,13 +93,13 @@ class FakeConsole:
             "data": data,
         }  # fmt: skip
 
-    async def tell_live(self, session_id: str, **message: Any) -> None:
+    async def send_live(self, session_id: str, **message: Any) -> None:
         """Sends a message to every live socket of a session."""
         for socket in list(self._sockets.get(session_id, ())):
             await socket.send_text(json.dumps(message))
 
     async def break_off(self) -> None:
-        """The service goes away: streams and live sockets end, calls fail until `down` is False again."""
+        """Simulates an outage: streams and live sockets end, calls fail until `down` is False again."""
         self.down = True
         for stream in self._streams:
             stream.put_nowait(None)
@@ -111,7 +111,7 @@ class FakeConsole:
         self.rows[session_id] |= {
             "status": status, "end_reason": reason, "ended_at": stamp(), "connections": 0, "controlled_by": None,
         }  # fmt: skip
-        self.tell("session.ended", session_id, status=status, reason=reason, seconds=300.0)
+        self.emit("session.ended", session_id, status=status, reason=reason, seconds=300.0)
 
     def frame(self, session_id: str, n: int) -> bytes | None:
         frames = self.frames.get(session_id) or self.frames.get("")
@@ -187,9 +187,9 @@ def make_app(console: FakeConsole) -> FastAPI:
         known = path.split("/")[4] if path.startswith("/v1/browser/sessions/") else None
         if known and known not in console.rows:
             return problem(404, "There is no such session.")
-        answer: Response = await call_next(request)
-        answer.headers["Content-Security-Policy"] = CSP
-        return answer
+        response: Response = await call_next(request)
+        response.headers["Content-Security-Policy"] = CSP
+        return response
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -219,13 +219,13 @@ def make_app(console: FakeConsole) -> FastAPI:
 
     @app.get("/v1/browser/overview")
     async def overview() -> dict[str, Any]:
-        answer = {
+        response = {
             "sessions": [dict(each) for each in console.rows.values()], "pool": console.pool,
             "history": console.history, "you": console.you, "position": f"b1-{console._seq}",
         }  # fmt: skip
         if console.slow:
             await console.slow.wait()
-        return answer
+        return response
 
     @app.get("/v1/browser/events")
     async def events() -> Response:
@@ -236,8 +236,8 @@ def make_app(console: FakeConsole) -> FastAPI:
         return StreamingResponse(console.stream(session_id), media_type="text/event-stream")
 
     @app.get(sessions + "/history")
-    async def story(session_id: str) -> dict[str, Any]:
-        return {"events": console.stories.get(session_id, []), "has_frame": console.frame(session_id, 0) is not None}
+    async def history(session_id: str) -> dict[str, Any]:
+        return {"events": console.histories.get(session_id, []), "has_frame": console.frame(session_id, 0) is not None}
 
     @app.get(sessions + "/details")
     async def details(session_id: str) -> dict[str, Any]:
@@ -258,8 +258,8 @@ def make_app(console: FakeConsole) -> FastAPI:
     @app.get(sessions + "/thumbnail")
     async def thumbnail(request: Request, session_id: str) -> Response:
         now = asyncio.get_running_loop().time()
-        asked = console.thumbnails.setdefault(session_id, [])
-        asked.append(now)
+        requested_at = console.thumbnails.setdefault(session_id, [])
+        requested_at.append(now)
         jpeg = console.frame(session_id, int(now))
         if jpeg is None:
             return Response(status_code=204)
@@ -278,8 +278,8 @@ def make_app(console: FakeConsole) -> FastAPI:
         taken = (await request.json())["action"] == "take"
         by = console.you["name"] if taken else None
         console.rows[session_id]["controlled_by"] = by
-        await console.tell_live(session_id, type="control", controlled_by=by, waiting=0)
-        console.tell("control.taken" if taken else "control.released", session_id, by=console.you["name"])
+        await console.send_live(session_id, type="control", controlled_by=by, waiting=0)
+        console.emit("control.taken" if taken else "control.released", session_id, by=console.you["name"])
         return JSONResponse({"controlled_by": by, "waiting": 0})
 
     @app.post(sessions + "/devtools")

@@ -1,4 +1,4 @@
-"""The whole HTTP service over a real pool, a real SQLite file and a browser that does what a test says."""
+"""The whole HTTP service over a real pool, a real SQLite file and a fake browser."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ IPHONE = {
 
 
 class StillScreen:
-    """A page that always looks the same, and has no moving picture."""
+    """A page with one constant frame and no screencast."""
 
     def __init__(self, page_id: str) -> None:
         self.newest = Frame(page_id, 1, b"\xff\xd8\xff", 320, 180, 1280, 720, 0, 0, 1, 0.0)
@@ -63,7 +63,7 @@ class StillScreen:
 
 
 class OneDownload:
-    """A session that has downloaded one file, and will again."""
+    """A session with one completed download, which `remove` does not remove."""
 
     async def allow(self, context_id: str, allowed: bool, *, timeout: float) -> None: ...
 
@@ -171,7 +171,7 @@ class DrivableProcess(FakeProcess):
 
 
 class DrivableLauncher(FakeLauncher):
-    """Hands out processes whose contexts have pages that can be driven."""
+    """Launches processes whose contexts have pages that can be driven."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ class DrivableLauncher(FakeLauncher):
 
 @dataclass
 class Node:
-    """One service with everything a test may want to reach into."""
+    """One service and its parts."""
 
     app: FastAPI
     pool: Pool
@@ -198,7 +198,7 @@ class Node:
     secrets: Secrets
     console: Console
     client: httpx.AsyncClient
-    """Sends no credential of its own."""
+    """Sends no credentials by default."""
 
     def context(self, session_id: str) -> DrivableContext:
         handle = self.pool.context(session_id)
@@ -212,7 +212,7 @@ class Node:
 
 
 def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int) -> Node:
-    """A service that has not started: enough to read its OpenAPI document. Requests reach it in-process."""
+    """A service that has not been started, sufficient for its OpenAPI document. Requests reach it in-process."""
     own = Secrets(ADMIN_KEY, False, datetime(2026, 1, 1, tzinfo=UTC), b"t" * 32, b"k" * 32)
     store = EmbeddedStore(folder / "sessions.db")
     launcher = DrivableLauncher()

@@ -1,4 +1,4 @@
-"""A Chromium on the other end of a browser's pipe, which does what a test says, and the few things every test needs."""
+"""A scripted Chromium at the other end of a browser's pipe, and helpers for its tests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from browser_sessions.cdp import Browser
 from tests.harness.waiting import until
 
 Reply = Callable[[dict[str, Any]], dict[str, Any] | None]
-"""The result of a command; None: no answer (yet). Raises `Refused`."""
+"""Returns the result of a command, or None to send no response (yet). Raises `Refused`."""
 
 
 class Refused(Exception):
-    """Answered with an error object."""
+    """The command fails with this message."""
 
 
 def wire(message: dict[str, Any]) -> bytes:
-    """As Chromium writes it: no spaces, `sessionId` last."""
+    """Encodes as Chromium does: no spaces, `sessionId` last."""
     session_id = message.pop("sessionId", None)
     if session_id is not None:
         message["sessionId"] = session_id
@@ -43,7 +43,8 @@ def info(target_id: str, context_id: str = "C", target_type: str = "page", url: 
 
 
 class Chromium:
-    """Made with `chromium`. Answers `{}` to what no reply is named for; the `Target` methods do what Chromium's do."""
+    """Create with `chromium`. Responds `{}` to commands without an entry in `replies`; `Target` methods behave as
+    Chromium's do."""
 
     def __init__(self) -> None:
         self.commands: list[dict[str, Any]] = []
@@ -52,9 +53,9 @@ class Chromium:
         self.sessions: dict[str, str] = {}
         """Target ids by CDP session."""
         self.auto_attaching: list[str] = []
-        """Browser sessions, our root's aside, to which every new target is attached."""
+        """Browser sessions other than our root with auto-attach on."""
         self.gone = False
-        """Our side has closed its pipe."""
+        """Whether our side has closed its pipe."""
         self.replies: dict[str, Reply] = {
             "Target.attachToBrowserTarget": self._attach_to_browser,
             "Target.attachToTarget": self._attach,
@@ -81,12 +82,12 @@ class Chromium:
             if transport is not None:
                 transport.close()
 
-    def said(self, method: str) -> list[dict[str, Any]]:
+    def received(self, method: str) -> list[dict[str, Any]]:
         return [command for command in self.commands if command["method"] == method]
 
     def resumed(self) -> list[str]:
-        """The CDP sessions whose targets were let run, in order."""
-        return [command["sessionId"] for command in self.said("Runtime.runIfWaitingForDebugger")]
+        """The CDP sessions whose targets were resumed, in order."""
+        return [command["sessionId"] for command in self.received("Runtime.runIfWaitingForDebugger")]
 
     def write(self, message: bytes) -> None:
         assert self._writing is not None
@@ -102,9 +103,9 @@ class Chromium:
         error = {"code": code, "message": text}
         self.write(wire({"id": command["id"], "error": error, "sessionId": command.get("sessionId")}))
 
-    def born(self, target: dict[str, Any], *, waiting: bool = True) -> str:
-        """A new target, discovered, and attached to for our root and whoever auto-attaches. Returns the root's CDP
-        session on it."""
+    def new_target(self, target: dict[str, Any], *, waiting: bool = True) -> str:
+        """Reports a new target and attaches our root and all auto-attaching sessions to it. Returns the root's CDP
+        session."""
         self.targets[target["targetId"]] = target
         self.event("Target.targetCreated", {"targetInfo": target})
         if waiting:
@@ -114,19 +115,19 @@ class Chromium:
             self.attached(target["targetId"], level)
         return root
 
-    def dies(self, target_id: str) -> None:
-        """Its sessions go first, each told at the level that it was made on by the test."""
+    def destroy(self, target_id: str) -> None:
+        """Reports the target as destroyed; the test reports the detached sessions before."""
         self.event("Target.targetDestroyed", {"targetId": target_id})
 
     def attached(self, target_id: str, level: str | None) -> str:
-        """Chromium attaches `level` to a target by itself."""
+        """Chromium auto-attaches `level` to a target."""
         session_id = self.new_session(target_id)
-        told = {
+        params = {
             "sessionId": session_id,
             "targetInfo": self.targets[target_id],
             "waitingForDebugger": target_id in self.paused,
         }
-        self.event("Target.attachedToTarget", told, level)
+        self.event("Target.attachedToTarget", params, level)
         return session_id
 
     def new_session(self, target_id: str) -> str:
@@ -134,7 +135,7 @@ class Chromium:
         self.sessions[session_id] = target_id
         return session_id
 
-    def heard(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         *whole, self._rest = (self._rest + data).split(b"\0")
         for message in whole:
             command = json.loads(message)
@@ -149,8 +150,12 @@ class Chromium:
 
     def _attach_to_browser(self, command: dict[str, Any]) -> dict[str, Any]:
         session_id = self.new_session("THE-BROWSER")
-        told = {"sessionId": session_id, "targetInfo": info("THE-BROWSER", "", "browser"), "waitingForDebugger": False}
-        self.event("Target.attachedToTarget", told, command.get("sessionId"))
+        params = {
+            "sessionId": session_id,
+            "targetInfo": info("THE-BROWSER", "", "browser"),
+            "waitingForDebugger": False,
+        }
+        self.event("Target.attachedToTarget", params, command.get("sessionId"))
         return {"sessionId": session_id}
 
     def _auto_attach(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +181,7 @@ class Chromium:
 
     def _create(self, command: dict[str, Any]) -> dict[str, Any]:
         target_id = f"TARGET{next(self._numbers)}"
-        self.born(info(target_id, command["params"].get("browserContextId", "C")))
+        self.new_target(info(target_id, command["params"].get("browserContextId", "C")))
         return {"targetId": target_id}
 
 
@@ -189,27 +194,27 @@ class _Commands(asyncio.Protocol):
         self._chromium = chromium
 
     def data_received(self, data: bytes) -> None:
-        self._chromium.heard(data)
+        self._chromium.on_data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._chromium.gone = True
 
 
 async def settled(browser: Browser) -> None:
-    """Returns when what Chromium has written is read, and what followed from that is answered."""
+    """Returns once everything that Chromium wrote has been read, and the commands that followed have been answered."""
     for _ in range(3):
         await browser.root.call("Test.ping", timeout=10)
 
 
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[tuple[Chromium, Browser]]:
-    """A browser that is open, without targets."""
+    """An open browser without targets."""
     scripted, browser = Chromium(), Browser(lambda: datetime.now(UTC))
     try:
         await scripted.start(browser)
         yield scripted, browser
     finally:
         browser.close()
-        await until(lambda: scripted.gone, what="our side closes its pipe")
+        await until(lambda: scripted.gone, what="our side closed its pipe")
         scripted.end()
         await asyncio.sleep(0)

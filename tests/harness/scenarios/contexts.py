@@ -1,4 +1,4 @@
-"""Contexts and pages that come and go, while the processors are busy: are the session's pages counted right?"""
+"""Clients open and close contexts and pages on a busy machine; the session's page count must stay correct."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from playwright.async_api import Browser, Error, async_playwright
 from tests.harness.service import Running
 
 CLIENTS: Final = 2
-"""They make contexts at the same time, in one session."""
+"""Clients of one session that create contexts at the same time."""
 SETTLE_S: Final = 5.0
-"""How long the number may be behind while all is busy."""
+"""How long the count may lag on a busy machine."""
 _BURN: Final = "while True: pass"
 
 
 @dataclass
 class Counted:
-    refused: list[str] = field(default_factory=list)
-    """What went wrong in a round, in the client's words."""
+    errors: list[str] = field(default_factory=list)
+    """Error messages of rounds that failed."""
     counted_wrong: list[tuple[int, int]] = field(default_factory=list)
-    """(pages that the service counts, pages that are open), where the two did not meet."""
+    """(counted pages, open pages) where the two differed."""
     rounds_s: list[float] = field(default_factory=list)
-    """What each round took."""
+    """Duration of each round."""
 
 
 async def open_pages(service: Running, session_id: str) -> int:
-    """What the service counts: the session's pages, those in contexts of its clients too."""
+    """The service's count of the session's pages, including those in its clients' contexts."""
     return int((await service.details(session_id))["pages"])
 
 
 @asynccontextmanager
 async def busy(processes: int) -> AsyncIterator[None]:
-    """So many processes that only compute."""
+    """Runs processes that only compute."""
     burning = [await asyncio.create_subprocess_exec(sys.executable, "-c", _BURN) for _ in range(processes)]
     try:
         yield
@@ -51,20 +51,20 @@ async def busy(processes: int) -> AsyncIterator[None]:
 async def contexts_come_and_go(
     service: Running, created: dict[str, Any], address: str, *, rounds: int, burners: int = 2
 ) -> Counted:
-    """`rounds` times new_context, new_page, goto, close, in turns of `CLIENTS` clients."""
-    told = Counted()
+    """Runs new_context, new_page, goto, close `rounds` times, `CLIENTS` at a time."""
+    result = Counted()
     async with busy(burners), async_playwright() as playwright:
         browsers = [await playwright.chromium.connect_over_cdp(created["connect_url"]) for _ in range(CLIENTS)]
         for number in range(0, rounds, CLIENTS):
-            await asyncio.gather(*(_round(browser, address, number, told) for browser in browsers))
-            await _compare(service, created["session_id"], told)
+            await asyncio.gather(*(_round(browser, address, number, result) for browser in browsers))
+            await _compare(service, created["session_id"], result)
         for browser in browsers:
             await browser.close()
-    return told
+    return result
 
 
-async def _round(browser: Browser, address: str, number: int, told: Counted) -> None:
-    """The page is closed first in some, in others it goes with its context."""
+async def _round(browser: Browser, address: str, number: int, result: Counted) -> None:
+    """Every third round closes the page first; in the others it closes with its context."""
     began = time.perf_counter()
     try:
         context = await browser.new_context()
@@ -74,15 +74,15 @@ async def _round(browser: Browser, address: str, number: int, told: Counted) -> 
             await page.close()
         await context.close()
     except Error as error:
-        told.refused.append(error.message)
-    told.rounds_s.append(time.perf_counter() - began)
+        result.errors.append(error.message)
+    result.rounds_s.append(time.perf_counter() - began)
 
 
-async def _compare(service: Running, session_id: str, told: Counted) -> None:
-    """No context of a client is open now: one page is."""
+async def _compare(service: Running, session_id: str, result: Counted) -> None:
+    """Waits until the service counts one page; no client context is open."""
     deadline = time.perf_counter() + SETTLE_S
     while (counted := await open_pages(service, session_id)) != 1:
         if time.perf_counter() > deadline:
-            told.counted_wrong.append((counted, 1))
+            result.counted_wrong.append((counted, 1))
             return
         await asyncio.sleep(0.02)

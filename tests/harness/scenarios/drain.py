@@ -1,4 +1,4 @@
-"""SIGTERM at random moments under load: how soon it is told, what is still taken, when it is over, what is left."""
+"""SIGTERM at random moments under load: time until unready, sessions still created, exit time, leftovers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.harness.service import ADMIN_KEY, Running, ServerProcess, client
 
 DRAIN_S: Final = 2.0
 LOAD: Final = 4
-"""Callers at once, each creating and ending or keeping sessions without a pause."""
+"""Concurrent callers that create sessions without a pause, and end most of them."""
 SIGNAL_S: Final = 0.02
-"""What a signal may take from the one process to the other; what was asked within is on its way, not after it."""
+"""Delivery time of a signal between processes; requests sent within it do not count as late."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Drain:
 
     unready_after: float
     late_creates: int
-    """Sessions made although they were asked for after the signal."""
+    """Sessions that were requested after the signal and still created."""
     exit_after: float
     exit_code: int
     left: list[str] = field(default_factory=list)
@@ -40,7 +40,8 @@ class Drain:
 async def drain_round(
     folder: Path, *, number: signal.Signals, drain_s: float = DRAIN_S, to_group: bool = False, twice: bool = False
 ) -> Drain:
-    """Serves, loads, signals at a random moment, and looks. `to_group`: as a terminal's Ctrl-C does it."""
+    """Starts a server, loads it and signals it at a random moment. `to_group`: signal the process group, as Ctrl-C
+    does."""
     (folder / "data").mkdir(parents=True)
     server = ServerProcess(folder / "data", drain_seconds=drain_s, max_sessions=12)
     service = await server.start()
@@ -50,11 +51,11 @@ async def drain_round(
     callers = [asyncio.create_task(_load(service, signalled, moments)) for _ in range(LOAD)]
     try:
         await service.create()
-        await asyncio.sleep(random.uniform(0.0, 0.6))  # a random moment is what is wanted
+        await asyncio.sleep(random.uniform(0.0, 0.6))  # the moment must be random
         tree = {each.pid: each for each in server.tree()}
         send = os.killpg if to_group else os.kill
         async with client(server.url, ADMIN_KEY) as prober:
-            await prober.get("/readyz")  # connected before: the listening socket is closed later
+            await prober.get("/readyz")  # connect first: the listening socket closes during the drain
             began = time.monotonic()
             moments.append(began)
             send(server.pid, number)
@@ -77,16 +78,16 @@ async def drain_round(
 
 
 async def _load(service: Running, signalled: asyncio.Event, moments: list[float]) -> int:
-    """How many sessions it got that it asked for after the signal."""
+    """The number of sessions created from requests sent after the signal."""
     late = 0
     try:
         while True:
-            asked = time.monotonic()
-            answer = await service.http.post("/v1/browser/sessions", json={"wait_seconds": random.choice([0, 1])})
-            if answer.status_code == 201:
-                late += bool(moments) and asked > moments[0] + SIGNAL_S
+            sent_at = time.monotonic()
+            response = await service.http.post("/v1/browser/sessions", json={"wait_seconds": random.choice([0, 1])})
+            if response.status_code == 201:
+                late += bool(moments) and sent_at > moments[0] + SIGNAL_S
                 if random.random() < 0.7:
-                    await service.http.delete(f"/v1/browser/sessions/{answer.json()['session_id']}")
+                    await service.http.delete(f"/v1/browser/sessions/{response.json()['session_id']}")
             elif signalled.is_set():
                 await asyncio.sleep(0.02)
             else:
@@ -103,7 +104,7 @@ async def _unready(prober: httpx.AsyncClient, began: float) -> float:
 
 
 def _left(data_dir: Path, tree: dict[int, psutil.Process]) -> list[str]:
-    """What remains: processes that it had, and folders that it made."""
+    """Remaining processes and folders of the server."""
     deadline = time.monotonic() + 2.0
     alive = list(tree.values())
     while alive and time.monotonic() < deadline:

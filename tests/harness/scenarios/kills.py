@@ -1,4 +1,4 @@
-"""Kills and hangs of browsers, renderers and the driver: when the status says so, and when somebody hears it."""
+"""Kills and hangs of browsers, renderers and the driver: time until the status and the events report it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Took = dict[str, list[float]]
 
 
 async def kill_browsers(service: Running, rounds: int) -> Took:
-    """SIGKILL: seconds until the status, the events and a CDP client know."""
+    """SIGKILL: seconds until the status, the events and a CDP client report it."""
     took: defaultdict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
-        session_id, pid = await _alone(service)
+        session_id, pid = await _dedicated(service)
         details = await service.details(session_id)
         async with connect(details["connect_url"], proxy=None) as socket:
-            events = asyncio.create_task(_hears(service, session_id, "session.ended"))
+            events = asyncio.create_task(_event_at(service, session_id, "session.ended"))
             began = time.perf_counter()
             os.kill(pid, signal.SIGKILL)
             closed = asyncio.create_task(_closed(socket))
@@ -48,19 +48,19 @@ async def kill_browsers(service: Running, rounds: int) -> Took:
 async def kill_renderers(service: Running, rounds: int) -> Took:
     took: defaultdict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
-        session_id, pid = await _alone(service)
-        events = asyncio.create_task(_hears(service, session_id, "page.crashed"))
+        session_id, pid = await _dedicated(service)
+        events = asyncio.create_task(_event_at(service, session_id, "page.crashed"))
         began = time.perf_counter()
         for process in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if "--type=renderer" in process.cmdline():
                     process.kill()
 
-        async def told(session_id: str = session_id) -> bool:
+        async def crashed_reported(session_id: str = session_id) -> bool:
             pages = (await service.http.get(f"/v1/browser/sessions/{session_id}/pages")).json()["pages"]
             return any(page["crashed"] for page in pages)
 
-        await until(told, within=WAIT_S, what="the page says that it crashed", every=0.002)
+        await until(crashed_reported, within=WAIT_S, what="the page is reported as crashed", every=0.002)
         took["renderer killed, in pages"].append(time.perf_counter() - began)
         took["renderer killed, in events"].append(await asyncio.wait_for(events, WAIT_S) - began)
         await service.http.delete(f"/v1/browser/sessions/{session_id}")
@@ -68,14 +68,14 @@ async def kill_renderers(service: Running, rounds: int) -> Took:
 
 
 async def stop_browsers(service: Running, rounds: int) -> Took:
-    """SIGSTOP: seconds until the status knows and another browser serves."""
+    """SIGSTOP: seconds until the status reports it and another browser takes over."""
     took: defaultdict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
-        session_id, pid = await _alone(service)
+        session_id, pid = await _dedicated(service)
         began = time.perf_counter()
         os.kill(pid, signal.SIGSTOP)
         took["browser stopped, in status"].append(await _status(service, session_id, began))
-        again, _ = await _alone(service)
+        again, _ = await _dedicated(service)
         took["browser stopped, replaced"].append(time.perf_counter() - began)
         await service.http.delete(f"/v1/browser/sessions/{again}")
     return dict(took)
@@ -85,7 +85,7 @@ async def stop_driver(service: Running, rounds: int) -> Took:
     took: defaultdict[str, list[float]] = defaultdict(list)
     assert service.process is not None
     for _ in range(rounds):
-        session_id, _ = await _alone(service)
+        session_id, _ = await _dedicated(service)
         children = psutil.Process(service.process.pid).children()
         (driver,) = [each for each in children if "run-driver" in _arguments(each)]
         began = time.perf_counter()
@@ -98,13 +98,13 @@ async def stop_driver(service: Running, rounds: int) -> Took:
 
 
 async def delete_hung(service: Running, rounds: int) -> Took:
-    """DELETE while the page loops for ever, and while the browser stands still."""
+    """DELETE while the page is in an endless loop, and while the browser is stopped."""
     took: defaultdict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
         session_id = (await service.create(wait_seconds=20))["session_id"]
         await service.evaluate(session_id, "setTimeout(() => { while (true) {} }, 0); 1")
         took["hung page, deleted"].append(await _delete(service, session_id))
-        session_id, pid = await _alone(service)
+        session_id, pid = await _dedicated(service)
         os.kill(pid, signal.SIGSTOP)
         took["hung browser, deleted"].append(await _delete(service, session_id))
         await until(partial(_gone, pid), within=WAIT_S, what="the hung browser is gone")
@@ -115,8 +115,8 @@ def _gone(pid: int) -> bool:
     return not psutil.pid_exists(pid)
 
 
-async def _alone(service: Running) -> tuple[str, int]:
-    """A session in a browser of its own, and that browser's pid."""
+async def _dedicated(service: Running) -> tuple[str, int]:
+    """A session with a dedicated browser, and that browser's pid."""
     before = {each["browser_id"] for each in (await pool_of(service))["browsers"] if each["dedicated"]}
     session_id = (await service.create(isolation="browser", wait_seconds=20))["session_id"]
     browsers = (await pool_of(service))["browsers"]
@@ -125,14 +125,14 @@ async def _alone(service: Running) -> tuple[str, int]:
 
 
 async def _created(service: Running) -> str:
-    """A session, as soon as one can be made."""
+    """Creates a session as soon as possible."""
 
     async def one() -> str | None:
-        answer = await service.http.post("/v1/browser/sessions", json={"wait_seconds": 20})
-        found: dict[str, Any] = answer.json()
-        return found["session_id"] if answer.status_code == 201 else None
+        response = await service.http.post("/v1/browser/sessions", json={"wait_seconds": 20})
+        found: dict[str, Any] = response.json()
+        return found["session_id"] if response.status_code == 201 else None
 
-    made: str = await until(one, within=WAIT_S, what="a session is made again", every=0.05)
+    made: str = await until(one, within=WAIT_S, what="a session can be created again", every=0.05)
     return made
 
 
@@ -147,8 +147,8 @@ async def _status(service: Running, session_id: str, began: float) -> float:
     return time.perf_counter() - began
 
 
-async def _hears(service: Running, session_id: str, kind: str) -> float:
-    """The moment at which the session's stream says `kind`."""
+async def _event_at(service: Running, session_id: str, kind: str) -> float:
+    """The time at which the session's stream reports `kind`."""
     async with service.http.stream("GET", f"/v1/browser/sessions/{session_id}/events?since=start") as stream:
         async for line in stream.aiter_lines():
             if line.startswith("event:") and line.partition(":")[2].strip() == kind:
@@ -166,15 +166,15 @@ async def _closed(socket: Any) -> tuple[int | None, float]:
 
 async def _delete(service: Running, session_id: str) -> float:
     began = time.perf_counter()
-    answer = await service.http.delete(f"/v1/browser/sessions/{session_id}")
+    response = await service.http.delete(f"/v1/browser/sessions/{session_id}")
     took = time.perf_counter() - began
-    if answer.status_code != 200 or answer.json()["status"] not in FINAL:
-        raise AssertionError(answer.text)
+    if response.status_code != 200 or response.json()["status"] not in FINAL:
+        raise AssertionError(response.text)
     return took
 
 
 def _arguments(process: psutil.Process) -> list[str]:
-    """None of a process that has ended and is not buried yet."""
+    """Empty for a process that has ended, including a zombie."""
     try:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):

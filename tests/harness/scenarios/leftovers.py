@@ -1,4 +1,4 @@
-"""What is left over: counted from outside, in the process table, on the disk, and in what the server says of itself."""
+"""Counts leftovers in the process table, on disk and in the server's own metrics."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from tests.harness.service import Running, ServerProcess
 from tests.harness.waiting import until
 
 SETTLE_S: Final = 60.0
-"""What the end of the last browser may take: an empty one stays half a minute for the next caller of its principal."""
+"""Limit for the last browser to close: an empty one is kept for 30 s for its principal's next session."""
 LOOK_S: Final = 8.0
-"""How long the first count looks: what the last life left for a while is gone by then."""
+"""Duration of the first count, long enough for short-lived leftovers to go."""
 LINGER_S: Final = 30.0
-"""How long the last count waits for what is over to go: what stays longer is a leak."""
+"""Limit for leftovers to go in the last count; what stays longer is a leak."""
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Counts; `rss` in bytes. All but the last three must be 0 when nobody is there."""
+    """Counts; `rss` in bytes. All but the last four must be 0 at rest."""
 
     sessions: int
     places: int
     waiting: int
     contexts: int
-    """As Chromium itself counted them at the last probe."""
+    """As counted by Chromium at the last probe."""
     processes: int
-    """Descendants of the server that are neither its driver nor of a browser that it knows."""
+    """Descendants of the server that belong neither to its driver nor to a known browser."""
     zombies: int
     folders: int
     descriptors: int
     tasks: int
     rss: int
     open_files: Counter[str]
-    """What the descriptors are, to say which one was left."""
+    """What the descriptors refer to, to identify a leak."""
 
     def least(self, other: Left) -> Left:
-        """The smaller of each count."""
+        """The minimum of each count."""
         smaller = {name: min(getattr(self, name), getattr(other, name)) for name in COUNTED}
         return Left(**smaller, rss=min(self.rss, other.rss), open_files=self.open_files & other.open_files)
 
     def more_than(self, before: Left) -> dict[str, Any]:
-        """What there is more of than `before`, memory aside."""
+        """The increases since `before`, without memory."""
         more: dict[str, Any] = {
             name: count for name in COUNTED if (count := getattr(self, name) - getattr(before, name)) > 0
         }
@@ -75,11 +75,11 @@ async def metric(http: httpx.AsyncClient, name: str) -> float:
 
 
 async def at_rest(service: Running, server: ServerProcess, *, patient: bool, than: Left | None = None) -> Left:
-    """Counts when nothing is under way any more: no session, no place taken, no browser starting or ending, and of
-    those only the spare one, or (not `patient`) that and the one that was used last.
+    """Counts once the pool is idle: no session, no slot in use, no browser starting or ending, and only the spare
+    browser left, or (not `patient`) that and the one used last.
 
-    Of several looks the least of each count: a file that somebody just reads is open in one look, what leaks is there
-    in all. Looks until there is nothing more of anything `than` before.
+    Takes the minimum of several counts: a file that is just being read is open in one of them, a leak in all. Counts
+    until nothing exceeds `than`.
     """
 
     async def quiet() -> bool:
@@ -88,7 +88,7 @@ async def at_rest(service: Running, server: ServerProcess, *, patient: bool, tha
         there = len(pool["browsers"])
         return pool["taken"] == pool["queue"] == 0 and not moving and there == (1 if patient else 2)
 
-    await until(quiet, within=SETTLE_S, what="the pool rests", every=0.2)
+    await until(quiet, within=SETTLE_S, what="the pool is idle", every=0.2)
     least = await count(service, server)
     deadline = time.monotonic() + (LOOK_S if than is None else LINGER_S)
     while time.monotonic() < deadline and (than is None or least.more_than(than)):
@@ -107,13 +107,13 @@ async def count(service: Running, server: ServerProcess) -> Left:
     pool = await pool_of(service)
     known = {each["pid"] for each in pool["browsers"]}
     living = (await service.http.get("/v1/browser/sessions", params={"status": "active", "limit": 500})).json()
-    strangers, zombies = await asyncio.to_thread(_processes, server.pid, known)
+    unknown, zombies = await asyncio.to_thread(_processes, server.pid, known)
     return Left(
         sessions=len(living["sessions"]),
         places=pool["taken"],
         waiting=pool["queue"],
         contexts=int(await metric(service.http, "browser_sessions_browser_contexts")),
-        processes=strangers,
+        processes=unknown,
         zombies=zombies,
         folders=await asyncio.to_thread(_folders, server.data_dir, len(known)),
         descriptors=await asyncio.to_thread(descriptors_of, server),
@@ -124,30 +124,30 @@ async def count(service: Running, server: ServerProcess) -> Left:
 
 
 def _processes(server: int, browsers: set[int]) -> tuple[int, int]:
-    """(strangers, zombies) among the server's descendants."""
+    """(unknown processes, zombies) among the server's descendants."""
     groups = set()
     for pid in browsers:
         with contextlib.suppress(ProcessLookupError):
             groups.add(os.getpgid(pid))
-    strangers = zombies = drivers = 0
+    unknown = zombies = drivers = 0
     for process in psutil.Process(server).children(recursive=True):
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             if process.status() == psutil.STATUS_ZOMBIE:
                 zombies += 1
             elif "run-driver" in process.cmdline():
                 drivers += 1
-            elif os.getpgid(process.pid) not in groups and not _helps(process, browsers):
-                strangers += 1
-    return strangers + max(0, drivers - 1), zombies
+            elif os.getpgid(process.pid) not in groups and not _is_helper(process, browsers):
+                unknown += 1
+    return unknown + max(0, drivers - 1), zombies
 
 
-def _helps(process: psutil.Process, browsers: set[int]) -> bool:
-    """Chromium's crash handler leaves its group; its parent tells."""
+def _is_helper(process: psutil.Process, browsers: set[int]) -> bool:
+    """Chromium's crash handler is outside its process group; it is recognised by its parent."""
     return any(parent.pid in browsers for parent in process.parents())
 
 
 def descriptors_of(server: ServerProcess) -> int:
-    """Without the connections that callers (this one too) keep open."""
+    """Open descriptors, without inbound connections."""
     process, port = psutil.Process(server.pid), int(server.url.rpartition(":")[2])
     inbound = [
         each
@@ -158,7 +158,7 @@ def descriptors_of(server: ServerProcess) -> int:
 
 
 def _open_files(pid: int) -> Counter[str]:
-    """Targets of the descriptors, numbers left out; sockets by their state and peer."""
+    """Targets of the descriptors with numbers replaced; sockets by state and peer."""
     peers = {each.fd: f"socket {each.status} {each.raddr}" for each in psutil.Process(pid).net_connections()}
     found: Counter[str] = Counter()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -168,7 +168,7 @@ def _open_files(pid: int) -> Counter[str]:
 
 
 def _folders(data_dir: Path, browsers: int) -> int:
-    """Folders of sessions, and of browsers and drivers beyond those that run."""
+    """Session folders, and folders of browsers and drivers that no longer run."""
     work = work_folder(data_dir / "work", browser_user())
     sessions = len(list((work / "sessions").glob("*"))) if (work / "sessions").exists() else 0
     artifacts = sum(1 for each in work.glob("run-*/driver-*/playwright-artifacts-*"))

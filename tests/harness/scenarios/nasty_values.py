@@ -1,8 +1,9 @@
-"""Nasty values through every parameter of the protocol: no process may die but the caller's own renderer.
+"""Sends unusual values in every parameter of the protocol: only the client's own renderer may crash.
 
-Starts a service of its own and drives it through its public WebSocket. One client tries every number, string and array
-of every method in the browser's own protocol description; a witness, another session of the same principal in the same
-browser, has to go on answering. What ends a shared process is tried again command by command, and named.
+Starts a service and uses its public WebSocket. One client sends unusual values in every number, string and array of
+every method in the browser's protocol description. A witness, another session of the same principal in the same
+browser, must keep responding. When a shared process crashes, the last commands are repeated one by one to find the one
+that crashed it.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from tests.harness.service import Running, serving
 from tests.harness.waiting import until
 
 BATCH: Final = 40
-"""Commands sent at once; after each batch the witness is asked and the processes are counted."""
-ANSWER_S: Final = 2.0
-"""For a batch. What has not answered by then has stopped its own page, which is replaced."""
+"""Commands sent without waiting; after each batch the witness and the processes are checked."""
+RESPONSE_S: Final = 2.0
+"""Time limit of a batch. If the page does not respond afterwards, it is replaced."""
 WITNESS_S: Final = 10.0
-"""A shared process that does not answer the witness for so long counts as hung: two cores, other load aside."""
+"""A shared process that does not respond to the witness for this long counts as hung: two cores, with other load."""
 LARGE_BYTES: Final = 1_500_000_000
 """Resident memory of one shared process beyond which a command counts as harmful. An idle one has 0.2 GB."""
 
@@ -46,11 +47,11 @@ STRINGS: Final[tuple[Any, ...]] = (
     *("about:blank", "data:,x", "%00%ff", "\n\r\t", '"', "*" * 5000, "(" * 5000, "[" * 5000, 0, {}),
 )
 COUNTS: Final = (0, 1, 2, 3, 7, 100, 10_000)
-"""Lengths of arrays, of good items and of bad ones."""
+"""Lengths of arrays."""
 DEPTH: Final = 250
-"""Of nested lists and objects: Chromium reads 300 levels."""
+"""Depth of nested lists and objects: Chromium parses 300 levels."""
 
-LEFT_OUT: Final = frozenset(
+EXCLUDED: Final = frozenset(
     {
         *("Browser.close", "Page.close", "Page.crash", "Page.waitForDebugger", "Debugger.pause"),
         *(
@@ -62,8 +63,8 @@ LEFT_OUT: Final = frozenset(
         *("Emulation.setScriptExecutionDisabled", "Input.setIgnoreInputEvents", "Emulation.setVirtualTimePolicy"),
     }
 )
-"""End or stop the caller's own page or connection, as they should: what is sent after them would try nothing. Their
-parameters are tried where somebody looks at one method alone (`--only`)."""
+"""Methods that legitimately end or stop the caller's own page or connection, so that later commands would test
+nothing."""
 BOTH_LEVELS: Final = frozenset({"Browser", "Target", "Storage", "IO", "Tracing", "SystemInfo", "Memory"})
 ENABLED: Final = ("Page", "DOM", "CSS", "Runtime", "Network", "Debugger", "Accessibility", "Overlay", "IndexedDB")
 HTML: Final = (
@@ -79,8 +80,8 @@ new Promise(done => document.readyState === 'complete' ? done() : addEventListen
 
 
 @dataclass(frozen=True)
-class Shot:
-    """One command to try."""
+class Command:
+    """One command to send."""
 
     method: str
     params: dict[str, Any]
@@ -95,15 +96,15 @@ class Shot:
 
 @dataclass
 class Found:
-    """What a run has seen."""
+    """Results of a run."""
 
     sent: int = 0
     answered: int = 0
     pages: int = 0
-    """The caller's own pages that stopped or died, and were replaced."""
+    """The caller's own pages that hung or crashed and were replaced."""
     methods: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
-    """Harm to others: what happened, and which command did it."""
+    """Harm to other sessions: what happened, and the command that caused it."""
 
 
 class Protocol:
@@ -114,17 +115,17 @@ class Protocol:
             f"{d['domain']}.{c['name']}": c
             for d in domains
             for c in d.get("commands", [])
-            if f"{d['domain']}.{c['name']}" not in LEFT_OUT
+            if f"{d['domain']}.{c['name']}" not in EXCLUDED
         }
         self._types = {f"{d['domain']}.{t['id']}": t for d in domains for t in d.get("types", [])}
 
-    def sane(self, method: str, known: Mapping[str, Any]) -> dict[str, Any]:
-        """The required parameters with harmless values; what names something names something of the caller's."""
+    def valid(self, method: str, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The required parameters with valid values; ids are those of the caller's page."""
         domain = method.partition(".")[0]
         wanted = [p for p in self.commands[method].get("parameters", []) if not p.get("optional") or p["name"] in known]
-        return {p["name"]: self._sane(domain, p, known, 0) for p in wanted}
+        return {p["name"]: self._valid(domain, p, known, 0) for p in wanted}
 
-    def _sane(self, domain: str, param: dict[str, Any], known: Mapping[str, Any], depth: int) -> Any:
+    def _valid(self, domain: str, param: dict[str, Any], known: Mapping[str, Any], depth: int) -> Any:
         name = param.get("name", "")
         if name in known and depth == 0:
             return known[name]
@@ -133,27 +134,27 @@ class Protocol:
             return param["enum"][0]
         kind = param.get("type", "string")
         if kind == "array":
-            return [self._sane(domain, param.get("items", {}), known, depth + 1)] if depth < 6 else []
+            return [self._valid(domain, param.get("items", {}), known, depth + 1)] if depth < 6 else []
         if kind == "object":
             inside = [p for p in param.get("properties", []) if not p.get("optional")] if depth < 6 else []
-            return {p["name"]: self._sane(domain, p, known, depth + 1) for p in inside}
+            return {p["name"]: self._valid(domain, p, known, depth + 1) for p in inside}
         return {"string": "x", "integer": 1, "number": 1, "boolean": True, "any": 1, "binary": "AAAA"}.get(kind, "x")
 
-    def nasty(self, method: str, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Parameters with one value each that is nasty, the others harmless."""
+    def unusual(self, method: str, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Parameter sets with one unusual value each; the other values are valid."""
         domain = method.partition(".")[0]
-        sane = self.sane(method, known)
+        valid = self.valid(method, known)
         for param in self.commands[method].get("parameters", []):
             for value in self._values(domain, param, known, 0):
-                yield {**sane, param["name"]: value}
+                yield {**valid, param["name"]: value}
 
-    def mixed(self, method: str, known: Mapping[str, Any], dice: random.Random) -> dict[str, Any]:
-        """Parameters of which about half are nasty."""
+    def mixed(self, method: str, known: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
+        """Parameters of which about half have unusual values."""
         domain = method.partition(".")[0]
-        mixed = self.sane(method, known)
+        mixed = self.valid(method, known)
         for param in self.commands[method].get("parameters", []):
-            if dice.random() < 0.5:
-                mixed[param["name"]] = dice.choice(list(self._values(domain, param, known, 0)))
+            if rng.random() < 0.5:
+                mixed[param["name"]] = rng.choice(list(self._values(domain, param, known, 0)))
         return mixed
 
     def _values(self, domain: str, param: dict[str, Any], known: Mapping[str, Any], depth: int) -> Iterator[Any]:
@@ -164,7 +165,7 @@ class Protocol:
         elif kind == "boolean":
             yield from (True, False)
         elif kind == "array":
-            good = self._sane(domain, param.get("items", {}), known, 1)
+            good = self._valid(domain, param.get("items", {}), known, 1)
             for count in COUNTS:
                 yield [good] * count
             yield from ([None], [[]] * 3, _deep())
@@ -172,7 +173,7 @@ class Protocol:
                 yield [value]
         elif kind == "object":
             yield from ({}, _deep())
-            good = self._sane(domain, param, known, 1)
+            good = self._valid(domain, param, known, 1)
             for each in param.get("properties", []) if depth < 4 else ():
                 for value in self._values(domain, each, known, depth + 1):
                     yield {**good, each["name"]: value}
@@ -195,7 +196,7 @@ def _deep() -> Any:
 
 
 class Caller:
-    """The client that tries: a session, a connection, and one page after the other."""
+    """The client that sends the values: a session, a connection, and one page at a time."""
 
     def __init__(self, client: Raw, address: str) -> None:
         self.client = client
@@ -204,9 +205,9 @@ class Caller:
         self.known: dict[str, Any] = {}
 
     async def renew(self) -> None:
-        """A fresh page, ready for every domain, after all others are closed: commands may have opened as many as a
-        session can have."""
-        await until(self._opened, within=WITNESS_S * 2, what="the caller may open a page")
+        """Opens a new page with all domains enabled, after closing all others: earlier commands may have opened as many
+        as a session can have."""
+        await until(self._opened, within=WITNESS_S * 2, what="the caller can open a page")
         await until(self._loaded, within=WITNESS_S * 2, what="the caller's page has loaded")
         for domain in ENABLED:
             await self.client.ask(f"{domain}.enable", {}, self.at_page)
@@ -249,36 +250,38 @@ class Caller:
         return True
 
     async def _loaded(self) -> bool:
-        """Goes to the page, again where the first time met the target's own beginning and came to no end."""
+        """Loads the page; repeated if a navigation does not finish because the target was still being created."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(RESPONSE_S):
                 await self.client.ask("Page.navigate", {"url": self.address}, self.at_page)
                 return bool(await self.client.value(LOADED, self.at_page))
         except (TimeoutError, AssertionError):
             return False
 
-    async def lives(self) -> bool:
+    async def responds(self) -> bool:
         """Whether the page still runs scripts."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(RESPONSE_S):
                 await self.client.ask("Debugger.resume", {}, self.at_page)
                 return bool(await self.client.value("1 + 1", self.at_page) == 2)
         except (TimeoutError, AssertionError):
             return False
 
-    async def send(self, shots: list[Shot]) -> int:
-        """How many were answered in time."""
+    async def send(self, commands: list[Command]) -> int:
+        """Sends commands and returns the number of responses in time."""
         waiting = []
-        for shot in shots:
-            call_id, frame = self.client.begin(shot.method, shot.params, self.at_page if shot.at_page else None)
-            waiting.append(self.client.answer(call_id))
+        for command in commands:
+            call_id, frame = self.client.begin(
+                command.method, command.params, self.at_page if command.at_page else None
+            )
+            waiting.append(self.client.response(call_id))
             await self.client.socket.send(frame)
-        done, _ = await asyncio.wait(waiting, timeout=ANSWER_S)
+        done, _ = await asyncio.wait(waiting, timeout=RESPONSE_S)
         return len(done)
 
 
-class Arena:
-    """The service, the witness and the processes that they share."""
+class Environment:
+    """The service, the witness and their shared processes."""
 
     def __init__(self, service: Running, http: httpx.AsyncClient, witness: Raw, at_witness: str, address: str) -> None:
         self.service = service
@@ -289,8 +292,8 @@ class Arena:
         self._shared: dict[int, str] = {}
 
     def processes(self) -> dict[int, str]:
-        """Pid and kind of every shared process: browser, GPU, network ... Renderers have one owner each; the
-        witness's own is asked."""
+        """Pid and type of every shared process: browser, GPU, network and others. Renderers are not shared; the
+        witness's renderer is checked by `harm`."""
         assert self.service.process is not None
         found = {}
         for process in self.service.process.tree()[1:]:
@@ -304,19 +307,19 @@ class Arena:
                 found[process.pid] = kind
         return found
 
-    def settle(self) -> None:
-        """What runs now is what must go on running."""
+    def remember_processes(self) -> None:
+        """The processes that run now must keep running."""
         self._shared = self.processes()
 
     async def harm(self) -> str | None:
-        """What has been done to others since `settle`."""
+        """The harm to the witness and to shared processes since `remember_processes`."""
         try:
             async with asyncio.timeout(WITNESS_S):
                 if await self.witness.value("kept", self._at_witness) != 42:
                     return "the witness's page has lost its state"
                 await self.witness.call("Storage.getCookies")
         except TimeoutError:
-            return f"the witness was not answered within {WITNESS_S:g} s"
+            return f"the witness got no response within {WITNESS_S:g} s"
         except (AssertionError, ConnectionClosed, asyncio.CancelledError) as error:
             if task_is_cancelled():
                 raise
@@ -324,7 +327,7 @@ class Arena:
         now = self.processes()
         gone = sorted({kind for pid, kind in self._shared.items() if pid not in now and kind in KEPT})
         if gone:
-            self.settle()
+            self.remember_processes()
             return f"ended: {', '.join(gone)}"
         for pid, kind in now.items():
             try:
@@ -340,7 +343,8 @@ KEPT: Final = frozenset({"browser", "gpu-process", "utility"})
 
 
 def task_is_cancelled() -> bool:
-    """Whether the running task itself has been told to end (an answer that never comes is cancelled too)."""
+    """Whether the running task itself is being cancelled: a pending response is cancelled too if the connection is
+    lost."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -351,7 +355,7 @@ def _is_chromium(line: list[str]) -> bool:
 
 @asynccontextmanager
 async def page_server() -> AsyncIterator[str]:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
             head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
@@ -362,7 +366,7 @@ async def page_server() -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     finally:
@@ -370,149 +374,153 @@ async def page_server() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def arena(folder: Path) -> AsyncIterator[Arena]:
-    """A service with a witness's session."""
+async def environment(folder: Path) -> AsyncIterator[Environment]:
+    """A service with the witness's session."""
     async with serving(folder / "data", max_sessions=6) as service, page_server() as address:
         made = await _create(service.http, "witness")
         async with raw(made["connect_url"]) as witness:
             _, at_page = await witness.page()
             await witness.value("kept = 42", at_page)
-            found = Arena(service, service.http, witness, at_page, address)
-            found.settle()
+            found = Environment(service, service.http, witness, at_page, address)
+            found.remember_processes()
             yield found
 
 
 async def _create(http: httpx.AsyncClient, mark: str) -> dict[str, Any]:
-    answer = await http.post("/v1/browser/sessions", json={"metadata": {"mark": mark}})
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
+    response = await http.post("/v1/browser/sessions", json={"metadata": {"mark": mark}})
+    assert response.status_code == 201, response.text
+    made: dict[str, Any] = response.json()
     return made
 
 
 @asynccontextmanager
-async def caller(place: Arena) -> AsyncIterator[Caller]:
+async def caller(env: Environment) -> AsyncIterator[Caller]:
     """A session in the witness's browser, and a client with a page."""
-    made = await _create(place.http, "caller")
+    made = await _create(env.http, "caller")
     try:
-        browsers = (await place.http.get("/v1/browser/pool")).json()["browsers"]
+        browsers = (await env.http.get("/v1/browser/pool")).json()["browsers"]
         assert [each["sessions"] for each in browsers if each["sessions"]] == [2], "one browser for both"
         async with raw(made["connect_url"]) as client:
-            found = Caller(client, place.address)
+            found = Caller(client, env.address)
             await found.renew()
             yield found
     finally:
-        await place.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+        await env.http.delete(f"/v1/browser/sessions/{made['session_id']}")
 
 
-async def protocol(place: Arena) -> Protocol:
-    """The browser's own, as the service tells it."""
-    made = await _create(place.http, "protocol")
+async def protocol(env: Environment) -> Protocol:
+    """The browser's protocol description, from the service."""
+    made = await _create(env.http, "protocol")
     parts = urlsplit(made["connect_url"])
-    answer = await place.http.get(f"{parts.path}/json/protocol?{parts.query}")
-    await place.http.delete(f"/v1/browser/sessions/{made['session_id']}")
-    return Protocol(answer.json()["domains"])
+    response = await env.http.get(f"{parts.path}/json/protocol?{parts.query}")
+    await env.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+    return Protocol(response.json()["domains"])
 
 
-def shots(protocol: Protocol, known: Mapping[str, Any], dice: random.Random, only: str) -> Iterator[Shot]:
-    """Every value of every parameter once, method by method in random order; then mixtures without end."""
+def commands(protocol: Protocol, known: Mapping[str, Any], rng: random.Random, only: str) -> Iterator[Command]:
+    """Every value of every parameter once, method by method in random order; then random combinations forever."""
     methods = [method for method in protocol.commands if only in method]
-    dice.shuffle(methods)
+    rng.shuffle(methods)
     for method in methods:
-        for params in protocol.nasty(method, known):
+        for params in protocol.unusual(method, known):
             for at_page in (True, False) if method.partition(".")[0] in BOTH_LEVELS else (True,):
-                yield Shot(method, params, at_page)
+                yield Command(method, params, at_page)
     while True:
-        method = dice.choice(methods)
-        at_page = method.partition(".")[0] not in BOTH_LEVELS or dice.random() < 0.5
-        yield Shot(method, protocol.mixed(method, known, dice), at_page)
+        method = rng.choice(methods)
+        at_page = method.partition(".")[0] not in BOTH_LEVELS or rng.random() < 0.5
+        yield Command(method, protocol.mixed(method, known, rng), at_page)
 
 
-async def guilty(folder: Path, seen: str, suspects: list[Shot], old: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Command by command, each followed by a look at the others: which did it? (method, what it did), each method
-    once. All of them where none does it alone."""
-    named: list[tuple[str, str]] = []
-    left = list(suspects)
+async def find_harmful(
+    folder: Path, seen: str, candidates: list[Command], old: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Repeats commands one by one with a check after each. Returns (method, description) of the harmful ones, each
+    method once, or all commands in one entry if none is harmful alone."""
+    causes: list[tuple[str, str]] = []
+    left = list(candidates)
     number = 0
     while left:
         number += 1
-        async with arena(folder / f"again-{number}") as place, caller(place) as one:
-            place.settle()
+        async with environment(folder / f"again-{number}") as env, caller(env) as sender:
+            env.remember_processes()
             while left:
-                shot = left.pop(0)
+                command = left.pop(0)
                 harm = await _harm_of(
-                    place, one, [Shot(shot.method, _renamed(shot.params, old, one.known), shot.at_page)]
+                    env, sender, [Command(command.method, _renamed(command.params, old, sender.known), command.at_page)]
                 )
                 if harm is not None:
-                    named.append((shot.method, f"{harm}: {shot}"))
-                    left = [other for other in left if other.method != shot.method]
+                    causes.append((command.method, f"{harm}: {command}"))
+                    left = [other for other in left if other.method != command.method]
                     break
-    return named or [("", f"{seen}, together only: {[str(shot) for shot in suspects]}")]
+    return causes or [("", f"{seen}, together only: {[str(command) for command in candidates]}")]
 
 
-async def _harm_of(place: Arena, one: Caller, batch: list[Shot], found: Found | None = None) -> str | None:
-    """Sends commands; returns what they did to others or to their own connection. Replaces a page that hangs."""
+async def _harm_of(env: Environment, sender: Caller, batch: list[Command], found: Found | None = None) -> str | None:
+    """Sends commands and returns the harm to others or to their own connection. Replaces a page that hangs."""
     try:
-        answered = await one.send(batch)
+        answered = await sender.send(batch)
         if found is not None:
             found.answered += answered
-        if (harm := await place.harm()) is None and not await one.lives():
+        if (harm := await env.harm()) is None and not await sender.responds():
             if found is not None:
                 found.pages += 1
-            await one.renew()
+            await sender.renew()
         return harm
     except (ConnectionClosed, asyncio.CancelledError):
         if task_is_cancelled():
             raise
-        return await place.harm() or f"the caller's own connection was lost: {one.client.close_reason}"
+        return await env.harm() or f"the caller's own connection was lost: {sender.client.close_reason}"
 
 
 async def fuzz(
     folder: Path, seconds: float, seed: int, console: Console, *, only: str = "", sample: float = 1.0
 ) -> Found:
-    """Runs for so long. `sample`: the part of the sweep's values that is tried (a quick slice of everything)."""
-    dice = random.Random(seed)  # repeatable on purpose
+    """Runs for `seconds`. `sample`: the fraction of the values that is sent, for a short run over all methods."""
+    rng = random.Random(seed)  # reproducible
     found, deadline = Found(), time.monotonic() + seconds
-    source: Iterator[Shot] | None = None
+    source: Iterator[Command] | None = None
     old: dict[str, Any] = {}
     harmful_methods: set[str] = set()
     number = 0
     while time.monotonic() < deadline:
         number += 1
-        harm, harmful = "", list[Shot]()
-        async with arena(folder / str(number)) as place:
-            words = await protocol(place)
-            async with caller(place) as one:
-                place.settle()
+        harm, harmful = "", list[Command]()
+        async with environment(folder / str(number)) as env:
+            description = await protocol(env)
+            async with caller(env) as sender:
+                env.remember_processes()
                 if source is None:
-                    old = dict(one.known)
-                    drawn = (shot for shot in shots(words, old, dice, only) if dice.random() < sample)
-                    source = (shot for shot in drawn if shot.method not in harmful_methods)
-                harm, harmful = await _rounds(place, one, source, old, found, deadline)
+                    old = dict(sender.known)
+                    drawn = (command for command in commands(description, old, rng, only) if rng.random() < sample)
+                    source = (command for command in drawn if command.method not in harmful_methods)
+                harm, harmful = await _rounds(env, sender, source, old, found, deadline)
         if harmful:
-            named = await guilty(folder / str(number), harm, harmful, old)
-            harmful_methods.update(method for method, _ in named)
-            found.faults += [line for _, line in named]
-            for _, line in named:
+            causes = await find_harmful(folder / str(number), harm, harmful, old)
+            harmful_methods.update(method for method, _ in causes)
+            found.faults += [line for _, line in causes]
+            for _, line in causes:
                 console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     return found
 
 
 async def _rounds(
-    place: Arena, one: Caller, source: Iterator[Shot], old: Mapping[str, Any], found: Found, deadline: float
-) -> tuple[str, list[Shot]]:
-    """Batches until the time is over, or until somebody was harmed: then what was sent last. `old`: the ids that the
-    source's commands name, of a page that has gone since."""
+    env: Environment, sender: Caller, source: Iterator[Command], old: Mapping[str, Any], found: Found, deadline: float
+) -> tuple[str, list[Command]]:
+    """Sends batches until `deadline` or until one was harmful; returns the harm and that batch. `old`: the ids in the
+    commands of `source`, which are of an earlier page."""
     while time.monotonic() < deadline:
         drawn = list(itertools.islice(source, BATCH))
-        batch = [Shot(shot.method, _renamed(shot.params, old, one.known), shot.at_page) for shot in drawn]
+        batch = [
+            Command(command.method, _renamed(command.params, old, sender.known), command.at_page) for command in drawn
+        ]
         found.sent += len(batch)
-        found.methods.update(shot.method for shot in batch)
-        harm = await _harm_of(place, one, batch, found)
+        found.methods.update(command.method for command in batch)
+        harm = await _harm_of(env, sender, batch, found)
         if harm is not None:
             return harm, drawn
     return "", []
 
 
 def _renamed(params: dict[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """With the ids of the page that is there now."""
+    """`params` with the ids of the current page."""
     return {k: new[k] if k in new and k in old and v == old[k] else v for k, v in params.items()}

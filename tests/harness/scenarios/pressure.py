@@ -1,4 +1,5 @@
-"""Clients that press: one that reads nothing while its page floods, one that pulls large answers, huge commands."""
+"""Clients that put load on the gateway: one that does not read while its page floods, one that requests large
+responses, huge commands."""
 
 from __future__ import annotations
 
@@ -30,37 +31,37 @@ FLOODS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     ),
     "bindings": (
         ("Runtime.enable", "Runtime.addBinding"),
-        "setInterval(() => { for (let i = 0; i < 20; i++) told('x'.repeat(20000)) }, 20)",
+        "setInterval(() => { for (let i = 0; i < 20; i++) report('x'.repeat(20000)) }, 20)",
     ),
 }
-"""Domains to enable and what the page then does for ever: ten to twenty megabytes a second of events."""
+"""Domains to enable, and an endless page script that causes 10 to 20 MB of events per second."""
 PIECE: Final = MIB
-"""Of a message in fragments."""
+"""Fragment size."""
 
 
 async def floods(client: Raw, kind: str) -> None:
-    """Begins the flood; the client has stopped reading when it returns."""
+    """Starts the flood; the client has stopped reading when it returns."""
     _, at_page = await client.page()
     for method in FLOODS[kind][0]:
-        await client.call(method, {"name": "told"} if method == "Runtime.addBinding" else {}, at_page)
+        await client.call(method, {"name": "report"} if method == "Runtime.addBinding" else {}, at_page)
     started = client.begin("Runtime.evaluate", {"expression": f"void {FLOODS[kind][1]}"}, at_page)[1]
     client.socket.transport.pause_reading()
     await client.socket.send(started)
 
 
-async def asks_much(client: Raw, *, answers: int = 120, size: int = MIB) -> None:
-    """Asks for `answers` answers of `size` bytes and takes none of them."""
+async def request_much(client: Raw, *, responses: int = 120, size: int = MIB) -> None:
+    """Requests `responses` responses of `size` bytes and reads none of them."""
     _, at_page = await client.page()
     client.socket.transport.pause_reading()
-    asked = {"expression": f"'x'.repeat({size})", "returnByValue": True}
-    for _ in range(answers):
-        await client.socket.send(client.begin("Runtime.evaluate", asked, at_page)[1])
+    params = {"expression": f"'x'.repeat({size})", "returnByValue": True}
+    for _ in range(responses):
+        await client.socket.send(client.begin("Runtime.evaluate", params, at_page)[1])
 
 
 @asynccontextmanager
 async def pulling(url: str, *, own_page: bool = False) -> AsyncIterator[None]:
-    """A client, in a process of its own, that asks for 20 MB again and again; it has two answers when this begins.
-    `own_page`: in a context that it makes, not in the first page that there is."""
+    """Runs a client in a separate process that requests 20 MB repeatedly; it has had two responses when the block
+    starts. `own_page`: on a page in a new context instead of the first page."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.harness.clients.blocking_cdp", url, "own" if own_page else "first"),
         stdout=asyncio.subprocess.PIPE,
@@ -72,7 +73,7 @@ async def pulling(url: str, *, own_page: bool = False) -> AsyncIterator[None]:
             for _ in range(2):
                 assert await process.stdout.readline() == b"pulled\n"
         yield
-        assert process.returncode is None, "it pulls to the end"
+        assert process.returncode is None, "the client ended early"
     finally:
         if process.returncode is None:
             process.kill()
@@ -80,7 +81,7 @@ async def pulling(url: str, *, own_page: bool = False) -> AsyncIterator[None]:
 
 
 async def round_trips(client: Raw, at_page: str, *, seconds: float, every: float = 0.01) -> list[float]:
-    """Seconds of each `1 + 1`, asked one after another with a pause of `every` seconds."""
+    """Seconds that each evaluation of `1 + 1` took, with a pause of `every` seconds in between."""
     took: list[float] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
@@ -93,16 +94,16 @@ async def round_trips(client: Raw, at_page: str, *, seconds: float, every: float
 
 @asynccontextmanager
 async def most_memory(process: psutil.Process) -> AsyncIterator[list[int]]:
-    """[RSS now, the most RSS so far] of a process, in bytes."""
+    """[RSS at the start, highest RSS so far] of a process, in bytes."""
     now = process.memory_info().rss
     seen = [now, now]
 
-    async def look() -> None:
+    async def sample() -> None:
         while True:
             seen[1] = max(seen[1], process.memory_info().rss)
             await asyncio.sleep(0.02)
 
-    task = asyncio.create_task(look())
+    task = asyncio.create_task(sample())
     try:
         yield seen
     finally:
@@ -130,7 +131,7 @@ def pieces(message: bytes) -> Iterator[str]:
 
 
 async def close_code_after(url: str, message: bytes, *, fragments: bool) -> int | None:
-    """What a client that sends it hears; None when its next command is answered instead."""
+    """The close code after sending `message`; None if the next command is answered instead."""
     async with connect(url, max_size=None, compression=None, proxy=None, ping_interval=None, close_timeout=5) as socket:
         with contextlib.suppress(ConnectionClosed):
             await socket.send(pieces(message) if fragments else message, text=None if fragments else True)
@@ -142,11 +143,11 @@ async def close_code_after(url: str, message: bytes, *, fragments: bool) -> int 
         return socket.close_code
 
 
-async def answered(url: str, size: int) -> Any:
-    """The answer to a command of `size` bytes at a page."""
+async def result_of(url: str, size: int) -> Any:
+    """The result of a command of `size` bytes at a page."""
     async with raw(url) as client:
         _, at_page = await client.page()
         message = one_string(size - len(at_page) - 15)
-        answer = client.answer(7001)
+        response = client.response(7001)
         await client.socket.send(message[:-1] + f',"sessionId":"{at_page}"}}'.encode(), text=True)
-        return (await answer)["result"]["result"]["value"]
+        return (await response)["result"]["result"]["value"]

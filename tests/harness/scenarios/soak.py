@@ -1,4 +1,4 @@
-"""A mixed life of sessions: made, driven, watched, killed, hung, cancelled, expired. What is left of it?"""
+"""A mix of sessions that are driven, watched, killed, hung, cancelled and expired; counts what is left over."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.harness.scenarios.soak_lives import Lives
 from tests.harness.service import serving
 
 WORKERS: Final = 6
-"""Lives at once: enough to meet each other, few enough for two cores."""
+"""Concurrent lives: enough to interfere with each other, few enough for two cores."""
 CAPACITY: Final = 8
-"""Places: fewer than the lives sometimes want, so that some wait."""
+"""Browser slots: fewer than the lives sometimes need, so that some wait."""
 GROWTH_BYTES: Final = 10 * 2**20
-"""What the server's memory may grow in the first `FILLING` lives after its warm-up."""
+"""Allowed memory growth in the first `FILLING` lives after the warm-up."""
 FILLING: Final = 1_000
 FULL_AFTER: Final = 2_500
-"""Lives after which every history is full: the longest are the 2,000 ended sessions of `registry.RECENT`."""
+"""Lives after which all bounded histories are full; the longest is the 2,000 ended sessions of `registry.RECENT`."""
 FLAT_BYTES: Final = 5 * 2**20
-"""What it may grow from then on, however long: what an allocator does, and nothing that is kept."""
+"""Allowed growth from then on: allocator noise."""
 
 
 @dataclass
@@ -42,8 +42,8 @@ class Report:
     broken: list[str] = field(default_factory=list)
     took: dict[str, list[float]] = field(default_factory=dict)
     memory: list[int] = field(default_factory=list)
-    """RSS of the server in bytes, after each life."""
-    foreigner_lives: bool = True
+    """The server's RSS in bytes after each life."""
+    foreign_alive: bool = True
     seconds: float = 0.0
 
     @property
@@ -66,7 +66,7 @@ class Report:
 
     @property
     def good(self) -> bool:
-        return not self.left and not self.broken and self.foreigner_lives and self.flat
+        return not self.left and not self.broken and self.foreign_alive and self.flat
 
 
 async def soak(
@@ -78,16 +78,16 @@ async def soak(
     patient: bool = True,
     show: Progress | None = None,
 ) -> Report:
-    """Lives until so many `cycles` or `seconds` are over, after `warm_up` lives that are not counted.
+    """Runs lives for `cycles` or `seconds`, after `warm_up` lives that are not counted.
 
-    `patient`: rest is when empty browsers have ended too.
+    `patient`: also waits for empty browsers to end.
     """
     async with serving(folder / "data", max_sessions=CAPACITY, max_sessions_per_principal="none") as service:
         assert service.process is not None
         lives = Lives(service, victims=3)
         await lives.open()
         bar = show.add_task("warm-up", total=warm_up) if show else None
-        with foreign_chromium(folder) as foreigner:
+        with foreign_chromium(folder) as foreign:
             await _live(lives, _Plan(warm_up, None), lambda: show.advance(bar) if show and bar is not None else None)
             await lives.drives()
             before = await at_rest(service, service.process, patient=patient)
@@ -106,14 +106,14 @@ async def soak(
             report.seconds = time.monotonic() - began
             await lives.drives()
             report.after = await at_rest(service, service.process, patient=patient, than=before)
-            report.foreigner_lives = foreigner.poll() is None
+            report.foreign_alive = foreign.poll() is None
         report.took = dict(lives.took)
         await lives.close()
         return report
 
 
 class _Plan:
-    """Which life comes next, until there are enough."""
+    """Limits the number or duration of lives."""
 
     def __init__(self, cycles: int | None, seconds: float | None) -> None:
         self._left = cycles
@@ -147,7 +147,7 @@ async def _live(lives: Lives, plan: _Plan, lived: object, report: Report | None 
 
 @contextlib.contextmanager
 def foreign_chromium(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Somebody else's Chromium on the same machine: nothing of ours may touch it."""
+    """A Chromium of another user of the machine, which the service must not touch."""
     command = [
         str(locate(None).executable),
         "--headless",

@@ -1,5 +1,5 @@
-"""Lives of sessions, good and bad: each coroutine is one, from its create to its certain end, and checks what was
-promised on the way."""
+"""Lifecycles of sessions, successful and failing: each coroutine runs one from create to end and checks its
+guarantees."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from tests.harness.waiting import until
 
 FINAL: Final = ("closed", "expired", "crashed", "lost")
 BUSY: Final = "setTimeout(() => { while (true) {} }, 0); 1"
-"""A page that hangs as soon as it has said so."""
+"""A script that hangs the page right after it has returned."""
 MAX_S: Final = 30.0
-"""Longer than any promise: a life that waits so long has failed."""
+"""Timeout of each wait, longer than any guaranteed limit."""
 
 
 class Broken(Exception):
-    """A promise that was not kept."""
+    """A guarantee was violated."""
 
 
 class Lives:
-    """All kinds of lives over one service, and how long the promises in them took."""
+    """All kinds of lives on one service, with measured durations."""
 
     def __init__(self, service: Running, victims: int) -> None:
         self.service = service
         self.took: defaultdict[str, list[float]] = defaultdict(list)
-        """Seconds, by promise."""
+        """Seconds by step."""
         self._victims: asyncio.Queue[Running] = asyncio.Queue()
         self._principals: dict[int, str] = {}
         self._count = victims
 
     async def open(self) -> None:
-        """Principals of their own for those whose browsers die: nobody else's sessions are in them."""
+        """Creates principals for the lives whose browsers die, so that no other session shares those browsers."""
         for number in range(self._count):
             made = (await self.service.http.post("/v1/auth/keys", json={"name": f"victim-{number}"})).json()
             victim = Running(self.service.url, self.service.caller(made["key"]))
@@ -66,12 +66,12 @@ class Lives:
         """Creates, drives over HTTP, ends."""
         created = await self._create(self.service)
         session_id = created["session_id"]
-        said = await self.service.evaluate(session_id, "document.body.innerHTML = '<p>hello</p>'.repeat(200); 6 * 7")
-        _must(said == 42, f"the page said {said}")
+        result = await self.service.evaluate(session_id, "document.body.innerHTML = '<p>hello</p>'.repeat(200); 6 * 7")
+        _must(result == 42, f"the page returned {result}")
         await self._delete(self.service, session_id)
 
     async def connects(self) -> None:
-        """Drives over CDP; its session is ended under it, or it leaves first."""
+        """Drives over CDP; then the session ends first or the client disconnects first."""
         created = await self._create(self.service)
         details = await self.service.details(created["session_id"])
         async with connect(details["connect_url"], proxy=None, max_size=None) as socket:
@@ -84,14 +84,14 @@ class Lives:
         await self._delete(self.service, created["session_id"])
 
     async def one_line(self) -> None:
-        """Makes its session by connecting, and hangs up without a word."""
+        """Creates its session by connecting, and drops the connection."""
         url = self.service.url.replace("http://", "ws://") + "/v1/browser/connect?idle_timeout_seconds=60"
         headers = {"X-API-Key": self.service.http.headers["X-API-Key"]}
         try:
             socket = await connect(url, additional_headers=headers, proxy=None, max_size=None)
         except Exception as error:
             if "503" in str(error):
-                return  # full: a promise kept
+                return  # full, as expected
             raise
         session_id = socket.response.headers["browser-session-id"] if socket.response else ""
         await _cdp(socket, 1, "Browser.getVersion")
@@ -99,7 +99,7 @@ class Lives:
         await self._until_final(self.service, session_id)
 
     async def watches(self) -> None:
-        """Somebody follows the events to the end of the session."""
+        """Follows the events to the end of the session."""
         created = await self._create(self.service)
         path = f"/v1/browser/sessions/{created['session_id']}/events"
         async with self.service.http.stream("GET", path) as stream:
@@ -109,7 +109,7 @@ class Lives:
         _must("session.ended" in kinds, f"the stream ended after {kinds}")
 
     async def expires(self) -> None:
-        """Nobody uses it: it ends at its time, not before, and at most a second after."""
+        """An unused session expires at its deadline, never before."""
         created = await self._create(self.service, idle_timeout_seconds=1.0)
         due = datetime.fromisoformat(created["expires_at"]).timestamp()
         await self._until_final(self.service, created["session_id"], status="expired", every=0.1)
@@ -118,16 +118,17 @@ class Lives:
         self.took["expired after due"].append(ended - due)
 
     async def cancels(self) -> None:
-        """The caller leaves while the session is queued or starts, or just as it is ready: that one nobody can tell
-        from a caller who got the answer, so it lives until its idle timeout, and is ended here."""
+        """The caller disconnects while the session is queued or starting, or just as it is ready. The server cannot
+        distinguish the latter from a caller that got the response, so that session stays until its idle timeout; it is
+        ended here."""
         mark = secrets.token_hex(8)
         patience = httpx.Timeout(MAX_S, read=random.uniform(0.001, 0.08))
         with contextlib.suppress(httpx.TimeoutException):
-            answer = await self.service.http.post(
+            response = await self.service.http.post(
                 "/v1/browser/sessions", json={"wait_seconds": 5, "metadata": {"mark": mark}}, timeout=patience
             )
-            if answer.status_code == 201:
-                await self._delete(self.service, answer.json()["session_id"])
+            if response.status_code == 201:
+                await self._delete(self.service, response.json()["session_id"])
 
         async def gone() -> bool:
             found = await self.service.http.get("/v1/browser/sessions", params={"metadata.mark": mark})
@@ -137,20 +138,20 @@ class Lives:
                     await self._delete(self.service, each["session_id"])
             return not living
 
-        await until(gone, within=MAX_S, what="nothing is left of a caller who left", every=0.1)
+        await until(gone, within=MAX_S, what="a caller who disconnected leaves no session", every=0.1)
 
     # -- bad -------------------------------------------------------------------------------------------------------
 
     async def browser_killed(self) -> None:
         async with self._victim() as victim:
-            session_id, pid = await self._alone(victim)
+            session_id, pid = await self._dedicated(victim)
             os.kill(pid, signal.SIGKILL)
             took = await self._until_final(victim, session_id, status="crashed")
-            self.took["browser killed, told"].append(took)
+            self.took["browser killed, reported"].append(took)
 
     async def renderer_killed(self) -> None:
         async with self._victim() as victim:
-            session_id, pid = await self._alone(victim)
+            session_id, pid = await self._dedicated(victim)
             browser = psutil.Process(pid)
             for process in browser.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
@@ -158,12 +159,12 @@ class Lives:
                         process.kill()
             began = time.perf_counter()
 
-            async def told() -> bool:
+            async def crash_reported() -> bool:
                 pages = (await victim.http.get(f"/v1/browser/sessions/{session_id}/pages")).json()["pages"]
                 return any(page["crashed"] for page in pages)
 
-            await until(told, within=MAX_S, what="the page says that it crashed")
-            self.took["renderer killed, told"].append(time.perf_counter() - began)
+            await until(crash_reported, within=MAX_S, what="the page is reported as crashed")
+            self.took["renderer killed, reported"].append(time.perf_counter() - began)
             await self._delete(victim, session_id)
 
     async def page_hangs(self) -> None:
@@ -172,15 +173,15 @@ class Lives:
         self.took["hung page, deleted"].append(await self._delete(self.service, session_id))
 
     async def browser_hangs(self) -> None:
-        """SIGSTOP; half of them are deleted at once, the others are found by the probe."""
+        """SIGSTOP; half of them are deleted at once, the probe finds the others."""
         async with self._victim() as victim:
-            session_id, pid = await self._alone(victim)
+            session_id, pid = await self._dedicated(victim)
             os.kill(pid, signal.SIGSTOP)
             if random.random() < 0.5:
                 self.took["hung browser, deleted"].append(await self._delete(victim, session_id))
             else:
                 took = await self._until_final(victim, session_id, status="crashed")
-                self.took["hung browser, told"].append(took)
+                self.took["hung browser, reported"].append(took)
             await until(lambda: not psutil.pid_exists(pid), within=MAX_S, what="the hung browser is gone")
 
     # -- parts -----------------------------------------------------------------------------------------------------
@@ -193,10 +194,10 @@ class Lives:
 
     async def _delete(self, who: Running, session_id: str) -> float:
         began = time.perf_counter()
-        answer = await who.http.delete(f"/v1/browser/sessions/{session_id}")
+        response = await who.http.delete(f"/v1/browser/sessions/{session_id}")
         took = time.perf_counter() - began
-        _must(answer.status_code == 200, f"DELETE answered {answer.status_code}: {answer.text}")
-        _must(answer.json()["status"] in FINAL, answer.text)
+        _must(response.status_code == 200, f"DELETE returned {response.status_code}: {response.text}")
+        _must(response.json()["status"] in FINAL, response.text)
         return took
 
     async def _until_final(self, who: Running, session_id: str, status: str = "", every: float = 0.005) -> float:
@@ -217,11 +218,11 @@ class Lives:
             yield victim
         finally:
             for each in (await victim.http.get("/v1/browser/sessions", params={"status": "active"})).json()["sessions"]:
-                await victim.http.delete(f"/v1/browser/sessions/{each['session_id']}")  # of a life that went wrong
+                await victim.http.delete(f"/v1/browser/sessions/{each['session_id']}")  # left by a life that failed
             self._victims.put_nowait(victim)
 
-    async def _alone(self, victim: Running) -> tuple[str, int]:
-        """A session of the victim's, and the pid of the browser that it has for itself."""
+    async def _dedicated(self, victim: Running) -> tuple[str, int]:
+        """A session with a dedicated browser, and that browser's pid."""
         before = {each["browser_id"] for each in (await self._browsers(victim))}
         session_id = (await self._create(victim, isolation="browser"))["session_id"]
         (pid,) = [each["pid"] for each in await self._browsers(victim) if each["browser_id"] not in before]
@@ -232,7 +233,7 @@ class Lives:
         return [each for each in (await pool_of(self.service))["browsers"] if each["principal_id"] == mine]
 
     def mix(self) -> list[tuple[Callable[[], Awaitable[None]], int]]:
-        """(life, how often): the slow ones seldom, so that the others have their turn."""
+        """(life, weight): slow ones are rare so that the others run often."""
         return [
             (self.drives, 8),
             (self.connects, 6),
@@ -250,9 +251,9 @@ class Lives:
 async def _cdp(socket: Any, number: int, method: str, params: dict[str, Any] | None = None) -> Any:
     await socket.send(json.dumps({"id": number, "method": method, "params": params or {}}))
     async with asyncio.timeout(MAX_S):
-        while (answer := json.loads(await socket.recv())).get("id") != number:
+        while (response := json.loads(await socket.recv())).get("id") != number:
             pass
-    return answer
+    return response
 
 
 async def _close_code(socket: Any) -> int | None:
@@ -263,6 +264,6 @@ async def _close_code(socket: Any) -> int | None:
         return closed.rcvd.code if closed.rcvd else None
 
 
-def _must(kept: bool, otherwise: str) -> None:
+def _must(kept: bool, message: str) -> None:
     if not kept:
-        raise Broken(otherwise)
+        raise Broken(message)

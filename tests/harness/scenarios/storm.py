@@ -1,5 +1,5 @@
-"""kill -9 of the server at random moments of a storm of creates: what was acknowledged is still known, what is repeated
-is one session, and the next server is ready soon."""
+"""kill -9 of the server at random moments under many creates: acknowledged sessions stay known, repeated requests give
+one session, and the next server is ready soon."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Storm:
     unknown: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
     not_lost: list[str] = field(default_factory=list)
-    """Sessions of a killed server that do not say so."""
+    """Sessions of a killed server whose status is not `lost`."""
     ready_after: list[float] = field(default_factory=list)
     gone_after: list[float] = field(default_factory=list)
     """Seconds from the kill until the driver and every Chromium of the server were gone."""
@@ -42,9 +42,9 @@ async def storm(folder: Path, rounds: int) -> Storm:
     service = await server.start()
     try:
         for number in range(rounds):
-            asked: dict[str, str | None] = {}
-            callers = [asyncio.create_task(_storm(service, asked)) for _ in range(CALLERS)]
-            await asyncio.sleep(random.uniform(0.02, 1.0))  # a random moment is what is wanted
+            requested: dict[str, str | None] = {}
+            callers = [asyncio.create_task(_storm(service, requested)) for _ in range(CALLERS)]
+            await asyncio.sleep(random.uniform(0.02, 1.0))  # the moment must be random
             tree = server.tree()[1:]
             began = time.monotonic()
             await server.kill()
@@ -54,33 +54,33 @@ async def storm(folder: Path, rounds: int) -> Storm:
             await service.http.aclose()
             service = await server.start()
             seen.ready_after.append(server.ready_after)
-            await _look(service, asked, seen, number)
+            await _check(service, requested, seen, number)
     finally:
         await service.http.aclose()
         await server.stop()
     return seen
 
 
-async def _storm(service: Running, asked: dict[str, str | None]) -> None:
-    """Creates with a key each until the server is gone; every third is ended again, to make room."""
+async def _storm(service: Running, requested: dict[str, str | None]) -> None:
+    """Creates sessions with an Idempotency-Key until the server is gone; ends most of them to free slots."""
     with contextlib.suppress(httpx.TransportError):
         while True:
             key = secrets.token_hex(8)
-            asked[key] = None
-            answer = await service.http.post("/v1/browser/sessions", json={}, headers={"Idempotency-Key": key})
-            if answer.status_code == 201:
-                asked[key] = answer.json()["session_id"]
+            requested[key] = None
+            response = await service.http.post("/v1/browser/sessions", json={}, headers={"Idempotency-Key": key})
+            if response.status_code == 201:
+                requested[key] = response.json()["session_id"]
                 if random.random() < 0.6:
-                    await service.http.delete(f"/v1/browser/sessions/{asked[key]}")
+                    await service.http.delete(f"/v1/browser/sessions/{requested[key]}")
             else:
-                del asked[key]
+                del requested[key]
                 await asyncio.sleep(0.01)
 
 
-async def _look(service: Running, asked: dict[str, str | None], seen: Storm, number: int) -> None:
+async def _check(service: Running, requested: dict[str, str | None], seen: Storm, number: int) -> None:
     listed = (await service.http.get("/v1/browser/sessions", params={"limit": 500})).json()["sessions"]
     seen.kept = len(listed)
-    for key, session_id in asked.items():
+    for key, session_id in requested.items():
         if session_id is not None:
             seen.acknowledged[key] = session_id
             found = await service.http.get(f"/v1/browser/sessions/{session_id}")
@@ -88,7 +88,7 @@ async def _look(service: Running, asked: dict[str, str | None], seen: Storm, num
                 seen.unknown.append(session_id)
             elif found.json()["status"] not in ("lost", "closed"):
                 seen.not_lost.append(f"{session_id} is {found.json()['status']}")
-        # The caller who got no answer asks again, and so does one who did.
+        # Both callers with and without a response repeat the request.
         again = await service.http.post("/v1/browser/sessions", json={}, headers={"Idempotency-Key": key})
         if again.status_code in (200, 201):
             seen.repeated += 1

@@ -1,6 +1,7 @@
-"""Windows in every way that pages open them, by every kind of client: what each client was told, and when.
+"""Opens windows in every way a page can, with every kind of client, and records what each client was notified of and
+when.
 
-A cell is one window. A setting is a client, the context that it works in, and the second client that stalls beside it.
+A cell is one window. A setting is a client, the context it uses, and a second client that stalls.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from tests.harness.sites.window_site import TRIGGERS, Seen, WindowSite
 from tests.harness.waiting import until
 
 PLACES: Final = ("page", "frame", "other", "attachment")
-"""Where the element is, or what it leads to: another origin, a file."""
+"""Where the element is (page, frame), or what it opens (another origin, a file)."""
 CLIENTS: Final = ("python", "playwright", "puppeteer", "raw_waits", "raw_runs", "raw_never")
 """`raw_waits` auto-attaches with waitForDebuggerOnStart, `raw_runs` without; `raw_never` only discovers targets."""
-CLIENTLESS: Final = ("http", "hands")
-"""No CDP client: scripts that the HTTP API runs (which cannot click with the middle button), clicks in a live view."""
+CLIENTLESS: Final = ("http", "viewer")
+"""No CDP client: scripts run by the HTTP API (which cannot click with the middle button), clicks in a live view."""
 CONTEXTS: Final = ("own", "nested", "browser")
-"""The session's own, one that the client makes, and the session's own with `isolation: "browser"`."""
+"""The session's context, one created by the client, and the session's with `isolation: "browser"`."""
 CLICKED_BESIDE: Final = ("middle", "control")
-"""To another origin, Chromium begins such a window in one process and loads it in the next, where its first script
-finds the machine's timezone: `test_a_window_that_changes_its_process_gets_its_timezone_back` is what holds then."""
+"""For another origin, Chromium starts such a window in one process and loads it in another, where its first script sees
+the machine's timezone; `test_a_window_that_changes_its_process_gets_its_timezone_back` covers that case."""
 STALLS: Final = ("none", "never_resumes", "never_reads")
 OPTIONS: Final[dict[str, Any]] = {
     "viewport_width": 700,
@@ -42,19 +43,19 @@ OPTIONS: Final[dict[str, Any]] = {
     "user_agent": "windows/1.0",
     "timezone_id": "Asia/Tokyo",
 }
-"""Of each session."""
+"""Options of each session."""
 NESTED: Final[dict[str, Any]] = {
     "viewport": {"width": 640, "height": 480},
     "user_agent": "nested/1.0",
     "timezone_id": "Asia/Tokyo",
 }
-"""Of a context that a Playwright client makes; windows.mjs names the same."""
+"""Options of a context created by a Playwright client; the same as in windows.mjs."""
 PLAYWRIGHTS: Final = ("python", "playwright")
 WITH_INIT_SCRIPT: Final = ("python", "playwright", "raw_waits")
-"""Clients whose init script can be in place before a window's first script; Puppeteer has none for windows."""
-ANSWER_BYTES: Final = 4 * 2**20
-ANSWERS: Final = 6
-"""So many times so much the client that never reads asks for: more than anybody keeps for it."""
+"""Clients whose init script can run before a window's first script; Puppeteer cannot do this for windows."""
+RESPONSE_BYTES: Final = 4 * 2**20
+RESPONSES: Final = 6
+"""The client that never reads requests `RESPONSES` times `RESPONSE_BYTES`: more than is buffered for it."""
 
 _numbers = itertools.count(1)
 
@@ -62,11 +63,11 @@ _numbers = itertools.count(1)
 @dataclass(frozen=True, slots=True)
 class Cell:
     id: str
-    """Letters and digits; in the window's address or its form."""
+    """Alphanumeric; sent in the window's address or form."""
     trigger: str
     frame: bool
     base: str
-    """The address that is opened, without its query."""
+    """The address to open, without its query."""
     attachment: bool
 
     @property
@@ -91,16 +92,16 @@ class Setting:
 
 @dataclass(slots=True)
 class Window:
-    """What a client was told of a cell; seconds since the epoch, None for what did not happen."""
+    """What a client was notified of for a cell; times in seconds since the epoch, None if it did not happen."""
 
     id: str
     clicked: float | None = None
     event: float | None = None
-    """When the client was told of the window; of an attachment, when the file was among the downloads."""
+    """When the client was notified of the window, or the attachment was listed as a download."""
     usable: float | None = None
-    """When the client saw its document loaded."""
+    """When the client saw the document loaded."""
     popup: bool = False
-    """The opener's `popup` event came."""
+    """Whether the opener's `popup` event was received."""
     error: str | None = None
 
 
@@ -113,7 +114,7 @@ class Result:
 
     @property
     def took(self) -> float | None:
-        """Seconds from the click until the client had been told and the document had loaded; None: never."""
+        """Seconds from the click until the client was notified and the document had loaded; None if never."""
         window, seen = self.window, self.seen
         if window.clicked is None or window.event is None or window.error is not None:
             return None
@@ -123,13 +124,13 @@ class Result:
 
     @property
     def late_init(self) -> bool:
-        """The window's first script did not find what the client's init script sets."""
+        """Whether the window's first script ran before the client's init script."""
         wanted = self.setting.client in WITH_INIT_SCRIPT
         return wanted and self.seen is not None and self.seen.marker != "init"
 
     @property
     def wrong_options(self) -> dict[str, Any]:
-        """What the window's first script found otherwise than the session or the context has it."""
+        """Values seen by the window's first script that differ from the session's or context's options."""
         if self.seen is None:
             return {}
         if self.setting.context != "nested":
@@ -137,7 +138,7 @@ class Result:
         elif self.setting.client in PLAYWRIGHTS:
             size, agent, zone = (640, 480), NESTED["user_agent"], NESTED["timezone_id"]
         else:
-            return {}  # the context's maker named none
+            return {}  # the client set no options
         found = {"size": self.seen.size, "agent": self.seen.agent, "zone": self.seen.zone}
         if self.cell.trigger in CLICKED_BESIDE and self.cell.place == "other":
             del found["zone"]
@@ -145,15 +146,15 @@ class Result:
         return {name: value for name, value in found.items() if value != wanted[name]}
 
     def wrong(self, within: float) -> str | None:
-        """What is not as it should be, in words; `within` seconds is how long it may take."""
+        """Describes what is wrong, or None. `within` is the time limit in seconds."""
         cell, setting = self.cell, self.setting
-        name = f"{cell.trigger}/{cell.place} by {setting.client} in {setting.context}, {setting.stall} beside it"
+        name = f"{cell.trigger}/{cell.place} by {setting.client} in {setting.context}, stall: {setting.stall}"
         if self.took is None:
             return f"{name}: {self.window.error or 'its document never loaded'}"
         if self.took > within:
             return f"{name}: {self.took:.2f} s"
         if self.late_init:
-            return f"{name}: the init script came too late"
+            return f"{name}: the init script ran too late"
         return f"{name}: {self.wrong_options}" if self.wrong_options else None
 
 
@@ -167,9 +168,9 @@ def every_cell(site: WindowSite) -> list[Cell]:
     return [cell(site, trigger, place) for place in PLACES for trigger in TRIGGERS]
 
 
-def some_cells(site: WindowSite, turn: int) -> list[Cell]:
-    """Each trigger once; in four turns, each with every place."""
-    return [cell(site, trigger, PLACES[(turn + n) % 4]) for n, trigger in enumerate(TRIGGERS)]
+def some_cells(site: WindowSite, round_number: int) -> list[Cell]:
+    """Each trigger once; four rounds cover every place of each trigger."""
+    return [cell(site, trigger, PLACES[(round_number + n) % 4]) for n, trigger in enumerate(TRIGGERS)]
 
 
 # -- the second client -----------------------------------------------------------------------------------------------
@@ -185,9 +186,9 @@ async def stalling(url: str, how: str) -> AsyncIterator[None]:
         if how == "never_reads":
             _, at_page = await client.page()
             client.socket.transport.pause_reading()
-            asked = {"expression": f"'x'.repeat({ANSWER_BYTES})", "returnByValue": True}
-            for _ in range(ANSWERS):
-                await client.socket.send(client.begin("Runtime.evaluate", asked, at_page)[1])
+            params = {"expression": f"'x'.repeat({RESPONSE_BYTES})", "returnByValue": True}
+            for _ in range(RESPONSES):
+                await client.socket.send(client.begin("Runtime.evaluate", params, at_page)[1])
         yield
         client.socket.transport.abort()
 
@@ -197,7 +198,7 @@ async def stalling(url: str, how: str) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A session, and what to open in it."""
+    """A session and the windows to open in it."""
 
     service: Running
     site: WindowSite
@@ -206,9 +207,9 @@ class Job:
     nested: bool
     cells: list[Cell]
     patience: float
-    """Seconds until a window is given up."""
+    """Timeout of each window in seconds."""
     failures: int
-    """So many, and no more windows are tried."""
+    """After this many failures no more windows are opened."""
 
     @property
     def downloads(self) -> str:
@@ -220,13 +221,13 @@ class Job:
 
 
 class Driver(Protocol):
-    """One client at one session."""
+    """One client of one session."""
 
     async def open(self, cell: Cell, window: Window) -> None:
-        """Opens the window, and fills in what came of it; raises or hangs when nothing does."""
+        """Opens the window and records the outcome; raises or hangs on failure."""
 
     async def clean(self) -> None:
-        """Closes whatever the last cell opened."""
+        """Closes what the last cell opened."""
 
 
 async def drive(driver: Driver, job: Job) -> list[Window]:
@@ -241,7 +242,7 @@ async def drive(driver: Driver, job: Job) -> list[Window]:
         try:
             async with asyncio.timeout(job.patience):
                 await driver.open(each, window)
-        except Exception as error:  # noqa: BLE001 - it is in the result
+        except Exception as error:  # noqa: BLE001 - recorded in the result
             window.error = str(error) or f"not within {job.patience:g} s"
             failed += 1
         with contextlib.suppress(Exception):
@@ -262,11 +263,11 @@ class WithPlaywright:
         arrived: asyncio.Future[tuple[float, float]] = loop.create_future()
         waiting: set[asyncio.Task[None]] = set()
 
-        async def usable(opened: Page, told: float) -> None:
-            with contextlib.suppress(Exception):  # another window than this cell's
+        async def usable(opened: Page, notified_at: float) -> None:
+            with contextlib.suppress(Exception):  # a window of another cell
                 await opened.wait_for_url(re.compile(cell.id))
                 if not arrived.done():
-                    arrived.set_result((told, time.time()))
+                    arrived.set_result((notified_at, time.time()))
 
         def opened(page: Page) -> None:
             waiting.add(asyncio.create_task(usable(page, time.time())))
@@ -319,7 +320,7 @@ async def with_playwright(job: Job) -> list[Window]:
 
 
 class WithRaw:
-    """`how`: waits, runs, never."""
+    """`how`: "waits", "runs" or "never"."""
 
     def __init__(self, job: Job, client: Raw, how: str) -> None:
         self._job, self._client, self._how = job, client, how
@@ -328,7 +329,7 @@ class WithRaw:
         self._resuming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Attaches, and goes to the page that opens windows."""
+        """Attaches and opens the page that opens windows."""
         client = self._client
         await client.call("Target.setDiscoverTargets", {"discover": True})
         if self._how == "waits":
@@ -337,8 +338,8 @@ class WithRaw:
             await client.auto_attach(wait=self._how == "waits")
         if self._job.nested:
             self._context_id = (await client.call("Target.createBrowserContext"))["browserContextId"]
-            asked = {"url": "about:blank", "browserContextId": self._context_id}
-            self._target_id = (await client.call("Target.createTarget", asked))["targetId"]
+            params = {"url": "about:blank", "browserContextId": self._context_id}
+            self._target_id = (await client.call("Target.createTarget", params))["targetId"]
             self._at_page = await client.attach(self._target_id)
         else:
             self._target_id, self._at_page = await client.page()
@@ -353,7 +354,7 @@ class WithRaw:
             await self._client.ask("Target.disposeBrowserContext", {"browserContextId": self._context_id})
 
     async def _prepare(self) -> None:
-        """Gives every new page the init script, then lets it run."""
+        """Adds the init script to every new page, then resumes it."""
         client, seen = self._client, 0
         while True:
             for message in client.events[seen:]:
@@ -361,7 +362,7 @@ class WithRaw:
                 if message["method"] == "Target.attachedToTarget" and message["params"]["waitingForDebugger"]:
                     at = message["params"]["sessionId"]
                     script = {"source": "window.marker = 'init'"}
-                    # Both at once, as clients do: a window without an opener may answer only once it runs.
+                    # Pipelined, as clients do: a window without an opener may respond only once it is resumed.
                     for method, params in (
                         ("Page.enable", {}),
                         ("Page.addScriptToEvaluateOnNewDocument", script),
@@ -428,7 +429,7 @@ async def with_raw(job: Job, how: str) -> list[Window]:
 
 
 class OverHttp:
-    """No client at all: scripts that the HTTP API runs, or clicks in a live view."""
+    """Without a CDP client: scripts run by the HTTP API, or clicks in a live view."""
 
     def __init__(self, job: Job, page_id: str, viewer: LiveClient | None) -> None:
         self._job, self._page_id, self._viewer = job, page_id, viewer
@@ -471,12 +472,12 @@ class OverHttp:
                 await self._job.service.http.delete(path)
 
 
-async def over_http(job: Job, *, hands: bool = False) -> list[Window]:
+async def over_http(job: Job, *, by_viewer: bool = False) -> list[Window]:
     service, page_id = job.service, await job.service.first_page(job.session_id)
     session = f"/v1/browser/sessions/{job.session_id}"
-    answer = await service.http.post(f"{session}/pages/{page_id}/navigate", json={"url": job.site.url})
-    assert answer.status_code == 200, answer.text
-    if not hands:
+    response = await service.http.post(f"{session}/pages/{page_id}/navigate", json={"url": job.site.url})
+    assert response.status_code == 200, response.text
+    if not by_viewer:
         return await drive(OverHttp(job, page_id, None), job)
     address = f"{service.url.replace('http', 'ws', 1)}{session}/live"
     async with watching(address, {"X-API-Key": service.http.headers["X-API-Key"]}) as viewer:
@@ -487,7 +488,7 @@ async def over_http(job: Job, *, hands: bool = False) -> list[Window]:
 
 async def with_node(client: str, jobs: list[Job]) -> list[list[Window]]:
     job = jobs[0]
-    told = {
+    arguments = {
         "client": client,
         "key": job.service.http.headers["X-API-Key"],
         "page": job.site.url,
@@ -504,11 +505,11 @@ async def with_node(client: str, jobs: list[Job]) -> list[list[Window]]:
         ],
     }
     longest = max(len(each.cells) for each in jobs) * (1 + job.patience) + 60
-    return [[Window(**window) for window in each] for each in await run_node("windows.mjs", told, within=longest)]
+    return [[Window(**window) for window in each] for each in await run_node("windows.mjs", arguments, within=longest)]
 
 
 async def run_jobs(client: str, jobs: list[Job]) -> list[list[Window]]:
-    """All jobs at once, by one kind of client."""
+    """Runs all jobs concurrently, with one kind of client."""
     if client in ("playwright", "puppeteer"):
         return await with_node(client, jobs)
     return list(await asyncio.gather(*(_run_job(client, job) for job in jobs)))
@@ -519,9 +520,9 @@ async def _run_job(client: str, job: Job) -> list[Window]:
         if client == "python":
             return await with_playwright(job)
         if client in CLIENTLESS:
-            return await over_http(job, hands=client == "hands")
+            return await over_http(job, by_viewer=client == "viewer")
         return await with_raw(job, client.removeprefix("raw_"))
-    except Exception as error:  # noqa: BLE001 - it is in the results
+    except Exception as error:  # noqa: BLE001 - recorded in the results
         return [Window(each.id, error=f"the client could not start: {error!r}") for each in job.cells]
 
 
@@ -533,7 +534,7 @@ async def run_settings(
     patience: float = 2.0,
     failures: int = 2,
 ) -> list[Result]:
-    """Opens the windows of some settings of one client, all settings at once, each in a session of its own."""
+    """Opens the windows of several settings of one client, concurrently, each setting in its own session."""
     settings = list(wanted)
     (client,) = {setting.client for setting, _ in settings}
     results: list[Result] = []
@@ -555,7 +556,7 @@ async def run_settings(
 
 
 async def _settled(site: WindowSite, cell: Cell, window: Window) -> None:
-    """The word of a window's `load` may come just after the client saw it; what never comes is told by `took`."""
+    """The report of a window's `load` may arrive just after the client saw it; `took` is None if it never does."""
     if window.error is None and not cell.attachment:
         with contextlib.suppress(AssertionError):
             await until(lambda: cell.id in site.seen, within=1.0)

@@ -1,4 +1,4 @@
-"""A small site on two origins of loopback, 127.0.0.1 and localhost, with what real clients are tried on."""
+"""A small site on two loopback origins, 127.0.0.1 and localhost, with pages for the steps of real clients."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ClientSite:
     url: str
     """http://127.0.0.1:port"""
     other: str
-    """http://localhost:port: another origin, and another site to Chromium."""
+    """http://localhost:port: another origin, and to Chromium another site."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _endless(self, pause: float) -> None:
-        """A file without an end, until the browser has had enough; `pause` seconds after each part of it."""
+        """Sends an endless file until the browser disconnects, with `pause` seconds after each chunk."""
         self.send_response(200)
         self.send_header("Content-Disposition", 'attachment; filename="endless.bin"')
         self.end_headers()
@@ -102,19 +102,19 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(pause)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Says nothing."""
+        """Logs nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """The browser hung up."""
+        """The browser disconnected."""
 
 
 @contextmanager
 def client_site() -> Iterator[ClientSite]:
-    """Serves the site from threads, so that a test's loop is not in its way."""
+    """Serves the site from threads, independent of the test's event loop."""
     servers = [_Server(("127.0.0.1", 0), _Handler) for _ in range(2)]
     threads = [threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True) for server in servers]
     for thread in threads:

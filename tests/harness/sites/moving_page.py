@@ -1,4 +1,4 @@
-"""A page that repaints all of itself in every frame, and counts."""
+"""A page that repaints itself completely in every frame and counts the frames."""
 
 from __future__ import annotations
 

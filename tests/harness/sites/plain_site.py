@@ -1,4 +1,4 @@
-"""A small HTTP site whose pages a test writes."""
+"""A small HTTP site whose pages are set by the test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class Site:
-    """An HTTP site on loopback: `pages` maps a path to its HTML. Unknown paths answer 404, `/hang` never answers."""
+    """An HTTP site on loopback: `pages` maps a path to its HTML. Unknown paths respond 404, `/hang` never responds."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -15,7 +15,7 @@ class Site:
         """(path, headers in lower case) of every request so far."""
         self.open: set[asyncio.StreamWriter] = set()
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open.add(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -35,7 +35,7 @@ class Site:
             )
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the browser hung up
+            pass  # the browser disconnected
         finally:
             self.open.discard(writer)
             writer.close()

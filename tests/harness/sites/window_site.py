@@ -1,4 +1,4 @@
-"""A site whose page opens windows in every way that pages have, and which keeps what each window saw first."""
+"""A site whose page opens windows in every way a page can, and which records what each window's first script saw."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRIGGERS: Final = (
     "middle",
     "control",
 )
-"""Ids of the elements to click; `middle` and `control` are plain links that are clicked so."""
+"""Ids of the elements to click; `middle` and `control` are plain links, clicked with that button or key."""
 
 FROM: Final = """<!doctype html><title>Opens windows</title>
 <style>
@@ -60,7 +60,7 @@ FROM: Final = """<!doctype html><title>Opens windows</title>
     const { x, y, width, height } = element.getBoundingClientRect()
     return [x + width / 2, y + height / 2]
   }
-  // A click without a mouse: what a script does.
+  // A synthetic click, as scripts dispatch it.
   function press(name, inFrame, base, id) {
     const view = inFrame ? frames[0] : window
     view.aim(name, false, base, id)
@@ -82,7 +82,7 @@ _WINDOW: Final = """<!doctype html>
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the first script of a window found, and when its `load` event was told (seconds since the epoch)."""
+    """What a window's first script saw, and when its `load` event was reported (seconds since the epoch)."""
 
     loaded: float
     agent: str
@@ -108,7 +108,7 @@ class _Server(ThreadingHTTPServer):
     seen: dict[str, Seen]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """The browser hung up."""
+        """The browser disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -116,17 +116,17 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        self._answer()
+        self._respond()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/seen":
-            told: dict[str, Any] = json.loads(body)
-            window_id, (width, height) = told.pop("id"), told.pop("size")
-            self.server.seen[window_id] = Seen(loaded=time.time(), size=(width, height), **told)
-        self._answer()
+            report: dict[str, Any] = json.loads(body)
+            window_id, (width, height) = report.pop("id"), report.pop("size")
+            self.server.seen[window_id] = Seen(loaded=time.time(), size=(width, height), **report)
+        self._respond()
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         parts = urlsplit(self.path)
         window_id = parse_qs(parts.query).get("id", [""])[0]
         status, kind, body, extra = 200, "text/html; charset=utf-8", "", {}
@@ -152,12 +152,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Says nothing."""
+        """Logs nothing."""
 
 
 @contextmanager
 def window_site() -> Iterator[WindowSite]:
-    """Serves the site from threads, so that a test's loop is not in its way."""
+    """Serves the site from threads, independent of the test's event loop."""
     servers = [_Server(("127.0.0.1", 0), _Handler) for _ in range(2)]
     threads = [threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True) for server in servers]
     first, second = (server.server_address[1] for server in servers)

@@ -1,4 +1,4 @@
-"""A cursor is read strictly and comes back as it was."""
+"""List cursors round-trip and are parsed strictly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def record(created_at: datetime) -> SessionRecord:
         timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]),
     )
 )
-def test_a_cursor_names_the_moment_and_the_session_it_was_made_of(created_at: datetime) -> None:
+def test_a_cursor_holds_the_time_and_the_id_of_its_session(created_at: datetime) -> None:
     made = record(created_at)
     assert moment_of(cursor_after(made)) == (created_at, made.session_id)
 
@@ -41,7 +41,7 @@ def encoded(text: str) -> str:
 GOOD = "1|2026-01-01T00:00:00+00:00|ses_" + "0" * 32
 
 
-def test_the_good_text_of_this_test_is_good() -> None:
+def test_the_valid_cursor_of_this_test_is_accepted() -> None:
     assert moment_of(encoded(GOOD)) == (datetime(2026, 1, 1, tzinfo=UTC), "ses_" + "0" * 32)
 
 
@@ -62,13 +62,13 @@ def test_the_good_text_of_this_test_is_good() -> None:
         encoded("x" * 10_000),
     ],
 )
-def test_anything_else_is_refused_by_name(cursor: str) -> None:
+def test_an_invalid_cursor_is_refused_by_name(cursor: str) -> None:
     with pytest.raises(InvalidField) as refusal:
         moment_of(cursor)
     assert refusal.value.loc == ("query", "cursor")
 
 
 @given(st.text(max_size=200))
-def test_no_text_makes_it_fail_otherwise(cursor: str) -> None:
+def test_any_text_is_accepted_or_refused_as_an_invalid_field(cursor: str) -> None:
     with suppress(InvalidField):
         moment_of(cursor)

@@ -1,4 +1,4 @@
-"""Which names the service answers to, and whom it believes about the caller."""
+"""Allowed Host headers, trusted proxies and allowed origins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from browser_sessions.api.middleware.origin import REMEMBERED, Hosts, apply_forwarded, base_url, check_origin, networks
 from browser_sessions.domain.errors import Forbidden
 
-ANYWHERE = "0.0.0.0"  # noqa: S104 - a string, nothing listens
+ANYWHERE = "0.0.0.0"  # noqa: S104 - only a string, nothing is bound
 
 
 @pytest.mark.parametrize(
@@ -44,22 +44,22 @@ ANYWHERE = "0.0.0.0"  # noqa: S104 - a string, nothing listens
         ("browsers.lan", None, (), "browsers.lan", True),
     ],
 )
-def test_a_host_is_answered_when_it_is_ours(
+def test_only_the_services_own_hosts_are_allowed(
     listen: str, public: str | None, allowed: tuple[str, ...], host: str, good: bool
 ) -> None:
     hosts = Hosts(listen, public, allowed)
     assert hosts.allows(host.encode()) is good
-    assert hosts.allows(host.encode()) is good, "the same from memory"
+    assert hosts.allows(host.encode()) is good, "the cached decision must be the same"
 
 
-def test_a_caller_who_varies_the_port_fills_no_memory() -> None:
+def test_the_cache_of_hosts_is_bounded() -> None:
     hosts = Hosts("127.0.0.1", None, ())
     assert all(hosts.allows(f"localhost:{port}".encode()) for port in range(2_000))
     assert len(hosts._good) == REMEMBERED
 
 
 @given(st.binary(max_size=80))
-def test_no_bytes_make_the_check_fail(host: bytes) -> None:
+def test_the_host_check_accepts_any_bytes(host: bytes) -> None:
     assert Hosts(ANYWHERE, None, ()).allows(host) in (True, False)
 
 
@@ -80,35 +80,33 @@ FORWARDED = {
 }
 
 
-def test_a_trusted_proxy_is_believed() -> None:
+def test_forwarded_headers_of_a_trusted_proxy_are_applied() -> None:
     seen = scope("10.0.0.1", FORWARDED)
     apply_forwarded(seen, networks(["10.0.0.0/8"]))
-    assert seen["client"] == ("203.0.113.9", 0), (
-        "the last hop that is no proxy of ours; what stands before it is hearsay"
-    )
+    assert seen["client"] == ("203.0.113.9", 0), "the last hop that is not a trusted proxy; earlier ones are unverified"
     assert base_url(seen, None) == "https://browsers.example.com"
 
 
-def test_nobody_else_is() -> None:
+def test_forwarded_headers_of_other_peers_are_ignored() -> None:
     seen = scope("203.0.113.9", FORWARDED)
     apply_forwarded(seen, networks(["10.0.0.0/8"]))
     assert seen["client"] == ("203.0.113.9", 5000)
     assert base_url(seen, None) == "http://inner:8000"
 
 
-def test_a_websocket_keeps_its_kind_of_scheme() -> None:
+def test_a_forwarded_websocket_scheme_is_wss() -> None:
     seen = scope("10.0.0.1", FORWARDED, "websocket")
     apply_forwarded(seen, networks(["10.0.0.1"]))
     assert seen["scheme"] == "wss"
     assert base_url(seen, None) == "https://browsers.example.com"
 
 
-def test_the_public_url_wins_over_what_was_asked() -> None:
+def test_the_public_url_takes_precedence_over_the_host_header() -> None:
     assert base_url(scope("127.0.0.1", {}), "https://browsers.example.com") == "https://browsers.example.com"
 
 
 @given(st.text(max_size=100), st.text(max_size=20), st.text(max_size=50))
-def test_nothing_a_proxy_passes_on_makes_it_fail(chain: str, scheme: str, host: str) -> None:
+def test_forwarded_headers_with_any_text_are_handled(chain: str, scheme: str, host: str) -> None:
     seen = scope("10.0.0.1", {})
     for name, value in (("for", chain), ("proto", scheme), ("host", host)):
         seen["headers"].append((f"x-forwarded-{name}".encode(), value.encode("latin-1", "replace")))
@@ -121,7 +119,7 @@ def test_nothing_a_proxy_passes_on_makes_it_fail(chain: str, scheme: str, host: 
     [
         ("http://inner:8000", None, True),
         ("HTTP://INNER:8000", None, True),
-        ("https://inner:8000", None, True),  # a proxy ends TLS and does not tell
+        ("https://inner:8000", None, True),  # a proxy that terminates TLS without forwarding the scheme
         ("https://browsers.example.com", "https://browsers.example.com/below", True),
         ("http://inner:8000", "https://browsers.example.com", True),
         ("http://inner", None, False),
@@ -132,12 +130,12 @@ def test_nothing_a_proxy_passes_on_makes_it_fail(chain: str, scheme: str, host: 
         ("null", None, False),
     ],
 )
-def test_a_socket_opens_for_pages_of_the_address_that_was_asked_and_of_the_public_one(
+def test_websockets_are_allowed_from_the_requested_host_and_the_public_url(
     origin: str, public: str | None, allowed: bool
 ) -> None:
-    asked = scope("127.0.0.1", {"origin": origin}, "websocket") | {"root_path": "/below"}
+    request_scope = scope("127.0.0.1", {"origin": origin}, "websocket") | {"root_path": "/below"}
     if allowed:
-        check_origin(asked, public, ticketed=False)
+        check_origin(request_scope, public, ticketed=False)
     else:
         with pytest.raises(Forbidden):
-            check_origin(asked, public, ticketed=False)
+            check_origin(request_scope, public, ticketed=False)

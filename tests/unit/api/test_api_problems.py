@@ -1,4 +1,4 @@
-"""One table knows HTTP, and what goes out repeats nothing that came in."""
+"""Errors map to HTTP statuses in one table, and error bodies do not echo input."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ EVERY_ERROR = [
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_every_error_has_its_status(error: Exception, status: int) -> None:
+def test_each_error_maps_to_its_status(error: Exception, status: int) -> None:
     response = response_for(error)
     assert response.status_code == status
     if status != 422:
@@ -55,7 +55,7 @@ def test_every_error_has_its_status(error: Exception, status: int) -> None:
         assert json.loads(bytes(response.body))["status"] == status
 
 
-def test_an_error_without_a_row_takes_its_nearest_ancestors() -> None:
+def test_an_error_without_an_entry_uses_its_nearest_ancestors() -> None:
     class Special(errors.PoolFull):
         """Not in the table."""
 
@@ -70,33 +70,33 @@ def test_every_error_of_the_tree_has_an_ancestor_in_the_table() -> None:
 @pytest.mark.parametrize(
     "error", [errors.IllegalTransition("the secret of the row"), RuntimeError("the secret of the row")]
 )
-def test_a_bug_tells_nothing_of_itself(error: Exception) -> None:
+def test_an_internal_error_reveals_no_details(error: Exception) -> None:
     assert b"secret" not in bytes(response_for(error).body)
 
 
 @pytest.mark.parametrize("error", [errors.PoolFull("f", retry_after=7.2), errors.QuotaExceeded("q", retry_after=7.2)])
-def test_a_refusal_says_when_to_come_back(error: Exception) -> None:
-    told = {int(response_for(error).headers["retry-after"]) for _ in range(200)}
-    assert min(told) >= 8
-    assert max(told) <= 11
-    assert len(told) > 1, "a herd must not come back as a herd"
+def test_a_refusal_has_a_jittered_retry_after(error: Exception) -> None:
+    delays = {int(response_for(error).headers["retry-after"]) for _ in range(200)}
+    assert min(delays) >= 8
+    assert max(delays) <= 11
+    assert len(delays) > 1, "the delays must be spread"
 
 
 @pytest.mark.parametrize(("seconds", "least"), [(0.0, 1), (0.01, 1), (1.0, 1), (5.0, 5)])
-def test_retry_after_is_a_whole_number_of_at_least_one_and_never_early(seconds: float, least: int) -> None:
+def test_retry_after_is_an_integer_of_at_least_one_and_rounded_up(seconds: float, least: int) -> None:
     assert all(int(retry_after(seconds)) >= max(least, seconds) for _ in range(100))
 
 
-def test_a_401_names_its_scheme() -> None:
+def test_a_401_has_a_www_authenticate_header() -> None:
     assert response_for(errors.Unauthenticated("who?")).headers["www-authenticate"].startswith("Bearer")
 
 
-def test_a_problem_names_the_session_where_there_is_one() -> None:
+def test_a_problem_about_a_session_has_its_id() -> None:
     assert json.loads(bytes(response_for(errors.SessionNotFound("ses_1")).body))["session_id"] == "ses_1"
     assert "session_id" not in json.loads(bytes(response_for(errors.Forbidden("no")).body))
 
 
-def test_a_validation_answer_repeats_no_input() -> None:
+def test_a_validation_error_does_not_echo_input() -> None:
     found: list[dict[str, Any]] = [
         {"loc": ("body", "password"), "msg": "Value error, must be longer", "type": "value_error", "input": "hunter2"},
     ]
@@ -105,7 +105,7 @@ def test_a_validation_answer_repeats_no_input() -> None:
     }
 
 
-def test_a_validation_answer_is_bounded_whatever_came_in() -> None:
+def test_a_validation_error_is_bounded_in_size() -> None:
     found = [{"loc": ("body", "x" * 100_000, 7), "msg": "no", "type": "extra_forbidden"} for _ in range(1_000)]
     body = bytes(invalid_response(found).body)
     assert len(body) < 50 * (TEXT_CHARACTERS + 200)
@@ -113,5 +113,5 @@ def test_a_validation_answer_is_bounded_whatever_came_in() -> None:
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "ok", "x" * 10_000])
-def test_what_is_told_is_valid_unicode_and_short(text: str) -> None:
+def test_clipped_text_is_short_valid_unicode(text: str) -> None:
     assert len(clipped(text).encode("utf-8")) <= 4 * TEXT_CHARACTERS

@@ -1,4 +1,4 @@
-"""From what was asked to what the session will be."""
+"""Resolving a create request to a session spec."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.harness.fakes.fake_node import IPHONE
 DEVICES = {"iPhone 15": IPHONE, "iPhone 15 Pro": IPHONE, "Pixel 7": IPHONE}
 
 
-def spec(options: ApiOptions | None = None, **asked: Any) -> SessionSpec:
-    return resolve(CreateBrowserSession(**asked), DEVICES, options or ApiOptions())
+def spec(options: ApiOptions | None = None, **fields: Any) -> SessionSpec:
+    return resolve(CreateBrowserSession(**fields), DEVICES, options or ApiOptions())
 
 
-def test_without_wishes_everything_is_the_documented_default() -> None:
+def test_an_empty_request_has_the_documented_defaults() -> None:
     assert spec() == SessionSpec()
 
 
-def test_a_device_brings_its_values() -> None:
+def test_a_device_sets_its_values() -> None:
     made = spec(device="iPhone 15")
     assert (made.viewport_width, made.viewport_height) == (393, 659)
     assert (made.user_agent, made.device_scale_factor, made.is_mobile, made.has_touch) == (
@@ -36,52 +36,54 @@ def test_a_device_brings_its_values() -> None:
     )
 
 
-def test_what_is_named_wins_over_the_device_even_when_it_is_the_default() -> None:
+def test_explicit_values_override_the_devices_even_if_they_are_defaults() -> None:
     made = spec(device="iPhone 15", viewport_width=1280, user_agent=None)
     assert (made.viewport_width, made.viewport_height) == (1280, 659)
     assert made.user_agent is None
 
 
 @pytest.mark.parametrize(("name", "near"), [("iphone 15", "'iPhone 15'"), ("Pixl 7", "'Pixel 7'"), ("zzzz", "such as")])
-def test_an_unknown_device_is_told_near_names(name: str, near: str) -> None:
+def test_an_unknown_device_is_refused_with_similar_names(name: str, near: str) -> None:
     with pytest.raises(InvalidField, match=near) as refusal:
         spec(device=name)
     assert refusal.value.loc == ("body", "device")
 
 
-def test_limits_not_named_are_the_servers_defaults() -> None:
+def test_omitted_limits_are_the_servers_defaults() -> None:
     options = ApiOptions(default_idle_timeout_seconds=None, default_max_lifetime_seconds=77.0)
     made = spec(options)
     assert (made.idle_timeout_seconds, made.max_lifetime_seconds) == (None, 77.0)
 
 
-def test_limits_named_are_taken_also_when_they_are_null() -> None:
+def test_explicit_null_limits_are_kept() -> None:
     options = ApiOptions(max_lifetime_seconds=None)
     made = spec(options, idle_timeout_seconds=None, max_lifetime_seconds=None)
     assert (made.idle_timeout_seconds, made.max_lifetime_seconds) == (None, None)
 
 
 @pytest.mark.parametrize(
-    ("longest", "asked", "good"),
+    ("maximum", "requested", "allowed"),
     [(60.0, 60.0, True), (60.0, 60.1, False), (60.0, None, False), (None, None, True), (None, 2_592_000.0, True)],
 )
-def test_a_lifetime_is_within_the_servers_maximum(longest: float | None, asked: float | None, good: bool) -> None:
-    options = ApiOptions(max_lifetime_seconds=longest)
-    if good:
-        assert spec(options, max_lifetime_seconds=asked).max_lifetime_seconds == asked
+def test_a_lifetime_is_within_the_servers_maximum(
+    maximum: float | None, requested: float | None, allowed: bool
+) -> None:
+    options = ApiOptions(max_lifetime_seconds=maximum)
+    if allowed:
+        assert spec(options, max_lifetime_seconds=requested).max_lifetime_seconds == requested
     else:
         with pytest.raises(InvalidField, match="at most 60"):
-            spec(options, max_lifetime_seconds=asked)
+            spec(options, max_lifetime_seconds=requested)
 
 
-def test_a_body_has_one_digest_however_it_is_written() -> None:
+def test_equivalent_bodies_have_the_same_digest() -> None:
     one = CreateBrowserSession.model_validate_json('{"viewport_width": 3, "metadata": {"a": "1", "b": "2"}}')
     two = CreateBrowserSession.model_validate_json('{"metadata":{"b":"2","a":"1"},"viewport_width":3}')
     three = CreateBrowserSession.model_validate_json('{"viewport_width": 4, "metadata": {"a": "1", "b": "2"}}')
     assert body_digest(one) == body_digest(two) != body_digest(three)
 
 
-def test_the_clipboard_that_sessions_share_needs_a_browser_of_its_own() -> None:
+def test_clipboard_reading_requires_a_dedicated_browser() -> None:
     with pytest.raises(InvalidField, match="isolation: browser"):
         spec(permissions=["geolocation", "clipboard-read"])
     assert spec(permissions=["clipboard-read"], isolation="browser").permissions == ("clipboard-read",)

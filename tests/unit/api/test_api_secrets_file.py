@@ -1,4 +1,4 @@
-"""The service's own secrets: made once, private, the same for two starts at once."""
+"""The service's secrets: created once, private, and the same for concurrent starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from browser_sessions.auth.secrets_file import Secrets, admin_key_path, load_or_
 from browser_sessions.domain.errors import SettingsError
 
 
-def test_the_first_start_makes_them_and_the_second_finds_them(tmp_path: Path) -> None:
+def test_the_first_start_creates_secrets_and_the_second_reads_them(tmp_path: Path) -> None:
     first, second = load_or_create(tmp_path), load_or_create(tmp_path)
     assert first.admin_key_is_new
     assert not second.admin_key_is_new
@@ -23,16 +23,16 @@ def test_the_first_start_makes_them_and_the_second_finds_them(tmp_path: Path) ->
     assert min(len(first.token_secret), len(first.ticket_secret)) >= 32
 
 
-def test_nobody_else_may_read_them(tmp_path: Path) -> None:
+def test_secrets_are_readable_by_the_owner_only(tmp_path: Path) -> None:
     load_or_create(tmp_path / "data")
     folder = tmp_path / "data" / "secrets"
     assert folder.stat().st_mode & 0o777 == 0o700
-    kept = sorted(folder.iterdir())
-    assert [file.name for file in kept] == ["admin_api_key", "ticket_secret", "token_secret"]
-    assert {file.stat().st_mode & 0o777 for file in kept} == {0o600}
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == ["admin_api_key", "ticket_secret", "token_secret"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-def test_modes_that_somebody_loosened_are_tightened(tmp_path: Path) -> None:
+def test_loosened_file_modes_are_restored(tmp_path: Path) -> None:
     load_or_create(tmp_path)
     (tmp_path / "secrets").chmod(0o755)
     admin_key_path(tmp_path).chmod(0o644)
@@ -41,12 +41,12 @@ def test_modes_that_somebody_loosened_are_tightened(tmp_path: Path) -> None:
     assert admin_key_path(tmp_path).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_given_admin_key_is_used_and_not_written_down(tmp_path: Path) -> None:
+def test_a_configured_admin_key_is_used_and_not_stored(tmp_path: Path) -> None:
     assert load_or_create(tmp_path, "an-admin-key-of-my-own").admin_key == "an-admin-key-of-my-own"
     assert not admin_key_path(tmp_path).exists()
 
 
-def test_starts_at_once_agree(tmp_path: Path) -> None:
+def test_concurrent_starts_use_the_same_secrets(tmp_path: Path) -> None:
     count = 8
     together = Barrier(count)
 
@@ -58,23 +58,23 @@ def test_starts_at_once_agree(tmp_path: Path) -> None:
         found = list(pool.map(start, range(count)))
     assert len({(one.admin_key, one.token_secret, one.ticket_secret) for one in found}) == 1
     assert sum(one.admin_key_is_new for one in found) == 1
-    assert len(list((tmp_path / "secrets").iterdir())) == 3, "nothing half-made is left"
+    assert len(list((tmp_path / "secrets").iterdir())) == 3, "no temporary file may remain"
 
 
-def test_an_empty_file_is_told_not_used(tmp_path: Path) -> None:
+def test_an_empty_secret_file_is_an_error(tmp_path: Path) -> None:
     load_or_create(tmp_path)
     (tmp_path / "secrets" / "token_secret").write_text("")
     with pytest.raises(SettingsError, match="is empty"):
         load_or_create(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_stops_the_start_by_name(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_created_is_an_error_with_the_settings_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="BROWSER_SESSIONS_DATA_DIR"):
         load_or_create(tmp_path / "file" / "data")
 
 
-def test_no_secret_shows_in_a_repr(tmp_path: Path) -> None:
+def test_a_repr_contains_no_secret(tmp_path: Path) -> None:
     made = load_or_create(tmp_path)
     assert made.admin_key not in repr(made)
     assert made.token_secret.decode() not in repr(made)

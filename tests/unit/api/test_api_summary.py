@@ -1,4 +1,4 @@
-"""The status response of a live session, which is made without a record, is that of its record."""
+"""The status response of a live session, created without a record, equals that of its record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is logged has a known name and no secret in it."""
+"""Log events have documented names and contain no secrets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def lines() -> Iterator[io.StringIO]:
     ],
     ids=str,
 )
-def test_secrets_are_masked_wherever_they_stand(value: Any) -> None:
+def test_secrets_are_masked_in_any_position(value: Any) -> None:
     shown = repr(masked(value))
     assert not any(canary in shown for canary in CANARIES)
     assert telemetry.MASK in shown
@@ -57,41 +57,41 @@ def test_secrets_are_masked_wherever_they_stand(value: Any) -> None:
 @pytest.mark.parametrize(
     "value", ["a session ses_0123456789abcdef0123456789abcdef", 7, 1.5, None, True, {"a": [1, "b"]}]
 )
-def test_what_is_no_secret_stays_as_it_is(value: Any) -> None:
+def test_other_values_are_not_masked(value: Any) -> None:
     assert masked(value) == value
 
 
-def test_a_key_of_any_shape_can_be_kept_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registered_secret_of_any_form_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "_known_secrets", set())
     keep_secret("my own admin key")
     assert "my own" not in masked("it was my own admin key, sorry")
 
 
-def test_a_line_for_programs_holds_every_fact_and_no_secret(lines: io.StringIO) -> None:
+def test_a_json_line_has_all_fields_and_no_secret(lines: io.StringIO) -> None:
     structlog.get_logger().info("http.request", status=200, url=f"/x?ticket={TOKEN}")
-    told = json.loads(lines.getvalue())
-    assert told["event"] == "http.request"
-    assert (told["level"], told["status"]) == ("info", 200)
+    line = json.loads(lines.getvalue())
+    assert line["event"] == "http.request"
+    assert (line["level"], line["status"]) == ("info", 200)
     assert TOKEN not in lines.getvalue()
 
 
-def test_tracebacks_and_other_libraries_lines_are_masked_too(lines: io.StringIO) -> None:
+def test_tracebacks_and_lines_of_libraries_are_masked(lines: io.StringIO) -> None:
     try:
         raise ValueError(f"cannot read {KEY}")
     except ValueError:
         structlog.get_logger().exception("http.failed")
         logging.getLogger("uvicorn.error").exception("broken")
     logging.getLogger("some.library").warning("sent %s", {"authorization": f"Bearer {TOKEN}"})
-    told = [json.loads(line) for line in lines.getvalue().splitlines()]
-    assert len(told) == 3
-    assert "ValueError" in told[0]["exception"]
-    assert "ValueError" in told[1]["exception"]
+    records = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert len(records) == 3
+    assert "ValueError" in records[0]["exception"]
+    assert "ValueError" in records[1]["exception"]
     assert not any(canary in lines.getvalue() for canary in CANARIES)
 
 
-def test_every_event_that_is_logged_has_a_meaning() -> None:
+def test_every_logged_event_is_documented() -> None:
     source = Path(browser_sessions.__file__).parent
     logged = re.compile(r"log\.(?:debug|info|warning|error|exception)\(\s*\"([a-z_]+\.[a-z_.]+)\"")
     names = {name for file in source.rglob("*.py") for name in logged.findall(file.read_text())}
-    assert "http.request" in names, "the pattern finds them"
+    assert "http.request" in names, "the pattern must find events"
     assert names - set(EVENTS) == set()

@@ -1,4 +1,4 @@
-"""Attempts in a sliding window, in bounded memory."""
+"""The throttle: attempts in a sliding window, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from browser_sessions.domain.errors import QuotaExceeded
 from tests.harness.fakes.fake_browser import ManualClock
 
 
-def test_the_attempt_after_the_last_allowed_one_is_refused_until_the_window_has_moved() -> None:
+def test_attempts_beyond_the_limit_are_refused_until_the_window_has_moved() -> None:
     clock = ManualClock()
     throttle = Throttle(clock, attempts=3, window_seconds=60.0)
     for _ in range(3):
@@ -22,7 +22,7 @@ def test_the_attempt_after_the_last_allowed_one_is_refused_until_the_window_has_
     throttle.attempt("ann")
 
 
-def test_a_refused_attempt_does_not_lengthen_the_wait() -> None:
+def test_a_refused_attempt_does_not_extend_the_wait() -> None:
     clock = ManualClock()
     throttle = Throttle(clock, attempts=1, window_seconds=60.0)
     throttle.attempt("ann")
@@ -34,20 +34,20 @@ def test_a_refused_attempt_does_not_lengthen_the_wait() -> None:
     throttle.attempt("ann")
 
 
-def test_one_name_does_not_slow_another() -> None:
+def test_names_are_throttled_independently() -> None:
     throttle = Throttle(ManualClock(), attempts=1, window_seconds=60.0)
     throttle.attempt("ann")
     throttle.attempt("bob")
 
 
-def test_who_was_right_starts_anew() -> None:
+def test_a_successful_attempt_resets_the_limit() -> None:
     throttle = Throttle(ManualClock(), attempts=1, window_seconds=60.0)
     throttle.attempt("ann")
     throttle.reset("ann")
     throttle.attempt("ann")
 
 
-def test_memory_is_bounded_by_the_number_of_names_watched() -> None:
+def test_the_number_of_tracked_names_is_bounded() -> None:
     throttle = Throttle(ManualClock(), attempts=2, window_seconds=60.0, max_names=100)
     for number in range(10_000):
         throttle.attempt(f"name {number}")

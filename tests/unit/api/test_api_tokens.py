@@ -1,4 +1,4 @@
-"""Access tokens and tickets: one algorithm, every claim required, nothing passes for anything else."""
+"""Access tokens and tickets: one algorithm, all claims required, not interchangeable."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def unsigned() -> str:
     return f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims())}."
 
 
-def test_a_signed_token_tells_who_and_until_when() -> None:
+def test_a_signed_token_has_principal_role_and_expiry() -> None:
     tokens = Tokens(SECRET)
     known = tokens.verify(tokens.sign("prn_ann", Role.OPERATOR))
     assert (known.principal_id, known.role) == ("prn_ann", Role.OPERATOR)
     assert known.expires == pytest.approx(time.time() + TOKEN_LIFETIME_S, abs=5)
 
 
-def test_the_claims_of_this_test_are_good() -> None:
+def test_the_valid_claims_of_this_test_are_accepted() -> None:
     assert Tokens(SECRET).verify(signed()).principal_id == "prn_ann"
 
 
@@ -80,22 +80,22 @@ def test_the_claims_of_this_test_are_good() -> None:
         pytest.param(lambda: mint(SECRET, "ses_1", "cdp", ANN, datetime.now(UTC)), id="a ticket"),
     ],
 )
-def test_a_token_that_is_not_whole_is_refused(made: Callable[[], str]) -> None:
+def test_an_invalid_token_is_refused(made: Callable[[], str]) -> None:
     with pytest.raises(Unauthenticated):
         Tokens(SECRET).verify(made())
 
 
-def test_a_remembered_token_ends_in_time_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_token_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = Tokens(SECRET)
     token = tokens.sign("prn_ann", Role.CLIENT)
-    assert tokens.verify(token) is tokens.verify(token), "the second time from memory"
+    assert tokens.verify(token) is tokens.verify(token), "the second result must be cached"
     later = time.time() + TOKEN_LIFETIME_S
     monkeypatch.setattr(time, "time", lambda: later)
     with pytest.raises(Unauthenticated):
         tokens.verify(token)
 
 
-def test_remembered_tokens_are_bounded() -> None:
+def test_the_token_cache_is_bounded() -> None:
     tokens = Tokens(SECRET)
     for number in range(CACHE_SIZE + 10):
         tokens.verify(tokens.sign(f"prn_{number}", Role.CLIENT))
@@ -105,7 +105,7 @@ def test_remembered_tokens_are_bounded() -> None:
 # -- tickets -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_ticket_opens_what_it_was_made_for() -> None:
+def test_a_ticket_is_valid_for_its_session_and_use() -> None:
     ticket = mint(SECRET, "ses_1", "cdp", ANN, NOW)
     assert verify(SECRET, ticket, "ses_1", "cdp", NOW) == Ticket("ses_1", "cdp", ANN)
 
@@ -113,7 +113,7 @@ def test_a_ticket_opens_what_it_was_made_for() -> None:
 @pytest.mark.parametrize(
     ("seconds", "good"), [(0, True), (59, True), (60, False), (61, False)], ids=lambda value: str(value)
 )
-def test_a_ticket_ends_after_sixty_seconds(seconds: int, good: bool) -> None:
+def test_a_ticket_expires_after_sixty_seconds(seconds: int, good: bool) -> None:
     ticket = mint(SECRET, "ses_1", "live", ANN, NOW)
     then = NOW + timedelta(seconds=seconds)
     if good:
@@ -135,6 +135,6 @@ def test_a_ticket_ends_after_sixty_seconds(seconds: int, good: bool) -> None:
     ],
     ids=["another session", "another use", "another secret", "an access token", "none", "no text"],
 )
-def test_a_ticket_opens_nothing_else(ticket: str, session_id: str, use: Any) -> None:
+def test_a_ticket_is_invalid_for_anything_else(ticket: str, session_id: str, use: Any) -> None:
     with pytest.raises(Unauthenticated):
         verify(SECRET, ticket, session_id, use, NOW)

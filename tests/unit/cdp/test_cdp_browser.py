@@ -1,4 +1,4 @@
-"""The owner of a pipe, its sessions and its clients, against a Chromium that says what a test wants."""
+"""The CDP browser connection with its sessions and clients, against a scripted Chromium."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness.waiting import until
 
 
 class Client:
-    """Keeps what reaches a client. As a watcher of a context it attaches to every new target."""
+    """Records what a client receives. As a watcher of a context it attaches to every new target."""
 
     def __init__(self, session: BrowserSession, browser: Browser) -> None:
         self.session = session
@@ -43,7 +43,7 @@ class Client:
         self.full.append(full)
 
     def attached(self) -> list[tuple[str, str, bool]]:
-        """(target, session, whether it waits) of each attach."""
+        """(target, session, waitingForDebugger) of each attach."""
         return [
             (params["targetInfo"]["targetId"], params["sessionId"], params["waitingForDebugger"])
             for method, params, _ in self.events
@@ -93,7 +93,7 @@ def refuse(_command: dict[str, Any]) -> None:
 
 
 async def a_page(scripted: Chromium, browser: Browser, target_id: str = "T") -> Session:
-    scripted.born(info(target_id), waiting=False)
+    scripted.new_target(info(target_id), waiting=False)
     await settled(browser)
     session = await browser.page(target_id, timeout=5)
     assert session is not None
@@ -138,41 +138,41 @@ class TestCalls:
         scripted.replies["A.fast"] = echo
         with pytest.raises(TimeoutError, match=r"no response to A\.slow within 0\.05 s"):
             await browser.root.call("A.slow", timeout=0.05)
-        scripted.answer(scripted.said("A.slow")[0], {"late": True})
+        scripted.answer(scripted.received("A.slow")[0], {"late": True})
         assert (await browser.root.call("A.fast", timeout=5))["method"] == "A.fast"
         assert browser.root._pending == {}
 
-    async def test_that_are_cancelled_are_forgotten(self, opened: Opened) -> None:
+    async def test_cancelled_are_removed(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.replies["A.slow"] = silent
         waiting = asyncio.create_task(browser.root.call("A.slow", timeout=30))
-        await until(lambda: scripted.said("A.slow"), what="it is asked")
+        await until(lambda: scripted.received("A.slow"), what="the command is sent")
         waiting.cancel()
         await asyncio.wait({waiting})
         assert waiting.cancelled()
         assert browser.root._pending == {}
 
-    async def test_larger_than_the_pipe_and_lone_surrogates_come_through(self, opened: Opened) -> None:
+    async def test_larger_than_the_pipe_or_with_lone_surrogates_succeed(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.replies["A.b"] = echo
         big = "x" * (3 * 2**20)
         assert (await browser.root.call("A.b", {"big": big}, timeout=20))["params"]["big"] == big
 
-        def half(command: dict[str, Any]) -> None:
+        def surrogate(command: dict[str, Any]) -> None:
             scripted.write(b'{"id":%d,"result":{"text":"\\ud800"}}' % command["id"])
 
-        scripted.replies["A.half"] = half
-        assert (await browser.root.call("A.half", timeout=5))["text"] == "\ud800"
+        scripted.replies["A.surrogate"] = surrogate
+        assert (await browser.root.call("A.surrogate", timeout=5))["text"] == "\ud800"
 
     async def test_pending_fail_when_the_browser_exits_and_later_ones_at_once(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.replies["A.b"] = silent
         page = await a_page(scripted, browser)
         waiting = [asyncio.create_task(each.call("A.b", timeout=30)) for each in (browser.root, page)]
-        await until(lambda: len(scripted.said("A.b")) == 2, what="both are asked")
+        await until(lambda: len(scripted.received("A.b")) == 2, what="both commands are sent")
         scripted.end()
-        answers = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [CdpClosed] * 2
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in outcomes] == [CdpClosed] * 2
         assert await browser.closed == "the browser closed its pipe"
         with pytest.raises(CdpClosed, match="the browser closed its pipe"):
             await browser.root.call("A.b", timeout=5)
@@ -184,17 +184,17 @@ class TestCalls:
         scripted.replies["A.b"] = silent
         page, other = await a_page(scripted, browser), await a_page(scripted, browser, "U")
         gone = asyncio.create_task(page.call("A.b", timeout=30))
-        stays = asyncio.create_task(other.call("A.b", timeout=30))
-        await until(lambda: len(scripted.said("A.b")) == 2, what="both are asked")
+        other_call = asyncio.create_task(other.call("A.b", timeout=30))
+        await until(lambda: len(scripted.received("A.b")) == 2, what="both commands are sent")
         scripted.event("Target.detachedFromTarget", {"sessionId": page.session_id, "targetId": "T"})
         with pytest.raises(CdpError, match="Session with given id not found") as refused:
             await gone
         assert refused.value.code == -32001
         assert page.closed.done()
-        assert not stays.done()
+        assert not other_call.done()
         browser.close()
         with pytest.raises(CdpClosed):
-            await stays
+            await other_call
         browser.close()
         assert await browser.closed == "closed"
 
@@ -202,19 +202,19 @@ class TestCalls:
 class TestEvents:
     async def test_reach_their_handlers_in_order_until_those_are_removed(self, opened: Opened) -> None:
         scripted, browser = opened
-        heard: list[int] = []
+        received: list[int] = []
         page = await a_page(scripted, browser)
-        off = page.on("A.happened", lambda params: heard.append(params["n"]))
+        off = page.on("A.happened", lambda params: received.append(params["n"]))
         for number in range(3):
             scripted.event("A.happened", {"n": number}, page.session_id)
             scripted.event("A.other", {}, page.session_id)
-            scripted.event("A.happened", {"n": 100})  # the root's
+            scripted.event("A.happened", {"n": 100})  # on the root session
         await settled(browser)
         off()
         off()
         scripted.event("A.happened", {"n": 4}, page.session_id)
         await settled(browser)
-        assert heard == [0, 1, 2]
+        assert received == [0, 1, 2]
 
     async def test_are_in_order_with_responses(self, opened: Opened) -> None:
         scripted, browser = opened
@@ -227,9 +227,9 @@ class TestEvents:
             scripted.event("A.happened", {"when": "after"})
 
         scripted.replies["A.b"] = around
-        browser.root.post("A.b", None, lambda _value, _error: order.append("answer"))
+        browser.root.post("A.b", None, lambda _value, _error: order.append("response"))
         await settled(browser)
-        assert order == ["before", "answer", "after"]
+        assert order == ["before", "response", "after"]
 
     async def test_a_failing_handler_does_not_affect_others(
         self, opened: Opened, caplog: pytest.LogCaptureFixture
@@ -237,14 +237,14 @@ class TestEvents:
         scripted, browser = opened
 
         def fails(_params: dict[str, Any]) -> None:
-            raise RuntimeError("a bug of the handler")
+            raise RuntimeError("a bug in the handler")
 
-        heard: list[bool] = []
+        received: list[bool] = []
         browser.root.on("A.happened", fails)
-        browser.root.on("A.happened", lambda _: heard.append(True))
+        browser.root.on("A.happened", lambda _: received.append(True))
         scripted.event("A.happened", {})
         await settled(browser)
-        assert heard == [True]
+        assert received == [True]
         assert "a handler of A.happened failed" in caplog.text
 
     @pytest.mark.parametrize(
@@ -262,12 +262,12 @@ class TestEvents:
             return read(message)
 
         monkeypatch.setattr(session_module, "read", counted)
-        heard: list[int] = []
-        page.on(method, lambda params: heard.append(len(params["text"])))
+        received: list[int] = []
+        page.on(method, lambda params: received.append(len(params["text"])))
         scripted.event(method, {"text": "x" * UNREAD_BYTES}, page.session_id)
         scripted.event(method, {"text": "short"}, page.session_id)
         await settled(browser)
-        assert heard == ([UNREAD_BYTES, 5] if read_ else [5])
+        assert received == ([UNREAD_BYTES, 5] if read_ else [5])
         assert (max(decoded) > UNREAD_BYTES) is read_
 
     async def test_without_a_handler_are_not_decoded(self, opened: Opened) -> None:
@@ -283,7 +283,7 @@ class TestEvents:
 class TestPages:
     async def test_have_one_session_of_ours(self, opened: Opened) -> None:
         scripted, browser = opened
-        session_id = scripted.born(info("T"), waiting=False)
+        session_id = scripted.new_target(info("T"), waiting=False)
         await settled(browser)
         one, two = await asyncio.gather(*(browser.page("T", timeout=5) for _ in range(2)))
         assert one is two is browser.attached_page("T")
@@ -316,14 +316,14 @@ class TestPages:
         session = browser.attached_page("T")
         waiting = asyncio.create_task(browser.page("T", timeout=5))
         await asyncio.sleep(0)
-        scripted.dies("T")
+        scripted.destroy("T")
         assert (await waiting is not None) is attached
         await settled(browser)
         assert await browser.page("T", timeout=5) is None
         assert browser.targets.get("T") is None
         assert session is None or session.closed.done()
 
-    async def test_workers_of_a_page_are_sessions_below_it_and_go_with_it(self, opened: Opened) -> None:
+    async def test_workers_of_a_page_are_sessions_below_it_and_end_with_it(self, opened: Opened) -> None:
         scripted, browser = opened
         page = await a_page(scripted, browser)
         scripted.targets["W"] = info("W", target_type="worker")
@@ -343,13 +343,13 @@ class TestPages:
 
     async def test_our_session_on_another_target_is_detached_after_its_pause(self, opened: Opened) -> None:
         scripted, browser = opened
-        paused = scripted.born(info("W", target_type="service_worker"))
-        running = scripted.born(info("V", target_type="service_worker"), waiting=False)
-        page = scripted.born(info("T"))
+        paused = scripted.new_target(info("W", target_type="service_worker"))
+        running = scripted.new_target(info("V", target_type="service_worker"), waiting=False)
+        page = scripted.new_target(info("T"))
         await settled(browser)
         assert scripted.resumed() == [paused, page]
-        let_go = [each["params"]["sessionId"] for each in scripted.said("Target.detachFromTarget")]
-        assert sorted(let_go) == sorted([paused, running])
+        detached = [each["params"]["sessionId"] for each in scripted.received("Target.detachFromTarget")]
+        assert sorted(detached) == sorted([paused, running])
         assert len(browser.pauses) == 0
 
 
@@ -369,7 +369,7 @@ class TestClients:
     async def test_each_gets_its_own_messages(self, opened: Opened) -> None:
         scripted, browser = opened
         one, other = await connect(browser), await connect(browser)
-        scripted.born(info("T"), waiting=False)
+        scripted.new_target(info("T"), waiting=False)
         await settled(browser)
         one.session.attach("T")
         other.session.attach("T")
@@ -378,21 +378,21 @@ class TestClients:
         assert one.session.holds(session_id)
         assert not one.session.holds(others)
         tail = f',"sessionId":"{others}"}}'
-        scripted.event("Page.said", {"text": f"a page says {tail}"}, session_id)
-        scripted.event("Page.said", {}, one.session.session_id)
-        scripted.event("Page.said", {}, "F" * 32)  # nobody's
-        scripted.event("Page.said", {})  # ours
+        scripted.event("Page.logged", {"text": f"a page logs {tail}"}, session_id)
+        scripted.event("Page.logged", {}, one.session.session_id)
+        scripted.event("Page.logged", {}, "F" * 32)  # unknown session
+        scripted.event("Page.logged", {})  # root session
         await settled(browser)
         assert [session for _, session in one.messages] == [session_id.encode(), None]
         assert one.messages[0][0] == wire(
-            {"method": "Page.said", "params": {"text": f"a page says {tail}"}, "sessionId": session_id}
+            {"method": "Page.logged", "params": {"text": f"a page logs {tail}"}, "sessionId": session_id}
         )
         assert other.messages == []
 
     async def test_the_attach_event_precedes_the_response(self, opened: Opened) -> None:
         scripted, browser = opened
         client = await connect(browser)
-        scripted.born(info("T"), waiting=False)
+        scripted.new_target(info("T"), waiting=False)
         await settled(browser)
         client.session.attach("T", client.note("answered"))
         client.session.attach("U", client.note("refused"))
@@ -404,7 +404,7 @@ class TestClients:
         one, other = await connect(browser), await connect(browser)
         for client in (one, other):
             browser.targets.watch("C", client)
-        root = scripted.born(info("T"))
+        root = scripted.new_target(info("T"))
         await settled(browser)
         [(_, ones, waits)], [(_, others, _)] = one.attached(), other.attached()
         assert waits
@@ -418,23 +418,23 @@ class TestClients:
         assert sorted(scripted.resumed()) == sorted([root, ones, others])
         assert ran == ["one", "other"]
 
-    @pytest.mark.parametrize("how", ["leaves", "target gone"])
+    @pytest.mark.parametrize("how", ["disconnects", "target gone"])
     async def test_a_pause_does_not_wait_for_a_disconnected_client_or_a_closed_target(
         self, opened: Opened, how: str
     ) -> None:
         scripted, browser = opened
         client = await connect(browser)
         browser.targets.watch("C", client)
-        root = scripted.born(info("T"))
+        root = scripted.new_target(info("T"))
         await settled(browser)
         assert len(browser.pauses) == 1
-        if how == "leaves":
+        if how == "disconnects":
             client.session.close()
         else:
-            scripted.dies("T")
+            scripted.destroy("T")
         await settled(browser)
         assert len(browser.pauses) == 0
-        assert (root in scripted.resumed()) is (how == "leaves")
+        assert (root in scripted.resumed()) is (how == "disconnects")
 
     async def test_the_response_to_create_target_follows_the_attach_event(self, opened: Opened) -> None:
         _, browser = opened
@@ -456,7 +456,7 @@ class TestClients:
         client.session.create_target({}, lambda _: True, client.note("late"), resumes=True)
         scripted.replies["Target.createTarget"] = refuse
         client.session.create_target({}, lambda _: True, client.note("refused"), resumes=True)
-        await until(lambda: len(client.order) == 3, what="each is answered")
+        await until(lambda: len(client.order) == 3, what="each command is answered")
         assert sorted(each.split(" ")[0] for each in client.order) == ["by", "late", "refused"]
 
     async def test_create_target_gets_its_response_when_the_target_runs_if_the_client_does_not_resume_it(
@@ -486,23 +486,23 @@ class TestClients:
     async def test_a_dropped_session_is_detached_without_events(self, opened: Opened) -> None:
         scripted, browser = opened
         client = await connect(browser)
-        scripted.born(info("T"), waiting=False)
+        scripted.new_target(info("T"), waiting=False)
         await settled(browser)
         client.session.attach("T")
         await settled(browser)
         [(_, session_id, _)] = client.attached()
         client.session.drop(session_id)
-        scripted.event("Page.said", {}, session_id)
+        scripted.event("Page.logged", {}, session_id)
         await settled(browser)
         assert client.messages == []
         assert not client.session.holds(session_id)
-        detach = scripted.said("Target.detachFromTarget")[-1]
+        detach = scripted.received("Target.detachFromTarget")[-1]
         assert (detach["params"], detach["sessionId"]) == ({"sessionId": session_id}, client.session.session_id)
 
     async def test_closing_detaches_it_with_all_sessions_below_and_stops_messages(self, opened: Opened) -> None:
         scripted, browser = opened
         client, other = await connect(browser), await connect(browser)
-        scripted.born(info("T"), waiting=False)
+        scripted.new_target(info("T"), waiting=False)
         await settled(browser)
         for each in (client, other):
             each.session.attach("T")
@@ -515,35 +515,35 @@ class TestClients:
         client.session.send(encode(1, "A.c", {}, client.session.session_id))
         seen = len(client.order)
         for level in (session_id, client.session.session_id):
-            scripted.event("Page.said", {}, level)
+            scripted.event("Page.logged", {}, level)
         await settled(browser)
-        assert [each["params"]["sessionId"] for each in scripted.said("Target.detachFromTarget")] == [
+        assert [each["params"]["sessionId"] for each in scripted.received("Target.detachFromTarget")] == [
             client.session.session_id
         ]
-        assert scripted.said("A.c") == []
+        assert scripted.received("A.c") == []
         assert (len(client.order), client.lost, other.lost) == (seen, 0, 0)
         assert browser._connection.receiver(session_id) is None
 
-    async def test_one_that_chromium_detaches_is_notified(self, opened: Opened) -> None:
+    async def test_a_client_that_chromium_detaches_is_notified(self, opened: Opened) -> None:
         scripted, browser = opened
         client, other = await connect(browser), await connect(browser)
         scripted.event("Target.detachedFromTarget", {"sessionId": client.session.session_id, "targetId": "B"})
         await settled(browser)
         assert (client.lost, other.lost) == (1, 0)
 
-    @pytest.mark.parametrize("how", ["Chromium", "we"])
-    async def test_all_are_notified_once_when_the_browser_exits(self, opened: Opened, how: str) -> None:
+    @pytest.mark.parametrize("closed_by", ["Chromium", "us"])
+    async def test_all_are_notified_once_when_the_browser_exits(self, opened: Opened, closed_by: str) -> None:
         scripted, browser = opened
         clients = [await connect(browser) for _ in range(3)]
         gone_before = clients.pop()
         gone_before.session.close()
-        scripted.born(info("T"), waiting=False)
+        scripted.new_target(info("T"), waiting=False)
         await settled(browser)
         for client in clients:
             client.session.attach("T")  # a session below goes to the same client
         page = await browser.page("T", timeout=5)
         await settled(browser)
-        if how == "Chromium":
+        if closed_by == "Chromium":
             scripted.end()
             await browser.closed
         else:
@@ -559,10 +559,10 @@ class TestClients:
         scripted.replies["Target.attachToBrowserTarget"] = silent
         with pytest.raises(TimeoutError):
             await browser.connect(lambda session: Client(session, browser), timeout=0.02)
-        command = scripted.said("Target.attachToBrowserTarget")[0]
+        command = scripted.received("Target.attachToBrowserTarget")[0]
         scripted.answer(command, attach(command) or {})
         await settled(browser)
-        assert len(scripted.said("Target.detachFromTarget")) == 1
+        assert len(scripted.received("Target.detachFromTarget")) == 1
 
     async def test_a_failed_connect_leaves_no_session(self, opened: Opened) -> None:
         scripted, browser = opened
@@ -573,12 +573,12 @@ class TestClients:
         with pytest.raises(ValueError, match="no client"):
             await browser.connect(broken, timeout=5)
         await settled(browser)
-        assert len(scripted.said("Target.detachFromTarget")) == 1
+        assert len(scripted.received("Target.detachFromTarget")) == 1
         scripted.replies["Target.attachToBrowserTarget"] = refuse
         with pytest.raises(CdpError, match="no such thing"):
             await connect(browser)
 
-    async def test_they_are_notified_of_backpressure(self, opened: Opened) -> None:
+    async def test_clients_are_notified_of_backpressure(self, opened: Opened) -> None:
         _, browser = opened
         client = await connect(browser)
         browser._connection._full(True)

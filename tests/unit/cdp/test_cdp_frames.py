@@ -1,4 +1,4 @@
-"""A client's frames in any pieces, with the `websockets` library as the other side: it knows nothing of ours."""
+"""WebSocket frames in arbitrary chunks, tested against the `websockets` library as an independent peer."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from browser_sessions.cdp.websocket_frames import (
 from tests.harness.clients.ws_frames import BROKEN, masked
 
 SIZES = st.sampled_from([0, 1, 125, 126, 127, 4000, 65_535, 65_536, 70_000])
-"""Around every length at which the head of a frame changes."""
+"""Around every payload length at which the frame header changes."""
 
 
 def peer() -> Any:
-    """The reference, past its handshake."""
+    """The reference implementation after its handshake."""
     return ClientProtocol(parse_uri("ws://x/"), state=OPEN, max_size=None)
 
 
@@ -68,12 +68,14 @@ def test_frames_are_parsed_whatever_their_chunks(messages: list[tuple[int, list[
         client.send_text(fragments[0], fin=len(fragments) == 1)
         for index, fragment in enumerate(fragments[1:], 2):
             if index == 2:
-                client.send_ping(b"between")  # control frames may stand between fragments
+                client.send_ping(b"between")  # control frames may come between fragments
             client.send_continuation(fragment, fin=index == len(fragments))
     frames = ClientFrames()
-    got = [each for piece in pieces(b"".join(client.data_to_send()), cuts) for each in frames.feed(piece)]
-    assert [each for each in got if each != (PING, b"between")] == [(op, b"".join(parts)) for op, parts in messages]
-    assert got.count((PING, b"between")) == sum(len(parts) > 1 for _, parts in messages)
+    received = [each for piece in pieces(b"".join(client.data_to_send()), cuts) for each in frames.feed(piece)]
+    assert [each for each in received if each != (PING, b"between")] == [
+        (op, b"".join(parts)) for op, parts in messages
+    ]
+    assert received.count((PING, b"between")) == sum(len(parts) > 1 for _, parts in messages)
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -84,7 +86,7 @@ def test_an_invalid_frame_is_rejected_by_its_header(name: str) -> None:
     assert caught.value.code == code
 
 
-def test_a_million_empty_fragments_cost_nothing() -> None:
+def test_a_million_empty_fragments_use_no_memory() -> None:
     frames = ClientFrames()
     assert list(frames.feed(masked(1, b"", fin=False))) == []
     some = masked(0, b"", fin=False) * 1000
@@ -99,11 +101,11 @@ def test_a_million_empty_fragments_cost_nothing() -> None:
 
 
 def test_a_large_message_in_small_chunks_is_joined_once() -> None:
-    """Were it joined at every piece, 8 MB in pieces of 4 KB would move 8 GB."""
+    """Joining at every chunk would copy 8 GB for 8 MB in chunks of 4 KB."""
     frames, payload = ClientFrames(), b"x" * 2**23
     data = masked(1, payload)
-    got = [each for at in range(0, len(data), 4096) for each in frames.feed(data[at : at + 4096])]
-    assert got == [(TEXT, payload)]
+    received = [each for at in range(0, len(data), 4096) for each in frames.feed(data[at : at + 4096])]
+    assert received == [(TEXT, payload)]
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])

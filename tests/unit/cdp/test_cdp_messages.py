@@ -1,4 +1,4 @@
-"""A message is decided on exactly as Chromium will read it, or not passed on."""
+"""Messages are decoded exactly as Chromium reads them, or rejected."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def test_rejects_invalid_commands(frame: bytes, code: int, call_id: int | None) 
     with pytest.raises(InvalidMessage) as refused:
         decode(frame)
     assert (refused.value.code, refused.value.call_id) == (code, call_id)
-    answer = json.loads(refused.value.as_response())
-    assert answer["error"]["code"] == code
-    assert answer.get("id") == call_id
+    response = json.loads(refused.value.as_response())
+    assert response["error"]["code"] == code
+    assert response.get("id") == call_id
 
 
 def test_of_duplicate_keys_the_last_counts_and_only_that_reaches_chromium() -> None:
@@ -143,14 +143,14 @@ def test_decoding_and_encoding_preserves_a_command(
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_command_or_invalid(frame: bytes) -> None:
     try:
-        answer = json.loads(result(decode(frame).call_id, None, {}))
+        response = json.loads(result(decode(frame).call_id, None, {}))
     except InvalidMessage as refused:
-        answer = json.loads(refused.as_response())
-    assert "result" in answer or answer["error"]["code"] in (-32700, -32600)
+        response = json.loads(refused.as_response())
+    assert "result" in response or response["error"]["code"] in (-32700, -32600)
 
 
 def test_a_large_message_of_long_strings_passes() -> None:
-    text = 'a,[{\\"' * 400_000  # commas, brackets and escaped quotes inside a string are no values
+    text = 'a,[{\\"' * 400_000  # commas, brackets and escaped quotes inside a string are not counted
     frame = b'{"id":1,"method":"Page.setDocumentContent","params":{"html":"%b"}}' % text.encode()
     assert len(frame) > SMALL_BYTES
     assert len(decode(frame).params["html"]) == len(text) - 400_000
@@ -162,7 +162,7 @@ def test_a_large_message_of_many_values_is_rejected_before_decoding(bomb: bytes)
     started = time.process_time()
     with pytest.raises(InvalidMessage, match="values"):
         decode(frame)
-    assert time.process_time() - started < 0.5  # decoding it takes longer than that; twenty times what counting takes
+    assert time.process_time() - started < 0.5  # decoding takes longer; counting takes a twentieth of this
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_responses_to_our_calls_are_recognised_by_id(message: bytes, own: bool) 
 
 
 @given(st.integers(-(2**31), 2**31 - 1))
-def test_each_id_is_either_a_client_s_or_ours(call_id: int) -> None:
+def test_each_id_is_either_a_clients_or_ours(call_id: int) -> None:
     assert is_own_response(result(call_id, None, {})) is (call_id >= FIRST_OWN_ID)
 
 
@@ -206,15 +206,15 @@ SESSION_ID = st.none() | st.text("0123456789ABCDEF", min_size=32, max_size=32)
 
 @st.composite
 def chromium_messages(draw: st.DrawFn) -> tuple[bytes, str | None, str | None]:
-    """(message, session, method), as Chromium builds it: its members in this order, no spaces, the session last."""
+    """(message, session, method) as Chromium builds it: members in this order, no spaces, `sessionId` last."""
     params = draw(st.dictionaries(TEXT | st.just("sessionId"), VALUE, max_size=4))
-    kind, method = draw(st.sampled_from(["event", "bare event", "answer", "error"])), None
+    kind, method = draw(st.sampled_from(["event", "bare event", "response", "error"])), None
     if kind.endswith("event"):
         method = draw(st.sampled_from(["Target.attachedToTarget", "Runtime.consoleAPICalled", "Page.loadEventFired"]))
         message: dict[str, object] = {"method": method}
         if kind == "event":
             message["params"] = params
-    elif kind == "answer":
+    elif kind == "response":
         message = {"id": draw(st.integers(-(2**31), 2**31 - 1)), "result": params}
     else:
         message = {"id": 1, "error": {"code": -32000, "message": draw(TEXT), "data": draw(TEXT)}}
@@ -245,7 +245,7 @@ def test_a_message_is_routed_by_its_session_id_whatever_its_strings_contain(
         json.dumps({"id": 1, "result": {"sessionId": SESSION}}, separators=(",", ":")).encode(),
         json.dumps({"id": 1, "result": {"a": 1, "sessionId": SESSION}}, separators=(",", ":")).encode(),
         json.dumps({"method": "A.b", "params": {"a": {"b": 1, "sessionId": SESSION}}}, separators=(",", ":")).encode(),
-        b'{"id":1,"result":{"a":1,"sessionId":"%b"}}' % SESSION[1:].encode(),  # as far from the end as a session's
+        b'{"id":1,"result":{"a":1,"sessionId":"%b"}}' % SESSION[1:].encode(),  # same length as a session id at the end
         b'{"id":1,"result":{}}',
         b"",
         b"}",

@@ -1,4 +1,4 @@
-"""What keeps a new target paused, and for how long at most."""
+"""Pauses of new targets: who is waited for, and the time limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Timer:
 
 
 class Time:
-    """Stands in for the running loop: time passes when a test says so."""
+    """A fake event loop whose time is advanced by the test."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -44,21 +44,21 @@ class Time:
         self.timers = [timer for timer in self.timers if not timer.over]
 
 
-class World:
-    """Pauses whose releases are written down; that a target runs is said by the test."""
+class Harness:
+    """Pauses with recorded releases; the test reports when a target runs."""
 
     def __init__(self) -> None:
         self.time = Time()
-        self.said: list[str] = []
-        self.pauses = Pauses(lambda target_id, sessions: self.said.append(f"{target_id} {'+'.join(sessions)}"))
+        self.log: list[str] = []
+        self.pauses = Pauses(lambda target_id, sessions: self.log.append(f"{target_id} {'+'.join(sessions)}"))
 
     def note(self, text: str) -> Callable[[], None]:
-        return lambda: self.said.append(text)
+        return lambda: self.log.append(text)
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World()
+def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
+    made = Harness()
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: made.time)
     yield made
     made.pauses.close()
@@ -66,151 +66,151 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     assert made.time.timers == []
 
 
-def test_a_target_without_clients_is_resumed_at_once(world: World) -> None:
-    world.pauses.begin("T", "S", [])
-    assert world.said == ["T S"]
-    assert "T" in world.pauses, "it runs when Chromium has said so"
-    world.pauses.running("T")
-    assert "T" not in world.pauses
+def test_a_target_without_clients_is_resumed_at_once(harness: Harness) -> None:
+    harness.pauses.begin("T", "S", [])
+    assert harness.log == ["T S"]
+    assert "T" in harness.pauses, "it stays paused until Chromium reports that it runs"
+    harness.pauses.running("T")
+    assert "T" not in harness.pauses
 
 
-def test_a_target_is_resumed_when_the_last_of_its_clients_has_resumed_it(world: World) -> None:
-    world.pauses.begin("T", "S", ["one", "other"])
-    world.pauses.resumed("T", "one")
-    world.pauses.resumed("T", "one")
-    world.pauses.resumed("T", "stranger")
-    world.pauses.resumed("U", "other")
-    assert world.said == []
-    world.pauses.resumed("T", "other")
-    world.pauses.resumed("T", "other")
-    assert world.said == ["T S"], "once"
+def test_a_target_is_resumed_when_the_last_of_its_clients_has_resumed_it(harness: Harness) -> None:
+    harness.pauses.begin("T", "S", ["one", "other"])
+    harness.pauses.resumed("T", "one")
+    harness.pauses.resumed("T", "one")
+    harness.pauses.resumed("T", "unknown")
+    harness.pauses.resumed("U", "other")
+    assert harness.log == []
+    harness.pauses.resumed("T", "other")
+    harness.pauses.resumed("T", "other")
+    assert harness.log == ["T S"], "released once"
 
 
-def test_all_paused_sessions_are_resumed(world: World) -> None:
-    world.pauses.begin("T", "S", ["one"])
-    world.pauses.add_session("T", "S-ONE")
-    world.pauses.add_session("T", "S-TAB")
-    world.pauses.add_session("U", "S-OTHER")
-    world.pauses.resumed("T", "one")
-    assert world.said == ["T S+S-ONE+S-TAB"]
+def test_all_paused_sessions_are_resumed(harness: Harness) -> None:
+    harness.pauses.begin("T", "S", ["one"])
+    harness.pauses.add_session("T", "S-ONE")
+    harness.pauses.add_session("T", "S-TAB")
+    harness.pauses.add_session("U", "S-OTHER")
+    harness.pauses.resumed("T", "one")
+    assert harness.log == ["T S+S-ONE+S-TAB"]
 
 
-def test_a_pause_waits_for_a_client_that_attaches_later_too(world: World) -> None:
-    world.pauses.begin("T", "S", ["one"])
-    world.pauses.wait_for("T", "other")
-    world.pauses.resumed("T", "one")
-    assert world.said == []
-    world.pauses.resumed("T", "other")
-    world.pauses.wait_for("T", "late")
-    assert world.said == ["T S"]
+def test_a_pause_waits_for_a_client_that_attaches_later_too(harness: Harness) -> None:
+    harness.pauses.begin("T", "S", ["one"])
+    harness.pauses.wait_for("T", "other")
+    harness.pauses.resumed("T", "one")
+    assert harness.log == []
+    harness.pauses.resumed("T", "other")
+    harness.pauses.wait_for("T", "late")
+    assert harness.log == ["T S"]
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_kept_target_has_no_time_limit_until_it_starts(world: World, begun: bool) -> None:
-    world.pauses.add_owner("owner")
+def test_a_suspended_limit_starts_when_requested(harness: Harness, begun: bool) -> None:
+    harness.pauses.add_owner("owner")
     if not begun:
-        world.pauses.suspend_limit("T")
-    world.pauses.begin("T", "S", ["owner", "client"])
+        harness.pauses.suspend_limit("T")
+    harness.pauses.begin("T", "S", ["owner", "client"])
     if begun:
-        world.pauses.suspend_limit("T")
-    world.time.advance(10 * OWNER_HOLD_S)
-    assert (world.said, "T" in world.pauses) == ([], True)
-    world.pauses.start_limit("T")
-    world.time.advance(HOLD_S)
-    world.pauses.resumed("T", "owner")
-    assert world.said == ["T S"], "the client was not waited for any longer"
+        harness.pauses.suspend_limit("T")
+    harness.time.advance(10 * OWNER_HOLD_S)
+    assert (harness.log, "T" in harness.pauses) == ([], True)
+    harness.pauses.start_limit("T")
+    harness.time.advance(HOLD_S)
+    harness.pauses.resumed("T", "owner")
+    assert harness.log == ["T S"], "the client must not be waited for any longer"
 
 
-def test_a_kept_target_has_the_whole_time_when_its_limit_starts(world: World) -> None:
-    world.pauses.suspend_limit("T")
-    world.pauses.begin("T", "S", ["client"])
-    world.time.advance(HOLD_S * 0.9)
-    world.pauses.start_limit("T")
-    world.time.advance(HOLD_S * 0.9)
-    assert world.said == []
-    world.time.advance(HOLD_S * 0.1)
-    assert world.said == ["T S"]
-    world.pauses.start_limit("U")
-    world.pauses.gone("T")
-    assert world.pauses._kept == set()
+def test_a_suspended_limit_starts_with_the_full_time(harness: Harness) -> None:
+    harness.pauses.suspend_limit("T")
+    harness.pauses.begin("T", "S", ["client"])
+    harness.time.advance(HOLD_S * 0.9)
+    harness.pauses.start_limit("T")
+    harness.time.advance(HOLD_S * 0.9)
+    assert harness.log == []
+    harness.time.advance(HOLD_S * 0.1)
+    assert harness.log == ["T S"]
+    harness.pauses.start_limit("U")
+    harness.pauses.gone("T")
+    assert harness.pauses._kept == set()
 
 
-def test_a_pause_does_not_wait_for_a_disconnected_client(world: World) -> None:
-    world.pauses.begin("T", "S", ["client"])
-    world.pauses.begin("U", "S", ["client", "other"])
-    world.pauses.client_left("client")
-    assert world.said == ["T S"]
-    world.pauses.client_left("other")
-    assert world.said == ["T S", "U S"]
+def test_a_pause_does_not_wait_for_a_disconnected_client(harness: Harness) -> None:
+    harness.pauses.begin("T", "S", ["client"])
+    harness.pauses.begin("U", "S", ["client", "other"])
+    harness.pauses.client_left("client")
+    assert harness.log == ["T S"]
+    harness.pauses.client_left("other")
+    assert harness.log == ["T S", "U S"]
 
 
-def test_no_client_delays_a_target_beyond_the_limit(world: World) -> None:
-    world.pauses.begin("T", "S", ["never"])
-    world.time.advance(HOLD_S * 0.99)
-    assert world.said == []
-    world.time.advance(HOLD_S * 0.02)
-    assert world.said == ["T S"]
+def test_no_client_delays_a_target_beyond_the_limit(harness: Harness) -> None:
+    harness.pauses.begin("T", "S", ["never"])
+    harness.time.advance(HOLD_S * 0.99)
+    assert harness.log == []
+    harness.time.advance(HOLD_S * 0.02)
+    assert harness.log == ["T S"]
 
 
-def test_a_pause_does_not_wait_for_a_stalled_client_until_it_resumes_one(world: World) -> None:
-    world.pauses.begin("T", "S", ["slow", "quick"])
-    world.pauses.resumed("T", "quick")
-    world.time.advance(HOLD_S)
-    world.pauses.begin("U", "S", ["slow"])
-    world.pauses.wait_for("U", "slow")
-    assert world.said == ["T S", "U S"]
-    world.pauses.begin("V", "S", ["quick", "slow"])
-    world.pauses.wait_for("V", "slow")
-    world.pauses.resumed("V", "quick")
-    assert world.said == ["T S", "U S", "V S"]
-    world.pauses.release("T", "slow")  # its session has ended with the window: that says nothing for it
-    world.pauses.begin("X", "S", ["slow"])
-    assert world.said == ["T S", "U S", "V S", "X S"]
-    world.said.pop()
-    world.pauses.resumed("T", "slow")  # late, and yet
-    world.pauses.begin("W", "S", ["slow"])
-    assert len(world.said) == 3
-    world.pauses.resumed("W", "slow")
-    assert len(world.said) == 4
+def test_a_pause_does_not_wait_for_a_stalled_client_until_it_resumes_one(harness: Harness) -> None:
+    harness.pauses.begin("T", "S", ["slow", "quick"])
+    harness.pauses.resumed("T", "quick")
+    harness.time.advance(HOLD_S)
+    harness.pauses.begin("U", "S", ["slow"])
+    harness.pauses.wait_for("U", "slow")
+    assert harness.log == ["T S", "U S"]
+    harness.pauses.begin("V", "S", ["quick", "slow"])
+    harness.pauses.wait_for("V", "slow")
+    harness.pauses.resumed("V", "quick")
+    assert harness.log == ["T S", "U S", "V S"]
+    harness.pauses.release("T", "slow")  # its session ended with the window, which does not count as resuming
+    harness.pauses.begin("X", "S", ["slow"])
+    assert harness.log == ["T S", "U S", "V S", "X S"]
+    harness.log.pop()
+    harness.pauses.resumed("T", "slow")  # late, but it counts
+    harness.pauses.begin("W", "S", ["slow"])
+    assert len(harness.log) == 3
+    harness.pauses.resumed("W", "slow")
+    assert len(harness.log) == 4
 
 
-def test_a_disconnected_client_is_forgotten_and_one_of_the_same_name_counts(world: World) -> None:
-    world.pauses.begin("T", "S", ["slow"])
-    world.time.advance(HOLD_S)
-    world.pauses.client_left("slow")
-    world.pauses.begin("U", "S", ["slow"])
-    assert world.said == ["T S"]
+def test_a_client_that_reconnects_under_the_same_name_is_waited_for_again(harness: Harness) -> None:
+    harness.pauses.begin("T", "S", ["slow"])
+    harness.time.advance(HOLD_S)
+    harness.pauses.client_left("slow")
+    harness.pauses.begin("U", "S", ["slow"])
+    assert harness.log == ["T S"]
 
 
-def test_a_callback_added_during_the_resume_is_called_when_the_target_runs(world: World) -> None:
-    world.pauses.when_running("T", world.note("no pause"))
-    assert world.said == ["no pause"]
-    world.pauses.begin("T", "S", ["one"])
-    world.pauses.when_running("T", world.note("first"))
-    world.pauses.resumed("T", "one")
-    world.pauses.when_running("T", world.note("second"))
-    assert world.said == ["no pause", "T S"]
-    world.pauses.running("T")
-    world.pauses.running("T")
-    assert world.said == ["no pause", "T S", "first", "second"]
-    world.pauses.when_running("T", world.note("at once"))
-    assert world.said[-1] == "at once"
+def test_a_callback_added_during_the_resume_is_called_when_the_target_runs(harness: Harness) -> None:
+    harness.pauses.when_running("T", harness.note("no pause"))
+    assert harness.log == ["no pause"]
+    harness.pauses.begin("T", "S", ["one"])
+    harness.pauses.when_running("T", harness.note("first"))
+    harness.pauses.resumed("T", "one")
+    harness.pauses.when_running("T", harness.note("second"))
+    assert harness.log == ["no pause", "T S"]
+    harness.pauses.running("T")
+    harness.pauses.running("T")
+    assert harness.log == ["no pause", "T S", "first", "second"]
+    harness.pauses.when_running("T", harness.note("at once"))
+    assert harness.log[-1] == "at once"
 
 
 @pytest.mark.parametrize("ending", ["gone", "close"])
-def test_all_callbacks_are_called_and_nothing_is_left_at_the_end(world: World, ending: str) -> None:
-    world.pauses.begin("T", "S", ["client"])
-    world.pauses.begin("U", "S", ["client"])
-    world.pauses.when_running("T", world.note("T goes"))
-    world.pauses.when_running("U", world.note("U goes"))
+def test_all_callbacks_are_called_and_nothing_is_left_at_the_end(harness: Harness, ending: str) -> None:
+    harness.pauses.begin("T", "S", ["client"])
+    harness.pauses.begin("U", "S", ["client"])
+    harness.pauses.when_running("T", harness.note("T goes"))
+    harness.pauses.when_running("U", harness.note("U goes"))
     if ending == "close":
-        world.pauses.close()
+        harness.pauses.close()
     else:
-        world.pauses.running("T")
-        world.pauses.running("U")
-    world.time.advance(HOLD_S)
-    assert world.said == ["T goes", "U goes"]
-    assert len(world.pauses) == 0
+        harness.pauses.running("T")
+        harness.pauses.running("U")
+    harness.time.advance(HOLD_S)
+    assert harness.log == ["T goes", "U goes"]
+    assert len(harness.pauses) == 0
 
 
 TARGETS = st.sampled_from(["T", "U", "V"])
@@ -218,7 +218,7 @@ CLIENTS = st.sampled_from(["one", "two", "three"])
 
 
 class PausesMachine(RuleBasedStateMachine):
-    """Against a model that says for each target who is waited for and since when."""
+    """Compares with a model that tracks for each target which clients are waited for and since when."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,31 +226,31 @@ class PausesMachine(RuleBasedStateMachine):
         self.released: dict[str, tuple[str, ...]] = {}
         self.pauses = Pauses(self._release)
         self.waiting: dict[str, set[str]] = {}
-        """By target that is paused and was not released."""
+        """Clients waited for, by paused target."""
         self.since: dict[str, float] = {}
         self.holders: dict[str, list[str]] = {}
         self.early: dict[str, list[str]] = {}
-        """Holders of targets that have not come yet."""
+        """Holders of targets that are not yet paused."""
         self.begun: set[str] = set()
         self.stalled: set[str] = set()
         self.callbacks: list[str] = []
         self.expected_callbacks: list[str] = []
-        self.asked: dict[str, list[str]] = {}
+        self.pending_callbacks: dict[str, list[str]] = {}
         self.numbers = iter(range(10**6))
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(asyncio, "get_running_loop", lambda: self.time)
 
     def teardown(self) -> None:
         self.pauses.close()
-        for names in self.asked.values():
+        for names in self.pending_callbacks.values():
             self.expected_callbacks += names
-        assert sorted(self.callbacks) == sorted(self.expected_callbacks), "each once"
+        assert sorted(self.callbacks) == sorted(self.expected_callbacks), "each is called once"
         assert len(self.pauses) == 0
         self.time.advance(10 * HOLD_S)
         self.patch.undo()
 
     def _release(self, target_id: str, sessions: tuple[str, ...]) -> None:
-        assert target_id not in self.released, "once"
+        assert target_id not in self.released, "released twice"
         self.released[target_id] = sessions
 
     def _model_ready(self) -> None:
@@ -266,7 +266,7 @@ class PausesMachine(RuleBasedStateMachine):
         self.since[target_id] = self.time.now
         self.holders[target_id] = [f"S{next(self.numbers)}", *self.early.pop(target_id, [])]
         self.begun.add(target_id)
-        self.asked[target_id] = []
+        self.pending_callbacks[target_id] = []
         self.pauses.begin(target_id, self.holders[target_id][0], clients)
         self._model_ready()
 
@@ -311,10 +311,10 @@ class PausesMachine(RuleBasedStateMachine):
         self._model_ready()
 
     @rule(target_id=TARGETS)
-    def ask(self, target_id: str) -> None:
+    def request_callback(self, target_id: str) -> None:
         name = f"then{next(self.numbers)}"
         if target_id in self.pauses:
-            self.asked[target_id].append(name)
+            self.pending_callbacks[target_id].append(name)
         else:
             self.expected_callbacks.append(name)
         self.pauses.when_running(target_id, lambda: self.callbacks.append(name))
@@ -324,12 +324,12 @@ class PausesMachine(RuleBasedStateMachine):
     @rule(target_id=TARGETS)
     def runs_or_is_gone(self, target_id: str) -> None:
         self.waiting.pop(target_id, None)
-        self.expected_callbacks += self.asked.pop(target_id, [])
+        self.expected_callbacks += self.pending_callbacks.pop(target_id, [])
         self.pauses.running(target_id)
         assert target_id not in self.pauses
 
     @invariant()
-    def what_nobody_waits_for_is_released_and_nothing_else(self) -> None:
+    def targets_are_released_once_no_client_is_waited_for(self) -> None:
         for target_id in ("T", "U", "V"):
             if target_id not in self.pauses:
                 continue

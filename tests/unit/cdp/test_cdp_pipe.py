@@ -1,4 +1,4 @@
-"""Messages on Chromium's pipe: any pieces, any lengths, the end."""
+"""Messages on Chromium's pipe: arbitrary chunks and lengths, and the end of the pipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.harness.waiting import until
 
 
 class Ends:
-    """A pipe, what came through it, and Chromium's two descriptors."""
+    """A pipe, the messages received through it, and Chromium's two descriptors."""
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
@@ -42,14 +42,14 @@ class Ends:
         await self.pipe.open(messages, commands)
 
     def take(self) -> bytes:
-        """What Chromium can read now."""
+        """Everything that Chromium can read now."""
         taken = b""
         with contextlib.suppress(BlockingIOError):
             while piece := os.read(self.their_commands, 2**20):
                 taken += piece
         return taken
 
-    def leave(self, descriptor: str) -> None:
+    def close_end(self, descriptor: str) -> None:
         """Chromium closes one of its ends."""
         os.close(getattr(self, descriptor))
         setattr(self, descriptor, -1)
@@ -70,7 +70,7 @@ async def ends() -> AsyncIterator[Ends]:
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_its_descriptors_are_closed_once(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """A second close would end a file that a thread has opened since."""
+    """A second close could close a file that another thread has opened since."""
     closed_before: list[int] = []
 
     class Watched(io.FileIO):
@@ -132,7 +132,7 @@ def test_messages_are_split_correctly_whatever_their_chunks(
 
 
 def test_a_large_message_in_small_chunks_is_joined_once() -> None:
-    """Were it joined at every piece, 64 MB in pieces of 4 KB would move 512 GB."""
+    """Joining at every chunk would copy 512 GB for 64 MB in chunks of 4 KB."""
     ends, piece = Ends(), b"x" * 4096
     started = time.process_time()
     for _ in range(16_384):
@@ -155,7 +155,7 @@ async def test_commands_end_with_one_nul(ends: Ends, size: int) -> None:
         taken += ends.take()
         return taken.count(b"\0") == 2
 
-    await until(whole, what="both commands are there")
+    await until(whole, what="both commands have arrived")
     assert taken == b"x" * size + b"\0{}\0"
 
 
@@ -164,7 +164,7 @@ async def test_many_commands_of_one_iteration_keep_their_order(ends: Ends) -> No
     for command in commands:
         ends.pipe.send(command)
     await asyncio.sleep(0)
-    ends.pipe.send(b"of the next")
+    ends.pipe.send(b"of the next iteration")
     taken = b""
 
     def whole() -> bool:
@@ -172,8 +172,8 @@ async def test_many_commands_of_one_iteration_keep_their_order(ends: Ends) -> No
         taken += ends.take()
         return taken.count(b"\0") == len(commands) + 1
 
-    await until(whole, what="all commands are there")
-    assert taken.split(b"\0") == [*commands, b"of the next", b""]
+    await until(whole, what="all commands have arrived")
+    assert taken.split(b"\0") == [*commands, b"of the next iteration", b""]
 
 
 async def test_what_was_sent_before_the_end_is_written(ends: Ends) -> None:
@@ -195,7 +195,7 @@ async def test_a_command_that_is_too_long_for_chromium_is_not_sent(ends: Ends, m
     with pytest.raises(MessageTooLong):
         ends.pipe.send(b"x" * 11)
     ends.pipe.send(b"y" * 10)
-    assert await until(ends.take, what="the one that fits") == b"y" * 10 + b"\0"
+    assert await until(ends.take, what="the shorter command") == b"y" * 10 + b"\0"
 
 
 async def test_it_signals_the_start_and_end_of_backpressure(ends: Ends) -> None:
@@ -206,16 +206,16 @@ async def test_it_signals_the_start_and_end_of_backpressure(ends: Ends) -> None:
         ends.take()
         return ends.full == [True, False]
 
-    await until(read, what="it is read")
+    await until(read, what="the pipe is drained")
 
 
 @pytest.mark.parametrize("first", ["their_messages", "their_commands"])
 async def test_the_end_is_reported_once_whichever_direction_closes_first(ends: Ends, first: str) -> None:
-    ends.leave(first)
+    ends.close_end(first)
     if first == "their_commands":
         ends.pipe.send(b"{}")
-    await until(lambda: ends.lost == 1, what="it is told")
-    ends.leave("their_commands" if first == "their_messages" else "their_messages")
+    await until(lambda: ends.lost == 1, what="the end is reported")
+    ends.close_end("their_commands" if first == "their_messages" else "their_messages")
     writing = ends.pipe._writing
     assert writing is not None
     await until(writing.is_closing, what="the other end is noticed too")
@@ -227,8 +227,8 @@ async def test_the_end_is_reported_once_whichever_direction_closes_first(ends: E
 
 async def test_messages_before_the_end_are_read_and_an_unfinished_one_is_not(ends: Ends) -> None:
     os.write(ends.their_messages, b'{"id":1}\0{"id"')
-    ends.leave("their_messages")
-    await until(lambda: ends.lost == 1, what="it is told")
+    ends.close_end("their_messages")
+    await until(lambda: ends.lost == 1, what="the end is reported")
     assert ends.received == [b'{"id":1}']
 
 

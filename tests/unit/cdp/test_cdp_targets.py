@@ -1,4 +1,4 @@
-"""What is open is what the tree says, whatever the order in which Chromium tells."""
+"""The tree of targets stays correct whatever the order of Chromium's events."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.harness.fakes.fake_browser import EPOCH
 from tests.harness.fakes.scripted_chromium import info
 
 
-class Told:
-    """Keeps what a watcher is told, and whether the tree had the target by then."""
+class Watcher:
+    """Records notifications, and whether the tree had the target at that time."""
 
     def __init__(self, tree: TargetTree) -> None:
         self.tree = tree
@@ -59,106 +59,106 @@ def type_of(number: int) -> str:
 
 @given(EVENTS)
 def test_targets_are_listed_oldest_first_in_any_order_of_events(events: list[tuple[str, int]]) -> None:
-    kept, told = tree(), {}
+    targets, watchers = tree(), {}
     for context_id in "ab":
-        told[context_id] = Told(kept)
-        kept.watch(context_id, told[context_id])
+        watchers[context_id] = Watcher(targets)
+        targets.watch(context_id, watchers[context_id])
     opened: list[int] = []
     expected: dict[str, list[tuple[str, str, bool]]] = {"a": [], "b": []}
     for name, number in events:
         target_id, there = f"T{number}", number in opened
         note = expected[context_of(number)]
         if name == "seen":
-            kept.update(info(target_id, context_of(number), type_of(number)))
+            targets.update(info(target_id, context_of(number), type_of(number)))
             note.append(("changed" if there else "created", target_id, True))
             if not there:
                 opened.append(number)
         elif name == "destroyed":
-            kept.destroyed(target_id)
+            targets.destroyed(target_id)
             if there:
                 opened.remove(number)
                 note.append(("destroyed", target_id, False))
         else:
-            kept.crashed({"targetId": target_id, "status": "killed"})
+            targets.crashed({"targetId": target_id, "status": "killed"})
             if there:
                 note.append(("crashed killed", target_id, True))
         for context_id in "ab":
             here = [each for each in opened if context_of(each) == context_id]
-            assert [each.target_id for each in kept.of(context_id)] == [f"T{each}" for each in here]
+            assert [each.target_id for each in targets.of(context_id)] == [f"T{each}" for each in here]
             pages = [f"T{each}" for each in here if type_of(each) == "page"]
-            assert [each.target_id for each in kept.of(context_id, "page")] == pages
-    assert {context_id: each.events for context_id, each in told.items()} == expected
-    assert set(kept._contexts) == {context_of(each) for each in opened}, "nothing is kept of a context without targets"
+            assert [each.target_id for each in targets.of(context_id, "page")] == pages
+    assert {context_id: each.events for context_id, each in watchers.items()} == expected
+    assert set(targets._contexts) == {context_of(each) for each in opened}, "contexts without targets must be removed"
 
 
 def test_a_target_keeps_its_creation_time_and_has_the_latest_info() -> None:
     moments = iter([EPOCH, EPOCH + timedelta(seconds=1)])
-    kept = TargetTree(lambda: next(moments))
-    first = kept.update(info("T"))
-    again = kept.update({**info("T"), "url": "https://a.test/", "title": "A"})
+    targets = TargetTree(lambda: next(moments))
+    first = targets.update(info("T"))
+    again = targets.update({**info("T"), "url": "https://a.test/", "title": "A"})
     assert again is first
     assert (first.url, first.title, first.created_at, first.crashed) == ("https://a.test/", "A", EPOCH, False)
 
 
 def test_an_empty_url_does_not_replace_the_last_one() -> None:
-    kept = tree()
-    target = kept.update({**info("T", url="https://a.test/"), "title": "A"})
-    kept.update({**info("T", url=""), "title": ""})
+    targets = tree()
+    target = targets.update({**info("T", url="https://a.test/"), "title": "A"})
+    targets.update({**info("T", url=""), "title": ""})
     assert (target.url, target.title) == ("https://a.test/", "A")
-    kept.update({**info("T", url="https://b.test/"), "title": ""})
+    targets.update({**info("T", url="https://b.test/"), "title": ""})
     assert (target.url, target.title) == ("https://b.test/", "")
 
 
 def test_a_crashed_target_stays_and_a_new_one_of_its_id_is_not_crashed() -> None:
-    kept = tree()
-    kept.update(info("T"))
-    kept.crashed({"targetId": "T"})
-    assert [each.crashed for each in kept.of("C")] == [True]
-    kept.destroyed("T")
-    assert not kept.update(info("T")).crashed
+    targets = tree()
+    targets.update(info("T"))
+    targets.crashed({"targetId": "T"})
+    assert [each.crashed for each in targets.of("C")] == [True]
+    targets.destroyed("T")
+    assert not targets.update(info("T")).crashed
 
 
 @pytest.mark.parametrize("target_id", [None, 5, ["T"], {}, "t", ""])
 def test_an_invalid_target_id_finds_nothing(target_id: object) -> None:
-    kept = tree()
-    kept.update(info("T"))
-    assert kept.get(target_id) is None
+    targets = tree()
+    targets.update(info("T"))
+    assert targets.get(target_id) is None
 
 
 def test_each_watcher_is_notified_once_of_its_context_until_unwatch() -> None:
-    kept = tree()
-    one, other, elsewhere = Told(kept), Told(kept), Told(kept)
-    kept.watch("C", one)
-    kept.watch("C", other)
-    kept.watch("D", elsewhere)
-    kept.update(info("T"))
-    kept.unwatch("C", one)
-    kept.unwatch("C", one)
-    kept.unwatch("E", one)
-    kept.destroyed("T")
+    targets = tree()
+    one, other, elsewhere = Watcher(targets), Watcher(targets), Watcher(targets)
+    targets.watch("C", one)
+    targets.watch("C", other)
+    targets.watch("D", elsewhere)
+    targets.update(info("T"))
+    targets.unwatch("C", one)
+    targets.unwatch("C", one)
+    targets.unwatch("E", one)
+    targets.destroyed("T")
     assert [name for name, _, _ in one.events] == ["created"]
     assert [name for name, _, _ in other.events] == ["created", "destroyed"]
     assert elsewhere.events == []
-    kept.unwatch("C", other)
-    assert kept.watchers("C") == ()
-    assert set(kept._watchers) == {"D"}
+    targets.unwatch("C", other)
+    assert targets.watchers("C") == ()
+    assert set(targets._watchers) == {"D"}
 
 
 def test_a_watcher_may_unwatch_during_a_notification() -> None:
-    kept = tree()
+    targets = tree()
 
-    class Leaves(Told):
+    class Unwatching(Watcher):
         def target_created(self, target: Target) -> None:
             super().target_created(target)
-            kept.unwatch("C", self)
+            targets.unwatch("C", self)
 
-    leaves, stays = Leaves(kept), Told(kept)
-    kept.watch("C", leaves)
-    kept.watch("C", stays)
-    kept.update(info("T"))
-    kept.update(info("T"))
-    assert [name for name, _, _ in leaves.events] == ["created"]
-    assert [name for name, _, _ in stays.events] == ["created", "changed"]
+    leaving, staying = Unwatching(targets), Watcher(targets)
+    targets.watch("C", leaving)
+    targets.watch("C", staying)
+    targets.update(info("T"))
+    targets.update(info("T"))
+    assert [name for name, _, _ in leaving.events] == ["created"]
+    assert [name for name, _, _ in staying.events] == ["created", "changed"]
 
 
 @pytest.mark.parametrize("later", [None, "another"])

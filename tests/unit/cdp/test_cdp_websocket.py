@@ -1,4 +1,4 @@
-"""The server's side of a client's WebSocket, with the `websockets` library as the client: it knows nothing of ours."""
+"""The server side of a client's WebSocket, tested against the `websockets` library as an independent client."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.harness.waiting import until
 
 
 def peer() -> Any:
-    """The reference, past its handshake."""
+    """The reference implementation after its handshake."""
     return ClientProtocol(parse_uri("ws://x/"), state=OPEN, max_size=None)
 
 
 class Wire(asyncio.Transport):
-    """Stands in for the network, which cannot be made to stop at a chosen byte. Tells its protocol to pause and to
-    resume as asyncio's own transports do."""
+    """A fake transport that can stop at a chosen byte. It pauses and resumes its protocol as asyncio's transports
+    do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,9 +35,9 @@ class Wire(asyncio.Transport):
         self.reading = True
         self.closed = self.aborted = False
         self.stuck = False
-        """The client reads nothing."""
+        """Whether the client has stopped reading."""
         self.waits = 0
-        """Bytes that the client has not read."""
+        """Bytes not yet read by the client."""
         self.high = WRITE_BYTES
         self._full = False
 
@@ -50,19 +50,19 @@ class Wire(asyncio.Transport):
                 self.protocol.pause_writing()
 
     def read_by_client(self, count: int) -> None:
-        """It reads so many bytes of what waits."""
+        """The client reads `count` bytes."""
         self.waits = max(self.waits - count, 0)
         if self._full and self.waits <= self.high // 4:
             self._full = False
             self.protocol.resume_writing()
 
     def read_all(self) -> None:
-        """It has woken up."""
+        """The client reads everything and continues to read."""
         self.stuck = False
         self.read_by_client(self.waits)
 
     def take(self) -> bytes:
-        """What the client finds after this turn of the loop."""
+        """What the client receives after this loop iteration."""
         self.protocol._end_iteration()
         taken, self.sent = bytes(self.sent), bytearray()
         return taken
@@ -92,8 +92,8 @@ class Wire(asyncio.Transport):
         self.aborted = True
 
 
-class Heard:
-    """Keeps what the client sends."""
+class Receiver:
+    """Records the client's commands."""
 
     def __init__(self) -> None:
         self.commands: list[bytes] = []
@@ -111,7 +111,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     with asyncio.Runner() as runner:
         runner.run(asyncio.sleep(0))
         made = runner.get_loop()
-        asyncio._set_running_loop(made)  # protocols ask for the running loop; nothing here waits
+        asyncio._set_running_loop(made)  # protocols need a running loop; nothing here waits
         try:
             yield made
         finally:
@@ -122,90 +122,90 @@ def reads(wire: Wire) -> bool:
     return wire.reading
 
 
-def joined() -> tuple[ClientSocket, Wire, Heard, Any]:
-    heard, wire = Heard(), Wire()
-    side = wire.protocol = ClientSocket(heard)
+def joined() -> tuple[ClientSocket, Wire, Receiver, Any]:
+    receiver, wire = Receiver(), Wire()
+    side = wire.protocol = ClientSocket(receiver)
     side.connection_made(wire)
-    return side, wire, heard, peer()
+    return side, wire, receiver, peer()
 
 
 def lengths(client: Any, wire: Wire) -> list[tuple[int, int]]:
-    """(opcode, length) of what the client finds."""
+    """(opcode, length) of the frames that the client receives."""
     client.receive_data(wire.take())
     return [(each.opcode, len(each.data)) for each in client.events_received()]
 
 
 def timers(running: asyncio.AbstractEventLoop) -> list[float]:
-    """When each timer goes off, from now on."""
+    """Seconds until each timer fires."""
     handles = running._scheduled  # type: ignore[attr-defined]
     return [each.when() - running.time() for each in handles if not each.cancelled()]
 
 
 def test_pings_get_a_pong_even_between_fragments() -> None:
     with loop():
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         client.send_text(b'{"id"', fin=False)
         client.send_ping(b"a")
         client.send_continuation(b":1}", fin=True)
         side.data_received(b"".join(client.data_to_send()))
         client.receive_data(wire.take())
         assert [(each.opcode, each.data) for each in client.events_received()] == [(Opcode.PONG, b"a")]
-        assert heard.commands == [b'{"id":1}']
+        assert receiver.commands == [b'{"id":1}']
 
 
 def test_closing_is_a_handshake_from_either_side() -> None:
     with loop() as running:
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         client.send_close(CloseCode.GOING_AWAY, "bye")
         side.data_received(b"".join(client.data_to_send()))
         client.receive_data(wire.take())
-        assert (client.close_rcvd.code, heard.gone, wire.closed) == (1001, 1, True)
+        assert (client.close_rcvd.code, receiver.gone, wire.closed) == (1001, 1, True)
         side.connection_lost(None)
         assert side.closed.done()
-        assert heard.gone == 1
+        assert receiver.gone == 1
 
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         side.close(4000, "the session expired" + "ü" * 100)
-        assert heard.gone == 1
+        assert receiver.gone == 1
         client.receive_data(wire.take())
         assert client.close_rcvd.code == 4000
         assert client.close_rcvd.reason.startswith("the session expired")
         side.data_received(b"".join(client.data_to_send()))
         assert wire.closed
-        assert heard.commands == []
+        assert receiver.commands == []
         side.connection_lost(None)
-        assert (side.closed.done(), heard.gone) == (True, 1)
+        assert (side.closed.done(), receiver.gone) == (True, 1)
         assert timers(running) == []
 
 
 def test_a_close_before_the_transport_is_sent_once_it_is_there() -> None:
     with loop():
-        heard, wire, client = Heard(), Wire(), peer()
-        side = wire.protocol = ClientSocket(heard)
-        side.send(b"goes nowhere")
+        receiver, wire, client = Receiver(), Wire(), peer()
+        side = wire.protocol = ClientSocket(receiver)
+        side.send(b"dropped")
         side.ping()
         side.close(1011, "the browser crashed")
         side.close(1000, "the session was ended")
-        assert heard.gone == 0
+        assert receiver.gone == 0
         side.connection_made(wire)
         client.receive_data(wire.take())
-        assert (client.close_rcvd, heard.gone) == (Close(1011, "the browser crashed"), 1)
+        assert (client.close_rcvd, receiver.gone) == (Close(1011, "the browser crashed"), 1)
 
 
 @pytest.mark.parametrize(
     ("data", "code"),
     [*BROKEN.values(), (masked(2, b"x"), 1003), (masked(8, b"x"), 1002)],
-    ids=[*BROKEN, "binary", "close of one byte"],  # the bytes themselves differ from run to run: masks are random
+    ids=[*BROKEN, "binary", "close of one byte"],  # not the bytes, which have random masks
 )
 def test_a_protocol_violation_closes_with_a_reason(data: bytes, code: int) -> None:
     with loop():
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         side.data_received(data)
         client.receive_data(wire.take())
         assert client.close_rcvd.code == code
-        assert heard.gone == 1
+        assert receiver.gone == 1
         for _ in range(1000):
-            side.data_received(data * 10)  # it goes on: nothing of it is kept
+            side.data_received(data * 10)  # later data is not buffered
         assert side._frames._have <= len(data)
         assert wire.take() == b""
 
@@ -220,7 +220,7 @@ def test_a_message_is_one_text_frame(size: int) -> None:
 
 
 async def test_small_messages_of_one_iteration_are_one_write_in_order() -> None:
-    class Kept(Wire):
+    class RecordingWire(Wire):
         def __init__(self) -> None:
             super().__init__()
             self.written: list[int] = []
@@ -229,33 +229,33 @@ async def test_small_messages_of_one_iteration_are_one_write_in_order() -> None:
             self.written.append(len(data))
             super().write(data)
 
-    side, wire, client = ClientSocket(Heard()), Kept(), peer()
+    side, wire, client = ClientSocket(Receiver()), RecordingWire(), peer()
     wire.protocol = side
     side.connection_made(wire)
     sizes = [1, 2, 3, COPY_BYTES, 4, 5]
     for size in sizes:
         side.send(b"x" * size)
-    assert len(wire.written) == 4, "the first, two together, and the large one in two parts"
+    assert len(wire.written) == 4, "the first one, two joined, and the large one in two parts"
     await asyncio.sleep(0)
     assert len(wire.written) == 5
     side.send(b"x" * 6)
-    assert len(wire.written) == 6, "the first of the next turn does not wait"
+    assert len(wire.written) == 6, "the first message of the next iteration must not wait"
     assert lengths(client, wire) == [(Opcode.TEXT, size) for size in [*sizes, 6]]
 
 
 async def test_small_messages_of_a_client_that_does_not_read_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
-    side, wire, heard, _ = joined()
+    side, wire, receiver, _ = joined()
     wire.stuck = True
     for _ in range(6 * WRITE_BYTES // 1000):
         side.send(b"x" * 1000)
-    assert heard.gone == 0
+    assert receiver.gone == 0
     await asyncio.sleep(0)
-    assert (heard.gone, side.code) == (1, 1013)
+    assert (receiver.gone, side.code) == (1, 1013)
 
 
 def test_a_large_message_is_not_copied() -> None:
-    class Kept(Wire):
+    class RecordingWire(Wire):
         def __init__(self) -> None:
             super().__init__()
             self.written: list[Any] = []
@@ -264,7 +264,7 @@ def test_a_large_message_is_not_copied() -> None:
             self.written.append(data)
 
     with loop():
-        side, wire = ClientSocket(Heard()), Kept()
+        side, wire = ClientSocket(Receiver()), RecordingWire()
         side.connection_made(wire)
         message = b"x" * COPY_BYTES
         side.send(message)
@@ -292,11 +292,11 @@ def test_messages_beyond_the_write_buffer_are_queued_in_order() -> None:
         for size in sizes:
             side.send(b"x" * size)
         side.ping()
-        handed_on = wire.waits
-        assert WRITE_BYTES < handed_on < WRITE_BYTES + 100
+        passed_on = wire.waits
+        assert WRITE_BYTES < passed_on < WRITE_BYTES + 100
         assert side.waiting > sum(sizes)
-        wire.read_by_client(handed_on)
-        assert WRITE_BYTES < wire.waits < 3 * WRITE_BYTES + 2 * COPY_BYTES, "the next, and no more"
+        wire.read_by_client(passed_on)
+        assert WRITE_BYTES < wire.waits < 3 * WRITE_BYTES + 2 * COPY_BYTES, "the next message only"
         wire.read_all()
         assert lengths(client, wire) == [*[(Opcode.TEXT, size) for size in sizes], (Opcode.PING, 0)]
         assert side.waiting == 0
@@ -305,12 +305,12 @@ def test_messages_beyond_the_write_buffer_are_queued_in_order() -> None:
 def test_a_client_with_a_backlog_is_not_read_until_it_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "BACKPRESSURE_BYTES", 2 * WRITE_BYTES)
     with loop():
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         wire.stuck = True
         side.send(b"x" * (WRITE_BYTES + 1))
         assert reads(wire) is True
         side.send(b"x" * WRITE_BYTES)
-        assert (reads(wire), side.paused, heard.gone) == (False, True, 0)
+        assert (reads(wire), side.paused, receiver.gone) == (False, True, 0)
         wire.read_by_client(WRITE_BYTES // 2)
         assert reads(wire) is False
         wire.read_by_client(2 * WRITE_BYTES)
@@ -322,13 +322,13 @@ def test_a_client_with_a_backlog_is_not_read_until_it_has_caught_up(monkeypatch:
 def test_the_largest_message_does_not_count_against_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
     with loop():
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         wire.stuck = True
         side.send(b"x" * WRITE_BYTES)
         side.send(b"x" * 20 * WRITE_BYTES)
         for _ in range(2):
             side.send(b"x" * WRITE_BYTES)
-        assert heard.gone == 0
+        assert receiver.gone == 0
         wire.read_all()
         assert lengths(client, wire) == [(Opcode.TEXT, n * WRITE_BYTES) for n in (1, 20, 1, 1)]
 
@@ -336,66 +336,66 @@ def test_the_largest_message_does_not_count_against_the_queue(monkeypatch: pytes
 def test_a_client_that_never_reads_is_closed_and_can_still_read_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
     with loop() as running:
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         wire.stuck = True
         sent = 0
-        while not heard.gone:
+        while not receiver.gone:
             side.send(b"x" * WRITE_BYTES)
             sent += 1
             assert sent < 10
-        assert sent == 5  # four, and the largest of them
-        assert (reads(wire), wire.is_closing()) == (True, False), "its own close is read"
-        assert side.waiting < 2 * WRITE_BYTES, "what it will not get is not kept"
+        assert sent == 5  # four, plus the largest one
+        assert (reads(wire), wire.is_closing()) == (True, False), "its close frame can still be read"
+        assert side.waiting < 2 * WRITE_BYTES, "messages that will not be sent must be dropped"
         side.send(b"nothing more")
         side.ping()
         assert [round(each) for each in timers(running)] == [websocket.LINGER_S]
         wire.read_all()
-        got = lengths(client, wire)
+        received = lengths(client, wire)
         assert client.close_rcvd == Close(1013, "the client does not read")
-        assert [each for each in got if each[0] != Opcode.CLOSE] == [(Opcode.TEXT, WRITE_BYTES)]
+        assert [each for each in received if each[0] != Opcode.CLOSE] == [(Opcode.TEXT, WRITE_BYTES)]
         client_close = b"".join(client.data_to_send())
         side.data_received(client_close)
         assert wire.closed
         side.connection_lost(None)
-        assert (heard.gone, timers(running)) == (1, [])
+        assert (receiver.gone, timers(running)) == (1, [])
 
 
 @pytest.mark.parametrize("spare", range(12))
 def test_a_message_is_sent_completely_or_not_at_all(spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when the system is full after its head, which is written by itself: what follows must be a frame."""
+    """Also when the socket is full right after a frame header, which is written separately."""
     monkeypatch.setattr(websocket, "QUEUE_BYTES", COPY_BYTES)
     with loop():
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         wire.stuck = True
-        first = WRITE_BYTES - 10 - spare  # 10: the head of the first
+        first = WRITE_BYTES - 10 - spare  # 10: the header of the first frame
         side.send(b"x" * first)
-        while not heard.gone:
+        while not receiver.gone:
             side.send(b"y" * COPY_BYTES)
         wire.read_all()
-        got = lengths(client, wire)
-        assert got[:2] == [(Opcode.TEXT, first), (Opcode.TEXT, COPY_BYTES)]
+        received = lengths(client, wire)
+        assert received[:2] == [(Opcode.TEXT, first), (Opcode.TEXT, COPY_BYTES)]
         assert client.close_rcvd.code == 1013
 
 
 def test_a_normal_close_is_sent_after_the_queue() -> None:
     with loop():
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         wire.stuck = True
         for _ in range(3):
             side.send(b"x" * WRITE_BYTES)
         side.close(4000, "the session expired")
-        side.send(b"said after")
+        side.send(b"after the close")
         client.send_text(b"{}")
         side.data_received(b"".join(client.data_to_send()))
-        assert (heard.gone, heard.commands, wire.is_closing()) == (1, [], False)
+        assert (receiver.gone, receiver.commands, wire.is_closing()) == (1, [], False)
         wire.read_all()
-        got = lengths(client, wire)
-        assert got[:3] == [(Opcode.TEXT, WRITE_BYTES)] * 3
-        assert len(got) == 4
+        received = lengths(client, wire)
+        assert received[:3] == [(Opcode.TEXT, WRITE_BYTES)] * 3
+        assert len(received) == 4
         assert client.close_rcvd == Close(4000, "the session expired")
 
 
-def test_slow_is_not_stalled() -> None:
+def test_a_slow_client_is_not_stalled() -> None:
     with loop() as running:
         side, wire, _, _ = joined()
         now = running.time()
@@ -415,7 +415,7 @@ async def test_a_client_that_never_sends_its_close_frame_is_aborted(
     ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websocket, "LINGER_S" if ending == "too slow" else "CLOSING_S", 0.01)
-    side, wire, heard, client = joined()
+    side, wire, receiver, client = joined()
     wire.stuck = True
     side.send(b"x" * 2**21)
     if ending == "its own":
@@ -423,14 +423,14 @@ async def test_a_client_that_never_sends_its_close_frame_is_aborted(
         side.data_received(b"".join(client.data_to_send()))
     else:
         side.close(1013 if ending == "too slow" else 1000, "the reason")
-    await until(wire.is_aborted, what="it is cut")
+    await until(wire.is_aborted, what="the connection is aborted")
     side.connection_lost(None)
-    assert (heard.gone, side.closed.done()) == (1, True)
+    assert (receiver.gone, side.closed.done()) == (1, True)
 
 
 def test_a_lost_connection_is_reported_once_and_nothing_is_kept() -> None:
     with loop() as running:
-        side, wire, heard, _ = joined()
+        side, wire, receiver, _ = joined()
         wire.stuck = True
         for _ in range(3):
             side.send(b"x" * WRITE_BYTES)
@@ -438,12 +438,12 @@ def test_a_lost_connection_is_reported_once_and_nothing_is_kept() -> None:
         side.connection_lost(ConnectionResetError())
         side.close(1000, "too late")
         side.send(b"{}")
-        assert (heard.gone, side.closed.done(), side.waiting, timers(running)) == (1, True, 0, [])
+        assert (receiver.gone, side.closed.done(), side.waiting, timers(running)) == (1, True, 0, [])
 
 
 def test_shutdown_closes_with_1001() -> None:
     with loop():
-        side, wire, heard, client = joined()
+        side, wire, receiver, client = joined()
         side.shutdown()
         client.receive_data(wire.take())
-        assert (client.close_rcvd.code, heard.gone) == (1001, 1)
+        assert (client.close_rcvd.code, receiver.gone) == (1001, 1)

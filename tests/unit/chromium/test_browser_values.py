@@ -1,4 +1,4 @@
-"""The browser room's pure parts: values, options, refusals, titles."""
+"""Pure functions of the chromium package: values, context options, errors, titles."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ def test_too_many_pixels_are_rejected(scale: float | None, fits: bool) -> None:
 
 def test_an_error_is_about_a_field_that_the_spec_sets() -> None:
     message = "Invalid timezone ID: Mars/Base"
-    asked = invalid_field(message, SessionSpec(timezone_id="Mars/Base"))
-    assert asked is not None
-    assert asked.loc == ("body", "timezone_id")
-    assert "Europe/Berlin" in asked.detail
+    error = invalid_field(message, SessionSpec(timezone_id="Mars/Base"))
+    assert error is not None
+    assert error.loc == ("body", "timezone_id")
+    assert "Europe/Berlin" in error.detail
     assert invalid_field(message, SessionSpec()) is None
     assert invalid_field("net::ERR_CONNECTION_REFUSED at http://timezone.example/", SessionSpec()) is None
 
 
 @pytest.mark.parametrize(
-    ("title", "url", "none"),
+    ("title", "url", "placeholder"),
     [
         ("", "", True),
         ("about:blank", "about:blank", True),
@@ -84,12 +84,12 @@ def test_an_error_is_about_a_field_that_the_spec_sets() -> None:
         ("example.com", "https://example.org/", False),
     ],
 )
-def test_a_title_that_is_only_the_url_is_a_placeholder(title: str, url: str, none: bool) -> None:
-    assert is_placeholder(title, url) is none
+def test_a_title_that_is_only_the_url_is_a_placeholder(title: str, url: str, placeholder: bool) -> None:
+    assert is_placeholder(title, url) is placeholder
 
 
 @pytest.mark.parametrize(
-    ("said", "returncode", "told"),
+    ("stderr", "returncode", "reason"),
     [
         ("[1:1:FATAL:zygote_host.cc(132)] No usable sandbox! Update your kernel\n", -6, SANDBOX_FAILED),
         ("[1:1:FATAL:x.cc] Running as root without --no-sandbox is not supported.\n", 1, SANDBOX_FAILED),
@@ -105,23 +105,25 @@ def test_a_title_that_is_only_the_url_is_a_placeholder(title: str, url: str, non
         ("", None, "it wrote no error message"),
     ],
 )
-def test_the_start_error_is_the_relevant_part_of_standard_error(said: str, returncode: int | None, told: str) -> None:
-    assert start_error(said, returncode) == told
+def test_the_start_error_is_the_relevant_part_of_standard_error(
+    stderr: str, returncode: int | None, reason: str
+) -> None:
+    assert start_error(stderr, returncode) == reason
 
 
 def test_the_start_error_is_short_whatever_chromium_writes() -> None:
-    for said in ("x" * 10_000, f"[1:FATAL:a.cc] {'x' * 10_000}"):
-        assert len(start_error(said, 1)) == DETAIL_CHARACTERS
+    for stderr in ("x" * 10_000, f"[1:FATAL:a.cc] {'x' * 10_000}"):
+        assert len(start_error(stderr, 1)) == DETAIL_CHARACTERS
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("text", "message"),
     [
         ("Page.goto: Timeout 29605.00000000002ms exceeded.\nCall log:\n  - navigating", "in time. Allow more time"),
         ("Timeout 5ms exceeded while waiting", "in time (Timeout 5ms exceeded while waiting). Allow more time"),
     ],
 )
-def test_a_timeout_has_a_readable_message(said: str, told: str) -> None:
-    error = translate(PlaywrightTimeout(said))
+def test_a_timeout_has_a_readable_message(text: str, message: str) -> None:
+    error = translate(PlaywrightTimeout(text))
     assert isinstance(error, BrowserTimeout)
-    assert told in error.detail
+    assert message in error.detail

@@ -1,4 +1,4 @@
-"""What Playwright's driver hears of the network."""
+"""The filter of network events for Playwright's driver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def posted() -> list[tuple[str, str]]:
 
 @pytest.fixture
 def network(posted: list[tuple[str, str]]) -> DriverNetwork:
-    """One page with a frame of another site, in both of which Playwright has enabled the domain."""
+    """A page with a cross-site frame and another page, with the network domain enabled by Playwright in all of them."""
     network = DriverNetwork(lambda method, session_id: posted.append((method, session_id)))
     network.attached("page", None, "PAGE")
     network.attached("frame", "page", "FRAME")
@@ -39,7 +39,9 @@ def test_events_of_a_navigation_are_forwarded_until_its_document_responds(
         assert posted == [(ENABLE, "page"), (ENABLE, "frame")]
         assert network.forwards_event(REQUEST % b"L1", "page")
         assert not network.forwards_event(REQUEST % b"R7", "page")
-        assert network.forwards_event(RESPONSE % (b"L1", b"FRAME"), "page"), "of a frame in it"
+        assert network.forwards_event(RESPONSE % (b"L1", b"FRAME"), "page"), (
+            "the response belongs to a frame in the page"
+        )
         assert posted[2:] == []
         assert network.forwards_event(RESPONSE % (b"L1", b"PAGE"), "page")
         assert posted[2:] == [(DISABLE, "page")]
@@ -59,7 +61,7 @@ def test_a_navigation_until_network_idle_gets_all_events(network: DriverNetwork,
         assert network.forwards_event(REQUEST % b"R7", "page")
         assert network.forwards_event(RESPONSE % (b"L1", b"PAGE"), "page")
         network.attached("worker", "frame", "WORKER")
-        assert network.forwards_command(ENABLE, "worker"), "what comes up meanwhile is heard from its start"
+        assert network.forwards_command(ENABLE, "worker"), "targets attached during the navigation get all events"
         assert posted == [(ENABLE, "page"), (ENABLE, "frame")]
     assert posted[2:] == [(DISABLE, "page"), (DISABLE, "frame"), (DISABLE, "worker")]
 
@@ -77,7 +79,7 @@ def test_a_command_that_needs_the_domain_enables_it_permanently(
     assert posted.count((ENABLE, "page")) == 1
 
 
-def test_a_session_that_is_gone_is_forgotten(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
+def test_no_command_is_sent_to_a_detached_session(network: DriverNetwork, posted: list[tuple[str, str]]) -> None:
     network.detached("frame")
     with network.navigation("PAGE", everything=False):
         network.detached("page")

@@ -1,4 +1,5 @@
-"""Who knows the secret of this moment is let in, once; everybody else is refused before any upgrade."""
+"""The driver's endpoint accepts an announced connection once, with its secret, and refuses all others before the
+upgrade."""
 
 from __future__ import annotations
 
@@ -20,15 +21,15 @@ KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\
 
 
 class Expected(asyncio.Protocol):
-    """Who the endpoint is to hand the connection to."""
+    """The protocol that the endpoint passes the connection to."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.received = b""
         self.lost = 0
 
-    def cut(self) -> bool:
-        """Ends the connection; False when there is none."""
+    def abort(self) -> bool:
+        """Aborts the connection. False if there is none."""
         if self.transport is None:
             return False
         self.transport.abort()
@@ -36,7 +37,7 @@ class Expected(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        assert self.transport is None, "handed over once"
+        assert self.transport is None, "the connection must be passed on once"
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -51,33 +52,33 @@ async def endpoint() -> AsyncIterator[LocalEndpoint]:
     made = await LocalEndpoint.open()
     yield made
     made.close()
-    await until(lambda: not made._handshakes, what="all strangers are gone")
+    await until(lambda: not made._handshakes, what="all connections are closed")
 
 
-class Talk:
+class RawConnection:
     """A bare connection to the endpoint."""
 
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
         self.host, self.port, self.path = parts.hostname, parts.port, parts.path
 
-    async def open(self) -> Talk:
+    async def open(self) -> RawConnection:
         self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
         return self
 
-    def say(self, text: str | bytes) -> None:
+    def send(self, text: str | bytes) -> None:
         self.writer.write(text.encode() if isinstance(text, str) else text)
 
-    def ask(self, path: str, *, origin: str = "", upgrade: bool = True) -> None:
+    def request(self, path: str, *, origin: str = "", upgrade: bool = True) -> None:
         headers = f"Host: {self.host}:{self.port}\r\n"
         if upgrade:
             headers += f"Connection: Upgrade\r\nUpgrade: websocket\r\n{KEY}"
         if origin:
             headers += f"Origin: {origin}\r\n"
-        self.say(f"GET {path} HTTP/1.1\r\n{headers}\r\n")
+        self.send(f"GET {path} HTTP/1.1\r\n{headers}\r\n")
 
-    async def rest(self) -> bytes:
-        """All that comes until the other side closes."""
+    async def read_to_end(self) -> bytes:
+        """All data until the other side closes."""
         try:
             async with asyncio.timeout(10):
                 return await self.reader.read()
@@ -102,9 +103,9 @@ async def test_an_announced_connection_is_passed_on_completely(endpoint: LocalEn
             await until(lambda: len(expected.received) == 8, what="its frame")
             expected.transport.write(b"\x81\x02ok")
             assert await socket.recv() == "ok"
-            assert not endpoint._handshakes, "no handshake, no time limit any more"
+            assert not endpoint._handshakes, "the handshake and its time limit must be over"
             expected.transport.abort()
-    await until(lambda: expected.lost == 1, what="its end is its own")
+    await until(lambda: expected.lost == 1, what="the end is reported to the protocol")
 
 
 async def test_each_secret_is_new_and_long(endpoint: LocalEndpoint) -> None:
@@ -120,17 +121,17 @@ async def test_each_secret_is_new_and_long(endpoint: LocalEndpoint) -> None:
 async def test_every_other_path_gets_404(endpoint: LocalEndpoint, path: str) -> None:
     expected = Expected()
     with endpoint.expect(expected) as address:
-        talk = await Talk(address).open()
-        talk.ask(path.format(talk.path))
-        answer = await talk.rest()
-        assert answer.startswith(b"HTTP/1.1 404 ")
-        assert b"Upgrade:" not in answer
-        assert talk.path.encode() not in answer
+        connection = await RawConnection(address).open()
+        connection.request(path.format(connection.path))
+        response = await connection.read_to_end()
+        assert response.startswith(b"HTTP/1.1 404 ")
+        assert b"Upgrade:" not in response
+        assert connection.path.encode() not in response
         assert expected.transport is None
-        again = await Talk(address).open()  # and the one who is expected may still come
-        again.ask(again.path)
+        again = await RawConnection(address).open()  # the expected connection is still accepted
+        again.request(again.path)
         assert b"101 Switching Protocols" in await again.reader.readuntil(b"\r\n")
-        assert expected.cut()
+        assert expected.abort()
         await again.close()
 
 
@@ -138,9 +139,9 @@ async def test_every_other_path_gets_404(endpoint: LocalEndpoint, path: str) -> 
 async def test_a_page_is_rejected_even_with_the_secret(endpoint: LocalEndpoint, origin: str) -> None:
     expected = Expected()
     with endpoint.expect(expected) as address:
-        talk = await Talk(address).open()
-        talk.ask(talk.path, origin=origin)
-        assert (await talk.rest()).startswith(b"HTTP/1.1 404 ")
+        connection = await RawConnection(address).open()
+        connection.request(connection.path, origin=origin)
+        assert (await connection.read_to_end()).startswith(b"HTTP/1.1 404 ")
         with pytest.raises(InvalidStatus):
             await connect(address, proxy=None, origin=origin)  # type: ignore[arg-type]
     assert expected.transport is None
@@ -150,9 +151,9 @@ async def test_a_secret_is_valid_once(endpoint: LocalEndpoint) -> None:
     first = Expected()
     with endpoint.expect(first) as address:
         async with connect(address, proxy=None, compression=None):
-            talk = await Talk(address).open()
-            talk.ask(talk.path)
-            assert (await talk.rest()).startswith(b"HTTP/1.1 404 ")
+            connection = await RawConnection(address).open()
+            connection.request(connection.path)
+            assert (await connection.read_to_end()).startswith(b"HTTP/1.1 404 ")
             assert first.transport is not None
             first.transport.abort()
 
@@ -162,9 +163,9 @@ async def test_a_secret_is_valid_only_while_its_connection_is_announced(endpoint
     with endpoint.expect(expected) as address:
         pass
     with endpoint.expect(Expected()):
-        talk = await Talk(address).open()
-        talk.ask(talk.path)
-        assert (await talk.rest()).startswith(b"HTTP/1.1 404 ")
+        connection = await RawConnection(address).open()
+        connection.request(connection.path)
+        assert (await connection.read_to_end()).startswith(b"HTTP/1.1 404 ")
     assert expected.transport is None
 
 
@@ -178,7 +179,7 @@ async def test_concurrent_connections_are_distinguished(endpoint: LocalEndpoint)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "data",
     [
         b"\x00\x01\x02\x03\r\n\r\n",
         b"POST / HTTP/1.1\r\n\r\n",
@@ -188,21 +189,21 @@ async def test_concurrent_connections_are_distinguished(endpoint: LocalEndpoint)
         b"SSH-2.0-OpenSSH\r\n",
     ],
 )
-async def test_an_invalid_handshake_closes_the_connection(endpoint: LocalEndpoint, said: bytes) -> None:
+async def test_an_invalid_handshake_closes_the_connection(endpoint: LocalEndpoint, data: bytes) -> None:
     expected = Expected()
     with endpoint.expect(expected) as address:
-        talk = await Talk(address).open()
-        talk.say(said.replace(b"{path}", talk.path.encode()))
-        assert b"101" not in (await talk.rest())[:20]
+        connection = await RawConnection(address).open()
+        connection.send(data.replace(b"{path}", connection.path.encode()))
+        assert b"101" not in (await connection.read_to_end())[:20]
         assert expected.transport is None
 
 
 async def test_a_request_without_an_upgrade_gets_nothing(endpoint: LocalEndpoint) -> None:
     expected = Expected()
     with endpoint.expect(expected) as address:
-        talk = await Talk(address).open()
-        talk.ask(talk.path, upgrade=False)
-        assert b" 101 " not in await talk.rest()
+        connection = await RawConnection(address).open()
+        connection.request(connection.path, upgrade=False)
+        assert b" 101 " not in await connection.read_to_end()
     assert expected.transport is None
 
 
@@ -212,10 +213,10 @@ async def test_a_connection_without_a_handshake_times_out(
     monkeypatch.setattr(endpoint_module, "HANDSHAKE_S", 0.05)
     expected = Expected()
     with endpoint.expect(expected) as address:
-        silent, slow = await Talk(address).open(), await Talk(address).open()
-        slow.say(f"GET {slow.path} HTTP/1.1\r\nHost")
-        assert (await silent.rest(), await slow.rest()) == (b"", b"")
-    await until(lambda: not endpoint._handshakes, what="both are forgotten")
+        silent, slow = await RawConnection(address).open(), await RawConnection(address).open()
+        slow.send(f"GET {slow.path} HTTP/1.1\r\nHost")
+        assert (await silent.read_to_end(), await slow.read_to_end()) == (b"", b"")
+    await until(lambda: not endpoint._handshakes, what="both are closed")
     assert expected.transport is None
 
 
@@ -225,35 +226,35 @@ async def test_connections_beyond_the_limit_are_closed_until_others_end(
     monkeypatch.setattr(endpoint_module, "MAX_HANDSHAKES", 3)
     expected = Expected()
     with endpoint.expect(expected) as address:
-        waiting = [await Talk(address).open() for _ in range(3)]
-        await until(lambda: len(endpoint._handshakes) == 3, what="three wait")
-        surplus = await Talk(address).open()
-        surplus.ask(surplus.path)
-        assert await surplus.rest() == b""
+        waiting = [await RawConnection(address).open() for _ in range(3)]
+        await until(lambda: len(endpoint._handshakes) == 3, what="three handshakes are pending")
+        surplus = await RawConnection(address).open()
+        surplus.request(surplus.path)
+        assert await surplus.read_to_end() == b""
         assert expected.transport is None
         await waiting.pop().close()
-        await until(lambda: len(endpoint._handshakes) == 2, what="one has gone")
+        await until(lambda: len(endpoint._handshakes) == 2, what="one is closed")
         async with connect(address, proxy=None, compression=None):
-            assert expected.cut()
+            assert expected.abort()
         for each in waiting:
             await each.close()
 
 
-async def test_the_secret_is_in_no_log_and_no_repr(endpoint: LocalEndpoint, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_secret_is_not_in_logs_or_reprs(endpoint: LocalEndpoint, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     expected = Expected()
-    logging.getLogger("browser_sessions").info("the log is listened to")
+    logging.getLogger("browser_sessions").info("the log is captured")
     with endpoint.expect(expected) as address:
         path = urlsplit(address).path
         for origin in ("https://a.test", ""):
-            talk = await Talk(address).open()
-            talk.ask(path, origin=origin)
-            await talk.reader.readuntil(b"\r\n")
-            await talk.close()
+            connection = await RawConnection(address).open()
+            connection.request(path, origin=origin)
+            await connection.reader.readuntil(b"\r\n")
+            await connection.close()
         assert expected.transport is not None
         names = f"{endpoint!r} {endpoint._handshakes!r} {expected.transport!r}"
         expected.transport.abort()
-    assert "the log is listened to" in caplog.text
+    assert "the log is captured" in caplog.text
     assert path[1:] not in caplog.text
     assert path[1:] not in names
 
@@ -261,10 +262,10 @@ async def test_the_secret_is_in_no_log_and_no_repr(endpoint: LocalEndpoint, capl
 async def test_closing_aborts_handshakes_and_accepts_no_more() -> None:
     endpoint = await LocalEndpoint.open()
     with endpoint.expect(Expected()) as address:
-        talk = await Talk(address).open()
-        await until(lambda: endpoint._handshakes, what="it waits")
+        connection = await RawConnection(address).open()
+        await until(lambda: endpoint._handshakes, what="the handshake is pending")
         endpoint.close()
-        assert await talk.rest() == b""
+        assert await connection.read_to_end() == b""
         with pytest.raises(OSError, match="Connect call failed"):
-            await Talk(address).open()
-    await until(lambda: not endpoint._handshakes, what="it is gone")
+            await RawConnection(address).open()
+    await until(lambda: not endpoint._handshakes, what="the handshake is aborted")

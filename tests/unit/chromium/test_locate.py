@@ -1,4 +1,4 @@
-"""Which browser is taken, and what the user is told: on made-up trees, without a browser."""
+"""Locating the browser, and the errors: on fake folder trees, without a browser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.chromium.launch import executable as room
+from browser_sessions.chromium.launch import executable as executable_module
 from browser_sessions.chromium.launch.executable import BrowserFound, SearchPaths, locate, sandbox_expected, version
 from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.domain.errors import BrowserMissing
@@ -45,25 +45,21 @@ def search_paths(cache: Path, system: Path) -> SearchPaths:
     return SearchPaths(cache, "1255", str(system))
 
 
-def test_the_setting_goes_before_everything(
-    tmp_path: Path, cache: Path, system: Path, search_paths: SearchPaths
-) -> None:
+def test_the_setting_takes_precedence(tmp_path: Path, cache: Path, system: Path, search_paths: SearchPaths) -> None:
     bundled(cache, 1255)
     program(system / "chromium-headless-shell")
     mine = program(tmp_path / "my-chrome")
     assert locate(mine, search_paths) == BrowserFound(mine, "full", "BROWSER_SESSIONS_BROWSER_EXECUTABLE")
 
 
-def test_a_setting_that_names_a_headless_shell_is_known_as_one_through_a_link(tmp_path: Path) -> None:
+def test_a_link_to_a_headless_shell_is_recognised(tmp_path: Path) -> None:
     link = tmp_path / "browser"
     link.symlink_to(program(tmp_path / "headless_shell"))
     assert locate(link).kind == "headless_shell"
 
 
 @pytest.mark.parametrize("fault", ["absent", "folder", "no x bit"])
-def test_a_bad_setting_is_named_and_nothing_else_is_tried(
-    tmp_path: Path, search_paths: SearchPaths, cache: Path, fault: str
-) -> None:
+def test_an_invalid_setting_is_an_error(tmp_path: Path, search_paths: SearchPaths, cache: Path, fault: str) -> None:
     bundled(cache, 1255)
     named = tmp_path / "chrome"
     if fault == "folder":
@@ -74,59 +70,59 @@ def test_a_bad_setting_is_named_and_nothing_else_is_tried(
         locate(named, search_paths)
 
 
-def test_playwrights_own_goes_before_the_systems(cache: Path, system: Path, search_paths: SearchPaths) -> None:
+def test_playwrights_browser_is_preferred_to_the_systems(cache: Path, system: Path, search_paths: SearchPaths) -> None:
     program(system / "chromium-headless-shell")
     executable = bundled(cache, 1255)
     assert locate(None, search_paths) == BrowserFound(executable, "headless_shell", "Playwright's own, revision 1255")
 
 
-def test_the_librarys_revision_goes_before_a_newer_one(cache: Path, search_paths: SearchPaths) -> None:
+def test_the_librarys_revision_is_preferred_to_a_newer_one(cache: Path, search_paths: SearchPaths) -> None:
     bundled(cache, 1300)
     assert locate(None, search_paths).source.endswith("1300")
     bundled(cache, 1255)
     assert locate(None, search_paths).source.endswith("1255")
 
 
-def test_the_newest_is_taken_by_number_not_by_letter(cache: Path, search_paths: SearchPaths) -> None:
+def test_revisions_are_compared_as_numbers(cache: Path, search_paths: SearchPaths) -> None:
     bundled(cache, 999)
     bundled(cache, 1010)
     assert locate(None, search_paths).source.endswith("1010")
 
 
-def test_older_archives_name_the_executable_headless_shell(cache: Path, search_paths: SearchPaths) -> None:
+def test_the_executable_name_of_older_archives_is_found(cache: Path, search_paths: SearchPaths) -> None:
     executable = bundled(cache, 1100, "headless_shell")
     assert locate(None, search_paths).executable == executable
 
 
-def test_a_download_that_was_cut_off_is_passed_over(cache: Path, system: Path, search_paths: SearchPaths) -> None:
+def test_an_incomplete_download_is_skipped(cache: Path, system: Path, search_paths: SearchPaths) -> None:
     bundled(cache, 1255, complete=False)
     mine = program(system / "chromium-headless-shell")
     assert locate(None, search_paths).executable == mine
 
 
-def test_a_folder_without_an_executable_is_passed_over(cache: Path, search_paths: SearchPaths) -> None:
+def test_a_folder_without_an_executable_is_skipped(cache: Path, search_paths: SearchPaths) -> None:
     bundled(cache, 1255).chmod(0o644)
     older = bundled(cache, 1200)
     assert locate(None, search_paths).executable == older
 
 
-@pytest.mark.parametrize("name", room.HEADLESS_SHELL_NAMES)
-def test_any_headless_shell_of_the_system_goes_before_a_full_browser(
+@pytest.mark.parametrize("name", executable_module.HEADLESS_SHELL_NAMES)
+def test_a_headless_shell_of_the_system_is_preferred_to_a_full_browser(
     name: str, system: Path, search_paths: SearchPaths
 ) -> None:
-    for full in room.FULL_NAMES:
+    for full in executable_module.FULL_NAMES:
         program(system / full)
     mine = program(system / name)
     assert locate(None, search_paths) == BrowserFound(mine, "headless_shell", "the system's")
 
 
-@pytest.mark.parametrize("name", room.FULL_NAMES)
-def test_a_full_browser_will_do(name: str, system: Path, search_paths: SearchPaths) -> None:
+@pytest.mark.parametrize("name", executable_module.FULL_NAMES)
+def test_a_full_browser_is_used_as_a_fallback(name: str, system: Path, search_paths: SearchPaths) -> None:
     mine = program(system / name)
     assert locate(None, search_paths) == BrowserFound(mine, "full", "the system's")
 
 
-def test_no_browser_says_what_to_install(search_paths: SearchPaths) -> None:
+def test_a_missing_browser_is_an_error_with_install_instructions(search_paths: SearchPaths) -> None:
     with pytest.raises(BrowserMissing, match=r"playwright install --only-shell chromium.*apt-get install"):
         locate(None, search_paths)
 
@@ -141,44 +137,44 @@ def test_no_browser_says_what_to_install(search_paths: SearchPaths) -> None:
         ("0", "linux", "/lib/playwright/.local-browsers"),
     ],
 )
-def test_playwrights_folder_follows_its_own_rules(setting: str | None, platform: str, expected: str) -> None:
-    folder = room._playwright_folder(setting, Path("/lib/playwright"), Path("/home/ann"), platform)
+def test_playwrights_folder_is_found_by_its_own_rules(setting: str | None, platform: str, expected: str) -> None:
+    folder = executable_module._playwright_folder(setting, Path("/lib/playwright"), Path("/home/ann"), platform)
     assert folder == Path(expected)
 
 
 def test_the_librarys_revision_is_read_from_the_installed_library() -> None:
-    revision = room._wanted_revision(room._playwright_package())
+    revision = executable_module._wanted_revision(executable_module._playwright_package())
     assert revision is not None
     assert revision.isdecimal()
 
 
 @pytest.mark.parametrize("content", [None, "not json", "{}", '{"browsers": []}', '{"browsers": [1]}'])
-def test_an_unreadable_list_of_revisions_is_no_error(tmp_path: Path, content: str | None) -> None:
+def test_an_unreadable_list_of_revisions_is_ignored(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "browsers.json").write_text(content)
-    assert room._wanted_revision(tmp_path) is None
+    assert executable_module._wanted_revision(tmp_path) is None
 
 
-async def test_version_is_what_the_executable_says(tmp_path: Path) -> None:
+async def test_the_version_is_read_from_the_executable(tmp_path: Path) -> None:
     found = BrowserFound(program(tmp_path / "chrome"), "full", "test")
     assert await version(found) == "Chromium 1.2.3.4"
 
 
 @pytest.mark.parametrize(
-    ("script", "sentence"),
+    ("script", "reason"),
     [
         ("echo libnss3.so is missing >&2; exit 127", "libnss3.so is missing"),
         ("exit 3", "exit status 3"),
         ("true", "exit status 0"),
     ],
 )
-async def test_a_browser_that_does_not_run_says_why(tmp_path: Path, script: str, sentence: str) -> None:
+async def test_a_browser_that_fails_has_a_reason(tmp_path: Path, script: str, reason: str) -> None:
     found = BrowserFound(program(tmp_path / "chrome", script), "full", "test")
-    with pytest.raises(BrowserMissing, match=sentence):
+    with pytest.raises(BrowserMissing, match=reason):
         await version(found)
 
 
-async def test_a_file_that_is_no_program_says_so(tmp_path: Path) -> None:
+async def test_an_invalid_executable_has_a_reason(tmp_path: Path) -> None:
     broken = tmp_path / "chrome"
     broken.write_bytes(b"\x7fELF")
     broken.chmod(0o755)
@@ -190,16 +186,16 @@ async def test_a_browser_that_hangs_is_killed_with_its_children(tmp_path: Path) 
     pids = tmp_path / "pids"
     script = f"sleep 600 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"
     found = BrowserFound(program(tmp_path / "chrome", script), "full", "test")
-    asking = asyncio.create_task(version(found, deadline=1.0))
+    query = asyncio.create_task(version(found, deadline=1.0))
     with pytest.raises(BrowserMissing, match="--version did not finish within 1 s"):
-        await asking
+        await query
     wrapper, child = (int(pid) for pid in pids.read_text().split())
     await until_gone(wrapper)
     await until_gone(child)
 
 
 async def until_gone(pid: int) -> None:
-    """A killed orphan stays visible until its new parent has read its end: gone or a zombie is dead."""
+    """Waits until the process is gone or a zombie; a killed orphan stays visible until its new parent reaps it."""
     limit = time.monotonic() + 5
     while time.monotonic() < limit:
         try:
@@ -213,7 +209,7 @@ async def until_gone(pid: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uid", "settings", "expected", "sentence"),
+    ("uid", "settings", "expected", "reason"),
     [
         (0, {}, False, "as root"),
         (1000, {}, True, "No kernel setting"),
@@ -224,8 +220,8 @@ async def until_gone(pid: int) -> None:
         (1000, {"user/max_user_namespaces": "0\n"}, False, "user.max_user_namespaces is 0"),
     ],
 )
-def test_the_sandbox_is_expected_where_nothing_forbids_it(
-    tmp_path: Path, uid: int, settings: dict[str, str], expected: bool, sentence: str
+def test_the_sandbox_is_expected_unless_a_kernel_setting_forbids_it(
+    tmp_path: Path, uid: int, settings: dict[str, str], expected: bool, reason: str
 ) -> None:
     for name, value in settings.items():
         file = tmp_path / name
@@ -233,14 +229,14 @@ def test_the_sandbox_is_expected_where_nothing_forbids_it(
         file.write_text(value)
     possible, why = sandbox_expected(uid=uid, proc_sys=tmp_path)
     assert possible is expected
-    assert sentence in why
+    assert reason in why
 
 
-def test_without_a_word_the_running_user_is_asked(tmp_path: Path) -> None:
+def test_the_sandbox_check_defaults_to_the_current_user(tmp_path: Path) -> None:
     possible, _ = sandbox_expected(proc_sys=tmp_path)
     assert possible is (os.getuid() != 0)
 
 
-def test_root_can_have_it_when_chromium_runs_as_another_user(tmp_path: Path) -> None:
+def test_root_has_the_sandbox_if_chromium_runs_as_another_user(tmp_path: Path) -> None:
     possible, _ = sandbox_expected(BrowserUser(65534, 65534, "nobody"), uid=0, proc_sys=tmp_path)
     assert possible

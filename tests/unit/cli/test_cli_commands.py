@@ -1,4 +1,4 @@
-"""Commands against a service that answers what a test says: exit codes, JSON, short ids, and where secrets go."""
+"""Commands against a fake service: exit codes, JSON, short ids, and the handling of secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IDS = ["ses_" + digit * 32 for digit in "abc"] + ["ses_ab" + "0" * 30]
 PROBLEM = {"type": "urn:x", "title": "T", "status": 404, "detail": "There is no such session."}
 
 
-def eight(session_id: str, status: str = "active") -> dict[str, Any]:
+def session_body(session_id: str, status: str = "active") -> dict[str, Any]:
     return {
         "session_id": session_id,
         "status": status,
@@ -37,30 +37,30 @@ ROW = {"owner_name": "ann", "title": "Cart", "url": "https://shop.example.com/ca
 
 
 class Service:
-    """Holds four sessions. `refuse` answers instead, when it is set."""
+    """A fake service with four sessions. A response of `refuse` takes precedence."""
 
     def __init__(self) -> None:
-        self.asked: list[httpx.Request] = []
+        self.requests: list[httpx.Request] = []
         self.refuse: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         if (refusal := self.refuse(request)) is not None:
             return refusal
         path, method = request.url.path, request.method
         if path == "/v1/browser/sessions" and method == "POST":
-            created = eight(IDS[0]) | json.loads(request.content)
+            created = session_body(IDS[0]) | json.loads(request.content)
             return httpx.Response(201, json=created | {"connect_url": "ws://x/cdp?ticket=t", "live_url": "ws://x/live"})
         if path == "/v1/browser/overview":
-            return httpx.Response(200, json={"sessions": [ROW | eight(each) for each in IDS]})
+            return httpx.Response(200, json={"sessions": [ROW | session_body(each) for each in IDS]})
         if path == "/v1/browser/sessions":
             first = int(request.url.params.get("cursor", 0))
             limit = int(request.url.params["limit"])
             more = first + limit < len(IDS)
-            page = [eight(each) for each in IDS[first : first + limit]]
+            page = [session_body(each) for each in IDS[first : first + limit]]
             return httpx.Response(200, json={"sessions": page, "next_cursor": str(first + limit) if more else None})
         if method == "DELETE" and path.removeprefix("/v1/browser/sessions/") in IDS:
-            return httpx.Response(200, json=eight(path.rpartition("/")[2], "closed"))
+            return httpx.Response(200, json=session_body(path.rpartition("/")[2], "closed"))
         if path == "/v1/auth/keys" and method == "POST":
             return httpx.Response(201, json={**json.loads(request.content), **KEY_CREATED})
         if path == "/v1/auth/users" and method == "POST":
@@ -92,7 +92,7 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service
     monkeypatch.setenv("BROWSER_SESSIONS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("BROWSER_SESSIONS_API_KEY", KEY)
     yield service
-    assert {request.headers.get("X-API-Key") for request in service.asked} <= {KEY, None}
+    assert {request.headers.get("X-API-Key") for request in service.requests} <= {KEY, None}
 
 
 def bs(*args: str, typed: str | None = None) -> Result:
@@ -102,41 +102,39 @@ def bs(*args: str, typed: str | None = None) -> Result:
     return result
 
 
-def test_ls_is_a_table_for_people_and_the_apis_json_for_programs(service: Service) -> None:
+def test_ls_prints_a_table_or_the_apis_json(service: Service) -> None:
     shown = bs("ls")
     assert shown.exit_code == 0
     assert all(session_id in shown.stdout for session_id in IDS)
     assert shown.stdout.count("shop.example.com") == 4
     assert "4 sessions." in shown.stdout
-    told = json.loads(bs("ls", "--json").stdout)
-    assert told == {"sessions": [eight(each) for each in IDS], "next_cursor": None}
+    listed = json.loads(bs("ls", "--json").stdout)
+    assert listed == {"sessions": [session_body(each) for each in IDS], "next_cursor": None}
 
 
-def test_ls_asks_for_what_it_was_told(service: Service) -> None:
+def test_ls_sends_its_options_as_query_parameters(service: Service) -> None:
     bs("ls", "-s", "active", "--status", "queued", "-m", "job=4=2", "--metadata", "x=", "-n", "7")
-    params = service.asked[0].url.params
+    params = service.requests[0].url.params
     assert params.get_list("status") == ["active", "queued"]
     assert (params["metadata.job"], params["metadata.x"], params["limit"]) == ("4=2", "", "7")
 
 
-def test_ls_says_when_there_is_more_and_reads_several_pages_for_many(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ls_reports_further_sessions_and_reads_several_pages(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "There are more: raise --limit." in bs("ls", "-n", "3").stdout
     monkeypatch.setattr("browser_sessions.cli.session_list.LIST_LIMIT", 2)
-    service.asked.clear()
-    told = json.loads(bs("ls", "-n", "3", "--json").stdout)
-    assert [each["session_id"] for each in told["sessions"]] == IDS[:3]
-    assert [request.url.params["limit"] for request in service.asked] == ["2", "1"]
+    service.requests.clear()
+    listed = json.loads(bs("ls", "-n", "3", "--json").stdout)
+    assert [each["session_id"] for each in listed["sessions"]] == IDS[:3]
+    assert [request.url.params["limit"] for request in service.requests] == ["2", "1"]
 
 
-def test_ls_of_nothing_is_no_error(service: Service) -> None:
+def test_ls_without_sessions_is_not_an_error(service: Service) -> None:
     service.refuse = lambda request: httpx.Response(200, json={"sessions": [], "next_cursor": None})
     assert bs("ls").stdout == "No sessions.\n"
 
 
 @pytest.mark.parametrize(
-    ("prefix", "code", "said"),
+    ("prefix", "code", "text"),
     [
         ("ses_b", 0, IDS[1]),
         ("c", 0, IDS[2]),
@@ -149,36 +147,36 @@ def test_ls_of_nothing_is_no_error(service: Service) -> None:
         ("../../auth/keys/k", 1, "is not a session id"),
     ],
 )
-def test_a_prefix_that_matches_one_session_is_enough(service: Service, prefix: str, code: int, said: str) -> None:
+def test_a_unique_id_prefix_is_sufficient(service: Service, prefix: str, code: int, text: str) -> None:
     ended = bs("end", prefix)
     assert ended.exit_code == code
-    assert said in ended.output
-    deletes = [request.url.path for request in service.asked if request.method == "DELETE"]
-    assert deletes == ([f"/v1/browser/sessions/{said}"] if code == 0 else [])
+    assert text in ended.output
+    deletes = [request.url.path for request in service.requests if request.method == "DELETE"]
+    assert deletes == ([f"/v1/browser/sessions/{text}"] if code == 0 else [])
 
 
 def test_a_whole_id_is_not_looked_up(service: Service) -> None:
     assert bs("end", IDS[0]).exit_code == 0
-    assert [request.method for request in service.asked] == ["DELETE"]
+    assert [request.method for request in service.requests] == ["DELETE"]
 
 
-def test_several_are_not_ended_without_a_yes_when_nobody_can_be_asked(service: Service) -> None:
+def test_ending_several_sessions_requires_yes_without_a_terminal(service: Service) -> None:
     refused = bs("end", IDS[0], IDS[1])
     assert refused.exit_code == 2
     assert "Not ended: 2 sessions need a confirmation." in refused.stderr
-    assert service.asked == []
+    assert service.requests == []
 
 
-def test_several_are_ended_with_a_yes_each_once_in_their_order(service: Service) -> None:
+def test_several_sessions_are_ended_once_each_in_order_with_yes(service: Service) -> None:
     ended = bs("end", IDS[1], IDS[0], IDS[1], "--yes", "--json")
     assert ended.exit_code == 0
     assert [json.loads(line) for line in ended.stdout.splitlines()] == [
-        eight(IDS[1], "closed"),
-        eight(IDS[0], "closed"),
+        session_body(IDS[1], "closed"),
+        session_body(IDS[0], "closed"),
     ]
 
 
-def test_a_session_that_cannot_be_ended_stops_no_other(service: Service) -> None:
+def test_a_session_that_cannot_be_ended_does_not_stop_the_others(service: Service) -> None:
     service.refuse = lambda request: httpx.Response(404, json=PROBLEM) if request.url.path.endswith(IDS[0]) else None
     ended = bs("end", IDS[0], IDS[1], "-y")
     assert ended.exit_code == 1
@@ -186,7 +184,7 @@ def test_a_session_that_cannot_be_ended_stops_no_other(service: Service) -> None
     assert ended.stderr == f"{IDS[0]}: There is no such session.\n"
 
 
-def test_create_sends_what_was_asked_and_nothing_else(service: Service, tmp_path: Path) -> None:
+def test_create_sends_only_the_given_options(service: Service, tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_text('{"locale": "fr", "timezone_id": "Europe/Paris", "metadata": {"a": "1", "b": "2"}}')
     made = bs(
@@ -194,7 +192,7 @@ def test_create_sends_what_was_asked_and_nothing_else(service: Service, tmp_path
         *("--idle-timeout", "none", "--max-lifetime", "90.5", "--wait", "3", "-m", "b=3", "--json-body", str(body)),
     )
     assert made.exit_code == 0, made.output
-    assert json.loads(service.asked[0].content) == {
+    assert json.loads(service.requests[0].content) == {
         "start_url": "https://example.com",
         "viewport_width": 800,
         "viewport_height": 600,
@@ -210,9 +208,9 @@ def test_create_sends_what_was_asked_and_nothing_else(service: Service, tmp_path
 
 
 @pytest.mark.parametrize("given", ['{"locale": "fr"}', "-"])
-def test_a_json_body_may_stand_in_the_line_or_come_on_standard_input(service: Service, given: str) -> None:
+def test_a_json_body_can_be_an_argument_or_standard_input(service: Service, given: str) -> None:
     assert bs("create", "--json-body", given, typed='{"locale": "fr"}').exit_code == 0
-    assert json.loads(service.asked[0].content) == {"locale": "fr"}
+    assert json.loads(service.requests[0].content) == {"locale": "fr"}
 
 
 @pytest.mark.parametrize(
@@ -234,19 +232,19 @@ def test_a_json_body_may_stand_in_the_line_or_come_on_standard_input(service: Se
         ("end",),
     ],
 )
-def test_wrong_use_is_exit_code_2_and_asks_nothing(service: Service, args: tuple[str, ...]) -> None:
+def test_a_usage_error_is_exit_code_2_and_sends_no_request(service: Service, args: tuple[str, ...]) -> None:
     used = bs(*args)
     assert used.exit_code == 2
     assert used.stderr
     assert used.stdout == ""
-    assert service.asked == []
+    assert service.requests == []
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "code", "said"),
+    ("status", "body", "code", "text"),
     [
         (404, PROBLEM, 1, "There is no such session."),
-        (503, {"detail": "Every place is taken."}, 1, "Every place is taken."),
+        (503, {"detail": "The pool is full."}, 1, "The pool is full."),
         (500, {"detail": "Something went wrong."}, 1, "Something went wrong."),
         (
             422,
@@ -256,80 +254,80 @@ def test_wrong_use_is_exit_code_2_and_asks_nothing(service: Service, args: tuple
         ),
     ],
 )
-def test_an_error_of_the_service_is_one_sentence(
-    service: Service, status: int, body: dict[str, Any], code: int, said: str
+def test_an_error_of_the_service_is_printed_on_one_line(
+    service: Service, status: int, body: dict[str, Any], code: int, text: str
 ) -> None:
     service.refuse = lambda request: httpx.Response(status, json=body)
-    told = bs("create")
-    assert (told.exit_code, told.stdout, told.stderr) == (code, "", said + "\n")
-    assert len(service.asked) == 1
+    result = bs("create")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", text + "\n")
+    assert len(service.requests) == 1
 
 
-def test_a_service_that_is_not_there_is_told_with_the_way_to_start_one(service: Service) -> None:
+def test_an_unreachable_service_is_reported_with_how_to_start_one(service: Service) -> None:
     def gone(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("Connection refused")
 
     service.refuse = gone
-    told = bs("ls")
-    assert told.exit_code == 1
-    assert told.stderr == (
+    result = bs("ls")
+    assert result.exit_code == 1
+    assert result.stderr == (
         "No service responds at http://127.0.0.1:8000 (Connection refused). "
         "Start one with 'browser-sessions serve', or name another with --url.\n"
     )
 
 
-def test_a_wrong_key_and_a_missing_one_are_told_apart(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_and_a_missing_key_have_different_errors(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.refuse = lambda request: httpx.Response(401, json={"detail": "Send a key."})
     assert "http://127.0.0.1:8000 does not accept the API key that was sent." in bs("ls").stderr
     monkeypatch.delenv("BROWSER_SESSIONS_API_KEY")
-    told = bs("ls")
-    assert told.exit_code == 1
-    assert "No API key was found: set BROWSER_SESSIONS_API_KEY" in told.stderr
+    result = bs("ls")
+    assert result.exit_code == 1
+    assert "No API key was found: set BROWSER_SESSIONS_API_KEY" in result.stderr
 
 
 @pytest.mark.parametrize("file", ["key", "-"])
-def test_a_key_comes_from_a_file_or_standard_input(
+def test_a_key_can_be_read_from_a_file_or_standard_input(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     monkeypatch.delenv("BROWSER_SESSIONS_API_KEY")
     (tmp_path / "key").write_text(KEY + "\n")
     assert bs("ls", "--api-key-file", "-" if file == "-" else str(tmp_path / file), typed=KEY + "\n").exit_code == 0
-    assert service.asked[0].headers["X-API-Key"] == KEY
+    assert service.requests[0].headers["X-API-Key"] == KEY
 
 
 @pytest.mark.parametrize("content", ["", " \n", "two words", "Schlüssel"])
-def test_a_file_without_a_key_is_told(service: Service, tmp_path: Path, content: str) -> None:
+def test_a_file_without_a_key_is_an_error(service: Service, tmp_path: Path, content: str) -> None:
     (tmp_path / "key").write_text(content)
-    told = bs("ls", "--api-key-file", str(tmp_path / "key"))
-    assert told.exit_code == 2
-    assert "holds no API key" in told.stderr
+    result = bs("ls", "--api-key-file", str(tmp_path / "key"))
+    assert result.exit_code == 2
+    assert "holds no API key" in result.stderr
 
 
-def test_no_command_takes_a_secret_as_an_argument() -> None:
+def test_no_command_accepts_a_secret_as_an_argument() -> None:
     for command in (["serve"], ["ls"], ["create"], ["keys", "create"], ["users", "create"], ["doctor"]):
         usage = bs(*command, "--help").stdout
         for name in ("--api-key", "--admin-api-key", "--password", "--token", "--secret"):
             assert f"{name} " not in usage, (command, name)
 
 
-def test_a_new_key_is_shown_once_and_programs_get_it_in_the_json(service: Service) -> None:
+def test_a_new_key_is_printed_once_and_is_in_the_json(service: Service) -> None:
     shown = bs("keys", "create", "ci", "--role", "operator")
     assert shown.stdout.count("bs_k1_secret") == 1
     assert "not shown again" in shown.stderr
-    assert json.loads(service.asked[0].content) == {"name": "ci", "role": "operator", "principal_id": None}
+    assert json.loads(service.requests[0].content) == {"name": "ci", "role": "operator", "principal_id": None}
     assert json.loads(bs("keys", "create", "ci", "--json").stdout)["key"] == "bs_k1_secret"
 
 
-def test_a_password_comes_on_standard_input_and_is_not_shown(service: Service) -> None:
+def test_a_password_is_read_from_standard_input_and_not_printed(service: Service) -> None:
     made = bs("users", "create", "ann", typed="correct horse battery\r\nmore\n")
     assert made.exit_code == 0
-    assert json.loads(service.asked[0].content)["password"] == "correct horse battery"
+    assert json.loads(service.requests[0].content)["password"] == "correct horse battery"
     assert "correct horse" not in made.output
 
 
-def test_no_password_is_wrong_use(service: Service) -> None:
+def test_a_missing_password_is_a_usage_error(service: Service) -> None:
     assert bs("users", "create", "ann", typed="").exit_code == 2
-    assert service.asked == []
+    assert service.requests == []
 
 
 def test_serve_has_every_setting_as_a_flag() -> None:
@@ -339,19 +337,19 @@ def test_serve_has_every_setting_as_a_flag() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "text"),
     [
         (("--port", "99999"), "BROWSER_SESSIONS_PORT: Input should be less than or equal to 65535"),
         (("--store-url", "redis//x"), "BROWSER_SESSIONS_STORE_URL: must be "),
         (("--log-format", "xml"), "BROWSER_SESSIONS_LOG_FORMAT: Input should be 'console' or 'json'"),
     ],
 )
-def test_a_bad_setting_stops_the_start_in_words(
-    service: Service, tmp_path: Path, args: tuple[str, ...], said: str
+def test_an_invalid_setting_stops_the_start_with_a_message(
+    service: Service, tmp_path: Path, args: tuple[str, ...], text: str
 ) -> None:
     stopped = bs("serve", *args)
     assert stopped.exit_code == 2
-    assert said in stopped.stderr
+    assert text in stopped.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -361,5 +359,5 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize("args", [(), ("keys",), ("users",)])
-def test_nothing_said_is_answered_with_what_can_be_said(args: tuple[str, ...]) -> None:
+def test_a_command_group_without_a_command_prints_its_commands(args: tuple[str, ...]) -> None:
     assert "Commands:" in bs(*args).output

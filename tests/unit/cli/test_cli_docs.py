@@ -1,4 +1,4 @@
-"""What the docs show can be read, and what they point at is there."""
+"""Examples in the docs are valid and links resolve."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def named(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_relative_link_resolves(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
     gone = [each for each in targets if "://" not in each and not (page.parent / each).exists()]
     assert gone == []
@@ -59,26 +59,26 @@ def test_every_python_block_is_python(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", ["settings", "telemetry"])
-def test_a_page_that_is_generated_is_current(page: str) -> None:
+def test_generated_pages_are_up_to_date(page: str) -> None:
     script = f"scripts/gen_{page}_doc.py"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    told = subprocess.run([sys.executable, script, "--check"], check=False, cwd=ROOT, env=environment)
-    assert told.returncode == 0, f"run: python {script}"
+    checked = subprocess.run([sys.executable, script, "--check"], check=False, cwd=ROOT, env=environment)
+    assert checked.returncode == 0, f"run: python {script}"
 
 
-def test_every_reason_for_an_end_is_explained() -> None:
+def test_every_end_reason_is_documented() -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     assert [reason for reason in EndReason if f"`{reason.value}`" not in page] == []
 
 
-def test_the_api_page_names_every_option_status_and_problem() -> None:
+def test_the_api_page_documents_every_option_status_and_problem() -> None:
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     names = [*CreateBrowserSession.model_fields, *(each.value for each in SessionStatus)]
     names += [kind.slug for kind in TABLE.values() if kind.slug != "unavailable"]  # only its children are raised
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
-def test_the_operations_page_names_no_setting_that_there_is_not() -> None:
+def test_the_operations_page_mentions_only_existing_settings() -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     known = {name.upper() for name in Settings.model_fields}
     assert set(re.findall(rf"{PREFIX}([A-Z_]+)", page)) <= known
@@ -86,7 +86,7 @@ def test_the_operations_page_names_no_setting_that_there_is_not() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_the_docs_show_no_secret(page: Path) -> None:
+def test_the_docs_contain_no_secret(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"bs_[a-z0-9]{5,}_[A-Za-z0-9_\-]{20,}", text)
     assert not re.search(r"eyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+", text)

@@ -1,4 +1,4 @@
-"""What the doctor concludes from what it measured."""
+"""Findings of `doctor` for given measurements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(**fields: Any) -> Folder:
 
 
 @pytest.mark.parametrize(
-    ("fields", "state", "words"),
+    ("fields", "state", "text"),
     [
         ({}, "ok", "/data: 10.0 GiB free."),
         ({"exists": False, "mode": 0o755}, "ok", "made at the first start"),
@@ -41,15 +41,15 @@ def folder(**fields: Any) -> Folder:
         ({"mode": 0o704}, "warning", "mode 704"),
     ],
 )
-def test_data_folder(fields: dict[str, Any], state: State, words: str) -> None:
+def test_data_folder(fields: dict[str, Any], state: State, text: str) -> None:
     found = doctor_findings.on_folder(folder(**fields))
     assert found.state == state
-    assert words in found.says
+    assert text in found.says
     assert bool(found.do) is (state != "ok")
 
 
 @pytest.mark.parametrize(
-    ("port", "refused", "holder", "state", "words"),
+    ("port", "refused", "holder", "state", "text"),
     [
         (8000, "", "", "ok", "127.0.0.1:8000 is free."),
         (0, "", "", "ok", "Any that is free"),
@@ -63,17 +63,17 @@ def test_data_folder(fields: dict[str, Any], state: State, words: str) -> None:
         (8000, "Address already in use", "", "problem", "cannot be used: Address already in use"),
     ],
 )
-def test_port(port: int, refused: str, holder: str, state: State, words: str) -> None:
+def test_port(port: int, refused: str, holder: str, state: State, text: str) -> None:
     found = doctor_findings.on_port("127.0.0.1", port, refused, holder)
     assert found.state == state
-    assert words in found.says
+    assert text in found.says
 
 
 @pytest.mark.parametrize(
     ("gib", "sessions", "state", "do"),
     [(8, 64, "ok", ""), (8, 128, "ok", ""), (8, 129, "warning", "to 64"), (0.05, 4, "warning", "to 1")],
 )
-def test_memory_for_the_sessions_that_are_allowed(gib: float, sessions: int, state: State, do: str) -> None:
+def test_memory_for_the_allowed_number_of_sessions(gib: float, sessions: int, state: State, do: str) -> None:
     found = doctor_findings.on_memory(int(gib * GIB), sessions)
     assert found.state == state
     assert do in found.do
@@ -102,7 +102,7 @@ def test_python(version: tuple[int, int, int], state: State) -> None:
     assert doctor_findings.on_python(version).state == state
 
 
-def test_a_full_chromium_works_and_a_headless_shell_works_better() -> None:
+def test_a_full_chromium_is_a_warning_and_a_headless_shell_is_ok() -> None:
     assert doctor_findings.on_browser("Chromium 1", Path("/c"), "the system's", full=False).state == "ok"
     full = doctor_findings.on_browser("Chromium 1", Path("/c"), "the system's", full=True)
     assert full.state == "warning"
@@ -129,7 +129,7 @@ def test_a_full_chromium_works_and_a_headless_shell_works_better() -> None:
         ),
     ],
 )
-def test_fonts_of_scripts_that_pages_are_written_in(
+def test_missing_fonts_are_a_warning_with_the_packages_to_install(
     missing: list[str] | None, state: State, says: str, do: str
 ) -> None:
     found = doctor_findings.on_fonts(missing)
@@ -137,7 +137,7 @@ def test_fonts_of_scripts_that_pages_are_written_in(
     assert says in found.says
 
 
-def test_fontconfig_is_asked_which_fonts_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_fonts_are_found_with_fontconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert missing_fonts() is None
     program = tmp_path / "fc-list"
@@ -153,7 +153,7 @@ def test_no_sandbox_is_a_warning_with_its_reason() -> None:
     assert "As root there is none." in without.says
 
 
-def test_the_folder_is_looked_at_where_it_would_be_made(tmp_path: Path) -> None:
+def test_the_data_folder_is_examined_without_creating_it(tmp_path: Path) -> None:
     missing = folder_at(tmp_path / "a" / "b")
     assert (missing.exists, missing.is_folder, missing.writable) == (False, True, True)
     (tmp_path / "file").touch()
@@ -164,14 +164,14 @@ def test_the_folder_is_looked_at_where_it_would_be_made(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-def test_a_bad_setting_is_a_problem_and_nothing_further_is_tried() -> None:
+def test_an_invalid_setting_is_a_problem_and_stops_the_checks() -> None:
     found = examine({"port": "seven"}, {})
     assert [each.check for each in found] == ["python", "settings"]
     assert found[-1].state == "problem"
     assert "BROWSER_SESSIONS_PORT" in found[-1].says
 
 
-def test_a_misspelt_setting_is_told_with_the_one_that_is_meant() -> None:
+def test_a_misspelt_setting_is_reported_with_the_likely_one() -> None:
     environ = {
         "BROWSER_SESSIONS_MAX_SESIONS": "5",
         "browser_sessions_port": "9000",
@@ -186,6 +186,6 @@ def test_a_misspelt_setting_is_told_with_the_one_that_is_meant() -> None:
     assert unknown({"BROWSER_SESSIONS_COLOUR": ""}) == ["BROWSER_SESSIONS_COLOUR is not a setting and has no effect."]
 
 
-def test_a_port_that_kubernetes_set_is_told_as_that() -> None:
+def test_a_port_set_by_kubernetes_has_a_specific_error() -> None:
     with pytest.raises(SettingsError, match=r"BROWSER_SESSIONS_PORT: must be a number; .*enableServiceLinks: false"):
         load(port="tcp://10.96.0.7:8000")

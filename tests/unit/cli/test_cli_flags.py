@@ -1,4 +1,4 @@
-"""Settings as flags and as a page of the docs: neither can drift from the settings."""
+"""Flags of `serve` and the settings page of the docs match the settings."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def test_every_setting_has_a_flag() -> None:
     assert len(parameters()) == len(Settings.model_fields)
 
 
-def test_only_secrets_are_read_from_files_and_all_of_them_are() -> None:
+def test_exactly_the_secrets_are_read_from_files() -> None:
     secrets = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
     assert secrets == {setting.name for setting in described() if setting.flag.endswith("-file")}
     assert "admin_api_key" in secrets
 
 
-def test_every_flag_says_what_it_is_for() -> None:
+def test_every_flag_has_a_description() -> None:
     assert [setting.name for setting in described() if not setting.description.endswith((".", "`: all."))] == []
 
 
-def test_flags_become_settings_in_the_settings_own_words(tmp_path: Path) -> None:
+def test_flags_are_converted_to_settings(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("0123456789abcdef\n")
     given = {
@@ -67,13 +67,13 @@ def test_a_key_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
         ("log_format", "", "console"),
     ],
 )
-def test_bounds_and_defaults_are_told(name: str, allowed: str, default: str) -> None:
+def test_bounds_and_defaults_are_described(name: str, allowed: str, default: str) -> None:
     setting = next(each for each in described() if each.name == name)
     assert setting.allowed == allowed
     assert setting.default.startswith(default)
 
 
-def test_the_settings_page_shows_nothing_of_the_machine_it_was_made_on() -> None:
+def test_the_settings_page_contains_no_facts_of_the_generating_machine() -> None:
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert str(Path.home()) not in page.replace("~/", "")
     assert not re.search(r"\b\d{3,}\b sessions", page)

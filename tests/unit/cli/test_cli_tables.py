@@ -1,4 +1,4 @@
-"""Sessions, times and facts as people read them."""
+"""Formatting of sessions, times and facts for terminals."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def details(**fields: Any) -> BrowserSessionDetails:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [
         (-5, "0 s"),
         (0, "0 s"),
@@ -77,11 +77,11 @@ def details(**fields: Any) -> BrowserSessionDetails:
         (86_400 * 3 + 59, "3 d"),
     ],
 )
-def test_durations_are_two_units_never_rounded_up(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_durations_have_two_units_and_are_rounded_down(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
 
 
-def test_a_moment_says_how_far_it_is() -> None:
+def test_a_time_has_its_distance_from_now() -> None:
     assert moment(NOW - timedelta(seconds=90), NOW) == "2026-01-31 11:58:30Z (1 m 30 s ago)"
     assert moment(NOW + timedelta(hours=1), NOW) == "2026-01-31 13:00:00Z (in 1 h)"
     assert moment(None, NOW) == "never"
@@ -107,7 +107,7 @@ def table(shown: BrowserSessionResponse, row: dict[str, Any] | None = None, *, w
 
 @pytest.mark.parametrize("width", [80, 99, 100, 119, 120, 200])
 @pytest.mark.parametrize("status", [each.value for each in SessionStatus])
-def test_ids_are_whole_from_80_columns_on_and_only_host_and_page_are_cut(width: int, status: str) -> None:
+def test_ids_are_complete_from_80_columns_on_and_only_host_and_page_are_truncated(width: int, status: str) -> None:
     heading, line = table(session(status=status), ROW, width=width)
     assert max(map(len, (heading, line))) <= width
     cells = re.split(r"\s{2,}", line)
@@ -118,7 +118,7 @@ def test_ids_are_whole_from_80_columns_on_and_only_host_and_page_are_cut(width: 
         assert len(cell) >= 10
 
 
-def test_a_wide_terminal_shows_times_too() -> None:
+def test_a_wide_terminal_shows_time_columns() -> None:
     heading, line = table(session(), ROW)
     assert re.split(r"\s{2,}", heading) == ["SESSION", "STATUS", "ENDS IN", "AGE", "IDLE", "OWNER", "HOST", "PAGE"]
     assert re.split(r"\s{2,}", line)[2:5] == ["3 m 59 s", "5 m 4 s", "1 m 1 s"]
@@ -163,11 +163,11 @@ def test_a_title_cannot_control_the_terminal() -> None:
     assert ":skull:" in shown
 
 
-def test_plain_keeps_what_people_write() -> None:
+def test_plain_keeps_printable_text() -> None:
     assert plain("Zürich 東京 ñ 👋 a\tb") == "Zürich 東京 ñ 👋 a\N{REPLACEMENT CHARACTER}b"
 
 
-def test_details_say_what_differs_from_the_defaults_and_nothing_else() -> None:
+def test_details_list_only_options_that_differ_from_the_defaults() -> None:
     shown = text(details_table(details(), None, NOW))
     for fact in (
         "status         active",
@@ -183,11 +183,11 @@ def test_details_say_what_differs_from_the_defaults_and_nothing_else() -> None:
         assert absent not in shown
 
 
-def test_an_address_is_shown_on_one_line_so_that_it_can_be_copied() -> None:
+def test_a_url_is_printed_on_one_line() -> None:
     assert "connect        ws://here/cdp?ticket=" + "t" * 300 in text(details_table(details(), None, NOW)).splitlines()
 
 
-def test_an_ended_session_says_why_and_when_and_has_no_addresses() -> None:
+def test_details_of_an_ended_session_have_reason_and_time_and_no_urls() -> None:
     ended = details(
         status="crashed",
         end_reason="browser_died",
@@ -204,7 +204,7 @@ def test_an_ended_session_says_why_and_when_and_has_no_addresses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
         ({"healthy": True, "memory_bytes": 3 * 2**20}, "healthy, responded in 12 ms, 3.0 MiB"),
         ({"healthy": True, "memory_bytes": None}, "healthy, responded in 12 ms"),
@@ -212,7 +212,7 @@ def test_an_ended_session_says_why_and_when_and_has_no_addresses() -> None:
         ({"healthy": False, "problem": None}, "unhealthy: no reason given"),
     ],
 )
-def test_health_in_words(fields: dict[str, Any], said: str) -> None:
+def test_health_is_described_in_one_line(fields: dict[str, Any], expected: str) -> None:
     values: dict[str, Any] = {
         "status": "active",
         "browser_alive": True,
@@ -226,8 +226,8 @@ def test_health_in_words(fields: dict[str, Any], said: str) -> None:
         "problem": None,
     }
     health = BrowserSessionHealth(**values | fields)
-    assert f"health         {said}" in text(details_table(details(), health, NOW)).splitlines()
+    assert f"health         {expected}" in text(details_table(details(), health, NOW)).splitlines()
 
 
-def test_further_lines_of_a_fact_stand_below_its_first() -> None:
+def test_facts_are_aligned_in_columns() -> None:
     assert text(facts([("name", "one"), ("n", "\x1bx")])) == "name  one\nn     �x"

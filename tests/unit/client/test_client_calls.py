@@ -1,4 +1,4 @@
-"""The SDK against a service that answers what a test says: retries, idempotency, the end of a session."""
+"""The SDK against a scripted service: retries, idempotency, and ending sessions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from browser_sessions.client import ApiError, Client, NotFound, NotReachable, Se
 from browser_sessions.client.transport import RETRY_FOR_S, _should_retry
 
 ID = "ses_" + "0" * 32
-EIGHT = {
+SESSION = {
     "session_id": ID,
     "status": "active",
     "viewport_width": 1280,
@@ -28,33 +28,33 @@ EIGHT = {
     "last_activity": "2026-01-31T12:00:00Z",
     "expires_at": None,
 }
-CREATED = EIGHT | {"connect_url": "ws://x/cdp?ticket=t", "live_url": "ws://x/live?ticket=t"}
-BUSY = httpx.Response(503, headers={"Retry-After": "1"}, json={"detail": "Every place is taken."})
+CREATED = SESSION | {"connect_url": "ws://x/cdp?ticket=t", "live_url": "ws://x/live?ticket=t"}
+BUSY = httpx.Response(503, headers={"Retry-After": "1"}, json={"detail": "The pool is full."})
 PAGES = {"pages": [{"page_id": "P1", "url": "", "title": "", "created_at": "2026-01-31T12:00:00Z", "crashed": False}]}
 
-Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
+Response = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 
 class Service(httpx.AsyncBaseTransport):
-    """Answers in the order given; what it was asked is in `asked`."""
+    """Returns the given responses in order and records the `requests`."""
 
-    def __init__(self, *answers: Answer) -> None:
-        self.answers = list(answers)
-        self.asked: list[httpx.Request] = []
+    def __init__(self, *responses: Response) -> None:
+        self.responses = list(responses)
+        self.requests: list[httpx.Request] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
-        self.asked.append(request)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, httpx.Response):
-            return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
-        return answer(request)
+        self.requests.append(request)
+        response = self.responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        if isinstance(response, httpx.Response):
+            return httpx.Response(response.status_code, headers=response.headers, content=response.content)
+        return response(request)
 
     @property
     def lines(self) -> list[str]:
-        return [f"{request.method} {request.url.raw_path.decode()}" for request in self.asked]
+        return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
 
 
 def ok(body: Any, status: int = 200) -> httpx.Response:
@@ -63,17 +63,17 @@ def ok(body: Any, status: int = 200) -> httpx.Response:
 
 @pytest.fixture(autouse=True)
 def _without_pauses() -> Iterator[None]:
-    """Attempts stay as many as the client says; the pauses between them are none."""
+    """Keeps the client's number of attempts, without pauses between them."""
     with stamina.set_testing(True, attempts=100, cap=True):
         yield
 
 
 @pytest.fixture
-async def talk() -> AsyncIterator[Callable[..., tuple[Client, Service]]]:
+async def connect() -> AsyncIterator[Callable[..., tuple[Client, Service]]]:
     clients: list[Client] = []
 
-    def make(*answers: Answer, attempts: int = 5) -> tuple[Client, Service]:
-        service = Service(*answers)
+    def make(*responses: Response, attempts: int = 5) -> tuple[Client, Service]:
+        service = Service(*responses)
         clients.append(Client("http://service", "the-key", attempts=attempts, transport=service))
         return clients[-1], service
 
@@ -82,36 +82,36 @@ async def talk() -> AsyncIterator[Callable[..., tuple[Client, Service]]]:
         await client.aclose()
 
 
-Talk = Callable[..., tuple[Client, Service]]
+Connect = Callable[..., tuple[Client, Service]]
 
 
-async def test_a_create_is_retried_with_one_idempotency_key(talk: Talk) -> None:
-    client, service = talk(httpx.ConnectError("refused"), httpx.ReadError("lost"), BUSY, ok(CREATED, 201))
+async def test_a_create_is_retried_with_one_idempotency_key(connect: Connect) -> None:
+    client, service = connect(httpx.ConnectError("refused"), httpx.ReadError("lost"), BUSY, ok(CREATED, 201))
     created = await client.create(viewport_width=800, metadata={"a": "b"})
     assert created.session_id == ID
-    assert len({request.headers["Idempotency-Key"] for request in service.asked}) == 1
-    assert [json.loads(request.content) for request in service.asked] == [
+    assert len({request.headers["Idempotency-Key"] for request in service.requests}) == 1
+    assert [json.loads(request.content) for request in service.requests] == [
         {"viewport_width": 800, "metadata": {"a": "b"}}
     ] * 4
-    assert {request.headers["X-API-Key"] for request in service.asked} == {"the-key"}
+    assert {request.headers["X-API-Key"] for request in service.requests} == {"the-key"}
 
 
-async def test_two_creates_have_two_idempotency_keys_and_a_given_one_is_taken(talk: Talk) -> None:
-    client, service = talk(*[ok(CREATED, 201)] * 3)
+async def test_creates_have_different_idempotency_keys_unless_one_is_given(connect: Connect) -> None:
+    client, service = connect(*[ok(CREATED, 201)] * 3)
     await client.create()
     await client.create()
     await client.create(idempotency_key="mine")
-    keys = [request.headers["Idempotency-Key"] for request in service.asked]
+    keys = [request.headers["Idempotency-Key"] for request in service.requests]
     assert len(set(keys)) == 3
     assert keys[2] == "mine"
 
 
-async def test_retries_are_bounded(talk: Talk) -> None:
-    client, service = talk(*[BUSY] * 9, attempts=3)
+async def test_retries_are_bounded(connect: Connect) -> None:
+    client, service = connect(*[BUSY] * 9, attempts=3)
     with pytest.raises(Unavailable) as caught:
         await client.create()
     assert caught.value.retry_after == 1.0
-    assert len(service.asked) == 3
+    assert len(service.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -125,70 +125,68 @@ async def test_retries_are_bounded(talk: Talk) -> None:
         (ValueError(), False),
     ],
 )
-def test_the_service_says_when_to_try_again_and_nobody_waits_beyond_the_limit(
-    error: Exception, expected: bool | float
-) -> None:
+def test_retry_after_is_followed_up_to_the_time_limit(error: Exception, expected: bool | float) -> None:
     assert _should_retry(until=RETRY_FOR_S, clock=lambda: 0.0)(error) == expected
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 504])
-async def test_what_trying_again_cannot_cure_is_not_tried_again(talk: Talk, status: int) -> None:
-    client, service = talk(ok({"detail": "no"}, status))
+async def test_permanent_errors_are_not_retried(connect: Connect, status: int) -> None:
+    client, service = connect(ok({"detail": "no"}, status))
     with pytest.raises(ApiError):
         await client.create()
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
-async def test_an_action_that_may_have_been_carried_out_is_not_repeated(talk: Talk) -> None:
-    client, service = talk(httpx.ReadError("lost"))
+async def test_an_action_that_may_have_been_performed_is_not_retried(connect: Connect) -> None:
+    client, service = connect(httpx.ReadError("lost"))
     with pytest.raises(NotReachable):
         await client.evaluate(ID, "P1", "counter++")
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
-async def test_reads_and_ends_are_repeated(talk: Talk) -> None:
-    client, service = talk(httpx.ReadError("lost"), ok(EIGHT), httpx.ReadError("lost"), ok(EIGHT))
+async def test_reads_and_ends_are_retried(connect: Connect) -> None:
+    client, service = connect(httpx.ReadError("lost"), ok(SESSION), httpx.ReadError("lost"), ok(SESSION))
     await client.get(ID)
     await client.end(ID)
     assert service.lines == [f"GET /v1/browser/sessions/{ID}"] * 2 + [f"DELETE /v1/browser/sessions/{ID}"] * 2
 
 
 @pytest.mark.parametrize(
-    ("error", "why"),
+    ("error", "reason"),
     [
         (httpx.ConnectTimeout("slow"), "slow"),
         (httpx.ReadTimeout(""), "no response in time"),
         (httpx.RemoteProtocolError("garbage"), "garbage"),
     ],
 )
-async def test_a_lost_connection_names_address_and_reason(talk: Talk, error: Exception, why: str) -> None:
-    client, _ = talk(error, attempts=1)
+async def test_a_lost_connection_error_has_url_and_reason(connect: Connect, error: Exception, reason: str) -> None:
+    client, _ = connect(error, attempts=1)
     with pytest.raises(NotReachable) as caught:
         await client.get(ID)
-    assert caught.value.detail == f"No service responds at http://service ({why})."
+    assert caught.value.detail == f"No service responds at http://service ({reason})."
 
 
-async def test_a_refused_connection_is_told_in_the_systems_words() -> None:
+async def test_a_refused_connection_has_the_systems_message() -> None:
     async with Client("http://127.0.0.1:1", "k", attempts=1) as client:
         with pytest.raises(NotReachable, match="Connection refused"):
             await client.get(ID)
 
 
-async def test_something_else_at_that_address_is_recognised(talk: Talk) -> None:
-    client, _ = talk(httpx.Response(200, text="<html>It works!</html>"))
+async def test_a_response_that_is_not_json_is_an_error(connect: Connect) -> None:
+    client, _ = connect(httpx.Response(200, text="<html>It works!</html>"))
     with pytest.raises(ApiError, match="not with JSON"):
         await client.get(ID)
 
 
-async def test_an_id_cannot_become_another_path(talk: Talk) -> None:
-    client, service = talk(ok(EIGHT))
+async def test_an_id_cannot_change_the_path(connect: Connect) -> None:
+    client, service = connect(ok(SESSION))
     await client.get("../../auth/keys?x=1")
     assert service.lines == ["GET /v1/browser/sessions/..%2F..%2Fauth%2Fkeys%3Fx%3D1"]
 
 
-async def test_a_list_is_read_to_its_end_page_by_page(talk: Talk) -> None:
-    client, service = talk(
-        ok({"sessions": [EIGHT, EIGHT], "next_cursor": "c 1"}), ok({"sessions": [EIGHT], "next_cursor": None})
+async def test_iterating_sessions_reads_all_pages(connect: Connect) -> None:
+    client, service = connect(
+        ok({"sessions": [SESSION, SESSION], "next_cursor": "c 1"}), ok({"sessions": [SESSION], "next_cursor": None})
     )
     found = [session async for session in client.iter_sessions(status=["active", "queued"], metadata={"k": "v w"})]
     assert len(found) == 3
@@ -199,8 +197,8 @@ async def test_a_list_is_read_to_its_end_page_by_page(talk: Talk) -> None:
     ]
 
 
-async def test_a_session_is_ended_after_the_block(talk: Talk) -> None:
-    client, service = talk(ok(CREATED, 201), ok(PAGES), ok({"result": 3}), ok({"result": 4}), ok(EIGHT))
+async def test_a_session_is_ended_after_the_block(connect: Connect) -> None:
+    client, service = connect(ok(CREATED, 201), ok(PAGES), ok({"result": 3}), ok({"result": 4}), ok(SESSION))
     async with client.session(start_url="https://example.com") as session:
         assert (session.id, session.connect_url) == (ID, CREATED["connect_url"])
         assert await session.evaluate("1+2") == 3
@@ -215,17 +213,17 @@ async def test_a_session_is_ended_after_the_block(talk: Talk) -> None:
     ]
 
 
-async def test_a_session_without_a_page_gets_one(talk: Talk) -> None:
-    client, service = talk(
-        ok(CREATED, 201), ok({"pages": []}), ok(PAGES["pages"][0], 201), ok({"result": 1}), ok(EIGHT)
+async def test_a_page_is_opened_for_a_session_without_one(connect: Connect) -> None:
+    client, service = connect(
+        ok(CREATED, 201), ok({"pages": []}), ok(PAGES["pages"][0], 201), ok({"result": 1}), ok(SESSION)
     )
     async with client.session() as session:
         assert await session.evaluate("1") == 1
     assert service.lines[2] == f"POST /v1/browser/sessions/{ID}/pages"
 
 
-async def test_a_session_is_ended_when_the_block_raises_and_the_error_stays_the_blocks(talk: Talk) -> None:
-    client, service = talk(ok(CREATED, 201), *[ok({"detail": "broken"}, 500)])
+async def test_a_session_is_ended_when_the_block_raises_and_the_error_is_kept(connect: Connect) -> None:
+    client, service = connect(ok(CREATED, 201), *[ok({"detail": "broken"}, 500)])
     with pytest.raises(ZeroDivisionError) as caught:
         async with client.session():
             raise ZeroDivisionError
@@ -233,8 +231,8 @@ async def test_a_session_is_ended_when_the_block_raises_and_the_error_stays_the_
     assert caught.value.__notes__ == [f"Session {ID} could not be ended: broken"]
 
 
-async def test_a_session_is_ended_when_its_task_is_cancelled(talk: Talk) -> None:
-    client, service = talk(ok(CREATED, 201), ok(EIGHT))
+async def test_a_session_is_ended_when_its_task_is_cancelled(connect: Connect) -> None:
+    client, service = connect(ok(CREATED, 201), ok(SESSION))
     inside = asyncio.Event()
 
     async def work() -> None:
@@ -250,17 +248,17 @@ async def test_a_session_is_ended_when_its_task_is_cancelled(talk: Talk) -> None
     assert service.lines[-1] == f"DELETE /v1/browser/sessions/{ID}"
 
 
-async def test_a_session_whose_record_is_gone_ends_quietly(talk: Talk) -> None:
-    client, _ = talk(ok(CREATED, 201), ok({"detail": "none"}, 404))
+async def test_ending_a_session_that_is_gone_is_not_an_error(connect: Connect) -> None:
+    client, _ = connect(ok(CREATED, 201), ok({"detail": "none"}, 404))
     async with client.session():
         pass
 
 
-async def test_the_services_patience_is_ours_too(talk: Talk) -> None:
-    client, service = talk(ok(CREATED, 201), ok({"page_id": "P", "url": "", "title": "", "http_status": 200}))
+async def test_request_timeouts_exceed_the_services_own(connect: Connect) -> None:
+    client, service = connect(ok(CREATED, 201), ok({"page_id": "P", "url": "", "title": "", "http_status": 200}))
     await client.create(wait_seconds=100)
     await client.navigate(ID, "P", "https://example.com", timeout_seconds=200)
-    waits = [request.extensions["timeout"]["read"] for request in service.asked]
+    waits = [request.extensions["timeout"]["read"] for request in service.requests]
     assert waits[0] > 100 + 30
     assert waits[1] > 200
 
@@ -291,4 +289,4 @@ def test_public_names() -> None:
     for name in browser_sessions.__all__:
         assert getattr(browser_sessions, name)
     with pytest.raises(AttributeError, match="nothing_such"):
-        browser_sessions.nothing_such  # noqa: B018 - the access itself is what is tried
+        browser_sessions.nothing_such  # noqa: B018 - the access itself is tested

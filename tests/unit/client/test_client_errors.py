@@ -1,4 +1,4 @@
-"""Error answers become typed exceptions that say what to do."""
+"""Error responses become typed exceptions."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def test_each_status_has_its_exception(status: int, kind: type[ApiError]) -> Non
     assert str(error) == "Do this."
 
 
-def test_every_status_that_the_service_answers_with_has_an_exception_of_its_own() -> None:
+def test_every_error_status_of_the_service_has_its_own_exception() -> None:
     assert {kind.status for kind in TABLE.values()} - {500} <= set(BY_STATUS)
 
 
-def test_a_validation_error_names_each_field_in_one_sentence() -> None:
+def test_a_validation_error_lists_all_fields_in_one_line() -> None:
     detail = [
         {"loc": ["body", "viewport_width"], "msg": "Input should be less than 8193", "type": "less_than"},
         {"loc": ["body", "proxy", "server"], "msg": "Field required", "type": "missing"},
@@ -90,6 +90,6 @@ def test_retry_after_is_read_as_number_or_date(header: str | None, seconds: floa
 
 
 @pytest.mark.parametrize("content", [b"<html>Bad gateway</html>", b"", b"[1]", b'"x"', b"\xff\xfe", b'{"detail": 3}'])
-def test_an_answer_that_is_not_the_services_own_is_still_an_error_in_words(content: bytes) -> None:
+def test_an_error_response_of_another_server_has_a_readable_message(content: bytes) -> None:
     error = error_from(httpx.Response(502, content=content))
     assert (type(error), error.detail) == (ServiceFailed, "The service responded 502 Bad Gateway.")

@@ -1,4 +1,4 @@
-"""Which files the crawl finds named in a file of the front end."""
+"""Finding references to other files in the DevTools front end's files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from browser_sessions.chromium.devtools.crawl import named
         ("a/b.js", "//# sourceMappingURL=b.js.map", set()),
     ],
 )
-def test_names_are_found(path: str, body: str, found: set[str]) -> None:
+def test_references_are_found(path: str, body: str, found: set[str]) -> None:
     assert named(path, body.encode()) == found
 
 
 @given(st.text(alphabet="./\\a\"'`()js", max_size=30), st.sampled_from(["a.js", "a/b.js", "a/b/c.js"]))
-def test_no_name_leads_out(text: str, path: str) -> None:
+def test_references_stay_inside_the_folder(text: str, path: str) -> None:
     for each in named(path, f'"{text}.js"'.encode()):
         assert not each.startswith("/")
         assert ".." not in each.split("/")

@@ -1,4 +1,4 @@
-"""What the console's files promise as they stand: small, self-contained, nothing inline, text never as HTML."""
+"""Static checks of the console's files: small, self-contained, nothing inline, text never as HTML."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OWN = [path for path in SCRIPTS if path.parent.name != "vendor"]
 STYLES = sorted(ASSETS.rglob("*.css"))
 
 SCRIPT_BUDGET = 150_000
-"""Bytes before compression, vendored code included: the first picture shall come within a second."""
+"""Bytes before compression, including vendored code, so that the console shows within a second."""
 LARGEST_FILE_LINES = 300
 
 
@@ -35,31 +35,33 @@ def test_files_stay_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LARGEST_FILE_LINES
 
 
-def test_vendored_files_are_the_ones_that_were_looked_at() -> None:
-    told = dict(re.findall(r"\| `([^`]+)` \|.*\| `([0-9a-f]{64})` \|", (ASSETS / "vendor" / "README.md").read_text()))
-    here = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (ASSETS / "vendor").glob("*.js")}
+def test_vendored_files_match_their_recorded_hashes() -> None:
+    recorded = dict(
+        re.findall(r"\| `([^`]+)` \|.*\| `([0-9a-f]{64})` \|", (ASSETS / "vendor" / "README.md").read_text())
+    )
+    actual = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (ASSETS / "vendor").glob("*.js")}
 
-    assert told == here
+    assert recorded == actual
 
 
-def test_vendored_files_have_their_licence_beside_them() -> None:
+def test_vendored_files_have_a_licence_file() -> None:
     licences = {path.stem for path in (ASSETS / "vendor").glob("*.LICENSE")}
 
     assert licences == {path.stem for path in (ASSETS / "vendor").glob("*.js")} - {"preact-hooks"}
 
 
 @pytest.mark.parametrize("path", OWN, ids=name)
-def test_no_text_becomes_html_or_code(path: Path) -> None:
+def test_no_script_turns_text_into_html_or_code(path: Path) -> None:
     source = path.read_text()
 
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "dangerouslySetInnerHTML", "document.write", "eval(",
                  "new Function", "srcdoc", "DOMParser", "createContextualFragment", "setAttribute("):  # fmt: skip
         assert word not in source, word
-    assert not re.search(r"\shref=\$\{(?!sessionPath)", source), "an address that a page made is text, never a link"
+    assert not re.search(r"\shref=\$\{(?!sessionPath)", source), "a URL from a page must be text, never a link"
     assert not re.search(r'style="', source), "the policy forbids inline styles"
 
 
-def test_the_page_has_nothing_inline_and_nothing_from_elsewhere() -> None:
+def test_the_page_has_no_inline_code_and_no_external_resources() -> None:
     page = (WEB / "index.html").read_text()
 
     assert not re.search(r"<script(?![^>]*\ssrc=)", page)
@@ -69,7 +71,7 @@ def test_the_page_has_nothing_inline_and_nothing_from_elsewhere() -> None:
         assert (WEB / address.lstrip("/")).is_file(), address
 
 
-def test_every_module_is_named_in_the_page_so_that_all_load_at_once() -> None:
+def test_every_module_is_preloaded_by_the_page() -> None:
     page = (WEB / "index.html").read_text()
     preloaded = re.findall(r'rel="modulepreload" href="/assets/([^"]+)"', page)
 
@@ -77,7 +79,7 @@ def test_every_module_is_named_in_the_page_so_that_all_load_at_once() -> None:
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=name)
-def test_imports_are_relative_and_there(path: Path) -> None:
+def test_imports_are_relative_and_exist(path: Path) -> None:
     for target in re.findall(r'(?:^|[;}\s])(?:import|from)\s*"([^"]+)"', path.read_text()):
         assert target.startswith("."), target
         assert (path.parent / target).resolve().is_file(), target
@@ -89,7 +91,7 @@ def test_pure_modules_import_only_pure_modules() -> None:
             assert (path.parent / target).resolve().parent == ASSETS / "pure", f"{path.name} imports {target}"
 
 
-def test_colours_stand_in_one_place() -> None:
+def test_colours_are_defined_in_one_file() -> None:
     for path in [*STYLES, *OWN]:
         if path.name != "tokens.css":
             assert not re.search(r"#[0-9a-fA-F]{3,8}\b(?![\w-])|rgba?\(|hsla?\(", path.read_text()), path.name
@@ -113,7 +115,7 @@ TOKENS = dict(re.findall(r"--([\w-]+): light-dark\((#\w+, #\w+)\)", (ASSETS / "c
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize("text", ["text", "dim", "accent", "good", "warn", "bad"])
 @pytest.mark.parametrize("ground", ["bg", "surface", "hover", "sunken", "accent-soft"])
-def test_text_can_be_read_on_every_ground(text: str, ground: str, theme: int) -> None:
+def test_text_has_sufficient_contrast_on_every_background(text: str, ground: str, theme: int) -> None:
     """WCAG 2.2 AA, 1.4.3: at least 4.5 to 1."""
     ink, paper = (TOKENS[token].split(", ")[theme] for token in (text, ground))
 
@@ -124,11 +126,11 @@ def test_text_can_be_read_on_every_ground(text: str, ground: str, theme: int) ->
 @pytest.mark.parametrize(("ink", "paper", "least"), [("on-accent", "accent", 4.5), ("bad", "bad-soft", 4.5),
                                                      ("text", "bad-soft", 4.5), ("dim", "bad-soft", 4.5),
                                                      ("line-strong", "surface", 3.0)])  # fmt: skip
-def test_pairs_that_meet_can_be_told_apart(ink: str, paper: str, least: float, theme: int) -> None:
-    """4.5 to 1 for text, 3 to 1 for what is no text (WCAG 2.2, 1.4.3 and 1.4.11)."""
+def test_adjacent_colours_have_sufficient_contrast(ink: str, paper: str, least: float, theme: int) -> None:
+    """4.5 to 1 for text, 3 to 1 for anything else (WCAG 2.2, 1.4.3 and 1.4.11)."""
     assert contrast(TOKENS[ink].split(", ")[theme], TOKENS[paper].split(", ")[theme]) >= least
 
 
-def test_every_end_has_words() -> None:
-    told = re.findall(r"^  (\w+): \"", (ASSETS / "pure" / "ends.js").read_text(), re.MULTILINE)
-    assert sorted(told) == sorted(EndReason)
+def test_every_end_reason_has_a_text() -> None:
+    reasons = re.findall(r"^  (\w+): \"", (ASSETS / "pure" / "ends.js").read_text(), re.MULTILINE)
+    assert sorted(reasons) == sorted(EndReason)

@@ -17,4 +17,4 @@ def test_pure_functions(file: str) -> None:
     ran = subprocess.run(["node", "--test", str(HERE / file)], capture_output=True, text=True, timeout=60, check=False)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "# pass 0" not in ran.stdout, "the file holds no test"
+    assert "# pass 0" not in ran.stdout, "the file contains no test"

@@ -1,4 +1,5 @@
-"""Values that would end a process which others share are refused, and the error names the field and what is right."""
+"""Values that would crash a shared process are refused with an error that names the parameter and the allowed
+values."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.policy.parameter_bounds import BOUNDS, NotEmpty, OneOf, Range, out_of_bounds
 from browser_sessions.gateway.scope.command_decision import Pass, Refuse
-from tests.harness.fakes.gateway_world import say, world
+from tests.harness.fakes.gateway_scope import cdp, session_scope
 
 NO_NUMBERS: list[Any] = ["NaN", "1", True, [1], {}]
 
 
 def with_value(path: str, value: Any) -> dict[str, Any]:
-    """Parameters that have a value at a path, and nothing else."""
+    """Parameters with a value at a path only."""
     name, _, rest = path.partition(".")
     inside = with_value(rest, value) if rest else value
     return {name.removesuffix("[]"): [{}, inside] if name.endswith("[]") else inside}
@@ -27,31 +28,31 @@ CHOICES = [(m, path, bound) for m, rows in BOUNDS.items() for path, bound in row
 
 
 @pytest.mark.parametrize(("method", "path", "bound"), RANGES)
-def test_a_number_beyond_either_end(method: str, path: str, bound: Range) -> None:
-    for good in (bound.low, bound.high, None, *NO_NUMBERS):  # Chromium refuses what is no number
+def test_numbers_out_of_range_are_refused(method: str, path: str, bound: Range) -> None:
+    for good in (bound.low, bound.high, None, *NO_NUMBERS):  # Chromium itself refuses other types
         assert out_of_bounds(method, with_value(path, good)) is None
     for bad in (bound.low - 1e-4, bound.high * 1.001, 1.7e308, -1.7e308, float("inf"), float("nan")):
-        answer = out_of_bounds(method, with_value(path, bad))
-        assert answer is not None
-        assert answer.startswith(f"{path}: must be a number from {bound.low:g} to ")
+        decision = out_of_bounds(method, with_value(path, bad))
+        assert decision is not None
+        assert decision.startswith(f"{path}: must be a number from {bound.low:g} to ")
 
 
 @pytest.mark.parametrize(("method", "path", "bound"), CHOICES)
-def test_a_word_that_is_not_one_of_the_list(method: str, path: str, bound: OneOf) -> None:
+def test_names_that_are_not_in_the_list_are_refused(method: str, path: str, bound: OneOf) -> None:
     for good in (*bound.names, None, 5, [bound.names[0]]):
         assert out_of_bounds(method, with_value(path, good)) is None
     for bad in ("", "x", bound.names[0].upper(), f"{bound.names[0]}\0"):
-        answer = out_of_bounds(method, with_value(path, bad))
-        assert answer == f"{path}: must be one of {', '.join(bound.names)}"
+        decision = out_of_bounds(method, with_value(path, bad))
+        assert decision == f"{path}: must be one of {', '.join(bound.names)}"
 
 
-def test_a_list_that_may_not_be_empty() -> None:
+def test_empty_lists_are_refused() -> None:
     rows = [(m, path) for m, each in BOUNDS.items() for path, bound in each.items() if isinstance(bound, NotEmpty)]
     assert rows
     for method, path in rows:
-        answer = out_of_bounds(method, with_value(path, []))
-        assert answer is not None
-        assert answer.startswith(f"{path}: must not be empty; use ")
+        decision = out_of_bounds(method, with_value(path, []))
+        assert decision is not None
+        assert decision.startswith(f"{path}: must not be empty; use ")
         for left in ({}, with_value(path, None), with_value(path, "x"), with_value(path, [{}])):
             assert out_of_bounds(method, left) is None
 
@@ -72,18 +73,18 @@ def test_audio_is_not_recorded() -> None:
         ({"scale": 0}, "scale: must be a number from 0.1 to 2"),
     ],
 )
-def test_paper_says_what_it_should_be(params: dict[str, Any], text: str) -> None:
-    assert decide(say("Page.printToPDF", params, "S-PAGE"), world(), Options()) == Refuse(-32602, text)
+def test_errors_about_paper_name_range_and_unit(params: dict[str, Any], text: str) -> None:
+    assert decide(cdp("Page.printToPDF", params, "S-PAGE"), session_scope(), Options()) == Refuse(-32602, text)
 
 
-def test_what_people_print_on_passes() -> None:
+def test_common_paper_sizes_pass() -> None:
     for width, height in ((8.5, 11), (8.27, 11.7), (2.25, 1.25), (0.5, 0.5), (8.5, 1500)):
         params = {"paperWidth": width, "paperHeight": height, "marginTop": 0.4, "marginLeft": 0, "scale": 1}
-        assert decide(say("Page.printToPDF", params, "S-PAGE"), world(), Options()) == Pass()
-    assert decide(say("Page.printToPDF", {}, "S-PAGE"), world(), Options()) == Pass()
+        assert decide(cdp("Page.printToPDF", params, "S-PAGE"), session_scope(), Options()) == Pass()
+    assert decide(cdp("Page.printToPDF", {}, "S-PAGE"), session_scope(), Options()) == Pass()
 
 
-def test_a_window_s_sides_are_capped_one_by_one_since_each_may_come_alone() -> None:
+def test_each_side_of_a_window_is_limited_by_itself() -> None:
     for size in ({"width": 65536}, {"height": 65536}):
         for method, params in (
             ("Browser.setContentsSize", {"windowId": 7, **size}),
@@ -91,12 +92,12 @@ def test_a_window_s_sides_are_capped_one_by_one_since_each_may_come_alone() -> N
             ("Target.createTarget", {"url": "about:blank", **size}),
             ("Emulation.setDeviceMetricsOverride", {"width": 0, "height": 0, "deviceScaleFactor": 1, **size}),
         ):
-            answer = decide(say(method, params, "S-PAGE"), world(), Options())
-            assert isinstance(answer, Refuse), method
-            assert answer.code == -32602
+            decision = decide(cdp(method, params, "S-PAGE"), session_scope(), Options())
+            assert isinstance(decision, Refuse), method
+            assert decision.code == -32602
 
 
-def test_another_shape_is_left_to_chromium() -> None:
+def test_values_of_other_types_are_left_to_chromium() -> None:
     shapes: list[Any] = [5, [], {}]
     for posture in shapes:
         assert out_of_bounds("Emulation.setDeviceMetricsOverride", {"devicePosture": posture}) is None

@@ -1,4 +1,4 @@
-"""Target filters choose as Chromium 156 chooses."""
+"""Target filters match as in Chromium 156."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from browser_sessions.gateway.scope.target_filters import DEFAULT_FILTER, MAX_EN
 
 
 @pytest.mark.parametrize(
-    ("raw", "taken", "left"),
+    ("raw", "included", "excluded"),
     [
         (None, ["page", "iframe", "worker", "service_worker"], ["browser", "tab"]),
         ([], [], ["page", "tab", "worker"]),
@@ -22,10 +22,10 @@ from browser_sessions.gateway.scope.target_filters import DEFAULT_FILTER, MAX_EN
         ([{"type": "tab"}, {"type": "page"}], ["tab", "page"], ["worker"]),
     ],
 )
-def test_the_first_entry_that_fits_decides(raw: Any, taken: list[str], left: list[str]) -> None:
+def test_the_first_matching_entry_decides(raw: Any, included: list[str], excluded: list[str]) -> None:
     wanted = parse_filter(raw)
-    assert [t for t in taken if not wanted.matches(t)] == []
-    assert [t for t in left if wanted.matches(t)] == []
+    assert [t for t in included if not wanted.matches(t)] == []
+    assert [t for t in excluded if wanted.matches(t)] == []
     assert parse_filter(wanted.as_params()) == wanted
 
 
@@ -35,6 +35,6 @@ def test_a_filter_that_is_too_long_is_refused() -> None:
         parse_filter([{}] * (MAX_ENTRIES + 1))
 
 
-def test_tabs_and_pages_together_are_told() -> None:
+def test_a_filter_that_includes_tabs_and_pages_is_detected() -> None:
     assert parse_filter([{}]).takes_tabs_and_pages
     assert not DEFAULT_FILTER.takes_tabs_and_pages

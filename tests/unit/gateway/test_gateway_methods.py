@@ -1,4 +1,4 @@
-"""Every method of Chromium's protocol has a decision, every decision somebody who makes it, and the docs say so."""
+"""Every method of Chromium's protocol has a rule, every rule on parameters a handler, and the docs list them."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def generator() -> ModuleType:
     return module
 
 
-def test_every_method_of_chromium_156_has_been_looked_at() -> None:
+def test_every_method_of_chromium_156_has_been_reviewed() -> None:
     assert len(NAMES) == 674
     assert set(NAMES) == METHODS
 
 
-def test_every_decision_on_parameters_has_somebody_who_makes_it() -> None:
+def test_every_rule_on_parameters_has_a_handler() -> None:
     by_hand = {m for (m, _), rule in RULES.items() if rule.verdict not in (Verdict.PASS, Verdict.REFUSE)}
     assert by_hand <= set(HANDLERS) | set(BOUNDS)
     assert set(HANDLERS) | set(BOUNDS) <= METHODS
 
 
-def test_every_rule_says_why() -> None:
+def test_every_rule_has_a_reason() -> None:
     assert [method for (method, _), rule in RULES.items() if not rule.reason.strip()] == []
 
 
-def test_only_the_named_domains_open_up_with_a_browser_of_ones_own() -> None:
+def test_a_dedicated_browser_allows_only_the_named_domains() -> None:
     opened = {method.partition(".")[0] for (method, _), rule in RULES.items() if rule.own_browser}
     assert opened == {"Tracing", "Memory", "SystemInfo"}
     assert [m for (m, _), rule in RULES.items() if rule.own_browser and m.startswith("SystemInfo")] == [
@@ -50,8 +50,8 @@ def test_only_the_named_domains_open_up_with_a_browser_of_ones_own() -> None:
     ]
 
 
-def test_at_browser_level_nothing_passes_but_what_is_listed_here() -> None:
-    """A list by hand, beside the tables: whoever opens a door to the whole browser has to do it twice."""
+def test_only_the_methods_listed_here_are_allowed_at_browser_level() -> None:
+    """A second list besides the tables, so that allowing a browser-level method takes two deliberate edits."""
     passing = {m for (m, level), r in RULES.items() if level is Level.BROWSER and r.verdict is not Verdict.REFUSE}
     assert passing == {
         "Browser.cancelDownload",
@@ -87,7 +87,7 @@ def test_at_browser_level_nothing_passes_but_what_is_listed_here() -> None:
     }
 
 
-def test_the_docs_are_what_the_tables_say(generator: ModuleType) -> None:
+def test_the_docs_match_the_tables(generator: ModuleType) -> None:
     assert (ROOT / "docs" / "cdp-methods.md").read_text() == generator.render(NAMES)
 
 

@@ -1,4 +1,4 @@
-"""The command line is left out of a trace, however the stream is cut."""
+"""The command line is removed from a trace, whatever the chunks of its stream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from browser_sessions.gateway.scope.command_decision import Ask, Reading
 from browser_sessions.gateway.scope.trace_stream import TraceReader
-from tests.harness.fakes.gateway_world import world
+from tests.harness.fakes.gateway_scope import session_scope
 
 LINE = 'chromium --user-data-dir="/srv/a\\b" --marker=M\u00fc'
 METADATA = {"clock-domain": "X", "command_line": LINE, "cpu": "y"}
@@ -30,7 +30,7 @@ def read(reader: TraceReader, data: str) -> str:
 
 
 @given(st.lists(st.integers(0, len(TRACE)), max_size=30))
-def test_wherever_the_pieces_end(cuts: list[int]) -> None:
+def test_the_command_line_is_removed_in_any_chunks(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(TRACE)]
     reader = TraceReader()
     whole = "".join(read(reader, TRACE[a:b]) for a, b in pairwise(edges))
@@ -38,7 +38,7 @@ def test_wherever_the_pieces_end(cuts: list[int]) -> None:
     assert json.loads(whole)["metadata"] == {**METADATA, "command_line": ""}
 
 
-def test_character_by_character_and_as_base64() -> None:
+def test_the_command_line_is_removed_from_single_characters_and_from_base64() -> None:
     reader = TraceReader()
     assert "".join(read(reader, each) for each in TRACE) == WANTED
     raw, reader, found = TRACE.encode(), TraceReader(), b""
@@ -49,12 +49,12 @@ def test_character_by_character_and_as_base64() -> None:
 
 
 @pytest.mark.parametrize("level", [None, "S-PAGE"])
-def test_a_scope_reads_the_stream_that_tracing_told(level: str | None) -> None:
-    scope = world()
+def test_a_scope_filters_the_stream_reported_by_tracing(level: str | None) -> None:
+    scope = session_scope()
     assert scope.on_browser_event("Tracing.tracingComplete", {"stream": "9"}, level) is not None
     assert scope.is_trace(level, "9")
     assert not scope.is_trace(level, "1")
     half = len(TRACE) // 2
-    ask = Ask({"handle": "9"}, level, Reading.TRACE)
-    parts = [scope.read(ask, {"data": piece, "eof": False})["data"] for piece in (TRACE[:half], TRACE[half:])]
+    request = Ask({"handle": "9"}, level, Reading.TRACE)
+    parts = [scope.read(request, {"data": piece, "eof": False})["data"] for piece in (TRACE[:half], TRACE[half:])]
     assert "".join(parts) == WANTED

@@ -1,4 +1,4 @@
-"""Which files of Chromium's DevTools may be had through us."""
+"""Which files of Chromium's DevTools are served."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_files_of_the_front_end(path: str, kind: str) -> None:
         "/".join("abcdefghi") + ".js",
     ],
 )
-def test_what_is_none_of_them(path: str) -> None:
+def test_other_paths_are_not_found(path: str) -> None:
     with pytest.raises(NotFound):
         media_type(path)
 
 
 @given(st.text(max_size=40))
-def test_nothing_leads_out(path: str) -> None:
+def test_paths_stay_inside_the_folder(path: str) -> None:
     try:
         media_type(path)
     except NotFound:
@@ -64,7 +64,7 @@ def test_nothing_leads_out(path: str) -> None:
     assert not set(path) & set("%?#\\:@ \r\n\t")
 
 
-def test_the_shim_comes_before_every_other_script() -> None:
+def test_the_shim_is_the_first_script() -> None:
     page = b'<!doctype html><meta charset="utf-8"><script type="module" src="./a.js"></script>'
     made = with_shim(page)
     assert made.index(SHIM.encode()) < made.index(b"./a.js")

@@ -1,4 +1,4 @@
-"""What one viewer can take, judged by how soon it draws."""
+"""Flow control of one viewer, based on its acknowledgements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REQUESTED = StreamSettings(max_width=1000, max_height=2000, fps=30, quality=70)
 
 
 def watch(flow: FlowControl, began: float, *, took: float, seconds: float) -> float:
-    """A viewer that draws each frame `took` seconds after it was sent; when that was over."""
+    """Simulates a viewer that acknowledges each frame after `took` seconds. Returns the end time."""
     now, seq = began, 0
     while now < began + seconds:
         seq += 1
@@ -28,7 +28,7 @@ def watch(flow: FlowControl, began: float, *, took: float, seconds: float) -> fl
     return now
 
 
-def test_two_frames_are_on_the_way_and_no_more() -> None:
+def test_at_most_two_frames_are_in_flight() -> None:
     flow = FlowControl(REQUESTED)
     for seq in range(MAX_IN_FLIGHT):
         assert flow.may_send(0.0)
@@ -38,7 +38,7 @@ def test_two_frames_are_on_the_way_and_no_more() -> None:
     assert flow.may_send(0.1)
 
 
-def test_drawing_a_frame_is_word_of_all_before_it() -> None:
+def test_an_ack_covers_all_earlier_frames() -> None:
     flow = FlowControl(REQUESTED)
     flow.sent(1, 0.0)
     flow.sent(2, 0.0)
@@ -47,7 +47,7 @@ def test_drawing_a_frame_is_word_of_all_before_it() -> None:
     assert flow.may_send(0.1)
 
 
-def test_a_frame_that_was_never_drawn_is_given_up() -> None:
+def test_a_frame_without_an_ack_times_out() -> None:
     flow = FlowControl(REQUESTED)
     flow.sent(1, 0.0)
     flow.sent(2, 0.5)
@@ -56,7 +56,7 @@ def test_a_frame_that_was_never_drawn_is_given_up() -> None:
     assert flow.may_send(ACK_TIMEOUT_S + 0.01)
 
 
-def test_a_slow_viewer_gets_less_and_a_quick_one_all() -> None:
+def test_a_slow_viewer_gets_lower_quality_and_a_fast_one_the_requested() -> None:
     flow = FlowControl(REQUESTED)
     now = watch(flow, 0.0, took=0.05, seconds=20)
     assert flow.current == REQUESTED
@@ -71,7 +71,7 @@ def test_a_slow_viewer_gets_less_and_a_quick_one_all() -> None:
     assert flow.current == REQUESTED
 
 
-def test_one_that_is_neither_stays_where_it_is() -> None:
+def test_a_viewer_of_medium_speed_keeps_its_level() -> None:
     flow = FlowControl(REQUESTED)
     now = watch(flow, 0.0, took=0.6, seconds=2 * ADJUST_EVERY_S)
     now = watch(flow, now, took=0.2, seconds=2 * ADJUST_EVERY_S)
@@ -80,6 +80,6 @@ def test_one_that_is_neither_stays_where_it_is() -> None:
     assert flow.current == level
 
 
-def test_what_is_asked_for_is_never_exceeded() -> None:
+def test_requested_settings_are_never_exceeded() -> None:
     flow = FlowControl(StreamSettings(200, 400, 5, 40))
     assert flow.current == StreamSettings(200, 400, 5, 40)

@@ -1,4 +1,4 @@
-"""An operator's hands as commands: validated, clamped, and never more than was meant."""
+"""An operator's input as CDP commands: validated and clamped to the viewport."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def one(**message: Any) -> tuple[str, dict[str, Any]]:
     return command
 
 
-def test_a_click_goes_where_it_was_made() -> None:
+def test_a_click_has_its_position_and_button() -> None:
     method, params = one(
         type="mouse", action="down", x=10.5, y=20, button="left", buttons=1, modifiers=8, click_count=2
     )
@@ -38,7 +38,7 @@ def test_a_click_goes_where_it_was_made() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "where"), [(-5, -5, (0, 0)), (5000, 5000, (1279, 719)), (1279.5, 3, (1279, 3)), (0, 719, (0, 719))]
 )
-def test_a_hand_outside_the_picture_stays_at_its_edge(x: float, y: float, where: tuple[float, float]) -> None:
+def test_positions_outside_the_viewport_are_clamped(x: float, y: float, where: tuple[float, float]) -> None:
     _, params = one(type="mouse", action="move", x=x, y=y)
     assert (params["x"], params["y"]) == where
 
@@ -62,7 +62,7 @@ def test_a_hand_outside_the_picture_stays_at_its_edge(x: float, y: float, where:
         ({"key": "F5", "code": "F5"}, "rawKeyDown", None, 116),
     ],
 )
-def test_keys_write_what_they_write(message: dict[str, Any], kind: str, text: str | None, number: int) -> None:
+def test_keys_are_dispatched_with_their_text(message: dict[str, Any], kind: str, text: str | None, number: int) -> None:
     _, params = one(type="key", action="down", **message)
     assert params["type"] == kind
     assert params.get("text") == text
@@ -72,13 +72,13 @@ def test_keys_write_what_they_write(message: dict[str, Any], kind: str, text: st
     assert "text" not in params
 
 
-def test_the_keypad_is_told_apart() -> None:
+def test_keypad_keys_are_marked() -> None:
     _, params = one(type="key", action="down", key="1", code="Numpad1", text="1", location=3)
     assert params["isKeypad"] is True
     assert params["windowsVirtualKeyCode"] == 97
 
 
-def test_fingers() -> None:
+def test_touch_points_are_clamped() -> None:
     _, params = one(type="touch", action="start", points=[{"x": 1, "y": 2, "id": 0}, {"x": 9999, "y": 2, "id": 1}])
     assert params["touchPoints"] == [{"x": 1, "y": 2, "id": 0}, {"x": 1279, "y": 2, "id": 1}]
     _, params = one(type="touch", action="end", points=[{"x": 1, "y": 2, "id": 0}])
@@ -89,12 +89,12 @@ def test_fingers() -> None:
     "url",
     ["file:///etc/passwd", " f\tile:///etc/passwd", "chrome://version", "javascript:alert(1)", "about:config", ""],
 )
-def test_addresses_that_reach_the_host_are_refused(url: str) -> None:
+def test_urls_of_the_host_are_refused(url: str) -> None:
     with pytest.raises(InvalidField):
         one(type="navigate", url=url)
 
 
-def test_addresses_are_read_as_chromium_reads_them() -> None:
+def test_urls_are_normalised_as_in_chromium() -> None:
     assert one(type="navigate", url=" HTTP://example.org/") == ("Page.navigate", {"url": "http://example.org/"})
 
 
@@ -122,7 +122,7 @@ def test_addresses_are_read_as_chromium_reads_them() -> None:
         ({"type": "touch", "action": "start", "points": [7]}, "points"),
     ],
 )
-def test_a_bad_message_is_told_which_field_is_wrong(message: dict[str, Any], field: str) -> None:
+def test_an_invalid_message_is_refused_with_the_field(message: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidField) as refused:
         commands(message, 1280, 720)
     assert refused.value.loc == (field,)
@@ -142,7 +142,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(names, values, max_size=8), words)
-def test_whatever_comes_is_taken_or_refused_and_stays_in_bounds(message: dict[str, Any], kind: str) -> None:
+def test_any_message_is_refused_or_stays_in_bounds(message: dict[str, Any], kind: str) -> None:
     try:
         todo = commands({**message, "type": kind}, 1280, 720)
     except InvalidField:
@@ -155,7 +155,7 @@ def test_whatever_comes_is_taken_or_refused_and_stays_in_bounds(message: dict[st
 
 
 @given(st.binary(max_size=200))
-def test_what_is_no_jpeg_has_no_size(noise: bytes) -> None:
+def test_any_bytes_have_a_non_negative_jpeg_size(noise: bytes) -> None:
     width, height = jpeg_size(noise)
     assert width >= 0
     assert height >= 0
@@ -170,5 +170,5 @@ def test_what_is_no_jpeg_has_no_size(noise: bytes) -> None:
         {"key": "Paste", "code": "Paste", "modifiers": 0},
     ],
 )
-def test_paste_keys_do_nothing_for_the_clipboard_is_shared(keys: dict[str, Any]) -> None:
+def test_paste_keys_are_ignored_because_the_clipboard_is_shared(keys: dict[str, Any]) -> None:
     assert commands({"type": "key", "action": "down", **keys}) == []

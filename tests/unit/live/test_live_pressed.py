@@ -1,4 +1,4 @@
-"""What is pressed and what lets go of it, as commands."""
+"""Tracking of pressed keys, buttons and touches, and the commands that release them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def mouse(action: str, button: str = "left") -> dict[str, Any]:
     return {"type": "mouse", "action": action, "x": 5, "y": 5, "button": button, "buttons": 1, "click_count": 1}
 
 
-def test_what_was_let_go_of_is_not_pressed() -> None:
+def test_released_input_is_not_pressed() -> None:
     fingers = [{"x": 1, "y": 1, "id": 1}]
     assert pressed(key("down", "a"), key("up", "a"), mouse("down"), mouse("move", "none"), mouse("up")) == []
     assert pressed({"type": "touch", "action": "start", "points": fingers}, {"type": "touch", "action": "end"}) == []
     assert pressed({"type": "wheel", "x": 1, "y": 1, "dx": 0, "dy": 5}, {"type": "text", "text": "a"}) == []
 
 
-def test_a_button_is_let_go_of_outside_the_page_so_that_it_clicks_nothing() -> None:
+def test_a_button_is_released_outside_the_page_so_that_nothing_is_clicked() -> None:
     [(method, params)] = pressed(mouse("down"), mouse("down", "right"), mouse("up", "right"))
     assert method == "Input.dispatchMouseEvent"
     assert (params["type"], params["button"], params["buttons"]) == ("mouseReleased", "left", 0)
@@ -39,7 +39,7 @@ def test_a_button_is_let_go_of_outside_the_page_so_that_it_clicks_nothing() -> N
     assert params["y"] < 0
 
 
-def test_a_key_goes_up_and_writes_nothing() -> None:
+def test_a_key_is_released_without_text() -> None:
     [(_, params)] = pressed(key("down", "a"), key("down", "a"))
     assert (params["type"], params["key"], params["code"], params["windowsVirtualKeyCode"]) == (
         "keyUp",
@@ -50,6 +50,6 @@ def test_a_key_goes_up_and_writes_nothing() -> None:
     assert not {"text", "unmodifiedText", "autoRepeat"} & params.keys()
 
 
-def test_fingers_are_cancelled() -> None:
+def test_touches_are_cancelled() -> None:
     [(_, params)] = pressed({"type": "touch", "action": "start", "points": [{"x": 1, "y": 1, "id": 1}]})
     assert params == {"type": "touchCancel", "touchPoints": []}

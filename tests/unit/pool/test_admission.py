@@ -1,4 +1,4 @@
-"""Who gets a place, and in which order."""
+"""Admission to browser slots, and the order of the queue."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ async def take(admission: Admission, who: str, wait: float) -> None:
 
 
 def enter(admission: Admission, who: str, order: list[str], name: str, wait: float = 60.0) -> asyncio.Task[None]:
-    async def come() -> None:
+    async def take_slot() -> None:
         await take(admission, who, wait)
         order.append(name)
 
-    return asyncio.create_task(come())
+    return asyncio.create_task(take_slot())
 
 
-def test_never_over_the_limit() -> None:
+def test_the_limit_is_never_exceeded() -> None:
     admission = Admission(2, None)
     admission.ask("a", 0)
     admission.ask("b", 0)
@@ -51,7 +51,7 @@ def test_a_principal_has_its_own_limit() -> None:
     admission.ask("b", 0)
 
 
-async def test_first_come_first_served_within_a_principal_and_fair_between_them() -> None:
+async def test_the_queue_is_fifo_within_a_principal_and_fair_between_principals() -> None:
     admission = Admission(1, None)
     admission.ask("x", 0)
     order: list[str] = []
@@ -68,35 +68,35 @@ async def test_first_come_first_served_within_a_principal_and_fair_between_them(
     assert admission.taken == 1
 
 
-async def test_who_leaves_the_queue_leaves_nothing() -> None:
+async def test_a_cancelled_wait_is_removed_from_the_queue() -> None:
     admission = Admission(1, None)
     admission.ask("x", 0)
     order: list[str] = []
-    leaving, staying = enter(admission, "a", order, "leaving"), enter(admission, "a", order, "staying")
+    cancelled, waiting = enter(admission, "a", order, "cancelled"), enter(admission, "a", order, "waiting")
     await settle()
-    leaving.cancel()
+    cancelled.cancel()
     await settle()
     assert admission.waiting == 1
     admission.release("x")
-    await staying
-    assert order == ["staying"]
+    await waiting
+    assert order == ["waiting"]
     assert admission.taken == 1
 
 
-async def test_who_leaves_at_the_moment_of_its_turn_gives_the_place_on() -> None:
+async def test_a_slot_granted_to_a_cancelled_wait_goes_to_the_next() -> None:
     admission = Admission(1, None)
     admission.ask("x", 0)
     order: list[str] = []
-    leaving, staying = enter(admission, "a", order, "leaving"), enter(admission, "a", order, "staying")
+    cancelled, waiting = enter(admission, "a", order, "cancelled"), enter(admission, "a", order, "waiting")
     await settle()
     admission.release("x")
-    leaving.cancel()
-    await staying
+    cancelled.cancel()
+    await waiting
     assert admission.taken == 1
     assert admission._held["a"] == 1
 
 
-async def test_a_turn_is_given_up_before_and_after_it_came() -> None:
+async def test_a_ticket_can_be_returned_before_and_after_it_is_granted() -> None:
     admission = Admission(1, None)
     assert admission.ask("x", 9) is None
     first, second, third = (admission.ask("a", 9) for _ in range(3))
@@ -113,7 +113,7 @@ async def test_a_turn_is_given_up_before_and_after_it_came() -> None:
     assert (admission.taken, admission.waiting) == (1, 0)
 
 
-async def test_waiting_has_an_end() -> None:
+async def test_waiting_times_out() -> None:
     admission = Admission(1, None)
     admission.ask("x", 0)
     with pytest.raises(PoolFull):
@@ -122,7 +122,7 @@ async def test_waiting_has_an_end() -> None:
     assert admission.refused.total() == 1
 
 
-async def test_one_over_its_quota_does_not_hold_up_the_others() -> None:
+async def test_a_principal_at_its_limit_does_not_block_others_in_the_queue() -> None:
     admission = Admission(2, 1)
     admission.ask("a", 0)
     admission.ask("x", 0)
@@ -136,7 +136,7 @@ async def test_one_over_its_quota_does_not_hold_up_the_others() -> None:
     await a
 
 
-async def test_closing_refuses_all_who_wait_and_all_who_come() -> None:
+async def test_closing_refuses_waiting_and_new_requests() -> None:
     admission = Admission(1, None)
     admission.ask("x", 0)
     waiting = enter(admission, "a", [], "a")

@@ -1,4 +1,4 @@
-"""The control lock: clients wait while somebody holds it, and none of their commands is lost or overtaken."""
+"""The control lock: clients wait while it is held, and no command is lost or reordered."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ ANN = Principal("ann", Role.OPERATOR, "Ann")
 BOB = Principal("bob", Role.OPERATOR, "Bob")
 
 
-class Told:
+class Recorder:
     def __init__(self) -> None:
-        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []
 
     def __call__(self, kind: str, **data: Any) -> None:
-        self.said.append((kind, data))
+        self.events.append((kind, data))
 
 
-async def turns() -> None:
-    """Lets everything run that can."""
+async def settle() -> None:
+    """Lets all ready tasks run."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_a_free_lock_holds_nobody() -> None:
-    lock = ControlLock(Told())
+async def test_a_free_lock_does_not_block() -> None:
+    lock = ControlLock(Recorder())
     await asyncio.wait_for(lock.until_free("client"), 1)
     assert not lock.held
 
 
-async def test_commands_wait_while_it_is_held_and_go_on_in_order() -> None:
-    told = Told()
-    lock = ControlLock(told)
+async def test_commands_wait_while_the_lock_is_held_and_continue_in_order() -> None:
+    recorder = Recorder()
+    lock = ControlLock(recorder)
     assert lock.take(ANN)
     passed: list[int] = []
 
@@ -47,49 +47,49 @@ async def test_commands_wait_while_it_is_held_and_go_on_in_order() -> None:
             passed.append(command)
 
     running = asyncio.create_task(client())
-    await turns()
+    await settle()
     assert passed == []
     assert lock.waiting == 1
     assert lock.release(ANN)
     await running
     assert passed == [0, 1, 2, 3, 4]
-    assert told.said == [
+    assert recorder.events == [
         ("control.taken", {"by": "Ann"}),
         ("control.waiting", {"count": 1}),
         ("control.released", {"by": "Ann"}),
     ]
 
 
-async def test_taken_again_before_the_waiting_ones_ran_they_still_wait() -> None:
-    lock = ControlLock(Told())
+async def test_clients_keep_waiting_if_the_lock_is_taken_again_at_once() -> None:
+    lock = ControlLock(Recorder())
     lock.take(ANN)
     waiting = asyncio.create_task(lock.until_free("client"))
-    await turns()
+    await settle()
     lock.release(ANN)
     lock.take(BOB)
-    await turns()
+    await settle()
     assert not waiting.done()
     lock.release(BOB)
     await waiting
 
 
-async def test_a_client_that_leaves_waits_no_more() -> None:
-    told = Told()
-    lock = ControlLock(told)
+async def test_a_cancelled_client_is_no_longer_counted_as_waiting() -> None:
+    recorder = Recorder()
+    lock = ControlLock(recorder)
     lock.take(ANN)
     waiting = [asyncio.create_task(lock.until_free(name)) for name in ("one", "two")]
-    await turns()
+    await settle()
     assert lock.waiting == 2
     waiting[0].cancel()
-    await turns()
+    await settle()
     assert lock.waiting == 1
-    assert told.said[-1] == ("control.waiting", {"count": 1})
+    assert recorder.events[-1] == ("control.waiting", {"count": 1})
     lock.release(ANN)
     await waiting[1]
 
 
-def test_it_is_taken_once_and_given_back_by_its_holder_only() -> None:
-    lock = ControlLock(Told())
+def test_only_the_holder_can_release_the_lock() -> None:
+    lock = ControlLock(Recorder())
     assert lock.take(ANN)
     assert not lock.take(ANN)
     with pytest.raises(Conflict, match="Ann"):
@@ -102,27 +102,27 @@ def test_it_is_taken_once_and_given_back_by_its_holder_only() -> None:
 
 
 class Source:
-    """An input source that counts how often it was told of the release."""
+    """An input source that counts release notifications."""
 
     def __init__(self) -> None:
-        self.told = 0
+        self.releases = 0
 
     def control_released(self) -> None:
-        self.told += 1
+        self.releases += 1
 
 
-async def test_clients_go_on_when_the_last_input_source_is_done() -> None:
-    lock = ControlLock(Told())
+async def test_clients_continue_when_the_last_input_source_is_done() -> None:
+    lock = ControlLock(Recorder())
     lock.take(ANN)
     one, two = Source(), Source()
     for source in (one, two):
         lock.input_begins(source)
     waiting = asyncio.create_task(lock.until_free("client"))
-    await turns()
+    await settle()
     lock.release(ANN)
-    assert (one.told, two.told) == (1, 1)
+    assert (one.releases, two.releases) == (1, 1)
     for source in (one, two):
-        await turns()
+        await settle()
         assert not waiting.done()
         assert lock.held
         lock.input_done(source)
@@ -131,7 +131,7 @@ async def test_clients_go_on_when_the_last_input_source_is_done() -> None:
 
 
 async def test_an_input_source_that_is_done_late_does_not_free_the_lock_of_the_next() -> None:
-    lock = ControlLock(Told())
+    lock = ControlLock(Recorder())
     lock.take(ANN)
     source = Source()
     lock.input_begins(source)
@@ -139,7 +139,7 @@ async def test_an_input_source_that_is_done_late_does_not_free_the_lock_of_the_n
     lock.take(BOB)
     waiting = asyncio.create_task(lock.until_free("client"))
     lock.input_done(source)
-    await turns()
+    await settle()
     assert not waiting.done()
     lock.release(BOB)
     await waiting

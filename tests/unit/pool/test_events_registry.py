@@ -1,4 +1,4 @@
-"""The registry of event types, the code that publishes them and docs/events.md say the same."""
+"""The registry of event types, the publishing code and docs/events.md agree."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.harness.paths import ROOT
 
 ROW = re.compile(r"^\| `([a-z._]+)` \| (.*?) \| (.*) \|$", re.MULTILINE)
 PUBLISHERS = {"observer.py": {"_say"}, "control_lock.py": {"_say"}, "live_session.py": {"_happened"}}
-"""Calls that publish what their first argument names, where they are others than `publish` and `ContextEvent`."""
+"""Calls by file that publish the event named by their first argument, besides `publish` and `ContextEvent`."""
 
 
 def published() -> Iterator[tuple[str, frozenset[str], str]]:
-    """(event, keys of its data, where) for every event that a call to publish, _say or ContextEvent names."""
+    """(event, keys of its data, location) of every call that publishes an event."""
     for path in (ROOT / "browser_sessions").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
@@ -37,9 +37,9 @@ def published() -> Iterator[tuple[str, frozenset[str], str]]:
             yield kind, frozenset(keys), f"{path.relative_to(ROOT)}:{node.lineno}"
 
 
-def test_what_the_code_publishes_is_registered_with_its_fields() -> None:
+def test_published_events_and_fields_are_registered() -> None:
     found = list(published())
-    assert len(found) > 10, "the search itself works"
+    assert len(found) > 10, "the search must find calls"
     for kind, keys, where in found:
         if kind == "context.died":
             continue  # for the pool, which turns it into session.ended
@@ -47,19 +47,22 @@ def test_what_the_code_publishes_is_registered_with_its_fields() -> None:
         assert keys <= set(EVENTS[kind].fields), f"{where}: {kind} has fields that domain/event_types.py does not name"
 
 
-def test_the_page_lists_every_type_with_its_fields_and_nothing_else() -> None:
+def test_the_docs_page_lists_exactly_the_registered_types_and_fields() -> None:
     page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
-    rows = {name: (tuple(re.findall(r"`([a-z_]+)`", fields)), says) for name, fields, says in ROW.findall(page)}
+    rows = {
+        name: (tuple(re.findall(r"`([a-z_]+)`", fields)), description)
+        for name, fields, description in ROW.findall(page)
+    }
     assert set(rows) == set(EVENTS)
-    for name, (fields, says) in rows.items():
+    for name, (fields, description) in rows.items():
         known = EVENTS[name]
         assert fields == known.fields, name
-        assert says.startswith(known.description), name
-        assert ("perators" in says.removeprefix(known.description)) is known.operators_only, name
-        assert ("ransient" in says.removeprefix(known.description)) is known.transient, name
+        assert description.startswith(known.description), name
+        assert ("perators" in description.removeprefix(known.description)) is known.operators_only, name
+        assert ("ransient" in description.removeprefix(known.description)) is known.transient, name
 
 
-def test_the_page_names_the_bounds_of_the_code() -> None:
+def test_the_docs_page_has_the_limits_of_the_code() -> None:
     page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
     assert f"{SESSION_EVENTS} events a session" in page
     assert f"{NODE_EVENTS:,} of all" in page
@@ -69,7 +72,7 @@ def test_pool_updated_has_the_fields_of_the_pool_state() -> None:
     assert tuple(PoolSnapshot.__dataclass_fields__) == POOL_FIELDS
 
 
-def test_what_passes_does_not_push_the_story_out() -> None:
+def test_transient_events_do_not_displace_the_history() -> None:
     journal = Journal(ManualClock())
     journal.publish("session.active", "s", "o", seconds=1)
     for count in range(3 * SESSION_EVENTS):
@@ -82,14 +85,14 @@ def test_what_passes_does_not_push_the_story_out() -> None:
     assert missed
 
 
-def test_story_and_updates_come_in_their_order() -> None:
+def test_history_and_transient_events_are_merged_in_order() -> None:
     journal = Journal(ManualClock())
     for kind in ("session.active", "session.updated", "page.opened", "session.updated", "page.closed"):
         journal.publish(kind, "s", "o")
     assert [event.seq for event in journal.since(0, session_id="s")[0]] == [1, 2, 3, 4, 5]
 
 
-def test_an_owner_reads_nothing_of_others() -> None:
+def test_an_owner_reads_only_its_own_events() -> None:
     journal = Journal(ManualClock())
     journal.publish("page.opened", "s1", "me")
     journal.publish("page.opened", "s2", "them")
@@ -107,11 +110,11 @@ def test_an_owner_reads_nothing_of_others() -> None:
         (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_what_pages_say_is_cut_and_valid_unicode(value: object, shown: object) -> None:
+def test_text_of_pages_is_truncated_to_valid_unicode(value: object, shown: object) -> None:
     assert clip(value) == shown
 
 
-async def test_readers_are_told_when_nothing_more_comes() -> None:
+async def test_readers_are_woken_when_the_journal_closes() -> None:
     journal = Journal(ManualClock())
     journal.close()
     await journal.news(journal.newest)

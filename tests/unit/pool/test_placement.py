@@ -1,4 +1,4 @@
-"""Which browser takes the next context."""
+"""Choice of the browser for the next context."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ slot = st.builds(
 
 
 @given(st.lists(slot, max_size=8), st.booleans(), st.integers(1, 5))
-def test_nobody_is_ever_placed_beside_another_principal_or_over_the_limit(
-    slots: list[SlotInfo], dedicated: bool, places: int
+def test_contexts_never_share_a_browser_across_principals_or_exceed_its_capacity(
+    slots: list[SlotInfo], dedicated: bool, capacity: int
 ) -> None:
-    chosen = choose(slots, "me", dedicated=dedicated, capacity=places)
+    chosen = choose(slots, "me", dedicated=dedicated, capacity=capacity)
     if chosen is None:
         return
     taken = next(s for s in slots if s.browser_id == chosen)
     assert not taken.closed
     assert not taken.dedicated
     assert taken.partition in (None, "me")
-    assert taken.taken < places
+    assert taken.taken < capacity
     if dedicated or taken.partition is None:
         assert taken.taken == 0
         assert taken.served == 0
@@ -82,4 +82,4 @@ def test_nobody_is_ever_placed_beside_another_principal_or_over_the_limit(
 )
 def test_recycling(change: dict[str, object], reason: str | None) -> None:
     assert recycle_reason(replace(MINE, **change), capacity=3) == reason  # type: ignore[arg-type]
-    assert reason is None or reason in RESTART_REASONS, "the metric has a zero for it"
+    assert reason is None or reason in RESTART_REASONS, "the metric must start at zero for it"

@@ -1,5 +1,5 @@
-"""Random interleavings of everything that can happen to sessions, over the pool, a real store and a browser and a clock
-that do what they are told: no illegal move, no early end after an acknowledged activity, nothing left at the end."""
+"""Random interleavings of session operations and faults, over the pool, a real store, a fake browser and a manual
+clock: no illegal transition, no expiry before an acknowledged deadline, nothing left at the end."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from browser_sessions.pool.reaper import Reaper
 from browser_sessions.store import EmbeddedStore
 from tests.harness.fakes.fake_browser import FakeLauncher, FakeProcess, ManualClock
 
-WHO = (Principal("prn_a", Role.CLIENT, "a"), Principal("prn_b", Role.CLIENT, "b"))
-PLACES = 5
+PRINCIPALS = (Principal("prn_a", Role.CLIENT, "a"), Principal("prn_b", Role.CLIENT, "b"))
+CAPACITY = 5
 T = TypeVar("T")
 
 
 class Client:
-    """Somebody connected; hears of the end once."""
+    """A connected client, notified once of the session's end."""
 
     def __init__(self, drives: bool) -> None:
         self.drives = drives
-        self.heard: list[EndReason] = []
+        self.end_reasons: list[EndReason] = []
 
     def session_ended(self, reason: EndReason) -> None:
-        self.heard.append(reason)
+        self.end_reasons.append(reason)
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """`promised` is the model: until when a session may not end for idleness or age, by what was acknowledged."""
+    """`promised` is the model: the time before which a session must not expire, according to acknowledged activity."""
 
     sessions: Bundle[str] = Bundle("sessions")
 
@@ -63,9 +63,9 @@ class PoolMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     async def _settled(self) -> None:
-        """Lets everything that is under way come as far as it can."""
+        """Waits for all background work."""
         async with asyncio.timeout(10):
-            while self.pool.background or self.pool.fleet._background:  # noqa: ASYNC110 - two rooms, no common event
+            while self.pool.background or self.pool.fleet._background:  # noqa: ASYNC110 - two task sets without a common event
                 await asyncio.sleep(0.0005)
 
     @initialize()
@@ -73,13 +73,13 @@ class PoolMachine(RuleBasedStateMachine):
         store = EmbeddedStore(Path(self.folder.name) / "sessions.db")
         self.run(store.open())
         self.store = store
-        limits = PoolLimits(PLACES, 2, 4, 1000.0, 5.0)
+        limits = PoolLimits(CAPACITY, 2, 4, 1000.0, 5.0)
         self.pool = Pool(self.launcher, store, self.clock, limits, node="node", work_dir=Path(self.folder.name))
         self.reaper, self.supervisor = Reaper(self.pool), Supervisor(self.pool.fleet)
 
     @rule(
         target=sessions,
-        who=st.sampled_from(WHO),
+        who=st.sampled_from(PRINCIPALS),
         idle=st.sampled_from([None, 5.0, 20.0]),
         lifetime=st.sampled_from([None, 30.0, 90.0]),
         isolation=st.sampled_from(Isolation),
@@ -89,7 +89,7 @@ class PoolMachine(RuleBasedStateMachine):
         try:
             record, _ = self.run(self.pool.create(who, spec))
         except BrowserSessionsError:
-            assert self.pool.admission.taken >= PLACES or self.pool.admission._held[who.principal_id] >= 4
+            assert self.pool.admission.taken >= CAPACITY or self.pool.admission._held[who.principal_id] >= 4
             return multiple()
         assert record.status is SessionStatus.ACTIVE
         self._promise(record.session_id)
@@ -97,19 +97,19 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 3.0, 4.9, 5.0, 12.0, 20.0]), jump=st.sampled_from([0.0, -3600.0, 3600.0]))
     def time_passes(self, seconds: float, jump: float) -> None:
-        """On the monotonic clock; the wall clock may jump besides, which moves nothing. The reaper looks."""
+        """Advances the monotonic clock and runs the reaper. Jumps of the wall clock must have no effect."""
         self.clock.advance(seconds)
         self.clock.jump += timedelta(seconds=jump)
         for session_id, _ in self.calls:
-            if session_id in self.pool.registry.sessions:  # what has no answer yet is use up to this very moment
+            if session_id in self.pool.registry.sessions:  # a pending call counts as activity up to now
                 self._promise(session_id)
         due = {s.session_id for s in self.pool.registry.sessions.values() if self._due(s.session_id)}
         self.run(self.reaper.turn())
         self.run(self._settled())
-        assert not due & {s.session_id for s in self.pool.registry.sessions.values()}, "what is due goes"
+        assert not due & {s.session_id for s in self.pool.registry.sessions.values()}, "sessions that are due must end"
 
     @rule()
-    def a_little_time_passes(self) -> None:
+    def short_time_passes(self) -> None:
         self.time_passes(seconds=3.0, jump=0.0)
 
     @rule(session_id=sessions)
@@ -131,7 +131,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.calls.append((session_id, call.pop_all()))
 
     @rule(data=st.data())
-    def call_is_answered(self, data: st.DataObject) -> None:
+    def call_ends(self, data: st.DataObject) -> None:
         if self.calls:
             session_id, call = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
             call.close()
@@ -155,7 +155,7 @@ class PoolMachine(RuleBasedStateMachine):
             return
         self.clients.append((session_id, client))
 
-    @rule(session_id=sessions, who=st.sampled_from(WHO), take=st.booleans())
+    @rule(session_id=sessions, who=st.sampled_from(PRINCIPALS), take=st.booleans())
     def control(self, session_id: str, who: Principal, take: bool) -> None:
         live = self.pool.registry.lives.get(session_id)
         if live is None:
@@ -214,7 +214,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.run(die())
 
     @invariant()
-    def every_move_is_in_the_table(self) -> None:
+    def every_transition_is_in_the_table(self) -> None:
         if not hasattr(self, "pool"):
             return
         self.run(self._settled())
@@ -223,11 +223,11 @@ class PoolMachine(RuleBasedStateMachine):
             assert known is not None
             before = self.last.get(session_id)
             if before is not None and before is not known.status:
-                assert _leads(before, known.status), f"{before} to {known.status}"
+                assert _reachable(before, known.status), f"{before} to {known.status}"
             self.last[session_id] = known.status
 
     @invariant()
-    def no_end_comes_before_what_was_acknowledged(self) -> None:
+    def no_session_expires_before_its_acknowledged_deadline(self) -> None:
         if not hasattr(self, "pool"):
             return
         for session_id, until in self.promised.items():
@@ -236,17 +236,17 @@ class PoolMachine(RuleBasedStateMachine):
                 assert self.clock.now >= until, f"{session_id} ended {until - self.clock.now} s early"
 
     @invariant()
-    def places_contexts_and_sessions_agree(self) -> None:
+    def slots_contexts_and_sessions_agree(self) -> None:
         if not hasattr(self, "pool"):
             return
-        assert self.pool.admission.taken == len(self.pool.registry.sessions) <= PLACES
+        assert self.pool.admission.taken == len(self.pool.registry.sessions) <= CAPACITY
         assert sum(len(p.contexts) for p in self.launcher.processes) == len(self.pool.registry.sessions)
         assert sum(b.taken for b in self.pool.fleet.slots) == len(self.pool.registry.sessions)
 
     @invariant()
-    def who_was_connected_hears_the_end_once(self) -> None:
+    def the_end_is_reported_once_to_connected_clients(self) -> None:
         for session_id, client in self.clients:
-            assert len(client.heard) == (session_id not in self.pool.registry.sessions)
+            assert len(client.end_reasons) == (session_id not in self.pool.registry.sessions)
 
     def _promise(self, session_id: str) -> None:
         deadline = self.pool.registry.sessions[session_id].deadline(self.clock.now)
@@ -262,16 +262,16 @@ class PoolMachine(RuleBasedStateMachine):
             known: list[SessionRecord] = list(self.pool.registry.recent.values())
             self.run(self.pool.stop())
             for record in known:
-                assert self.run(self.store.get(record.session_id)) == record, "memory and store agree"
+                assert self.run(self.store.get(record.session_id)) == record, "memory and store must agree"
             assert not self.launcher.running
             self.run(self.store.close())
         self.loop.close()
         self.folder.cleanup()
 
 
-def _leads(before: SessionStatus, after: SessionStatus) -> bool:
-    """Whether some way through the table leads from the one to the other: between two looks there may be several."""
-    return any(step is after or _leads(step, after) for step in TRANSITIONS[before])
+def _reachable(before: SessionStatus, after: SessionStatus) -> bool:
+    """Whether `after` is reachable from `before`: between two checks there may be several transitions."""
+    return any(step is after or _reachable(step, after) for step in TRANSITIONS[before])
 
 
 TestPoolMachine = pytest.mark.slow(PoolMachine.TestCase)

@@ -1,4 +1,4 @@
-"""When creates are refused early, and when they are taken again."""
+"""Load shedding: when creates are refused, and accepted again."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from tests.harness.fakes.fake_browser import FakeLauncher, ManualClock
 ENOUGH = Sample(MEMORY_BYTES * 4, DISK_BYTES * 2, DESCRIPTORS * 2)
 
 
-def test_enough_of_everything_is_no_shortage_and_what_nobody_tells_is_none_either() -> None:
+def test_sufficient_or_unknown_resources_are_no_shortage() -> None:
     assert shortage(ENOUGH) == ""
     assert shortage(Sample(None, None, None)) == ""
 
 
 @pytest.mark.parametrize(
-    ("sample", "word"),
+    ("sample", "text"),
     [
         (Sample(MEMORY_BYTES - 1, DISK_BYTES * 2, DESCRIPTORS * 2), "memory: 255 MB"),
         (Sample(MEMORY_BYTES * 2, DISK_BYTES - 1, DESCRIPTORS * 2), "disk of the data folder"),
         (Sample(MEMORY_BYTES * 2, DISK_BYTES * 2, DESCRIPTORS - 1), "descriptors: 31"),
     ],
 )
-def test_each_shortage_is_named_with_what_is_left(sample: Sample, word: str) -> None:
-    assert word in shortage(sample)
+def test_each_shortage_is_reported_with_what_is_left(sample: Sample, text: str) -> None:
+    assert text in shortage(sample)
 
 
-def test_a_node_on_the_edge_does_not_say_yes_and_no_by_turns() -> None:
+def test_shedding_has_a_hysteresis() -> None:
     edge = Sample(MEMORY_BYTES, DISK_BYTES * 2, DESCRIPTORS * 2)
     assert shortage(edge) == ""
     assert shortage(edge, short_already=True) != ""
@@ -59,7 +59,7 @@ def test_this_machine_can_be_measured(tmp_path: Path) -> None:
     assert sample.descriptors is None or sample.descriptors > 0
 
 
-async def test_creates_are_refused_with_the_reason_and_taken_again_by_themselves(tmp_path: Path) -> None:
+async def test_creates_are_refused_with_the_reason_and_accepted_again_later(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path / "sessions.db")
     await store.open()
     limits = PoolLimits(10, 4, None, None, 5.0)
@@ -74,7 +74,7 @@ async def test_creates_are_refused_with_the_reason_and_taken_again_by_themselves
             await pool.create(who, SessionSpec(), wait_seconds=5)
         assert refusal.value.retry_after >= 5.0
         assert any("nearly full" in warning for warning in pool.report.readiness()[1])
-        assert pool.admission.taken == 1, "who was there stays, who was refused took nothing"
+        assert pool.admission.taken == 1, "existing sessions must stay, refused creates must use no slot"
         pool.touch(before.session_id)
         await shedding.turn()
         await pool.create(who, SessionSpec())
@@ -83,7 +83,7 @@ async def test_creates_are_refused_with_the_reason_and_taken_again_by_themselves
         await store.close()
 
 
-async def test_contexts_are_kept_ready_only_while_there_is_memory_and_are_given_up_before_creates_are_refused(
+async def test_spare_contexts_are_dropped_before_creates_are_refused_for_memory(
     tmp_path: Path,
 ) -> None:
     store = EmbeddedStore(tmp_path / "sessions.db")
@@ -101,7 +101,7 @@ async def test_contexts_are_kept_ready_only_while_there_is_memory_and_are_given_
             assert pool.admission.shortage == ""
             await pool.create(Principal("prn_me", Role.CLIENT, "me"), SessionSpec(isolation=Isolation.BROWSER))
             kept.append({process.keeps_ready for _, process in pool.fleet.running})  # type: ignore[attr-defined]
-        assert kept == [{True}, {False}, {False}, {True}], "those that started meanwhile too"
+        assert kept == [{True}, {False}, {False}, {True}], "including browsers started meanwhile"
     finally:
         await pool.stop()
         await store.close()

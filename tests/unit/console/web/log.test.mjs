@@ -5,7 +5,7 @@ import { addEvents, EMPTY_LOG, isAfter, KEEP } from "../../../../browser_session
 let seq = 0;
 const event = (type, data = {}) => ({ id: `boot-${(seq += 1)}`, type, at: "2031-01-01T00:00:00Z", session_id: "a", data });
 
-test("each event finds its list", () => {
+test("events are added to their lists", () => {
   const log = addEvents(EMPTY_LOG, [
     event("session.active"), event("console", { level: "info", text: "hi" }), event("console", { level: "error", text: "oh" }), event("page.error", { text: "TypeError" }),
     event("page.crashed", { page_id: "p" }), event("network.failed", { url: "https://x/", method: "GET", error: "net::ERR" }), event("session.ended", { status: "crashed", reason: "browser_crashed" }),
@@ -16,7 +16,7 @@ test("each event finds its list", () => {
   assert.equal(log.network.length, 1);
 });
 
-test("a replay adds nothing twice", () => {
+test("replayed events are not added again", () => {
   const events = [event("console", { text: "1" }), event("console", { text: "2" })];
   const log = addEvents(EMPTY_LOG, events);
   assert.equal(addEvents(log, events), log);
@@ -40,7 +40,7 @@ test("a response of 400 and more and its failure are one line, in either order",
   }
 });
 
-test("requests of the same address have a line each", () => {
+test("repeated requests of a URL have one line each", () => {
   const answered = { page_id: "p", url: "https://x/", method: "GET", status: 200 };
   const failed = { page_id: "p", url: "https://x/", method: null, error: "net::ERR_FAILED" };
   const log = addEvents(EMPTY_LOG, [event("network.response", answered), event("network.response", answered), event("network.failed", failed), event("network.failed", failed)]);
@@ -54,7 +54,7 @@ test("lists are bounded, and the newest stay", () => {
   assert.equal(new Set(log.console.map((line) => line.key)).size, KEEP);
 });
 
-test("a dialog stands until it is closed or the session ends; waiting commands until release", () => {
+test("a dialog is kept until it is closed or the session ends; waiting commands until release", () => {
   const open = addEvents(EMPTY_LOG, [event("dialog.opened", { type: "confirm", message: "Sure?" }), event("control.waiting", { count: 3 })]);
   assert.deepEqual([open.dialog.message, open.waiting], ["Sure?", 3]);
   assert.equal(addEvents(open, [event("dialog.closed")]).dialog, null);
@@ -62,7 +62,7 @@ test("a dialog stands until it is closed or the session ends; waiting commands u
   assert.equal(addEvents(open, [event("control.released", {})]).waiting, 0);
 });
 
-test("a watcher who came and left is one line, however often, and no other line is lost", () => {
+test("repeated connects and disconnects of viewers share one line, other lines are kept", () => {
   const came = () => event("client.connected", { kind: "live" });
   const left = () => event("client.disconnected", { kind: "live" });
   const log = addEvents(EMPTY_LOG, [event("session.active"), came(), left(), came(), left(), came()]);

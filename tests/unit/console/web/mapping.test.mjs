@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import * as map from "../../../../browser_sessions/console/static/assets/pure/mapping.js";
 
-test("a point of a scaled picture is the page's own point", () => {
+test("a point in the scaled picture is mapped to the page", () => {
   const rect = { left: 100, top: 50, width: 640, height: 360 };
   assert.deepEqual(map.toPage(100, 50, rect, 1280, 720), { x: 0, y: 0, inside: true });
   assert.deepEqual(map.toPage(420, 230, rect, 1280, 720), { x: 640, y: 360, inside: true });
@@ -16,7 +16,7 @@ test("modifiers and buttons as CDP counts them", () => {
   assert.deepEqual([0, 1, 2, 4].map(map.heldButton), ["none", "left", "right", "middle"]);
 });
 
-test("keys write what they write, commands write nothing", () => {
+test("text keys have their text, shortcuts have none", () => {
   const facts = [[{ key: "a" }, "a"], [{ key: "É" }, "É"], [{ key: "😀" }, "😀"], [{ key: "Enter" }, "\r"], [{ key: "Tab" }, ""], [{ key: "a", ctrlKey: true }, ""], [{ key: "c", metaKey: true }, ""]];
   for (const [event, text] of facts) assert.equal(map.keyText(event), text, JSON.stringify(event));
   assert.equal(map.keyText({ key: "@", ctrlKey: true, altKey: true, getModifierState: (name) => name === "AltGraph" }), "@");
@@ -30,7 +30,7 @@ test("paste and input methods are left to the browser", () => {
   assert.equal(map.isComposing({ key: "a", keyCode: 65 }), false);
 });
 
-test("lines and pages of a wheel become px", () => {
+test("wheel lines and pages are converted to px", () => {
   assert.deepEqual(map.wheelPixels({ deltaX: 0, deltaY: 3, deltaMode: 1 }, 720), { dx: 0, dy: 100 });
   assert.deepEqual(map.wheelPixels({ deltaX: 0, deltaY: -1, deltaMode: 2 }, 720), { dx: 0, dy: -720 });
   assert.deepEqual(map.wheelPixels({ deltaX: 4, deltaY: 8, deltaMode: 0 }, 720), { dx: 4, dy: 8 });
@@ -47,18 +47,18 @@ test("presses near in time and place count up", () => {
   assert.equal(map.clickCount(first, press(100, 0, "right")), 1);
 });
 
-test("two quick Escapes give the wheel back", () => {
+test("two quick Escapes release control", () => {
   assert.equal(map.isDoubleEscape(null, 100), false);
   assert.equal(map.isDoubleEscape(100, 700), true);
   assert.equal(map.isDoubleEscape(100, 701), false);
 });
 
-test("an address as typed", () => {
+test("a typed address is completed", () => {
   const facts = [["example.com", "https://example.com"], [" http://a/ ", "http://a/"], ["localhost:8080/x", "https://localhost:8080/x"], ["about:blank", "about:blank"], ["", ""]];
   for (const [text, url] of facts) assert.equal(map.typedAddress(text), url, text);
 });
 
-test("a picture is asked for as wide as it is shown, in device px", () => {
+test("the requested width is the displayed width in device px", () => {
   assert.equal(map.wantedWidth(1000, 1), 1024);
   assert.equal(map.wantedWidth(1000, 2), 2048);
   assert.equal(map.wantedWidth(10, 1), 320);

@@ -14,7 +14,7 @@ test("an update changes its own row and no other", () => {
   assert.equal(missing, false);
 });
 
-test("what changes nothing keeps the same rows, so nothing is drawn again", () => {
+test("an event without a change keeps the same rows object", () => {
   const before = fromOverview([row("a", { metadata: { k: "v" } })]);
   const { rows } = applyEvents(before, [event("session.updated", "a", { title: "T", metadata: { k: "v" } }), event("console", "a", { text: "x" })]);
   assert.equal(rows, before);
@@ -26,32 +26,32 @@ test("an ended session stays, with its reason", () => {
   assert.deepEqual([status, end_reason, ended_at, connections], ["crashed", "browser_crashed", "2031-01-01T00:00:00Z", 0]);
 });
 
-test("a final status is never left again, whatever arrives late", () => {
+test("late events do not change a final status", () => {
   const ended = row("a", { status: "expired" });
   assert.equal(nextRow(ended, event("session.active", "a")), ended);
   assert.equal(nextRow(ended, event("session.updated", "a", { status: "active" })), ended);
 });
 
-test("a session that nobody told of, and a gap, ask for the overview anew", () => {
+test("an unknown session and a gap request a new overview", () => {
   assert.equal(applyEvents(new Map(), [event("session.active", "new")]).missing, true);
   assert.equal(applyEvents(new Map(), [event("gap", null)]).missing, true);
   assert.equal(applyEvents(new Map(), [event("console", "new", { text: "hi" })]).missing, false);
 });
 
-test("an event that brings its row needs no asking", () => {
+test("an event with its row needs no new overview", () => {
   const { rows, missing } = applyEvents(new Map(), [event("session.queued", "new", { row: row("new", { status: "queued" }) })]);
   assert.equal(missing, false);
   assert.equal(rows.get("new").status, "queued");
 });
 
-test("touched are those whose picture may be another", () => {
+test("sessions whose thumbnail may have changed are touched", () => {
   const { touched } = applyEvents(fromOverview([row("a"), row("b")]), [
     event("session.updated", "a", { last_activity: "2031-01-01T00:00:01Z" }), event("session.updated", "b", { memory_bytes: 9 }),
   ]);
   assert.deepEqual([...touched], ["a"]);
 });
 
-test("who drives is told", () => {
+test("the holder of control is shown", () => {
   const { rows } = applyEvents(fromOverview([row("a")]), [event("control.taken", "a", { by: "olga" })]);
   assert.equal(rows.get("a").controlled_by, "olga");
 });
@@ -63,7 +63,7 @@ test("counts and owners", () => {
   assert.deepEqual(owners(rows), [["p1", "anna", 2], ["p2", "bo", 1]]);
 });
 
-test("an unresponsive session is counted as such and as active, and says so until it responds", () => {
+test("an unresponsive session is counted as such and as active, until it responds", () => {
   const hung = row("a", { responsive: false });
   const found = counts(fromOverview([hung, row("b"), row("c", { status: "closed", responsive: false })]));
   assert.deepEqual([found.active, found.unresponsive, found.closed], [2, 1, 1]);

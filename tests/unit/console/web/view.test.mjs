@@ -9,13 +9,13 @@ const row = (id, more = {}) => ({
 const view = (more = {}) => ({ ...DEFAULT_VIEW, ...more });
 const rows = (...list) => new Map(list.map((r) => [r.session_id, r]));
 
-test("a view survives the address", () => {
-  const asked = view({ text: "kettle team=search a&b=c", status: ["active", "crashed"], owner: "p1", sort: "memory", down: true, layout: "table" });
-  assert.deepEqual(readView(new URLSearchParams(writeView(asked))), asked);
+test("a view round-trips through the URL", () => {
+  const wanted = view({ text: "kettle team=search a&b=c", status: ["active", "crashed"], owner: "p1", sort: "memory", down: true, layout: "table" });
+  assert.deepEqual(readView(new URLSearchParams(writeView(wanted))), wanted);
   assert.equal(writeView(view()), "");
 });
 
-test("an address that somebody made up is read as far as it makes sense", () => {
+test("invalid parts of a URL are ignored", () => {
   const read = readView(new URLSearchParams("?status=active,nonsense&sort=-__proto__&view=cube"));
   assert.deepEqual(read, view({ status: ["active"] }));
 });
@@ -32,7 +32,7 @@ test("filters by words, pairs, status and owner", () => {
   assert.deepEqual(parseQuery(" a=b  c "), { words: ["c"], pairs: [["a", "b"]] });
 });
 
-test("an unresponsive page is found by a filter of its own, and among the active ones", () => {
+test("unresponsive pages have a filter and are also active", () => {
   const hung = row("h", { responsive: false });
   const both = rows(hung, row("a", { responsive: true }), row("x", { status: "crashed", responsive: false }));
   assert.deepEqual(arrange(both, view({ status: ["unresponsive"] })), ["h"]);
@@ -40,20 +40,20 @@ test("an unresponsive page is found by a filter of its own, and among the active
   assert.deepEqual(readView(new URLSearchParams("?status=unresponsive")).status, ["unresponsive"]);
 });
 
-test("live ones stand before ended ones, whatever the order", () => {
+test("live sessions come before ended ones in any order", () => {
   const list = rows(row("x", { status: "closed", memory_bytes: 99 }), row("a", { memory_bytes: 1 }), row("b", { memory_bytes: 2 }));
   assert.deepEqual(arrange(list, view({ sort: "memory", down: true })), ["b", "a", "x"]);
   assert.deepEqual(arrange(list, view({ sort: "memory" })), ["a", "b", "x"]);
 });
 
-test("every column sorts, with holes in the rows too", () => {
+test("every column sorts, also with missing values", () => {
   const bare = { session_id: "z", status: "queued", created_at: "2031-01-01T00:00:01Z" };
   for (const { name } of COLUMNS) {
     for (const down of [false, true]) assert.equal(arrange(rows(row("a"), bare, row("b", { title: "A" })), view({ sort: name, down })).length, 3, name);
   }
 });
 
-test("a number that ticks moves nothing until the order is renewed", () => {
+test("changing values do not reorder rows until the order is refreshed", () => {
   const held = new Map();
   const by = view({ sort: "memory", down: true });
   assert.deepEqual(arrange(rows(row("a", { memory_bytes: 2 }), row("b", { memory_bytes: 1 })), by, held), ["a", "b"]);
@@ -62,13 +62,13 @@ test("a number that ticks moves nothing until the order is renewed", () => {
   assert.deepEqual(arrange(later, by, new Map()), ["b", "a", "c"]);
 });
 
-test("a second click on a column turns it round", () => {
+test("a second click on a column reverses the order", () => {
   const once = sortedBy(view(), "memory");
   assert.deepEqual([once.sort, once.down], ["memory", true]);
   assert.equal(sortedBy(once, "memory").down, false);
 });
 
-test("arrows walk the grid and stop at its edges", () => {
+test("arrow keys move in the grid and stop at its edges", () => {
   const facts = [[-1, "ArrowDown", 0], [0, "ArrowRight", 1], [0, "ArrowLeft", 0], [1, "ArrowDown", 4], [6, "ArrowDown", 6], [4, "ArrowUp", 1], [6, "ArrowRight", 6], [5, "Home", 0], [0, "End", 6]];
   for (const [from, key, to] of facts) assert.equal(step(from, key, 7, 3), to, `${from} ${key}`);
   assert.equal(step(-1, "ArrowDown", 0, 3), -1);

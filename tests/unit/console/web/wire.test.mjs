@@ -6,7 +6,7 @@ import { backoff, sseParser } from "../../../../browser_sessions/console/static/
 const STREAM = ': hello\n\nid: b-1\nevent: console\ndata: {"a":1}\n\nid: b-2\r\nevent: x\r\ndata: one\r\ndata:two\r\n\r\ndata: last\n\nid: never\ndata: cut';
 const WHOLE = [{ id: "b-1", event: "console", data: '{"a":1}' }, { id: "b-2", event: "x", data: "one\ntwo" }, { id: "b-2", event: "message", data: "last" }];
 
-test("a stream reads the same, wherever it is cut", () => {
+test("a stream is parsed the same in any chunks", () => {
   for (let size = 1; size <= STREAM.length; size += 1) {
     const feed = sseParser();
     const found = [];
@@ -15,7 +15,7 @@ test("a stream reads the same, wherever it is cut", () => {
   }
 });
 
-test("retries slow down to five seconds", () => {
+test("retries back off up to five seconds", () => {
   assert.deepEqual([0, 1, 2, 3, 4, 99].map(backoff), [0.5, 1, 2, 4, 5, 5]);
 });
 
@@ -28,18 +28,18 @@ function frame(header, jpeg) {
   return out.buffer;
 }
 
-test("a frame is its header and its picture", () => {
+test("a frame has a header and a JPEG", () => {
   const { header, jpeg } = parseFrame(frame({ seq: 7, page_id: "ä" }, [255, 216]));
   assert.deepEqual([header.seq, header.page_id, ...jpeg], [7, "ä", 255, 216]);
 });
 
-test("a broken frame is none", () => {
+test("an invalid frame is null", () => {
   for (const bad of [new ArrayBuffer(0), new ArrayBuffer(3), new Uint8Array([0, 0, 0, 200, 1]).buffer, frame("{not json", [1]), frame({ seq: 1 }, [])]) {
     assert.equal(parseFrame(bad), null);
   }
 });
 
-test("close codes: an end is an end, all else is worth another try", () => {
+test("close codes: final ends are not retried, others are", () => {
   for (const code of [1000, 1011, 4000, 4001]) assert.equal(closeMeaning(code).ended, true, code);
   for (const code of [1001, 1006, 1012]) assert.equal(closeMeaning(code).again, true, code);
   assert.equal(closeMeaning(1008).again, undefined);

@@ -1,4 +1,4 @@
-"""What a page says or throws at great length reaches neither our loop nor Playwright's; what follows does."""
+"""Very long console messages and errors of a page reach neither our event loop nor Playwright; later ones do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.browser
 
 LONG: Final = "'x'.repeat(2 * 2**20)"
-SAY: Final = "void setTimeout(() => { console.log(%s); throw new Error(%s) })"
+LOG_AND_THROW: Final = "void setTimeout(() => { console.log(%s); throw new Error(%s) })"
 
 
 async def test_too_long_events_are_dropped_and_later_ones_published(service: Running) -> None:
@@ -21,16 +21,16 @@ async def test_too_long_events_are_dropped_and_later_ones_published(service: Run
     handle: Any = service.inside.pool.context(session_id)
     thrown: list[str] = []
     handle._inner.on("weberror", lambda error: thrown.append(str(error.error)))
-    await service.evaluate(session_id, SAY % (LONG, LONG))
-    await service.evaluate(session_id, SAY % ("'said'", "'thrown'"))
+    await service.evaluate(session_id, LOG_AND_THROW % (LONG, LONG))
+    await service.evaluate(session_id, LOG_AND_THROW % ("'logged'", "'thrown'"))
 
-    def told() -> list[str]:
+    def published() -> list[str]:
         events = service.inside.pool.journal.of(session_id)
         return [event.data["text"] for event in events if event.kind in ("console", "page.error")]
 
-    await until(lambda: len(told()) >= 2, what="the short words are told")
-    assert [text.splitlines()[0][:50] for text in told()] == ["said", "Error: thrown"]
-    assert thrown == []  # nothing of a console goes through the driver
+    await until(lambda: len(published()) >= 2, what="the short messages are published")
+    assert [text.splitlines()[0][:50] for text in published()] == ["logged", "Error: thrown"]
+    assert thrown == []  # console events do not go through the driver
 
 
 async def test_requests_are_not_forwarded_to_the_driver_while_unused(service: Running) -> None:
@@ -39,39 +39,39 @@ async def test_requests_are_not_forwarded_to_the_driver_while_unused(service: Ru
         handle: Any = service.inside.pool.context(session_id)
         sent: list[str] = []
         handle._inner.on("request", lambda request: sent.append(request.url))
-        answered = "fetch('/').then((answer) => answer.status)"
-        assert await service.evaluate(session_id, answered) == 200
+        fetch_status = "fetch('/').then((response) => response.status)"
+        assert await service.evaluate(session_id, fetch_status) == 200
         assert sent == []
 
 
 SEND: Final = "void fetch('/', {method: 'POST', body: %s}).catch(() => 0)"
-ASK: Final = "void setTimeout(() => prompt('what?', %s))"
-WORD: Final = 2**16
-"""What is left of each string, as Chromium writes it."""
+PROMPT: Final = "void setTimeout(() => prompt('what?', %s))"
+TRUNCATED: Final = 2**16
+"""What remains of each string, in bytes of Chromium's JSON."""
 
 
 async def test_required_events_are_forwarded_with_truncated_strings(service: Running) -> None:
-    """A dialog waits for an answer and a request is waited for, however much they say. The driver hears of requests
-    where Playwright sets something that needs the network's events, as headers do."""
+    """Dialogs and requests must be forwarded however long their text, because something waits for them. The driver gets
+    requests when Playwright sets something that needs network events, such as headers."""
     with client_site() as site:
         headers = {"X-Any": "1"}
         session_id = (await service.create(start_url=site.url, extra_http_headers=headers))["session_id"]
         handle: Any = service.inside.pool.context(session_id)
-        asked: list[str] = []
+        prompts: list[str] = []
         sent: list[int] = []
-        handle._inner.on("dialog", lambda dialog: asked.append(dialog.default_value))
+        handle._inner.on("dialog", lambda dialog: prompts.append(dialog.default_value))
         handle._inner.on("request", lambda request: sent.append(len(request.post_data_buffer or b"")))
         await service.evaluate(session_id, SEND % LONG)
         await service.evaluate(session_id, SEND % "'short'")
-        await until(lambda: len(sent) == 2, what="both requests are told")
-        assert sent == [WORD * 3 // 4, len("short")]
-        for words in (LONG, "'short'"):
-            await service.evaluate(session_id, ASK % words)
-        await until(lambda: len(asked) == 2, what="both questions are told")
-        assert [len(each) for each in asked] == [WORD, len("short")]
+        await until(lambda: len(sent) == 2, what="both requests are forwarded")
+        assert sent == [TRUNCATED * 3 // 4, len("short")]
+        for text in (LONG, "'short'"):
+            await service.evaluate(session_id, PROMPT % text)
+        await until(lambda: len(prompts) == 2, what="both dialogs are forwarded")
+        assert [len(each) for each in prompts] == [TRUNCATED, len("short")]
 
-        def answered() -> int:
+        def dialogs() -> int:
             return sum(event.kind == "dialog.opened" for event in service.inside.pool.journal.of(session_id))
 
-        await until(lambda: answered() == 2, what="both are in the history")
+        await until(lambda: dialogs() == 2, what="both are in the history")
         assert await service.evaluate(session_id, "1 + 1") == 2

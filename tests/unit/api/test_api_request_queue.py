@@ -1,4 +1,4 @@
-"""The queue of slow requests: in order, one a turn of the loop, and nobody waits for who has left."""
+"""The queue of slow requests: in order, one per loop iteration, without waiting for cancelled ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 from browser_sessions.api.request_queue import RequestQueue
 
 
-async def test_between_two_of_them_everything_else_that_is_ready_runs() -> None:
+async def test_other_ready_tasks_run_between_two_queued_requests() -> None:
     queue, ran = RequestQueue(), list[str]()
 
     async def slow(name: str) -> None:
@@ -26,7 +26,7 @@ async def test_between_two_of_them_everything_else_that_is_ready_runs() -> None:
     assert all(later - earlier > 1 for earlier, later in pairwise(slow_ones))
 
 
-async def test_who_left_takes_no_turn() -> None:
+async def test_a_cancelled_request_is_skipped() -> None:
     queue = RequestQueue()
     first, second, third = (asyncio.create_task(queue.turn()) for _ in range(3))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What stands between tenants, seen from outside: ports, secrets and processes of a service with several browsers."""
+"""Isolation between tenants, tested from outside: ports, secrets and processes of a service with several browsers."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ pytestmark = pytest.mark.browser
 
 PROXY_PASSWORD: Final = "proxy-password-5531"
 NOBODY: Final = 65534
-ANSWER_S: Final = 3.0
-"""How long an internal socket may leave a stranger waiting for its answer or its close."""
+RESPONSE_S: Final = 3.0
+"""Limit for an internal socket to respond to an unauthorized connection or close it."""
 
 
 @dataclass
-class World:
+class Deployment:
     service: Running
     owners: tuple[httpx.AsyncClient, httpx.AsyncClient]
     """Two principals with the client role."""
@@ -71,7 +71,7 @@ def _name(process: psutil.Process) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     data = tmp_path_factory.mktemp("walls") / "data"
     async with serving(data) as service, AsyncExitStack() as stack:
         keys = [await service.key(name=name) for name in ("anna", "bert")]
@@ -85,26 +85,26 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             ("alone", bert, {"isolation": "browser"}),
             ("proxied", bert, {"proxy": proxy}),
         ):
-            answer = await owner.post("/v1/browser/sessions", json=options)
-            assert answer.status_code == 201, answer.text
-            sessions[name] = answer.json()
+            response = await owner.post("/v1/browser/sessions", json=options)
+            assert response.status_code == 201, response.text
+            sessions[name] = response.json()
 
         async def spare() -> bool:
             pool = (await service.http.get("/v1/browser/pool")).json()
             return sum(not each["sessions"] for each in pool["browsers"]) >= 1
 
-        await until(spare, what="there is a spare browser")
-        kept = [path.read_text().strip() for path in (data / "secrets").iterdir()]
-        secrets = [ADMIN_KEY, PROXY_PASSWORD, *keys, *(each for each in kept if len(each) > 15)]
+        await until(spare, what="a spare browser")
+        stored = [path.read_text().strip() for path in (data / "secrets").iterdir()]
+        secrets = [ADMIN_KEY, PROXY_PASSWORD, *keys, *(each for each in stored if len(each) > 15)]
         async with raw(sessions["one"]["connect_url"]), raw(sessions["other"]["connect_url"]):
-            yield World(service, (anna, bert), sessions, secrets)
+            yield Deployment(service, (anna, bert), sessions, secrets)
 
 
 # -- ports -----------------------------------------------------------------------------------------------------------
 
 
-async def test_no_process_of_chromium_or_of_the_driver_listens_on_a_port(world: World) -> None:
-    assert {name for name, _ in world.listening() if "python" not in name} == set()
+async def test_no_process_of_chromium_or_of_the_driver_listens_on_a_port(deployment: Deployment) -> None:
+    assert {name for name, _ in deployment.listening() if "python" not in name} == set()
 
 
 FETCHED: Final = """Promise.all([
@@ -113,23 +113,23 @@ FETCHED: Final = """Promise.all([
   fetch('/json/new?about:blank', {method: 'PUT'}).then(a => a.text()).catch(String),
   fetch('http://HOST:PORT/json/version').then(a => a.text()).catch(String),
 ]).then(found => found.filter(text => text.includes('webSocketDebuggerUrl') || text.includes('Protocol-Version')))"""
-"""What a page reads of its own origin and of the port's."""
+"""What a page can fetch from its own origin and from the port."""
 CONNECTED: Final = """Promise.all(PATHS.map(path => new Promise(done => {
   const socket = new WebSocket(`ws://HOST:PORT${path}`)
   socket.onopen = () => done(path)
   socket.onerror = socket.onclose = () => done(null)
   setTimeout(done, 3000, null)
 }))).then(opened => opened.filter(Boolean))"""
-"""The paths at which a page's WebSocket opens."""
-HOSTS: Final = ("127.0.0.1", "localhost", "127.0.0.2", "[::1]", "0.0.0.0")  # noqa: S104 - an address to try
+"""The paths at which a page can open a WebSocket."""
+HOSTS: Final = ("127.0.0.1", "localhost", "127.0.0.2", "[::1]", "0.0.0.0")  # noqa: S104 - an address to connect to
 
 
-def told(script: str, host: str, port: int, paths: list[str]) -> str:
+def filled_in(script: str, host: str, port: int, paths: list[str]) -> str:
     return script.replace("HOST", host).replace("PORT", str(port)).replace("PATHS", json.dumps(paths))
 
 
 def guesses(text: str) -> list[str]:
-    """Paths for a WebSocket: what anybody would try, and what an answer of the port gave away."""
+    """WebSocket paths to try: common ones, and those in a response of the port."""
     with contextlib.suppress(ValueError):
         found = json.loads(text)
         entries = found if isinstance(found, list) else [found]
@@ -148,19 +148,19 @@ class Tenant:
         self._page = f"{self._path}/{(await self._owner.get(self._path)).json()['pages'][0]['page_id']}"
 
     async def goto(self, url: str) -> str:
-        """The page's text; empty where it was not reached."""
-        answer = await self._owner.post(f"{self._page}/navigate", json={"url": url, "timeout_seconds": 5})
-        if answer.status_code != 200:
+        """The page's text, empty if the navigation failed."""
+        response = await self._owner.post(f"{self._page}/navigate", json={"url": url, "timeout_seconds": 5})
+        if response.status_code != 200:
             return ""
         return str(await self.evaluate("document.body.innerText"))
 
     async def evaluate(self, expression: str) -> Any:
-        answer = await self._owner.post(f"{self._page}/evaluate", json={"expression": expression})
-        return answer.json()["result"] if answer.status_code == 200 else []
+        response = await self._owner.post(f"{self._page}/evaluate", json={"expression": expression})
+        return response.json()["result"] if response.status_code == 200 else []
 
 
 async def reached(goto: Any, evaluate: Any, port: int) -> list[str]:
-    """What a page could read or open at a port, by every name of this machine."""
+    """What a page could read or open at a port, through every loopback name."""
     found = []
     for host in HOSTS:
         for path in ("/json/version", "/json/list"):
@@ -168,34 +168,34 @@ async def reached(goto: Any, evaluate: Any, port: int) -> list[str]:
             if "Debugger" in text or "Protocol-Version" in text:
                 found.append(f"{host}:{port}{path} was read")
         version = await goto(f"http://{host}:{port}/json/version")
-        found += [f"{host}:{port} gave {text[:60]}" for text in await evaluate(told(FETCHED, host, port, []))]
-        opened = await evaluate(told(CONNECTED, host, port, guesses(version)))
+        found += [f"{host}:{port} gave {text[:60]}" for text in await evaluate(filled_in(FETCHED, host, port, []))]
+        opened = await evaluate(filled_in(CONNECTED, host, port, guesses(version)))
         found += [f"{host}:{port}{path} opened a WebSocket" for path in opened]
     return found
 
 
-@pytest.mark.parametrize("who", ["one", "other"])
-async def test_a_page_reaches_no_browser_at_any_port_of_the_service(world: World, who: str) -> None:
-    """The page is sent to each port, by each name of the machine, and tries what it can from there and from its own
-    site. `one` has another session of its owner in its browser; `other` is another owner's."""
-    owner = world.owners[0 if who == "one" else 1]
-    tenant = Tenant(owner, world.sessions[who]["session_id"])
+@pytest.mark.parametrize("name", ["one", "other"])
+async def test_a_page_cannot_reach_a_browser_through_any_port_of_the_service(deployment: Deployment, name: str) -> None:
+    """The page navigates to each port through each loopback name and tries fetches and WebSockets. `one` shares its
+    browser with another session of its owner; `other` has another owner."""
+    owner = deployment.owners[0 if name == "one" else 1]
+    tenant = Tenant(owner, deployment.sessions[name]["session_id"])
     await tenant.start()
-    before = {name: await _pages(world, name) for name in world.sessions}
-    found = [text for port in sorted(world.ports()) for text in await reached(tenant.goto, tenant.evaluate, port)]
+    before = {each: await _pages(deployment, each) for each in deployment.sessions}
+    found = [text for port in sorted(deployment.ports()) for text in await reached(tenant.goto, tenant.evaluate, port)]
     assert found == []
-    assert {name: await _pages(world, name) for name in world.sessions if name != who} == {
-        name: pages for name, pages in before.items() if name != who
+    assert {each: await _pages(deployment, each) for each in deployment.sessions if each != name} == {
+        each: pages for each, pages in before.items() if each != name
     }
 
 
-async def _pages(world: World, name: str) -> list[tuple[str, str]]:
-    path = f"/v1/browser/sessions/{world.sessions[name]['session_id']}/pages"
-    return [(each["page_id"], each["url"]) for each in (await world.service.http.get(path)).json()["pages"]]
+async def _pages(deployment: Deployment, name: str) -> list[tuple[str, str]]:
+    path = f"/v1/browser/sessions/{deployment.sessions[name]['session_id']}/pages"
+    return [(each["page_id"], each["url"]) for each in (await deployment.service.http.get(path)).json()["pages"]]
 
 
-async def test_the_same_page_does_reach_a_browser_that_has_a_debugging_port(tmp_path: Path) -> None:
-    """So the test above would notice one."""
+async def test_the_same_page_can_reach_a_browser_with_a_debugging_port(tmp_path: Path) -> None:
+    """Proves that the test above would notice one."""
     async with bare_chromium(tmp_path / "profile") as address, async_playwright() as playwright:
         port = urlsplit(address).port
         assert port is not None
@@ -209,7 +209,7 @@ async def test_the_same_page_does_reach_a_browser_that_has_a_debugging_port(tmp_
             return ""
 
         async def evaluate(expression: str) -> Any:
-            with contextlib.suppress(Exception):  # it is on its way from an address that did not answer
+            with contextlib.suppress(Exception):  # still navigating away from an address that did not respond
                 return await page.evaluate(expression)
             return []
 
@@ -240,55 +240,55 @@ UPGRADE: Final = (
 
 
 def requests(port: int) -> list[bytes]:
-    """What a stranger may say to a port: with and without an upgrade, an origin, a foreign host, and no HTTP at all."""
-    said = [
+    """Unauthorized requests: with and without an upgrade, an origin, a foreign host, and no HTTP at all."""
+    texts = [
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{f'Origin: {origin}{end}' if origin else ''}{upgrade}\r\n"
         for end in ["\r\n"]
         for path in PATHS
         for origin in ORIGINS
         for upgrade in (UPGRADE, "")
     ]
-    said += [
+    texts += [
         f"PUT /json/new?about:blank HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\n\r\n",
         f"GET / HTTP/1.1\r\nHost: example.com\r\n{UPGRADE}\r\n",
         "GET / HTTP/1.0\r\n\r\n",
         '{"id":1,"method":"Browser.getVersion"}\0',
     ]
-    return [each.encode() for each in said]
+    return [each.encode() for each in texts]
 
 
-async def answer_to(port: int, request: bytes) -> bytes:
-    """The first line of the answer; empty when the connection was closed without one."""
+async def response_line(port: int, request: bytes) -> bytes:
+    """The first line of the response, empty if the connection was closed without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(RESPONSE_S):
             return (await reader.readline()).strip()
     except ConnectionError:
         return b""
     except TimeoutError:
-        return b"it keeps the connection and says nothing"
+        return b"open without a response"
     finally:
         writer.close()
 
 
-async def test_an_internal_socket_refuses_who_has_not_its_secret(world: World) -> None:
+async def test_internal_sockets_refuse_connections_without_their_secret(deployment: Deployment) -> None:
     wrong = {}
-    for port in world.ports():
+    for port in deployment.ports():
         for request in requests(port):
-            line = await answer_to(port, request)
+            line = await response_line(port, request)
             if line != b"" and line.split(b" ")[1:2] not in ([b"403"], [b"404"], [b"400"] if _no_http(request) else []):
                 wrong[port, request] = line
     assert wrong == {}
 
 
 def _no_http(request: bytes) -> bool:
-    """What is no request of HTTP/1.1 may be answered as a bad one."""
+    """Whether the request is not HTTP/1.1 and may be refused with 400."""
     return b" HTTP/1.1\r\n" not in request
 
 
-async def test_an_internal_socket_opens_for_nobody_through_another_address(world: World) -> None:
-    """It is on loopback only."""
+async def test_internal_sockets_listen_on_loopback_only(deployment: Deployment) -> None:
+    """Connections through another address of the machine are refused."""
     addresses = [
         each.address
         for name, found in psutil.net_if_addrs().items()
@@ -297,7 +297,7 @@ async def test_an_internal_socket_opens_for_nobody_through_another_address(world
     ]
     if not addresses:
         pytest.skip("this machine has no address but loopback's")
-    for port in world.ports():
+    for port in deployment.ports():
         with pytest.raises(OSError, match=r"refused|Connect call failed"):
             await asyncio.open_connection(addresses[0], port)
 
@@ -309,11 +309,11 @@ def _proc(pid: int, name: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
-        return b""  # it has just ended
+        return b""  # the process has just ended
 
 
-async def test_no_child_has_a_secret_in_its_environment_or_its_arguments(world: World) -> None:
-    _, *children = world.server.tree()
+async def test_no_child_has_a_secret_in_its_environment_or_its_arguments(deployment: Deployment) -> None:
+    _, *children = deployment.server.tree()
     read = {
         process.pid: (_name(process), _proc(process.pid, "environ"), _proc(process.pid, "cmdline"))
         for process in children
@@ -323,7 +323,7 @@ async def test_no_child_has_a_secret_in_its_environment_or_its_arguments(world: 
         (name, where, secret)
         for name, environ, arguments in read.values()
         for where, text in (("environ", environ), ("cmdline", arguments))
-        for secret in (*world.secrets, "BROWSER_SESSIONS_ADMIN_API_KEY")
+        for secret in (*deployment.secrets, "BROWSER_SESSIONS_ADMIN_API_KEY")
         if secret.encode() in text
     }
     assert found == set()
@@ -340,17 +340,17 @@ def boxed(statuses: list[dict[str, str]]) -> list[tuple[str, set[str]]]:
     return [(each["Seccomp"], set(each["Uid"].split()) & {"0"}) for each in statuses]
 
 
-async def test_renderers_are_sandboxed_and_not_root(world: World) -> None:
-    """Of this test's own user: root in a container, an ordinary user elsewhere."""
-    found = renderers(world.server)
-    assert len(found) >= len(world.sessions)
+async def test_renderers_are_sandboxed_and_not_root(deployment: Deployment) -> None:
+    """With the service run by the test's user: root in a container, an unprivileged user elsewhere."""
+    found = renderers(deployment.server)
+    assert len(found) >= len(deployment.sessions)
     assert boxed(found) == [("2", set())] * len(found)
     assert {each["NoNewPrivs"] for each in found} == {"1"}
 
 
 @asynccontextmanager
 async def as_nobody() -> AsyncIterator[Running]:
-    """The service as uid 65534. It may read what root may read, where Python is in root's home; nothing more."""
+    """The service as uid 65534, with read access to all files only, because Python may be in root's home."""
     folder = Path(tempfile.mkdtemp(prefix="walls-"))
     data = folder / "data"
     data.mkdir()
@@ -377,7 +377,7 @@ async def as_nobody() -> AsyncIterator[Running]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user")
-async def test_renderers_of_a_service_that_an_ordinary_user_starts_are_sandboxed() -> None:
+async def test_renderers_of_a_service_run_by_an_unprivileged_user_are_sandboxed() -> None:
     async with as_nobody() as service:
         assert service.process is not None
         assert psutil.Process(service.process.pid).uids().real == NOBODY

@@ -1,7 +1,7 @@
-"""No foreign id passes, in either direction: random clients, a random Chromium, and policy and scope between them.
+"""No foreign id passes in either direction: random clients and a random Chromium, with policy and scope in between.
 
-Whatever is another session's has FOREIGN in its id (or is window 666), so a look at the bytes finds it. Frame ids are
-left out: below a page Chromium itself refuses them (tests/browser/gateway/test_gateway_protocol.py).
+All ids of another session contain FOREIGN (or are window 666), so a search of the bytes finds them. Frame ids are not
+covered: on a page's session Chromium itself refuses them (tests/browser/gateway/test_gateway_protocol.py).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from browser_sessions.gateway.scope.command_decision import (
     SetDownloads,
 )
 from browser_sessions.gateway.scope.session_contexts import Contexts
-from tests.harness.fakes.gateway_world import FOREIGN, OWN, browser_target, empty_tree, target
+from tests.harness.fakes.gateway_scope import FOREIGN, OWN, browser_target, empty_tree, target
 from tests.harness.paths import TESTS
 
 ALL: Final = (TESTS / "data" / "cdp-methods-156.txt").read_text().split()
@@ -53,7 +53,7 @@ Step = tuple[Callable[["Wire", Any], None], Any]
 
 
 class Wire:
-    """One client, its scope, and a Chromium that has a neighbour's things too. Every frame is looked at."""
+    """One client, its scope, and a Chromium that also has another session's targets. Every frame is checked."""
 
     def __init__(self) -> None:
         self.tree = empty_tree()
@@ -62,9 +62,9 @@ class Wire:
         self.alive: dict[str, tuple[str, str]] = {}
         self.counter = 0
         self.passed: Counter[str] = Counter()
-        self.attach(self.born("page", OWN), None, automatic=False)
-        self.born("tab", OWN)
-        self.born("page", FOREIGN)
+        self.attach(self.new_target("page", OWN), None, automatic=False)
+        self.new_target("tab", OWN)
+        self.new_target("page", FOREIGN)
 
     def new(self, prefix: str, context_id: str = OWN) -> str:
         self.counter += 1
@@ -78,10 +78,10 @@ class Wire:
         assert MARK not in frame, frame
         assert FOREIGN_WINDOW_BYTES not in frame, f"FOREIGN window in {frame!r}"
 
-    def tell(self, events: list[Event]) -> None:
-        for told in events:
-            self.passed[told.method] += 1
-            self.to_client(event(told.method, told.params, told.session_id))
+    def notify(self, events: list[Event]) -> None:
+        for each in events:
+            self.passed[each.method] += 1
+            self.to_client(event(each.method, each.params, each.session_id))
 
     def info(self, target_id: str, **more: Any) -> dict[str, Any]:
         context_id, target_type = self.alive[target_id]
@@ -89,21 +89,21 @@ class Wire:
 
     # --- Chromium and its target tree ---
 
-    def born(self, target_type: str, context_id: str, **more: Any) -> str:
+    def new_target(self, target_type: str, context_id: str, **more: Any) -> str:
         target_id = self.new("TARGET", context_id)
         self.alive[target_id] = (context_id, target_type)
         info = self.info(target_id, **more)
         self.tree.update(info)
-        self.tell(self.scope.on_target(target_id))
+        self.notify(self.scope.on_target(target_id))
         if self.scope.wants(info):
             self.attach(target_id, None, automatic=True)
         return target_id
 
-    def dies(self, target_id: str) -> None:
+    def destroy(self, target_id: str) -> None:
         self.alive.pop(target_id, None)
         self.tree.destroyed(target_id)
-        self.tell(self.scope.on_target_crashed(target_id, "killed", 9))
-        self.tell(self.scope.on_target_gone(target_id))
+        self.notify(self.scope.on_target_crashed(target_id, "killed", 9))
+        self.notify(self.scope.on_target_gone(target_id))
 
     def attach(self, target_id: str, parent: str | None, *, automatic: bool) -> None:
         self.scope.attaching(target_id, parent, automatic=automatic)
@@ -118,15 +118,15 @@ class Wire:
         return {"sessionId": session_id, "targetInfo": self.info(target_id), "waitingForDebugger": False}
 
     def chromium(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
-        told = self.scope.on_browser_event(method, params, session_id)
-        self.tell([] if told is None else [told])
+        reported = self.scope.on_browser_event(method, params, session_id)
+        self.notify([] if reported is None else [reported])
 
     def detached(self, session_id: str, parent: str | None) -> None:
         self.chromium("Target.detachedFromTarget", {"sessionId": session_id}, parent)
 
     # --- the relay ---
 
-    def say(self, frame: bytes, options: Options) -> None:
+    def send(self, frame: bytes, options: Options) -> None:
         try:
             command = decode(frame)
         except InvalidMessage as malformed:
@@ -138,18 +138,18 @@ class Wire:
         match decision:
             case Refuse(code, message):
                 self.passed[f"refused {code}"] += 1
-                error_response(command.call_id, level, code, message)  # it may repeat what the client itself has said
+                error_response(command.call_id, level, code, message)  # may echo what the client has sent
             case Answer(value):
                 self.to_client(result(command.call_id, level, value))
             case Pass(params):
                 sent = command.params if params is None else params
                 self.to_chromium(encode(command.call_id, command.method, sent, level))
                 if command.method == "Target.closeTarget":
-                    self.dies(sent["targetId"])
+                    self.destroy(sent["targetId"])
             case Ask() as ask:
                 self.to_chromium(encode(2_000_000_001, command.method, ask.params, ask.session_id))
-                answer = {"stream": self.new("STREAM"), "uuid": self.new("BLOB"), "windowId": 1, "commandLine": "x"}
-                self.to_client(result(command.call_id, level, self.scope.read(ask, answer)))
+                response = {"stream": self.new("STREAM"), "uuid": self.new("BLOB"), "windowId": 1, "commandLine": "x"}
+                self.to_client(result(command.call_id, level, self.scope.read(ask, response)))
             case Do(action):
                 self.act(action, level)
 
@@ -163,7 +163,7 @@ class Wire:
                 for target_id in change.attach:
                     self.attach(target_id, None, automatic=True)
             case Discover(wanted):
-                self.tell(self.scope.discover(level, wanted))
+                self.notify(self.scope.discover(level, wanted))
             case Attach(target_id):
                 self.attach(target_id, level, automatic=False)
             case Detach(session_id):
@@ -172,11 +172,11 @@ class Wire:
             case AttachBrowser():
                 self.scope.attaching_browser(level)
                 self.to_chromium(encode(2_000_000_004, "Target.attachToBrowserTarget", {}, level))
-                told = {"sessionId": self.new("BROWSER"), "targetInfo": browser_target(), "waitingForDebugger": False}
-                self.chromium("Target.attachedToTarget", told, level)
+                params = {"sessionId": self.new("BROWSER"), "targetInfo": browser_target(), "waitingForDebugger": False}
+                self.chromium("Target.attachedToTarget", params, level)
             case CreateTarget(context_id, _, params):
                 self.to_chromium(encode(2_000_000_003, "Target.createTarget", params, None))
-                self.to_client(result(1, level, {"targetId": self.born("page", context_id)}))
+                self.to_client(result(1, level, {"targetId": self.new_target("page", context_id)}))
             case CreateContext():
                 context_id = self.new("CONTEXT")
                 self.contexts.add_nested(context_id)
@@ -185,7 +185,7 @@ class Wire:
                 assert self.contexts.is_nested(context_id), f"{context_id} is FOREIGN"
                 self.contexts.discard_nested(context_id)
                 for target_id in [t for t, (held, _) in self.alive.items() if held == context_id]:
-                    self.dies(target_id)
+                    self.destroy(target_id)
             case SetDownloads(context_id, _, events):
                 assert self.contexts.holds(context_id), f"{context_id} is FOREIGN"
                 self.scope.set_downloads(level, events)
@@ -208,7 +208,7 @@ class Wire:
 
 
 def command(wire: Wire, drawn: Any) -> None:
-    """A client's frame: any method, the ids of anybody, its keys escaped or named twice."""
+    """A client's frame: any method and ids, with escaped or duplicate keys."""
     method, level, left_out, numbers, flag, own_browser, escaped = drawn
     a, b, c = numbers
     every: dict[str, Any] = {
@@ -248,20 +248,20 @@ def command(wire: Wire, drawn: Any) -> None:
         text = text.replace('"targetId"', '"t\\u0061rgetId"').replace(FOREIGN, FOREIGN.replace("F", "\\u0046"))
     elif escaped == 2:
         text = text.replace('"flatten"', f'"targetId": "{FOREIGN}-TWICE", "flatten"')
-    wire.say(text.encode(), Options(own_browser=own_browser))
+    wire.send(text.encode(), Options(own_browser=own_browser))
 
 
 def chromium(wire: Wire, drawn: Any) -> None:
-    """Something happens: an own thing, a neighbour's, or Chromium tells what it should not."""
+    """An event of an own or foreign target, or one that Chromium should not send."""
     kind, (a, b, c), flag = drawn
     target_id, session_id = wire.target_id(a), wire.session_id(c)
     level = session_id if flag else None
     if kind == 0:
-        wire.born("page", wire.context_id(b))
+        wire.new_target("page", wire.context_id(b))
     elif kind == 1:
-        wire.born("page", OWN, openerId=wire.target_id(b), openerFrameId=wire.target_id(b))
+        wire.new_target("page", OWN, openerId=wire.target_id(b), openerFrameId=wire.target_id(b))
     elif kind == 2:
-        wire.dies(target_id)
+        wire.destroy(target_id)
     elif target_id not in wire.alive:
         wire.chromium("Target.detachedFromTarget", {"sessionId": session_id, "targetId": target_id}, level)
     elif kind == 3:
@@ -271,13 +271,13 @@ def chromium(wire: Wire, drawn: Any) -> None:
         wire.chromium("Target.attachedToTarget", wire.attached(target_id), level)
     elif kind == 5:
         name = ("targetCreated", "targetInfoChanged", "targetDestroyed", "receivedMessageFromTarget")[b % 4]
-        told = {"targetInfo": wire.info(target_id), "targetId": target_id, "sessionId": session_id}
-        wire.chromium(f"Target.{name}", told, level)
+        params = {"targetInfo": wire.info(target_id), "targetId": target_id, "sessionId": session_id}
+        wire.chromium(f"Target.{name}", params, level)
     else:
         wire.chromium("Browser.downloadProgress", {"guid": FOREIGN, "filePath": FOREIGN}, level)
 
 
-# Weighed so that a good part gets through: a client that only knocks at walls would find no door left open.
+# Weighted so that many commands are allowed: a client that is always refused would find no leak.
 NUMBER = st.sampled_from((0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 7, 11))
 NUMBERS = st.tuples(NUMBER, NUMBER, NUMBER)
 TARGETS = [method for method in SCOPED if method.startswith("Target.")]
@@ -291,7 +291,7 @@ STEP: st.SearchStrategy[Step] = st.tuples(st.just(command), COMMAND) | st.tuples
 
 
 def walk(examples: int) -> Counter[str]:
-    """Runs that many random sequences; what passed in all of them."""
+    """Runs `examples` random sequences. Counts decisions and events in all of them."""
     passed: Counter[str] = Counter()
 
     @settings(
@@ -320,15 +320,15 @@ def test_no_foreign_id_passes_in_a_thousand_random_sequences() -> None:
 @pytest.mark.timeout(900)
 def test_no_foreign_id_passes_in_ten_thousand_random_sequences() -> None:
     passed = walk(10_000)
-    # And the walls have doors: a policy that refuses everything would pass the above too.
-    for door in ("Pass", "Answer", "Ask", "Do", "Refuse", "Target.attachedToTarget", "Target.targetCreated"):
-        assert passed[door] > 20, (door, passed)
+    # A policy that refuses everything would pass the above too, so the kinds of decisions are counted.
+    for kind in ("Pass", "Answer", "Ask", "Do", "Refuse", "Target.attachedToTarget", "Target.targetCreated"):
+        assert passed[kind] > 20, (kind, passed)
     for code in (-32601, -32602, -32001):
         assert passed[f"refused {code}"] > 20, passed
 
 
 @pytest.mark.parametrize(
-    ("wall", "without"),
+    ("check", "replacement"),
     [
         ("policy.command_policy._foreign_id_refusal", lambda command, scope: None),
         ("scope.session_contexts.Contexts.holds", lambda contexts, context_id: True),
@@ -336,7 +336,7 @@ def test_no_foreign_id_passes_in_ten_thousand_random_sequences() -> None:
         ("scope.session_contexts.Contexts._without_foreign_relatives", lambda contexts, info: dict(info)),
     ],
 )
-def test_a_wall_that_is_missing_is_noticed(wall: str, without: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"browser_sessions.gateway.{wall}", without)
+def test_a_missing_check_is_noticed(check: str, replacement: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"browser_sessions.gateway.{check}", replacement)
     with pytest.raises(AssertionError, match="FOREIGN"):
         walk(6_000)  # stops at the first: of 2,000 sequences, one run in fifty found none

@@ -21,16 +21,16 @@ DISTURB = {
     frozenset({NAVIGATE, LOAD}),
     frozenset({DRAW}),
 }
-"""Pairs that must never be under way at once; one of a kind stands for two of that kind."""
+"""Pairs that must never run concurrently; a single action stands for two of its kind."""
 
 
 class Caller:
-    """One action, begun and ended by the test."""
+    """An action started and finished by the test."""
 
     def __init__(self, queue: ActionQueue, action: Action, timeout: float = 60.0) -> None:
         self.action = action
         self.ticket: Ticket | None = None
-        self._leave = asyncio.Event()
+        self._finished = asyncio.Event()
         self.task = asyncio.create_task(self._run(queue, timeout))
 
     def under_way(self) -> bool:
@@ -42,16 +42,16 @@ class Caller:
         self.action = LOAD
 
     def finish(self) -> None:
-        self._leave.set()
+        self._finished.set()
 
     async def _run(self, queue: ActionQueue, timeout: float) -> None:
         async with queue.enter(self.action, timeout=timeout) as ticket:
             self.ticket = ticket
-            await self._leave.wait()
+            await self._finished.wait()
 
 
 async def settle() -> None:
-    """Lets every task run as far as it can: each change wakes one task, which may wake others."""
+    """Lets every task run as far as it can, since each change may wake further tasks."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -84,43 +84,43 @@ async def test_only_conflicting_actions_wait(first: Action, second: Action, toge
 
 async def test_a_script_runs_while_the_new_document_loads_and_the_next_navigation_waits() -> None:
     queue = ActionQueue()
-    going, script, leaving = Caller(queue, NAVIGATE), Caller(queue, READ), Caller(queue, NAVIGATE)
+    navigation, script, next_navigation = Caller(queue, NAVIGATE), Caller(queue, READ), Caller(queue, NAVIGATE)
     await settle()
     assert not script.under_way()
-    going.commit()
+    navigation.commit()
     await until(lambda: script.under_way())
     script.finish()
     await settle()
-    assert not leaving.under_way()
-    going.finish()
+    assert not next_navigation.under_way()
+    navigation.finish()
     await settle()
-    assert leaving.under_way()
-    leaving.finish()
-    await asyncio.gather(going.task, script.task, leaving.task)
+    assert next_navigation.under_way()
+    next_navigation.finish()
+    await asyncio.gather(navigation.task, script.task, next_navigation.task)
 
 
 async def test_a_timeout_names_the_earlier_action_and_does_not_block_the_queue() -> None:
     queue = ActionQueue()
-    going = Caller(queue, NAVIGATE)
+    navigation = Caller(queue, NAVIGATE)
     await settle()
     late, script = Caller(queue, NAVIGATE, timeout=0.05), Caller(queue, READ)
     with pytest.raises(BrowserTimeout, match=r"earlier navigation for 0\.05 s"):
         await late.task
-    going.finish()
+    navigation.finish()
     await settle()
     assert script.under_way()
     script.finish()
-    await asyncio.gather(going.task, script.task)
+    await asyncio.gather(navigation.task, script.task)
 
 
 async def test_a_hung_script_does_not_block_navigation_for_ever() -> None:
     queue = ActionQueue()
-    hung, leaving = Caller(queue, READ), Caller(queue, NAVIGATE, timeout=0.2)
-    await until(lambda: leaving.under_way())
+    hung, next_navigation = Caller(queue, READ), Caller(queue, NAVIGATE, timeout=0.2)
+    await until(lambda: next_navigation.under_way())
     assert hung.under_way()
-    leaving.finish()
+    next_navigation.finish()
     hung.finish()
-    await asyncio.gather(hung.task, leaving.task)
+    await asyncio.gather(hung.task, next_navigation.task)
 
 
 async def test_a_screenshot_does_not_wait_for_a_slow_load_for_ever() -> None:
@@ -165,7 +165,7 @@ async def test_a_closed_queue_starts_all_actions() -> None:
 
 STEPS = st.lists(
     st.one_of(
-        st.sampled_from([READ, DRAW, NAVIGATE]).map(lambda action: ("ask", action)),
+        st.sampled_from([READ, DRAW, NAVIGATE]).map(lambda action: ("enter", action)),
         st.tuples(st.sampled_from(["finish", "commit", "cancel"]), st.integers(0, 20)),
     ),
     max_size=40,
@@ -173,11 +173,11 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_conflicting_actions_never_overlap_and_none_is_forgotten(steps: list[tuple[str, object]]) -> None:
-    asyncio.run(_play(steps))
+def test_conflicting_actions_never_overlap_and_none_is_lost(steps: list[tuple[str, object]]) -> None:
+    asyncio.run(_run_steps(steps))
 
 
-async def _play(steps: list[tuple[str, object]]) -> None:
+async def _run_steps(steps: list[tuple[str, object]]) -> None:
     queue = ActionQueue()
     callers: list[Caller] = []
     does: dict[str, Callable[[Caller], object]] = {
@@ -197,7 +197,7 @@ async def _play(steps: list[tuple[str, object]]) -> None:
             for other in under_way:
                 assert one is other or frozenset({one.action, other.action}) not in DISTURB
         waiting = [caller for caller in callers if caller.ticket is None and not caller.task.done()]
-        assert under_way or not waiting, "the queue never stands still"
+        assert under_way or not waiting, "the queue must not stall"
     for caller in callers:
         caller.finish()
     await asyncio.gather(*(caller.task for caller in callers), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""A session's world for the gateway's tests: own things, a neighbour's things, and what names them."""
+"""Targets of a session and of another one, and the ids that name them, for the gateway's unit tests."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def target(target_id: str, context_id: str = OWN, target_type: str = "page", **m
 
 
 def empty_tree() -> TargetTree:
-    """Of a browser that has just started."""
+    """The tree of a browser that has just started."""
     return TargetTree(lambda: EPOCH)
 
 
 def seen(scope: Scope, info: dict[str, Any]) -> None:
-    """Chromium tells of a target that is new or has changed."""
+    """Chromium reports a new or changed target."""
     scope.contexts._tree.update(info)
 
 
@@ -44,28 +44,28 @@ def gone(scope: Scope, target_id: str) -> None:
 def attach(
     scope: Scope, info: dict[str, Any], session_id: str, parent: str | None = None, *, automatic: bool = False
 ) -> None:
-    """As the relay does it: announced, sent, told by Chromium."""
+    """Attaches as the relay does: announced to the scope, then reported by Chromium."""
     scope.attaching(info["targetId"], parent, automatic=automatic)
     params = {"sessionId": session_id, "targetInfo": info, "waitingForDebugger": False}
     assert scope.on_browser_event("Target.attachedToTarget", params, parent) is not None
 
 
 def attach_browser(scope: Scope, session_id: str, parent: str | None = None) -> None:
-    """The same with the browser itself, under the id that Chromium has for it."""
+    """The same for the browser target, under Chromium's own id."""
     scope.attaching_browser(parent)
-    told = {"sessionId": session_id, "targetInfo": browser_target(), "waitingForDebugger": False}
-    assert scope.on_browser_event("Target.attachedToTarget", told, parent) is not None
+    params = {"sessionId": session_id, "targetInfo": browser_target(), "waitingForDebugger": False}
+    assert scope.on_browser_event("Target.attachedToTarget", params, parent) is not None
 
 
 def browser_target() -> dict[str, Any]:
-    """As Chromium tells of it: its id names one process of this machine, no client gets it."""
+    """As Chromium reports it. Its id identifies a process of this machine and must not reach a client."""
     info = target("0f30c7a2-FOREIGN-browser", target_type="browser", attached=True)
     del info["browserContextId"]
     return info
 
 
-def world() -> Scope:
-    """Two contexts with a page each, a tab, a worker and a hidden page of the browser's own; the client is attached to
+def session_scope() -> Scope:
+    """Two contexts with a page each, a tab, a worker and a hidden page of the browser; the client is attached to
     PAGE (as S-PAGE) and to the worker below it (S-WORKER), holds window 7 and the handle 1 of PAGE."""
     tree = empty_tree()
     contexts = Contexts(OWN, tree)
@@ -87,5 +87,6 @@ def world() -> Scope:
     return scope
 
 
-def say(method: str, params: dict[str, Any] | None = None, session_id: str | None = None) -> Command:
+def cdp(method: str, params: dict[str, Any] | None = None, session_id: str | None = None) -> Command:
+    """A command of a client."""
     return Command(1, method, params or {}, session_id)
