@@ -20,7 +20,7 @@ async def test_the_service_has_a_higher_priority_than_its_browsers_and_these_tha
         await service.create()
         server, *children = service.process.tree()
         renderers = [each for each in children if "--type=renderer" in each.cmdline()]
-        browsers = [each for each in children if "--remote-debugging-pipe" in each.cmdline()]
+        browsers = [each for each in children if _is_browser(each.cmdline())]
         assert renderers
         assert browsers
         assert server.nice() == (NICENESS if os.getuid() == 0 else psutil.Process().nice())
@@ -30,3 +30,8 @@ async def test_the_service_has_a_higher_priority_than_its_browsers_and_these_tha
         group = Path(f"/proc/{server.pid}/autogroup")
         if group.exists() and os.getuid() == 0:
             assert group.read_text().endswith(f"nice {NICENESS}\n")
+
+
+def _is_browser(arguments: list[str]) -> bool:
+    """Renderers have the switch too."""
+    return "--remote-debugging-pipe" in arguments and not any(each.startswith("--type=") for each in arguments)
