@@ -57,14 +57,16 @@ async def test_calls_pending_when_the_session_ends_fail_with_the_end_reason(
     session_id = (await service.create(**limit))["session_id"]
     page = f"/v1/browser/sessions/{session_id}/pages/{await service.first_page(session_id)}"
     script = f"new Promise(done => setTimeout(done, {20_000}))"
+    inside = service.inside.pool.registry.sessions[session_id]
+    first = asyncio.create_task(service.http.post(f"{page}/evaluate", json={"expression": script}))
+    await until(lambda: inside.in_use == 1, what="the first call is running, so that the others queue behind it")
     calls = [
-        asyncio.create_task(service.http.post(f"{page}/evaluate", json={"expression": script})),
+        first,
         asyncio.create_task(service.http.post(f"{page}/navigate", json={"url": f"{site.url}/hang"})),
         asyncio.create_task(service.http.get(f"{page}/screenshot")),
         asyncio.create_task(service.http.get(f"{page}/content")),
     ]
     if end == "deleted":
-        inside = service.inside.pool.registry.sessions[session_id]
         await until(lambda: inside.in_use == len(calls))
         await service.http.delete(f"/v1/browser/sessions/{session_id}")
     async with asyncio.timeout(10):
