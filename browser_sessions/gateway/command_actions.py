@@ -10,6 +10,7 @@ from browser_sessions.cdp import BrowserSession, Target
 from browser_sessions.cdp.messages import Command, encode
 from browser_sessions.chromium.ports import Downloads, Owner
 from browser_sessions.domain.errors import BrowserSessionsError
+from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.session_spec import Proxy
 from browser_sessions.gateway.client_replies import Replies
 from browser_sessions.gateway.scope.client_scope import Scope
@@ -19,6 +20,7 @@ from browser_sessions.gateway.scope.command_decision import (
     Attach,
     AttachBrowser,
     AutoAttach,
+    CaptureWholePage,
     CloseConnection,
     CreateContext,
     CreateTarget,
@@ -93,6 +95,8 @@ class Actions:
                 self._dispose_context(command, action.context_id)
             case SetDownloads():
                 self._set_downloads(command, action)
+            case CaptureWholePage():
+                self._capture_whole_page(command)
             case Resume():
                 self._resume(command, action.session_id)
             case CloseConnection():
@@ -253,6 +257,24 @@ class Actions:
 
         self._session.post("Target.disposeBrowserContext", {"browserContextId": context_id}, on_response)
 
+    # -- screenshots -----------------------------------------------------------------------------------------------
+
+    def _capture_whole_page(self, command: Command) -> None:
+        """With the page's size as the clip, so that it cannot grow in between."""
+
+        def on_metrics(value: Result, error: Result) -> None:
+            if value is None:
+                self._replies.pass_error(command, error)
+                return
+            size = {name: value["cssContentSize"][name] for name in ("x", "y", "width", "height")}
+            if size["width"] * size["height"] > MAX_PIXELS:
+                self._replies.refuse(command, SERVER_ERROR, PAGE_TOO_LARGE)
+                return
+            params = {**command.params, "clip": {**size, "scale": 1}}
+            self._session.post(command.method, params, self._respond_to(command), session_id=command.session_id)
+
+        self._session.post("Page.getLayoutMetrics", None, on_metrics, session_id=command.session_id)
+
     # -- downloads -------------------------------------------------------------------------------------------------
 
     def _set_downloads(self, command: Command, action: SetDownloads) -> None:
@@ -285,6 +307,7 @@ class Actions:
         return on_response
 
 
+PAGE_TOO_LARGE: Final = f"Page is too large: at most {MAX_PIXELS} pixels; capture parts of it, with `clip`"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::]", "[::1]", "<loopback>", "<-loopback>"})
 
 

@@ -16,6 +16,7 @@ from browser_sessions.gateway.scope.command_decision import (
     INVALID_PARAMS,
     SERVER_ERROR,
     Ask,
+    CaptureWholePage,
     Decision,
     Do,
     Pass,
@@ -68,6 +69,8 @@ def _screenshot(command: Command, scope: Scope, options: Options) -> Decision:
     clip = command.params.get("clip")
     if isinstance(clip, dict) and too_large(clip.get("width"), clip.get("height"), clip.get("scale", 1)):
         return _too_many_pixels("clip")
+    if clip is None and command.params.get("captureBeyondViewport") is True:
+        return Do(CaptureWholePage())
     return Pass()
 
 

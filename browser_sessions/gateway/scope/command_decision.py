@@ -133,6 +133,12 @@ class SetDownloads:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureWholePage:
+    """`Page.captureScreenshot` beyond the viewport without a clip: refused if the page is too large for the GPU
+    process, which sessions share."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
     """`Runtime.runIfWaitingForDebugger`: the target runs when all clients that it waits for have resumed it."""
 
@@ -154,6 +160,7 @@ Action = (
     | CreateContext
     | DisposeContext
     | SetDownloads
+    | CaptureWholePage
     | Resume
     | CloseConnection
 )

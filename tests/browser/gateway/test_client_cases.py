@@ -260,6 +260,22 @@ async def test_a_page_that_crashes_during_its_screenshot_does_not_crash_the_brow
     assert await service.evaluate(neighbour["session_id"], "6 * 7") == 42
 
 
+async def test_a_screenshot_of_a_page_that_is_too_large_is_refused(service: Running) -> None:
+    """Chromium 156 crashes its GPU process on some."""
+    created = await service.create()
+    sized = "document.body.innerHTML = '<div style=\"width:{0}px;height:{0}px\"></div>'; 1"
+    async with raw(created["connect_url"]) as client:
+        _, at_page = await client.page()
+        whole = {"captureBeyondViewport": True}
+        await client.value(sized.format(3000), at_page)
+        assert (await client.call("Page.captureScreenshot", whole, at_page))["data"]
+        await client.value(sized.format(20_000), at_page)
+        refused = await client.ask("Page.captureScreenshot", whole, at_page)
+        assert refused["error"]["message"].startswith("Page is too large: at most 67108864 pixels; ")
+        part = {"clip": {"x": 0, "y": 0, "width": 100, "height": 100, "scale": 1}}
+        assert (await client.call("Page.captureScreenshot", whole | part, at_page))["data"]
+
+
 # -- numbers of pages ------------------------------------------------------------------------------------------------
 
 
