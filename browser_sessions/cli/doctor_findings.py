@@ -81,7 +81,7 @@ def on_folder(folder: Folder) -> Finding:
         )
     free = f"{folder.free_bytes / 2**30:.1f} GiB free"
     if folder.free_bytes < FREE_PROBLEM:
-        return Finding(name, "problem", f"{folder.path}: {free}.", "Make room: no session could be kept.")
+        return Finding(name, "problem", f"{folder.path}: {free}.", "Free some space: no session could be kept.")
     if folder.exists and folder.mode & 0o077:
         return Finding(
             name,
@@ -90,7 +90,7 @@ def on_folder(folder: Folder) -> Finding:
             f"chmod 700 {folder.path}",
         )
     if folder.free_bytes < FREE_WARNING:
-        return Finding(name, "warning", f"{folder.path}: {free}.", "Make room: downloads and caches take some.")
+        return Finding(name, "warning", f"{folder.path}: {free}.", "Free some space: downloads and caches need it.")
     made = "" if folder.exists else ", made at the first start"
     return Finding(name, "ok", f"{folder.path}{made}: {free}.")
 

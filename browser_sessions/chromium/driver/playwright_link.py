@@ -257,9 +257,9 @@ class PlaywrightLink:
     def _changes_contexts(self, message: bytes, session_id: bytes) -> bool:
         """False for a context that is reported again because `Runtime` was enabled again. Playwright would replace what
         it has of it, and fail the evaluations under way ("Execution context was destroyed")."""
-        known, told = self._execution_contexts.setdefault(session_id, set()), read(message)
-        params = told["params"]
-        match told["method"]:
+        known, event = self._execution_contexts.setdefault(session_id, set()), read(message)
+        params = event["params"]
+        match event["method"]:
             case "Runtime.executionContextCreated":
                 unique_id = params["context"]["uniqueId"]
                 if unique_id in known:

@@ -140,9 +140,9 @@ async def test_wrong_parameters_get_a_bare_chromium_s_error(tmp_path: Path, meth
             different = []
             for method, level, params in commands(Protocol(described.json()["domains"]), methods):
                 at, there = (None, None) if level is Level.BROWSER else (our_page, their_page)
-                told = await outcome(ours, method, params, at), await outcome(theirs, method, params, there)
+                outcomes = await outcome(ours, method, params, at), await outcome(theirs, method, params, there)
                 tried.add(method)
-                if told[0] != told[1]:
-                    different.append((method, level, params, *told))
+                if outcomes[0] != outcomes[1]:
+                    different.append((method, level, params, *outcomes))
             assert different == []
             assert len(tried) > 40, sorted(tried)
