@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError, MessageTooLong, Target, TargetInfo
 from browser_sessions.cdp.cdp_session import OnResponse
 from browser_sessions.cdp.messages import Command, InvalidMessage, decode, encode, read
@@ -27,7 +28,16 @@ from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.proxy_login import without_login
 from browser_sessions.gateway.scope.client_scope import Event, Scope
-from browser_sessions.gateway.scope.command_decision import Answer, Ask, Do, Pass, Refuse, Resume
+from browser_sessions.gateway.scope.command_decision import (
+    SERVER_ERROR,
+    Answer,
+    Ask,
+    Decision,
+    Do,
+    Pass,
+    Refuse,
+    Resume,
+)
 from browser_sessions.gateway.shared_session import SharedSession
 from browser_sessions.pool.live_session import Live
 
@@ -47,6 +57,19 @@ class Traffic:
 
     def __init__(self) -> None:
         self.bytes_up = self.bytes_down = self.commands = self.refused = 0
+
+
+FATAL_AFTER_CRASH: Final = frozenset(
+    {
+        "Page.printToPDF",
+        "Input.synthesizePinchGesture",
+        "Input.synthesizeScrollGesture",
+        "Input.synthesizeTapGesture",
+    }
+)
+"""They crash the whole browser when the page's renderer has (Chromium 156)."""
+ALIVE_TIMEOUT_S: Final = 1.0
+"""For a response of a page that has crashed before."""
 
 
 class Relay:
@@ -100,6 +123,7 @@ class Relay:
         """Deferred attach events of service workers, by target."""
         self._stop_listening: Callable[[], None] | None = None
         """Unsubscribes from downloads."""
+        self._background = Background()
         self._pending: Counter[str | None] = Counter()
         """Commands without a response, by CDP session: the session is in use while there is one."""
         shared.clients.append(self)
@@ -182,6 +206,27 @@ class Relay:
 
     def _act(self, command: Command) -> None:
         decision = decide(command, self.scope, self.options)
+        if command.method in FATAL_AFTER_CRASH and not isinstance(decision, Refuse) and self._has_crashed(command):
+            _ = self._background.run(self._carry_out_if_alive(command, decision))
+        else:
+            self._carry_out(command, decision)
+
+    def _has_crashed(self, command: Command) -> bool:
+        """Whether its target has ever crashed: Chromium does not report that it lives again."""
+        held = self.scope.session(command.session_id)
+        target = None if held is None else self._shared.cdp.targets.get(held.target_id)
+        return target is not None and target.crashed
+
+    async def _carry_out_if_alive(self, command: Command, decision: Decision) -> None:
+        try:
+            await self.session.call("Page.getLayoutMetrics", session_id=command.session_id, timeout=ALIVE_TIMEOUT_S)
+        except (CdpError, CdpClosed, TimeoutError):
+            self._traffic.refused += 1
+            self._replies.refuse(command, SERVER_ERROR, "Target crashed")
+        else:
+            self._carry_out(command, decision)
+
+    def _carry_out(self, command: Command, decision: Decision) -> None:
         if isinstance(decision, Pass):
             self._pass(command, command.params if decision.params is None else decision.params)
         elif isinstance(decision, Refuse):

@@ -260,6 +260,28 @@ async def test_a_page_that_crashes_during_its_screenshot_does_not_crash_the_brow
     assert await service.evaluate(neighbour["session_id"], "6 * 7") == 42
 
 
+async def test_commands_to_a_crashed_page_that_would_crash_the_browser_are_refused(
+    service: Running, site: ClientSite
+) -> None:
+    created = await service.create()
+    async with raw(created["connect_url"]) as client:
+        _, at_page = await client.page()
+        await client.socket.send(client.begin("Page.crash", {}, at_page)[1])
+        await client.event("Inspector.targetCrashed")
+        commands: list[tuple[str, dict[str, Any]]] = [
+            ("Page.printToPDF", {}),
+            ("Input.synthesizePinchGesture", {"x": 10, "y": 10, "scaleFactor": 2}),
+            ("Input.synthesizeScrollGesture", {"x": 10, "y": 10, "yDistance": 100}),
+            ("Input.synthesizeTapGesture", {"x": 10, "y": 10}),
+        ]
+        for method, params in commands:
+            refused = await client.ask(method, params, at_page)
+            assert refused["error"] == {"code": -32000, "message": "Target crashed"}
+        await client.call("Page.navigate", {"url": site.url}, at_page)
+        assert (await client.call("Page.printToPDF", {}, at_page))["data"]
+    assert (await service.get(created["session_id"]))["status"] == "active"
+
+
 async def test_a_screenshot_of_a_page_that_is_too_large_is_refused(service: Running) -> None:
     """Chromium 156 crashes its GPU process on some."""
     created = await service.create()
