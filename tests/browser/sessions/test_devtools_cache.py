@@ -76,14 +76,16 @@ def prepared(
 
 
 def crawlers() -> list[psutil.Process]:
-    """Processes that extract the files, and their browsers, including orphans."""
+    """Processes that extract the files for this one, and their browsers, including orphans. Another process of the test
+    run may extract them too."""
     found = []
+    children = {each.pid for each in psutil.Process().children(recursive=True)}
     for each in psutil.process_iter():
         try:
-            line = " ".join(each.cmdline())
+            line, orphan = " ".join(each.cmdline()), each.ppid() == 1
         except psutil.Error:
             continue
-        if crawl.__file__ in line or "browser-sessions-devtools-" in line:
+        if (each.pid in children or orphan) and (crawl.__file__ in line or "browser-sessions-devtools-" in line):
             found.append(each)
     return found
 
