@@ -21,9 +21,9 @@ one sheet needed a thousand."""
 MAX_TAPS: Final = 1000
 """Taps of one gesture. Chromium creates them all in advance: a billion hang the browser for half a minute."""
 MAX_INT: Final = 2**31 - 1
-MAX_VIEWPORT_SCALE: Final = 1000.0
-"""Of the part of a page that is shown instead of the page. The GPU process, which sessions share, crashes on a part or
-a scale of 1e38, and after three crashes the browser ends."""
+MAX_VIEWPORT_SIDE, MAX_VIEWPORT_SCALE = 131_072, 100.0
+"""CSS pixels of the part of a page that is shown instead of the page. The GPU process, which sessions share, crashes on
+parts of 1e9 in quick succession and on 1e38 at once; after three crashes the browser ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ _METRICS: Final[Mapping[str, Bound]] = {
     "devicePosture.type": OneOf(("continuous", "folded")),
     "viewport.x": Range(-MAX_INT, MAX_INT, "pixels"),
     "viewport.y": Range(-MAX_INT, MAX_INT, "pixels"),
-    "viewport.width": Range(0, MAX_INT, "pixels"),
-    "viewport.height": Range(0, MAX_INT, "pixels"),
+    "viewport.width": Range(0, MAX_VIEWPORT_SIDE, "pixels"),
+    "viewport.height": Range(0, MAX_VIEWPORT_SIDE, "pixels"),
     "viewport.scale": Range(0, MAX_VIEWPORT_SCALE),
 }
 
