@@ -152,8 +152,6 @@ def _resume(command: Command, scope: Scope, options: Options) -> Decision:
 PAGE_HANDLERS: Final = {
     "Page.navigate": _navigate,
     "Page.printToPDF": _print_to_pdf,
-    "Page.startScreenRecording": _with_stream,
-    "Page.stopScreenRecording": _with_stream,
     "Page.captureScreenshot": _screenshot,
     "Page.setDeviceMetricsOverride": _metrics,
     "Emulation.setDeviceMetricsOverride": _metrics,

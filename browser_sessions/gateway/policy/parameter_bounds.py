@@ -64,18 +64,7 @@ class NotEmpty:
         return f"must not be empty; {self.instead}" if value == [] else None
 
 
-@dataclass(frozen=True, slots=True)
-class NotTrue:
-    """A flag that must not be set."""
-
-    reason: str
-
-    def refused(self, value: object) -> str | None:
-        """What the value must be; None if it is valid."""
-        return f"must not be true; {self.reason}" if value is True else None
-
-
-Bound = Range | OneOf | NotEmpty | NotTrue
+Bound = Range | OneOf | NotEmpty
 
 _PAPER: Final = Range(MIN_PAPER_INCHES, MAX_PAPER_INCHES, "inches")
 _MARGIN: Final = Range(0, MAX_PAPER_INCHES, "inches")
@@ -109,7 +98,6 @@ BOUNDS: Final[Mapping[str, Mapping[str, Bound]]] = {
         "marginRight": _MARGIN,
         "scale": Range(0.1, 2),  # Chromium's own bounds
     },
-    "Page.startScreenRecording": {"audio": NotTrue("recording audio crashes the browser")},
     "Page.setDeviceMetricsOverride": _METRICS,
     "Emulation.setDeviceMetricsOverride": _METRICS,
     "Emulation.setDisplayFeaturesOverride": {

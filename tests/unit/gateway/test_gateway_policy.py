@@ -470,7 +470,6 @@ class TestHandles:
             ("Page.printToPDF", {"transferMode": "ReturnAsStream"}),
             ("Fetch.takeResponseBodyAsStream", {"requestId": "r"}),
             ("Network.loadNetworkResource", {"url": "https://a.test/", "options": {}}),
-            ("Page.startScreenRecording", {}),
         ],
     )
     def test_responses_with_a_stream_are_read(self, method: str, params: dict[str, Any]) -> None:
