@@ -55,9 +55,10 @@ _ALIASES: Final = {
     "Page.setTouchEmulationEnabled": "Emulation.setTouchEmulationEnabled",
 }
 METRICS: Final = "Emulation.setDeviceMetricsOverride"
+TOUCH: Final = "Emulation.setTouchEmulationEnabled"
 TAKEN_ALONG: Final = frozenset({"Emulation.setEmulatedMedia", "Network.emulateNetworkConditions"})
 """Settings of a page that the end of any session resets."""
-_METRICS_SET: Final = frozenset({METRICS, "Page.setDeviceMetricsOverride"})
+METRICS_SET: Final = frozenset({METRICS, "Page.setDeviceMetricsOverride"})
 EXCLUSIVE: Final = frozenset({"Emulation.setLocaleOverride", "Emulation.setTimezoneOverride"})
 """Settings of a whole renderer process. Chromium rejects a second override until the first is removed."""
 IN_EFFECT: Final = "override is already in effect"
@@ -77,4 +78,4 @@ def overridden(method: str) -> str | None:
 def to_repeat(call: MethodCall) -> tuple[MethodCall, ...]:
     """The commands that apply a setting again after another session has changed it. Metrics are cleared first, because
     Chromium ignores those that equal the session's last."""
-    return (NEUTRAL[METRICS], call) if call[0] in _METRICS_SET else (call,)
+    return (NEUTRAL[METRICS], call) if call[0] in METRICS_SET else (call,)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from browser_sessions.cdp import Browser
+from browser_sessions.cdp.page_overrides import MethodCall
 from browser_sessions.domain.download_ledger import Download
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
@@ -134,6 +135,9 @@ class Owner(Protocol):
 
     def restore(self, page_id: str, setting: str) -> None:
         """Applies the session's setting again, after a client has overridden it."""
+
+    def metrics(self, page_id: str) -> MethodCall | None:
+        """The session's device metrics, None if they are a desktop's, which is what a page has without any."""
 
     def restore_permissions(self, context_id: str) -> None:
         """Applies all permissions of the session to the context again."""

@@ -12,8 +12,10 @@ from browser_sessions.cdp.page_overrides import (
     EXCLUSIVE,
     IN_EFFECT,
     METRICS,
+    METRICS_SET,
     PERMISSIONS,
     TAKEN_ALONG,
+    TOUCH,
     MethodCall,
     overridden,
     to_repeat,
@@ -29,6 +31,7 @@ _DEFAULT_FEATURES: Final = {
 }
 """Playwright sends this to every page that it attaches to, even if `emulate_media` was never called."""
 
+CAPTURE: Final = "Page.captureScreenshot"
 _WITH_SETTINGS: Final = frozenset({"page", "iframe"})
 """Types of targets whose settings are shared by all CDP sessions on them."""
 
@@ -119,6 +122,29 @@ class ClientOverrides:
             self._contexts.add(params["browserContextId"])
         elif (setting := overridden(command.method)) is not None:
             self._record(setting, command, params)
+
+    def send_capture(self, command: Command, params: Mapping[str, Any], on_response: ResponseCallback) -> bool:
+        """Sends a screenshot of a page that others emulate a device in. False if nobody does.
+
+        After one with a clip, Chromium applies the metrics of the CDP session that took it, or none: so this session
+        gets those in effect first. After one beyond the viewport, the pointer is a mouse's."""
+        page_id, session_id = self._attached.get(command.session_id or ""), command.session_id or ""
+        if command.method != CAPTURE or page_id is None:
+            return False
+        overrides = self._all.of(page_id, METRICS)
+        in_effect = overrides[-1].call if overrides else self._owner.metrics(page_id)
+        if in_effect is None or in_effect[0] not in METRICS_SET:
+            return False
+        if all(each.session_id != session_id for each in overrides):
+            self._session.post(*in_effect, session_id=session_id)
+            self._all.add(page_id, METRICS, _Override(self._session, session_id, in_effect))
+
+        def on_captured(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
+            self._restore(page_id, (TOUCH,))
+            on_response(value, error)
+
+        self._session.post(command.method, params, on_captured, session_id=session_id)
+        return True
 
     def send_exclusive(self, command: Command, on_response: ResponseCallback) -> bool:
         """Sends an override that Chromium accepts from one session only. False if the command is none."""

@@ -12,6 +12,7 @@ from browser_sessions.chromium.ports import Downloads, Owner
 from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.session_spec import Proxy
+from browser_sessions.gateway.client_overrides import ClientOverrides
 from browser_sessions.gateway.client_replies import Replies
 from browser_sessions.gateway.scope.client_scope import Scope
 from browser_sessions.gateway.scope.command_decision import (
@@ -51,6 +52,7 @@ class Actions:
         replies: Replies,
         downloads: Downloads,
         owner: Owner,
+        overrides: ClientOverrides,
         proxy: Proxy | None,
         close: Callable[[int, str], None],
     ) -> None:
@@ -61,6 +63,7 @@ class Actions:
         self._replies = replies
         self._downloads = downloads
         self._owner = owner
+        self._overrides = overrides
         self._proxy = proxy
         self._close = close
         self._background = Background()
@@ -271,7 +274,9 @@ class Actions:
                 self._replies.refuse(command, SERVER_ERROR, PAGE_TOO_LARGE)
                 return
             params = {**command.params, "clip": {**size, "scale": 1}}
-            self._session.post(command.method, params, self._respond_to(command), session_id=command.session_id)
+            respond = self._respond_to(command)
+            if not self._overrides.send_capture(command, params, respond):
+                self._session.post(command.method, params, respond, session_id=command.session_id)
 
         self._session.post("Page.getLayoutMetrics", None, on_metrics, session_id=command.session_id)
 

@@ -103,6 +103,7 @@ class Relay:
         self._traffic = traffic
         self._devtools_of = devtools_of
         self._replies = Replies(self.socket)
+        self._overrides = ClientOverrides(session, handle.owner, shared.overrides)
         self._actions = Actions(
             session,
             self.scope,
@@ -110,12 +111,12 @@ class Relay:
             self._replies,
             handle.downloads,
             handle.owner,
+            self._overrides,
             live.session.spec.proxy,
             self.socket.close,
         )
         self._secret_login = live.session.spec.proxy is not None and live.session.spec.proxy.username is not None
         """The proxy's credentials are removed from events for the client."""
-        self._overrides = ClientOverrides(session, handle.owner, shared.overrides)
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
         self._releasing: asyncio.Task[None] | None = None
@@ -245,7 +246,8 @@ class Relay:
         if self._overrides.is_default(command):
             self._replies.answer(command, {})
             return
-        if self._overrides.send_exclusive(command, self._respond_to(command)):
+        respond = self._respond_to(command)
+        if self._overrides.send_exclusive(command, respond) or self._overrides.send_capture(command, params, respond):
             return
         self._overrides.record(command, params)
         held = self.scope.session(command.session_id)

@@ -1,4 +1,4 @@
-"""Reads pixels of JPEGs in a real Chromium, so that tests need no image library."""
+"""Sizes of PNGs, and pixels of JPEGs read in a real Chromium, so that tests need no image library."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 Colour = tuple[int, int, int]
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """Width and height out of the IHDR chunk."""
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
 
 
 class PixelReader:

@@ -13,7 +13,15 @@ import orjson
 
 from browser_sessions.cdp import Browser, BrowserSession, Target
 from browser_sessions.cdp.messages import encode, error_response, event, event_method, read, result, without_session
-from browser_sessions.cdp.page_overrides import EXCLUSIVE, NEUTRAL, NOT_WHILE_PAUSED, MethodCall, overridden, to_repeat
+from browser_sessions.cdp.page_overrides import (
+    EXCLUSIVE,
+    METRICS,
+    NEUTRAL,
+    NOT_WHILE_PAUSED,
+    MethodCall,
+    overridden,
+    to_repeat,
+)
 from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.chromium.driver.driver_network import EVENT, DriverNetwork
 from browser_sessions.chromium.driver.ready_contexts import ReadyContexts
@@ -130,6 +138,12 @@ class PlaywrightLink:
                     self._post(session_id, part)
             elif each == page_id:
                 self._post(session_id, NEUTRAL[setting])
+
+    def metrics(self, page_id: str) -> MethodCall | None:
+        """Playwright's device metrics of a page, None if they are a desktop's, which is what a page has without any."""
+        call = self._settings.get(page_id, {}).get(METRICS)
+        desktop = call is not None and not call[1].get("mobile") and call[1].get("deviceScaleFactor") in (0, 1)
+        return None if desktop else call
 
     def restore_permissions(self, context_id: str) -> None:
         """Resets the context's permissions to those that Playwright has granted."""

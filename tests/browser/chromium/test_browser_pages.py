@@ -19,6 +19,7 @@ from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed, PageNotFound
 from browser_sessions.domain.session_spec import SessionSpec
+from tests.harness.pixels import png_size
 from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
@@ -149,12 +150,6 @@ async def test_screenshots_and_pdfs(handle: Context, page_id: str, site: Site) -
     assert jpeg.startswith(b"\xff\xd8\xff")
     assert pdf.startswith(b"%PDF-")
     assert "linear-gradient" in await handle.content(page_id, timeout=20)
-
-
-def png_size(data: bytes) -> tuple[int, int]:
-    """Width and height out of the IHDR chunk."""
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
 
 
 async def test_html_is_returned_completely_or_is_too_long(handle: Context, page_id: str, site: Site) -> None:

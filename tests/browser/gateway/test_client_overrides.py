@@ -17,6 +17,7 @@ from playwright.async_api import async_playwright
 
 from tests.harness.clients.node_client import NODE, needs_node
 from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.pixels import png_size
 from tests.harness.service import Running
 from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
@@ -39,6 +40,7 @@ ALL_OPTIONS: Final[dict[str, Any]] = {
 PLAIN: Final[dict[str, Any]] = {"permissions": ["geolocation"]}
 """A session without options that a client overrides: the browser's defaults."""
 PHONE: Final[dict[str, Any]] = {"device": "iPhone 13"}
+CLIP: Final = {"x": 0, "y": 0, "width": 100, "height": 50, "scale": 1}
 SESSIONS: Final = {"named": ALL_OPTIONS, "plain": PLAIN, "phone": PHONE}
 
 FACTS: Final = """(async () => {
@@ -81,6 +83,11 @@ class Subject:
         wanted = ("x-session", "x-client", "user-agent", "accept-language")
         return {**found, "headers": {name: sent.get(name) for name in wanted}}
 
+    async def picture_size(self, full_page: bool) -> tuple[int, int]:
+        """Of a screenshot by the API."""
+        path = f"/v1/browser/sessions/{self.session_id}/pages/{self._page_id}/screenshot"
+        return png_size((await self._service.http.get(path, params={"full_page": full_page})).content)
+
     async def disconnected(self) -> bool:
         return bool((await self._service.details(self.session_id))["connections"] == 0)
 
@@ -99,7 +106,7 @@ class Subject:
 
 @asynccontextmanager
 async def subject(service: Running, site: Site, **options: Any) -> AsyncIterator[Subject]:
-    created = await service.create(start_url=site.url, **options)
+    created = await service.create(**{"start_url": site.url, **options})
     try:
         page_id = await service.first_page(created["session_id"])
         yield Subject(service, site, created, page_id, placed="geolocation" in options)
@@ -357,6 +364,30 @@ async def test_overrides_of_playwright_or_puppeteer_apply_until_it_disconnects(
             if kind != "phone":  # has no permission for the position
                 assert during["position"] == [10, 20]
         await until(page.disconnected, what="the client has disconnected")
+        assert await page.differs_from(before) == {}
+
+
+async def test_a_clients_screenshots_have_a_phones_scale_and_leave_it_as_it_is(service: Running, site: Site) -> None:
+    site.pages["/phone"] = "<!doctype html><meta name=viewport content='width=device-width'><p style='height:3000px'>"
+    async with subject(service, site, **PHONE, start_url=f"{site.url}/phone") as page:
+        before = await page.facts()
+        assert before["scale"] == 3
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.connect_over_cdp(page.url)
+            own = browser.contexts[0].pages[0]
+            for full_page in (False, True):
+                assert png_size(await own.screenshot(full_page=full_page)) == await page.picture_size(full_page)
+                assert await page.facts() == before
+            await browser.close()
+        assert await page.differs_from(before) == {}
+        async with raw(page.url) as overriding, raw(page.url) as capturing:
+            _, at_page = await overriding.page()
+            await overriding.call("Emulation.setDeviceMetricsOverride", {**METRICS, "mobile": True}, at_page)
+            during = await page.facts()
+            _, at_page = await capturing.page()
+            for params in ({"clip": CLIP}, {"captureBeyondViewport": True}):
+                await capturing.call("Page.captureScreenshot", params, at_page)
+                assert await page.differs_from(during) == {}
         assert await page.differs_from(before) == {}
 
 
