@@ -30,7 +30,7 @@ from browser_sessions.api.routes import (
     storage_state,
 )
 from browser_sessions.api.routes.session_create import create_route
-from browser_sessions.api.routes.session_status import status_route
+from browser_sessions.api.routes.session_status import StatusMiddleware, status_route
 from browser_sessions.console import static_files
 
 DESCRIPTION: Final = (
@@ -65,13 +65,15 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
         generate_unique_id_function=_operation_id,
     )
     app.state.services = services
-    app.router.routes.extend([status_route(), create_route()])  # first: no other pattern is tried before these two
+    status = status_route()
+    app.router.routes.extend([status, create_route()])  # first: no other pattern is tried before creates
     for router in _ROUTERS:
         app.include_router(router)
     app.router.routes += static_files.ROUTES
     app.router.default = _no_route
     openapi_document.install(app)
     errors.install(app)
+    app.add_middleware(StatusMiddleware, services=services, route=status)
     app.add_middleware(Edge, options=services.options, metrics=services.metrics)
     if (tracer := tracing.tracer()) is not None:
         from browser_sessions.api.middleware.request_spans import Traced  # OpenTelemetry is an extra

@@ -132,12 +132,17 @@ def response_for(error: BaseException) -> Response:
     return problem_response(kind, error.detail, session_id=error.session_id, headers=headers)
 
 
+def is_bug(error: BaseException) -> bool:
+    """Whether the error is to be raised, so that the outermost middleware logs it with its traceback."""
+    return kind_of(error).status == 500 and not isinstance(error, errors.InvalidField)
+
+
 def install(app: FastAPI) -> None:
     """Registers the handlers for all errors of the application."""
 
     async def known(_request: Request, error: Exception) -> Response:
-        if kind_of(error).status == 500 and not isinstance(error, errors.InvalidField):
-            raise error  # a bug: the middleware logs it with its traceback
+        if is_bug(error):
+            raise error
         return response_for(error)
 
     async def invalid(_request: Request, error: Exception) -> Response:
