@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from browser_sessions import Client, Session
 from browser_sessions.client import NotFound
@@ -123,6 +124,27 @@ async def serving(data_dir: Path, *args: str, env: Mapping[str, str] | None = No
             await process.wait()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serving]:
+    async with serving(tmp_path_factory.mktemp("shared") / "data") as service:
+        yield service
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(shared_server: Serving) -> AsyncIterator[Client]:
+    """Of the shared server, whose sessions end with the test."""
+    async with Client(data_dir=shared_server.data_dir) as client:
+        yield client
+        for listed in [each async for each in client.iter_sessions(status=["active"])]:
+            await client.end(listed.session_id)
+
+
+@pytest.fixture
+def service(shared_server: Serving, client: Client) -> Serving:
+    """A server shared by the tests that neither end it nor need an empty one."""
+    return shared_server
+
+
 async def test_the_first_start_prints_the_url_and_the_key_once(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     async with serving(folder) as first:
@@ -158,96 +180,92 @@ async def test_the_first_start_prints_the_url_and_the_key_once(tmp_path: Path) -
     assert "Start one with 'browser-sessions serve'" in gone.err
 
 
-async def test_a_session_is_created_listed_shown_and_ended(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
-        page = "data:text/html,<title>Hello</title>"
-        made = (await service.bs("create", page, "--viewport", "640x480", "-m", "job=7", "--json")).data
-        session_id = made["session_id"]
-        assert (made["viewport_width"], made["viewport_height"], made["status"]) == (640, 480, "active")
-        assert (await client.get(session_id)).model_dump(mode="json") == (
-            await client.call("GET", f"/v1/browser/sessions/{session_id}")
-        )
+async def test_a_session_is_created_listed_shown_and_ended(service: Serving, client: Client) -> None:
+    page = "data:text/html,<title>Hello</title>"
+    made = (await service.bs("create", page, "--viewport", "640x480", "-m", "job=7", "--json")).data
+    session_id = made["session_id"]
+    assert (made["viewport_width"], made["viewport_height"], made["status"]) == (640, 480, "active")
+    assert (await client.get(session_id)).model_dump(mode="json") == (
+        await client.call("GET", f"/v1/browser/sessions/{session_id}")
+    )
 
-        listed = await service.bs("ls", "--metadata", "job=7", "--json")
-        assert listed.data == await client.call("GET", "/v1/browser/sessions", query={"metadata.job": "7"})
-        assert (await service.bs("ls", "--metadata", "job=8")).out == "No sessions.\n"
-        assert session_id in (await service.bs("ls", "--status", "active")).out
+    listed = await service.bs("ls", "--metadata", "job=7", "--json")
+    assert listed.data == await client.call("GET", "/v1/browser/sessions", query={"metadata.job": "7"})
+    assert (await service.bs("ls", "--metadata", "job=8")).out == "No sessions.\n"
+    assert session_id in (await service.bs("ls", "--status", "active")).out
 
-        shown = await service.bs("show", session_id[:14])
-        assert re.search(r"(?m)^viewport +640x480$", shown.out)
-        assert re.search(r"(?m)^health +healthy, responded in \d+ ms", shown.out)
-        details = (await service.bs("show", session_id, "--json")).data
-        assert details["metadata"] == {"job": "7"}
-        assert set(details) >= {"end_reason", "owner", "connect_url", "options"}
+    shown = await service.bs("show", session_id[:14])
+    assert re.search(r"(?m)^viewport +640x480$", shown.out)
+    assert re.search(r"(?m)^health +healthy, responded in \d+ ms", shown.out)
+    details = (await service.bs("show", session_id, "--json")).data
+    assert details["metadata"] == {"job": "7"}
+    assert set(details) >= {"end_reason", "owner", "connect_url", "options"}
 
-        ended = await service.bs("end", session_id[4:14])
-        assert ended.out == f"{session_id} closed\n"
-        assert re.search(r"(?m)^status +closed \(deleted\)$", (await service.bs("show", session_id)).out)
-        missing = await service.bs("show", "ses_" + "0" * 32)
-        assert (missing.code, missing.out) == (1, "")
-        assert missing.err == "There is no such session. List yours with GET /v1/browser/sessions.\n"
-
-
-async def test_several_sessions_are_ended_by_one_command(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
-        ids = [(await client.create()).session_id for _ in range(3)]
-        ended = await service.bs("end", *ids, "--yes", "--json")
-        assert ended.code == 0
-        assert [json.loads(line)["status"] for line in ended.out.splitlines()] == ["closed"] * 3
+    ended = await service.bs("end", session_id[4:14])
+    assert ended.out == f"{session_id} closed\n"
+    assert re.search(r"(?m)^status +closed \(deleted\)$", (await service.bs("show", session_id)).out)
+    missing = await service.bs("show", "ses_" + "0" * 32)
+    assert (missing.code, missing.out) == (1, "")
+    assert missing.err == "There is no such session. List yours with GET /v1/browser/sessions.\n"
 
 
-async def test_keys_and_users_have_their_own_rights(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data") as service:
-        made = (await service.bs("keys", "create", "ci", "--json")).data
-        as_client = {"BROWSER_SESSIONS_API_KEY": made["key"]}
-        assert (await service.bs("ls", env=as_client)).out == "No sessions.\n"
-        refused = await service.bs("keys", "ls", env=as_client)
-        assert refused.code == 1
-        assert refused.err.count("\n") == 1
-        assert made["key_id"] in (await service.bs("keys", "ls")).out
-        assert (await service.bs("keys", "revoke", made["key_id"])).code == 0
-        revoked = await service.bs("ls", env=as_client)
-        assert revoked.code == 1
-        assert made["key"] not in revoked.err + service.log
-
-        password = "correct horse battery"
-        added = await service.bs("users", "create", "ann", "--role", "operator", typed=password + "\n")
-        assert added.code == 0, added.err
-        assert "ann" in (await service.bs("users", "ls")).out
-        again = await service.bs("users", "create", "ann", typed=password + "\n")
-        assert again.code == 1
-        assert "'ann' already" in again.err
-        assert (await service.bs("users", "rm", "ann")).code == 0
-        assert (await service.bs("users", "ls", "--json")).data == {"users": []}
-        assert password not in service.log
+async def test_several_sessions_are_ended_by_one_command(service: Serving, client: Client) -> None:
+    ids = [(await client.create()).session_id for _ in range(3)]
+    ended = await service.bs("end", *ids, "--yes", "--json")
+    assert ended.code == 0
+    assert [json.loads(line)["status"] for line in ended.out.splitlines()] == ["closed"] * 3
 
 
-async def test_watch_ends_with_ctrl_c_and_prints_no_error(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data") as service:
-        made = (await service.bs("create", "--json")).data
-        watching = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *("ls", "--watch", "--json"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment(tmp_path / "data"),
-            # A test run in the background of a script ignores SIGINT, and the command would inherit that.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-        )
-        try:
-            assert watching.stdout is not None
-            async with asyncio.timeout(PATIENCE_S):
-                first = json.loads(await watching.stdout.readline())
-                second = json.loads(await watching.stdout.readline())
-                watching.send_signal(signal.SIGINT)
-                _, err = await watching.communicate()
-        finally:
-            if watching.returncode is None:
-                watching.kill()
-                await watching.wait()
-        assert first == second
-        assert first["sessions"][0]["session_id"] == made["session_id"]
-        assert (watching.returncode, err) == (0, b"")
+async def test_keys_and_users_have_their_own_rights(service: Serving) -> None:
+    made = (await service.bs("keys", "create", "ci", "--json")).data
+    as_client = {"BROWSER_SESSIONS_API_KEY": made["key"]}
+    assert (await service.bs("ls", env=as_client)).out == "No sessions.\n"
+    refused = await service.bs("keys", "ls", env=as_client)
+    assert refused.code == 1
+    assert refused.err.count("\n") == 1
+    assert made["key_id"] in (await service.bs("keys", "ls")).out
+    assert (await service.bs("keys", "revoke", made["key_id"])).code == 0
+    revoked = await service.bs("ls", env=as_client)
+    assert revoked.code == 1
+    assert made["key"] not in revoked.err + service.log
+
+    password = "correct horse battery"
+    added = await service.bs("users", "create", "ann", "--role", "operator", typed=password + "\n")
+    assert added.code == 0, added.err
+    assert "ann" in (await service.bs("users", "ls")).out
+    again = await service.bs("users", "create", "ann", typed=password + "\n")
+    assert again.code == 1
+    assert "'ann' already" in again.err
+    assert (await service.bs("users", "rm", "ann")).code == 0
+    assert (await service.bs("users", "ls", "--json")).data == {"users": []}
+    assert password not in service.log
+
+
+async def test_watch_ends_with_ctrl_c_and_prints_no_error(service: Serving) -> None:
+    made = (await service.bs("create", "--json")).data
+    watching = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *("ls", "--watch", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(service.data_dir),
+        # A test run in the background of a script ignores SIGINT, and the command would inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        assert watching.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            first = json.loads(await watching.stdout.readline())
+            second = json.loads(await watching.stdout.readline())
+            watching.send_signal(signal.SIGINT)
+            _, err = await watching.communicate()
+    finally:
+        if watching.returncode is None:
+            watching.kill()
+            await watching.wait()
+    assert first == second
+    assert first["sessions"][0]["session_id"] == made["session_id"]
+    assert (watching.returncode, err) == (0, b"")
 
 
 @pytest.mark.parametrize(
@@ -278,20 +296,19 @@ async def test_a_port_in_use_prints_one_line(tmp_path: Path) -> None:
         assert [each["check"] for each in found.data["findings"] if each["state"] == "problem"] == ["port"]
 
 
-async def test_the_doctor_starts_a_browser_and_leaves_nothing(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data") as service:
-        port = service.url.rpartition(":")[2]
-        found = await service.bs("doctor", "--port", port, "--json", env={"TMPDIR": str(tmp_path)})
-        assert found.code == 0, found.out
-        states = {each["check"]: each for each in found.data["findings"]}
-        assert found.data["ok"] is True
-        assert {"python", "settings", "browser", "driver", "sandbox", "start", "port", "data folder", "fonts"} <= set(
-            states
-        )
-        assert f"process {service.process.pid}" in states["port"]["says"]
-        assert "first page" in states["start"]["says"]
-        assert [path for path in tmp_path.iterdir() if "doctor" in path.name or "playwright" in path.name] == []
-        assert "start" in (await service.bs("doctor", "--port", port)).out
+async def test_the_doctor_starts_a_browser_and_leaves_nothing(service: Serving, tmp_path: Path) -> None:
+    port = service.url.rpartition(":")[2]
+    found = await service.bs("doctor", "--port", port, "--json", env={"TMPDIR": str(tmp_path)})
+    assert found.code == 0, found.out
+    states = {each["check"]: each for each in found.data["findings"]}
+    assert found.data["ok"] is True
+    assert {"python", "settings", "browser", "driver", "sandbox", "start", "port", "data folder", "fonts"} <= set(
+        states
+    )
+    assert f"process {service.process.pid}" in states["port"]["says"]
+    assert "first page" in states["start"]["says"]
+    assert [path for path in tmp_path.iterdir() if "doctor" in path.name or "playwright" in path.name] == []
+    assert "start" in (await service.bs("doctor", "--port", port)).out
 
 
 async def test_the_doctor_without_a_browser_reports_it_and_exits_with_1(tmp_path: Path) -> None:
@@ -409,43 +426,44 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-async def test_questions_on_a_terminal_can_be_answered_with_no_or_ctrl_c(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
-        ids = [(await client.create()).session_id for _ in range(2)]
-        for typed, code in ((b"n\n", 1), (b"\x03", 130)):
-            ended, _ = await on_a_terminal(service.data_dir, "end", *ids, answers=[(b"End 2 sessions?", typed)])
-            assert ended == code
-            assert {(await client.get(session_id)).status for session_id in ids} == {"active"}
-        ended, seen = await on_a_terminal(service.data_dir, "end", *ids, answers=[(b"End 2 sessions?", b"y\n")])
-        assert ended == 0
-        assert seen.count("closed") == 2
+async def test_questions_on_a_terminal_can_be_answered_with_no_or_ctrl_c(service: Serving, client: Client) -> None:
+    ids = [(await client.create()).session_id for _ in range(2)]
+    for typed, code in ((b"n\n", 1), (b"\x03", 130)):
+        ended, _ = await on_a_terminal(service.data_dir, "end", *ids, answers=[(b"End 2 sessions?", typed)])
+        assert ended == code
+        assert {(await client.get(session_id)).status for session_id in ids} == {"active"}
+    ended, seen = await on_a_terminal(service.data_dir, "end", *ids, answers=[(b"End 2 sessions?", b"y\n")])
+    assert ended == 0
+    assert seen.count("closed") == 2
 
-        password = b"correct horse battery\n"
-        made, seen = await on_a_terminal(
-            service.data_dir, "users", "create", "ann", answers=[(b"Password:", password), (b"Repeat", password)]
-        )
-        assert made == 0
-        assert "ann" in seen
-        assert "correct horse" not in seen
+    password = b"correct horse battery\n"
+    made, seen = await on_a_terminal(
+        service.data_dir, "users", "create", "ann", answers=[(b"Password:", password), (b"Repeat", password)]
+    )
+    assert made == 0
+    assert "ann" in seen
+    assert "correct horse" not in seen
+    assert (await service.bs("users", "rm", "ann")).code == 0
 
 
-async def test_ls_shows_whole_ids_on_80_columns_and_truncates_nothing_in_a_pipe(tmp_path: Path) -> None:
+async def test_ls_shows_whole_ids_on_80_columns_and_truncates_nothing_in_a_pipe(
+    service: Serving, client: Client
+) -> None:
     title = "A title that is longer than what eighty columns have left beside an id, a status, a host and an owner"
-    async with serving(tmp_path / "data") as service, Client(data_dir=tmp_path / "data") as client:
-        page = f"data:text/html,<title>{title}</title>"
-        ids = [(await client.create(start_url=page)).session_id for _ in range(2)]
+    page = f"data:text/html,<title>{title}</title>"
+    ids = [(await client.create(start_url=page)).session_id for _ in range(2)]
 
-        async def piped() -> bool:
-            return (await service.bs("ls")).out.count(title) == 2
+    async def piped() -> bool:
+        return (await service.bs("ls")).out.count(title) == 2
 
-        await until(piped, within=PATIENCE_S, what="both titles are listed whole")
-        code, seen = await on_a_terminal(service.data_dir, "ls")
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", seen).replace("\r", "").splitlines()
-        assert code == 0
-        assert lines[0].split() == ["SESSION", "STATUS", "OWNER", "HOST", "PAGE"]
-        assert sorted(line.split()[0] for line in lines[1:3]) == sorted(ids)
-        assert [line.split()[1:5] for line in lines[1:3]] == [["active", "admin", "data:", "A"]] * 2
-        assert max(map(len, lines)) <= 80
+    await until(piped, within=PATIENCE_S, what="both titles are listed whole")
+    code, seen = await on_a_terminal(service.data_dir, "ls")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", seen).replace("\r", "").splitlines()
+    assert code == 0
+    assert lines[0].split() == ["SESSION", "STATUS", "OWNER", "HOST", "PAGE"]
+    assert sorted(line.split()[0] for line in lines[1:3]) == sorted(ids)
+    assert [line.split()[1:5] for line in lines[1:3]] == [["active", "admin", "data:", "A"]] * 2
+    assert max(map(len, lines)) <= 80
 
 
 async def test_the_shell_completes_session_ids(tmp_path: Path) -> None:
