@@ -240,6 +240,13 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         "affects all processes of the browser",
     ),
     (
+        "Memory",
+        "prepareForLeakDetection",
+        REFUSE,
+        _BOTH,
+        "crashes the page, and the browser in 2 of 100 tries if a gesture is in progress (156)",
+    ),
+    (
         "SystemInfo",
         "getInfo",
         REFUSE,

@@ -192,7 +192,7 @@ PAGE_OWN: Final[dict[str, tuple[str, str]]] = {
     ),
     "Memory": (
         "counters of the page's own renderer, which no other context shares",
-        "getDOMCounters getDOMCountersForLeakDetection prepareForLeakDetection forciblyPurgeJavaScriptMemory",
+        "getDOMCounters getDOMCountersForLeakDetection forciblyPurgeJavaScriptMemory",
     ),
     "Network": (
         "requests, cookies and cache of the page's own context",

@@ -49,6 +49,7 @@ DENIED = [
     "SystemInfo.getProcessInfo",
     "Tracing.start",
     "Memory.simulatePressureNotification",
+    "Memory.prepareForLeakDetection",
     "Extensions.loadUnpacked",
     "Tethering.bind",
     "Page.brandNew",
