@@ -27,7 +27,13 @@ SHARED_LOOP: Final = tuple(TESTS / name for name in ("browser", "e2e"))
 """Tests in these folders run in the session's event loop, because they share a service and browsers."""
 
 
+LONGEST_FIRST: Final = ("e2e", "browser")
+"""Folders whose tests take longest, the longest first: the processes of a run then end at about the same time."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folders = [TESTS / name for name in LONGEST_FIRST]
+    items.sort(key=lambda item: next((n for n, each in enumerate(folders) if each in item.path.parents), len(folders)))
     for item in items:
         shared = any(folder in item.path.parents for folder in SHARED_LOOP)
         if shared and isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
