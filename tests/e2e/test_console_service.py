@@ -100,7 +100,10 @@ async def _is(page: Page, x: float, y: float, colour: list[int]) -> bool:
     return all(abs(a - b) <= 12 for a, b in zip(await pixel(page, x, y), colour, strict=True))
 
 
-@pytest.mark.parametrize(("scale", "width"), [(1, 1280), (2, 1280), (1, 820)])
+@pytest.mark.parametrize(
+    ("scale", "width"),
+    [(1, 1280), pytest.param(2, 1280, marks=pytest.mark.slow), pytest.param(1, 820, marks=pytest.mark.slow)],
+)
 async def test_an_operator_with_control_uses_the_page_while_the_client_waits(
     service: Running, operator: Browser, scale: float, width: int
 ) -> None:
@@ -179,8 +182,11 @@ OK</button>"""
 
 @pytest.mark.parametrize(
     ("scale", "width", "height"),
-    [(1, 1440, 900), (2, 1440, 900), (1, 700, 600)],
-    ids=["plain", "dpr 2", "scaled down"],
+    [
+        pytest.param(1, 1440, 900, id="plain"),
+        pytest.param(2, 1440, 900, id="dpr 2", marks=pytest.mark.slow),
+        pytest.param(1, 700, 600, id="scaled down", marks=pytest.mark.slow),
+    ],
 )
 async def test_an_operator_signs_in_controls_a_session_and_ends_it(
     operator: Browser, service: Running, scale: int, width: int, height: int

@@ -169,7 +169,7 @@ def reset(client: Raw) -> None:
     client.socket.transport.abort()
 
 
-@pytest.mark.parametrize("kind", ["named", "phone"])
+@pytest.mark.parametrize("kind", ["named", pytest.param("phone", marks=pytest.mark.slow)])
 async def test_each_override_of_a_raw_client_applies_until_it_disconnects(
     service: Running, site: Site, kind: str
 ) -> None:
