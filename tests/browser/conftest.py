@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import tempfile
@@ -20,8 +19,7 @@ from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.clock import SystemClock
 from tests.harness.service import Running, running
 from tests.harness.shared import Death, SharedBrowser, SharedService
-from tests.harness.sites.plain_site import Site
-from tests.harness.waiting import until
+from tests.harness.sites.plain_site import Site, plain_site
 
 EXECUTABLE = Path(os.environ["TEST_BROWSER_EXECUTABLE"]) if "TEST_BROWSER_EXECUTABLE" in os.environ else None
 """The Chromium to test with, instead of the one that the service would find."""
@@ -50,15 +48,8 @@ async def own_service(tmp_path: Path) -> AsyncIterator[Running]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site() -> AsyncIterator[Site]:
-    site = Site()
-    server = await asyncio.start_server(site.handle, "127.0.0.1", 0)
-    site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield site
-    server.close()
-    for writer in tuple(site.open):
-        writer.transport.abort()
-    await until(lambda: not site.open)
-    await server.wait_closed()
+    async with plain_site() as site:
+        yield site
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -15,8 +15,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
-from tests.harness.service import ADMIN_KEY, Running, serving
+from tests.harness.service import ADMIN_KEY, Running
+from tests.harness.shared import SharedService
 from tests.harness.sites.client_site import client_site
+from tests.harness.sites.plain_site import BLOCK, plain_site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -30,10 +32,21 @@ SHOP = (
 )
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedService]:
+    shared = SharedService(lambda: tmp_path_factory.mktemp("console"))
+    yield shared
+    await shared.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def service(tmp_path: Path) -> AsyncIterator[Running]:
-    async with serving(tmp_path / "data") as running:
-        yield running
+async def service(shared_service: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    """Without the sessions of earlier tests, also the ended ones, which the console shows."""
+    async with shared_service.lent(request.node) as service:
+        now = datetime.now(UTC)
+        service.inside.pool.registry.forget_before(now)
+        await service.inside.store.purge(now, now)
+        yield service
 
 
 async def signed_in(operator: Browser, service: Running, *, scale: float = 1, width: int = 1280) -> Page:
@@ -317,14 +330,14 @@ async def test_an_unwatched_session_shows_its_last_picture(operator: Browser, se
 
 async def test_a_hung_page_is_marked_on_its_card_and_found_by_a_filter(operator: Browser, service: Running) -> None:
     await service.create(start_url="data:text/html,<title>Fine</title>")
-    hung = (await service.create(start_url="data:text/html,<title>Busy</title>", isolation="browser"))["session_id"]
-    await service.evaluate(hung, "setTimeout(() => { for (;;) {} })")
-    async with watched(operator, service) as page:
-        await page.get_by_role("button", name="unresponsive 1").click(timeout=30_000)
-        await expect(page.locator(".card strong")).to_have_text(["Busy"])
-        await expect(page.locator(".card .status")).to_have_text("unresponsive")
-        await page.locator(".card .open").click()
-        await expect(page.locator(".stage")).to_contain_text("The page does not respond")
+    async with plain_site() as site:
+        await service.evaluate((await service.create(start_url=f"{site.url}/blocks"))["session_id"], BLOCK)
+        async with watched(operator, service) as page:
+            await page.get_by_role("button", name="unresponsive 1").click(timeout=30_000)
+            await expect(page.locator(".card strong")).to_have_text(["Blocks"])
+            await expect(page.locator(".card .status")).to_have_text("unresponsive")
+            await page.locator(".card .open").click()
+            await expect(page.locator(".stage")).to_contain_text("The page does not respond")
 
 
 async def test_the_network_log_has_every_request_with_its_details(operator: Browser, service: Running) -> None:

@@ -14,6 +14,7 @@ from browser_sessions.events.session_archive import Archive
 from tests.harness.clients.sse import stream
 from tests.harness.pixels import PixelReader
 from tests.harness.service import Running, running
+from tests.harness.sites.plain_site import BLOCK, Site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -182,16 +183,13 @@ async def test_a_hundred_thumbnail_requests_cause_at_most_one_capture_a_second(
     assert taken <= 3
 
 
-async def test_the_thumbnail_of_a_hung_page_is_its_last_one_or_none(service: Running) -> None:
-    session_id = (await service.create())["session_id"]
-    page_id = await service.first_page(session_id)
-    body = {"expression": "for (;;) {}", "timeout_seconds": 6}
-    hanging = asyncio.create_task(service.http.post(f"{SESSIONS}/{session_id}/pages/{page_id}/evaluate", json=body))
-    await asyncio.sleep(0.5)
+async def test_the_thumbnail_of_a_hung_page_is_its_last_one_or_none(service: Running, site: Site) -> None:
+    session_id = (await service.create(start_url=f"{site.url}/blocks"))["session_id"]
+    await service.evaluate(session_id, BLOCK)
+    await site.blocked()
     response = await asyncio.wait_for(service.http.get(f"{SESSIONS}/{session_id}/thumbnail"), 5)
     assert response.status_code in (200, 204)
     await service.http.delete(f"{SESSIONS}/{session_id}")
-    await hanging
 
 
 async def test_history_and_last_frame_of_an_ended_session_survive_a_restart(tmp_path: Path) -> None:
@@ -257,16 +255,15 @@ async def row_status(service: Running, session_id: str, status: str) -> bool:
     return bool((await row(service.http, session_id))["status"] == status)
 
 
-async def test_a_row_states_whether_the_page_responds(service: Running) -> None:
-    session_id = (await service.create())["session_id"]
-    page_id = await service.first_page(session_id)
+async def test_a_row_states_whether_the_page_responds(service: Running, site: Site) -> None:
+    session_id = (await service.create(start_url=f"{site.url}/blocks"))["session_id"]
     assert (await row(service.http, session_id))["responsive"] is True
-    script = "setTimeout(() => { const end = Date.now() + 8000; while (Date.now() < end) {} })"
-    await service.evaluate(session_id, script, page_id)
     async with stream(service.http, "/v1/browser/events") as events:
+        await service.evaluate(session_id, BLOCK)
         hung = await events.until(lambda e: e["type"] == "session.updated" and e["data"].get("responsive") is False)
         assert hung["session_id"] == session_id
         assert (await row(service.http, session_id))["responsive"] is False
+        site.release()
         await events.until(lambda e: e["type"] == "session.updated" and e["data"].get("responsive") is True)
 
 

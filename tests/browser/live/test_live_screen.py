@@ -19,6 +19,7 @@ from browser_sessions.chromium.screencast.screencast_frame import jpeg_size
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
 from browser_sessions.domain.session_spec import SessionSpec
 from tests.harness.pixels import Colour, PixelReader
+from tests.harness.sites.plain_site import BLOCK, Site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -219,16 +220,16 @@ async def test_a_snapshot_of_an_unwatched_page_is_current(opened: Opener, pixels
     await until(blue, what="the next snapshot shows the change")
 
 
-async def test_a_snapshot_of_a_hung_page_returns_within_its_timeout(opened: Opener) -> None:
+async def test_a_snapshot_of_a_hung_page_returns_within_its_timeout(opened: Opener, site: Site) -> None:
     handle, page_id, screen = await opened(PLAIN)
-    hanging = asyncio.ensure_future(handle.evaluate(page_id, "for (;;) {}", timeout=8))
-    await asyncio.sleep(0.3)  # usually the page hangs by now; the test holds either way
+    await handle.navigate(page_id, f"{site.url}/blocks", wait_until="load", timeout=10)
+    await handle.evaluate(page_id, BLOCK, timeout=10)
+    await site.blocked()
     loop = asyncio.get_running_loop()
     began = loop.time()
     with contextlib.suppress(BrowserTimeout):
         await screen.snapshot(320, timeout=1.5)
     assert loop.time() - began < 3
-    hanging.cancel()
 
 
 async def test_frames_of_a_page_with_a_device_scale_factor_of_two(opened: Opener) -> None:

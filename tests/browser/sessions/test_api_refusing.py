@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from browser_sessions.domain.errors import PoolFull
 from tests.harness.service import Running, running
+from tests.harness.shared import SharedService
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -19,10 +20,18 @@ URL = "/v1/browser/sessions"
 JSON = {"Content-Type": "application/json"}
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def one_slot(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedService]:
+    shared = SharedService(lambda: tmp_path_factory.mktemp("full"), max_sessions=1)
+    yield shared
+    await shared.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def full(tmp_path: Path) -> AsyncIterator[Running]:
+async def full(one_slot: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     """A service with one browser slot, which is in use."""
-    async with running(tmp_path, max_sessions=1) as service:
+    async with one_slot.lent(request.node) as service:
+        service.inside.pool.admission.refused.clear()
         await service.create()
         yield service
 

@@ -3,6 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from tests.harness.waiting import until
+
+BLOCK: Final = "setTimeout(block)"
+"""Blocks the page `/blocks` by a synchronous request: a page that hangs, but without using the processor."""
+
+
+@asynccontextmanager
+async def plain_site() -> AsyncIterator[Site]:
+    site = Site()
+    server = await asyncio.start_server(site.handle, "127.0.0.1", 0)
+    site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield site
+    server.close()
+    site.release()
+    await until(lambda: not site.open)
+    await server.wait_closed()
 
 
 class Site:
@@ -10,10 +30,23 @@ class Site:
 
     def __init__(self) -> None:
         self.url = ""
-        self.pages: dict[str, str] = {"/": "<title>Home</title><h1>Home</h1>"}
+        self.pages: dict[str, str] = {
+            "/": "<title>Home</title><h1>Home</h1>",
+            "/blocks": "<title>Blocks</title><script>function block() { const hang = new XMLHttpRequest();"
+            " hang.open('GET', '/hang', false); try { hang.send() } catch {} }</script>",
+        }
         self.requests: list[tuple[str, dict[str, str]]] = []
         """(path, headers in lower case) of every request so far."""
         self.open: set[asyncio.StreamWriter] = set()
+
+    async def blocked(self) -> None:
+        """Returns once `BLOCK` blocks a page."""
+        await until(lambda: any(path == "/hang" for path, _ in self.requests), what="the page is blocked")
+
+    def release(self) -> None:
+        """Ends the block."""
+        for writer in tuple(self.open):
+            writer.transport.abort()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open.add(writer)
