@@ -1,7 +1,8 @@
 """Windows that pages open in every way, with every kind of client: each loads promptly, with options and init scripts.
 
-Each way is used at least once with every client, context and second client; scripts/windows.py runs all combinations
-many times and prints how long they took.
+A quick run uses each way at least once with every client, and each client in one kind of context and with each second
+client. `make test-slow` combines all ways, contexts and second clients; scripts/windows.py does so many times and
+prints how long they took.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.harness.scenarios.windows import (
     CONTEXTS,
     OPTIONS,
     STALLS,
+    Cell,
     Result,
     Setting,
     run_settings,
@@ -68,23 +70,34 @@ def check(results: list[Result]) -> None:
     assert not wrong, f"{len(wrong)} of {len(results)} windows:\n" + "\n".join(wrong)
 
 
-def pairs() -> Iterator[Any]:
-    """Every client in every kind of context; in a quick run each client in one of them."""
+def pairs(*, every: bool) -> Iterator[Any]:
+    """Every client in every kind of context, or in one of them."""
     for round_number, client in enumerate(CLIENTS):
-        for where in CONTEXTS:
-            quick = where == CONTEXTS[round_number % len(CONTEXTS)]
-            marks = [*MARKED.get(client, []), *([] if quick else [pytest.mark.slow])]
-            yield pytest.param(client, where, marks=marks, id=f"{client}-{where}")
+        for where in CONTEXTS if every else [CONTEXTS[round_number % len(CONTEXTS)]]:
+            yield pytest.param(client, where, marks=MARKED.get(client, []), id=f"{client}-{where}")
 
 
-@pytest.mark.parametrize(("client", "where"), list(pairs()))
+def settings(site: WindowSite, client: str, where: str) -> list[tuple[Setting, list[Cell]]]:
+    """Three sessions: the client alone, with one that never resumes, and with one that never reads."""
+    round_number = CLIENTS.index(client) + CONTEXTS.index(where)
+    return [(Setting(client, where, stall), some_cells(site, round_number + n)) for n, stall in enumerate(STALLS)]
+
+
+@pytest.mark.parametrize(("client", "where"), list(pairs(every=False)))
 async def test_every_window_loads_and_the_client_is_notified(
     server: Running, site: WindowSite, client: str, where: str
 ) -> None:
-    """Three concurrent sessions: the client alone, with one that never resumes, and with one that never reads."""
-    round_number = CLIENTS.index(client) + CONTEXTS.index(where)
-    wanted = [(Setting(client, where, stall), some_cells(site, round_number + n)) for n, stall in enumerate(STALLS)]
-    check(await run_settings(server, site, wanted))
+    """A third of the ways in each session."""
+    wanted = settings(site, client, where)
+    check(await run_settings(server, site, [(each, cells[n :: len(wanted)]) for n, (each, cells) in enumerate(wanted)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("client", "where"), list(pairs(every=True)))
+async def test_every_window_loads_beside_every_second_client(
+    server: Running, site: WindowSite, client: str, where: str
+) -> None:
+    check(await run_settings(server, site, settings(site, client, where)))
 
 
 @pytest.mark.parametrize("beside", ["no clients", "stalled clients"])
