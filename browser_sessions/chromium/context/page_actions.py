@@ -83,7 +83,7 @@ async def goto(
     blocks other calls to the page during a navigation. A committed one continues to load.
     """
     calls, deadline = host.calls, Deadline(timeout)
-    with host.link.navigation(page_id, everything=wait_until == "networkidle"):
+    async with host.link.navigation(page_id, everything=wait_until == "networkidle"):
         try:
             response = await calls(
                 page.goto(url, wait_until="commit", timeout=_milliseconds(deadline.left)), timeout=deadline.left

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from browser_sessions.cdp import Browser, BrowserSession, Target
+from browser_sessions.cdp import Browser, BrowserSession, CdpClosed, CdpError, Target
 from browser_sessions.cdp.messages import encode, error_response, event, event_method, read, result, without_session
 from browser_sessions.cdp.page_overrides import (
     EXCLUSIVE,
@@ -23,7 +24,7 @@ from browser_sessions.cdp.page_overrides import (
     to_repeat,
 )
 from browser_sessions.cdp.websocket import ClientSocket
-from browser_sessions.chromium.driver.driver_network import EVENT, DriverNetwork
+from browser_sessions.chromium.driver.driver_network import ENABLE, EVENT, DriverNetwork
 from browser_sessions.chromium.driver.ready_contexts import ReadyContexts
 
 EVENT_BYTES: Final = 2**20
@@ -55,6 +56,8 @@ _TRUNCATED_EVENTS: Final = frozenset(
 """Events with an effect in Playwright that does not depend on their long strings."""
 _CLAIM: Final = "https://claim-"
 """Prefix of the origin in the permission call of `claim`."""
+ENABLED_S: Final = 1.0
+"""Wait for a page to have its network domain enabled; a hung one can still be navigated."""
 _SERVER_ERROR: Final = -32000
 _SIZE_METHODS: Final = frozenset({"Emulation.setDeviceMetricsOverride", "Browser.setWindowBounds"})
 _IGNORED_COMMANDS: Final = frozenset({"Log.enable"})
@@ -118,9 +121,16 @@ class PlaywrightLink:
         """The id of the context. Raises `KeyError`."""
         return self._claims.pop(claim)
 
-    def navigation(self, page_id: str, *, everything: bool) -> AbstractContextManager[None]:
+    @asynccontextmanager
+    async def navigation(self, page_id: str, *, everything: bool) -> AsyncIterator[None]:
         """Surrounds a navigation by Playwright, see `driver_network`. `everything`: it waits for network idle."""
-        return self._network.navigation(page_id, everything=everything)
+        with self._network.navigation(page_id, everything=everything):
+            if everything and self._session is not None:
+                # Of a navigation that starts earlier, Chromium may lose the end of the document's request.
+                for session_id, _ in self._sessions_on(page_id):
+                    with contextlib.suppress(CdpError, CdpClosed, TimeoutError):
+                        await self._session.call(ENABLE, session_id=session_id, timeout=ENABLED_S)
+            yield
 
     def remove_override(self, page_id: str, setting: str, *, in_all_pages: bool = False) -> None:
         """Removes Playwright's override, so that Chromium accepts a client's."""

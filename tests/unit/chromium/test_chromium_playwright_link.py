@@ -254,7 +254,7 @@ async def test_the_network_domain_is_enabled_for_a_navigation(driver: DriverLink
     session_id = driver.session_on("PAGE")
     driver.send("Network.enable", {}, session_id)
     document = {"requestId": "L1", "loaderId": "L1", "frameId": "PAGE"}
-    with driver.link.navigation("PAGE", everything=False):
+    async with driver.link.navigation("PAGE", everything=False):
         await settled(driver.browser)
         (enabled,) = driver.chromium.received("Network.enable")
         assert enabled["sessionId"] == session_id
@@ -265,6 +265,23 @@ async def test_the_network_domain_is_enabled_for_a_navigation(driver: DriverLink
         assert driver.events("Network.requestWillBeSent") == driver.events("Network.responseReceived") == [document]
     await settled(driver.browser)
     assert len(driver.chromium.received("Network.disable")) == 1
+
+
+async def test_a_navigation_until_network_idle_starts_when_the_network_domain_is_enabled(driver: DriverLink) -> None:
+    await driver.new_target("PAGE", await driver.context())
+    driver.send("Network.enable", {}, driver.session_on("PAGE"))
+    async with driver.link.navigation("PAGE", everything=True):
+        assert driver.chromium.received("Network.enable")
+
+
+async def test_a_hung_page_can_be_navigated_until_network_idle(
+    driver: DriverLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playwright_link, "ENABLED_S", 0.02)
+    await driver.new_target("PAGE", await driver.context())
+    driver.chromium.replies["Network.enable"] = lambda _: None
+    async with driver.link.navigation("PAGE", everything=True):
+        assert driver.chromium.received("Network.enable")
 
 
 class TestEvents:
