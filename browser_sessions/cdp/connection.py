@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -33,7 +32,7 @@ class Connection:
         self._pipe = Pipe(self._receive, self._pipe_lost, self._full)
         self._routes: dict[bytes | None, Receiver] = {}
         """By session id; None is the root session."""
-        self._ids = itertools.cycle(range(FIRST_OWN_ID, LAST_ID))
+        self._last_id = FIRST_OWN_ID
 
     async def open(self, messages: int, commands: int) -> None:
         """Takes ownership of both descriptors: the one that Chromium writes to, and the one that it reads from."""
@@ -41,7 +40,8 @@ class Connection:
 
     def new_id(self) -> int:
         """An id for a call of ours, unique over all sessions, because some responses arrive on another session."""
-        return next(self._ids)
+        self._last_id = self._last_id + 1 if self._last_id < LAST_ID else FIRST_OWN_ID
+        return self._last_id
 
     def send(self, message: bytes) -> None:
         """Raises `MessageTooLong`."""

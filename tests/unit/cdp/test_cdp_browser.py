@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from browser_sessions.cdp import Browser, BrowserSession, CdpClosed, CdpError, Session, Target
 from browser_sessions.cdp import cdp_session as session_module
 from browser_sessions.cdp.cdp_session import UNREAD_BYTES
-from browser_sessions.cdp.messages import FIRST_OWN_ID, encode, read, without_session
+from browser_sessions.cdp.messages import FIRST_OWN_ID, LAST_ID, encode, read, without_session
 from tests.harness.fakes.scripted_chromium import Chromium, Refused, chromium, info, settled, wire
 from tests.harness.waiting import until
 
@@ -101,6 +102,20 @@ async def a_page(scripted: Chromium, browser: Browser, target_id: str = "T") -> 
 
 
 class TestCalls:
+    async def test_get_ids_from_the_range_of_our_own_and_keep_no_memory(self, opened: Opened) -> None:
+        connection = opened[1].root.connection
+        connection.new_id()
+        tracemalloc.start()
+        ids = {connection.new_id() for _ in range(1000)}
+        assert len(ids) == 1000
+        assert all(FIRST_OWN_ID <= each <= LAST_ID for each in ids)
+        del ids
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert kept < 4000
+        connection._last_id = LAST_ID
+        assert connection.new_id() == FIRST_OWN_ID
+
     async def test_are_one_json_object_and_the_result_comes_back(self, opened: Opened) -> None:
         scripted, browser = opened
         scripted.replies["A.b"] = echo
