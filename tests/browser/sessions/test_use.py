@@ -59,10 +59,12 @@ async def test_calls_pending_when_the_session_ends_fail_with_the_end_reason(
     script = f"new Promise(done => setTimeout(done, {20_000}))"
     inside = service.inside.pool.registry.sessions[session_id]
     first = asyncio.create_task(service.http.post(f"{page}/evaluate", json={"expression": script}))
-    await until(lambda: inside.in_use == 1, what="the first call is running, so that the others queue behind it")
+    await until(lambda: inside.in_use == 1, what="the script is running, for which the navigation waits")
+    navigation = asyncio.create_task(service.http.post(f"{page}/navigate", json={"url": f"{site.url}/hang"}))
+    await until(lambda: inside.in_use == 2, what="the navigation is queued, for which the others wait")
     calls = [
         first,
-        asyncio.create_task(service.http.post(f"{page}/navigate", json={"url": f"{site.url}/hang"})),
+        navigation,
         asyncio.create_task(service.http.get(f"{page}/screenshot")),
         asyncio.create_task(service.http.get(f"{page}/content")),
     ]
