@@ -41,6 +41,7 @@ SEEN = """async () => {
     const place = () => new Promise(done => navigator.geolocation.getCurrentPosition(
         at => done([at.coords.latitude, at.coords.longitude, at.coords.accuracy]), error => done(error.code)));
     const web = location.protocol === 'http:';
+    const late = new Set(['orientation']);  // an empty page of a phone has it if the size arrived before the document
     return {
         agent: navigator.userAgent, languages: navigator.languages, zone: Intl.DateTimeFormat().resolvedOptions(),
         date: new Date(0).toString(), inner: [innerWidth, innerHeight], outer: [outerWidth, outerHeight],
@@ -50,7 +51,7 @@ SEEN = """async () => {
         permissions: await Promise.all(['geolocation', 'notifications'].map(query)),
         geolocation: web ? await place() : null,
         referrer: document.referrer, history: history.length, cookie: web ? document.cookie : null,
-        opener: window.opener, own: Object.keys(window).filter(key => !key.startsWith('on')),
+        opener: window.opener, own: Object.keys(window).filter(key => !key.startsWith('on') && (web || !late.has(key))),
         visible: document.visibilityState, focus: document.hasFocus(), first: window.first ?? null,
         navigation: performance.getEntriesByType('navigation').map(each => each.type), name: window.name,
         driven: navigator.webdriver, cores: navigator.hardwareConcurrency, online: navigator.onLine,
