@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -123,10 +124,13 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
     tracing.start(version("browser-sessions"), service.pool.node)
     try:
         await service.start()
+        server = DrainingServer(uvicorn_config(build(settings, service)), service)
+        gc.collect()
+        gc.freeze()  # what stays for ever: a full collection of its 110,000 objects would block the loop for 50 ms
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         on_ready(service, f"http://{shown}:{port}")
-        await DrainingServer(uvicorn_config(build(settings, service)), service).serve(sockets=[listener])
+        await server.serve(sockets=[listener])
     finally:
         await service.stop()
         await tracing.stop()

@@ -16,8 +16,10 @@ from browser_sessions.gateway.client_overrides import ClientOverrides
 from browser_sessions.gateway.client_replies import Replies
 from browser_sessions.gateway.scope.client_scope import Scope
 from browser_sessions.gateway.scope.command_decision import (
+    NO_WEB_CONTENTS,
     SERVER_ERROR,
     Action,
+    Ask,
     Attach,
     AttachBrowser,
     AutoAttach,
@@ -28,6 +30,8 @@ from browser_sessions.gateway.scope.command_decision import (
     Detach,
     Discover,
     DisposeContext,
+    GetWindow,
+    Reading,
     Resume,
     SetDownloads,
 )
@@ -100,6 +104,8 @@ class Actions:
                 self._set_downloads(command, action)
             case CaptureWholePage():
                 self._capture_whole_page(command)
+            case GetWindow():
+                self._get_window(command, action.target_id)
             case Resume():
                 self._resume(command, action.session_id)
             case CloseConnection():
@@ -279,6 +285,23 @@ class Actions:
                 self._session.post(command.method, params, respond, session_id=command.session_id)
 
         self._session.post("Page.getLayoutMetrics", None, on_metrics, session_id=command.session_id)
+
+    # -- windows ---------------------------------------------------------------------------------------------------
+
+    def _get_window(self, command: Command, target_id: str) -> None:
+        """Asked on our own session on the page."""
+
+        def on_response(value: Result, error: Result) -> None:
+            if value is None:
+                self._replies.pass_error(command, error)
+            else:
+                self._replies.answer(command, self._scope.read(Ask({}, None, Reading.WINDOW), value))
+
+        page = self._shared.cdp.attached_page(target_id)
+        if page is None:
+            self._replies.refuse(command, SERVER_ERROR, NO_WEB_CONTENTS)
+        else:
+            page.post(command.method, None, on_response)
 
     # -- downloads -------------------------------------------------------------------------------------------------
 

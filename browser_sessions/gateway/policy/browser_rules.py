@@ -12,11 +12,13 @@ from browser_sessions.gateway.policy.parameter_types import PARAMETERS
 from browser_sessions.gateway.scope.client_scope import Scope
 from browser_sessions.gateway.scope.command_decision import (
     INVALID_PARAMS,
+    NO_WEB_CONTENTS,
     SERVER_ERROR,
     Ask,
     CloseConnection,
     Decision,
     Do,
+    GetWindow,
     Pass,
     Reading,
     Refuse,
@@ -81,9 +83,9 @@ def _get_window_for_target(command: Command, scope: Scope, options: Options) -> 
     156 dereferences a null pointer in the browser process."""
     target_id = command.params.get("targetId")
     session_id = command.session_id if target_id is None else scope.any_session_of(target_id)
-    if session_id is None:
-        return Refuse(SERVER_ERROR, "No web contents for the given target id: attach to the target first")
-    return Ask({}, session_id, Reading.WINDOW)
+    if session_id is not None:
+        return Ask({}, session_id, Reading.WINDOW)
+    return Refuse(SERVER_ERROR, NO_WEB_CONTENTS) if target_id is None else Do(GetWindow(target_id))
 
 
 def _own_window(command: Command, scope: Scope, options: Options) -> Decision:

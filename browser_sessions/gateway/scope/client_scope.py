@@ -63,8 +63,8 @@ class _Attaching:
 @dataclass(slots=True)
 class _Discovery:
     filter: TargetFilter
-    reported: set[str] = field(default_factory=set)
-    """Ids of targets that the client knows of."""
+    reported: dict[str, TargetInfo] = field(default_factory=dict)
+    """Targets that the client knows of, as it knows them, by id."""
 
 
 class Scope:
@@ -158,7 +158,7 @@ class Scope:
             return []
         discovery = self._discovery[session_id] = _Discovery(wanted)
         found = [info for info in (BROWSER_TARGET, *self.contexts.targets()) if wanted.matches(info["type"])]
-        discovery.reported.update(info["targetId"] for info in found)
+        discovery.reported.update({info["targetId"]: info for info in found})
         return [Event("Target.targetCreated", {"targetInfo": info}, session_id) for info in found]
 
     def set_auto_attach(self, wanted: AutoAttach) -> AutoAttachChange:
@@ -234,13 +234,14 @@ class Scope:
         info = self.contexts.target(target_id)
         events = []
         for session_id, discovery in self._discovery.items():
-            reported = target_id in discovery.reported
+            reported = discovery.reported.get(target_id)
             if info is not None and discovery.filter.matches(info["type"]):
-                discovery.reported.add(target_id)
-                name = "Target.targetInfoChanged" if reported else "Target.targetCreated"
-                events.append(Event(name, {"targetInfo": info}, session_id))
-            elif reported:
-                discovery.reported.discard(target_id)
+                discovery.reported[target_id] = info
+                name = "Target.targetCreated" if reported is None else "Target.targetInfoChanged"
+                if info != reported:  # else it was in the response to a probe
+                    events.append(Event(name, {"targetInfo": info}, session_id))
+            elif reported is not None:
+                del discovery.reported[target_id]
                 events.append(Event("Target.targetDestroyed", {"targetId": target_id}, session_id))
         return events
 
@@ -263,7 +264,7 @@ class Scope:
             if target_id in discovery.reported:
                 events.append(Event(event.method, event.params, session_id))
                 if forget:
-                    discovery.reported.discard(target_id)
+                    del discovery.reported[target_id]
         return events
 
     # --- events of Chromium on the client's own browser session --------------------------------------------------

@@ -17,6 +17,8 @@ INVALID_PARAMS: Final = -32602
 SERVER_ERROR: Final = -32000
 NO_SESSION: Final = -32001
 
+NO_WEB_CONTENTS: Final = "No web contents for the given target id"
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:
@@ -139,6 +141,13 @@ class CaptureWholePage:
 
 
 @dataclass(frozen=True, slots=True)
+class GetWindow:
+    """`Browser.getWindowForTarget` of a page that the client is not attached to."""
+
+    target_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
     """`Runtime.runIfWaitingForDebugger`: the target runs when all clients that it waits for have resumed it."""
 
@@ -161,6 +170,7 @@ Action = (
     | DisposeContext
     | SetDownloads
     | CaptureWholePage
+    | GetWindow
     | Resume
     | CloseConnection
 )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Route, async_playwright
 
+from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.limits import MAX_PAGES
 from tests.harness.clients.node_client import needs_node, run_node
 from tests.harness.clients.raw_cdp import raw
@@ -60,6 +61,40 @@ async def test_the_script_of_a_service_worker_is_routed_and_reported(service: Ru
         assert await worker.evaluate("self.answer") == "mocked"
         assert f"{site.url}/sw.js" in requested
         await browser.close()
+
+
+# -- targets and windows ---------------------------------------------------------------------------------------------
+
+
+async def test_probes_of_the_browser_cause_no_events(service: Running) -> None:
+    created = await service.create()
+    async with raw(created["connect_url"]) as client:
+        await client.call("Target.setDiscoverTargets", {"discover": True})
+        _, at_page = await client.page()
+        client.events.clear()
+        for _ in range(3):
+            for _, process in service.inside.pool.fleet.running:
+                assert isinstance(process, ChromiumProcess)
+                await process._registry.refresh(timeout=10)  # as each probe does
+        await client.value("document.title = 'changed'", at_page)
+        changed = "Target.targetInfoChanged"
+        await client.event(changed, lambda event: event["params"]["targetInfo"]["title"] == "changed")
+        titles = [each["params"]["targetInfo"]["title"] for each in client.events if each["method"] == changed]
+        assert titles == ["changed"]
+
+
+async def test_the_window_of_a_page_is_found_without_attaching_to_it(service: Running) -> None:
+    created = await service.create(viewport_width=900, viewport_height=700)
+    async with raw(created["connect_url"]) as client:
+        (first,) = [each["targetId"] for each in (await client.call("Target.getTargets"))["targetInfos"]]
+        second = (await client.call("Target.createTarget", {"url": "about:blank"}))["targetId"]
+        context = (await client.call("Target.createBrowserContext"))["browserContextId"]
+        nested = {"url": "about:blank", "browserContextId": context}
+        third = (await client.call("Target.createTarget", nested))["targetId"]
+        for target_id in (first, second, third):
+            window = await client.call("Browser.getWindowForTarget", {"targetId": target_id})
+            bounds = (await client.call("Browser.getWindowBounds", {"windowId": window["windowId"]}))["bounds"]
+            assert bounds == window["bounds"]
 
 
 # -- proxies ---------------------------------------------------------------------------------------------------------

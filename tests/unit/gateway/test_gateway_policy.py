@@ -24,6 +24,7 @@ from browser_sessions.gateway.scope.command_decision import (
     Discover,
     DisposeContext,
     Do,
+    GetWindow,
     Pass,
     Reading,
     Refuse,
@@ -437,9 +438,13 @@ class TestWindows:
         assert decide(cdp("Browser.getWindowForTarget", {"targetId": "PAGE"}), session_scope(), SHARED) == request
         assert decide(cdp("Browser.getWindowForTarget", {}, "S-PAGE"), session_scope(), SHARED) == request
 
-    def test_of_a_target_without_a_session_are_refused(self) -> None:
-        for params in ({"targetId": "PAGE-NESTED"}, {}):
-            assert isinstance(decide(cdp("Browser.getWindowForTarget", params), session_scope(), SHARED), Refuse)
+    def test_of_a_page_without_a_session_is_requested_on_one_of_ours(self) -> None:
+        request = Do(GetWindow("PAGE-NESTED"))
+        params = {"targetId": "PAGE-NESTED"}
+        assert decide(cdp("Browser.getWindowForTarget", params), session_scope(), SHARED) == request
+
+    def test_without_a_target_is_refused(self) -> None:
+        assert isinstance(decide(cdp("Browser.getWindowForTarget", {}), session_scope(), SHARED), Refuse)
 
     @pytest.mark.parametrize(
         "method", ["Browser.getWindowBounds", "Browser.setWindowBounds", "Browser.setContentsSize"]
