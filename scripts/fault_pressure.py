@@ -20,7 +20,16 @@ import psutil
 from scripts.figures import quantile
 from tests.harness.bare_chromium import bare_chromium
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.scenarios.pressure import FLOODS, MIB, floods, most_memory, pulling, request_much, round_trips
+from tests.harness.scenarios.pressure import (
+    FLOODS,
+    MIB,
+    floods,
+    most_memory,
+    pulling,
+    request_much,
+    round_trips,
+    steady_round_trips,
+)
 from tests.harness.service import Running
 from tests.harness.waiting import until
 
@@ -96,7 +105,7 @@ async def pull(service: Running, folder: Path, rounds: int) -> tuple[list[float]
         for _ in range(rounds):
             for side in (0, 1):
                 async with pulling(urls[side], own_page=side == 0):
-                    taken[side].extend(await round_trips(clients[side], pages[side], seconds=MEASURE_S))
+                    taken[side].extend(await steady_round_trips(clients[side], pages[side], seconds=MEASURE_S))
                 clients[side].frames.clear()
     for created in (measured, other):
         await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")

@@ -62,12 +62,20 @@ class Browser:
         return message
 
     async def page(self, html: str) -> tuple[str, str]:
-        """A page in a new context: its target id and a session on it."""
+        """A loaded page in a new context: its target id and a session on it."""
         context = await self.call("Target.createBrowserContext", {"disposeOnDetach": True})
         params = {"url": f"data:text/html,{html}", "browserContextId": context["result"]["browserContextId"]}
         target_id = (await self.call("Target.createTarget", params))["result"]["targetId"]
         attached = await self.call("Target.attachToTarget", {"targetId": target_id, "flatten": True})
-        return target_id, attached["result"]["sessionId"]
+        session_id: str = attached["result"]["sessionId"]
+        loaded = {"expression": "location.protocol == 'data:' && document.readyState == 'complete'"}
+
+        async def is_loaded() -> bool:
+            response = await self.call("Runtime.evaluate", loaded, session_id)
+            return response.get("result", {}).get("result", {}).get("value") is True
+
+        await until(is_loaded, within=RESPONSE_S, what="the page has loaded")
+        return target_id, session_id
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -92,6 +92,24 @@ async def round_trips(client: Raw, at_page: str, *, seconds: float, every: float
     return took
 
 
+async def steady_round_trips(client: Raw, at_page: str, *, seconds: float, every: float = 0.01) -> list[float]:
+    """As `round_trips`, but one begins every `every` seconds, also while others wait: so a stall counts as long as it
+    lasts, not as one call."""
+    took: list[float] = []
+
+    async def trip() -> None:
+        began = time.perf_counter()
+        await client.value("1 + 1", at_page)
+        took.append(time.perf_counter() - began)
+
+    async with asyncio.TaskGroup() as trips:
+        began = time.perf_counter()
+        for number in range(int(seconds / every)):
+            await asyncio.sleep(began + number * every - time.perf_counter())
+            trips.create_task(trip())
+    return took
+
+
 @asynccontextmanager
 async def most_memory(process: psutil.Process) -> AsyncIterator[list[int]]:
     """[RSS at the start, highest RSS so far] of a process, in bytes."""
