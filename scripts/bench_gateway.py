@@ -38,6 +38,8 @@ LARGE_BYTES: Final = 20 * 10**6
 LARGE_ROUNDS: Final = 9
 CLIENTS: Final = 50
 CROWD_CALLS: Final = 40
+RATE_CALLS: Final = 200
+"""Of each client in a round, which then takes more than a second."""
 CROWD_ROUNDS: Final = 7
 PER_PAGE: Final = 5
 """Clients per page."""
