@@ -328,6 +328,7 @@ class NavigationResponse(BaseModel):
     url: str
     title: str
     http_status: int | None
+    download_id: str | None = Field(None, description="Of the file if the URL is one; the page stays where it was")
 
 
 class EvaluateBody(BaseModel):

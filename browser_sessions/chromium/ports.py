@@ -27,6 +27,15 @@ class PageInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Navigation:
+    page: PageInfo
+    http_status: int | None
+    """None for a document that did not come over HTTP."""
+    download_id: str | None = None
+    """Of the file if the address is one; the page stays where it was."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContextEvent:
     """An event in a session's context.
 
@@ -166,7 +175,7 @@ class ContextHandle(Protocol):
 
     async def close_page(self, page_id: str, *, timeout: float) -> None: ...
 
-    async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
+    async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> Navigation:
         """Returns the page and the HTTP status of the main resource (None if there is none)."""
 
     async def screenshot(

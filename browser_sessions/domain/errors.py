@@ -178,6 +178,10 @@ class PageFailed(BrowserSessionsError):
     """A navigation error, or an exception in an evaluated expression."""
 
 
+class DownloadStarted(PageFailed):
+    """The address of a navigation is a file, which is downloaded; the page stays where it was."""
+
+
 class StartPageFailed(PageFailed):
     """The first page of a session did not load. Not a crash: the browser is healthy."""
 

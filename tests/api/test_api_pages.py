@@ -71,6 +71,7 @@ async def test_navigating_returns_the_final_page(driven: Driven) -> None:
         "url": "https://a.example/",
         "title": "A title",
         "http_status": 200,
+        "download_id": None,
     }
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here, Services
@@ -40,7 +40,7 @@ READ_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 5.0
 """Closing takes milliseconds and does not need the renderer."""
 _PAGE_PROBLEMS: Final = (401, 404, 409, 503, 504)
-_BODY_PROBLEMS: Final = (400, 401, 404, 409, 413, 503, 504)
+_BODY_PROBLEMS: Final = (400, 401, 404, 409, 413, 415, 503, 504)
 _SCREENSHOT_QUERY: Final = ("format", "quality", "full_page")
 BYTES_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -114,10 +114,15 @@ async def navigate_page(
 ) -> dict[str, Any]:
     """Navigate, and wait for the event `wait_until`."""
     async with driving(services, principal, session_id) as context:
-        page, http_status = await context.navigate(
-            page_id, body.url, wait_until=body.wait_until, timeout=body.timeout_seconds
-        )
-    return {"page_id": page.page_id, "url": valid(page.url), "title": valid(page.title), "http_status": http_status}
+        done = await context.navigate(page_id, body.url, wait_until=body.wait_until, timeout=body.timeout_seconds)
+    page = done.page
+    return {
+        "page_id": page.page_id,
+        "url": valid(page.url),
+        "title": valid(page.title),
+        "http_status": done.http_status,
+        "download_id": done.download_id,
+    }
 
 
 @router.get(
@@ -126,7 +131,6 @@ async def navigate_page(
     responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("image/png") | bytes_of("image/jpeg")}},
 )
 async def take_screenshot(
-    request: Request,
     session_id: str,
     page_id: str,
     services: Here,
@@ -136,9 +140,6 @@ async def take_screenshot(
     full_page: Annotated[bool, Query(description="The whole page, not just what the viewport shows")] = False,
 ) -> Response:
     """Take a screenshot of a page."""
-    for name in request.query_params:
-        if name not in _SCREENSHOT_QUERY:
-            raise InvalidField(("query", name), "is unknown; this takes format, quality and full_page")
     if quality is not None and image_format != "jpeg":
         raise InvalidField(("query", "quality"), "goes with format=jpeg only; leave it out for png")
     async with driving(services, principal, session_id) as context:

@@ -25,12 +25,13 @@ from browser_sessions.chromium.downloads.session_downloads import Downloads
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, PageCrashed, TargetClosed
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_registry import title_of
-from browser_sessions.chromium.ports import ContextEvent, Owner, PageInfo
+from browser_sessions.chromium.ports import ContextEvent, Navigation, Owner, PageInfo
 from browser_sessions.chromium.screencast.screencast import PageScreen
 from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserSessionsError,
     BrowserTimeout,
+    DownloadStarted,
     PageFailed,
     PageNotFound,
     TooManyPages,
@@ -135,7 +136,8 @@ class Context:
                 page_id = identifying.result()
                 if address is not None:
                     async with self._queue_of(page_id).enter(Action.NAVIGATE, timeout=deadline.left) as ticket:
-                        await self._goto(page, page_id, address, "commit", deadline, ticket)
+                        with contextlib.suppress(DownloadStarted):
+                            await self._goto(page, page_id, address, "commit", deadline, ticket)
         except BaseException:
             if page is not None:
                 await self._calls.finish(page.close())
@@ -158,11 +160,19 @@ class Context:
             page = await self._pages.find(page_id, timeout=deadline.left)
             await self._calls(page.close(), timeout=deadline.left)
 
-    async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
+    async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> Navigation:
         address = page_actions.check_address(url, ("body", "url"))
+        status = download_id = None
         async with self._page(page_id, Action.NAVIGATE, timeout) as (page, deadline, ticket):
-            status = await self._goto(page, page_id, address, wait_until, deadline, ticket)
-            return await self._info(page_id), status
+            earlier = {each.download_id for each in self.downloads.all()}
+            try:
+                status = await self._goto(page, page_id, address, wait_until, deadline, ticket)
+            except DownloadStarted:
+                begun = (each for each in self.downloads.all() if each.page_id in (page_id, None))
+                download_id = next((each.download_id for each in begun if each.download_id not in earlier), None)
+                if download_id is None:  # beyond the session's quota
+                    raise
+            return Navigation(await self._info(page_id), status, download_id)
 
     async def screenshot(
         self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float
@@ -191,7 +201,7 @@ class Context:
     async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
         """As `ContextHandle.evaluate`. `javascript_values` lists how values that JSON does not have are represented."""
         async with self._page(page_id, Action.READ, timeout) as (page, deadline, _):
-            return await page_actions.evaluate(self._calls, page, expression, timeout=deadline.left)
+            return await page_actions.evaluate(self._host, page, page_id, expression, timeout=deadline.left)
 
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
         """Without IndexedDB: 100,000 rows blocked the event loop for 2.5 seconds."""

@@ -19,7 +19,7 @@ from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.driver.playwright_calls import TargetClosed
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.domain.errors import BrowserGone, PageFailed, StartPageFailed, Unavailable
+from browser_sessions.domain.errors import BrowserGone, DownloadStarted, PageFailed, StartPageFailed, Unavailable
 from browser_sessions.domain.session_spec import SessionSpec
 
 A = TypeVar("A")
@@ -49,6 +49,8 @@ async def open_context(
         if start_url is not None:
             try:
                 await page_actions.goto(host, page, page_id, start_url, wait_until="commit", timeout=deadline.left)
+            except DownloadStarted:
+                pass
             except PageFailed as error:
                 raise StartPageFailed(error.detail) from None
     except BaseException as error:

@@ -97,13 +97,22 @@ SERIALISE: Final = """async ([source, most, deepest, objects]) => {
     }
     return emit('null')
   }
+  const thrown = error => {
+    if (error instanceof Error) return `${error.name}: ${error.message}`
+    if (typeof error?.message === 'string') return error.message
+    const text = `${error}`
+    if (text !== '[object Object]') return text
+    left = most
+    return write(error)
+  }
   let text
   try {
     let value = (0, eval)(source)
     if (typeof value === 'function') value = value()
     text = `${write(await value)}`
   } catch (error) {
-    const message = error instanceof Error ? `${error.name}: ${error.message}` : `${error}`
+    let message = 'The script threw a value that cannot be shown.'
+    try { message = thrown(error) } catch {}
     text = '!' + (message.length > 2000 ? message.slice(0, 2000) : message)
   }
   return text.length > most ? '!The value is too long.' : text  // a page may have changed `join` and `slice`

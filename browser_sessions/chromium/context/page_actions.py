@@ -7,10 +7,11 @@ translates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Literal, TypeVar, cast
 
-from playwright.async_api import Page
+from playwright.async_api import Frame, Page
 
 from browser_sessions.chromium.context.context_host import CHECK_SECONDS, Host
 from browser_sessions.chromium.context.javascript_values import (
@@ -22,7 +23,13 @@ from browser_sessions.chromium.context.javascript_values import (
 )
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, Calls, PageCrashed
-from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
+from browser_sessions.domain.errors import (
+    BrowserSessionsError,
+    BrowserTimeout,
+    DownloadStarted,
+    InvalidField,
+    PageFailed,
+)
 from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.text import valid
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
@@ -35,6 +42,14 @@ the largest pages of the web have a quarter of it."""
 FIRST_SCREENSHOT_S: Final = 10.0
 """Timeout of the first attempt: Chromium never responds if the page has navigated by itself meanwhile. The slowest full
 page took seven seconds on a busy machine."""
+IDLE_S: Final = 0.2
+"""A page that responds within this time is not kept busy: its script awaits something."""
+ERROR_PAGE_S: Final = 2.0
+"""Limit for the error page of a failed navigation, which takes 5 ms, on a busy machine 100."""
+_NETWORK_ERROR: Final = "net::ERR_"
+_DOWNLOAD: Final = "Download is starting"
+_ABORTED: Final = "net::ERR_ABORTED"
+"""Of a download or an empty response: the page stays as it is."""
 SCREENSHOT_TRIES: Final = 5
 """A newly committed document may have nothing to draw yet."""
 _NOTHING_TO_DRAW: Final = ("Unable to capture screenshot", "Not attached to an active page")
@@ -49,14 +64,14 @@ CRASH_POLL_SECONDS: Final = 0.25
 
 T = TypeVar("T")
 _GRACE_SECONDS: Final = 0.25
-"""Playwright's own deadline is this much earlier than ours, so that it can clean up."""
+"""Our deadline is this much later than Playwright's, so that it can clean up."""
 
 LoadState = Literal["domcontentloaded", "load", "networkidle"]
 
 
 def _milliseconds(timeout: float) -> float:
     """Playwright's timeout, never 0, which Playwright takes for none."""
-    return max((timeout - _GRACE_SECONDS) * 1000, 1.0)
+    return max(timeout * 1000, 1.0)
 
 
 def check_address(url: str, loc: tuple[str | int, ...]) -> str:
@@ -77,27 +92,53 @@ async def goto(
     committed: Callable[[], None] = lambda: None,
 ) -> int | None:
     """Navigates and returns the HTTP status of the main resource, None if there is none (data:, about:, the same
-    document). `committed` is called when the new document is committed.
+    document). Raises `DownloadStarted`. `committed` is called when the new document is committed.
 
     If the response has not begun at the deadline or on cancellation, the navigation is aborted, because Playwright
     blocks other calls to the page during a navigation. A committed one continues to load.
     """
     calls, deadline = host.calls, Deadline(timeout)
     async with host.link.navigation(page_id, everything=wait_until == "networkidle"):
-        try:
-            response = await calls(
-                page.goto(url, wait_until="commit", timeout=_milliseconds(deadline.left)), timeout=deadline.left
-            )
-        except (BrowserTimeout, asyncio.CancelledError):
-            calls.background(host.call_page(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS))
-            raise
+        with _error_page(page) as error_page:
+            try:
+                response = await calls(
+                    page.goto(url, wait_until="commit", timeout=_milliseconds(deadline.left)),
+                    timeout=deadline.left + _GRACE_SECONDS,
+                )
+            except (BrowserTimeout, asyncio.CancelledError):
+                calls.background(host.call_page(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS))
+                raise
+            except PageFailed as error:
+                if _DOWNLOAD in error.detail:
+                    raise DownloadStarted(error.detail) from None
+                if _NETWORK_ERROR in error.detail and _ABORTED not in error.detail:
+                    await asyncio.wait({error_page}, timeout=min(deadline.left, ERROR_PAGE_S))
+                raise
         committed()
         if wait_until != "commit":
             await calls(
                 page.wait_for_load_state(cast("LoadState", wait_until), timeout=_milliseconds(deadline.left)),
-                timeout=deadline.left,
+                timeout=deadline.left + _GRACE_SECONDS,
             )
     return None if response is None else response.status
+
+
+@contextmanager
+def _error_page(page: Page) -> Iterator[asyncio.Future[None]]:
+    """Done once Chromium's error page has replaced a page that did not load. Until then it would interrupt the next
+    navigation."""
+    shown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_navigated(frame: Frame) -> None:
+        if frame.parent_frame is None and frame.url.startswith("chrome-error:") and not shown.done():
+            shown.set_result(None)
+
+    page.on("framenavigated", on_navigated)
+    try:
+        yield shown
+    finally:
+        page.remove_listener("framenavigated", on_navigated)
+        shown.cancel()
 
 
 async def screenshot(
@@ -127,7 +168,7 @@ async def screenshot(
                     full_page=full_page,
                     timeout=_milliseconds(within),
                 ),
-                timeout=within,
+                timeout=within + _GRACE_SECONDS,
             )
         except BrowserTimeout:
             if within == left:
@@ -195,10 +236,35 @@ async def pdf(calls: Calls, page: Page, *, timeout: float) -> bytes:
     return await calls(page.pdf(), timeout=timeout)
 
 
-async def evaluate(calls: Calls, page: Page, expression: str, *, timeout: float) -> Any:
-    """The value of a JavaScript expression, see `javascript_values`. A function is called, a promise awaited."""
+async def evaluate(host: Host, page: Page, page_id: str, expression: str, *, timeout: float) -> Any:
+    """The value of a JavaScript expression, see `javascript_values`. A function is called, a promise awaited.
+
+    A script that keeps the page busy at the deadline is terminated; one of the page's own, which did so before the
+    call, is not.
+    """
+    responsive = asyncio.ensure_future(_responds(host, page_id, timeout=timeout))
     call = page.evaluate(SERIALISE, [expression, MAX_CHARACTERS, MAX_DEPTH, MAX_OBJECTS])
-    return await parse(await calls(call, timeout=timeout))
+    try:
+        return await parse(await host.calls(call, timeout=timeout))
+    except (BrowserTimeout, asyncio.CancelledError):
+        if responsive.done() and responsive.result():
+            host.calls.background(_terminate(host, page_id))
+        raise
+    finally:
+        responsive.cancel()
+
+
+async def _terminate(host: Host, page_id: str) -> None:
+    if not await _responds(host, page_id, timeout=IDLE_S):
+        await host.call_page(page_id, ("Runtime.terminateExecution", {}), timeout=CHECK_SECONDS)
+
+
+async def _responds(host: Host, page_id: str, *, timeout: float) -> bool:
+    try:
+        await ping(host, page_id, timeout=timeout)
+    except BrowserSessionsError:
+        return False
+    return True
 
 
 async def ping(host: Host, page_id: str, *, timeout: float) -> None:

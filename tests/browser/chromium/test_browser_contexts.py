@@ -140,10 +140,10 @@ async def test_without_javascript_no_script_runs(chromium: ChromiumProcess, tmp_
     site.pages["/script"] = "<title>before</title><script>document.title = 'after'</script>"
     handle, page_id = await opened(chromium, tmp_path / "session", java_script_enabled=False)
 
-    info, status = await handle.navigate(page_id, f"{site.url}/script", wait_until="load", timeout=20)
+    done = await handle.navigate(page_id, f"{site.url}/script", wait_until="load", timeout=20)
 
-    assert status == 200
-    assert info.title == "before"
+    assert done.http_status == 200
+    assert done.page.title == "before"
 
 
 async def test_the_session_folder_is_private_and_removed_at_the_end(chromium: ChromiumProcess, tmp_path: Path) -> None:
@@ -393,9 +393,9 @@ async def test_beforeunload_dialogs_are_accepted(chromium: ChromiumProcess, tmp_
     handle, page_id = await opened(chromium, tmp_path / "session", start_url=f"{site.url}/stay")
     await handle.evaluate(page_id, "document.readyState", timeout=10)
 
-    info, status = await handle.navigate(page_id, site.url, wait_until="load", timeout=20)
+    done = await handle.navigate(page_id, site.url, wait_until="load", timeout=20)
 
-    assert (info.title, status) == ("Home", 200)
+    assert (done.page.title, done.http_status) == ("Home", 200)
 
 
 async def test_usage_counts_only_the_contexts_own_renderers(chromium: ChromiumProcess, tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright
 
+from browser_sessions.chromium.context import page_actions
 from browser_sessions.chromium.context.context import Context
 from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.ports import ContextEvent
@@ -46,29 +48,34 @@ def page_id(handle: Context) -> str:
 
 
 async def test_navigating_returns_the_page_and_its_status(handle: Context, page_id: str, site: Site) -> None:
-    info, status = await handle.navigate(page_id, f"  {site.url}/ ", wait_until="load", timeout=20)
-    assert (info.page_id, info.url, info.title, status) == (page_id, f"{site.url}/", "Home", 200)
+    done = await handle.navigate(page_id, f"  {site.url}/ ", wait_until="load", timeout=20)
+    assert (done.page.page_id, done.page.url, done.page.title, done.http_status) == (
+        page_id,
+        f"{site.url}/",
+        "Home",
+        200,
+    )
 
-    info, status = await handle.navigate(page_id, f"{site.url}/none", wait_until="domcontentloaded", timeout=20)
-    assert (info.title, status) == ("Not found", 404)
+    done = await handle.navigate(page_id, f"{site.url}/none", wait_until="domcontentloaded", timeout=20)
+    assert (done.page.title, done.http_status) == ("Not found", 404)
 
-    info, status = await handle.navigate(page_id, "data:text/html,<title>D</title>", wait_until="load", timeout=20)
-    assert (info.title, status) == ("D", None)
+    done = await handle.navigate(page_id, "data:text/html,<title>D</title>", wait_until="load", timeout=20)
+    assert (done.page.title, done.http_status) == ("D", None)
 
 
 async def test_waiting_for_network_idle_observes_all_requests(handle: Context, page_id: str, site: Site) -> None:
     site.pages["/late"] = """<title>Waits</title><script>
-        const fetched = (n) => n ? fetch('/more').then((r) => r.text()).then(() => setTimeout(fetched, 300, n - 1))
+        const fetched = (n) => n ? fetch('/more').then((r) => r.text()).then(() => setTimeout(fetched, 100, n - 1))
                                  : document.title = 'Idle'
-        addEventListener('load', () => setTimeout(fetched, 300, 3))
+        addEventListener('load', () => setTimeout(fetched, 100, 9))
         </script>"""
     site.pages["/more"] = "more"
-    info, status = await handle.navigate(page_id, f"{site.url}/late", wait_until="networkidle", timeout=20)
-    assert (info.title, status) == ("Idle", 200)
-    info, _ = await handle.navigate(page_id, f"{site.url}/late", wait_until="load", timeout=20)
-    assert info.title == "Waits"
-    info, _ = await handle.navigate(page_id, f"{site.url}/late", wait_until="networkidle", timeout=20)
-    assert info.title == "Idle"
+    done = await handle.navigate(page_id, f"{site.url}/late", wait_until="networkidle", timeout=20)
+    assert (done.page.title, done.http_status) == ("Idle", 200)
+    done = await handle.navigate(page_id, f"{site.url}/late", wait_until="load", timeout=20)
+    assert done.page.title == "Waits"
+    done = await handle.navigate(page_id, f"{site.url}/late", wait_until="networkidle", timeout=20)
+    assert done.page.title == "Idle"
 
 
 async def test_a_site_cannot_tell_that_the_network_domain_is_disabled(
@@ -243,6 +250,10 @@ async def test_values_are_represented_as_json(handle: Context, page_id: str, exp
         ("(() => { let a = []; for (let i = 0; i < 250; i++) a = [a]; return a })()", "nested more than 200"),
         ("throw 'x'.repeat(3e7)", "xxx"),
         ("throw {toString() { return 'odd' }}", "odd"),
+        ("throw {message: 'm', code: 1}", "^m$"),
+        ("Promise.reject({code: 1, why: ['no']})", r'^{"code":1,"why":\["no"\]}$'),
+        ("throw null", "^null$"),
+        ("throw Object.create(null)", "cannot be shown"),
         ("throw new TypeError('\\ud800')", "TypeError: \ufffd"),
         ("Array.prototype.join = () => 'x'.repeat(3e7); [1]", "too long"),
         ("'x'.repeat(1e8)", "more than 8388608 characters"),
@@ -258,12 +269,60 @@ async def test_an_exception_of_a_script_is_reported_truncated(
     assert len(failed.value.detail) <= 500
 
 
+HANG: Final = "setTimeout(() => { while (true); })"
+"""The page hangs by itself, after the call."""
+
+
+async def test_a_script_that_keeps_the_page_busy_at_its_deadline_is_terminated(handle: Context, page_id: str) -> None:
+    for expression in ("while (true);", "(async () => { await 0; while (true); })()"):
+        with pytest.raises(BrowserTimeout):
+            await handle.evaluate(page_id, expression, timeout=0.5)
+        assert await handle.evaluate(page_id, "6 * 7", timeout=20) == 42
+
+
+async def test_a_script_that_awaits_something_at_its_deadline_does_not_end_the_pages_own(
+    handle: Context, page_id: str
+) -> None:
+    await handle.evaluate(page_id, "window.n = 0; setInterval(() => { n++ }, 5); 1", timeout=10)
+    with pytest.raises(BrowserTimeout):
+        await handle.evaluate(page_id, "new Promise(() => 0)", timeout=0.5)
+    await page_actions._terminate(handle._host, page_id)
+    before = await handle.evaluate(page_id, "n", timeout=10)
+
+    async def counts_on() -> bool:
+        return bool(await handle.evaluate(page_id, "n", timeout=10) > before + 5)
+
+    await until(counts_on, what="the page's own script runs")
+
+
+async def test_a_page_that_hangs_by_itself_stays_so_after_a_call(handle: Context, page_id: str) -> None:
+    await handle.evaluate(page_id, HANG, timeout=10)
+    await until(lambda: hangs(handle), what="the page hangs")
+    with pytest.raises(BrowserTimeout):
+        await handle.evaluate(page_id, "1", timeout=0.5)
+    await asyncio.sleep(2 * page_actions.IDLE_S)  # a termination would come within
+    assert await hangs(handle)
+
+
+async def hangs(handle: Context) -> bool:
+    return not await handle.responsive(timeout=0.2)
+
+
+async def test_a_navigation_that_fails_does_not_disturb_the_next(handle: Context, page_id: str, site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refused = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+    for _ in range(20):
+        with pytest.raises(PageFailed, match="ERR_CONNECTION_REFUSED"):
+            await handle.navigate(page_id, refused, wait_until="load", timeout=20)
+        done = await handle.navigate(page_id, site.url, wait_until="load", timeout=20)
+        assert (done.page.title, done.http_status) == ("Home", 200)
+
+
 async def test_a_hung_page_times_out_and_is_closed_at_once(
     handle: Context, page_id: str, chromium: ChromiumProcess
 ) -> None:
     loop = asyncio.get_running_loop()
-    with pytest.raises(BrowserTimeout):
-        await handle.evaluate(page_id, "while (true);", timeout=1)
+    await handle.evaluate(page_id, HANG, timeout=10)
     began = loop.time()
     for call in (
         handle.evaluate(page_id, "1", timeout=0.2),
@@ -287,8 +346,7 @@ async def test_a_hung_page_times_out_and_is_closed_at_once(
 
 
 async def test_a_hung_page_can_be_closed(handle: Context, page_id: str) -> None:
-    with pytest.raises(BrowserTimeout):
-        await handle.evaluate(page_id, "while (true);", timeout=0.5)
+    await handle.evaluate(page_id, HANG, timeout=10)
 
     await handle.close_page(page_id, timeout=5)
 

@@ -62,6 +62,26 @@ async def ended(service: Running, session_id: str, count: int = 1) -> list[dict[
     return found
 
 
+async def test_a_navigation_to_a_file_returns_the_download(service: Running, site: ClientSite) -> None:
+    session_id = (await service.create(start_url=site.url))["session_id"]
+    pages = f"/v1/browser/sessions/{session_id}/pages"
+    body = {"url": f"{site.url}/report.txt"}
+    response = await service.http.post(f"{pages}/{await service.first_page(session_id)}/navigate", json=body)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert (answer["url"], answer["http_status"]) == (f"{site.url}/", None), "the page stays where it was"
+    (found,) = await ended(service, session_id)
+    assert answer["download_id"] == found["download_id"]
+
+    opened = await service.http.post(pages, json=body)
+    assert (opened.status_code, opened.json()["url"]) == (201, "about:blank")
+    await ended(service, session_id, count=2)
+
+    started = await service.create(start_url=f"{site.url}/report.txt")
+    (found,) = await ended(service, started["session_id"])
+    assert found["filename"] == "report.txt"
+
+
 async def test_a_download_is_listed_and_served_as_the_site_sent_it(service: Running, site: ClientSite) -> None:
     session_id = (await service.create(start_url=site.url))["session_id"]
     page_id = await service.first_page(session_id)

@@ -26,6 +26,7 @@ from browser_sessions.chromium.ports import (
     ContextHandle,
     DownloadListener,
     Frame,
+    Navigation,
     PageInfo,
 )
 from browser_sessions.domain.clock import Clock, SystemClock
@@ -106,10 +107,10 @@ class DrivableContext(FakeContext):
         self._page(page_id)
         del self._pages[page_id]
 
-    async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> tuple[PageInfo, int | None]:
+    async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> Navigation:
         self._page(page_id)
         page = self._pages[page_id] = PageInfo(page_id, url, self.title, EPOCH)
-        return page, 200
+        return Navigation(page, 200)
 
     async def screenshot(
         self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float
