@@ -1,4 +1,5 @@
-"""The one module that knows the inside of uvicorn: two protocol classes and the server's signal handling.
+"""The one module that knows the inside of uvicorn and its WebSocket library: two protocol classes and the server's
+signal handling.
 
 None of it is uvicorn's public interface: pyproject.toml has an upper bound, and tests/unit/test_library_insides.py
 names what is missing when another version has it no more.
@@ -17,7 +18,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.http11 import Response as HandshakeResponse
 
+from browser_sessions.api.errors import PROBLEM_JSON, Kind, problem_response
 from browser_sessions.gateway.gateway import TAKE_OVER
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -59,7 +62,8 @@ class Server(uvicorn.Server):
 
 
 class AnyCaseProtocol(HttpToolsProtocol):
-    """For tools that write `get /json/version`: Chromium accepts that, and a strict parser does not.
+    """For tools that write `get /json/version`: Chromium accepts that, and a strict parser does not. Refuses what is no
+    HTTP with a problem, as the application does.
 
     Only the first request of a connection is changed: what comes later may be the middle of a body.
     """
@@ -73,12 +77,33 @@ class AnyCaseProtocol(HttpToolsProtocol):
                 data = data[:4].upper() + data[4:]
         super().data_received(data)
 
+    def send_400_response(self, msg: str) -> None:
+        body = _bad_request(msg)
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: {PROBLEM_JSON}\r\nContent-Length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+
+def _bad_request(detail: str) -> bytes:
+    return bytes(problem_response(Kind(400, "bad-request", "Bad request"), detail).body)
+
 
 class TakeOverProtocol(WebSocketsSansIOProtocol):
     """Does the handshake, and hands the connection over when the application calls the extension `TAKE_OVER`."""
 
     def handle_connect(self, event: Request) -> None:
+        refuse = self.conn.reject
+
+        def reject(status: int, text: str) -> HandshakeResponse:
+            response = refuse(status, text)
+            response.body = _bad_request(text.strip())
+            del response.headers["Content-Type"], response.headers["Content-Length"]
+            response.headers["Content-Type"], response.headers["Content-Length"] = PROBLEM_JSON, str(len(response.body))
+            return response
+
+        self.conn.reject = reject  # type: ignore[method-assign]
         super().handle_connect(event)
+        self.conn.reject = refuse  # type: ignore[method-assign]
         scope: Any = getattr(self, "scope", None)
         if scope is not None:  # none where the handshake itself was refused
             scope["extensions"][TAKE_OVER] = self.take_over

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
@@ -14,6 +14,7 @@ from browser_sessions import tracing
 from browser_sessions.api import errors, openapi_document
 from browser_sessions.api.dependencies import Services
 from browser_sessions.api.middleware.edge import Edge, refuse_websocket
+from browser_sessions.api.query_parameters import check_query
 from browser_sessions.api.routes import (
     accounts,
     cdp,
@@ -63,6 +64,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
         telemetry=_NO_TELEMETRY,
         servers=[{"url": services.options.public_url or "/"}],  # "/": wherever the document came from
         generate_unique_id_function=_operation_id,
+        dependencies=[Depends(check_query)],
     )
     app.state.services = services
     status = status_route()

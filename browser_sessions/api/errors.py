@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,6 +71,11 @@ _ROUTER: Final[Mapping[int, tuple[str, str, str]]] = {
     404: ("not-found", "Not found", "There is nothing at this path. All operations are listed at /docs."),
     405: ("method-not-allowed", "Method not allowed", "This path does not support this method. See /docs."),
     413: ("too-large", "Request body too large", "The request body is too large: at most 1 MB is accepted."),
+    426: (
+        "upgrade-required",
+        "WebSocket only",
+        "This path is for WebSockets. Connect to it with ws: or wss:.",
+    ),
 }
 
 
@@ -151,11 +156,13 @@ def install(app: FastAPI) -> None:
 
     async def router(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        slug, title, detail = _ROUTER.get(error.status_code, ("http-error", "Error", str(error.detail)))
-        headers = dict(error.headers or {})
-        if error.status_code == 405:
+        status, headers = error.status_code, dict(error.headers or {})
+        if status == 404 and any(_matches(app, {**request.scope, "type": "websocket"})):
+            status, headers = 426, {"Upgrade": "websocket", "Connection": "Upgrade"}
+        slug, title, detail = _ROUTER.get(status, ("http-error", "Error", str(error.detail)))
+        if status == 405:
             headers["Allow"] = ", ".join(sorted(_methods(app, request.scope)))
-        return problem_response(Kind(error.status_code, slug, title), detail, headers=headers)
+        return problem_response(Kind(status, slug, title), detail, headers=headers)
 
     async def gone(_request: Request, _error: Exception) -> Response:
         return Response(status_code=CALLER_LEFT)  # for the log and the metrics only
@@ -166,12 +173,26 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, router)
 
 
+_EXPECTED: Final = {
+    "timezone_id": "a time zone of the IANA database, such as Europe/Berlin",
+    "locale": "a language tag, such as de-DE",
+    "permissions": "names of permissions, such as geolocation",
+    "username": "1 to 64 letters, digits or any of . _ @ -",
+    "grant_type": "password",
+    "principal_id": "the id of a principal: letters, digits, _ and -",
+}
+"""What a field's regular expression says, in words."""
+
+
 def _in_characters(error: Mapping[str, Any]) -> Mapping[str, Any]:
     """The message in the caller's terms: pydantic writes of items where our own validator of a string ran before its
     length check, and of attributes where a body is no object or is not sent as JSON."""
     context = error.get("ctx", {})
     if error["type"] == "model_attributes_type" and error["loc"] == ("body",):
         return {**error, "msg": "must be a JSON object, sent as Content-Type: application/json", "type": "dict_type"}
+    if error["type"] == "string_pattern_mismatch":
+        fields = [part for part in error["loc"] if part in _EXPECTED]
+        return {**error, "msg": f"must be {_EXPECTED[fields[-1]]}"} if fields else error
     if isinstance(error.get("input"), str) and error["type"] == "too_long":
         return {**error, "msg": f"must have at most {context['max_length']} characters", "type": "string_too_long"}
     if isinstance(error.get("input"), str) and error["type"] == "too_short":
@@ -179,12 +200,13 @@ def _in_characters(error: Mapping[str, Any]) -> Mapping[str, Any]:
     return error
 
 
+def _matches(app: FastAPI, scope: Scope) -> Iterator[bool]:
+    """For each route, whether it would answer this scope."""
+    return (route.matches(scope)[0] is Match.FULL for route in app.routes)
+
+
 def _methods(app: FastAPI, scope: Scope) -> set[str]:
     """All methods supported at this path, as RFC 9110, section 10.2.1, requires for `Allow`."""
     candidates = ("GET", "POST", "PUT", "PATCH", "DELETE")
-    found = {
-        method
-        for method in candidates
-        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
-    }
+    found = {method for method in candidates if any(_matches(app, {**scope, "method": method}))}
     return found | {"HEAD"} if "GET" in found else found

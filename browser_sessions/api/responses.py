@@ -13,6 +13,7 @@ _WORDS: Final = {
     404: "Does not exist, or belongs to somebody else",
     409: "Not possible in the current state",
     413: "The body is too large",
+    415: "The body is not JSON",
     429: "The caller's quota is used up; Retry-After says when to try again",
     503: "Temporarily unavailable; Retry-After says when to try again",
     504: "The browser did not respond in time",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,9 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     "isolation unknown": ('{"isolation": "machine"}', field("body", "isolation")),
     "device unknown": ('{"device": "Nokia 3310"}', field("body", "device")),
     "device half a character": ('{"device": "\\udfff"}', field("body", "device")),
+    "locale empty": ('{"locale": ""}', field("body", "locale")),
+    "time zone empty": ('{"timezone_id": ""}', field("body", "timezone_id")),
+    "permission nonsense": ('{"permissions": ["!"]}', field("body", "permissions", 0)),
     "locale nonsense": ('{"locale": "!"}', field("body", "locale")),
     "time zone nonsense": ('{"timezone_id": "../etc"}', field("body", "timezone_id")),
     "latitude 91": (
@@ -127,16 +131,43 @@ async def test_an_invalid_body_is_refused_with_the_field(
     if loc is not None:
         assert loc in [error["loc"] for error in response.json()["detail"]]
         assert all(set(error) == {"loc", "msg", "type"} for error in response.json()["detail"])
+        assert not [error for error in response.json()["detail"] if "pattern" in error["msg"]], "explained in words"
     else:
         assert response.headers["content-type"] == "application/problem+json"
     assert not service.pool.registry.sessions, "no session may be created"
 
 
-@pytest.mark.parametrize("content_type", [None, "text/plain", "application/xml", "multipart/form-data", "json"])
-async def test_a_body_without_a_json_content_type_is_refused(service: Node, content_type: str | None) -> None:
-    headers = await service.key() | ({"Content-Type": content_type} if content_type else {})
-    response = await service.client.post(SESSIONS, content=b'{"viewport_width": 3}', headers=headers)
-    assert response.status_code == 422
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "multipart/form-data"},
+        {"Content-Type": "json"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+@pytest.mark.parametrize("path", [SESSIONS, f"{SESSIONS}/ses_{0:032x}/keepalive", "/v1/auth/keys"])
+async def test_a_body_that_is_not_plain_json_is_refused(service: Node, path: str, headers: dict[str, str]) -> None:
+    response = await service.client.post(path, content=b"{}", headers=await service.key() | headers)
+    assert (response.status_code, response.json()["type"]) == (
+        415,
+        "urn:browser-sessions:problem:unsupported-media-type",
+    )
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", "application/a+json"])
+async def test_every_spelling_of_json_is_taken(service: Node, content_type: str) -> None:
+    headers = await service.key() | {"Content-Type": content_type}
+    assert (await service.client.post(SESSIONS, content=b"{}", headers=headers)).status_code == 201
+
+
+async def test_a_path_for_websockets_says_so(service: Node) -> None:
+    for path in (f"{SESSIONS}/ses_{0:032x}/cdp", "/v1/browser/connect"):
+        response = await service.client.get(path, headers=await service.key())
+        assert (response.status_code, response.headers["Upgrade"]) == (426, "websocket")
+        assert response.headers["content-type"] == "application/problem+json"
 
 
 async def test_many_or_long_unknown_fields_give_a_short_response(service: Node) -> None:
@@ -183,6 +214,20 @@ async def test_an_invalid_query_is_refused_with_the_parameter(service: Node, que
     response = await service.client.get(f"{SESSIONS}?{query}", headers=await service.key())
     assert response.status_code == 422, response.text
     assert loc in [error["loc"] for error in response.json()["detail"]]
+
+
+async def test_no_operation_takes_an_unknown_query_parameter(service: Node) -> None:
+    document = (await service.client.get("/openapi.json")).json()
+    mine = await service.key()
+    open_to_all = {"/healthz", "/readyz", "/metrics"}
+    for path, operations in document["paths"].items():
+        address = re.sub(r"\{.*?\}", "x", path)
+        for method in operations:
+            response = await service.client.request(method, f"{address}?fulpage=1", headers=mine)
+            assert response.status_code == 422 or path in open_to_all, (method, path, response.text)
+            if response.status_code == 422:
+                locs = [error["loc"] for error in response.json()["detail"]]
+                assert ["query", "fulpage"] in locs or any(loc[0] == "body" for loc in locs), (method, path, locs)
 
 
 @pytest.mark.parametrize("key", ["", " padded", "x" * 256, "é".encode(), b"\x01", "tab\there"])

@@ -103,7 +103,7 @@ async def _serve(folder: Path, listening: Future[tuple[str, str]], stop: threadi
 
 
 document = assemble(Path("unused"), SystemClock(), ApiOptions(), 1).app.openapi()
-expected = ["400", "401", "403", "404", "405", "409", "413", "422", "429", "503"]
+expected = ["400", "401", "403", "404", "405", "409", "413", "415", "422", "429", "503"]
 """Statuses that refuse invalid input; schemathesis' default lacks 413."""
 config = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": expected}}})
 schema = schemathesis.openapi.from_dict(document, config=config).exclude(

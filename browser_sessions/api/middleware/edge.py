@@ -39,6 +39,11 @@ _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.star
 """The first message of a response, and of one that rejects a WebSocket."""
 _HOST_NOT_ALLOWED: Final = Kind(421, "host-not-allowed", "Host name not allowed")
 _TOO_LARGE: Final = Kind(413, "too-large", "Request body too large")
+_UNSUPPORTED: Final = Kind(415, "unsupported-media-type", "Unsupported media type")
+DISCARDED_BYTES: Final = 64 * 2**20
+_JSON: Final = re.compile(rb"application/(?:[^;\s]+\+)?json")
+_FORM: Final = b"application/x-www-form-urlencoded"
+_FORM_PATH: Final = "/v1/auth/token"
 
 
 class _HeadSent(Exception):
@@ -102,11 +107,13 @@ class Edge:
             if not self._hosts.allows(host):
                 await _host_not_allowed()(scope, receive, response)
             elif length is not None and length > self._max_body:
-                await self._too_large()(scope, receive, response)
-            else:
-                if scope["method"] not in _BODILESS:
-                    receive = self._bounded(receive)
+                await self._too_large(length)(scope, receive, response)
+            elif scope["method"] in _BODILESS:
                 await self._app(scope, receive, response)
+            elif _has_unknown_type(scope, length):
+                await _unknown_type()(scope, receive, response)
+            else:
+                await self._app(scope, self._bounded(receive), response)
         except _HeadSent:
             pass
         except Exception:
@@ -153,11 +160,13 @@ class Edge:
 
         return bounded
 
-    def _too_large(self) -> Response:
+    def _too_large(self, length: int) -> Response:
+        """A body of ordinary size is read to its end: a client that still sends it when the connection is closed gets
+        no response."""
         return problem_response(
             _TOO_LARGE,
             f"The request body is too large: at most {self._max_body} bytes are accepted.",
-            headers={"Connection": "close"},
+            headers={"Connection": "close"} if length > DISCARDED_BYTES else None,
         )
 
 
@@ -182,6 +191,20 @@ def _headers_of(scope: Scope) -> tuple[bytes, bytes, int | None]:
         elif name == b"content-length" and value.isdigit():
             length = int(value[:20])
     return host, request_id or secrets.token_hex(8).encode(), length
+
+
+def _has_unknown_type(scope: Scope, length: int | None) -> bool:
+    """Whether the request has a body that is neither JSON nor the sign-in form, or is compressed."""
+    headers = dict(scope["headers"])
+    if not length and b"transfer-encoding" not in headers:
+        return False
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    known = _JSON.fullmatch(media_type) or (media_type == _FORM and scope["path"] == _FORM_PATH)
+    return not known or headers.get(b"content-encoding", b"identity").lower() != b"identity"
+
+
+def _unknown_type() -> Response:
+    return problem_response(_UNSUPPORTED, "The request body must be JSON, sent as Content-Type: application/json.")
 
 
 def _host_not_allowed() -> Response:

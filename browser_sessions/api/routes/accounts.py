@@ -28,7 +28,7 @@ log = structlog.get_logger()
 router = APIRouter(prefix="/v1/auth", tags=["auth"])
 
 
-@router.post("/token", response_model=TokenResponse, responses=problems(400, 401, 413, 429, 503))
+@router.post("/token", response_model=TokenResponse, responses=problems(400, 401, 413, 415, 429, 503))
 async def get_token(
     request: Request,
     services: Here,
@@ -55,7 +55,7 @@ async def get_token(
     }
 
 
-@router.post("/keys", status_code=201, response_model=KeyCreated, responses=problems(400, 401, 403, 413, 503))
+@router.post("/keys", status_code=201, response_model=KeyCreated, responses=problems(400, 401, 403, 413, 415, 503))
 async def create_key(services: Here, by: Admin, body: CreateKeyBody) -> dict[str, Any]:
     """Create an API key. Only this response contains the key itself."""
     key, text = await services.keyring.create_key(body.name, Role(body.role), body.principal_id)
@@ -78,7 +78,7 @@ async def revoke_key(key_id: str, services: Here, by: Admin) -> dict[str, Any]:
 
 
 @router.post(
-    "/users", status_code=201, response_model=UserResponse, responses=problems(400, 401, 403, 409, 413, 429, 503)
+    "/users", status_code=201, response_model=UserResponse, responses=problems(400, 401, 403, 409, 413, 415, 429, 503)
 )
 async def create_user(services: Here, by: Admin, body: CreateUserBody) -> dict[str, Any]:
     """Create a user who signs in with a password of at least twelve characters."""

@@ -33,7 +33,7 @@ _POLICY: Final = (
 """The front end may use eval and inline styles, in an opaque origin, and connects to this service only."""
 
 
-@router.post("", response_model=DevToolsResponse, responses=problems(400, 401, 403, 404, 409, 413, 503))
+@router.post("", response_model=DevToolsResponse, responses=problems(400, 401, 403, 404, 409, 413, 415, 503))
 async def open_devtools(
     request: Request, session_id: str, services: Here, principal: Caller, body: DevToolsBody
 ) -> dict[str, Any]:

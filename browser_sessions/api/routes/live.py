@@ -73,7 +73,7 @@ async def watch_session(websocket: WebSocket, session_id: str) -> None:
             await websocket.close(code, reason)
 
 
-@router.post("/control", response_model=ControlResponse, responses=problems(400, 401, 403, 404, 409, 413, 503))
+@router.post("/control", response_model=ControlResponse, responses=problems(400, 401, 403, 404, 409, 413, 415, 503))
 async def control_session(session_id: str, services: Here, principal: Caller, body: ControlBody) -> dict[str, Any]:
     """Take or release control: while it is taken, the clients' commands wait. Operators may for any session, owners for
     their own.

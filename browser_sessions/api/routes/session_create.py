@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import orjson
@@ -24,10 +25,12 @@ from browser_sessions.api.caller_credentials import Caller, identify
 from browser_sessions.api.dependencies import Services
 from browser_sessions.api.middleware.client_disconnect import unless_disconnected
 from browser_sessions.api.models import BrowserSessionCreated, CreateBrowserSession
+from browser_sessions.api.query_parameters import refuse_unknown
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import summary
 from browser_sessions.api.spec_resolution import resolve
 from browser_sessions.domain.errors import InvalidField
+from browser_sessions.domain.session_spec import SessionSpec
 from browser_sessions.pool.manager import Idempotency
 
 PATH: Final = "/v1/browser/sessions"
@@ -43,7 +46,7 @@ def create_route() -> APIRoute:
         methods=["POST"],
         status_code=201,
         response_model=BrowserSessionCreated,
-        responses=problems(400, 401, 403, 409, 413, 429, 503, 504),
+        responses=problems(400, 401, 403, 409, 413, 415, 429, 503, 504),
         tags=["sessions"],
         operation_id="create_browser_session",
     )
@@ -71,6 +74,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     services: Services = scope["app"].state.services
     pool = services.pool
     principal = identify(services, scope)
+    refuse_unknown(request.query_params, ())
     fields = await _json_object(request)
     key = request.headers.get("idempotency-key")
     if fields.get("wait_seconds", 0) != 0:
@@ -83,7 +87,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
         beginning = pool.starter.begin(principal, spec, wait_seconds=asked.wait_seconds)
         record, new = await unless_disconnected(request, beginning), True
     else:
-        idempotency = Idempotency(_checked(key), body_digest(asked))
+        idempotency = Idempotency(_checked(key), digest(spec))
         creating = pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
         record, new = await unless_disconnected(request, creating)
     connect_url, live_url = services.addresses(request, record, principal)
@@ -121,10 +125,12 @@ def _validated(fields: dict[str, Any]) -> CreateBrowserSession:
         raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in found]) from None
 
 
-def body_digest(asked: CreateBrowserSession) -> str:
-    """SHA-256 of the request in hexadecimal, independent of the order and spacing of the JSON."""
-    shown = asked.model_dump(mode="json", exclude_unset=True)
-    return hashlib.sha256(orjson.dumps(shown, option=orjson.OPT_SORT_KEYS)).hexdigest()
+def digest(spec: SessionSpec) -> str:
+    """SHA-256 in hexadecimal of what was asked for, however the JSON spells it: in any order, with defaults or not."""
+    ordered = replace(
+        spec, metadata=tuple(sorted(spec.metadata)), extra_http_headers=tuple(sorted(spec.extra_http_headers))
+    )
+    return hashlib.sha256(orjson.dumps(ordered, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _checked(idempotency_key: str) -> str:

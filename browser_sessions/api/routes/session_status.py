@@ -11,6 +11,7 @@ from typing import Final
 
 import orjson
 from fastapi.routing import APIRoute
+from starlette.datastructures import QueryParams
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,6 +20,7 @@ from browser_sessions.api.dependencies import Services
 from browser_sessions.api.errors import is_bug, response_for
 from browser_sessions.api.middleware.edge import STATUS_ROUTE
 from browser_sessions.api.models import BrowserSessionResponse
+from browser_sessions.api.query_parameters import refuse_unknown
 from browser_sessions.api.session_access import find, live_summary, summary
 from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.session import Session
@@ -65,6 +67,8 @@ class StatusMiddleware:
 
     async def _body(self, scope: Scope, session_id: str) -> bytes:
         pool = self._services.pool
+        if scope["query_string"]:
+            refuse_unknown(QueryParams(scope["query_string"]), ())
         found = await find(pool, identify(self._services, scope), session_id)
         fields = live_summary(found, pool.clock) if isinstance(found, Session) else summary(found)
         return orjson.dumps(fields, option=orjson.OPT_UTC_Z)  # the bytes that pydantic would make

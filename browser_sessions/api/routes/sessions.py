@@ -88,7 +88,7 @@ async def get_browser_session_health(session_id: str, services: Here, principal:
 @router.post(
     "/{session_id}/keepalive",
     response_model=BrowserSessionResponse,
-    responses=problems(400, 401, 404, 409, 413, 503),
+    responses=problems(400, 401, 404, 409, 413, 415, 503),
 )
 async def keep_browser_session_alive(
     session_id: str, services: Here, principal: Caller, body: KeepaliveBody | None = None

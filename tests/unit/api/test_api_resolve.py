@@ -8,7 +8,7 @@ import pytest
 
 from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.models import CreateBrowserSession
-from browser_sessions.api.routes.session_create import body_digest
+from browser_sessions.api.routes.session_create import digest
 from browser_sessions.api.spec_resolution import resolve
 from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.session_spec import SessionSpec
@@ -77,10 +77,15 @@ def test_a_lifetime_is_within_the_servers_maximum(
 
 
 def test_equivalent_bodies_have_the_same_digest() -> None:
-    one = CreateBrowserSession.model_validate_json('{"viewport_width": 3, "metadata": {"a": "1", "b": "2"}}')
-    two = CreateBrowserSession.model_validate_json('{"metadata":{"b":"2","a":"1"},"viewport_width":3}')
-    three = CreateBrowserSession.model_validate_json('{"viewport_width": 4, "metadata": {"a": "1", "b": "2"}}')
-    assert body_digest(one) == body_digest(two) != body_digest(three)
+    one = {"viewport_width": 3, "metadata": {"a": "1", "b": "2"}, "extra_http_headers": {"X-A": "1", "X-B": "2"}}
+    two = {"extra_http_headers": {"X-B": "2", "X-A": "1"}, "metadata": {"b": "2", "a": "1"}, "viewport_width": 3}
+    spelt_out = two | {"viewport_height": 720, "idle_timeout_seconds": 300.0, "isolation": "context", "locale": None}
+    assert digest(spec(**one)) == digest(spec(**two)) == digest(spec(**spelt_out))
+    assert digest(spec(**one)) != digest(spec(**two | {"viewport_width": 4}))
+    cookie = {"name": "a", "value": "1", "domain": "a.test", "path": "/"}
+    states = [{"cookies": [cookie], "origins": []}, {"origins": [], "cookies": [cookie]}]
+    assert len({digest(spec(storage_state=state)) for state in states}) == 1
+    assert digest(spec(storage_state=states[0])) != digest(spec())
 
 
 def test_clipboard_reading_requires_a_dedicated_browser() -> None:
