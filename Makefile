@@ -24,7 +24,7 @@ run: setup ## Start the service on http://127.0.0.1:8000
 	@exec $(BIN)/browser-sessions serve $(ARGS)
 
 test: setup-tests ## Run the tests; many drive a real Chromium
-	@$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: setup-tests ## Run the long ones: soaks, faults, fuzzing, exact expiries
 	@$(BIN)/python -m pytest -m slow $(ARGS)
