@@ -40,6 +40,8 @@ from browser_sessions.domain.limits import MAX_PAGES, TEXT_CHARACTERS
 
 USAGE_SECONDS: Final = 1.0
 """Timeout for a renderer's metrics: an idle one responds in 5 ms, and `/health` has two seconds in all."""
+DOWNLOAD_SECONDS: Final = 2.0
+"""Limit for Chromium's report of a download, milliseconds after the navigation that was one."""
 EventListener = Callable[[ContextEvent], None]
 
 log = structlog.get_logger()
@@ -168,11 +170,20 @@ class Context:
             try:
                 status = await self._goto(page, page_id, address, wait_until, deadline, ticket)
             except DownloadStarted:
-                begun = (each for each in self.downloads.all() if each.page_id in (page_id, None))
-                download_id = next((each.download_id for each in begun if each.download_id not in earlier), None)
+                download_id = await self._begun(page_id, earlier, deadline)
                 if download_id is None:  # beyond the session's quota
                     raise
             return Navigation(await self._info(page_id), status, download_id)
+
+    async def _begun(self, page_id: str, earlier: set[str], deadline: Deadline) -> str | None:
+        """The id of the page's new download, which Chromium reports after the navigation's end."""
+        until = Deadline(min(deadline.left, DOWNLOAD_SECONDS))
+        while True:
+            begun = (each for each in self.downloads.all() if each.page_id in (page_id, None))
+            found = next((each.download_id for each in begun if each.download_id not in earlier), None)
+            if found is not None or until.left <= 0:
+                return found
+            await asyncio.sleep(0.01)
 
     async def screenshot(
         self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float

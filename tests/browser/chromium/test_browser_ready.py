@@ -175,7 +175,9 @@ async def test_a_mobile_session_does_not_use_the_spare_context(chromium: Chromiu
     await handle.close(timeout=10)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(
+    "name", ["desktop", "phone", *(pytest.param(name, marks=pytest.mark.slow) for name in ("plain", "own browser"))]
+)
 async def test_a_spare_context_is_indistinguishable_to_pages_and_servers(
     chromium: ChromiumProcess, tmp_path: Path, site: Site, name: str
 ) -> None:

@@ -184,7 +184,7 @@ async def title_by_raw(url: str, address: str) -> str:
 BY: Final = {"playwright": title_by_playwright, "puppeteer": title_by_puppeteer, "raw": title_by_raw}
 
 
-@pytest.mark.parametrize("credentials", ["anna:opensesame", None])
+@pytest.mark.parametrize("credentials", ["anna:opensesame", pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("by", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node]), "raw"])
 async def test_a_context_created_by_a_client_uses_the_sessions_proxy(
     service: Running, by: str, credentials: str | None

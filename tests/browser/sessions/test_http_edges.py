@@ -31,11 +31,11 @@ async def test_what_the_server_library_refuses_is_a_problem_too(service: Running
     assert json.loads(body)["title"] == "Bad request"
 
 
-@pytest.mark.parametrize("megabytes", [0.9, 2, 8, 20])
+@pytest.mark.parametrize("megabytes", [0.9, 8, 20])
 async def test_a_caller_gets_its_response_however_large_its_body(service: Running, megabytes: float) -> None:
     """Sent whole before anything is read, as curl and most libraries do."""
     body = json.dumps({"metadata": {"k": "x" * int(megabytes * 2**20)}})
-    for _ in range(5):
+    for _ in range(3):
         response = await service.http.post(
             "/v1/browser/sessions", content=body, headers={"Content-Type": "application/json"}
         )

@@ -38,7 +38,15 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGKILL,
+    ],
+    ids=lambda number: number.name,
+)
 async def test_no_server_outlives_the_script_that_started_it(tmp_path: Path, number: signal.Signals) -> None:
     script = await asyncio.create_subprocess_exec(
         *("env", "--default-signal=INT"),  # a test run in the background ignores SIGINT, and its children inherit that
