@@ -308,6 +308,14 @@ async def hangs(handle: Context) -> bool:
     return not await handle.responsive(timeout=0.2)
 
 
+async def test_a_navigation_has_its_whole_time(handle: Context, page_id: str, site: Site) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(BrowserTimeout, match="The page did not reach the requested state in time"):
+        await handle.navigate(page_id, f"{site.url}/hang", wait_until="load", timeout=1)
+    assert loop.time() - began >= 1
+
+
 async def test_a_navigation_that_fails_does_not_disturb_the_next(handle: Context, page_id: str, site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         refused = f"http://127.0.0.1:{closed.getsockname()[1]}/"
