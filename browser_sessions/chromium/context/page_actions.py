@@ -242,10 +242,12 @@ async def evaluate(host: Host, page: Page, page_id: str, expression: str, *, tim
     A script that keeps the page busy at the deadline is terminated; one of the page's own, which did so before the
     call, is not.
     """
+    deadline = Deadline(timeout)
     responsive = asyncio.ensure_future(_responds(host, page_id, timeout=timeout))
-    call = page.evaluate(SERIALISE, [expression, MAX_CHARACTERS, MAX_DEPTH, MAX_OBJECTS])
     try:
-        return await parse(await host.calls(call, timeout=timeout))
+        await asyncio.wait({responsive}, timeout=min(timeout, IDLE_S))  # it could arrive after the script
+        call = page.evaluate(SERIALISE, [expression, MAX_CHARACTERS, MAX_DEPTH, MAX_OBJECTS])
+        return await parse(await host.calls(call, timeout=deadline.left))
     except (BrowserTimeout, asyncio.CancelledError):
         if responsive.done() and responsive.result():
             host.calls.background(_terminate(host, page_id))
