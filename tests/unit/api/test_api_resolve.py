@@ -77,8 +77,16 @@ def test_a_lifetime_is_within_the_servers_maximum(
 
 
 def test_equivalent_bodies_have_the_same_digest() -> None:
-    one = {"viewport_width": 3, "metadata": {"a": "1", "b": "2"}, "extra_http_headers": {"X-A": "1", "X-B": "2"}}
-    two = {"extra_http_headers": {"X-B": "2", "X-A": "1"}, "metadata": {"b": "2", "a": "1"}, "viewport_width": 3}
+    one: dict[str, Any] = {
+        "viewport_width": 3,
+        "metadata": {"a": "1", "b": "2"},
+        "extra_http_headers": {"X-A": "1", "X-B": "2"},
+    }
+    two: dict[str, Any] = {
+        "extra_http_headers": {"X-B": "2", "X-A": "1"},
+        "metadata": {"b": "2", "a": "1"},
+        "viewport_width": 3,
+    }
     spelt_out = two | {"viewport_height": 720, "idle_timeout_seconds": 300.0, "isolation": "context", "locale": None}
     assert digest(spec(**one)) == digest(spec(**two)) == digest(spec(**spelt_out))
     assert digest(spec(**one)) != digest(spec(**two | {"viewport_width": 4}))
