@@ -198,7 +198,12 @@ async def test_closing_a_page_ends_its_subscriptions(opened: Opener) -> None:
     handle, page_id, screen = await opened(PLAIN)
     subscription = screen.subscribe(WANTED)
     frame = await subscription.after(0)
-    waiting = asyncio.create_task(subscription.after(frame.seq))
+
+    async def read(seq: int) -> None:
+        while True:
+            seq = (await subscription.after(seq)).seq
+
+    waiting = asyncio.create_task(read(frame.seq))
     await handle.open_page(None, timeout=30)
     await handle.close_page(page_id, timeout=10)
     with pytest.raises(PageNotFound):
