@@ -208,6 +208,7 @@ async def test_closing_a_page_ends_its_subscriptions(opened: Opener) -> None:
     await handle.close_page(page_id, timeout=10)
     with pytest.raises(PageNotFound):
         await asyncio.wait_for(waiting, 10)
+    await until(lambda: page_id not in [page.page_id for page in handle.pages()], what="Chromium reports its end")
     with pytest.raises(PageNotFound):
         handle.screen(page_id)
 
