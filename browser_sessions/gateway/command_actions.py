@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -41,6 +42,8 @@ Result = Mapping[str, Any] | None
 ResponseCallback = Callable[[Result, Result], None]
 """Called with (result, None) or (None, error)."""
 
+ANSWERED_S: Final = 1.0
+"""Limit for a new page's responses to its client, which a client that detaches meanwhile does not get."""
 DOWNLOADS_TIMEOUT_S: Final = 5.0
 """For a call that Chromium's browser process completes in a millisecond."""
 
@@ -237,10 +240,27 @@ class Actions:
         return self._scope.takes_pages and self._scope.any_session_of(target_id) is None
 
     def _navigate(self, target_id: str, url: str) -> None:
-        """Navigates a new page. It must be running: navigating a paused page crashes its renderer."""
-        page = self._shared.cdp.attached_page(target_id)
-        if page is not None:
-            page.post("Page.navigate", {"url": url})
+        """Navigates a new page. It must be running: navigating a paused page crashes its renderer.
+
+        Waits for the responses to what the client has sent to the page: Chromium takes init scripts along to the next
+        renderer only if they were answered before the navigation starts.
+        """
+
+        begun = False
+
+        def navigate(_value: Result = None, _error: Result = None) -> None:
+            nonlocal begun
+            page = self._shared.cdp.attached_page(target_id)
+            if page is not None and not begun:
+                begun = True
+                page.post("Page.navigate", {"url": url})
+
+        session_id = self._scope.any_session_of(target_id)
+        if session_id is None:
+            navigate()
+        else:
+            self._session.post("Runtime.getIsolateId", None, navigate, session_id=session_id)
+            asyncio.get_running_loop().call_later(ANSWERED_S, navigate)
 
     def _create_context(self, command: Command) -> None:
         params: dict[str, Any] = {"disposeOnDetach": True}
