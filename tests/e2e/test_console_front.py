@@ -601,6 +601,10 @@ async def test_a_lost_connection_is_shown_and_reconnects_automatically(operator:
         await expect(page.locator(".card strong")).to_have_text("Back again")
 
 
+THUMBNAIL_REQUESTS = """performance.getEntriesByType('resource').filter(each => each.name.includes('/thumbnail'))
+    .map(each => [each.name, each.startTime])"""
+
+
 async def test_thumbnails_are_requested_only_on_screen_and_at_most_once_a_second(operator: Browser) -> None:
     colours = ["#112233", "#445566"]
     console = FakeConsole(rows=fleet(60), frames={"": [await jpeg(operator, c, 320, 180) for c in colours]})
@@ -613,11 +617,12 @@ async def test_thumbnails_are_requested_only_on_screen_and_at_most_once_a_second
         await until(lambda: len(console.thumbnails.get(seen[0], [])) >= 4)
         assert set(console.thumbnails) <= set(seen)
         assert 0 < len(seen) < 60
-        for times in console.thumbnails.values():
-            gaps = [later - earlier for earlier, later in pairwise(times)]
-            assert all(gap > 0.85 for gap in gaps), (
-                gaps
-            )  # a second between the requests, minus the difference in latency
+        starts: dict[str, list[float]] = {}
+        for url, started in await page.evaluate(THUMBNAIL_REQUESTS):  # by the page's clock: a busy server reads late
+            starts.setdefault(url, []).append(started)
+        assert max(len(each) for each in starts.values()) >= 3
+        for times in starts.values():
+            assert all(later - earlier > 950 for earlier, later in pairwise(times)), times
 
 
 async def test_the_last_frame_of_an_ended_session_is_requested_once(operator: Browser) -> None:
