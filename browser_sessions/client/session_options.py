@@ -19,14 +19,22 @@ class SessionOptions(TypedDict, total=False):
     max_lifetime_seconds: float | None
     isolation: Literal["context", "browser"]
     device: str | None
+    device_scale_factor: float | None
+    is_mobile: bool
+    has_touch: bool
     locale: str | None
     timezone_id: str | None
     geolocation: Mapping[str, float] | None
     permissions: Sequence[str]
     color_scheme: Literal["light", "dark", "no-preference"] | None
+    reduced_motion: Literal["reduce", "no-preference"] | None
+    forced_colors: Literal["active", "none"] | None
     extra_http_headers: Mapping[str, str]
+    http_credentials: Mapping[str, str | None] | None
     ignore_https_errors: bool
+    bypass_csp: bool
     java_script_enabled: bool
+    offline: bool
     proxy: Mapping[str, str | None] | None
     storage_state: Mapping[str, Any] | None
     start_url: str | None
