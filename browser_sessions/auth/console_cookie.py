@@ -7,7 +7,10 @@ also prove that they come from our own page.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from cachetools import LRUCache
@@ -19,7 +22,7 @@ from browser_sessions.domain.principal import Principal
 
 COOKIE: Final = "browser_sessions"
 COOKIE_LIFETIME_S: Final = 12 * 3600
-"""A working day. Revoking the key or removing the user invalidates the cookie at once."""
+"""A working day. Signing out, revoking the key or removing the user invalidates the cookie at once."""
 CACHE_SIZE: Final = 1024
 """Verified cookies kept: an open console sends requests often."""
 
@@ -28,10 +31,25 @@ _SIGNED_OUT: Final = "You are not signed in, or your sign-in has expired. Sign i
 
 
 class Directory(Protocol):
-    """Looks up keys and users by name."""
+    """Looks up keys and users by name, and knows which sign-ins have ended."""
 
     def named(self, credential: str) -> tuple[Principal, str] | None:
         """The principal of `key:<id>` or `user:<name>`, and a text that changes with its secret; None if it is gone."""
+
+    def is_signed_out(self, sign_in: str) -> bool: ...
+
+    async def sign_out(self, sign_in: str, expires_at: datetime) -> None:
+        """Ends a sign-in. Raises `StoreUnavailable`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SignIn:
+    """A verified cookie. `version` changes with the credential's secret, `expires` is in seconds since the epoch."""
+
+    sign_in: str
+    credential: str
+    version: str
+    expires: float
 
 
 class Cookies:
@@ -40,32 +58,47 @@ class Cookies:
     def __init__(self, secret: bytes, directory: Directory) -> None:
         self._secret = secret
         self._directory = directory
-        self._verified: LRUCache[str, tuple[str, str, float]] = LRUCache(CACHE_SIZE)
+        self._verified: LRUCache[str, _SignIn] = LRUCache(CACHE_SIZE)
 
     def make(self, credential: str) -> str:
         """The cookie for a verified credential. Raises `Unauthenticated` if the credential is gone by now."""
         found = self._directory.named(credential)
         if found is None:
             raise Unauthenticated(_SIGNED_OUT)
-        return _COOKIE.sign(self._secret, credential, time.time(), COOKIE_LIFETIME_S, ver=_version(found[1]))
+        return _COOKIE.sign(
+            self._secret,
+            credential,
+            time.time(),
+            COOKIE_LIFETIME_S,
+            ver=_version(found[1]),
+            jti="sgn_" + secrets.token_hex(8),
+        )
 
     def principal_of(self, cookie: str) -> Principal:
         """The cookie's principal. Raises `Unauthenticated`."""
         known = self._verified.get(cookie)
         if known is None:
             known = self._verified[cookie] = self._decode(cookie)
-        credential, version, expires = known
-        found = self._directory.named(credential)
-        if found is None or _version(found[1]) != version or expires <= time.time():
+        found = self._directory.named(known.credential)
+        is_over = known.expires <= time.time() or self._directory.is_signed_out(known.sign_in)
+        if found is None or _version(found[1]) != known.version or is_over:
             self._verified.pop(cookie, None)
             raise Unauthenticated(_SIGNED_OUT)
-        return found[0]
+        return replace(found[0], sign_in=known.sign_in)
 
-    def _decode(self, cookie: str) -> tuple[str, str, float]:
+    async def sign_out(self, cookie: str) -> None:
+        """Ends the cookie's sign-in; nothing to do if it is not valid. Raises `StoreUnavailable`."""
+        try:
+            known = self._decode(cookie)
+        except Unauthenticated:
+            return
+        await self._directory.sign_out(known.sign_in, datetime.fromtimestamp(known.expires, UTC))
+
+    def _decode(self, cookie: str) -> _SignIn:
         claims = _COOKIE.read(self._secret, cookie, time.time())
-        if claims is None or "ver" not in claims:
+        if claims is None or "ver" not in claims or "jti" not in claims:
             raise Unauthenticated(_SIGNED_OUT)
-        return str(claims["sub"]), str(claims["ver"]), float(claims["exp"])
+        return _SignIn(str(claims["jti"]), str(claims["sub"]), str(claims["ver"]), float(claims["exp"]))
 
 
 def cookie_of(scope: Scope) -> str | None:

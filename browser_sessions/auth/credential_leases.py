@@ -12,7 +12,7 @@ REVOKED: Final = (1008, "the credential was revoked")
 
 
 class Leases:
-    """The open connections of each credential (`key:<id>`, `user:<name>`). For one event loop."""
+    """The open connections of each credential (`key:<id>`, `user:<name>`, a sign-in's id). For one event loop."""
 
     def __init__(self) -> None:
         self._held: dict[str, set[asyncio.Event]] = {}
@@ -21,17 +21,19 @@ class Leases:
         return sum(map(len, self._held.values()))
 
     @contextmanager
-    def hold(self, credential: str) -> Iterator[asyncio.Event]:
-        """Yields an event that is set when the credential is revoked."""
+    def hold(self, *credentials: str) -> Iterator[asyncio.Event]:
+        """Yields an event that is set when one of the credentials is revoked."""
         revoked = asyncio.Event()
-        holders = self._held.setdefault(credential, set())
-        holders.add(revoked)
+        for credential in credentials:
+            self._held.setdefault(credential, set()).add(revoked)
         try:
             yield revoked
         finally:
-            holders.discard(revoked)
-            if not holders and self._held.get(credential) is holders:
-                del self._held[credential]
+            for credential in credentials:
+                holders = self._held.get(credential, set())
+                holders.discard(revoked)
+                if not holders:
+                    self._held.pop(credential, None)
 
     def revoke(self, credential: str) -> None:
         """Notifies all holders of the credential."""

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, Protocol
 
 from pwdlib import PasswordHash
@@ -53,7 +54,8 @@ _WRONG_PASSWORD: Final = "The user name or the password is wrong."  # noqa: S105
 
 
 class KeyStore(Protocol):
-    """The part of `domain.ports.SessionStore` for keys and users. Every method may raise `StoreUnavailable`."""
+    """The part of `domain.ports.SessionStore` for keys, users and sign-outs. Every method may raise
+    `StoreUnavailable`."""
 
     async def put_key(self, key: ApiKey) -> None: ...
 
@@ -64,6 +66,10 @@ class KeyStore(Protocol):
     async def remove_user(self, username: str) -> bool: ...
 
     async def users(self) -> list[User]: ...
+
+    async def put_sign_out(self, sign_in: str, expires_at: datetime) -> None: ...
+
+    async def sign_outs(self) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class KeyRing:
         self._keys: dict[str, ApiKey] = {}
         self._users: dict[str, User] = {}
         self._by_principal: dict[str, User] = {}
+        self._signed_out: set[str] = set()
         self._tokens = Tokens(own.token_secret)
         self._leases = Leases()
         self.on_revoked: Callable[[str], None] = lambda credential: None
@@ -98,10 +105,11 @@ class KeyRing:
         self._addresses = Throttle(clock, attempts=ATTEMPTS_PER_ADDRESS, window_seconds=ATTEMPTS_WINDOW_S)
 
     async def load(self) -> None:
-        """Loads all keys and users. Raises `StoreUnavailable`."""
+        """Loads all keys, users and sign-outs. Raises `StoreUnavailable`."""
         self._keys = {key.key_id: key for key in await self._store.keys()}
         self._users = {user.username: user for user in await self._store.users()}
         self._by_principal = {user.principal_id: user for user in self._users.values()}
+        self._signed_out = set(await self._store.sign_outs())
 
     # -- authentication --------------------------------------------------------------------------------------------
 
@@ -145,12 +153,14 @@ class KeyRing:
     def is_valid(self, principal: Principal) -> bool:
         """Whether the credential that the principal used is still valid."""
         found = self.named(principal.credential)
-        return found is not None and found[0].principal_id == principal.principal_id
+        signed_out = self.is_signed_out(principal.sign_in)
+        return found is not None and found[0].principal_id == principal.principal_id and not signed_out
 
     @contextmanager
     def lease(self, principal: Principal) -> Iterator[asyncio.Event]:
-        """Yields an event that is set when the principal's credential is, or was already, revoked."""
-        with self._leases.hold(principal.credential) as revoked:
+        """Yields an event that is set when the principal's credential is, or was already, revoked, or they sign out."""
+        names = (principal.credential, principal.sign_in) if principal.sign_in else (principal.credential,)
+        with self._leases.hold(*names) as revoked:
             if not self.is_valid(principal):
                 revoked.set()
             yield revoked
@@ -177,6 +187,20 @@ class KeyRing:
         self._names.reset(username)
         role = _requested_role(scope, user.role)
         return Grant(self._tokens.sign(user.principal_id, role), role)
+
+    # -- the console's sign-ins ------------------------------------------------------------------------------------
+
+    def is_signed_out(self, sign_in: str) -> bool:
+        return sign_in in self._signed_out
+
+    async def sign_out(self, sign_in: str, expires_at: datetime) -> None:
+        """Ends a sign-in of the console and the connections opened with it. `expires_at`: when it would have ended.
+
+        It has ended even if this raises `StoreUnavailable`, until the next start.
+        """
+        self._signed_out.add(sign_in)
+        self._leases.revoke(sign_in)
+        await self._store.put_sign_out(sign_in, expires_at)
 
     # -- keys ------------------------------------------------------------------------------------------------------
 

@@ -40,8 +40,10 @@ def mint(
     now: datetime,
     *,
     lifetime_seconds: float = TICKET_LIFETIME_S,
+    sign_in: str = "",
 ) -> str:
-    """A ticket for `use` of one session, valid from `now` for `lifetime_seconds`."""
+    """A ticket for `use` of one session, valid from `now` for `lifetime_seconds`; with `sign_in` until that sign-in of
+    the console ends."""
     return _TICKET.sign(
         secret,
         principal.principal_id,
@@ -52,6 +54,7 @@ def mint(
         role=principal.role.value,
         name=principal.name,
         cred=principal.credential,
+        sgn=sign_in,
     )
 
 
@@ -64,7 +67,13 @@ def verify(secret: bytes, ticket: str, session_id: str, use: Use, now: datetime)
     if (claims.get("sid"), claims.get("use")) != (session_id, use):
         raise Unauthenticated(_INVALID, session_id=session_id[:64])
     try:
-        principal = Principal(str(claims["sub"]), Role(claims["role"]), str(claims["name"]), str(claims["cred"]))
+        principal = Principal(
+            str(claims["sub"]),
+            Role(claims["role"]),
+            str(claims["name"]),
+            str(claims["cred"]),
+            str(claims.get("sgn", "")),
+        )
     except (KeyError, ValueError):
         raise Unauthenticated(_INVALID, session_id=session_id[:64]) from None
     return Ticket(session_id, use, principal)

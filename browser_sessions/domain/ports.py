@@ -1,4 +1,4 @@
-"""The protocol of the store for sessions, keys and users."""
+"""The protocol of the store for sessions, keys, users and sign-outs."""
 
 from __future__ import annotations
 
@@ -69,3 +69,8 @@ class SessionStore(Protocol):
     async def remove_user(self, username: str) -> bool: ...
 
     async def users(self) -> Sequence[User]: ...
+
+    async def put_sign_out(self, sign_in: str, expires_at: datetime) -> None:
+        """Stores that a sign-in of the console has ended, until it would have expired."""
+
+    async def sign_outs(self) -> Sequence[str]: ...

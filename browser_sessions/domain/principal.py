@@ -43,12 +43,14 @@ class Principal:
     """A caller. `principal_id` owns sessions; several keys and a user may belong to one principal.
 
     `credential` is the one used, as `key:<id>` or `user:<name>`: revoking it closes the connections opened with it.
+    `sign_in` is the id of the console's sign-in if that was used: signing out does the same.
     """
 
     principal_id: str
     role: Role
     name: str
     credential: str = field(default="", compare=False)
+    sign_in: str = field(default="", compare=False)
 
 
 def may(principal: Principal, action: Action, owner: str | None = None) -> bool:

@@ -110,6 +110,7 @@ class EmbeddedStore:
     async def purge(self, ended_before: datetime, idempotency_before: datetime) -> int:
         removed = await self._in_steps(partial(_remove_ended, rows.micros(ended_before)))
         await self._in_steps(partial(_clear_idempotency_keys, rows.micros(idempotency_before)))
+        await self._write(partial(_execute, "DELETE FROM sign_outs WHERE expires_at < ?", (rows.micros(ended_before),)))
         return removed
 
     async def put_key(self, key: ApiKey) -> None:
@@ -126,6 +127,12 @@ class EmbeddedStore:
 
     async def users(self) -> builtins.list[User]:
         return await self._read(self._require_open().lookups, rows.USERS, (), rows.user_of)
+
+    async def put_sign_out(self, sign_in: str, expires_at: datetime) -> None:
+        await self._write(partial(_execute, rows.PUT_SIGN_OUT, (sign_in, rows.micros(expires_at))))
+
+    async def sign_outs(self) -> builtins.list[str]:
+        return await self._read(self._require_open().lookups, rows.SIGN_OUTS, (), lambda row: str(row[0]))
 
     def _require_open(self) -> _Opened:
         if self._opened is None:

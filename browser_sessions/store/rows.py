@@ -86,6 +86,8 @@ PUT_USER: Final = """
     ON CONFLICT (username) DO UPDATE SET principal_id = excluded.principal_id, role = excluded.role,
         password_hash = excluded.password_hash, created_at = excluded.created_at
 """
+PUT_SIGN_OUT: Final = "INSERT INTO sign_outs (sign_in, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
+SIGN_OUTS: Final = "SELECT sign_in FROM sign_outs"
 USERS: Final = "SELECT username, principal_id, role, password_hash, created_at FROM users ORDER BY created_at, username"
 
 

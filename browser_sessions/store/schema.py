@@ -71,6 +71,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )
         """,
     ),
+    ("CREATE TABLE sign_outs (sign_in TEXT NOT NULL PRIMARY KEY, expires_at INTEGER NOT NULL)",),
 )
 """The schema version is the number of migrations applied. Never change a released one: add another."""
 

@@ -12,6 +12,7 @@ import jwt
 import pytest
 import pytest_asyncio
 
+from browser_sessions.api.caller_credentials import by_ticket
 from browser_sessions.auth.console_cookie import COOKIE, COOKIE_LIFETIME_S
 from browser_sessions.domain.principal import Role
 from tests.harness.fakes.fake_node import ADMIN_KEY, BASE_URL, Node, node
@@ -172,6 +173,25 @@ async def test_signing_out_deletes_the_cookie(service: Node) -> None:
     assert cookie.value == ""
     assert int(cookie["max-age"]) == 0
     assert (await service.client.delete(SIGN_IN)).status_code == 204
+
+
+async def test_signing_out_ends_the_sign_in_for_good_and_no_other(tmp_path: Path) -> None:
+    async with node(tmp_path) as service:
+        ended, other = await signed_in(service), await signed_in(service)
+        assert (await service.client.get(SIGN_IN, headers=ended)).status_code == 200
+        session_id = (await service.client.post(SESSIONS, headers=ended | OURS, json={})).json()["session_id"]
+        details = (await service.client.get(f"{SESSIONS}/{session_id}/details", headers=ended)).json()
+        ticket = details["connect_url"].partition("ticket=")[2]
+        principal = service.app.state.services.console.cookies.principal_of(ended["Cookie"].partition("=")[2])
+        with service.keyring.lease(principal) as stopped:
+            assert (await service.client.delete(SIGN_IN, headers=ended | OURS)).status_code == 204
+            assert stopped.is_set()
+        assert (await service.client.get(SIGN_IN, headers=ended)).status_code == 401
+        assert (await service.client.get(SIGN_IN, headers=other)).status_code == 200
+        assert by_ticket(service.app.state.services, ticket, session_id, "cdp").credential == "key:admin"
+    async with node(tmp_path) as service:
+        assert (await service.client.get(SIGN_IN, headers=ended)).status_code == 401
+        assert (await service.client.get(SIGN_IN, headers=other)).status_code == 200
 
 
 async def test_cookies_of_a_revoked_key_and_a_removed_user_are_invalid_at_once(service: Node) -> None:

@@ -111,6 +111,8 @@ CALLS: dict[str, Callable[[SessionStore], Awaitable[Any]]] = {
     "put_user": lambda s: s.put_user(a_user()),
     "remove_user": lambda s: s.remove_user("ada"),
     "users": lambda s: s.users(),
+    "put_sign_out": lambda s: s.put_sign_out("sgn_1", NOON),
+    "sign_outs": lambda s: s.sign_outs(),
 }
 
 
@@ -544,6 +546,15 @@ async def test_users_can_be_stored_replaced_and_removed(store: SessionStore) -> 
     assert await store.remove_user("ada") is True
     assert await store.remove_user("ada") is False
     assert await store.users() == [eve]
+
+
+async def test_sign_outs_are_kept_until_a_purge_after_their_sign_in_would_have_expired(store: SessionStore) -> None:
+    for _ in range(2):
+        await store.put_sign_out("sgn_1", NOON)
+    await store.put_sign_out("sgn_2", NOON + SECOND)
+    assert sorted(await store.sign_outs()) == ["sgn_1", "sgn_2"]
+    await store.purge(NOON + SECOND, NOON)
+    assert list(await store.sign_outs()) == ["sgn_2"]
 
 
 # --- concurrency ---

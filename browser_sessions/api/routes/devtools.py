@@ -43,7 +43,7 @@ async def open_devtools(
         raise PageNotFound(session_id, body.page_id)
     services.console.devtools.check(_process(services, session_id).version)
     now = services.pool.clock.wall()
-    socket_ticket = mint(services.ticket_secret, session_id, "cdp", principal, now)
+    socket_ticket = mint(services.ticket_secret, session_id, "cdp", principal, now, sign_in=principal.sign_in)
     files_ticket = mint(
         services.ticket_secret, session_id, "devtools", principal, now, lifetime_seconds=FILES_LIFETIME_S
     )

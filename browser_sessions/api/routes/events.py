@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -31,7 +32,8 @@ from browser_sessions.events.session_archive import wire
 router = APIRouter(prefix="/v1/browser", tags=["events"])
 
 HEARTBEAT_S: Final = 15.0
-"""Seconds. Proxies close a connection that is silent for 30 to 60. Also the delay until a revoked key's stream ends."""
+"""Seconds. Proxies close a connection that is silent for 30 to 60. Also the delay until an expired token's stream
+ends."""
 GATHER_S: Final = 0.05
 """Seconds between two writes to one reader: events in between are sent together."""
 RETRY_MS: Final = 2_000
@@ -124,7 +126,7 @@ async def stream_events(
     owner = None if may(principal, Action.VIEW) else principal.principal_id
     start = position_after(journal, header_id or last_event_id)
     reader = _Reader(journal, start, owner=owner, wanted=wanted)
-    return _streaming(services, principal, reader.read(_still_valid(request, services)))
+    return _streaming(services, principal, partial(reader.read, _still_valid(request, services)))
 
 
 @router.get(
@@ -157,7 +159,7 @@ async def stream_session_events(
         wanted=lambda event: of_type(event.kind),
         replay=replay,
     )
-    return _streaming(services, principal, reader.read(_still_valid(request, services)))
+    return _streaming(services, principal, partial(reader.read, _still_valid(request, services)))
 
 
 def _of_type(types: list[str] | None) -> Callable[[str], bool]:
@@ -199,8 +201,9 @@ class _Reader:
             self._first.append(self._gap(start.gap))
         self._first += [frame(wire(journal, event)) for event in replay if wanted(event)]
 
-    async def read(self, still_valid: Callable[[], bool]) -> AsyncIterator[bytes]:
-        """Ends after `session.ended` of the one session, at shutdown, and when `still_valid` returns False."""
+    async def read(self, still_valid: Callable[[], bool], revoked: asyncio.Event) -> AsyncIterator[bytes]:
+        """Ends after `session.ended` of the one session, at shutdown, when `revoked` is set, and when `still_valid`
+        returns False."""
         journal = self._journal
         yield b"".join(self._first)
         while True:
@@ -218,13 +221,21 @@ class _Reader:
                 await asyncio.sleep(GATHER_S)
             if journal.closed and journal.newest == self._seq:
                 return
-            try:
-                async with asyncio.timeout(HEARTBEAT_S):
-                    await journal.news(self._seq)
-            except TimeoutError:
-                if not still_valid():
+            if not await self._news(revoked):
+                if revoked.is_set() or not still_valid():
                     return
                 yield b": here\n\n"
+
+    async def _news(self, revoked: asyncio.Event) -> bool:
+        """Whether there is an event; False when it is time for a heartbeat, or `revoked` is set."""
+        news = asyncio.ensure_future(self._journal.news(self._seq))
+        stopped = asyncio.ensure_future(revoked.wait())
+        try:
+            done, _ = await asyncio.wait({news, stopped}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
+            return news in done and stopped not in done
+        finally:
+            news.cancel()
+            stopped.cancel()
 
     def _gap(self, reason: str) -> bytes:
         return frame(
@@ -252,8 +263,11 @@ def _still_valid(request: Request, services: Services) -> Callable[[], bool]:
     return still_valid
 
 
-def _streaming(services: Services, principal: Principal, chunks: AsyncIterator[bytes]) -> Response:
-    """Raises `QuotaExceeded` when the principal has too many streams open."""
+def _streaming(
+    services: Services, principal: Principal, chunks: Callable[[asyncio.Event], AsyncIterator[bytes]]
+) -> Response:
+    """`chunks` gets an event that is set when the principal's credential is revoked. Raises `QuotaExceeded` when the
+    principal has too many streams open."""
     open_streams = services.streams
     if open_streams[principal.principal_id] >= STREAMS_PER_PRINCIPAL:
         raise QuotaExceeded(f"You have {STREAMS_PER_PRINCIPAL} open event streams, which is the limit. Close some.")
@@ -261,8 +275,9 @@ def _streaming(services: Services, principal: Principal, chunks: AsyncIterator[b
     async def counted() -> AsyncIterator[bytes]:
         open_streams[principal.principal_id] += 1
         try:
-            async for chunk in chunks:
-                yield chunk
+            with services.keyring.lease(principal) as revoked:
+                async for chunk in chunks(revoked):
+                    yield chunk
         finally:
             open_streams[principal.principal_id] -= 1
             if not open_streams[principal.principal_id]:

@@ -46,9 +46,10 @@ async def who_am_i(principal: Caller) -> dict[str, Any]:
 
 @router.delete("", status_code=204)
 async def sign_out(request: Request, response: Response, services: Here) -> None:
-    """Sign out of the console: removes the cookie; idempotent."""
-    if cookie_of(request.scope) is not None:
+    """Sign out of the console: ends the cookie and every connection opened with it; idempotent."""
+    if (cookie := cookie_of(request.scope)) is not None:
         check_same_site(request.scope, services.options.public_url)
+        await services.console.cookies.sign_out(cookie)
     response.headers["Set-Cookie"] = set_cookie("", secure=_is_secure(request, services))
 
 

@@ -14,6 +14,10 @@ export let clockSkew = 0;
 
 export const sessionPath = (id) => `/v1/browser/sessions/${encodeURIComponent(id)}`;
 
+let onSignedOut = () => {};
+/** `listener` is called when a request is refused because the sign-in has ended. */
+export const whenSignedOut = (listener) => (onSignedOut = listener);
+
 /** The decoded response, null if it is empty. Throws Problem. */
 export async function call(method, path, body) {
   const headers = { Accept: "application/json" };
@@ -28,6 +32,7 @@ export async function call(method, path, body) {
   if (answer.status === 204) return null;
   const decoded = await answer.json().catch(() => null);
   if (answer.ok) return decoded;
+  if (answer.status === 401 && method !== "POST") onSignedOut();
   const detail = typeof decoded?.detail === "string" ? decoded.detail : `The server responded with status ${answer.status}.`;
   throw new Problem(answer.status, decoded?.title ?? answer.statusText, detail);
 }
