@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 from fastapi import APIRouter, WebSocket
@@ -72,8 +73,9 @@ async def watch_session(websocket: WebSocket, session_id: str) -> None:
             ended = viewer.session.end_reason
             code, reason = close_code(ended) if ended else (1000, "")
     if websocket.client_state is WebSocketState.CONNECTED and websocket.application_state is WebSocketState.CONNECTED:
-        async with asyncio.timeout(CLOSE_S):
-            await websocket.close(code, reason)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await websocket.close(code, reason)
 
 
 @router.post("/control", response_model=ControlResponse, responses=problems(400, 401, 403, 404, 409, 413, 415, 503))

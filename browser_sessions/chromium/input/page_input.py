@@ -33,8 +33,8 @@ class PageInput:
 
     async def dispatch(self, message: Mapping[str, Any], width: float, height: float, *, timeout: float) -> None:
         """As `chromium.ports.Screen.dispatch_input`, for a viewport of `width` x `height` CSS pixels."""
-        async with asyncio.timeout(timeout) as deadline:
-            try:
+        try:
+            async with asyncio.timeout(timeout):
                 if message.get("type") == "go":
                     to_send = await self._go(message, timeout)
                 else:
@@ -44,12 +44,10 @@ class PageInput:
                     response = await asyncio.shield(self._send(session, command))
                     if response.get("errorText"):
                         raise PageFailed(f"The page could not be opened: {response['errorText']}")
-            except CdpError as error:
-                raise PageFailed(error.message) from None
-            except TimeoutError:
-                if deadline.expired():
-                    raise BrowserTimeout(f"The page did not respond within {timeout:g} s.") from None
-                raise
+        except CdpError as error:
+            raise PageFailed(error.message) from None
+        except TimeoutError:
+            raise BrowserTimeout(f"The page did not respond within {timeout:g} s.") from None
 
     async def release(self, *, timeout: float) -> None:
         """As `chromium.ports.Screen.release_input`."""

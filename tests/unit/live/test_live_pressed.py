@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from browser_sessions.chromium.input.input_commands import Command, commands
-from browser_sessions.chromium.input.page_input import track_pressed
+from browser_sessions.chromium.input.page_input import PageInput, track_pressed
+from browser_sessions.domain.errors import BrowserTimeout
 
 
 def pressed(*messages: dict[str, Any]) -> list[Command]:
@@ -53,3 +58,20 @@ def test_a_key_is_released_without_text() -> None:
 def test_touches_are_cancelled() -> None:
     [(_, params)] = pressed({"type": "touch", "action": "start", "points": [{"x": 1, "y": 1, "id": 1}]})
     assert params == {"type": "touchCancel", "touchPoints": []}
+
+
+async def test_an_input_that_the_page_does_not_process_in_time_is_a_browser_timeout() -> None:
+    processed = asyncio.Event()
+
+    async def call(*_: Any, **__: Any) -> dict[str, Any]:
+        await processed.wait()
+        return {}
+
+    async def attached(_: float) -> Any:
+        return SimpleNamespace(call=call)
+
+    page = PageInput(attached)
+    with pytest.raises(BrowserTimeout):
+        await page.dispatch(key("down", "a"), 1280, 720, timeout=0.01)
+    processed.set()
+    await page.release(timeout=1)
