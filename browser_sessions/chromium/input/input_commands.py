@@ -20,6 +20,8 @@ TEXT_CHARACTERS: Final = 100_000
 """Limit of one paste: a long document. More would keep the page busy for seconds."""
 UNBOUNDED: Final = 100_000.0
 """CSS pixels: beyond the largest viewport (8192)."""
+MAX_CLICKS: Final = 1000
+"""Clicks in a row: browsers count on beyond a triple click."""
 MAX_TOUCHES: Final = 10
 """Touch points: ten fingers."""
 NAME_CHARACTERS: Final = 32
@@ -53,7 +55,7 @@ def _mouse(message: Message, width: float, height: float) -> list[Command]:
         "button": button,
         "buttons": _integer(message, "buttons", 31),
         "modifiers": _integer(message, "modifiers", 15),
-        "clickCount": _integer(message, "click_count", 3),
+        "clickCount": _integer(message, "click_count", MAX_CLICKS),
         "pointerType": "mouse",
     }
     return [("Input.dispatchMouseEvent", params)]

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser, CdpError, Session
+from browser_sessions.chromium.input import page_reads
 from browser_sessions.chromium.input.input_commands import UNBOUNDED
 from browser_sessions.chromium.input.page_input import PageInput
 from browser_sessions.chromium.page_session import call, page_session
@@ -94,6 +95,7 @@ class PageScreen:
         self._session: Session | None = None
         self._running: Parameters | None = None
         self._restart = False
+        self._woken = asyncio.Event()
         self._started_at = 0.0
         self._switching: asyncio.Task[None] | None = None
         self._failure: BrowserSessionsError | None = None
@@ -155,13 +157,23 @@ class PageScreen:
         width, height = (shown.css_width, shown.css_height) if shown else (UNBOUNDED, UNBOUNDED)
         await self._input.dispatch(message, width, height, timeout=timeout)
 
+    async def selected_text(self, *, timeout: float) -> str:
+        return await page_reads.selected_text(await self._attached(timeout), self._page_id, timeout=timeout)
+
+    async def open_picker(self, *, timeout: float) -> dict[str, Any] | None:
+        return await page_reads.open_picker(await self._attached(timeout), self._page_id, timeout=timeout)
+
+    async def choose(self, choice: Any, *, timeout: float) -> None:
+        await page_reads.choose(await self._attached(timeout), self._page_id, choice, timeout=timeout)
+
     async def release_input(self, *, timeout: float) -> None:
         await self._input.release(timeout=timeout)
 
     # -- the screencast --------------------------------------------------------------------------------------------
 
     def reconfigure(self) -> None:
-        """Adapts the screencast after a change of the subscriptions."""
+        """Adapts the screencast after a change of the subscriptions, or restarts it."""
+        self._woken.set()
         if self._switching is None or self._switching.done():
             self._switching = asyncio.create_task(self._switch(), name="screencast")
 
@@ -182,7 +194,10 @@ class PageScreen:
                 if wanted is not None and self._running is not None and not self._restart:
                     delay = self._started_at + RECONFIGURE_S - self._loop.time()
                     if delay > 0:
-                        await asyncio.sleep(delay)
+                        self._woken.clear()
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(delay):
+                                await self._woken.wait()
                         continue
                 self._restart = False
                 session = await self._attached(CALL_SECONDS)

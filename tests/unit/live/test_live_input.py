@@ -35,6 +35,11 @@ def test_a_click_has_its_position_and_button() -> None:
     }
 
 
+def test_clicks_in_a_row_are_counted_beyond_three() -> None:
+    _, params = one(type="mouse", action="down", x=1, y=1, button="left", buttons=1, click_count=25)
+    assert params["clickCount"] == 25
+
+
 @pytest.mark.parametrize(
     ("x", "y", "where"), [(-5, -5, (0, 0)), (5000, 5000, (1279, 719)), (1279.5, 3, (1279, 3)), (0, 719, (0, 719))]
 )
@@ -111,7 +116,7 @@ def test_urls_are_normalised_as_in_chromium() -> None:
         ({"type": "mouse", "action": "down", "button": "sixth"}, "button"),
         ({"type": "mouse", "action": "down", "button": ["left"]}, "button"),
         ({"type": "mouse", "action": "down", "modifiers": 16}, "modifiers"),
-        ({"type": "mouse", "action": "down", "click_count": 1000}, "click_count"),
+        ({"type": "mouse", "action": "down", "click_count": 1001}, "click_count"),
         ({"type": "key", "action": "down", "key": "k" * 100}, "key"),
         ({"type": "key", "action": "press", "key": "a"}, "action"),
         ({"type": "text", "text": "x" * 100_001}, "text"),
