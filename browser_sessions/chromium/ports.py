@@ -17,13 +17,15 @@ from browser_sessions.domain.session_spec import SessionSpec
 
 @dataclass(frozen=True, slots=True)
 class PageInfo:
-    """One open page. `page_id` is its CDP target id, in the HTTP API, the gateway and the live view."""
+    """One open page. `page_id` is its CDP target id, in the HTTP API, the gateway and the live view. `failed`: it shows
+    Chromium's error page, because `url` could not be loaded."""
 
     page_id: str
     url: str
     title: str
     created_at: datetime
     crashed: bool = False
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,15 @@ class Screen(Protocol):
     async def dispatch_input(self, message: Mapping[str, Any], *, timeout: float) -> None:
         """Sends an input message to the page (docs/live.md, "Input"). Raises `InvalidField`, `PageNotFound`,
         `BrowserGone`, `BrowserTimeout`, `PageFailed`. After a timeout the page may still process it later."""
+
+    async def selected_text(self, *, timeout: float) -> str:
+        """The selected text of the page. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`, `PageFailed`."""
+
+    async def open_picker(self, *, timeout: float) -> dict[str, Any] | None:
+        """The open pop-up of a form control, which no frame shows (docs/live.md). Raises as `selected_text`."""
+
+    async def choose(self, choice: Any, *, timeout: float) -> None:
+        """Closes that pop-up with this choice. Raises `InvalidField`, and as `selected_text`."""
 
     async def release_input(self, *, timeout: float) -> None:
         """Releases all pressed keys, buttons and touches. Returns when the page has processed all input, or after

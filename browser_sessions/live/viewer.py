@@ -89,7 +89,7 @@ class Viewer:
             self._problem,
             lambda frame: thumbnails.add(live.session.session_id, frame),
         )
-        self._input = ViewerInput(live.control, self._handle, self._problem, self._stream.change)
+        self._input = ViewerInput(live.control, self._handle, self._problem, self._send, self._show)
         self._session_end: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._last_problem_at = 0.0
@@ -208,6 +208,8 @@ class Viewer:
         if kind == "ack":
             if isinstance(seq := message.get("seq"), int):
                 self._stream.acked(seq)
+        elif kind == "ping":
+            await self._send("pong")
         elif kind == "view":
             self._change_view(message)
             if self._sent_pages is not None:  # `hello` comes first
@@ -220,6 +222,11 @@ class Viewer:
                 await self._input.close_dialog(page_id, message)
             else:
                 await self._input.add(page_id or "", message)
+
+    async def _show(self, page_id: str) -> None:
+        """Streams a page that the viewer has opened. The event of its opening may have been reported already."""
+        self._stream.change(page_id)
+        await self._send_pages()
 
     def _change_view(self, message: dict[str, Any]) -> None:
         requested = self._stream.requested
@@ -247,4 +254,10 @@ def _stream_settings(max_width: float, max_fps: float) -> StreamSettings:
 
 
 def _page_fields(page: PageInfo) -> dict[str, Any]:
-    return {"page_id": page.page_id, "url": clipped(page.url), "title": clipped(page.title), "crashed": page.crashed}
+    return {
+        "page_id": page.page_id,
+        "url": clipped(page.url),
+        "title": clipped(page.title),
+        "crashed": page.crashed,
+        "failed": page.failed,
+    }

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.chromium.ports import ContextHandle
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
 from browser_sessions.pool.control_lock import ControlLock
@@ -22,30 +23,37 @@ keeps the order of input, so a client's own still comes after it."""
 MAX_QUEUED: Final = 256
 """Input events that wait for a busy page; consecutive moves replace each other, so these are keys and clicks."""
 
+MAX_LOOKS: Final = 2
+"""Looks for a pop-up at once: after the press and after the release of a click."""
+
+_OPENING_KEYS: Final = frozenset({" ", "Enter", "ArrowDown", "ArrowUp", "F4"})
 _SLOW: Final = frozenset({"navigate", "go", "reload"})
 
 Message = Mapping[str, Any]
 
 
 class ViewerInput:
-    """Implements `pool.control_lock.InputSource`. `problem` reports an error to the viewer; `opened` is called with the
-    id of a page that the viewer opened."""
+    """Implements `pool.control_lock.InputSource`. `problem` reports an error to the viewer, `send` sends a message with
+    these fields; `opened` is called with the id of a page that the viewer opened."""
 
     def __init__(
         self,
         control: ControlLock,
         handle: ContextHandle,
         problem: Callable[[str], Awaitable[None]],
-        opened: Callable[[str], None],
+        send: Callable[..., Awaitable[None]],
+        opened: Callable[[str], Awaitable[None]],
     ) -> None:
         self._control = control
         self._handle = handle
         self._problem = problem
+        self._send = send
         self._opened = opened
         self._queue: deque[tuple[str, Message]] = deque()
         self._used_pages: set[str] = set()
         """Ids of pages that got input since control was taken."""
         self._changed = asyncio.Event()
+        self._looking = Background()
         self._released = False
 
     async def add(self, page_id: str, message: Message) -> None:
@@ -88,6 +96,7 @@ class ViewerInput:
 
     async def close(self) -> None:
         """Releases everything that the viewer holds down."""
+        self._looking.cancel()
         self._queue.clear()
         await self._finish()
 
@@ -112,12 +121,24 @@ class ViewerInput:
     async def _perform(self, page_id: str, message: Message) -> None:
         kind = message.get("type")
         if kind == "new_page":
-            self._opened((await self._handle.open_page(None, timeout=PAGE_TIMEOUT_S)).page_id)
+            await self._opened((await self._handle.open_page(None, timeout=PAGE_TIMEOUT_S)).page_id)
         elif kind == "close_page":
             await self._handle.close_page(str(message.get("page_id", page_id)), timeout=PAGE_TIMEOUT_S)
+        elif kind == "copy":
+            await self._send("copied", text=await self._handle.screen(page_id).selected_text(timeout=INPUT_TIMEOUT_S))
+        elif kind == "choose":
+            await self._handle.screen(page_id).choose(message.get("choice"), timeout=INPUT_TIMEOUT_S)
         else:
             timeout = PAGE_TIMEOUT_S if kind in _SLOW else INPUT_TIMEOUT_S
             await self._handle.screen(page_id).dispatch_input(message, timeout=timeout)
+            if _may_open_picker(message) and len(self._looking) < MAX_LOOKS:
+                _ = self._looking.run(self._look_for_picker(page_id))
+
+    async def _look_for_picker(self, page_id: str) -> None:
+        """Beside the queue: a page that does not answer must not delay the next input."""
+        with contextlib.suppress(BrowserSessionsError):
+            if (picker := await self._handle.screen(page_id).open_picker(timeout=INPUT_TIMEOUT_S)) is not None:
+                await self._send("picker", **picker)
 
 
 def problem_text(error: BrowserSessionsError) -> str:
@@ -125,6 +146,12 @@ def problem_text(error: BrowserSessionsError) -> str:
     if isinstance(error, InvalidField):
         return f"{'.'.join(map(str, error.loc)) or 'A message'} {error.detail}"
     return error.detail
+
+
+def _may_open_picker(message: Message) -> bool:
+    """A press opens a select, a click an input's picker, and a key that is no text either."""
+    kind, action = message.get("type"), message.get("action")
+    return (kind in ("mouse", "touch") and action != "move") or (kind == "key" and message.get("key") in _OPENING_KEYS)
 
 
 def _is_move(message: Message) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
@@ -152,9 +153,11 @@ async def test_a_click_lands_where_the_picture_shows_it(operator: Browser, scale
 
 
 @asynccontextmanager
-async def driving(operator: Browser, **options: Any) -> AsyncIterator[tuple[Page, FakeConsole]]:
-    """One session, watched by an operator with control."""
-    console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]})
+async def driving(
+    operator: Browser, session: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[tuple[Page, FakeConsole]]:
+    """One session with these options, watched by an operator with control."""
+    console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]}, options=session or {})
     async with watching(operator, console, "/sessions/s1", **options) as (page, _):
         await page.locator("canvas[data-seq]").wait_for()
         await page.get_by_role("button", name="Take control").click()
@@ -182,6 +185,14 @@ async def test_double_clicks_drags_and_the_right_button(operator: Browser) -> No
         assert order[-1] == "up", "pending moves are sent before the button is released"
         assert all(m["button"] == "left" for m in sent(console, "mouse", action="move", buttons=1))
         assert sent(console, "mouse", action="move", buttons=1), "a drag sends moves"
+        console.sent.clear()
+        await page.mouse.down()
+        await page.mouse.down(button="right")
+        await page.mouse.up(button="right")
+        await page.mouse.up()
+        await got(console, "mouse", action="up", button="left")
+        presses = [(m["action"], m["button"], m["buttons"]) for m in sent(console, "mouse") if m["action"] != "move"]
+        assert presses == [("down", "left", 1), ("down", "right", 3), ("up", "right", 1), ("up", "left", 0)]
 
 
 async def test_the_mouse_wheel_scrolls_the_page_not_the_console(operator: Browser) -> None:
@@ -229,6 +240,65 @@ async def test_paste_is_sent_as_text(operator: Browser) -> None:
         [text] = await got(console, "text")
         assert text["text"] == "pasted, ünïcode"
         assert sent(console, "key") == []
+        await page.evaluate(
+            """() => {
+                const clipboardData = new DataTransfer();
+                clipboardData.setData("text/plain", "x".repeat(600_000));
+                document.querySelector(".pad").dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+            }"""
+        )
+        await expect(page.locator(".notice")).to_contain_text("Not pasted: 600,000 characters, and at most 100,000")
+        assert len(sent(console, "text")) == 1
+
+
+async def test_copying_sends_the_selection_of_the_page_to_the_operators_clipboard(operator: Browser) -> None:
+    async with driving(operator, permissions=["clipboard-read", "clipboard-write"]) as (page, console):
+        await page.keyboard.press("Control+c")
+        await got(console, "key", action="up", key="c")
+        assert [m["type"] for m in console.sent if m["type"] in ("copy", "key")][:3] == ["key", "copy", "key"]
+        await console.send_live("s1", type="copied", text="of the page")
+        await expect(page.locator(".notice")).to_have_text("Selection copied")
+        assert await page.evaluate("navigator.clipboard.readText()") == "of the page"
+        await page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # as without HTTPS
+        console.sent.clear()
+        await page.get_by_role("button", name="Copy", exact=True).click()
+        await got(console, "copy")
+        await console.send_live("s1", type="copied", text="another way")
+        await expect(page.locator(".unseen")).to_have_count(0)
+        await expect(page.locator(".notice")).to_have_text("Selection copied")
+        await console.send_live("s1", type="copied", text="")
+        await expect(page.locator(".notice")).to_have_text("Nothing is selected on the page.")
+
+
+async def test_a_pop_up_of_a_form_control_is_shown_by_the_console(operator: Browser) -> None:
+    async with driving(operator) as (page, console):
+        place = {"x": 128, "y": 72, "width": 256, "height": 36}
+        options = [{"label": f"Option {n}", "group": None, "disabled": n == 1} for n in range(20)]
+        await console.send_live("s1", type="picker", element="select", options=options, selected=2, **place)
+        shown = page.get_by_label("Options of the page")
+        await expect(shown).to_be_focused()
+        picture, box = await page.locator(".stage canvas").bounding_box(), await page.locator(".picker").bounding_box()
+        assert picture is not None
+        assert box is not None
+        assert box["x"] == pytest.approx(picture["x"] + 0.1 * picture["width"], abs=2)
+        assert box["y"] == pytest.approx(picture["y"] + 0.15 * picture["height"], abs=2)
+        await page.keyboard.press("ArrowDown")
+        await page.keyboard.press("Enter")
+        await got(console, "choose", choice=3)
+        await expect(page.locator(".pad")).to_be_focused()
+        assert sent(console, "key") == []
+        await console.send_live("s1", type="picker", element="select", options=options, selected=2, **place)
+        await shown.get_by_text("Option 5").click()
+        await got(console, "choose", choice=5)
+        await console.send_live("s1", type="picker", element="date", value="", min="", max="", step="", **place)
+        await page.get_by_label("Value for the page").fill("2031-05-04")
+        await page.get_by_role("button", name="Set").click()
+        await got(console, "choose", choice="2031-05-04")
+        await console.send_live("s1", type="picker", element="select", options=options, selected=2, **place)
+        await expect(shown).to_be_focused()
+        await page.keyboard.press("Escape")
+        await got(console, "choose", choice=None)
+        await expect(page.locator(".picker")).to_have_count(0)
 
 
 async def test_input_method_text_is_sent_once_after_composition(operator: Browser) -> None:
@@ -253,6 +323,19 @@ async def test_touches_on_the_picture_are_sent_as_touches(operator: Browser) -> 
         assert start["points"][0]["x"] == pytest.approx(640, abs=2)
         assert start["points"][0]["y"] == pytest.approx(360, abs=2)
         assert end["points"] == []
+
+
+async def test_the_mouse_is_a_finger_on_a_session_with_touch(operator: Browser) -> None:
+    async with driving(operator, {"has_touch": True}) as (page, console):
+        picture = page.locator(".stage canvas")
+        await picture.click(position={"x": 100, "y": 100})
+        [start] = await got(console, "touch", action="start")
+        [end] = await got(console, "touch", action="end")
+        assert len(start["points"]) == 1
+        assert end["points"] == []
+        await picture.click(position={"x": 100, "y": 100}, button="right")
+        await got(console, "mouse", action="up", button="right")
+        assert {m["button"] for m in sent(console, "mouse")} == {"right"}
 
 
 async def test_escape_twice_releases_control_and_once_is_a_key(operator: Browser) -> None:
@@ -291,7 +374,9 @@ async def test_view_only_is_the_default_and_sends_nothing(operator: Browser) -> 
 
 async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
     async with driving(operator) as (page, console):
-        await page.get_by_label("Address of the page").fill("shop.example/x")
+        address = page.get_by_label("Address of the page")
+        await address.click()
+        await page.keyboard.type("shop.example/x")
         await page.keyboard.press("Enter")
         assert (await got(console, "navigate"))[0]["url"] == "https://shop.example/x"
         await page.get_by_role("button", name="Back").click()
@@ -308,6 +393,13 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         assert (await got(console, "view", page_id="pg2"))[0]["max_fps"] == 30
         await page.get_by_role("button", name="Close B").click()
         assert (await got(console, "close_page"))[0]["page_id"] == "pg2"
+        url = "https://gone.example/"
+        pages = [{"page_id": "pg1", "url": url, "title": "", "crashed": False, "failed": True}]
+        console.emit("network.failed", "s1", page_id="pg1", url=url, method="GET", error="net::ERR_NAME_NOT_RESOLVED")
+        await console.send_live("s1", type="pages", pages=pages, page_id="pg1")
+        await console.send_live("s1", type="url", url=url, title="")
+        await expect(address).to_have_value(url)
+        await expect(page.locator(".veil")).to_have_text("The page did not load: net::ERR_NAME_NOT_RESOLVED")
 
 
 async def test_a_dialog_of_the_page_is_answered_by_the_operator_with_control(operator: Browser) -> None:
@@ -354,6 +446,40 @@ async def test_the_picture_changes_with_the_frames_and_never_moves(operator: Bro
         await until(lambda: sent(console, "ack"))
         acked = [m["seq"] for m in sent(console, "ack")]
         assert acked == sorted(set(acked)), "each drawn frame is acknowledged once, in order"
+
+
+async def test_a_silent_server_is_said_over_the_picture_and_lost_input_too(operator: Browser) -> None:
+    async with driving(operator) as (page, console):
+        silence = page.get_by_text("The server does not respond. What you type or click may not arrive.")
+        await page.keyboard.press("a")
+        await got(console, "key", action="up", key="a")
+        answered = console.pings
+        await until(lambda: console.pings >= answered + 2)
+        console.frozen = True
+        began = asyncio.get_running_loop().time()
+        await silence.wait_for()
+        assert asyncio.get_running_loop().time() - began < 10
+        console.frozen = False
+        await silence.wait_for(state="detached")
+        await expect(page.locator(".stage.mine")).to_be_visible()
+        console.frozen = True
+        await page.keyboard.type("xyz")
+        await expect(page.locator(".veil")).to_have_text(
+            "Connection lost. Reconnecting… 3 inputs may not have reached the page.", timeout=20_000
+        )
+        await page.keyboard.press("u")
+        await expect(page.locator(".stage")).to_be_visible()
+        console.rows["s1"]["controlled_by"] = None
+        console.frozen = False
+        await expect(page.locator(".notice")).to_contain_text("3 inputs may not have reached the page")
+
+
+async def test_the_viewport_is_the_one_that_the_page_has_now(operator: Browser) -> None:
+    picture = await jpeg(operator, "#336699", 400, 300)
+    console = FakeConsole(rows={"s1": row("s1")}, frames={"": [picture]}, sizes={"s1": (800, 600)})
+    async with watching(operator, console, "/sessions/s1") as (page, _):
+        await page.locator("canvas[data-seq]").wait_for()
+        await expect(page.locator("aside dd", has_text=re.compile("800 . 600"))).to_be_visible()
 
 
 async def test_invalid_and_very_frequent_frames_do_not_break_the_console(operator: Browser) -> None:

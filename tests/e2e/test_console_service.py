@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -156,6 +157,56 @@ async def _title(service: Running, session_id: str, title: str) -> bool:
 
 async def _typed(service: Running, session_id: str, text: str) -> bool:
     return bool(await service.evaluate(session_id, "document.body.dataset.typed || ''") == text)
+
+
+CANVAS = """<body style='margin:0'><canvas id=c width=1280 height=720></canvas><script>
+let clicks = 0;
+addEventListener("click", () => {
+    c.getContext("2d").fillStyle = `hsl(${++clicks * 67 % 360} 80% 50%)`;
+    c.getContext("2d").fillRect(0, 0, 1280, 720);
+});
+</script>"""
+
+
+async def test_each_of_many_quick_clicks_at_one_point_changes_the_picture(service: Running, operator: Browser) -> None:
+    session_id = (await service.create(start_url=f"data:text/html,{quote(CANVAS)}"))["session_id"]
+    page = await signed_in(operator, service)
+    await page.goto(f"/sessions/{session_id}")
+    await page.locator("canvas[data-seq]").wait_for()
+    await page.get_by_role("button", name="Take control").click()
+    await page.locator(".stage.mine .pad:focus").wait_for(state="attached")
+    shown = await pixel(page, 0.5, 0.5)
+    for n in range(25):
+        await page.locator(".stage canvas").click(position={"x": 200, "y": 200})
+        await until(partial(_differs, page, shown), what=f"click {n} changed the picture")
+        shown = await pixel(page, 0.5, 0.5)
+    assert await service.evaluate(session_id, "clicks") == 25
+
+
+async def _differs(page: Page, before: list[int]) -> bool:
+    return await pixel(page, 0.5, 0.5) != before
+
+
+async def test_signing_out_in_one_tab_ends_the_others_and_releases_control(service: Running, operator: Browser) -> None:
+    session_id = (await service.create(start_url=SHOP))["session_id"]
+    page = await signed_in(operator, service)
+    await page.locator(".overview").wait_for()
+    watching, driving = await page.context.new_page(), await page.context.new_page()
+    await watching.goto("/")
+    await expect(watching.locator(".link")).to_have_text("live")
+    await driving.goto(f"/sessions/{session_id}")
+    await driving.locator("canvas[data-seq]").wait_for()
+    await driving.get_by_role("button", name="Take control").click()
+    await driving.locator(".stage.mine").wait_for()
+    cookies: list[Any] = [*await page.context.cookies()]
+    await page.get_by_role("button", name="Sign out").click()
+    for tab in (page, watching, driving):
+        await tab.get_by_role("heading", name="Sign in").wait_for()
+    control = service.inside.pool.registry.live(session_id).control
+    await until(lambda: not control.held, what="control is released")
+    await page.context.add_cookies(cookies)
+    await page.goto("/")
+    await page.get_by_role("heading", name="Sign in").wait_for()
 
 
 async def test_a_session_ended_in_the_console_shows_its_end_reason(service: Running, operator: Browser) -> None:

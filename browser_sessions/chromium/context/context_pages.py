@@ -110,10 +110,12 @@ class Pages:
         return self._by_id.setdefault(page_id, asyncio.get_running_loop().create_future())
 
     def _info(self, target: Target) -> PageInfo:
-        future, url = self._by_id.get(target.target_id), target.url
+        future, url, failed = self._by_id.get(target.target_id), target.url, False
         if future is not None and future.done() and not future.cancelled():
-            url = future.result().url  # includes a changed fragment, for which Chromium sends no target event
-        return PageInfo(target.target_id, url, title_of(target), target.created_at, target.crashed)
+            shown = future.result().url  # includes a changed fragment, for which Chromium sends no target event
+            failed = shown.startswith("chrome-error:")
+            url = url if failed else shown
+        return PageInfo(target.target_id, url, title_of(target), target.created_at, target.crashed, failed)
 
     async def _identify(self, page: Page) -> str:
         _, page_id = await identify(self._calls, page, timeout=IDENTIFY_SECONDS)

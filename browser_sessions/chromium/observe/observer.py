@@ -239,9 +239,10 @@ class Observer:
         if request is None:
             return
         canceled = bool(params.get("canceled"))
+        not_logged = source.kind == "worker" or params.get("type") == "Document"
         if request.response is not None:
             self._emit_response(source, request, params, None)
-        elif (self._watched if canceled else source.kind == "worker") and self._allowed("Network"):  # not in the log
+        elif (self._watched if canceled else not_logged) and self._allowed("Network"):
             error = "canceled" if canceled else str(params.get("errorText", ""))[:TEXT_CHARACTERS]
             self._emit("network.failed", page_id=source.page_id, url=request.url, method=request.method, error=error)
 

@@ -424,6 +424,60 @@ async def test_a_viewer_can_navigate_and_open_and_close_pages(service: Running) 
         await viewer.message("pages", lambda message: len(message["pages"]) == 1)
 
 
+CONTROLS = """<body style='margin:0'><p style='margin:0'>Some words</p><select id=s
+style='position:absolute;left:100px;top:100px;width:200px;height:40px' onchange='document.title = this.value'>
+<option>one<option>two<optgroup label=More><option disabled>three<option>four</optgroup></select>
+<input id=d type=date style='position:absolute;left:100px;top:200px;width:200px;height:40px'>
+<iframe style='position:absolute;left:400px;top:300px;border:10px solid' srcdoc='<select><option>in a frame</select>'>
+</iframe>"""
+
+
+async def test_what_no_frame_shows_is_sent_pop_ups_of_form_controls_and_the_selection(service: Running) -> None:
+    session_id, evaluate = await ready(service, CONTROLS)
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await click(viewer, 200, 120)
+        picker = await viewer.message("picker")
+        assert (picker["element"], picker["selected"]) == ("select", 0)
+        assert (picker["x"], picker["y"], picker["width"], picker["height"]) == (100, 100, 200, 40)
+        assert [option["label"] for option in picker["options"]] == ["one", "two", "three", "four"]
+        assert picker["options"][2] == {"label": "three", "group": "More", "disabled": True}
+        await viewer.send("choose", choice=3)
+        await until(lambda: is_title(evaluate, "four"), what="the option is chosen")
+        assert await evaluate("document.querySelector('select:open')") is None
+        await click(viewer, 290, 220)
+        await viewer.message("picker", lambda message: message["element"] == "date")
+        await viewer.send("choose", choice="2031-05-04")
+        await until(lambda: is_value(evaluate, "d", "2031-05-04"), what="the date is chosen")
+        await click(viewer, 430, 325)
+        inner = await viewer.message("picker", lambda message: "in a frame" in str(message))
+        assert (inner["x"], inner["y"]) == (pytest.approx(418, abs=2), pytest.approx(318, abs=2))
+        await viewer.send("choose")
+        await evaluate("getSelection().selectAllChildren(document.querySelector('p'))")
+        await viewer.send("copy")
+        assert (await viewer.message("copied"))["text"] == "Some words"
+
+
+async def is_value(evaluate: Evaluate, element: str, value: str) -> bool:
+    return bool(await evaluate(f"{element}.value") == value)
+
+
+async def test_an_address_that_cannot_be_loaded_is_named_and_not_the_error_page(service: Running) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/gone"
+    session_id, evaluate = await ready(service, f"<a href='{url}'>Go</a>")
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await evaluate("setTimeout(() => document.querySelector('a').click())")
+        failed = await viewer.message("pages", lambda message: message["pages"][0]["failed"])
+        assert failed["pages"][0]["url"] == url
+        await viewer.message("url", lambda message: message["url"] == url)
+    failures = [event.data for event in service.inside.pool.journal.of(session_id) if event.kind == "network.failed"]
+    assert [(each["url"], each["error"]) for each in failures] == [(url, "net::ERR_CONNECTION_REFUSED")]
+
+
 async def test_a_dialog_waits_for_the_holder_of_the_control_lock(service: Running) -> None:
     session_id, evaluate = await ready(service)
     async with watching(live_url(service, session_id), keyed()) as viewer:
@@ -439,6 +493,30 @@ async def test_a_dialog_waits_for_the_holder_of_the_control_lock(service: Runnin
         await until(lambda: is_title(evaluate, "name: Ann"), what="the page got the text")
         closed = [event.data for event in journal.of(session_id) if event.kind == "dialog.closed"]
         assert closed == [{"page_id": await service.first_page(session_id), "accepted": True}]
+
+
+async def test_input_for_a_page_that_does_not_take_it_is_at_most_a_notice(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A click opens a dialog, and keys are pressed behind it."""
+    monkeypatch.setattr("browser_sessions.live.viewer_input.INPUT_TIMEOUT_S", 0.3)
+    html = "<body style='margin:0'><input autofocus><button onclick='document.title = prompt()' "
+    html += "style='position:absolute;left:100px;top:100px;width:200px;height:50px'>Ask</button>"
+    session_id, evaluate = await ready(service, html)
+    lock = service.inside.pool.registry.live(session_id).control
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await click(viewer, 200, 125)
+        await type_text(viewer, "ab")
+        assert "did not respond" in (await viewer.message("problem"))["detail"]
+        await viewer.send("ping")
+        await viewer.message("pong")
+        assert lock.held
+        await viewer.send("dialog", accept=True, text="Ann")
+        await until(lambda: is_title(evaluate, "Ann"), what="the page got the text")
+        assert viewer.closed is None
 
 
 async def test_a_dialog_without_a_holder_or_client_is_dismissed_and_reported_once(service: Running) -> None:

@@ -67,7 +67,10 @@ class FakeConsole:
     down: bool = False
     slow: asyncio.Event | None = None
     """When set, overviews (built at once) and DevTools are sent only after this event."""
+    frozen: bool = False
+    """While it is True, live sockets stay open and nothing goes through them."""
     signed_in: bool = False
+    pings: int = 0
     sent: list[dict[str, Any]] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
     violations: list[Any] = field(default_factory=list)
@@ -143,7 +146,14 @@ class FakeConsole:
         pump = asyncio.create_task(self._pump(socket, session_id))
         try:
             while True:
-                self.sent.append(json.loads(await socket.receive_text()))
+                message = json.loads(await socket.receive_text())
+                if self.frozen:
+                    continue
+                if message["type"] == "ping":
+                    self.pings += 1
+                    await socket.send_text('{"type": "pong"}')
+                else:
+                    self.sent.append(message)
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
@@ -155,7 +165,7 @@ class FakeConsole:
         n = 0
         while True:
             jpeg = self.frame(session_id, n)
-            if jpeg:
+            if jpeg and not self.frozen:
                 head = {
                     "page_id": "pg1", "seq": n, "width": width, "height": height, "css_width": width,
                     "css_height": height, "scroll_x": 0, "scroll_y": 0, "scale": 1, "at": stamp(),

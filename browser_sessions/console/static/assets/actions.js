@@ -1,6 +1,6 @@
 // Actions of the console: load, follow events, sign in and out, end sessions. All state is changed through the store.
 import { batch } from "./vendor/signals.js";
-import { call, sessionPath } from "./api.js";
+import { call, sessionPath, whenSignedOut } from "./api.js";
 import { EMPTY_LOG, addEvents, isAfter } from "./pure/log.js";
 import { FINAL, fromOverview } from "./pure/rows.js";
 import { go, route, safeNext } from "./router.js";
@@ -144,6 +144,8 @@ function refused(problem, retry) {
   }
 }
 
+whenSignedOut(() => refused({ status: 401 }));
+
 export async function signIn(credential) {
   store.you.value = await call("POST", "/v1/auth/session", credential);
   go(safeNext(route.value.params.get("next")), true);
@@ -214,6 +216,19 @@ export async function copy(text, what) {
     await navigator.clipboard.writeText(text);
     store.say(`${what} copied`);
   } catch {
-    store.say("Copying is not allowed here. Select the text instead.", true);
+    if (copyFromField(text)) store.say(`${what} copied`);
+    else store.say("This browser does not allow copying here.", true);
   }
+}
+
+/** Without HTTPS there is no clipboard API. */
+function copyFromField(text) {
+  const focused = document.activeElement;
+  const field = Object.assign(document.createElement("textarea"), { value: text, className: "unseen" });
+  (document.querySelector("dialog[open]") ?? document.body).append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  focused?.focus({ preventScroll: true });
+  return done;
 }

@@ -1,11 +1,12 @@
 // Input for the page while the operator has control: pointer and keys become messages in the page's CSS px.
 import * as map from "./pure/mapping.js";
+import { say } from "./store.js";
 
 /**
  * Listens on the picture and on `pad`, an invisible text field over it, which receives keys, pastes and input methods,
  * and opens a phone's keyboard. Returns a function that stops.
  */
-export function attach(view, canvas, pad, release) {
+export function attach(view, canvas, pad, release, hasTouch = false) {
   const off = new AbortController();
   const on = (target, type, listen, more) => target.addEventListener(type, listen, { signal: off.signal, ...more });
   const at = (event) => {
@@ -45,7 +46,18 @@ export function attach(view, canvas, pad, release) {
     if (action === "move") later(message);
     else now(message);
   };
-  const isTouch = (event) => event.pointerType === "touch";
+  /** On a session with touch, the left mouse button is a finger. */
+  const isTouch = (event) => event.pointerType === "touch" || (hasTouch && event.button <= 0);
+  const down = (event) => {
+    const button = map.button(event);
+    const { clientX: x, clientY: y, timeStamp } = event;
+    press = { button, x, y, at: timeStamp, count: map.clickCount(press, { button, x, y, at: timeStamp }) };
+    now(mouse("down", event, { button, click_count: press.count }));
+  };
+  const up = (event) => {
+    const button = map.button(event);
+    now(mouse("up", event, { button, click_count: press?.button === button ? press.count : 1 }));
+  };
 
   on(canvas, "pointerdown", (event) => {
     if (!view.header) return;
@@ -53,20 +65,21 @@ export function attach(view, canvas, pad, release) {
     pad.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
     if (isTouch(event)) return touch("start", event);
-    const button = map.button(event);
-    const { clientX: x, clientY: y, timeStamp } = event;
-    press = { button, x, y, at: timeStamp, count: map.clickCount(press, { button, x, y, at: timeStamp }) };
-    now(mouse("down", event, { button, click_count: press.count }));
+    down(event);
   });
   on(canvas, "pointermove", (event) => {
     if (!view.header) return;
-    if (!isTouch(event)) later(mouse("move", event, { button: map.heldButton(event.buttons) }));
-    else if (touches.has(event.pointerId)) touch("move", event);
+    const chord = map.chord(event);
+    if (isTouch(event)) {
+      if (chord) touch(chord === "down" ? "start" : "end", event);
+      else if (touches.has(event.pointerId)) touch("move", event);
+    } else if (chord) (chord === "down" ? down : up)(event);
+    else later(mouse("move", event, { button: map.heldButton(event.buttons) }));
   });
   on(canvas, "pointerup", (event) => {
     if (!view.header) return;
     if (isTouch(event)) return touch("end", event);
-    now(mouse("up", event, { button: map.button(event), click_count: press?.count ?? 1 }));
+    up(event);
   });
   on(canvas, "pointercancel", (event) => isTouch(event) && view.header && touch("cancel", event));
   on(canvas, "contextmenu", (event) => event.preventDefault());
@@ -89,6 +102,7 @@ export function attach(view, canvas, pad, release) {
       if (map.isDoubleEscape(escapedAt, event.timeStamp)) return release();
       escapedAt = event.timeStamp;
     }
+    if (map.isCopy(event) && !event.repeat) now({ type: "copy" });
     held.set(event.code, event);
     key("down", event, map.keyText(event));
   });
@@ -99,7 +113,9 @@ export function attach(view, canvas, pad, release) {
   on(pad, "paste", (event) => {
     event.preventDefault();
     const text = event.clipboardData.getData("text/plain");
-    if (text) now({ type: "text", text });
+    if (text.length > map.PASTE_CHARACTERS) {
+      say(`Not pasted: ${text.length.toLocaleString("en")} characters, and at most ${map.PASTE_CHARACTERS.toLocaleString("en")} can be pasted at once.`, true);
+    } else if (text) now({ type: "text", text });
   });
   /** A phone's keyboard deletes only if there is text: the pad always has one space. */
   const clear = () => (pad.value = " ");

@@ -36,6 +36,7 @@ function overview(key) {
 function one(key) {
   const { id } = session.value;
   const row = rows.value.get(id);
+  if (live.value.lost !== null) return false; // it may be meant for the page, whose control was lost a moment ago
   if (key === "u") return go("/"), true;
   if (!row || isFinal(row)) return false;
   if (key === "e") return (dialog.value = { name: "end", ids: [id] }), true;

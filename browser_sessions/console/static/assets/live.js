@@ -1,10 +1,22 @@
 // The live view of one session: frames in, drawn newest first; the operator's input out.
+import { copy } from "./actions.js";
 import { sessionPath } from "./api.js";
 import { closeMeaning, parseFrame } from "./pure/frame.js";
+import { plural } from "./pure/format.js";
 import { backoff } from "./pure/sse.js";
 import { NO_LIVE, live, patchLive, say, you } from "./store.js";
 
 const MAX_FPS = 30;
+
+/** Milliseconds between two beats. Each sends a ping, unless one is unanswered. */
+const BEAT_MS = 300;
+/** Milliseconds without a message, after a ping, until the picture says so. */
+const SILENT_MS = 1400;
+/** And until the connection is given up: what is typed meanwhile arrives late if it recovers. */
+const LOST_MS = 5000;
+
+/** What a person does: moves and releases belong to something else. */
+const isInput = ({ type, action }) => !["ack", "view", "ping"].includes(type) && (!action || action === "down" || action === "start");
 
 export class LiveView {
   header = null;
@@ -13,6 +25,11 @@ export class LiveView {
   #frames = 0;
   #tries = 0;
   #greeted = false;
+  #heard = 0;
+  /** When the unanswered ping was sent, and how many inputs had been sent before it: they have arrived when it is answered. */
+  #asked = 0;
+  #before = 0;
+  #inputs = 0;
 
   /** `onEnded()`: the session has ended; load its record. */
   constructor(id, canvas, width, onEnded) {
@@ -23,18 +40,21 @@ export class LiveView {
       if (live.value.fps !== this.#frames) patchLive({ fps: this.#frames });
       this.#frames = 0;
     }, 1000);
+    this.beats = setInterval(() => this.#beat(), BEAT_MS);
     this.#connect();
   }
 
   close() {
     this.closed = true;
     clearInterval(this.rate);
+    clearInterval(this.beats);
     clearTimeout(this.again);
     this.socket?.close(1000);
   }
 
   send(message) {
     if (this.socket?.readyState !== WebSocket.OPEN) return;
+    if (isInput(message)) this.#inputs += 1;
     this.socket.send(JSON.stringify(message));
   }
 
@@ -50,8 +70,31 @@ export class LiveView {
     const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}${sessionPath(this.id)}/live?${query}`);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
-    socket.onmessage = ({ data }) => (typeof data === "string" ? this.#received(data) : this.#offer(data));
-    socket.onclose = ({ code, reason }) => this.#lost(code, reason);
+    socket.onmessage = ({ data }) => {
+      this.#heard = performance.now();
+      if (live.value.silent) patchLive({ silent: false });
+      if (typeof data === "string") this.#received(data);
+      else this.#offer(data);
+    };
+    socket.onclose = ({ code, reason }) => socket === this.socket && this.#lost(code, reason);
+    this.#asked = performance.now();
+    this.#inputs = this.#before = 0;
+  }
+
+  #beat() {
+    const { socket } = this;
+    if (!socket) return;
+    const now = performance.now();
+    if (!this.#asked) {
+      this.#asked = now;
+      this.#before = this.#inputs;
+      return this.send({ type: "ping" });
+    }
+    const silence = now - Math.max(this.#asked, this.#heard);
+    if (silence > LOST_MS) {
+      socket.close();
+      this.#lost(1006, "");
+    } else if (silence > SILENT_MS && this.#greeted && !live.value.silent) patchLive({ silent: true });
   }
 
   #received(data) {
@@ -61,13 +104,27 @@ export class LiveView {
       case "hello":
         this.#tries = 0;
         this.#greeted = true;
-        patchLive({ phase: "open", text: "", canControl: message.can_control, viewers: message.viewers, pageId: message.page_id });
+        this.#asked = 0;
+        if (live.value.lost) say(`Connected again. ${plural(live.value.lost, "input")} may not have reached the page.`, true);
+        patchLive({ phase: "open", text: "", lost: null, canControl: message.can_control, viewers: message.viewers, pageId: message.page_id });
+        break;
+      case "pong":
+        this.#asked = 0;
+        this.#inputs -= this.#before;
+        this.#before = 0;
+        break;
+      case "copied":
+        if (message.text) copy(message.text, "Selection");
+        else say("Nothing is selected on the page.");
         break;
       case "pages":
         patchLive({ pages: message.pages, pageId: message.page_id ?? live.value.pageId });
         break;
       case "url":
         patchLive({ url: message.url, title: message.title });
+        break;
+      case "picker":
+        if (!live.value.picker) patchLive({ picker: message });
         break;
       case "problem":
         say(message.detail, true);
@@ -85,7 +142,9 @@ export class LiveView {
     if (!this.#greeted) this.pageId = null; // the page may have been closed meanwhile
     this.#greeted = false;
     const text = reason && !meaning.again ? reason : meaning.text;
-    patchLive({ ...NO_LIVE, phase: meaning.ended ? "ended" : meaning.again ? "lost" : "refused", text });
+    const lost = !meaning.again ? null : live.value.mine ? this.#inputs : live.value.lost;
+    this.socket = this.header = null;
+    patchLive({ ...NO_LIVE, lost, phase: meaning.ended ? "ended" : meaning.again ? "lost" : "refused", text });
     if (meaning.again) this.again = setTimeout(() => this.#connect(), backoff(this.#tries++) * 1000);
     this.onEnded();
   }
@@ -126,7 +185,8 @@ export class LiveView {
     this.header = header;
     if (!live.value.drawn) patchLive({ drawn: true });
     if (old?.css_width !== header.css_width || old?.css_height !== header.css_height) {
-      patchLive({ width: header.css_width, height: header.css_height });
+      const viewport = [header.css_width, header.css_height].map((side) => Math.round(side * (header.scale || 1)));
+      patchLive({ width: header.css_width, height: header.css_height, viewport });
     }
     canvas.dataset.seq = header.seq;
   }

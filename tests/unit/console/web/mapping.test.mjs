@@ -36,6 +36,20 @@ test("wheel lines and pages are converted to px", () => {
   assert.deepEqual(map.wheelPixels({ deltaX: 4, deltaY: 8, deltaMode: 0 }, 720), { dx: 4, dy: 8 });
 });
 
+test("a button that is pressed or released while another is held is a move", () => {
+  assert.equal(map.chord({ button: -1, buttons: 1 }), null);
+  assert.equal(map.chord({ button: 2, buttons: 3 }), "down");
+  assert.equal(map.chord({ button: 2, buttons: 1 }), "up");
+  assert.equal(map.chord({ button: 0, buttons: 2 }), "up");
+});
+
+test("copying and cutting ask for the selection", () => {
+  assert.equal(map.isCopy({ ctrlKey: true, key: "c" }), true);
+  assert.equal(map.isCopy({ metaKey: true, key: "X" }), true);
+  assert.equal(map.isCopy({ ctrlKey: true, altKey: true, key: "c" }), false);
+  assert.equal(map.isCopy({ key: "c" }), false);
+});
+
 test("presses near in time and place count up", () => {
   const press = (at, x = 0, button = "left") => ({ at, x, y: 0, button });
   const first = { ...press(0), count: 1 };
@@ -49,8 +63,8 @@ test("presses near in time and place count up", () => {
 
 test("two quick Escapes release control", () => {
   assert.equal(map.isDoubleEscape(null, 100), false);
-  assert.equal(map.isDoubleEscape(100, 700), true);
-  assert.equal(map.isDoubleEscape(100, 701), false);
+  assert.equal(map.isDoubleEscape(100, 1600), true);
+  assert.equal(map.isDoubleEscape(100, 1601), false);
 });
 
 test("a typed address is completed", () => {

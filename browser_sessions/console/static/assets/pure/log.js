@@ -123,6 +123,10 @@ function addRequest(list, key, event) {
   return push(list, { key, at: event.at, ...line });
 }
 
+/** Why a page's address was not loaded, as far as it is known. */
+export const failureOf = (network, pageId, url) =>
+  network.findLast((line) => line.page_id === pageId && line.error && line.error !== "canceled" && url.startsWith(line.url))?.error ?? "";
+
 /** Lines in which the other half of a failed request is looked for. */
 const RECENT = 20;
 

@@ -34,6 +34,8 @@ export const isPaste = (event) =>
   Boolean((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "v") ||
   Boolean(event.shiftKey && event.key === "Insert");
 
+export const isCopy = (event) => Boolean((event.ctrlKey || event.metaKey) && !event.altKey && /^[cx]$/i.test(event.key));
+
 /** An input method is composing: it handles the keys, and the text follows when it is done. */
 export const isComposing = (event) =>
   event.isComposing || event.key === "Process" || event.key === "Unidentified" || event.key === "Dead" || event.keyCode === 229;
@@ -43,6 +45,15 @@ export function wheelPixels(event, cssHeight) {
   const unit = event.deltaMode === 1 ? 100 / 3 : event.deltaMode === 2 ? cssHeight : 1;
   return { dx: event.deltaX * unit, dy: event.deltaY * unit };
 }
+
+/** Bits of `buttons` by `button`. A second button that is pressed or released while one is held is a move. */
+const BITS = [1, 4, 2];
+
+/** "down" or "up" if a move presses or releases a button, else null. */
+export const chord = (event) => (event.button in BITS ? (event.buttons & BITS[event.button] ? "down" : "up") : null);
+
+/** Characters of one paste: the service accepts no more (docs/limits.md). */
+export const PASTE_CHARACTERS = 100_000;
 
 /** Milliseconds and px within which the next press counts as a double click: the usual ones of desktops. */
 const DOUBLE_MS = 500;
@@ -57,7 +68,7 @@ export function clickCount(last, press) {
 }
 
 /** Milliseconds between two Escapes that release control. */
-const ESCAPE_MS = 600;
+const ESCAPE_MS = 1500;
 
 export const isDoubleEscape = (lastAt, at) => lastAt != null && at - lastAt <= ESCAPE_MS;
 

@@ -19,7 +19,7 @@ export function Facts({ row }) {
     ${final
       ? html`<${Fact} name="Ended">${stamp(row.ended_at)} · <${Age} of=${row.ended_at} /> ago<//>`
       : html`<${Fact} name="Last activity"><${Age} of=${row.last_activity} /> ago<//><${Fact} name="Expires"><${Left} of=${row.expires_at} />${row.expires_at && ` · ${clock(row.expires_at)}`}<//>`}
-    <${Fact} name="Viewport">${row.viewport_width} × ${row.viewport_height}<//>
+    <${Fact} name="Viewport">${(live.value.viewport ?? [row.viewport_width, row.viewport_height]).join(" × ")}<//>
     ${row.status === "active" && html`<${Fact} name="Clients">${row.connections ?? 0}<//><${Fact} name="Memory">${bytes(row.memory_bytes)}<//>`}
     <${Fact} name="Isolation">${row.isolation}${row.browser_id && html` · <code>${clip(row.browser_id, 16)}</code>`}<//>
     ${Object.entries(row.metadata ?? {}).map(([key, value]) => html`<${Fact} key=${key} name=${clip(key, 64)}><${Foreign} text=${value} /><//>`)}

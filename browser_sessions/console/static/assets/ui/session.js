@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { html, Icon, Foreign, Key, Status, Words, reasonOf } from "./base.js";
 import { Facts, Panels } from "./panels.js";
+import { Picker } from "./picker.js";
 import { attach } from "../input.js";
 import { LiveView } from "../live.js";
 import { control, openDevtools, refreshSession } from "../actions.js";
@@ -9,6 +10,7 @@ import { sessionPath } from "../api.js";
 import { typedAddress, wantedWidth } from "../pure/mapping.js";
 import { whyEnded } from "../pure/ends.js";
 import { isFinal, isUnresponsive, nameOf } from "../pure/rows.js";
+import { failureOf } from "../pure/log.js";
 import { clip, plural, stamp } from "../pure/format.js";
 import { dialog, live, patchLive, rows, session } from "../store.js";
 
@@ -28,6 +30,17 @@ export function Session() {
     </aside>
   </main>`;
 }
+
+const SILENT = { true: "The server does not respond. What you type or click may not arrive.", false: "The server does not respond." };
+
+/** Why the streamed page shows Chromium's error page; "" if it does not. */
+function whyFailed({ pages, pageId, url }) {
+  if (!pages.find((page) => page.page_id === pageId)?.failed) return "";
+  const error = failureOf(session.value.log.network, pageId, url);
+  return error ? `The page did not load: ${clip(error, 100)}` : "The page did not load.";
+}
+
+const hasTouch = ({ options }) => Boolean(options?.has_touch);
 
 const ratio = (width, height) => ({ "--ratio": `${width / height}` });
 
@@ -53,7 +66,7 @@ function Watch({ id, row }) {
   const stage = useRef();
   const pad = useRef();
   const view = useRef();
-  const { phase, text, mine, width, height, canControl, controlledBy, waiting, drawn } = live.value;
+  const { phase, text, mine, silent, lost, width, height, canControl, controlledBy, waiting, drawn } = live.value;
   useEffect(() => {
     const picture = canvas.current;
     const wanted = () => wantedWidth(picture.clientWidth, devicePixelRatio);
@@ -72,14 +85,15 @@ function Watch({ id, row }) {
     await openDevtools(id, live.value.pageId);
     setOpening(false);
   };
-  useEffect(() => (mine ? attach(view.current, canvas.current, pad.current, release) : undefined), [mine]);
+  useEffect(() => (mine ? attach(view.current, canvas.current, pad.current, release, hasTouch(session.value.details)) : undefined), [mine]);
   const holder = mine ? "You have control" : controlledBy ? `${clip(controlledBy, 40)} has control` : "View only";
-  const note = phase === "connecting" ? "Connecting…" : phase === "lost" ? `${text} Reconnecting…` : phase !== "open" ? text : isUnresponsive(row) && !session.value.log.dialog ? "The page does not respond: a script keeps it busy." : drawn ? "" : "Loading…";
+  const note = phase === "connecting" ? "Connecting…" : phase === "lost" ? `${text} Reconnecting…${lost ? ` ${plural(lost, "input")} may not have reached the page.` : ""}` : phase !== "open" ? text : silent ? SILENT[mine] : whyFailed(live.value) || (isUnresponsive(row) && !session.value.log.dialog ? "The page does not respond: a script keeps it busy." : drawn ? "" : "Loading…");
   const held = waiting || session.value.log.waiting;
   return html`<${Bar} view=${view} mine=${mine} />
     <div class="stage ${mine ? "mine" : controlledBy ? "theirs" : ""}" ref=${stage} style=${ratio(width || row.viewport_width, height || row.viewport_height)}>
       <canvas class="picture" ref=${canvas} width=${row.viewport_width} height=${row.viewport_height} role="img" aria-label="Live picture of the page" />
       ${mine && html`<textarea class="pad" ref=${pad} aria-label="Keyboard input for the page; Escape twice releases control" autocapitalize="off" autocomplete="off" spellcheck="false" />`}
+      ${mine && live.value.picker && html`<${Picker} of=${live.value.picker} view=${view} canvas=${canvas} pad=${pad} />`}
       ${note && html`<p class="veil" role="status">${note}</p>`}
       ${session.value.log.dialog && html`<${PageDialog} of=${session.value.log.dialog} mine=${mine} view=${view} />`}
     </div>
@@ -88,6 +102,7 @@ function Watch({ id, row }) {
       ${held > 0 && html`<span class="waits">${plural(held, "client")} waiting</span>`}
       ${mine && html`<span class="dim hint"><${Key}>Esc<//> twice to release</span>`}
       <span class="space" />
+      ${mine && html`<button type="button" title="Copy what is selected on the page" onClick=${() => view.current.send({ type: "copy" })}>Copy<${Icon} name="copy" /></button>`}
       ${mine
         ? html`<button type="button" class="primary" id="control" onClick=${release}>Release control</button>`
         : html`<button type="button" class="primary" id="control" disabled=${phase !== "open" || !canControl || Boolean(controlledBy)} onClick=${() => control(id, "take")}>Take control<${Key}>t<//></button>`}
@@ -125,10 +140,19 @@ function Bar({ view, mine }) {
     </div>
     <form class="address" onSubmit=${navigate}>
       ${tool("back", "Back", { type: "go", delta: -1 })}${tool("next", "Forward", { type: "go", delta: 1 })}${tool("reload", "Reload", { type: "reload" })}
-      <input aria-label="Address of the page" readonly=${!mine} spellcheck="false" autocomplete="off" inputmode="url" dir="ltr" value=${typed ?? clip(url, 2000)}
+      <input aria-label="Address of the page" readonly=${!mine} spellcheck="false" autocomplete="off" inputmode="url" dir="ltr" value=${typed ?? clip(url, 2000)} onMouseDown=${selectAll}
         onInput=${(event) => setTyped(event.target.value)} onBlur=${() => setTyped(null)} />
       <span class="seen" title="Viewers"><${Icon} name="eye" />${viewers}</span><span class="fps">${fps ? `${fps} fps` : "idle"}</span>
     </form>`;
+}
+
+/** A click into the address selects it all, as in browsers; the next one places the caret. */
+function selectAll(event) {
+  const field = event.target;
+  if (document.activeElement === field) return;
+  event.preventDefault();
+  field.focus();
+  field.select();
 }
 
 function PageDialog({ of, mine, view }) {
