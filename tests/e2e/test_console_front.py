@@ -480,6 +480,12 @@ async def test_the_viewport_is_the_one_that_the_page_has_now(operator: Browser) 
     async with watching(operator, console, "/sessions/s1") as (page, _):
         await page.locator("canvas[data-seq]").wait_for()
         await expect(page.locator("aside dd", has_text=re.compile("800 . 600"))).to_be_visible()
+        cdp = await page.context.new_cdp_session(page)
+        height = "document.getElementById('control').offsetHeight"
+        assert await page.evaluate(height) == 32
+        await cdp.send("Page.setFontSizes", {"fontSizes": {"standard": 20}})
+        await page.wait_for_function(f"{height} === 40")
+        assert await page.evaluate("getComputedStyle(document.body).fontSize") == "16.25px"
 
 
 async def test_invalid_and_very_frequent_frames_do_not_break_the_console(operator: Browser) -> None:

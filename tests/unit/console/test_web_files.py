@@ -97,6 +97,12 @@ def test_colours_are_defined_in_one_file() -> None:
             assert not re.search(r"#[0-9a-fA-F]{3,8}\b(?![\w-])|rgba?\(|hsla?\(", path.read_text()), path.name
 
 
+@pytest.mark.parametrize("path", STYLES, ids=name)
+def test_sizes_follow_the_browsers_font_size(path: Path) -> None:
+    """Lines and offsets of up to three pixels may stay."""
+    assert [size for size in re.findall(r"([\d.]+)px", path.read_text()) if float(size) > 3] == []
+
+
 def luminance(colour: str) -> float:
     """Relative luminance: WCAG 2.2, https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
