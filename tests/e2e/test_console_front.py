@@ -7,17 +7,15 @@ lost connection. Tests with the real service are in `test_console_service`.
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, expect
 
-from tests.harness.fakes.fake_console_server import KEY, FakeConsole, row, serving, stamp
+from tests.harness.console_page import driving, fleet, got, jpeg, sent, watching
+from tests.harness.fakes.fake_console_server import KEY, FakeConsole, row, stamp
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -26,63 +24,6 @@ HOSTILE = (
     "<img src=x onerror=\"window.pwned='img'\"><script>window.pwned='script'</script>\"'><svg onload=window.pwned=1>"
 )
 HOSTILE_URL = "javascript:window.pwned='url'"
-
-DRAW = """([width, height, colour]) => {
-    const canvas = Object.assign(document.createElement("canvas"), { width, height });
-    const paint = canvas.getContext("2d");
-    paint.fillStyle = colour;
-    paint.fillRect(0, 0, width, height);
-    return canvas.toDataURL("image/jpeg", 0.8).split(",")[1];
-}"""
-
-
-async def jpeg(operator: Browser, colour: str, width: int = 1280, height: int = 720) -> bytes:
-    page = await operator.new_page()
-    drawn = await page.evaluate(DRAW, [width, height, colour])
-    await page.close()
-    return base64.b64decode(drawn)
-
-
-@asynccontextmanager
-async def watching(
-    operator: Browser, console: FakeConsole, path: str = "/", **options: Any
-) -> AsyncIterator[tuple[Page, str]]:
-    """A signed-in console at `path`. Afterwards: no script error, no CSP report, no request to another server."""
-    console.signed_in = True
-    errors: list[str] = []
-    foreign: list[str] = []
-    async with AsyncExitStack() as stack:
-        base_url = await stack.enter_async_context(serving(console))
-        context: BrowserContext = await operator.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
-        stack.push_async_callback(context.close)
-        page = await context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
-        page.on(
-            "request",
-            lambda made: foreign.append(made.url) if not made.url.startswith((base_url, "data:", "blob:")) else None,
-        )
-        await page.goto(base_url + path)
-        yield page, base_url
-        assert await page.evaluate("window.pwned") is None
-    assert errors == []
-    assert console.violations == []
-    assert foreign == []
-
-
-def fleet(count: int, **changed: Any) -> dict[str, Any]:
-    ids = [f"s{n:04d}-aaaa-bbbb-cccc-dddddddddddd" for n in range(count)]
-    return {i: row(i, title=f"Page{n}", created_at=stamp(-n), **changed) for n, i in enumerate(ids)}
-
-
-async def got(console: FakeConsole, kind: str, **fields: Any) -> list[dict[str, Any]]:
-    """Waits until the page has sent such a message."""
-    return list(await until(lambda: sent(console, kind, **fields)))
-
-
-def sent(console: FakeConsole, kind: str, **fields: Any) -> list[dict[str, Any]]:
-    return [m for m in console.sent if m["type"] == kind and all(m.get(k) == v for k, v in fields.items())]
-
 
 # --- hostile content
 
@@ -150,20 +91,6 @@ async def test_a_click_lands_where_the_picture_shows_it(operator: Browser, scale
                 assert message["x"] == pytest.approx(1280 * part_x, abs=1280 / box["width"])
                 assert message["y"] == pytest.approx(720 * part_y, abs=1280 / box["width"])
                 assert (message["button"], message["click_count"]) == ("left", 1)
-
-
-@asynccontextmanager
-async def driving(
-    operator: Browser, session: dict[str, Any] | None = None, **options: Any
-) -> AsyncIterator[tuple[Page, FakeConsole]]:
-    """One session with these options, watched by an operator with control."""
-    console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]}, options=session or {})
-    async with watching(operator, console, "/sessions/s1", **options) as (page, _):
-        await page.locator("canvas[data-seq]").wait_for()
-        await page.get_by_role("button", name="Take control").click()
-        await page.locator(".stage.mine .pad:focus").wait_for(state="attached")  # from then on it receives keys
-        console.sent.clear()
-        yield page, console
 
 
 async def test_double_clicks_drags_and_the_right_button(operator: Browser) -> None:
@@ -388,8 +315,8 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         pages = [{"page_id": "pg1", "url": "https://a.example/", "title": "A", "crashed": False},
                  {"page_id": "pg2", "url": "https://b.example/", "title": "B", "crashed": True}]  # fmt: skip
         await console.send_live("s1", type="pages", pages=pages, page_id="pg1")
-        await expect(page.get_by_role("tab", name="B crashed")).to_be_visible()
-        await page.get_by_role("tab", name="B crashed").click()
+        await expect(page.get_by_role("button", name="B crashed")).to_be_visible()
+        await page.get_by_role("button", name="B crashed").click()
         assert (await got(console, "view", page_id="pg2"))[0]["max_fps"] == 30
         await page.get_by_role("button", name="Close B").click()
         assert (await got(console, "close_page"))[0]["page_id"] == "pg2"
