@@ -1,6 +1,8 @@
 // Input for the page while the operator has control: pointer and keys become messages in the page's CSS px.
 import * as map from "./pure/mapping.js";
-import { say } from "./store.js";
+import { say, session } from "./store.js";
+
+const mac = navigator.userAgent.includes("Mac OS X");
 
 /**
  * Listens on the picture and on `pad`, an invisible text field over it, which receives keys, pastes and input methods,
@@ -14,6 +16,8 @@ export function attach(view, canvas, pad, release, hasTouch = false) {
     const { x, y } = map.toPage(event.clientX, event.clientY, canvas.getBoundingClientRect(), width, height);
     return { x, y };
   };
+  const swap = mac && !session.peek()?.details?.user_agent?.includes("Mac OS X");
+  const modifiers = (event) => map.modifiers(event, swap);
   const held = new Map();
   const touches = new Map();
   let press = null;
@@ -38,7 +42,7 @@ export function attach(view, canvas, pad, release, hasTouch = false) {
     view.send(message);
   };
   const mouse = (action, event, more) =>
-    ({ type: "mouse", action, ...at(event), buttons: event.buttons, modifiers: map.modifiers(event), click_count: 0, ...more });
+    ({ type: "mouse", action, ...at(event), buttons: event.buttons, modifiers: modifiers(event), click_count: 0, ...more });
   const touch = (action, event) => {
     if (action === "start" || action === "move") touches.set(event.pointerId, { ...at(event), id: event.pointerId });
     else touches.delete(event.pointerId);
@@ -86,14 +90,13 @@ export function attach(view, canvas, pad, release, hasTouch = false) {
   on(canvas, "wheel", (event) => {
     if (!view.header) return;
     event.preventDefault();
-    later({ type: "wheel", ...at(event), ...map.wheelPixels(event, view.header.css_height), modifiers: map.modifiers(event) });
+    later({ type: "wheel", ...at(event), ...map.wheelPixels(event, view.header.css_height), modifiers: modifiers(event) });
   }, { passive: false });
 
-  const key = (action, event, text = "") =>
-    now({
-      type: "key", action, key: event.key, code: event.code, text, modifiers: map.modifiers(event),
-      location: event.location, repeat: event.repeat,
-    });
+  const key = (action, event) => {
+    const fields = map.keyFields(event, { mac, swap });
+    now({ type: "key", action, ...fields, text: action === "down" ? fields.text : "", location: event.location, repeat: event.repeat });
+  };
   on(pad, "keydown", (event) => {
     event.stopPropagation();
     if (map.isComposing(event) || map.isPaste(event)) return;
@@ -104,11 +107,12 @@ export function attach(view, canvas, pad, release, hasTouch = false) {
     }
     if (map.isCopy(event) && !event.repeat) now({ type: "copy" });
     held.set(event.code, event);
-    key("down", event, map.keyText(event));
+    key("down", event);
   });
   on(pad, "keyup", (event) => {
     event.stopPropagation();
     if (held.delete(event.code)) key("up", event);
+    if (mac && event.key === "Meta") letGo(); // while it is held, a Mac reports no other key's release
   });
   on(pad, "paste", (event) => {
     event.preventDefault();
@@ -123,9 +127,9 @@ export function attach(view, canvas, pad, release, hasTouch = false) {
     if (text) now({ type: "text", text });
     clear();
   };
-  const tap = (name, text = "") => {
+  const tap = (name) => {
     const event = { key: name, code: name, location: 0, repeat: false };
-    key("down", event, text);
+    key("down", event);
     key("up", event);
     clear();
   };
@@ -133,7 +137,7 @@ export function attach(view, canvas, pad, release, hasTouch = false) {
   on(pad, "input", (event) => {
     if (event.isComposing) return;
     if (event.inputType === "deleteContentBackward") tap("Backspace");
-    else if (event.inputType === "insertLineBreak") tap("Enter", "\r");
+    else if (event.inputType === "insertLineBreak") tap("Enter");
     else type(event.data);
   });
   const letGo = () => {

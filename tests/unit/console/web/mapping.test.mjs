@@ -22,6 +22,22 @@ test("text keys have their text, shortcuts have none", () => {
   assert.equal(map.keyText({ key: "@", ctrlKey: true, altKey: true, getModifierState: (name) => name === "AltGraph" }), "@");
 });
 
+test("AltGr and Option enter characters, and a Mac's Cmd is Ctrl", () => {
+  const fields = (event, keyboard) => map.keyFields({ code: "KeyQ", ...event }, keyboard);
+  const control = { ctrlKey: true, altKey: true };
+  const typed = (key, modifiers = 0) => ({ key, code: "KeyQ", text: key, modifiers });
+  assert.deepEqual(fields({ key: "@", ...control }), typed("@"), "AltGr as Windows reports it");
+  assert.deepEqual(fields({ key: "q", ...control, getModifierState: (name) => name === "AltGraph" }), typed("q"));
+  assert.deepEqual(fields({ key: "q", ...control }), { key: "q", code: "KeyQ", text: "", modifiers: 3 }, "a shortcut");
+  assert.deepEqual(fields({ key: "Ω", altKey: true, shiftKey: true }, { mac: true }), typed("Ω", 8), "Option on a Mac");
+  assert.deepEqual(fields({ key: "q", altKey: true }), { key: "q", code: "KeyQ", text: "q", modifiers: 1 });
+  assert.deepEqual(fields({ key: "ArrowLeft", altKey: true }, { mac: true }), { key: "ArrowLeft", code: "KeyQ", text: "", modifiers: 1 });
+  const cmd = { metaKey: true };
+  assert.deepEqual(fields({ key: "a", ...cmd }, { mac: true, swap: true }), { key: "a", code: "KeyQ", text: "", modifiers: 2 });
+  assert.deepEqual(fields({ key: "a", ...cmd }, { mac: true }), { key: "a", code: "KeyQ", text: "", modifiers: 4 }, "a session that is a Mac");
+  assert.deepEqual(fields({ key: "Meta", code: "MetaRight", ...cmd }, { mac: true, swap: true }), { key: "Control", code: "ControlRight", text: "", modifiers: 2 });
+});
+
 test("paste and input methods are left to the browser", () => {
   assert.equal(map.isPaste({ ctrlKey: true, key: "V" }), true);
   assert.equal(map.isPaste({ shiftKey: true, key: "Insert" }), true);

@@ -13,9 +13,26 @@ export function toPage(clientX, clientY, rect, cssWidth, cssHeight) {
 
 const round = (n) => Math.round(n * 100) / 100;
 
-/** CDP's bit field: Alt 1, Ctrl 2, Meta 4, Shift 8 (Input.dispatchKeyEvent). */
-export function modifiers(event) {
-  return (event.altKey ? 1 : 0) | (event.ctrlKey ? 2 : 0) | (event.metaKey ? 4 : 0) | (event.shiftKey ? 8 : 0);
+/** CDP's bit field: Alt 1, Ctrl 2, Meta 4, Shift 8 (Input.dispatchKeyEvent). `swap`: Cmd counts as Ctrl. */
+export function modifiers(event, swap = false) {
+  const meta = event.metaKey ? (swap ? 2 : 4) : 0;
+  return (event.altKey ? 1 : 0) | (event.ctrlKey ? 2 : 0) | meta | (event.shiftKey ? 8 : 0);
+}
+
+/** Whether Alt or Ctrl belong to the character: AltGr, which Windows reports as Ctrl+Alt, and Option on a Mac. */
+function isThirdLevel(event, mac) {
+  if ([...event.key].length !== 1 || event.metaKey) return false;
+  if (event.getModifierState?.("AltGraph")) return true;
+  if (mac) return event.altKey && !event.ctrlKey;
+  return event.altKey && event.ctrlKey && !/[a-z0-9 ]/i.test(event.key);
+}
+
+/** Key, code, text and modifiers of a key message. `mac`: the operator's keyboard has Cmd and Option; `swap` as above. */
+export function keyFields(event, { mac = false, swap = false } = {}) {
+  const { key, code } = event;
+  if (isThirdLevel(event, mac)) return { key, code, text: key, modifiers: event.shiftKey ? 8 : 0 };
+  if (swap && key === "Meta") return { key: "Control", code: code.replace("Meta", "Control"), text: "", modifiers: modifiers(event, swap) };
+  return { key, code, text: keyText(event), modifiers: modifiers(event, swap) };
 }
 
 export const button = (event) => ["left", "middle", "right"][event.button] ?? "none";
