@@ -24,8 +24,8 @@ from browser_sessions.cli.output import FAILED, WRONG_USE, prompting, show, show
 from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.session_arguments import Metadata, SessionId, SessionIds, metadata_pairs, whole_id
 from browser_sessions.cli.tables import details_table, duration, facts, status_text
-from browser_sessions.client.api_calls import SESSIONS
 from browser_sessions.client.errors import ClientError
+from browser_sessions.client.paths import SESSIONS
 from browser_sessions.domain.session import SessionStatus
 
 CONCURRENT_ENDS: Final = 8
