@@ -27,7 +27,7 @@ from browser_sessions.client._async.transport import Transport, decoded, parsed
 from browser_sessions.client.concurrency import async_blocking
 from browser_sessions.client.http_options import RESPONSE_TIMEOUT_S
 from browser_sessions.client.paths import EVENTS, SESSIONS, Query, download_path, list_query, session_path
-from browser_sessions.client.session_options import SessionOptions, StatusName
+from browser_sessions.client.session_options import SessionOptions, StatusName, documented
 
 CDP: Final = "cdp/json"
 StatusNames = StatusName | Iterable[StatusName]
@@ -52,6 +52,7 @@ class SessionCalls:
         response = await self._transport.send(method, path, body=body, query=query, timeout=timeout)
         return decoded(response) if response.content else None
 
+    @documented
     async def create(
         self, *, idempotency_key: str | None = None, **options: Unpack[SessionOptions]
     ) -> BrowserSessionCreated:
