@@ -36,6 +36,7 @@ NAMES: Final = {
     "aiter_bytes": "iter_bytes",
     "aiter_lines": "iter_lines",
     "aread": "read",
+    "async_begin": "sync_begin",
     "async_blocking": "sync_blocking",
     "async_finish": "sync_finish",
     "async_sleep": "sync_sleep",

@@ -11,10 +11,11 @@ from typing import Final, Self, Unpack
 
 import httpx
 
+from browser_sessions.api.models import BrowserSessionCreated, BrowserSessionResponse
 from browser_sessions.client._async.operations import Operations
 from browser_sessions.client._async.session_handle import Session
 from browser_sessions.client._async.transport import Transport
-from browser_sessions.client.concurrency import async_finish
+from browser_sessions.client.concurrency import async_begin, async_finish
 from browser_sessions.client.discovery import Target, discover
 from browser_sessions.client.errors import InvalidArgument, NotReachable
 from browser_sessions.client.http_options import HttpOptions
@@ -79,7 +80,12 @@ class Client(Operations):
     @asynccontextmanager
     async def session(self, **options: Unpack[SessionOptions]) -> AsyncIterator[Session]:
         """A session for an `async with` block; it is ended after the block, also if that raises or is cancelled."""
-        session = Session(self, await self.create(**options))
+
+        async def end(created: BrowserSessionCreated) -> BrowserSessionResponse:
+            return await self.end(created.session_id)
+
+        created = await async_begin(partial(self.create, **options), end, within=END_S)
+        session = Session(self, created)
         try:
             yield session
         except BaseException as error:

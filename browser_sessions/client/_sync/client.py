@@ -12,10 +12,11 @@ from typing import Final, Self, Unpack
 
 import httpx
 
+from browser_sessions.api.models import BrowserSessionCreated, BrowserSessionResponse
 from browser_sessions.client._sync.operations import Operations
 from browser_sessions.client._sync.session_handle import SyncSession
 from browser_sessions.client._sync.transport import Transport
-from browser_sessions.client.concurrency import sync_finish
+from browser_sessions.client.concurrency import sync_begin, sync_finish
 from browser_sessions.client.discovery import Target, discover
 from browser_sessions.client.errors import InvalidArgument, NotReachable
 from browser_sessions.client.http_options import HttpOptions
@@ -80,7 +81,12 @@ class SyncClient(Operations):
     @contextmanager
     def session(self, **options: Unpack[SessionOptions]) -> Iterator[SyncSession]:
         """A session for a `with` block; it is ended after the block, also if that raises or is cancelled."""
-        session = SyncSession(self, self.create(**options))
+
+        def end(created: BrowserSessionCreated) -> BrowserSessionResponse:
+            return self.end(created.session_id)
+
+        created = sync_begin(partial(self.create, **options), end, within=END_S)
+        session = SyncSession(self, created)
         try:
             yield session
         except BaseException as error:

@@ -221,6 +221,33 @@ async def test_a_session_is_ended_within_a_cancelled_scope_of_anyio(slow: tuple[
     assert service.lines[-1] == f"DELETE /v1/browser/sessions/{ID}"
 
 
+async def test_a_session_whose_create_was_cancelled_is_ended(slow: tuple[Client, SlowEnd]) -> None:
+    client, service = slow
+    with anyio.move_on_after(0.01) as scope:
+        async with client.session():
+            raise AssertionError("it was cancelled before")
+    assert scope.cancelled_caught
+    assert service.lines[-1] == f"DELETE /v1/browser/sessions/{ID}"
+
+
+async def test_a_create_that_takes_long_is_given_up_when_it_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("browser_sessions.client.concurrency.BEGIN_S", 0.05)
+    left = asyncio.Event()
+
+    async def queued(_: httpx.Request) -> httpx.Response:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        raise AssertionError
+
+    async with Client(URL, "k", transport=httpx.MockTransport(queued)) as client:
+        with anyio.move_on_after(0.01):
+            async with client.session(wait_seconds=600):
+                pass
+    assert left.is_set()
+
+
 async def test_a_session_is_ended_within_a_timeout(slow: tuple[Client, SlowEnd]) -> None:
     client, service = slow
     with pytest.raises(TimeoutError):
