@@ -1,5 +1,5 @@
-"""Programs of the kind that users of the SDK write: they run, leave no session behind, and are typed strictly: `make check`
-runs mypy and pyright on them."""
+"""Programs of the kind that users of the SDK write: they run, and leave no session behind. `make check` checks their
+types with mypy and pyright."""
 
 from __future__ import annotations
 
