@@ -27,7 +27,7 @@ from browser_sessions.client._sync.event_stream import event_stream
 from browser_sessions.client._sync.transport import Transport, decoded, parsed
 from browser_sessions.client.concurrency import sync_blocking
 from browser_sessions.client.http_options import RESPONSE_TIMEOUT_S
-from browser_sessions.client.paths import EVENTS, SESSIONS, Query, download_path, list_query, session_path
+from browser_sessions.client.paths import EVENTS, SESSIONS, Query, download_path, list_query, session_path, several
 from browser_sessions.client.session_options import SessionOptions, StatusName, documented
 
 CDP: Final = "cdp/json"
@@ -89,10 +89,11 @@ class SessionCalls:
         self, *, status: StatusNames = (), metadata: Mapping[str, str] | None = None
     ) -> Iterator[BrowserSessionResponse]:
         """All your sessions (operators: all sessions), newest first, loaded page by page."""
-        statuses = status if isinstance(status, str) else [*status]  # an iterator lasts for one page only
+        statuses = several(status)  # an iterator would last for one page only
         cursor: str | None = None
         while True:
-            page = self.list(status=statuses, metadata=metadata, limit=LIST_LIMIT, cursor=cursor)
+            query = list_query(status=statuses, metadata=metadata, limit=LIST_LIMIT, cursor=cursor)
+            page = parsed(BrowserSessionList, self._transport.send("GET", SESSIONS, query=query))
             yield from page.sessions
             cursor = page.next_cursor
             if cursor is None:

@@ -164,10 +164,10 @@ class Transport:
             raise NotReachable(self.url, _reason(error) or type(error).__name__) from error
         except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
             raise InvalidArgument(f"The request cannot be sent: {error}") from error
-        except RuntimeError:
+        except RuntimeError as error:
             if self._http.is_closed:
                 raise ClientClosed from None
-            raise
+            raise NotReachable(self.url, str(error)) from error  # a connection of an event loop that is closed
 
 
 def decoded(response: httpx.Response) -> Any:

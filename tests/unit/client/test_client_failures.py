@@ -122,6 +122,37 @@ async def test_the_programs_own_error_stands_when_the_client_was_closed_in_the_b
     assert note.startswith(f"Session {ID} could not be ended: The client is closed.")
 
 
+async def test_a_service_that_is_gone_at_the_end_of_a_block_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retries, "pause_after", lambda *_: None)
+    async with client_of(ScriptedService(ok(CREATED, 201), httpx.ConnectError("refused"))) as client:
+        with pytest.raises(NotReachable):
+            async with client.session():
+                pass
+
+
+async def test_a_filter_of_a_wrong_type_is_an_error_of_its_own() -> None:
+    wrong: Any = 5
+    async with client_of(ScriptedService()) as client:
+        for call in (
+            client.list(status=wrong),
+            client.list(metadata=wrong),
+            anext(client.iter_sessions(metadata=wrong)),
+        ):
+            with pytest.raises(InvalidArgument):
+                await call
+
+
+def test_a_client_of_an_event_loop_that_is_closed_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retries, "pause_after", lambda *_: 0.0)
+    client = client_of(ScriptedService(RuntimeError("Event loop is closed"), ok(SESSION)))
+
+    async def work() -> None:
+        async with client:
+            await client.get(ID)
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"session_id": 3}', b"\xff"], ids=str)
 async def test_a_response_of_another_form_is_an_error_of_its_own(body: bytes) -> None:
     async with client_of(ScriptedService(httpx.Response(200, content=body))) as client:
