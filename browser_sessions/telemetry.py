@@ -190,8 +190,9 @@ RESTART_REASONS: Final = (
     EndReason.BROWSER_DIED.value,
     EndReason.BROWSER_HUNG.value,
     EndReason.DRIVER_DIED.value,
-    *("dedicated session ended", "age", "sessions served", "memory", "empty"),  # of `placement.recycle_reason`
 )
+RETIREMENT_REASONS: Final = ("dedicated session ended", "age", "sessions served", "memory", "empty")
+"""Of `placement.recycle_reason`."""
 
 
 class CountedElsewhere(Collector):
@@ -243,7 +244,10 @@ class Metrics:
             registry=registry,
         )
         self.browser_restarts = Counter(
-            f"{prefix}_browser_restarts", "Browsers that died or were replaced", ["reason"], registry=registry
+            f"{prefix}_browser_restarts", "Browsers that died, hung or lost their driver", ["reason"], registry=registry
+        )
+        self.browsers_retired = Counter(
+            f"{prefix}_browsers_retired", "Browsers that were closed as planned", ["reason"], registry=registry
         )
         self.gateway_bytes = Counter(
             f"{prefix}_gateway_bytes", "Bytes relayed between clients and browsers", ["direction"], registry=registry
@@ -269,6 +273,8 @@ class Metrics:
             self.sessions_ended.labels(end_reason.value)
         for restart_reason in RESTART_REASONS:
             self.browser_restarts.labels(restart_reason)
+        for retirement_reason in RETIREMENT_REASONS:
+            self.browsers_retired.labels(retirement_reason)
         for direction in ("to_browser", "to_client"):
             self.gateway_bytes.labels(direction)
         for outcome in ("passed", "refused"):

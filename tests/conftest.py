@@ -16,6 +16,7 @@ from playwright.async_api import Browser
 
 from browser_sessions.chromium.launch import cleanup, folders
 from tests.harness.paths import TESTS
+from tests.harness.service import devtools
 from tests.harness.shared import FAILED, SharedOperator
 
 # Browsers and tests share two slow cores, so the duration of an example is no property of the code.
@@ -40,6 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
             if "plain_loop" not in item.fixturenames:
                 item.fixturenames.insert(0, "plain_loop")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_devtools(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    devtools.folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "devtools"
+    devtools.folder.mkdir(exist_ok=True)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

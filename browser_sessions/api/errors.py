@@ -175,12 +175,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, router)
 
 
+_LENGTH: Final = "a length, such as 2cm, 20mm, 1in or 96px"
 _EXPECTED: Final = {
     "timezone_id": "a time zone of the IANA database, such as Europe/Berlin",
     "locale": "a language tag, such as de-DE",
     "permissions": "names of permissions, such as geolocation",
     "username": "1 to 64 letters, digits or any of . _ @ -",
     "grant_type": "password",
+    "origin": "an origin, such as https://example.com",
+    "clip": "x,y,width,height in CSS pixels, such as 0,0,400,300",
+    **dict.fromkeys(("width", "height", *(f"margin_{side}" for side in ("top", "right", "bottom", "left"))), _LENGTH),
+    "page_ranges": "pages, such as 1-5, 8",
+    "session_id": "the id of a session",
     "principal_id": "the id of a principal: letters, digits, _ and -",
 }
 """What a field's regular expression says, in words."""

@@ -11,11 +11,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from browser_sessions.domain.download_ledger import DownloadState
 from browser_sessions.domain.limits import MAX_SIDE, MAX_TIMEOUT_SECONDS, URL_CHARACTERS
-from browser_sessions.domain.session_spec import Geolocation, Isolation, Proxy, SessionSpec
+from browser_sessions.domain.session_spec import Geolocation, HttpCredentials, Isolation, Proxy, SessionSpec
 from browser_sessions.domain.urls import REFUSED, may_open
 
 MAX_VIEWPORT_PIXELS: Final = MAX_SIDE * 4320
 """Area of a viewport: a full-size 8K screen; a larger one costs hundreds of megabytes a frame."""
+MAX_SCALE: Final = 10.0
+"""Device pixels per CSS pixel: real screens have at most 4."""
 LIST_LIMIT: Final = 500
 """Sessions on one page of the list."""
 
@@ -156,6 +158,17 @@ class StorageState(BaseModel):
         return self.model_dump(exclude_none=True, by_alias=True)
 
 
+class HttpCredentialsBody(BaseModel):
+    model_config = _Asked
+
+    username: Printable = Field(max_length=256)
+    password: Printable = Field(max_length=256)
+    origin: str | None = Field(
+        None, max_length=300, pattern=r"^https?://[^/?#@\s]+$", description="Of the only site that gets them"
+    )
+    send: Literal["unauthorized", "always"] = Field("unauthorized", description="`always`: not only after a 401")
+
+
 Permission = Annotated[str, Field(pattern=r"^[a-z][a-z\-]{1,40}$")]
 Seconds = Annotated[float, Field(ge=0.1, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
 
@@ -176,14 +189,24 @@ class CreateBrowserSession(BaseModel):
     )
     isolation: Literal["context", "browser"] = Field("context", description="`browser`: a Chromium process of its own")
     device: Printable | None = Field(None, max_length=100, description="A Playwright device name, such as `iPhone 15`")
+    device_scale_factor: float | None = Field(
+        None, ge=0.1, le=MAX_SCALE, allow_inf_nan=False, description="Device pixels per CSS pixel; null: 1"
+    )
+    is_mobile: bool = Field(False, description="Follows the page's `meta viewport`, and has a phone's scroll bars")
+    has_touch: bool = False
     locale: str | None = Field(None, max_length=35, pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$")
     timezone_id: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+\-/]*$")
     geolocation: GeolocationBody | None = None
     permissions: list[Permission] = Field(default_factory=list, max_length=32)
     color_scheme: Literal["light", "dark", "no-preference"] | None = None
+    reduced_motion: Literal["reduce", "no-preference"] | None = None
+    forced_colors: Literal["active", "none"] | None = None
     extra_http_headers: dict[str, HeaderValue] = Field(default_factory=dict, max_length=64)
+    http_credentials: HttpCredentialsBody | None = Field(None, description="For HTTP authentication (401)")
     ignore_https_errors: bool = False
+    bypass_csp: bool = Field(False, description="Ignores the pages' Content-Security-Policy")
     java_script_enabled: bool = True
+    offline: bool = False
     proxy: ProxyBody | None = None
     storage_state: StorageState | None = None
     start_url: Address | None = None
@@ -213,14 +236,24 @@ class CreateBrowserSession(BaseModel):
             "max_lifetime_seconds": self.max_lifetime_seconds,
             "isolation": Isolation(self.isolation),
             "device": self.device,
+            "device_scale_factor": self.device_scale_factor,
+            "is_mobile": self.is_mobile,
+            "has_touch": self.has_touch,
             "locale": self.locale,
             "timezone_id": self.timezone_id,
             "geolocation": Geolocation(**self.geolocation.model_dump()) if self.geolocation else None,
             "permissions": tuple(self.permissions),
             "color_scheme": self.color_scheme,
+            "reduced_motion": self.reduced_motion,
+            "forced_colors": self.forced_colors,
             "extra_http_headers": tuple(self.extra_http_headers.items()),
+            "http_credentials": HttpCredentials(**self.http_credentials.model_dump())
+            if self.http_credentials
+            else None,
             "ignore_https_errors": self.ignore_https_errors,
+            "bypass_csp": self.bypass_csp,
             "java_script_enabled": self.java_script_enabled,
+            "offline": self.offline,
             "proxy": Proxy(**self.proxy.model_dump()) if self.proxy else None,
             "storage_state": self.storage_state.as_playwright() if self.storage_state else None,
             "start_url": self.start_url,
@@ -355,6 +388,53 @@ class EvaluateBody(BaseModel):
 
 class EvaluateResponse(BaseModel):
     result: Any
+
+
+class ScreenshotQuery(BaseModel):
+    """How to take a screenshot, with Playwright's names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal["png", "jpeg", "webp"] = "png"
+    quality: int | None = Field(None, ge=1, le=100, description="Of jpeg and webp")
+    full_page: bool = Field(False, description="The whole page, not just what the viewport shows")
+    clip: Annotated[str, Field(pattern=r"^\d{1,5}(\.\d+)?(,\d{1,5}(\.\d+)?){3}$", max_length=60)] | None = Field(
+        None, description="`x,y,width,height` in CSS pixels of the viewport; with `full_page`, of the page"
+    )
+    selector: Printable | None = Field(
+        None, min_length=1, max_length=2000, description="The first element that matches, as of Playwright's locators"
+    )
+    omit_background: bool = Field(False, description="Transparent where the page has no background; not for jpeg")
+
+
+Length = Annotated[str, Field(pattern=r"^\d{1,4}(\.\d{1,4})?(px|in|cm|mm)?$", examples=["2cm"])]
+"""CSS pixels without a unit."""
+
+
+class PdfQuery(BaseModel):
+    """How to print a page, with Playwright's names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal["Letter", "Legal", "Tabloid", "Ledger", "A0", "A1", "A2", "A3", "A4", "A5", "A6"] | None = Field(
+        None, description="Of the paper; Letter without width and height"
+    )
+    width: Length | None = None
+    height: Length | None = None
+    landscape: bool = False
+    scale: float = Field(1.0, ge=0.1, le=2)
+    margin_top: Length | None = None
+    margin_right: Length | None = None
+    margin_bottom: Length | None = None
+    margin_left: Length | None = None
+    page_ranges: str | None = Field(None, max_length=200, pattern=r"^[\d,\- ]+$", examples=["1-5, 8"])
+    print_background: bool = False
+    prefer_css_page_size: bool = Field(False, description="The page's own `@page` size takes precedence")
+    display_header_footer: bool = False
+    header_template: str | None = Field(None, max_length=10_000, description="HTML; see Playwright's `page.pdf`")
+    footer_template: str | None = Field(None, max_length=10_000)
+    outline: bool = False
+    tagged: bool = False
 
 
 class PageContent(BaseModel):

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Final
-
 from fastapi import Request
 
 from browser_sessions.api.middleware.origin import base_url
-from browser_sessions.auth.tickets import TICKET_LIFETIME_S, mint
+from browser_sessions.auth.tickets import SESSION_LIFETIME_S, mint
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import SessionRecord
 
-UNLIMITED_S: Final = 86_400.0
-"""Seconds that the connect ticket of a session without a lifetime is valid; its details always have a fresh one."""
-
 
 class TicketAddresses:
-    """`connect_url` is valid for the session's lifetime, `live_url` for a minute: viewers ask for a new one."""
+    """`connect_url` is valid until the session ends, `live_url` for a minute: viewers ask for a new one."""
 
     def __init__(self, secret: bytes, clock: Clock, public_url: str | None) -> None:
         self._secret = secret
@@ -29,13 +23,6 @@ class TicketAddresses:
         now = self._clock.wall()
         base = "ws" + base_url(request.scope, self._public_url).removeprefix("http")
         path = f"{base}/v1/browser/sessions/{session.session_id}"
-        lifetime = max(TICKET_LIFETIME_S, (_ends(session, now) - now).total_seconds())
-        cdp = mint(self._secret, session.session_id, "cdp", principal, now, lifetime_seconds=lifetime)
+        cdp = mint(self._secret, session.session_id, "cdp", principal, now, lifetime_seconds=SESSION_LIFETIME_S)
         live = mint(self._secret, session.session_id, "live", principal, now)
         return f"{path}/cdp?ticket={cdp}", f"{path}/live?ticket={live}"
-
-
-def _ends(session: SessionRecord, now: datetime) -> datetime:
-    if session.max_lifetime_seconds is None:
-        return now + timedelta(seconds=UNLIMITED_S)
-    return session.created_at + timedelta(seconds=session.max_lifetime_seconds)

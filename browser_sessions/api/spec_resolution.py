@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import langcodes
+
 from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.models import CreateBrowserSession
 from browser_sessions.domain.errors import InvalidField
@@ -28,6 +30,8 @@ def resolve(asked: CreateBrowserSession, devices: Mapping[str, Mapping[str, Any]
         values["max_lifetime_seconds"] = options.default_max_lifetime_seconds
     else:
         _check_lifetime(asked.max_lifetime_seconds, options.max_lifetime_seconds)
+    if asked.locale is not None and not langcodes.tag_is_valid(asked.locale):
+        raise InvalidField(("body", "locale"), "must be a language tag whose parts are registered, such as de-DE")
     if asked.isolation != "browser":
         _check_permissions(asked.permissions)
     return asked.spec(**values)

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -87,6 +87,8 @@ class KeyRing:
         self._by_principal: dict[str, User] = {}
         self._tokens = Tokens(own.token_secret)
         self._leases = Leases()
+        self.on_revoked: Callable[[str], None] = lambda credential: None
+        """Called with each credential that is revoked."""
         self._hasher = PasswordHash.recommended()
         self._dummy_hash = ""
         """Verified in place of a missing user's hash, so that both take the same time."""
@@ -219,7 +221,7 @@ class KeyRing:
             key = replace(key, revoked_at=self._clock.wall())
             await self._store.put_key(key)
             self._keys[key_id] = key
-            self._leases.revoke(key.principal.credential)
+            self._notify(key.principal.credential)
         return key
 
     # -- users -----------------------------------------------------------------------------------------------------
@@ -261,8 +263,12 @@ class KeyRing:
         await self._store.remove_user(username)
         self._users.pop(username, None)
         self._by_principal.pop(user.principal_id, None)
-        self._leases.revoke(user.principal.credential)
+        self._notify(user.principal.credential)
         return user
+
+    def _notify(self, revoked: str) -> None:
+        self._leases.revoke(revoked)
+        self.on_revoked(revoked)
 
     def _principals(self) -> set[str]:
         return {ADMIN.principal_id} | {key.principal_id for key in self._keys.values()} | set(self._by_principal)

@@ -16,6 +16,9 @@ Use = Literal["cdp", "live", "devtools", "launch"]
 TICKET_LIFETIME_S: Final = 60.0
 """Long enough to open a WebSocket, too short to be worth stealing."""
 
+SESSION_LIFETIME_S: Final = 10 * 365 * 86_400.0
+"""Longer than any session: a ticket for one session is worthless after its end, and its lifetime can be extended."""
+
 _TICKET: Final = Kind("browser-sessions/ticket")
 _INVALID: Final = "The ticket is invalid, expired or for another use. Get a new one from the session's details."
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from browser_sessions.cdp import Browser
 from browser_sessions.cdp.page_overrides import MethodCall
@@ -155,6 +155,28 @@ class Owner(Protocol):
         """Keeps the size with which a client has created a page."""
 
 
+class Clip(NamedTuple):
+    """CSS pixels from the top left of the viewport, or of the whole page."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a screenshot shows, and how it is encoded."""
+
+    format: Literal["png", "jpeg", "webp"] = "png"
+    quality: int | None = None
+    full_page: bool = False
+    clip: Clip | None = None
+    selector: str | None = None
+    """The first element that matches, instead of the page."""
+    omit_background: bool = False
+
+
 class ContextHandle(Protocol):
     """One session's isolated browser context. Methods raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
     `PageFailed`."""
@@ -178,13 +200,13 @@ class ContextHandle(Protocol):
     async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> Navigation:
         """Returns the page and the HTTP status of the main resource (None if there is none)."""
 
-    async def screenshot(
-        self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float
-    ) -> bytes: ...
+    async def screenshot(self, page_id: str, picture: Picture, *, timeout: float) -> bytes:
+        """Also raises `InvalidField` for a selector that cannot be parsed."""
 
     async def content(self, page_id: str, *, timeout: float) -> str: ...
 
-    async def pdf(self, page_id: str, *, timeout: float) -> bytes: ...
+    async def pdf(self, page_id: str, options: Mapping[str, Any], *, timeout: float) -> bytes:
+        """`options` are those of Playwright's `page.pdf`."""
 
     async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
         """The value of the expression, as decoded JSON. A promise is awaited."""

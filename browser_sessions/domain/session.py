@@ -48,6 +48,7 @@ class EndReason(StrEnum):
     CONTEXT_DIED = "context_died"
     DRIVER_DIED = "driver_died"
     START_PAGE_FAILED = "start_page_failed"
+    INVALID_OPTIONS = "invalid_options"
     START_FAILED = "start_failed"
     NODE_LOST = "node_lost"
 
@@ -71,6 +72,7 @@ _OUTCOME: Final[dict[EndReason, SessionStatus]] = {
     EndReason.CONTEXT_DIED: SessionStatus.CRASHED,
     EndReason.DRIVER_DIED: SessionStatus.CRASHED,
     EndReason.START_PAGE_FAILED: SessionStatus.CLOSED,
+    EndReason.INVALID_OPTIONS: SessionStatus.CLOSED,
     EndReason.START_FAILED: SessionStatus.CRASHED,
     EndReason.NODE_LOST: SessionStatus.LOST,
 }

@@ -34,6 +34,14 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpCredentials:
+    username: str
+    password: str = field(repr=False)
+    origin: str | None = None
+    send: str = "unauthorized"
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSpec:
     """Every option of a session. Times in seconds, sizes in CSS pixels; None means the browser's default or none."""
 
@@ -52,9 +60,14 @@ class SessionSpec:
     geolocation: Geolocation | None = None
     permissions: tuple[str, ...] = ()
     color_scheme: str | None = None
+    reduced_motion: str | None = None
+    forced_colors: str | None = None
     extra_http_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    http_credentials: HttpCredentials | None = None
     ignore_https_errors: bool = False
+    bypass_csp: bool = False
     java_script_enabled: bool = True
+    offline: bool = False
     proxy: Proxy | None = None
     storage_state: dict[str, Any] | None = field(default=None, repr=False, hash=False)
     start_url: str | None = None
@@ -68,12 +81,9 @@ class SessionSpec:
         shown["geolocation"] = None if self.geolocation is None else asdict(self.geolocation)
         shown["extra_http_headers"] = {name: MASK for name, _ in self.extra_http_headers}
         if self.proxy is not None:
-            shown["proxy"] = {
-                "server": self.proxy.server,
-                "bypass": self.proxy.bypass,
-                "username": self.proxy.username,
-                "password": None if self.proxy.password is None else MASK,
-            }
+            shown["proxy"] = asdict(self.proxy) | {"password": None if self.proxy.password is None else MASK}
+        if self.http_credentials is not None:
+            shown["http_credentials"] = asdict(self.http_credentials) | {"password": MASK}
         if self.storage_state is not None:
             shown["storage_state"] = {
                 "cookies": len(self.storage_state.get("cookies", ())),

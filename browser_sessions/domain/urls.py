@@ -8,7 +8,7 @@ from typing import Final
 from pydantic_core import Url
 
 _OPEN: Final = frozenset({"http", "https", "data"})
-_NESTING: Final = frozenset({"blob", "filesystem", "view-source"})
+_NESTING: Final = frozenset({"blob", "filesystem"})
 _ABOUT: Final = frozenset({"blank", "srcdoc"})
 _MAX_NESTING: Final = 4
 

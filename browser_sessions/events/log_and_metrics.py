@@ -42,7 +42,9 @@ def _count(metrics: Metrics) -> Callable[[Event], None]:
                 metrics.end_seconds.observe(closing)
         elif event.kind == "browser.started":
             metrics.browser_start_seconds.observe(event.data["seconds"])
-        elif event.kind in ("browser.died", "browser.retiring"):
+        elif event.kind == "browser.died":
             metrics.browser_restarts.labels(event.data["reason"]).inc()
+        elif event.kind == "browser.retiring":
+            metrics.browsers_retired.labels(event.data["reason"]).inc()
 
     return count

@@ -103,6 +103,8 @@ class Viewer:
         """Runs until the viewer disconnects or the session ends. Returns the close code and reason. Raises
         `WrongState`."""
         self._live.attach(self)
+        if self._live.control.held_by(self.principal.principal_id):
+            self._live.control.has_view()
         tasks = [asyncio.create_task(work) for work in self._parts()]
         try:
             either: set[asyncio.Future[Any]] = {self._session_end, *tasks}
@@ -128,12 +130,9 @@ class Viewer:
 
     def _release_control(self) -> None:
         """Releases control if this was the last view of its holder."""
-        control = self._live.control
-        if not control.held_by(self.principal.principal_id):
-            return
-        others = [who for who in self._live.attached if isinstance(who, Viewer)]
-        if not any(who.principal.principal_id == self.principal.principal_id for who in others):
-            control.release()
+        principal_id = self.principal.principal_id
+        if self._live.control.held_by(principal_id) and not watches(self._live, principal_id):
+            self._live.control.release()
 
     # -- messages to the viewer ------------------------------------------------------------------------------------
 
@@ -235,6 +234,11 @@ class Viewer:
             self._handle.screen(selected)  # raises if it is not a page of this session
             page_id = selected
         self._stream.change(page_id, _stream_settings(width, fps))
+
+
+def watches(live: Live, principal_id: str) -> bool:
+    """Whether the principal has a live view of the session."""
+    return any(isinstance(who, Viewer) and who.principal.principal_id == principal_id for who in live.attached)
 
 
 def _stream_settings(max_width: float, max_fps: float) -> StreamSettings:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from browser_sessions.domain.errors import Conflict
-from browser_sessions.domain.principal import Principal
+from browser_sessions.domain.principal import Principal, Role
 
 
 class InputSource(Protocol):
@@ -26,6 +26,8 @@ class ControlLock:
 
     def __init__(self, publish: Callable[..., Any]) -> None:
         self.holder: Principal | None = None
+        self._until: float | None = None
+        """When control without a live view ends; None: with the holder's last view."""
         self._publish = publish
         self._waiting: set[object] = set()
         self._sources: set[InputSource] = set()
@@ -50,31 +52,49 @@ class ControlLock:
         """How many clients have a command waiting."""
         return len(self._waiting)
 
-    def take(self, who: Principal) -> bool:
-        """True when `who` now has control, False when they already had it. Raises `Conflict` when somebody else has."""
+    def take(self, who: Principal, *, until: float | None = None) -> bool:
+        """True when `who` now has control, False when they already had it. `until` (monotonic) ends control that is
+        taken without a live view, unless it is taken again. An admin takes over from others; else raises `Conflict`."""
         if self.holder is not None:
             if self.holder.principal_id == who.principal_id:
+                self._until = None if until is None or self._until is None else until
                 return False
-            raise Conflict(f"{self.holder.name} has control. Ask them to release it.")
-        self.holder = who
+            if who.role is not Role.ADMIN:
+                raise Conflict(f"{self.holder.name} has control. Ask them to release it, or an admin to take over.")
+            self.release()
+        self.holder, self._until = who, until
         self._free.clear()
         self._publish("control.taken", by=who.name)
         return True
 
     def release(self, who: Principal | None = None) -> bool:
-        """Lets clients continue; False when nobody had control. Raises `Conflict` when somebody other than `who` has it
-        (None: whoever has it)."""
+        """Lets clients continue; False when nobody had control. Raises `Conflict` when somebody other than `who` has
+        it, unless `who` is an admin (None: whoever has it)."""
         holder = self.holder
         if holder is None:
             return False
-        if who is not None and who.principal_id != holder.principal_id:
-            raise Conflict(f"{holder.name} has control, and only they can release it.")
-        self.holder = None
+        if who is not None and who.principal_id != holder.principal_id and who.role is not Role.ADMIN:
+            raise Conflict(f"{holder.name} has control, and only they or an admin can release it.")
+        self.holder = self._until = None
         for source in tuple(self._sources):
             source.control_released()
         self._maybe_free()
         self._publish("control.released", by=holder.name)
         return True
+
+    def has_view(self) -> None:
+        """The holder watches: control ends with their last view from now on."""
+        self._until = None
+
+    def expire(self, now: float) -> None:
+        """Releases control that was taken without a live view, when its time is over."""
+        if self._until is not None and now >= self._until:
+            self.release()
+
+    def revoked(self, credential: str) -> None:
+        """Releases control that was taken with a credential which is no longer valid."""
+        if self.holder is not None and self.holder.credential == credential:
+            self.release()
 
     def input_begins(self, source: InputSource) -> None:
         """The source starts to pass on input of the holder."""

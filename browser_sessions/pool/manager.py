@@ -110,6 +110,11 @@ class Pool:
         session.extend(seconds)
         self.journal.publish("session.extended", session_id, session.owner, seconds=seconds)
 
+    def credential_revoked(self, credential: str) -> None:
+        """Releases control that was taken with it."""
+        for live in self.registry.lives.values():
+            live.control.revoked(credential)
+
     # -- creating --------------------------------------------------------------------------------------------------
 
     async def create(

@@ -1,4 +1,4 @@
-"""The reaper: ends the sessions whose time is over."""
+"""The reaper: ends the sessions whose time is over, and control without a live view."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class Reaper:
         await every(REAP_EVERY_S, self.turn)
 
     async def turn(self) -> None:
-        for session, reason in overdue(self._pool.registry.sessions.values(), self._pool.clock.monotonic()):
+        now = self._pool.clock.monotonic()
+        for session, reason in overdue(self._pool.registry.sessions.values(), now):
             live = self._pool.registry.lives[session.session_id]
             if self._pool.starter.cancel(live, reason) is None:
                 _ = self._pool.ender.begin(live, reason)
+        for live in self._pool.registry.lives.values():
+            live.control.expire(now)

@@ -16,6 +16,7 @@ from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserTimeout,
     Draining,
+    InvalidField,
     NoBrowser,
     PoolFull,
     QuotaExceeded,
@@ -291,4 +292,6 @@ def _why(error: BaseException) -> EndReason:
         return EndReason.QUEUE_TIMEOUT
     if isinstance(error, StartPageFailed):
         return EndReason.START_PAGE_FAILED
+    if isinstance(error, InvalidField):
+        return EndReason.INVALID_OPTIONS
     return EndReason.START_FAILED

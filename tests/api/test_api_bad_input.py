@@ -74,6 +74,7 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     "time zone empty": ('{"timezone_id": ""}', field("body", "timezone_id")),
     "permission nonsense": ('{"permissions": ["!"]}', field("body", "permissions", 0)),
     "locale nonsense": ('{"locale": "!"}', field("body", "locale")),
+    "locale unknown": ('{"locale": "xx-YY"}', field("body", "locale")),
     "time zone nonsense": ('{"timezone_id": "../etc"}', field("body", "timezone_id")),
     "latitude 91": (
         '{"geolocation": {"latitude": 91, "longitude": 0}}',
@@ -85,6 +86,17 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     "proxy with a script": ('{"proxy": {"server": "javascript:alert(1)"}}', field("body", "proxy")),
     "proxy with an invalid port": ('{"proxy": {"server": "http://proxy.example:65536"}}', field("body", "proxy")),
     "proxy without server": ('{"proxy": {}}', field("body", "proxy", "server")),
+    "scale zero": ('{"device_scale_factor": 0}', field("body", "device_scale_factor")),
+    "scale of too many pixels": ('{"device_scale_factor": 10.1}', field("body", "device_scale_factor")),
+    "reduced motion unknown": ('{"reduced_motion": true}', field("body", "reduced_motion")),
+    "credentials without a password": (
+        '{"http_credentials": {"username": "a"}}',
+        field("body", "http_credentials", "password"),
+    ),
+    "credentials for a path": (
+        '{"http_credentials": {"username": "a", "password": "b", "origin": "https://a.example/x"}}',
+        field("body", "http_credentials", "origin"),
+    ),
     "storage state no object": ('{"storage_state": "cookies.json"}', field("body", "storage_state")),
     "storage state cookie without value": (
         '{"storage_state": {"cookies": [{"name": "a", "domain": "b"}]}}',
@@ -103,6 +115,7 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     "storage state of 3,000 digits": (ORIGIN % ("9" * 3000), field("body", "storage_state", "origins", 0)),
     "storage state NaN": (ORIGIN % "NaN", field("body", "storage_state", "origins", 0)),
     "start at a file": ('{"start_url": "file:///etc/passwd"}', field("body", "start_url")),
+    "start at a source": ('{"start_url": "view-source:https://a.example"}', field("body", "start_url")),
     "start at a file, spelled": ('{"start_url": " FI\\tLE:///etc/passwd"}', field("body", "start_url")),
     "start inside the browser": ('{"start_url": "chrome://version"}', field("body", "start_url")),
     "metadata value no text": ('{"metadata": {"a": 1}}', field("body", "metadata", "a")),
@@ -296,26 +309,36 @@ async def test_an_invalid_page_action_is_refused_with_the_field(
     assert loc in [error["loc"] for error in response.json()["detail"]]
 
 
-SCREENSHOTS = {
-    "format unknown": ("format=gif", ["query", "format"]),
-    "quality of a png": ("quality=50", ["query", "quality"]),
-    "quality 0": ("format=jpeg&quality=0", ["query", "quality"]),
-    "quality 101": ("format=jpeg&quality=101", ["query", "quality"]),
-    "full page maybe": ("full_page=maybe", ["query", "full_page"]),
+PICTURES = {
+    "format unknown": ("screenshot?format=gif", "format"),
+    "quality of a png": ("screenshot?quality=50", "quality"),
+    "quality 0": ("screenshot?format=jpeg&quality=0", "quality"),
+    "quality 101": ("screenshot?format=webp&quality=101", "quality"),
+    "full page maybe": ("screenshot?full_page=maybe", "full_page"),
+    "clip of three": ("screenshot?clip=1,2,3", "clip"),
+    "clip before the page": ("screenshot?clip=-1,0,10,10", "clip"),
+    "clip of nothing": ("screenshot?clip=0,0,10,0", "clip"),
+    "selector empty": ("screenshot?selector=", "selector"),
+    "selector of the full page": ("screenshot?selector=p&full_page=true", "selector"),
+    "background of a jpeg": ("screenshot?format=jpeg&omit_background=true", "omit_background"),
+    "paper unknown": ("pdf?format=B5", "format"),
+    "paper of no width": ("pdf?width=0.0cm", "width"),
+    "paper of miles": ("pdf?height=2mi", "height"),
+    "scale too small": ("pdf?scale=0.01", "scale"),
+    "pages of a script": ("pdf?page_ranges=all", "page_ranges"),
+    "margin unknown": ("pdf?margin=1cm", "margin"),
 }
 
 
-@pytest.mark.parametrize(("query", "loc"), SCREENSHOTS.values(), ids=SCREENSHOTS.keys())
-async def test_an_invalid_screenshot_query_is_refused_with_the_parameter(
-    service: Node, query: str, loc: list[str]
+@pytest.mark.parametrize(("query", "name"), PICTURES.values(), ids=PICTURES.keys())
+async def test_an_invalid_screenshot_or_pdf_query_is_refused_with_the_parameter(
+    service: Node, query: str, name: str
 ) -> None:
     mine = await service.key()
     made = (await service.client.post(SESSIONS, headers=mine)).json()
-    response = await service.client.get(
-        f"{SESSIONS}/{made['session_id']}/pages/page-1/screenshot?{query}", headers=mine
-    )
+    response = await service.client.get(f"{SESSIONS}/{made['session_id']}/pages/page-1/{query}", headers=mine)
     assert response.status_code == 422
-    assert loc in [error["loc"] for error in response.json()["detail"]]
+    assert ["query", name] in [error["loc"] for error in response.json()["detail"]]
 
 
 ACCOUNTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {

@@ -95,7 +95,7 @@ async def test_page_output_is_served_as_an_inert_attachment(
     assert "sandbox" in response.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("name", ["fullPage", "clip", ""])
+@pytest.mark.parametrize("name", ["fullPage", "clips", ""])
 async def test_an_unknown_screenshot_parameter_is_refused(driven: Driven, name: str) -> None:
     response = await driven.call("GET", f"/page-1/screenshot?{name}=true")
     assert response.status_code == 422

@@ -21,7 +21,7 @@ from browser_sessions.api.middleware.edge import STATUS_ROUTE, UNKNOWN_ROUTE
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.session import EndReason
 from browser_sessions.events.log_and_metrics import project
-from browser_sessions.telemetry import RESTART_REASONS, UNKNOWN_METHOD
+from browser_sessions.telemetry import RESTART_REASONS, RETIREMENT_REASONS, UNKNOWN_METHOD
 from tests.harness.fakes.fake_node import ADMIN_KEY, Node, assemble, node
 from tests.harness.log_lines import json_lines
 
@@ -103,6 +103,7 @@ async def test_counters_begin_with_a_zero_for_every_reason(service: Node) -> Non
         ("refused", "reason", refusals),
         ("sessions_ended", "reason", [reason.value for reason in EndReason]),
         ("browser_restarts", "reason", RESTART_REASONS),
+        ("browsers_retired", "reason", RETIREMENT_REASONS),
         ("gateway_bytes", "direction", ("to_browser", "to_client")),
     ):
         started = {each for each in found if each.startswith(f"browser_sessions_{name}_total")}

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from browser_sessions.api.dependencies import ApiOptions
+from browser_sessions.api.routes.live import WITHOUT_VIEW_S
 from browser_sessions.auth.tickets import verify
 from browser_sessions.domain.errors import NoBrowser, PageFailed
+from browser_sessions.domain.principal import Role
 from browser_sessions.domain.session import EndReason
+from browser_sessions.pool.reaper import Reaper
 from tests.harness.fakes.fake_browser import ManualClock
 from tests.harness.fakes.fake_node import BASE_URL, Node, node
 from tests.harness.waiting import until
@@ -259,6 +262,39 @@ async def test_extend_seconds_moves_the_hard_deadline(timed: Node) -> None:
     assert (moment(kept["expires_at"]) - moment(created["expires_at"])).total_seconds() == 30
     details = (await timed.client.get(f"{SESSIONS}/{created['session_id']}/details", headers=mine)).json()
     assert details["max_lifetime_seconds"] == 90, "the current limit, not the requested one"
+
+
+async def test_a_connect_url_is_good_as_long_as_the_session_lives(timed: Node, clock: ManualClock) -> None:
+    mine = await timed.key()
+    created = await create(timed, mine, idle_timeout_seconds=None, max_lifetime_seconds=60)
+    path = f"{SESSIONS}/{created['session_id']}/keepalive"
+    await timed.client.post(path, json={"extend_seconds": 100_000}, headers=mine)
+    clock.advance(99_000)
+    ticket = created["connect_url"].partition("ticket=")[2]
+    verify(timed.secrets.ticket_secret, ticket, created["session_id"], "cdp", clock.wall())
+
+
+async def test_control_over_http_does_not_outlive_its_holder(timed: Node, clock: ManualClock) -> None:
+    created = await create(timed, await timed.key(), idle_timeout_seconds=None, max_lifetime_seconds=None)
+    path = f"{SESSIONS}/{created['session_id']}/control"
+    reaper = Reaper(timed.pool)
+
+    async def take(headers: dict[str, str]) -> int:
+        return (await timed.client.post(path, json={"action": "take"}, headers=headers)).status_code
+
+    ann, bob = await timed.key(Role.OPERATOR), await timed.key(Role.OPERATOR)
+    assert (await take(ann), await take(bob)) == (200, 409)
+    clock.advance(WITHOUT_VIEW_S - 1)
+    await reaper.turn()
+    assert await take(bob) == 409
+    clock.advance(1)
+    await reaper.turn()
+    assert await take(bob) == 200
+
+    admin = {"X-API-Key": timed.secrets.admin_key}
+    await timed.client.delete(f"/v1/auth/keys/{bob['X-API-Key'].split('_')[1]}", headers=admin)
+    assert (await take(bob), await take(ann), await take(admin)) == (401, 200, 200)
+    assert (await timed.client.post(path, json={"action": "release"}, headers=ann)).status_code == 409
 
 
 async def test_extend_seconds_beyond_the_servers_maximum_is_refused_with_the_field(tmp_path: Path) -> None:

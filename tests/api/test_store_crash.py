@@ -173,7 +173,7 @@ async def test_a_full_disk_refuses_writes_and_keeps_stored_records(disk: Disk) -
     assert len(inserted) >= 4
     assert not await in_transaction(disk.store), "an open transaction would block other writers"
     for call in (
-        disk.store.insert(a_record()),
+        disk.store.insert(a_record(metadata={"fill": "x" * 9_000})),
         disk.store.update(replace(inserted[0], options={"big": "x" * 9_000}, version=2)),
     ):
         with pytest.raises(StoreUnavailable):

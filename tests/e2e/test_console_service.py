@@ -315,6 +315,8 @@ async def test_devtools_open_with_one_click_for_the_shown_page(operator: Browser
 
 async def test_an_unwatched_session_shows_its_last_picture(operator: Browser, service: Running) -> None:
     session_id = (await service.create(start_url="data:text/html,<body style='background:rgb(0,128,0)'>"))["session_id"]
+    drawn = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    await service.evaluate(session_id, drawn)
     await service.http.delete(f"/v1/browser/sessions/{session_id}")
     async with watched(operator, service) as page:
         await page.locator(".card.final img.drawn").wait_for(timeout=20_000)

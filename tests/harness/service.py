@@ -92,7 +92,7 @@ def client(url: str, key: str | None) -> httpx.AsyncClient:
 @asynccontextmanager
 async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     """The service in this process; `settings` are those of `browser_sessions.settings`."""
-    _copy_devtools(data_dir)
+    devtools.copy_to(data_dir)
     chosen = load(data_dir=data_dir, port=0, admin_api_key=ADMIN_KEY, drain_seconds=0, **settings)
     listener = listen(chosen.host, chosen.port)
     node = Service(chosen)
@@ -103,7 +103,7 @@ async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     try:
         async with client(url, ADMIN_KEY) as http:
             await until(lambda: server.started or serving.done(), what="the server listens")
-            _keep_devtools(data_dir)
+            devtools.keep(data_dir)
             yield Running(url, http, node)
     finally:
         server.should_exit = True
@@ -112,21 +112,30 @@ async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
         listener.close()
 
 
-_DEVTOOLS = Path(tempfile.mkdtemp(prefix="devtools-for-tests-"))
-atexit.register(shutil.rmtree, _DEVTOOLS, ignore_errors=True)
+class Devtools:
+    """DevTools' files of the first service of a run, for the data folders of the others: reading them from Chromium
+    takes two seconds of the processor. Test processes of one run share a folder."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+
+    def copy_to(self, data_dir: Path) -> None:
+        if self.folder is not None and not (data_dir / "devtools").exists():
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copytree(self.folder, data_dir / "devtools", ignore=shutil.ignore_patterns("*.new"))
+
+    def keep(self, data_dir: Path) -> None:
+        if self.folder is None:
+            self.folder = Path(tempfile.mkdtemp(prefix="devtools-"))
+            atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        for archive in (data_dir / "devtools").glob("*.zip"):
+            if not (self.folder / archive.name).exists():
+                draft = self.folder / f"{os.getpid()}.new"
+                shutil.copy(archive, draft)
+                draft.replace(self.folder / archive.name)
 
 
-def _copy_devtools(data_dir: Path) -> None:
-    """Copies DevTools' files from an earlier data folder of this run; extracting them takes a second."""
-    if not (data_dir / "devtools").exists():
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copytree(_DEVTOOLS, data_dir / "devtools")
-
-
-def _keep_devtools(data_dir: Path) -> None:
-    for archive in (data_dir / "devtools").glob("*.zip"):
-        if not (_DEVTOOLS / archive.name).exists():
-            shutil.copy(archive, _DEVTOOLS)
+devtools = Devtools()
 
 
 class _Server(uvicorn.Server):
@@ -185,7 +194,7 @@ class ServerProcess:
         that executes the server, to set limits and mounts."""
         address = self.data_dir / "service.json"
         address.unlink(missing_ok=True)
-        _copy_devtools(self.data_dir)
+        devtools.copy_to(self.data_dir)
         began = asyncio.get_running_loop().time()
         with (self.data_dir.parent / "server.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -214,7 +223,7 @@ class ServerProcess:
         http = client(self.url, ADMIN_KEY)
         await until(lambda: _ready(http), what="the server is ready")
         self.ready_after = asyncio.get_running_loop().time() - began
-        _keep_devtools(self.data_dir)
+        devtools.keep(self.data_dir)
         return Running(self.url, http)
 
     def tree(self) -> list[psutil.Process]:

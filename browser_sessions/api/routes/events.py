@@ -14,13 +14,15 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from browser_sessions.api.caller_credentials import Caller, identify
 from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.query_parameters import metadata_filters
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find
-from browser_sessions.domain.errors import QuotaExceeded, Unauthenticated
-from browser_sessions.domain.event_types import GAP
+from browser_sessions.domain.errors import InvalidField, QuotaExceeded, Unauthenticated
+from browser_sessions.domain.event_types import EVENTS, GAP
 from browser_sessions.domain.principal import Action, Principal, may
 from browser_sessions.domain.session import Session
 from browser_sessions.events.journal import Event, Journal
@@ -50,6 +52,18 @@ LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64)
 LastEventIdQuery = Annotated[
     str | None, Query(max_length=64, description="As the header, for clients that cannot set headers")
 ]
+
+
+Types = Annotated[
+    list[str] | None, Query(alias="type", max_length=50, description="Only these, such as `page.crashed`, or `page`")
+]
+SessionIds = Annotated[
+    list[Annotated[str, Field(pattern=r"^ses_[0-9a-f]{32}$")]] | None,
+    Query(alias="session_id", max_length=100, description="Only of these sessions"),
+]
+_STREAM_PARAMETERS: Final = ("type", "session_id", "last_event_id")
+
+Wanted = Callable[[Event], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +103,27 @@ async def stream_events(
     request: Request,
     services: Here,
     principal: Caller,
+    types: Types = None,
+    session_ids: SessionIds = None,
     header_id: LastEventId = None,
     last_event_id: LastEventIdQuery = None,
 ) -> Response:
-    """Events of your sessions (operators: of all sessions and the pool) as Server-Sent Events."""
+    """Events of your sessions (operators: of all sessions and the pool) as Server-Sent Events.
+
+    `metadata.<key>=<value>` filters by the sessions' metadata.
+    """
     journal = services.pool.journal
+    of_type, ids = _of_type(types), frozenset(session_ids or ())
+    metadata = dict(metadata_filters(request.query_params, _STREAM_PARAMETERS))
+
+    def wanted(event: Event) -> bool:
+        if not of_type(event.kind) or (ids and event.session_id not in ids):
+            return False
+        return not metadata or metadata.items() <= _metadata(services, event.session_id).items()
+
     owner = None if may(principal, Action.VIEW) else principal.principal_id
     start = position_after(journal, header_id or last_event_id)
-    reader = _Reader(journal, start, owner=owner)
+    reader = _Reader(journal, start, owner=owner, wanted=wanted)
     return _streaming(services, principal, reader.read(_still_valid(request, services)))
 
 
@@ -108,21 +135,47 @@ async def stream_session_events(
     session_id: str,
     services: Here,
     principal: Caller,
+    types: Types = None,
     since: Annotated[Literal["start"] | None, Query(description="Begin with the kept events of the session")] = None,
     header_id: LastEventId = None,
     last_event_id: LastEventIdQuery = None,
 ) -> Response:
     """Events of one session, until it has ended, as Server-Sent Events."""
+    of_type = _of_type(types)
     found = await find(services.pool, principal, session_id)
     journal = services.pool.journal
     last_id = header_id or last_event_id
     if not isinstance(found, Session):
-        return await _ended_stream(services, session_id, last_id, whole=since is not None)
+        return await _ended_stream(services, session_id, last_id, of_type, whole=since is not None)
     replay: list[Event] = []
     if last_id is None and since is not None:
         replay = journal.of(session_id)
-    reader = _Reader(journal, position_after(journal, last_id), session_id=session_id, replay=replay)
+    reader = _Reader(
+        journal,
+        position_after(journal, last_id),
+        session_id=session_id,
+        wanted=lambda event: of_type(event.kind),
+        replay=replay,
+    )
     return _streaming(services, principal, reader.read(_still_valid(request, services)))
+
+
+def _of_type(types: list[str] | None) -> Callable[[str], bool]:
+    """Whether an event's type is one of these, or belongs to one of these groups (`page`). Raises `InvalidField`."""
+    names = frozenset(types or ())
+    for name in names:
+        if not any(name in (known, known.partition(".")[0]) for known in EVENTS):
+            groups = ", ".join(sorted({known.partition(".")[0] for known in EVENTS}))
+            raise InvalidField(("query", "type"), f"must be an event type, or a group of them: {groups}")
+    return lambda kind: not names or kind in names or kind.partition(".")[0] in names
+
+
+def _metadata(services: Services, session_id: str | None) -> dict[str, str]:
+    """Of a session in memory: a live one, or one that has ended recently."""
+    known = services.pool.registry.known(session_id or "")
+    if known is None:
+        return {}
+    return dict(known.spec.metadata) if isinstance(known, Session) else dict(known.metadata)
 
 
 class _Reader:
@@ -133,16 +186,18 @@ class _Reader:
         *,
         session_id: str | None = None,
         owner: str | None = None,
+        wanted: Wanted,
         replay: Iterable[Event] = (),
     ) -> None:
         self._journal = journal
         self._seq = start.seq
         self._session_id = session_id
         self._owner = owner
+        self._wanted = wanted
         self._first = [b"retry: %d\n\n" % RETRY_MS]
         if start.gap is not None:
             self._first.append(self._gap(start.gap))
-        self._first += [frame(wire(journal, event)) for event in replay]
+        self._first += [frame(wire(journal, event)) for event in replay if wanted(event)]
 
     async def read(self, still_valid: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Ends after `session.ended` of the one session, at shutdown, and when `still_valid` returns False."""
@@ -156,7 +211,8 @@ class _Reader:
             if batch:
                 if not still_valid():
                     return
-                yield b"".join(frame(wire(journal, event)) for event in batch)
+                if frames := b"".join(frame(wire(journal, event)) for event in batch if self._wanted(event)):
+                    yield frames
                 if self._session_id is not None and any(event.kind == "session.ended" for event in batch):
                     return
                 await asyncio.sleep(GATHER_S)
@@ -215,7 +271,9 @@ def _streaming(services: Services, principal: Principal, chunks: AsyncIterator[b
     return StreamingResponse(counted(), media_type=_TEXT, headers=_HEADERS)
 
 
-async def _ended_stream(services: Services, session_id: str, last_id: str | None, *, whole: bool) -> Response:
+async def _ended_stream(
+    services: Services, session_id: str, last_id: str | None, of_type: Callable[[str], bool], *, whole: bool
+) -> Response:
     """The stream of an ended session: the events that the reader does not have yet."""
     story = await services.console.archive.events(session_id)
     if last_id is not None:
@@ -225,6 +283,7 @@ async def _ended_stream(services: Services, session_id: str, last_id: str | None
         story = story[ids.index(last_id) + 1 :] if last_id in ids else story
     elif not whole:
         story = story[-1:]
+    story = [event for event in story if of_type(event["type"])]
     if not story:
         return Response(status_code=204)
     body = b"".join([b"retry: %d\n\n" % RETRY_MS, *map(frame, story)])

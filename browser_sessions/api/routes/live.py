@@ -20,12 +20,15 @@ from browser_sessions.domain.close_codes import close_code
 from browser_sessions.domain.errors import BrowserSessionsError, Forbidden, InvalidField, QuotaExceeded, WrongState
 from browser_sessions.domain.principal import Action, Principal
 from browser_sessions.domain.session import require_active
-from browser_sessions.live.viewer import MAX_FPS, MAX_WIDTH, Viewer
+from browser_sessions.live.viewer import MAX_FPS, MAX_WIDTH, Viewer, watches
 
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}", tags=["console"])
 
 VIEWERS: Final = 50
 """Viewers of one session at once: enough for an audience, not for a leak of connections."""
+WITHOUT_VIEW_S: Final = 300.0
+"""Seconds of control over HTTP without a live view: a program that drives by requests takes it again in time, and one
+that is gone does not hold up the clients for long."""
 CLOSE_S: Final = 2.0
 """Seconds to close the WebSocket of a client that may not read."""
 
@@ -78,12 +81,15 @@ async def control_session(session_id: str, services: Here, principal: Caller, bo
     """Take or release control: while it is taken, the clients' commands wait. Operators may for any session, owners for
     their own.
 
-    It is released when the holder's last live view closes.
+    It ends with the holder's last live view, or five minutes after it was last taken without one, and when their
+    credential is revoked. Admins take over from others.
     """
     await find_active(services.pool, principal, session_id)
-    control = services.pool.registry.live(session_id).control
+    live = services.pool.registry.live(session_id)
+    control = live.control
     if body.action == "take":
-        control.take(principal)
+        ends = services.pool.clock.monotonic() + WITHOUT_VIEW_S
+        control.take(principal, until=None if watches(live, principal.principal_id) else ends)
         services.pool.touch(session_id)
     else:
         control.release(principal)

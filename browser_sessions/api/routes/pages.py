@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Query, Response
@@ -23,10 +24,12 @@ from browser_sessions.api.models import (
     PageContent,
     PageList,
     PageResponse,
+    PdfQuery,
+    ScreenshotQuery,
 )
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active
-from browser_sessions.chromium.ports import ContextHandle, PageInfo
+from browser_sessions.chromium.ports import Clip, ContextHandle, PageInfo, Picture
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField, ScriptFailed, WrongState
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import EndReason, SessionStatus
@@ -41,7 +44,7 @@ CLOSE_TIMEOUT_S: Final = 5.0
 """Closing takes milliseconds and does not need the renderer."""
 _PAGE_PROBLEMS: Final = (401, 404, 409, 503, 504)
 _BODY_PROBLEMS: Final = (400, 401, 404, 409, 413, 415, 503, 504)
-_SCREENSHOT_QUERY: Final = ("format", "quality", "full_page")
+_SIDES: Final = ("top", "right", "bottom", "left")
 BYTES_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -128,25 +131,33 @@ async def navigate_page(
 @router.get(
     "/{page_id}/screenshot",
     response_class=Response,
-    responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("image/png") | bytes_of("image/jpeg")}},
+    responses=problems(*_PAGE_PROBLEMS)
+    | {200: {"content": bytes_of("image/png") | bytes_of("image/jpeg") | bytes_of("image/webp")}},
 )
 async def take_screenshot(
-    session_id: str,
-    page_id: str,
-    services: Here,
-    principal: Caller,
-    image_format: Annotated[Literal["png", "jpeg"], Query(alias="format")] = "png",
-    quality: Annotated[int | None, Query(ge=1, le=100, description="jpeg only")] = None,
-    full_page: Annotated[bool, Query(description="The whole page, not just what the viewport shows")] = False,
+    session_id: str, page_id: str, services: Here, principal: Caller, query: Annotated[ScreenshotQuery, Query()]
 ) -> Response:
     """Take a screenshot of a page."""
-    if quality is not None and image_format != "jpeg":
-        raise InvalidField(("query", "quality"), "goes with format=jpeg only; leave it out for png")
+    if query.quality is not None and query.format == "png":
+        raise InvalidField(("query", "quality"), "goes with format=jpeg and webp only; leave it out for png")
+    if query.omit_background and query.format == "jpeg":
+        raise InvalidField(("query", "omit_background"), "goes with format=png and webp only: jpeg has no transparency")
+    if query.selector is not None and (query.full_page or query.clip is not None):
+        raise InvalidField(("query", "selector"), "goes without full_page and clip: it is a part of the page by itself")
+    clip = None if query.clip is None else Clip(*map(float, query.clip.split(",")))
+    if clip is not None and not (clip.width and clip.height):
+        raise InvalidField(("query", "clip"), "must have a width and a height")
+    picture = Picture(
+        format=query.format,
+        quality=query.quality,
+        full_page=query.full_page,
+        clip=clip,
+        selector=query.selector,
+        omit_background=query.omit_background,
+    )
     async with driving(services, principal, session_id) as context:
-        image = await context.screenshot(
-            page_id, image_format=image_format, quality=quality, full_page=full_page, timeout=READ_TIMEOUT_S
-        )
-    return _file(image, f"image/{image_format}", f"screenshot.{image_format}")
+        image = await context.screenshot(page_id, picture, timeout=READ_TIMEOUT_S)
+    return _file(image, f"image/{query.format}", f"screenshot.{query.format}")
 
 
 @router.get("/{page_id}/content", response_model=PageContent, responses=problems(*_PAGE_PROBLEMS))
@@ -167,10 +178,17 @@ async def get_page_content(session_id: str, page_id: str, services: Here, princi
     response_class=Response,
     responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("application/pdf")}},
 )
-async def print_page(session_id: str, page_id: str, services: Here, principal: Caller) -> Response:
+async def print_page(
+    session_id: str, page_id: str, services: Here, principal: Caller, query: Annotated[PdfQuery, Query()]
+) -> Response:
     """Print the page as a PDF."""
+    options = query.model_dump(exclude_unset=True)
+    margins = {side: options.pop(f"margin_{side}") for side in _SIDES if f"margin_{side}" in options}
+    for name in ("width", "height"):
+        if name in options and not re.search("[1-9]", options[name]):
+            raise InvalidField(("query", name), "must be more than zero")
     async with driving(services, principal, session_id) as context:
-        document = await context.pdf(page_id, timeout=READ_TIMEOUT_S)
+        document = await context.pdf(page_id, options | {"margin": margins}, timeout=READ_TIMEOUT_S)
     return _file(document, "application/pdf", "page.pdf")
 
 
@@ -178,7 +196,7 @@ async def print_page(session_id: str, page_id: str, services: Here, principal: C
 async def evaluate_in_page(
     session_id: str, page_id: str, services: Here, principal: Caller, body: EvaluateBody
 ) -> Response:
-    """Evaluate a JavaScript expression as JSON. Promises are awaited; NaN and infinities become null."""
+    """Evaluate a JavaScript expression. Promises are awaited; the value is written by the rules of JSON.stringify."""
     async with driving(services, principal, session_id) as context:
         result = await context.evaluate(page_id, body.expression, timeout=body.timeout_seconds)
     return Response(await asyncio.to_thread(_result, result), media_type="application/json")

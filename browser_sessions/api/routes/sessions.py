@@ -19,19 +19,17 @@ from browser_sessions.api.models import (
     KeepaliveBody,
     StatusName,
 )
+from browser_sessions.api.query_parameters import metadata_filters
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active, find_record, find_view, summary
-from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.principal import Action, may
 from browser_sessions.domain.session import EndReason, SessionStatus
 
 router = APIRouter(prefix="/v1/browser/sessions", tags=["sessions"])
 
-MAX_METADATA_FILTERS: Final = 32
-"""As many as a session may have metadata pairs."""
 _DETAILS: Final = BrowserSessionDetails.model_fields.keys() - {"connections", "pages", "connect_url", "live_url"}
-_LIST_PARAMETERS: Final = frozenset({"status", "limit", "cursor"})
+_LIST_PARAMETERS: Final = ("status", "limit", "cursor")
 
 
 @router.get("", response_model=BrowserSessionList, responses=problems(401, 503))
@@ -47,7 +45,7 @@ async def list_browser_sessions(
     query = SessionQuery(
         owner=None if may(principal, Action.VIEW) else principal.principal_id,
         statuses=frozenset(SessionStatus(name) for name in status) if status else None,
-        metadata=_metadata_filters(request),
+        metadata=metadata_filters(request.query_params, _LIST_PARAMETERS),
         before=None if cursor is None else moment_of(cursor),
         limit=limit + 1,
     )
@@ -106,17 +104,3 @@ async def end_browser_session(session_id: str, services: Here, principal: Caller
     found = await find(services.pool, principal, session_id, Action.END)
     reason = EndReason.DELETED if found.owner == principal.principal_id else EndReason.OPERATOR
     return summary(await services.pool.end(session_id, reason))
-
-
-def _metadata_filters(request: Request) -> tuple[tuple[str, str], ...]:
-    """`metadata.<key>=<value>` pairs. Raises `InvalidField` for unknown parameters, which may be misspelt filters."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in request.query_params.multi_items():
-        prefix, dot, key = name.partition(".")
-        if prefix == "metadata" and dot and key:
-            pairs.append((key, value))
-        elif name not in _LIST_PARAMETERS:
-            raise InvalidField(("query", name), "is no parameter; there are status, limit, cursor and metadata.<key>")
-    if len(pairs) > MAX_METADATA_FILTERS:
-        raise InvalidField(("query", "metadata"), f"at most {MAX_METADATA_FILTERS} metadata filters are accepted")
-    return tuple(pairs)

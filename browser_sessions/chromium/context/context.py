@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from browser_sessions.chromium.downloads.session_downloads import Downloads
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, PageCrashed, TargetClosed
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_registry import title_of
-from browser_sessions.chromium.ports import ContextEvent, Navigation, Owner, PageInfo
+from browser_sessions.chromium.ports import ContextEvent, Navigation, Owner, PageInfo, Picture
 from browser_sessions.chromium.screencast.screencast import PageScreen
 from browser_sessions.domain.errors import (
     BrowserGone,
@@ -185,19 +185,9 @@ class Context:
                 return found
             await asyncio.sleep(0.01)
 
-    async def screenshot(
-        self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float
-    ) -> bytes:
+    async def screenshot(self, page_id: str, picture: Picture, *, timeout: float) -> bytes:
         async with self._page(page_id, Action.DRAW, timeout) as (page, deadline, _):
-            return await page_actions.screenshot(
-                self._host,
-                page,
-                page_id,
-                image_format=image_format,
-                quality=quality,
-                full_page=full_page,
-                timeout=deadline.left,
-            )
+            return await page_actions.screenshot(self._host, page, page_id, picture, timeout=deadline.left)
 
     async def content(self, page_id: str, *, timeout: float) -> str:
         async with self._page(page_id, Action.READ, timeout) as (page, deadline, _):
@@ -205,9 +195,9 @@ class Context:
                 raise PageCrashed(CRASHED)
             return await page_actions.content(self._host, page, page_id, timeout=deadline.left)
 
-    async def pdf(self, page_id: str, *, timeout: float) -> bytes:
+    async def pdf(self, page_id: str, options: Mapping[str, Any], *, timeout: float) -> bytes:
         async with self._page(page_id, Action.DRAW, timeout) as (page, deadline, _):
-            return await page_actions.pdf(self._calls, page, timeout=deadline.left)
+            return await page_actions.pdf(self._calls, page, options, timeout=deadline.left)
 
     async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
         """As `ContextHandle.evaluate`. `javascript_values` lists how values that JSON does not have are represented."""

@@ -4,6 +4,7 @@ Pure."""
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any, Final
 
 from browser_sessions.domain.errors import InvalidField
@@ -41,7 +42,9 @@ def context_options(spec: SessionSpec) -> dict[str, Any]:
         "is_mobile": spec.is_mobile,
         "has_touch": spec.has_touch,
         "ignore_https_errors": spec.ignore_https_errors,
+        "bypass_csp": spec.bypass_csp,
         "java_script_enabled": spec.java_script_enabled,
+        "offline": spec.offline,
         "service_workers": "allow",
         "accept_downloads": False,  # handled without Playwright, see session_downloads
     }
@@ -51,25 +54,17 @@ def context_options(spec: SessionSpec) -> dict[str, Any]:
         "locale": spec.locale,
         "timezone_id": spec.timezone_id,
         "color_scheme": spec.color_scheme,
+        "reduced_motion": spec.reduced_motion,
+        "forced_colors": spec.forced_colors,
         "storage_state": spec.storage_state,
         "extra_http_headers": dict(spec.extra_http_headers) or None,
     }
     options |= {name: value for name, value in optional.items() if value is not None}
     if spec.geolocation is not None:
-        position = spec.geolocation
-        options["geolocation"] = {
-            "latitude": position.latitude,
-            "longitude": position.longitude,
-            "accuracy": position.accuracy,
-        }
-    if spec.proxy is not None:
-        parts = {
-            "server": spec.proxy.server,
-            "bypass": spec.proxy.bypass,
-            "username": spec.proxy.username,
-            "password": spec.proxy.password,
-        }
-        options["proxy"] = {name: value for name, value in parts.items() if value is not None}
+        options["geolocation"] = asdict(spec.geolocation)
+    for name, parts in (("proxy", spec.proxy), ("http_credentials", spec.http_credentials)):
+        if parts is not None:
+            options[name] = {part: value for part, value in asdict(parts).items() if value is not None}
     return options
 
 

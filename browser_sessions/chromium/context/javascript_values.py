@@ -3,22 +3,16 @@
 Playwright would send its own representation of every object and decode it on the event loop: 300,000 objects blocked
 that for 15 seconds. Here the page returns one string of bounded length.
 
-| JavaScript | JSON |
-|---|---|
-| `NaN`, `Infinity`, `undefined`, functions, symbols | `null`, as in `JSON.stringify` |
-| `Date` | ISO 8601 string, UTC |
-| `bigint` | number up to 2^53 - 1, beyond that a string of digits, which JSON parsers do not round |
-| `URL`, `RegExp`, `Error` | address, source, message |
-| typed arrays | arrays |
-| `Map`, `Set` | `{}`, as in `JSON.stringify` |
-| nodes and windows | `ref: <Node>`, `ref: <Document>`, `ref: <Window>` |
-| circular references | `[Circular]` |
-| lone surrogates | U+FFFD, because they cannot be encoded as UTF-8 |
+The rules are those of `JSON.stringify`, with its `toJSON`, but for four: a value that it cannot represent (circular
+references, `bigint`) is an error in words; a window, which is the value of a script that ends with `window.open`, is
+`{}`; a `toJSON` that the page added to all arrays or all objects, as some old libraries do, is ignored; and the value
+of a script that has none is `null`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, Final
 
 import orjson
@@ -37,18 +31,18 @@ _PARSE_ON_LOOP: Final = 2**16
 """Longest text that is parsed on the event loop, in a tenth of a millisecond. Longer ones are parsed in a thread."""
 
 SERIALISE: Final = """async ([source, most, deepest, objects]) => {
-  const quote = JSON.stringify, tagOf = Object.prototype.toString
+  const quote = JSON.stringify
   let left = most
   const emit = piece => {
     left -= piece.length
     if (left < 0) throw new Error(`The value has more than ${most} characters as JSON. Return less, or parts of it.`)
     return piece
   }
-  const string = text => emit(quote(text.toWellFormed()))
+  const string = text => emit(quote(text))
   const parents = []
   const nested = (value, work) => {
     if (!objects--) throw new Error('The value has too many objects and arrays. Return fewer, or parts of it.')
-    if (parents.includes(value)) return string('[Circular]')
+    if (parents.includes(value)) throw new Error('The value contains itself, which JSON cannot. Return parts of it.')
     if (parents.length >= deepest)
       throw new Error(`The value is nested more than ${deepest} levels deep. Return a flatter one.`)
     parents.push(value)
@@ -58,44 +52,35 @@ SERIALISE: Final = """async ([source, most, deepest, objects]) => {
   }
   const list = value => {
     const parts = []
-    for (let i = 0; i < value.length; i++) parts.push(emit(i ? ',' : '') + write(value[i]))
+    for (let i = 0; i < value.length; i++)
+      parts.push(emit(i ? ',' : '') + (write(value[i], `${i}`) ?? emit('null')))
     return emit('[') + parts.join('') + emit(']')
   }
   const record = value => {
-    const names = Object.keys(value), parts = []
-    if (!names.length) {
-      let own
-      try { own = typeof value.toJSON === 'function' ? value.toJSON() : value } catch { own = value }
-      if (own !== value) return write(own)
-    }
-    for (const name of names) {
-      let item
-      try { item = value[name] } catch { continue }
-      parts.push(emit(parts.length ? ',' : '') + string(name) + emit(':') + write(item))
+    const parts = []
+    for (const name of Object.keys(value)) {
+      const item = write(value[name], name)
+      if (item !== undefined) parts.push(emit(parts.length ? ',' : '') + string(name) + emit(':') + item)
     }
     return emit('{') + parts.join('') + emit('}')
   }
-  const object = value => {
-    if (typeof Node === 'function' && value instanceof Node)
-      return string(value instanceof Document ? 'ref: <Document>' : 'ref: <Node>')
-    const tag = tagOf.call(value).slice(8, -1)
-    if (tag === 'Window') return string('ref: <Window>')
-    if (tag === 'Date') return isNaN(value) ? emit('null') : string(value.toISOString())
-    if (tag === 'URL') return string(value.href)
-    if (tag === 'RegExp') return string(value.source)
-    if (tag === 'Error' || tag === 'DOMException') return string(`${value.message}`)
-    const listed = Array.isArray(value) || (ArrayBuffer.isView(value) && tag !== 'DataView')
-    return nested(value, () => listed ? list(value) : record(value))
-  }
-  const write = value => {
+  const everyones = method => method === Array.prototype.toJSON || method === Object.prototype.toJSON
+  const write = (value, name) => {
+    if (value !== null && (typeof value === 'object' || typeof value === 'bigint')) {
+      if (value.window === value) return emit('{}')  // readable in windows of other origins too
+      const toJson = value.toJSON
+      if (typeof toJson === 'function' && !everyones(toJson)) value = toJson.call(value, name)
+    }
+    if (value instanceof Number || value instanceof String || value instanceof Boolean) value = value.valueOf()
     switch (typeof value) {
       case 'boolean': return emit(`${value}`)
       case 'number': return emit(isFinite(value) ? `${value}` : 'null')
       case 'string': return string(value)
-      case 'bigint': return Number.isSafeInteger(Number(value)) ? emit(`${value}`) : string(`${value}`)
-      case 'object': if (value !== null) return object(value)
+      case 'bigint': throw new Error('The value has a BigInt, which JSON cannot hold. Return String(value).')
+      case 'object':
+        if (value === null) return emit('null')
+        return nested(value, () => Array.isArray(value) ? list(value) : record(value))
     }
-    return emit('null')
   }
   const thrown = error => {
     if (error instanceof Error) return `${error.name}: ${error.message}`
@@ -103,13 +88,13 @@ SERIALISE: Final = """async ([source, most, deepest, objects]) => {
     const text = `${error}`
     if (text !== '[object Object]') return text
     left = most
-    return write(error)
+    return write(error, '') ?? text
   }
   let text
   try {
     let value = (0, eval)(source)
     if (typeof value === 'function') value = value()
-    text = `${write(await value)}`
+    text = `${write(await value, '') ?? 'null'}`
   } catch (error) {
     let message = 'The script threw a value that cannot be shown.'
     try { message = thrown(error) } catch {}
@@ -132,8 +117,14 @@ async def parse(text: Any) -> Any:
     if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
         raise ScriptFailed("The page did not return the value as JSON: its scripts have replaced built-in functions.")
     try:
-        if len(text) <= _PARSE_ON_LOOP:
-            return orjson.loads(text)
-        return await asyncio.to_thread(orjson.loads, text)
-    except (orjson.JSONDecodeError, UnicodeEncodeError):
+        return _loads(text) if len(text) <= _PARSE_ON_LOOP else await asyncio.to_thread(_loads, text)
+    except (ValueError, RecursionError):
         raise ScriptFailed("The page returned invalid JSON: its scripts have replaced built-in functions.") from None
+
+
+def _loads(text: str) -> Any:
+    """The standard library reads what orjson does not: lone surrogates, which JavaScript's strings may have."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)

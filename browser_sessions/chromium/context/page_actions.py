@@ -7,11 +7,11 @@ translates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Literal, TypeVar, cast
 
-from playwright.async_api import Frame, Page
+from playwright.async_api import Frame, Locator, Page
 
 from browser_sessions.chromium.context.context_host import CHECK_SECONDS, Host
 from browser_sessions.chromium.context.javascript_values import (
@@ -23,6 +23,7 @@ from browser_sessions.chromium.context.javascript_values import (
 )
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, Calls, PageCrashed
+from browser_sessions.chromium.ports import Picture
 from browser_sessions.domain.errors import (
     BrowserSessionsError,
     BrowserTimeout,
@@ -53,6 +54,7 @@ _ABORTED: Final = "net::ERR_ABORTED"
 SCREENSHOT_TRIES: Final = 5
 """A newly committed document may have nothing to draw yet."""
 _NOTHING_TO_DRAW: Final = ("Unable to capture screenshot", "Not attached to an active page")
+_SELECTOR_MESSAGES: Final = ("selector", "Unknown engine")
 _WORLD: Final = "browser-sessions"
 _CONTENT: Final = f"""(() => {{
   const type = document.doctype ? new XMLSerializer().serializeToString(document.doctype) : ''
@@ -145,16 +147,28 @@ async def screenshot(
     host: Host,
     page: Page,
     page_id: str,
+    picture: Picture,
     *,
-    image_format: str,
-    quality: int | None,
-    full_page: bool,
     timeout: float,
 ) -> bytes:
-    """An image of the viewport, or of the whole page up to `FULL_PAGE_HEIGHT` and `MAX_PIXELS`."""
+    """An image of the viewport, the page, a part of it or an element, up to `FULL_PAGE_HEIGHT` and `MAX_PIXELS`."""
     deadline = Deadline(timeout)
-    if full_page:
-        await _check_size(host, page_id, timeout=timeout)
+    options: dict[str, Any] = {
+        "type": picture.format,
+        "quality": picture.quality,
+        "omit_background": picture.omit_background,
+    }
+    target: Page | Locator = page
+    if picture.selector is not None:
+        target = page.locator(picture.selector).first
+        size = await _element_size(host, target, timeout=deadline.left)
+        await _check_size(host, page_id, size, timeout=deadline.left)
+    elif picture.clip is not None:
+        options |= {"full_page": picture.full_page, "clip": picture.clip._asdict()}
+        await _check_size(host, page_id, (picture.clip.width, picture.clip.height), timeout=deadline.left)
+    elif picture.full_page:
+        options |= {"full_page": True}
+        await _check_size(host, page_id, None, timeout=deadline.left)
     tries = 0
     while True:
         tries += 1
@@ -162,12 +176,7 @@ async def screenshot(
         within = left if tries > 1 else min(left, FIRST_SCREENSHOT_S)
         try:
             return await host.calls(
-                page.screenshot(
-                    type=cast("Literal['jpeg', 'png']", image_format),
-                    quality=quality if image_format == "jpeg" else None,
-                    full_page=full_page,
-                    timeout=_milliseconds(within),
-                ),
+                target.screenshot(**options, timeout=_milliseconds(within)),
                 timeout=within + _GRACE_SECONDS,
             )
         except BrowserTimeout:
@@ -176,6 +185,22 @@ async def screenshot(
         except PageFailed as error:
             if tries == SCREENSHOT_TRIES or not any(message in error.detail for message in _NOTHING_TO_DRAW):
                 raise
+
+
+async def _element_size(host: Host, element: Locator, *, timeout: float) -> tuple[float, float]:
+    """Raises `InvalidField`, `PageFailed`."""
+    try:
+        found = await host.calls(element.count(), timeout=timeout)
+    except PageFailed as error:
+        if any(message in error.detail for message in _SELECTOR_MESSAGES):
+            raise InvalidField(("query", "selector"), f"must be a selector ({error.detail[:200]})") from None
+        raise
+    if not found:
+        raise PageFailed("No element of the page matches the selector. Wait for it with evaluate.")
+    box = await host.calls(element.bounding_box(timeout=_milliseconds(timeout)), timeout=timeout + _GRACE_SECONDS)
+    if box is None:
+        raise PageFailed("The element that matches the selector is not visible.")
+    return box["width"], box["height"]
 
 
 async def content(host: Host, page: Page, page_id: str, *, timeout: float) -> str:
@@ -231,9 +256,9 @@ async def _unless_crashed(host: Host, page: Page, page_id: str, call: Coroutine[
         task.cancel()
 
 
-async def pdf(calls: Calls, page: Page, *, timeout: float) -> bytes:
-    """The page as a PDF."""
-    return await calls(page.pdf(), timeout=timeout)
+async def pdf(calls: Calls, page: Page, options: Mapping[str, Any], *, timeout: float) -> bytes:
+    """The page as a PDF. `options` are Playwright's."""
+    return await calls(page.pdf(**options), timeout=timeout)
 
 
 async def evaluate(host: Host, page: Page, page_id: str, expression: str, *, timeout: float) -> Any:
@@ -287,14 +312,15 @@ async def metrics(host: Host, page_id: str, *, timeout: float) -> tuple[str, dic
     return renderer["id"], {entry["name"]: float(entry["value"]) for entry in response["metrics"]}
 
 
-async def _check_size(host: Host, page_id: str, *, timeout: float) -> None:
-    """Raises `PageFailed` if the page is too large to draw. Uses the layout, which the page's scripts cannot fake."""
+async def _check_size(host: Host, page_id: str, part: tuple[float, float] | None, *, timeout: float) -> None:
+    """Raises `PageFailed` if the page, or a part of it, is too large to draw. Uses the layout, which the page's scripts
+    cannot fake."""
     (layout,) = await host.call_page(page_id, ("Page.getLayoutMetrics", {}), timeout=timeout)
     size, drawn = layout["cssContentSize"], layout["contentSize"]
-    width, height = float(size["width"]), float(size["height"])
-    pixels = float(drawn["width"]) * float(drawn["height"])
-    if height > FULL_PAGE_HEIGHT or pixels > MAX_PIXELS:
+    scale = float(drawn["width"]) / max(float(size["width"]), 1.0)
+    width, height = part or (float(size["width"]), float(size["height"]))
+    if height > FULL_PAGE_HEIGHT or width * height * scale * scale > MAX_PIXELS:
         raise PageFailed(
-            f"The page is {width:.0f} x {height:.0f} pixels, too large for one image (height at most "
-            f"{FULL_PAGE_HEIGHT}, {MAX_PIXELS} pixels in all). Take one without full_page, or a PDF."
+            f"The picture would have {width:.0f} x {height:.0f} pixels, which is too large (height at most "
+            f"{FULL_PAGE_HEIGHT}, {MAX_PIXELS} pixels in all). Take one of a part of the page, or a PDF."
         )

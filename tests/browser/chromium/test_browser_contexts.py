@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 
 from browser_sessions.chromium.context.context import Context
-from browser_sessions.chromium.ports import ContextEvent, PageInfo
+from browser_sessions.chromium.ports import ContextEvent, PageInfo, Picture
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserTimeout,
     InvalidField,
+    PageFailed,
     PageNotFound,
     StartPageFailed,
     TooManyPages,
 )
 from browser_sessions.domain.limits import MAX_PAGES
-from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
+from browser_sessions.domain.session_spec import Geolocation, HttpCredentials, Proxy, SessionSpec
 from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
@@ -104,6 +105,8 @@ async def test_every_option_reaches_the_page(chromium: ChromiumProcess, tmp_path
         geolocation=Geolocation(48.1, 11.5, 10.0),
         permissions=("geolocation",),
         color_scheme="dark",
+        reduced_motion="reduce",
+        forced_colors="active",
         extra_http_headers=(("X-Who", "me"),),
         storage_state={
             "cookies": [{"name": "kept", "value": "1", "domain": "127.0.0.1", "path": "/"}],
@@ -117,7 +120,9 @@ async def test_every_option_reaches_the_page(chromium: ChromiumProcess, tmp_path
         """async () => ({
             scale: devicePixelRatio, touch: 'ontouchstart' in window, language: navigator.language,
             zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
-            dark: matchMedia('(prefers-color-scheme: dark)').matches, cookie: document.cookie,
+            dark: matchMedia('(prefers-color-scheme: dark)').matches,
+            still: matchMedia('(prefers-reduced-motion: reduce) and (forced-colors: active)').matches,
+            cookie: document.cookie,
             place: await new Promise((yes, no) => navigator.geolocation.getCurrentPosition(
                 found => yes([found.coords.latitude, found.coords.longitude]), no)),
         })""",
@@ -130,10 +135,36 @@ async def test_every_option_reaches_the_page(chromium: ChromiumProcess, tmp_path
         "language": "de-DE",
         "zone": "Asia/Tokyo",
         "dark": True,
+        "still": True,
         "cookie": "kept=1",
         "place": [48.1, 11.5],
     }
     assert site.requests[-1][1]["x-who"] == "me"
+
+
+async def test_a_session_signs_in_at_a_site_ignores_its_policy_and_goes_offline(
+    chromium: ChromiumProcess, tmp_path: Path, site: Site
+) -> None:
+    site.locked["/private"] = "Basic bWU6c2VjcmV0"
+    site.pages["/private"] = (
+        "<meta http-equiv=content-security-policy content=\"script-src 'none'\"><title>x</title>"
+        "<script>document.title = 'ran'</script>"
+    )
+    credentials = HttpCredentials("me", "secret", origin=site.url)
+    handle, page_id = await opened(chromium, tmp_path / "one", http_credentials=credentials, bypass_csp=True)
+    done = await handle.navigate(page_id, f"{site.url}/private", wait_until="load", timeout=20)
+    assert (done.http_status, done.page.title) == (200, "ran")
+    second = await handle.open_page(f"{site.url}/private", timeout=20)
+    assert await handle.evaluate(second.page_id, "document.title", timeout=20) == "ran"
+
+    elsewhere = HttpCredentials("me", "secret", origin="http://127.0.0.1:9")
+    handle, page_id = await opened(chromium, tmp_path / "two", http_credentials=elsewhere)
+    done = await handle.navigate(page_id, f"{site.url}/private", wait_until="load", timeout=20)
+    assert done.http_status == 401
+
+    handle, page_id = await opened(chromium, tmp_path / "three", offline=True)
+    with pytest.raises(PageFailed, match="ERR_INTERNET_DISCONNECTED"):
+        await handle.navigate(page_id, site.url, wait_until="load", timeout=20)
 
 
 async def test_without_javascript_no_script_runs(chromium: ChromiumProcess, tmp_path: Path, site: Site) -> None:
@@ -379,7 +410,7 @@ async def test_a_dialog_stays_open_for_a_connected_client_until_it_disconnects(
     await client.call("Page.handleJavaScriptDialog", {"accept": True}, timeout=10)
 
     assert await pending is True
-    assert await handle.screenshot(page_id, image_format="png", quality=None, full_page=False, timeout=10)
+    assert await handle.screenshot(page_id, Picture(), timeout=10)
     pending = asyncio.create_task(handle.evaluate(page_id, "confirm('and now?')", timeout=30))
     await until(lambda: events.kinds().count("dialog.opened") == 2)
     await client.call("Page.disable", timeout=10)

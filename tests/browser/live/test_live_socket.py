@@ -307,7 +307,10 @@ async def test_an_owner_can_watch_and_control_its_session(service: Running) -> N
             assert (await viewer.message("hello"))["can_control"] is True
             assert (await control(owner, session_id, "take")).json()["controlled_by"]
             await viewer.message("control", lambda message: message["yours"])
-            assert (await control(service.http, session_id, "take")).status_code == 409
+            async with service.caller(await service.key("operator")) as operator:
+                assert (await control(operator, session_id, "take")).status_code == 409
+            assert (await control(service.http, session_id, "take")).status_code == 200, "an admin takes over"
+            await viewer.message("control", lambda message: not message["yours"])
 
 
 # -- input -------------------------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ async def test_a_sessions_events_are_in_order_and_the_stream_ends_with_it(servic
     kinds = [event["type"] for event in rest]
     assert kinds[-1] == "session.ended"
     assert rest[-1]["data"]["reason"] == "deleted"
+    assert rest[-1]["data"]["closing_seconds"] > 0
     assert {"page.opened", "page.navigated"} <= set(kinds)
     numbers = [int(event["id"].partition("-")[2]) for event in rest]
     assert numbers == sorted(numbers)
@@ -70,6 +71,43 @@ async def test_a_reconnecting_reader_gets_missed_events_once(service: Running) -
         await events.until(lambda event: event["data"].get("text") == "second")
         texts = [event["data"].get("text") for event in events.events if event["type"] == "console"]
     assert texts == ["second"]
+
+
+async def test_a_stream_of_all_sessions_is_filtered_by_type_session_and_metadata(service: Running) -> None:
+    one, two, three = [(await service.create(metadata={"job": job}))["session_id"] for job in ("a", "b", "a")]
+    everything = "/v1/browser/events"
+
+    async def happens(session_id: str) -> None:
+        await service.evaluate(session_id, "console.log('line')")
+        await service.http.delete(f"{SESSIONS}/{session_id}")
+
+    async with (
+        stream(service.http, everything, type=["console", "session"], session_id=[one, two]) as some,
+        stream(service.http, everything, type="session.ended", **{"metadata.job": "a"}) as job_a,
+        stream(service.http, f"{SESSIONS}/{two}/events", type="console") as lines,
+    ):
+        for each in (one, two, three):
+            await happens(each)
+        await job_a.until(lambda event: event["session_id"] == three)
+        await some.until(lambda event: (event["session_id"], event["type"]) == (two, "session.ended"))
+        await lines.to_end()
+    assert [(event["session_id"], event["type"]) for event in job_a.events] == [
+        (one, "session.ended"),
+        (three, "session.ended"),
+    ]
+    assert {event["session_id"] for event in some.events} == {one, two}
+    assert {event["type"] for event in some.events} == {"console", "session.ended"} | (
+        {"session.updated"} & {event["type"] for event in some.events}
+    )
+    assert [event["type"] for event in lines.events] == ["console"], "it ends without the event that it filters out"
+    for query, message in (
+        ("type=pages", "event type"),
+        ("session_id=x", "id of a session"),
+        ("jobs=a", "metadata.<key>"),
+    ):
+        refused = await service.http.get(f"{everything}?{query}")
+        assert refused.status_code == 422
+        assert message in refused.json()["detail"][0]["msg"]
 
 
 async def test_unknown_last_event_ids_are_a_gap(service: Running) -> None:

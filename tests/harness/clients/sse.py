@@ -56,7 +56,7 @@ class Stream:
 
 @asynccontextmanager
 async def stream(
-    client: httpx.AsyncClient, path: str, *, last_id: str | None = None, **params: str
+    client: httpx.AsyncClient, path: str, *, last_id: str | None = None, **params: str | list[str]
 ) -> AsyncIterator[Stream]:
     headers = {"Last-Event-ID": last_id} if last_id else {}
     async with client.stream("GET", path, params=params, headers=headers, timeout=60.0) as response:

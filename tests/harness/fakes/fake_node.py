@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from browser_sessions.chromium.ports import (
     Frame,
     Navigation,
     PageInfo,
+    Picture,
 )
 from browser_sessions.domain.clock import Clock, SystemClock
 from browser_sessions.domain.download_ledger import Download, DownloadState
@@ -112,11 +113,9 @@ class DrivableContext(FakeContext):
         page = self._pages[page_id] = PageInfo(page_id, url, self.title, EPOCH)
         return Navigation(page, 200)
 
-    async def screenshot(
-        self, page_id: str, *, image_format: str, quality: int | None, full_page: bool, timeout: float
-    ) -> bytes:
+    async def screenshot(self, page_id: str, picture: Picture, *, timeout: float) -> bytes:
         self._page(page_id)
-        return b"\x89PNG" if image_format == "png" else b"\xff\xd8\xff"
+        return b"\x89PNG" if picture.format == "png" else b"\xff\xd8\xff"
 
     async def content(self, page_id: str, *, timeout: float) -> str:
         self._page(page_id)
@@ -130,7 +129,7 @@ class DrivableContext(FakeContext):
         self._page(page_id)
         return StillScreen(page_id)
 
-    async def pdf(self, page_id: str, *, timeout: float) -> bytes:
+    async def pdf(self, page_id: str, options: Mapping[str, Any], *, timeout: float) -> bytes:
         self._page(page_id)
         return b"%PDF-1.7"
 
@@ -223,6 +222,7 @@ def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int)
     keyring._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1),))  # tests sign in often
     metrics = Metrics()
     addresses = TicketAddresses(own.ticket_secret, clock, options.public_url)
+    keyring.on_revoked = pool.credential_revoked
     console = Console.over(pool, keyring, own, folder / "archive", metrics)
     app = build_api(
         Services(

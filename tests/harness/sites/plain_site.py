@@ -35,6 +35,8 @@ class Site:
             "/blocks": "<title>Blocks</title><script>function block() { const hang = new XMLHttpRequest();"
             " hang.open('GET', '/hang', false); try { hang.send() } catch {} }</script>",
         }
+        self.locked: dict[str, str] = {}
+        """`Authorization` that a path requires."""
         self.requests: list[tuple[str, dict[str, str]]] = []
         """(path, headers in lower case) of every request so far."""
         self.open: set[asyncio.StreamWriter] = set()
@@ -61,6 +63,8 @@ class Site:
             html = self.pages.get(path.partition("?")[0])
             body = (html if html is not None else "<title>Not found</title>").encode()
             status = "200 OK" if html is not None else "404 Not Found"
+            if self.locked.get(path, sent := self.requests[-1][1].get("authorization")) != sent:
+                status = '401 Unauthorized\r\nWWW-Authenticate: Basic realm="site"'
             writer.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n".encode()

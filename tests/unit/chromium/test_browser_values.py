@@ -18,9 +18,9 @@ from browser_sessions.domain.session_spec import Geolocation, Proxy, SessionSpec
 async def test_results_of_a_page_are_parsed_and_invalid_ones_are_errors() -> None:
     assert await parse('{"a": [1, null, "x"]}') == {"a": [1, None, "x"]}
     assert await parse("[" + "1," * 100_000 + "2]") == [1] * 100_000 + [2]
+    assert await parse('"\\ud800"') == "\ud800"
     for strange in (
         "undefined",
-        '"\\ud800"',
         "\ud800",
         "[" * 5000 + "]" * 5000,
         7,
@@ -37,7 +37,9 @@ def test_a_default_spec_sets_only_the_defaults() -> None:
         "is_mobile": False,
         "has_touch": False,
         "ignore_https_errors": False,
+        "bypass_csp": False,
         "java_script_enabled": True,
+        "offline": False,
         "service_workers": "allow",
         "accept_downloads": False,
     }

@@ -11,7 +11,8 @@ from browser_sessions.domain.errors import Conflict
 from browser_sessions.domain.principal import Principal, Role
 from browser_sessions.pool.control_lock import ControlLock
 
-ANN = Principal("ann", Role.OPERATOR, "Ann")
+ANN = Principal("ann", Role.OPERATOR, "Ann", "key:ann")
+CHIEF = Principal("chief", Role.ADMIN, "Chief")
 BOB = Principal("bob", Role.OPERATOR, "Bob")
 
 
@@ -128,6 +129,56 @@ async def test_clients_continue_when_the_last_input_source_is_done() -> None:
         lock.input_done(source)
     await waiting
     assert not lock.held
+
+
+def test_an_admin_takes_over_and_releases_for_others() -> None:
+    recorder = Recorder()
+    lock = ControlLock(recorder)
+    source = Source()
+    lock.take(ANN)
+    lock.input_begins(source)
+    with pytest.raises(Conflict, match="an admin"):
+        lock.take(BOB)
+    assert lock.take(CHIEF)
+    assert (lock.holder, source.releases) == (CHIEF, 1)
+    lock.release()
+    lock.take(ANN)
+    with pytest.raises(Conflict, match="an admin"):
+        lock.release(BOB)
+    assert lock.release(CHIEF)
+    taken = [data["by"] for kind, data in recorder.events if kind == "control.taken"]
+    assert taken == ["Ann", "Chief", "Ann"]
+
+
+def test_control_without_a_view_ends_unless_it_is_taken_again() -> None:
+    lock = ControlLock(Recorder())
+    lock.take(ANN, until=10.0)
+    lock.expire(9.9)
+    assert lock.held_by("ann")
+    assert not lock.take(ANN, until=20.0)
+    lock.expire(19.9)
+    assert lock.held_by("ann")
+    lock.expire(20.0)
+    assert not lock.held_by("ann")
+
+    lock.take(ANN, until=30.0)
+    lock.has_view()
+    lock.take(ANN, until=30.0)
+    lock.expire(99.0)
+    assert lock.held_by("ann"), "it ends with the view"
+    lock.release()
+    lock.take(BOB)
+    lock.expire(99.0)
+    assert lock.held_by("bob")
+
+
+def test_control_ends_with_its_credential() -> None:
+    lock = ControlLock(Recorder())
+    lock.take(ANN)
+    lock.revoked("key:bob")
+    assert lock.held_by("ann")
+    lock.revoked("key:ann")
+    assert not lock.held_by("ann")
 
 
 async def test_an_input_source_that_is_done_late_does_not_free_the_lock_of_the_next() -> None:

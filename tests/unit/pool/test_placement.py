@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from browser_sessions.pool.browsers.placement import RECYCLE_AGE_S, RECYCLE_SERVED, SlotInfo, choose, recycle_reason
-from browser_sessions.telemetry import RESTART_REASONS
+from browser_sessions.telemetry import RETIREMENT_REASONS
 
 FRESH = SlotInfo("fresh", None, False, 0, 0, 1.0, 1.0, 0, False)
 MINE = SlotInfo("mine", "me", False, 2, 5, 9.0, 0.0, 0, False)
@@ -82,4 +82,4 @@ def test_contexts_never_share_a_browser_across_principals_or_exceed_its_capacity
 )
 def test_recycling(change: dict[str, object], reason: str | None) -> None:
     assert recycle_reason(replace(MINE, **change), capacity=3) == reason  # type: ignore[arg-type]
-    assert reason is None or reason in RESTART_REASONS, "the metric must start at zero for it"
+    assert reason is None or reason in RETIREMENT_REASONS, "the metric must start at zero for it"

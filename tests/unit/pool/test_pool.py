@@ -241,7 +241,7 @@ async def test_failed_starts_back_off_and_recover(harness: PoolHarness) -> None:
     ("error", "status", "reason"),
     [
         (StartPageFailed("net::ERR_FAILED"), SessionStatus.CLOSED, EndReason.START_PAGE_FAILED),
-        (InvalidField(("body", "locale"), "no"), SessionStatus.CRASHED, EndReason.START_FAILED),
+        (InvalidField(("body", "locale"), "no"), SessionStatus.CLOSED, EndReason.INVALID_OPTIONS),
         (RuntimeError("bug"), SessionStatus.CRASHED, EndReason.START_FAILED),
     ],
 )

@@ -14,6 +14,7 @@ const ENDS = {
   context_died: "Its browser context was closed from outside.",
   driver_died: "Playwright's driver process died.",
   start_page_failed: "Its start page did not load. The response to its create has the reason.",
+  invalid_options: "The browser does not accept one of its options. The response to its create named it.",
   start_failed: "It could not be started. The response to its create has the reason.",
   node_lost: "The server stopped without ending it; found at the next start.",
 };
