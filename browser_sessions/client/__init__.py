@@ -61,6 +61,7 @@ from browser_sessions.client.errors import (
     WaitTimeout,
     WrongState,
 )
+from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
 from browser_sessions.client.session_options import RoleName, SessionOptions, StatusName, WaitUntil
 
 __all__ = [
@@ -95,10 +96,12 @@ __all__ = [
     "PageContent",
     "PageFailed",
     "PageResponse",
+    "PdfOptions",
     "PoolState",
     "QuotaExceeded",
     "ReadyzResponse",
     "RoleName",
+    "ScreenshotOptions",
     "ScriptFailed",
     "ServiceFailed",
     "Session",

@@ -14,7 +14,7 @@ EVENTS: Final = "/v1/browser/events"
 KEYS: Final = "/v1/auth/keys"
 USERS: Final = "/v1/auth/users"
 
-Query = Mapping[str, str | int | list[str]]
+Query = Mapping[str, str | float | list[str]]
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Ids of sessions, pages, downloads and keys. Their exact form is the service's affair."""
@@ -51,23 +51,45 @@ def list_query(
     metadata: Mapping[str, str] | None = None,
 ) -> Query:
     """The query of a list call. `status` is one or several."""
-    query: dict[str, str | int | list[str]] = {"limit": limit}
+    query: dict[str, str | float | list[str]] = {"limit": limit}
     if statuses := several(status):
         query["status"] = statuses
     if cursor is not None:
         query["cursor"] = cursor
+    return query | _filters(metadata)
+
+
+def events_query(
+    *,
+    types: str | Iterable[str] = (),
+    session_ids: str | Iterable[str] = (),
+    metadata: Mapping[str, str] | None = None,
+    since: str | None = None,
+) -> Query:
+    """The query of an event stream."""
+    query: dict[str, str | float | list[str]] = {}
+    if of_types := several(types):
+        query["type"] = of_types
+    if of_sessions := several(session_ids):
+        query["session_id"] = of_sessions
+    if since is not None:
+        query["since"] = since
+    return query | _filters(metadata)
+
+
+def several(names: str | Iterable[str]) -> list[str]:
+    """One name or several as a list."""
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, Iterable):
+        raise InvalidArgument(f"One or several names are expected, not {names!r:.80}.")
+    return [*names]
+
+
+def _filters(metadata: Mapping[str, str] | None) -> dict[str, str]:
     if metadata is not None and not isinstance(metadata, Mapping):
         raise InvalidArgument(f"metadata must be a mapping, not {metadata!r:.80}.")
-    return query | {f"metadata.{key}": value for key, value in (metadata or {}).items()}
-
-
-def several(status: str | Iterable[str]) -> list[str]:
-    """One status or several as a list."""
-    if isinstance(status, str):
-        return [status]
-    if not isinstance(status, Iterable):
-        raise InvalidArgument(f"status must be one or several statuses, not {status!r:.80}.")
-    return [*status]
+    return {f"metadata.{key}": value for key, value in (metadata or {}).items()}
 
 
 def _segment(name: str, value: object, pattern: re.Pattern[str]) -> str:

@@ -23,13 +23,19 @@ class SessionOptions(TypedDict, total=False):
     max_lifetime_seconds: it ends this long after its creation; 3600; None only where the server allows it
     isolation: "context", or "browser" for a Chromium process of its own
     device: a Playwright device name, such as "iPhone 15"; options that are given as well take precedence
+    device_scale_factor: device pixels per CSS pixel; 1
+    is_mobile, has_touch: a phone's layout, touch events; False
     locale, timezone_id: such as "de-CH" and "Europe/Zurich"
     geolocation: {"latitude": 47.4, "longitude": 8.5}, with "accuracy" in metres
     permissions: such as ["geolocation"]
     color_scheme: "light", "dark" or "no-preference"
+    reduced_motion, forced_colors: "reduce" or "no-preference"; "active" or "none"
     extra_http_headers: sent with every request of its pages
+    http_credentials: {"username": ..., "password": ..., "origin": the only site that gets them, "send": ...}
     ignore_https_errors: accept invalid certificates; False
+    bypass_csp: ignore the pages' Content-Security-Policy; False
     java_script_enabled: True
+    offline: False
     proxy: {"server": "http://host:port", "bypass": ..., "username": ..., "password": ...}
     storage_state: cookies and local storage, as `storage_state()` returns them
     start_url: the page is navigated there before the call returns
@@ -67,7 +73,11 @@ class SessionOptions(TypedDict, total=False):
     metadata: Mapping[str, str]
 
 
-def documented(method: F) -> F:
+def documented(options: type) -> Callable[[F], F]:
     """Adds the options to a method's docstring: `help` shows no more of them than `**options`."""
-    method.__doc__ = f"{cleandoc(method.__doc__ or '')}\n\n{cleandoc(SessionOptions.__doc__ or '')}"
-    return method
+
+    def decorate(method: F) -> F:
+        method.__doc__ = f"{cleandoc(method.__doc__ or '')}\n\n{cleandoc(options.__doc__ or '')}"
+        return method
+
+    return decorate

@@ -76,7 +76,7 @@ class Client(Operations):
         """Closes the connection. Sessions continue."""
         await self._transport.aclose()
 
-    @documented
+    @documented(SessionOptions)
     @asynccontextmanager
     async def session(self, **options: Unpack[SessionOptions]) -> AsyncIterator[Session]:
         """A session for an `async with` block; it is ended after the block, also if that raises or is cancelled."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from browser_sessions.api.models import SessionEvent
 from browser_sessions.client._async.transport import Transport
 from browser_sessions.client.concurrency import async_sleep
 from browser_sessions.client.errors import Busy, NotReachable, UnexpectedResponse
+from browser_sessions.client.paths import Query
 from browser_sessions.client.retries import Retries
 
 log = logging.getLogger("browser_sessions")
@@ -28,7 +29,7 @@ async def event_stream(
     transport: Transport,
     path: str,
     *,
-    query: Mapping[str, str] | None = None,
+    query: Query | None = None,
     last_event_id: str | None = None,
     final: str | None = None,
 ) -> AsyncGenerator[SessionEvent]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from browser_sessions.api.models import EvaluateResponse, NavigationResponse, PageContent, PageList, PageResponse
 from browser_sessions.client._async.transport import Transport, parsed
+from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions, pdf_query, screenshot_query
 from browser_sessions.client.paths import page_path, session_path
-from browser_sessions.client.session_options import WaitUntil
+from browser_sessions.client.session_options import WaitUntil, documented
 
 
 class PageCalls:
@@ -58,25 +59,18 @@ class PageCalls:
         )
         return parsed(EvaluateResponse, response).result
 
-    async def screenshot(
-        self,
-        session_id: str,
-        page_id: str,
-        *,
-        image_format: str = "png",
-        quality: int | None = None,
-        full_page: bool = False,
-    ) -> bytes:
-        """A screenshot, `png` or `jpeg` (with a `quality` of 1 to 100)."""
-        query: dict[str, str | int] = {"format": image_format, "full_page": str(full_page).lower()}
-        if quality is not None:
-            query["quality"] = quality
+    @documented(ScreenshotOptions)
+    async def screenshot(self, session_id: str, page_id: str, **options: Unpack[ScreenshotOptions]) -> bytes:
+        """A screenshot."""
+        query = screenshot_query(options)
         return (await self._transport.send("GET", page_path(session_id, page_id, "screenshot"), query=query)).content
 
     async def content(self, session_id: str, page_id: str) -> PageContent:
         """The page's current HTML, URL and title."""
         return parsed(PageContent, await self._transport.send("GET", page_path(session_id, page_id, "content")))
 
-    async def pdf(self, session_id: str, page_id: str) -> bytes:
+    @documented(PdfOptions)
+    async def pdf(self, session_id: str, page_id: str, **options: Unpack[PdfOptions]) -> bytes:
         """The page as a PDF."""
-        return (await self._transport.send("GET", page_path(session_id, page_id, "pdf"))).content
+        query = pdf_query(options)
+        return (await self._transport.send("GET", page_path(session_id, page_id, "pdf"), query=query)).content

@@ -26,7 +26,16 @@ from browser_sessions.client._async.event_stream import event_stream
 from browser_sessions.client._async.transport import Transport, decoded, parsed
 from browser_sessions.client.concurrency import async_blocking
 from browser_sessions.client.http_options import RESPONSE_TIMEOUT_S
-from browser_sessions.client.paths import EVENTS, SESSIONS, Query, download_path, list_query, session_path, several
+from browser_sessions.client.paths import (
+    EVENTS,
+    SESSIONS,
+    Query,
+    download_path,
+    events_query,
+    list_query,
+    session_path,
+    several,
+)
 from browser_sessions.client.session_options import SessionOptions, StatusName, documented
 
 CDP: Final = "cdp/json"
@@ -52,7 +61,7 @@ class SessionCalls:
         response = await self._transport.send(method, path, body=body, query=query, timeout=timeout)
         return decoded(response) if response.content else None
 
-    @documented
+    @documented(SessionOptions)
     async def create(
         self, *, idempotency_key: str | None = None, **options: Unpack[SessionOptions]
     ) -> BrowserSessionCreated:
@@ -163,19 +172,33 @@ class SessionCalls:
 
     # -- watching and controlling ----------------------------------------------------------------------------------
 
-    def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[SessionEvent]:
-        """Events of all your sessions (operators: of all, and of the pool), from now on or after `last_event_id`.
+    def events(
+        self,
+        *,
+        types: str | Iterable[str] = (),
+        session_ids: str | Iterable[str] = (),
+        metadata: Mapping[str, str] | None = None,
+        last_event_id: str | None = None,
+    ) -> AsyncGenerator[SessionEvent]:
+        """Events of all your sessions (operators: of all, and of the pool), from now on or after `last_event_id`; only
+        of these types (`page.crashed`) or groups (`page`), of these sessions, of sessions with this metadata.
 
         Endless. A lost stream continues where it was; an event `gap` says that some are missing.
         """
-        return event_stream(self._transport, EVENTS, last_event_id=last_event_id)
+        query = events_query(types=types, session_ids=session_ids, metadata=metadata)
+        return event_stream(self._transport, EVENTS, query=query, last_event_id=last_event_id)
 
     def session_events(
-        self, session_id: str, *, since: Literal["start"] | None = None, last_event_id: str | None = None
+        self,
+        session_id: str,
+        *,
+        types: str | Iterable[str] = (),
+        since: Literal["start"] | None = None,
+        last_event_id: str | None = None,
     ) -> AsyncGenerator[SessionEvent]:
-        """Events of one session until it has ended: from now on, from its start, or after `last_event_id`."""
-        path = session_path(session_id, "events")
-        query = None if since is None else {"since": since}
+        """Events of one session until it has ended: from now on, from its start, or after `last_event_id`; only of
+        these types (`page.crashed`) or groups (`page`)."""
+        path, query = session_path(session_id, "events"), events_query(types=types, since=since)
         return event_stream(self._transport, path, query=query, last_event_id=last_event_id, final="session.ended")
 
     async def history(self, session_id: str) -> SessionHistory:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, Unpack, get_args
 
 from browser_sessions.api.models import (
     BrowserSessionCreated,
@@ -31,7 +31,8 @@ from browser_sessions.client.errors import (
     WaitTimeout,
     WrongState,
 )
-from browser_sessions.client.session_options import StatusName, WaitUntil
+from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
+from browser_sessions.client.session_options import StatusName, WaitUntil, documented
 
 FINAL: Final[Sequence[StatusName]] = ("closed", "expired", "crashed", "lost")
 POLL_S: Final = 0.5
@@ -118,10 +119,15 @@ class Session:
         return await self._calls.history(self.id)
 
     def events(
-        self, *, since: Literal["start"] | None = None, last_event_id: str | None = None
+        self,
+        *,
+        types: str | Iterable[str] = (),
+        since: Literal["start"] | None = None,
+        last_event_id: str | None = None,
     ) -> AsyncGenerator[SessionEvent]:
-        """Events until the session has ended: from now on, from its start, or after `last_event_id`."""
-        return self._calls.session_events(self.id, since=since, last_event_id=last_event_id)
+        """Events until the session has ended: from now on, from its start, or after `last_event_id`; only of these
+        types (`page.crashed`) or groups (`page`)."""
+        return self._calls.session_events(self.id, types=types, since=since, last_event_id=last_event_id)
 
     # -- downloads -------------------------------------------------------------------------------------------------
 
@@ -213,21 +219,19 @@ class Session:
         """The JSON value of a JavaScript expression; a promise is awaited."""
         return await self._calls.evaluate(self.id, await self.page_id(), expression, timeout_seconds=timeout_seconds)
 
-    async def screenshot(
-        self, *, image_format: str = "png", quality: int | None = None, full_page: bool = False
-    ) -> bytes:
-        """A screenshot, `png` or `jpeg`."""
-        return await self._calls.screenshot(
-            self.id, await self.page_id(), image_format=image_format, quality=quality, full_page=full_page
-        )
+    @documented(ScreenshotOptions)
+    async def screenshot(self, **options: Unpack[ScreenshotOptions]) -> bytes:
+        """A screenshot."""
+        return await self._calls.screenshot(self.id, await self.page_id(), **options)
 
     async def content(self) -> PageContent:
         """The page's current HTML, URL and title."""
         return await self._calls.content(self.id, await self.page_id())
 
-    async def pdf(self) -> bytes:
+    @documented(PdfOptions)
+    async def pdf(self, **options: Unpack[PdfOptions]) -> bytes:
         """The page as a PDF."""
-        return await self._calls.pdf(self.id, await self.page_id())
+        return await self._calls.pdf(self.id, await self.page_id(), **options)
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

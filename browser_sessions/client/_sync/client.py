@@ -77,7 +77,7 @@ class SyncClient(Operations):
         """Closes the connection. Sessions continue."""
         self._transport.close()
 
-    @documented
+    @documented(SessionOptions)
     @contextmanager
     def session(self, **options: Unpack[SessionOptions]) -> Iterator[SyncSession]:
         """A session for a `with` block; it is ended after the block, also if that raises or is cancelled."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Final
 
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from browser_sessions.api.models import SessionEvent
 from browser_sessions.client._sync.transport import Transport
 from browser_sessions.client.concurrency import sync_sleep
 from browser_sessions.client.errors import Busy, NotReachable, UnexpectedResponse
+from browser_sessions.client.paths import Query
 from browser_sessions.client.retries import Retries
 
 log = logging.getLogger("browser_sessions")
@@ -29,7 +30,7 @@ def event_stream(
     transport: Transport,
     path: str,
     *,
-    query: Mapping[str, str] | None = None,
+    query: Query | None = None,
     last_event_id: str | None = None,
     final: str | None = None,
 ) -> Generator[SessionEvent]:

@@ -27,7 +27,16 @@ from browser_sessions.client._sync.event_stream import event_stream
 from browser_sessions.client._sync.transport import Transport, decoded, parsed
 from browser_sessions.client.concurrency import sync_blocking
 from browser_sessions.client.http_options import RESPONSE_TIMEOUT_S
-from browser_sessions.client.paths import EVENTS, SESSIONS, Query, download_path, list_query, session_path, several
+from browser_sessions.client.paths import (
+    EVENTS,
+    SESSIONS,
+    Query,
+    download_path,
+    events_query,
+    list_query,
+    session_path,
+    several,
+)
 from browser_sessions.client.session_options import SessionOptions, StatusName, documented
 
 CDP: Final = "cdp/json"
@@ -53,7 +62,7 @@ class SessionCalls:
         response = self._transport.send(method, path, body=body, query=query, timeout=timeout)
         return decoded(response) if response.content else None
 
-    @documented
+    @documented(SessionOptions)
     def create(self, *, idempotency_key: str | None = None, **options: Unpack[SessionOptions]) -> BrowserSessionCreated:
         """Creates a session, which the caller has to end. Returns it with its secret URLs."""
         return parsed(BrowserSessionCreated, self._create(options, idempotency_key))
@@ -160,19 +169,33 @@ class SessionCalls:
 
     # -- watching and controlling ----------------------------------------------------------------------------------
 
-    def events(self, *, last_event_id: str | None = None) -> Generator[SessionEvent]:
-        """Events of all your sessions (operators: of all, and of the pool), from now on or after `last_event_id`.
+    def events(
+        self,
+        *,
+        types: str | Iterable[str] = (),
+        session_ids: str | Iterable[str] = (),
+        metadata: Mapping[str, str] | None = None,
+        last_event_id: str | None = None,
+    ) -> Generator[SessionEvent]:
+        """Events of all your sessions (operators: of all, and of the pool), from now on or after `last_event_id`; only
+        of these types (`page.crashed`) or groups (`page`), of these sessions, of sessions with this metadata.
 
         Endless. A lost stream continues where it was; an event `gap` says that some are missing.
         """
-        return event_stream(self._transport, EVENTS, last_event_id=last_event_id)
+        query = events_query(types=types, session_ids=session_ids, metadata=metadata)
+        return event_stream(self._transport, EVENTS, query=query, last_event_id=last_event_id)
 
     def session_events(
-        self, session_id: str, *, since: Literal["start"] | None = None, last_event_id: str | None = None
+        self,
+        session_id: str,
+        *,
+        types: str | Iterable[str] = (),
+        since: Literal["start"] | None = None,
+        last_event_id: str | None = None,
     ) -> Generator[SessionEvent]:
-        """Events of one session until it has ended: from now on, from its start, or after `last_event_id`."""
-        path = session_path(session_id, "events")
-        query = None if since is None else {"since": since}
+        """Events of one session until it has ended: from now on, from its start, or after `last_event_id`; only of
+        these types (`page.crashed`) or groups (`page`)."""
+        path, query = session_path(session_id, "events"), events_query(types=types, since=since)
         return event_stream(self._transport, path, query=query, last_event_id=last_event_id, final="session.ended")
 
     def history(self, session_id: str) -> SessionHistory:

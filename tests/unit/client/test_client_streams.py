@@ -13,7 +13,6 @@ import pytest
 from browser_sessions import Client, SessionEvent, StatusName, SyncClient
 from browser_sessions.api.models import (
     BrowserSessionCreated,
-    CreateBrowserSession,
     DevToolsResponse,
     KeyCreated,
     LiveTicket,
@@ -23,7 +22,10 @@ from browser_sessions.client import (
     InvalidArgument,
     NotFound,
     NotReachable,
+    PdfOptions,
+    ScreenshotOptions,
     Session,
+    SessionOptions,
     SyncSession,
     Unauthorized,
     WaitTimeout,
@@ -95,6 +97,23 @@ async def test_a_stream_gives_up_when_the_service_stays_away() -> None:
     async with client_of(ScriptedService(httpx.ConnectError("refused")), attempts=1) as client:
         with pytest.raises(NotReachable):
             await anext(client.events())
+
+
+async def test_filters_and_options_are_in_the_query() -> None:
+    service = ScriptedService(httpx.Response(204), httpx.Response(200), httpx.Response(200))
+    async with client_of(service) as client:
+        events = client.events(types=["page", "console"], session_ids=ID, metadata={"job": "1"})
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+        await client.screenshot(ID, "P", image_format="webp", clip=(0, 1.5, 20, 30), omit_background=True, quality=None)
+        await client.pdf(ID, "P", format="A4", margin_top="2cm", landscape=False, scale=0.5)
+        with pytest.raises(InvalidArgument):
+            await client.screenshot(ID, "P", clip=(1, 2))
+    assert [request.url.query.decode() for request in service.requests] == [
+        f"type=page&type=console&session_id={ID}&metadata.job=1",
+        "clip=0%2C1.5%2C20%2C30&omit_background=true&format=webp",
+        "format=A4&margin_top=2cm&landscape=false&scale=0.5",
+    ]
 
 
 # -- downloads ---------------------------------------------------------------------------------------------------------
@@ -196,10 +215,17 @@ def test_secrets_are_not_in_reprs(answer: Any) -> None:
     assert "secret" not in repr(answer) + str(answer)
 
 
-@pytest.mark.parametrize("method", [Client.create, Client.session, SyncClient.create, SyncClient.session])
-def test_help_names_every_option(method: Any) -> None:
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        *[(method, SessionOptions) for method in (Client.create, Client.session, SyncClient.create)],
+        *[(method, ScreenshotOptions) for method in (Client.screenshot, Session.screenshot, SyncClient.screenshot)],
+        *[(method, PdfOptions) for method in (Client.pdf, Session.pdf, SyncSession.pdf)],
+    ],
+)
+def test_help_names_every_option(method: Any, options: type) -> None:
     shown = inspect.getdoc(method) or ""
-    assert [name for name in CreateBrowserSession.model_fields if name not in shown] == []
+    assert [name for name in options.__annotations__ if name not in shown] == []
 
 
 @pytest.mark.parametrize(("asynchronous", "synchronous"), [(Client, SyncClient), (Session, SyncSession)])
