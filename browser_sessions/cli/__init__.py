@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from browser_sessions.cli import account_commands, session_commands
-from browser_sessions.cli.doctor import doctor
-from browser_sessions.cli.drain import drain
+from browser_sessions.cli import account_commands
+from browser_sessions.cli.node.doctor import doctor
+from browser_sessions.cli.node.drain import drain
+from browser_sessions.cli.node.serve import serve
 from browser_sessions.cli.output import show_json
-from browser_sessions.cli.serve import serve
-from browser_sessions.cli.session_list import ls
+from browser_sessions.cli.sessions import session_commands
+from browser_sessions.cli.sessions.session_list import ls
 
 app = typer.Typer(
     name="browser-sessions",

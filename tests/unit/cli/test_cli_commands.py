@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from browser_sessions.cli import app, service_command
-from browser_sessions.cli.setting_flags import described
+from browser_sessions.cli.node.setting_flags import described
 from browser_sessions.client import Client
 
 KEY = "bs_key_that-must-not-be-shown"
@@ -121,7 +121,7 @@ def test_ls_sends_its_options_as_query_parameters(service: Service) -> None:
 
 def test_ls_reports_further_sessions_and_reads_several_pages(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "There are more: raise --limit." in bs("ls", "-n", "3").stdout
-    monkeypatch.setattr("browser_sessions.cli.session_list.LIST_LIMIT", 2)
+    monkeypatch.setattr("browser_sessions.cli.sessions.session_list.LIST_LIMIT", 2)
     service.requests.clear()
     listed = json.loads(bs("ls", "-n", "3", "--json").stdout)
     assert [each["session_id"] for each in listed["sessions"]] == IDS[:3]

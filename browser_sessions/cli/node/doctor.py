@@ -21,10 +21,10 @@ import structlog
 import typer
 from rich.text import Text
 
-from browser_sessions.cli import doctor_findings
-from browser_sessions.cli.doctor_findings import Finding, Folder
+from browser_sessions.cli.node import doctor_findings
+from browser_sessions.cli.node.doctor_findings import Finding, Folder
+from browser_sessions.cli.node.setting_flags import values_of
 from browser_sessions.cli.output import FAILED, complaints, plain, show, show_json
-from browser_sessions.cli.setting_flags import values_of
 from browser_sessions.cli.tables import facts
 from browser_sessions.client import ApiError, Client, NotReachable
 from browser_sessions.client.discovery import announced_pid

@@ -15,7 +15,7 @@ from rich.text import Text
 from browser_sessions.api.models import LIST_LIMIT, BrowserSessionList
 from browser_sessions.cli.output import console, plain, show, show_json, warn
 from browser_sessions.cli.service_command import Connection, service_command
-from browser_sessions.cli.session_arguments import OVERVIEW, Metadata, metadata_pairs
+from browser_sessions.cli.sessions.session_arguments import OVERVIEW, Metadata, metadata_pairs
 from browser_sessions.cli.tables import Row, sessions_table
 from browser_sessions.client import ApiError, Client, NotReachable
 from browser_sessions.client.api_calls import SESSIONS, list_query

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import typer
 
+from browser_sessions.cli.node.setting_flags import parameters, values_of
 from browser_sessions.cli.output import WRONG_USE, complaints
-from browser_sessions.cli.setting_flags import parameters, values_of
 from browser_sessions.client.discovery import announce, withdraw
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.urls import is_loopback

@@ -22,7 +22,7 @@ from browser_sessions.api.models import (
 )
 from browser_sessions.cli.output import FAILED, WRONG_USE, prompting, show, show_json, warn
 from browser_sessions.cli.service_command import Connection, service_command
-from browser_sessions.cli.session_arguments import Metadata, SessionId, SessionIds, metadata_pairs, whole_id
+from browser_sessions.cli.sessions.session_arguments import Metadata, SessionId, SessionIds, metadata_pairs, whole_id
 from browser_sessions.cli.tables import details_table, duration, facts, status_text
 from browser_sessions.client.api_calls import SESSIONS
 from browser_sessions.client.errors import ClientError
