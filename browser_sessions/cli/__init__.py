@@ -21,6 +21,8 @@ class _Commands(CommandGroup):
         "serve": "node.serve:serve",
         "drain": "node.drain:drain",
         "doctor": "node.doctor:doctor",
+        "backup": "node.backup:backup",
+        "restore": "node.backup:restore",
         "ls": "sessions.session_list:ls",
         "create": "sessions.create:create",
         "show": "sessions.session_commands:show_session",
