@@ -98,7 +98,8 @@ class CommandGroup(TyperGroup):
         given = sys.argv[1:] if args is None else list(args)
         if not wants_json(given):
             return super().main(given, *more, **settings)
-        from browser_sessions.cli.reports import ExitCode, report
+        from browser_sessions.cli.exit_codes import ExitCode
+        from browser_sessions.cli.reports import report
 
         try:
             code = super().main(given, *more, **{**settings, "standalone_mode": False})

@@ -9,6 +9,7 @@ from browser_sessions.client.errors import (
     Busy,
     ClientError,
     Forbidden,
+    InvalidArgument,
     InvalidRequest,
     NotFound,
     NotReachable,
@@ -33,7 +34,7 @@ class ExitCode(IntEnum):
 def exit_code(error: ClientError) -> ExitCode:
     if isinstance(error, NotReachable) or (isinstance(error, ApiError) and not is_ours(error)):
         return ExitCode.NO_SERVICE
-    if isinstance(error, InvalidRequest):
+    if isinstance(error, InvalidRequest | InvalidArgument):
         return ExitCode.USAGE
     if isinstance(error, NotFound):
         return ExitCode.NOT_FOUND

@@ -82,7 +82,7 @@ def _require_text(ctx: typer.Context, value: object, name: str) -> None:
     """Raises `BadParameter`. An empty argument is an unset variable of a script, never meant."""
     if not isinstance(value, str):
         return
-    parameter = next(each for each in ctx.command.params if each.name == name)
+    parameter: Any = next(each for each in ctx.command.params if each.name == name)
     if not value:
         raise typer.BadParameter("it is empty", ctx=ctx, param=parameter)
     try:

@@ -1,18 +1,28 @@
-"""Errors of the SDK. Problem details (RFC 9457) become typed exceptions.
+"""Errors of the SDK: nothing else is raised by its methods. Problem details (RFC 9457) become typed exceptions.
 
 ClientError
+├── InvalidArgument          a value that cannot be sent; nothing was (also a ValueError)
+├── ClientClosed             the client was closed before the call, or during it
 ├── NotReachable             no connection, or no response in time
+├── WaitTimeout              `wait_for` ended before the session had the status (also a TimeoutError)
 └── ApiError                 an error response: status, type, title, detail
-    ├── InvalidRequest       400, 413, 422: `errors` names each invalid field
+    ├── InvalidRequest       400, 413, 415, 422: `errors` names each invalid field
     ├── Unauthorized         401: no credential, or a wrong one
     ├── Forbidden            403: the credential's role does not allow this
-    ├── NotFound             404: no such session, page, key or user for this caller
-    ├── Conflict             409: the session's status does not allow this, or the page action failed
+    ├── NotFound             404: no such session, page, download, key or user for this caller
+    ├── Conflict             409: not possible now
+    │   ├── WrongState       the session has ended, or is not active yet
+    │   ├── PageFailed       the page did not load, or an action on it failed
+    │   ├── ScriptFailed     the script threw, or its value is no JSON
+    │   ├── BrowserGone      the browser died during the call
+    │   ├── NameTaken        a user of that name exists
+    │   └── IdempotencyMismatch  the Idempotency-Key was used for another body
     ├── Busy                 temporary; `retry_after` says when to retry
     │   ├── QuotaExceeded    429: the caller's own limit
     │   └── Unavailable      503: the pool is full, the service shuts down, or it has no browser
     ├── BrowserTimeout       504: the browser did not respond in time
-    └── ServiceFailed        other 5xx: a bug of the service or of a proxy in front of it
+    ├── ServiceFailed        other 5xx: a bug of the service or of a proxy in front of it
+    └── UnexpectedResponse   not a response of this API: another server, or another version
 """
 
 from __future__ import annotations
@@ -32,6 +42,31 @@ class ClientError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.session_id = session_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without a call of `__init__`, whose arguments differ: processes send exceptions to each other."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[ClientError], args: tuple[Any, ...], attributes: dict[str, Any]) -> ClientError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
+class InvalidArgument(ClientError, ValueError):
+    """A value that cannot be sent, such as an id with a slash. Nothing was sent."""
+
+
+class ClientClosed(ClientError):
+    """The client was closed before the call, or during it."""
+
+    def __init__(self) -> None:
+        super().__init__("The client is closed. Make the call inside its block, or create another client.")
+
+
+class WaitTimeout(ClientError, TimeoutError):
+    """The session did not have the awaited status in time."""
 
 
 class NotReachable(ClientError):
@@ -89,7 +124,32 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """The session has ended, the page action failed, or a name is taken."""
+    """Not possible now: one of the kinds below, or a limit is reached, or somebody else has control."""
+
+
+class WrongState(Conflict):
+    """The session has ended, or is not active yet. `detail` says why it ended."""
+
+
+class PageFailed(Conflict):
+    """The page did not load (`detail` has the browser's error, such as `net::ERR_CONNECTION_REFUSED`), or an action on
+    it failed."""
+
+
+class ScriptFailed(Conflict):
+    """The script threw (`detail` has its message), or its value is no JSON."""
+
+
+class BrowserGone(Conflict):
+    """The browser died during the call."""
+
+
+class NameTaken(Conflict):
+    """A user of that name exists."""
+
+
+class IdempotencyMismatch(Conflict):
+    """The Idempotency-Key was used for another body within 24 hours."""
 
 
 class Busy(ApiError):
@@ -112,6 +172,10 @@ class ServiceFailed(ApiError):
     """A bug of the service or of a proxy in front of it."""
 
 
+class UnexpectedResponse(ApiError):
+    """Not a response of this API: another server is at that URL, or another version of the service."""
+
+
 BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     400: InvalidRequest,
     401: Unauthorized,
@@ -119,18 +183,29 @@ BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     404: NotFound,
     409: Conflict,
     413: InvalidRequest,
+    415: InvalidRequest,
     422: InvalidRequest,
     429: QuotaExceeded,
     503: Unavailable,
     504: BrowserTimeout,
 }
+BY_TYPE: Final[Mapping[str, type[ApiError]]] = {
+    "wrong-state": WrongState,
+    "page-failed": PageFailed,
+    "script-failed": ScriptFailed,
+    "browser-gone": BrowserGone,
+    "name-taken": NameTaken,
+    "idempotency-mismatch": IdempotencyMismatch,
+}
+"""More exact than `BY_STATUS`, by the last part of the problem's type."""
 
 
 def error_from(response: httpx.Response, now: datetime | None = None) -> ApiError:
     """The exception for an error response, also for one from a proxy (an HTML page)."""
     status = response.status_code
-    kind = BY_STATUS.get(status, ServiceFailed if status >= 500 else ApiError)
     problem = _problem(response)
+    slug = str(problem.get("type", "")).rpartition(":")[2]
+    kind = BY_TYPE.get(slug) or BY_STATUS.get(status, ServiceFailed if status >= 500 else ApiError)
     retry_after = _seconds(response.headers.get("Retry-After"), now or datetime.now(UTC))
     found = problem.get("detail")
     if isinstance(found, list):  # FastAPI's body of a validation error

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 
 WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
 RoleName = Literal["client", "operator", "admin"]
+StatusName = Literal["queued", "starting", "active", "closing", "closed", "expired", "crashed", "lost"]
 
 
 class SessionOptions(TypedDict, total=False):

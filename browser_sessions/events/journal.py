@@ -57,7 +57,7 @@ class Journal:
         self.newest = 0
         self.sinks: list[Callable[[Event], None]] = []
         """Called with every event: log and metrics are derived from the same events."""
-        self._clock = clock
+        self.clock = clock
         self._all: deque[Event] = deque(maxlen=NODE_EVENTS)
         self._by_session: dict[str, deque[Event]] = {}
         self._updates: dict[str, deque[Event]] = {}
@@ -68,7 +68,7 @@ class Journal:
 
     def publish(self, kind: str, session_id: str | None = None, owner: str | None = None, /, **data: Any) -> Event:
         self.newest += 1
-        event = Event(self.newest, self._clock.wall(), kind, session_id, owner, clip(data))
+        event = Event(self.newest, self.clock.wall(), kind, session_id, owner, clip(data))
         self._all.append(event)
         if session_id is not None:
             if kind in _PASSING:

@@ -175,7 +175,7 @@ class _Reader:
             {
                 "id": event_id(self._journal, self._seq),
                 "type": GAP,
-                "at": None,
+                "at": self._journal.clock.wall(),
                 "session_id": self._session_id,
                 "owner": None,
                 "data": {"reason": reason},

@@ -22,8 +22,8 @@ from browser_sessions.cli.reports import CommandError, report_error
 from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.sessions.session_arguments import SessionId, SessionIds, whole_id
 from browser_sessions.cli.tables import details_table, facts, health_summary, moment, status_text
-from browser_sessions.client.api_calls import SESSIONS
 from browser_sessions.client.errors import ClientError
+from browser_sessions.client.paths import SESSIONS
 from browser_sessions.domain.session import SessionStatus
 
 CONCURRENT_ENDS: Final = 8

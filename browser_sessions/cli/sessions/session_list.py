@@ -19,7 +19,7 @@ from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.sessions.session_arguments import OVERVIEW, Metadata, metadata_pairs
 from browser_sessions.cli.tables import Row, sessions_table
 from browser_sessions.client import ApiError, Client, NotReachable
-from browser_sessions.client.api_calls import SESSIONS, list_query
+from browser_sessions.client.paths import SESSIONS, list_query
 from browser_sessions.domain.session import SessionStatus
 
 REFRESH_S: Final = 1.0

@@ -80,7 +80,7 @@ class Service:
         return httpx.Response(404, json=PROBLEM)
 
 
-DETAILS = {
+DETAILS: dict[str, Any] = {
     "end_reason": None,
     "ended_at": None,
     "isolation": "context",

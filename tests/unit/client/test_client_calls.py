@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
-import stamina
 
 import browser_sessions
-from browser_sessions import client as sdk
 from browser_sessions.api.models import CreateBrowserSession
-from browser_sessions.client import ApiError, Client, NotFound, NotReachable, SessionOptions, Unavailable
-from browser_sessions.client.transport import RETRY_FOR_S, _should_retry
+from browser_sessions.client import (
+    ApiError,
+    Client,
+    InvalidArgument,
+    NotReachable,
+    SessionOptions,
+    Unavailable,
+)
+from browser_sessions.client.retries import MAX_PAUSE_S, RETRY_FOR_S, Retries
 
 ID = "ses_" + "0" * 32
 SESSION = {
@@ -62,10 +67,12 @@ def ok(body: Any, status: int = 200) -> httpx.Response:
 
 
 @pytest.fixture(autouse=True)
-def _without_pauses() -> Iterator[None]:
-    """Keeps the client's number of attempts, without pauses between them."""
-    with stamina.set_testing(True, attempts=100, cap=True):
-        yield
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the client's attempts, without pauses between them."""
+    monkeypatch.setattr(Retries, "pause_after", lambda *args: None if pause_after(*args) is None else 0.0)
+
+
+pause_after = Retries.pause_after
 
 
 @pytest.fixture
@@ -115,18 +122,29 @@ async def test_retries_are_bounded(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("error", "least", "most"),
     [
-        (Unavailable(503, "full", retry_after=5.0), 5.0),
-        (Unavailable(503, "full", retry_after=RETRY_FOR_S), False),
-        (Unavailable(503, "full"), True),
-        (NotReachable("http://x", "gone"), True),
-        (NotFound(404, "none"), False),
-        (ValueError(), False),
+        (Unavailable(503, "full", retry_after=5.0), 5.0, 5.0),
+        (Unavailable(503, "full"), 0.2, 1.2),
+        (NotReachable("http://x", "gone"), 0.2, 1.2),
     ],
 )
-def test_retry_after_is_followed_up_to_the_time_limit(error: Exception, expected: bool | float) -> None:
-    assert _should_retry(until=RETRY_FOR_S, clock=lambda: 0.0)(error) == expected
+def test_a_pause_is_the_services_or_short(error: Unavailable | NotReachable, least: float, most: float) -> None:
+    pause = pause_after(Retries(2, clock=lambda: 0.0), error)
+    assert pause is not None
+    assert least <= pause <= most
+
+
+def test_retries_end_with_their_number_and_with_their_time() -> None:
+    lost, full = NotReachable("http://x", "gone"), Unavailable(503, "full", retry_after=RETRY_FOR_S)
+    assert pause_after(Retries(1), lost) is None
+    assert pause_after(Retries(None), full) is None
+    now = 0.0
+    retries = Retries(None, clock=lambda: now)
+    while (pause := pause_after(retries, lost)) is not None:
+        assert pause <= MAX_PAUSE_S
+        now += pause
+    assert RETRY_FOR_S - MAX_PAUSE_S <= now <= RETRY_FOR_S
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 504])
@@ -178,10 +196,28 @@ async def test_a_response_that_is_not_json_is_an_error(connect: Connect) -> None
         await client.get(ID)
 
 
-async def test_an_id_cannot_change_the_path(connect: Connect) -> None:
-    client, service = connect(ok(SESSION))
-    await client.get("../../auth/keys?x=1")
-    assert service.lines == ["GET /v1/browser/sessions/..%2F..%2Fauth%2Fkeys%3Fx%3D1"]
+@pytest.mark.parametrize("wrong", ["", "..", "../../auth/keys?x=1", "a/b", "a%2Fb", "ses_0\n", "é", "x" * 65, None, 3])
+async def test_an_id_cannot_change_the_path(connect: Connect, wrong: Any) -> None:
+    client, service = connect()
+    for call in (
+        client.get(wrong),
+        client.end(wrong),
+        client.close_page(ID, wrong),
+        client.evaluate(wrong, "P1", "1"),
+        client.delete_download(ID, wrong),
+        client.revoke_key(wrong),
+        client.remove_user(wrong),
+    ):
+        with pytest.raises(InvalidArgument):
+            await call
+    assert service.lines == []
+
+
+async def test_a_user_name_is_one_segment_of_the_path(connect: Connect) -> None:
+    user = {"username": "a@b.c", "role": "client", "principal_id": "usr_1", "created_at": "2026-01-31T12:00:00Z"}
+    client, service = connect(ok(user))
+    await client.remove_user("a@b.c")
+    assert service.lines == ["DELETE /v1/auth/users/a%40b.c"]
 
 
 async def test_iterating_sessions_reads_all_pages(connect: Connect) -> None:
@@ -269,23 +305,6 @@ def test_the_options_are_those_of_the_api() -> None:
 
 def test_public_names() -> None:
     assert browser_sessions.__all__ == ["ApiError", "Client", "NotReachable", "Session", "__version__"]
-    assert sdk.__all__ == [
-        "ApiError",
-        "BrowserTimeout",
-        "Busy",
-        "Client",
-        "Conflict",
-        "Forbidden",
-        "InvalidRequest",
-        "NotFound",
-        "NotReachable",
-        "QuotaExceeded",
-        "ServiceFailed",
-        "Session",
-        "SessionOptions",
-        "Unauthorized",
-        "Unavailable",
-    ]
     for name in browser_sessions.__all__:
         assert getattr(browser_sessions, name)
     with pytest.raises(AttributeError, match="nothing_such"):

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 from browser_sessions.api.models import (
     BrowserSessionCreated,
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,
+    ControlResponse,
     DownloadResponse,
+    LiveTicket,
     NavigationResponse,
     PageContent,
     PageResponse,
+    SessionEvent,
+    SessionHistory,
 )
-from browser_sessions.client.api_calls import ApiCalls
-from browser_sessions.client.errors import ClientError, NotFound, NotReachable
+from browser_sessions.client._async.operations import Operations
+from browser_sessions.client.errors import ClientError, NotFound, NotReachable, WrongState
 from browser_sessions.client.session_options import WaitUntil
 
 
 class Session:
-    """A session created by `client.session()`. `created` is the service's response; `connect_url` is for CDP clients.
+    """A session of `client.session()` or `client.attach()`. `created` is the service's response then; `connect_url` is
+    for CDP clients.
 
     Actions apply to one page: the session's first, until `open_page` or `use_page` selects another.
     """
 
-    def __init__(self, calls: ApiCalls, created: BrowserSessionCreated) -> None:
+    def __init__(self, calls: Operations, created: BrowserSessionCreated | BrowserSessionDetails) -> None:
         self.created = created
         self._calls = calls
         self._page_id: str | None = None
@@ -40,13 +46,19 @@ class Session:
 
     @property
     def connect_url(self) -> str:
-        """The WebSocket URL for CDP clients. It contains a ticket: keep it secret."""
-        return self.created.connect_url
+        """The WebSocket URL for CDP clients. It contains a ticket: keep it secret. Raises `WrongState` if the session
+        had ended when it was attached to."""
+        return self._url(self.created.connect_url)
 
     @property
     def live_url(self) -> str:
         """The URL of the live view. It contains a ticket: keep it secret."""
-        return self.created.live_url
+        return self._url(self.created.live_url)
+
+    def _url(self, url: str | None) -> str:
+        if url is None:
+            raise WrongState(409, f"The session has no URLs: it is {self.created.status}.", session_id=self.id)
+        return url
 
     async def state(self) -> BrowserSessionResponse:
         """The session's current state."""
@@ -65,19 +77,65 @@ class Session:
         """Cookies and local storage, for the option `storage_state` of another session. Keep it secret."""
         return await self._calls.storage_state(self.id)
 
-    # -- the page --------------------------------------------------------------------------------------------------
+    async def history(self) -> SessionHistory:
+        """The kept events of the session, oldest first, also after its end."""
+        return await self._calls.history(self.id)
+
+    def events(
+        self, *, since: Literal["start"] | None = None, last_event_id: str | None = None
+    ) -> AsyncGenerator[SessionEvent]:
+        """Events until the session has ended: from now on, from its start, or after `last_event_id`."""
+        return self._calls.session_events(self.id, since=since, last_event_id=last_event_id)
+
+    # -- downloads -------------------------------------------------------------------------------------------------
 
     async def downloads(self) -> Sequence[DownloadResponse]:
         """The session's downloads, oldest first."""
         return await self._calls.downloads(self.id)
 
     async def download(self, download_id: str) -> bytes:
-        """The content of a completed download."""
+        """The content of a completed download, in memory."""
         return await self._calls.download(self.id, download_id)
+
+    def iter_download(self, download_id: str) -> AsyncGenerator[bytes]:
+        """The content of a completed download in pieces, as they arrive."""
+        return self._calls.iter_download(self.id, download_id)
+
+    async def save_download(self, download_id: str, path: str | Path) -> Path:
+        """Writes a completed download to a file, which is there only once it is complete. Also raises `OSError`."""
+        return await self._calls.save_download(self.id, download_id, path)
 
     async def delete_download(self, download_id: str) -> None:
         """Deletes a download, which frees its share of the quota; cancels one in progress."""
         await self._calls.delete_download(self.id, download_id)
+
+    # -- watching and controlling ----------------------------------------------------------------------------------
+
+    async def thumbnail(self, *, width: int = 320) -> bytes | None:
+        """A small JPEG of the newest page, at most a second old. None: no picture."""
+        return await self._calls.thumbnail(self.id, width=width)
+
+    async def last_frame(self) -> bytes | None:
+        """The last picture of the session, a JPEG, also after its end. None: no picture."""
+        return await self._calls.last_frame(self.id)
+
+    async def live_ticket(self) -> LiveTicket:
+        """A new URL of the live view, valid for a minute. Keep it secret."""
+        return await self._calls.live_ticket(self.id)
+
+    async def take_control(self) -> ControlResponse:
+        """Clients' commands wait from now on."""
+        return await self._calls.control(self.id, "take")
+
+    async def release_control(self) -> ControlResponse:
+        """Clients' commands continue."""
+        return await self._calls.control(self.id, "release")
+
+    async def devtools(self) -> str:
+        """A URL that opens Chromium's DevTools for the page, valid for a minute. Keep it secret."""
+        return await self._calls.devtools(self.id, await self.page_id())
+
+    # -- the page --------------------------------------------------------------------------------------------------
 
     async def pages(self) -> Sequence[PageResponse]:
         """Open pages, oldest first."""

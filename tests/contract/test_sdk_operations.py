@@ -1,0 +1,82 @@
+"""The SDK has a method for every operation of the OpenAPI document, with its parameters."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from browser_sessions import Client
+from browser_sessions.client import SessionOptions
+from tests.harness.fakes.fake_node import node
+
+METHODS: Final = {
+    "cdp_list": "cdp_list",
+    "cdp_protocol": "cdp_protocol",
+    "cdp_version": "cdp_version",
+    "close_page": "close_page",
+    "control_session": "control",
+    "create_browser_session": "create",
+    "create_key": "create_key",
+    "create_user": "create_user",
+    "delete_download": "delete_download",
+    "end_browser_session": "end",
+    "evaluate_in_page": "evaluate",
+    "get_browser_session": "get",
+    "get_browser_session_details": "details",
+    "get_browser_session_health": "health",
+    "get_download": "download",
+    "get_last_frame": "last_frame",
+    "get_overview": "overview",
+    "get_page_content": "content",
+    "get_pool": "pool",
+    "get_session_history": "history",
+    "get_storage_state": "storage_state",
+    "get_thumbnail": "thumbnail",
+    "get_token": "token",
+    "healthz": "healthz",
+    "keep_browser_session_alive": "keepalive",
+    "list_browser_sessions": "list",
+    "list_downloads": "downloads",
+    "list_keys": "keys",
+    "list_pages": "pages",
+    "list_users": "users",
+    "make_live_ticket": "live_ticket",
+    "metrics": "metrics",
+    "navigate_page": "navigate",
+    "open_devtools": "devtools",
+    "open_page": "open_page",
+    "print_page": "pdf",
+    "readyz": "readyz",
+    "remove_user": "remove_user",
+    "revoke_key": "revoke_key",
+    "stream_events": "events",
+    "stream_session_events": "session_events",
+    "take_screenshot": "screenshot",
+}
+"""By the `operationId` of the document."""
+RENAMED: Final = {"format": "image_format", "Idempotency-Key": "idempotency_key", "Last-Event-ID": "last_event_id"}
+NOT_PARAMETERS: Final = {"X-API-Key", "ticket", "grant_type", "client_id", "client_secret"}
+"""The first two are what the client has a key for; the service ignores the others."""
+
+
+async def test_every_operation_has_a_method_with_its_parameters(tmp_path: Path) -> None:
+    async with node(tmp_path) as service:
+        document: dict[str, Any] = (await service.client.get("/openapi.json")).json()
+    operations = {each["operationId"]: each for path in document["paths"].values() for each in path.values()}
+    assert set(operations) == set(METHODS)
+    for name, operation in operations.items():
+        taken = set(inspect.signature(getattr(Client, METHODS[name])).parameters) - {"self"}
+        if "options" in taken:
+            taken = taken - {"options"} | set(SessionOptions.__annotations__)
+        assert parameters(operation, document) <= taken, f"{METHODS[name]} lacks a parameter of {name}"
+
+
+def parameters(operation: dict[str, Any], document: dict[str, Any]) -> set[str]:
+    """Of the path, the query, the headers and the body."""
+    names = {parameter["name"] for parameter in operation.get("parameters", ())}
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        (schema,) = re.findall(r"#/components/schemas/(\w+)", str(content["schema"]))
+        names |= set(document["components"]["schemas"][schema]["properties"])
+    return {RENAMED.get(name, name) for name in names - NOT_PARAMETERS}
