@@ -29,14 +29,26 @@ class _Commands(CommandGroup):
         "open": "sessions.session_commands:open_session",
         "health": "sessions.session_commands:health",
         "keepalive": "sessions.session_commands:keepalive",
+        "goto": "sessions.page_commands:goto",
+        "evaluate": "sessions.page_commands:evaluate",
+        "content": "sessions.page_commands:content",
+        "screenshot": "sessions.page_commands:screenshot",
+        "pdf": "sessions.page_commands:pdf",
+        "pages": "sessions.page_commands:pages",
+        "events": "sessions.event_commands:events",
+        "logs": "sessions.event_commands:logs",
+        "downloads": "sessions.download_commands:downloads",
+        "storage-state": "sessions.session_commands:storage_state",
+        "control": "sessions.session_commands:control",
         "end": "sessions.session_commands:end",
+        "pool": "pool:pool",
         "keys": "account_commands:keys",
         "users": "account_commands:users",
         "version": "version:version",
     }
 
 
-app = new_app(name="browser-sessions", cls=_Commands, epilog=EXIT_CODES)
+app = new_app(name="browser-sessions", cls=_Commands, epilog=EXIT_CODES, add_completion=True)
 
 
 def _version(wanted: bool) -> None:

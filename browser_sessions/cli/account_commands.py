@@ -18,7 +18,7 @@ from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.tables import facts, keys_table, users_table
 
 keys = new_app(help="Create, list and revoke API keys (admins only).")
-users = new_app(help="Create, list and remove users who sign in (admins only).")
+users = new_app(help="Create, list and remove users (admins only).")
 
 Role = Annotated[
     str,

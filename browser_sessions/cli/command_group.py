@@ -62,12 +62,11 @@ COMMON: Final[Mapping[str, inspect.Parameter]] = {
 
 def new_app(**settings: Any) -> typer.Typer:
     return typer.Typer(
-        add_completion=False,
+        **{"add_completion": False, **settings},
         no_args_is_help=True,
         rich_markup_mode=None,  # help texts contain literal brackets and asterisks
         pretty_exceptions_enable=False,  # plain tracebacks, without local variables, which may hold keys
         context_settings={"help_option_names": ["-h", "--help"]},
-        **settings,
     )
 
 

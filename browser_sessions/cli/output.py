@@ -66,7 +66,7 @@ def show_text(text: str) -> None:
     """A page's text to standard output: as it is in a pipe, without control characters on a terminal."""
     if sys.stdout.isatty():
         text = "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))
-    typer.echo(text)
+    typer.echo(text, color=True)  # else click removes escape sequences from what goes into a pipe
 
 
 def warn(sentence: str) -> None:

@@ -14,7 +14,9 @@ from browser_sessions.api.models import (
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,
+    DownloadResponse,
     KeyResponse,
+    PageResponse,
     UserResponse,
 )
 from browser_sessions.cli.output import plain
@@ -183,6 +185,25 @@ def facts(rows: Iterable[tuple[str, object]]) -> Text:
         lines.append(Text.assemble((f"{name:{margin}}", "bold"), first))
         lines += [Text.assemble(" " * margin, other) for other in others]
     return Text("\n").join(lines)
+
+
+def pages_table(pages: Sequence[PageResponse]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("PAGE", "TITLE", "URL"):
+        table.add_column(name, no_wrap=True, overflow="fold" if name == "PAGE" else "ellipsis")
+    for page in pages:
+        title = Text("crashed", style="red") if page.crashed else Text(plain(page.title))
+        table.add_row(page.page_id, title, plain(page.url))
+    return table
+
+
+def downloads_table(downloads: Sequence[DownloadResponse]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("DOWNLOAD", "STATE", "BYTES", "FILE"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis" if name == "FILE" else "fold")
+    for each in downloads:
+        table.add_row(each.download_id, each.state, str(each.received_bytes), plain(each.filename))
+    return table
 
 
 def keys_table(keys: Sequence[KeyResponse], now: datetime) -> Table:

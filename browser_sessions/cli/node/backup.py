@@ -26,9 +26,9 @@ def backup(
     store_url: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Back up database, secrets and the archive of ended sessions to a folder, also while the service runs.
+    """Back up the service's data to a folder, while it runs.
 
-    The backup holds the service's keys: its files can be read by their owner only.
+    Database, secrets and the archive of ended sessions. It holds the service's keys: only its owner may read the files.
     """
     _run("Backed up to", folder, data_dir, store_url, as_json, save)
 
@@ -40,7 +40,7 @@ def restore(
     force: Annotated[bool, typer.Option("--force", help="Replace the data that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put a backup back. Refuses while a service uses the data folder."""
+    """Put a backup back, while the service does not run."""
 
     def work(data_dir: Path, database: Path, folder: Path) -> Copied:
         return put_back(folder, data_dir, database, force=force)

@@ -60,7 +60,10 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look whether the service can run here, and say what to do where it cannot. Exit code 1 when it cannot."""
+    """Check whether the service can run here.
+
+    Says what to do where it cannot; the exit code is 1 then.
+    """
     with reporting(as_json=as_json):
         found = examine(
             values_of({"data_dir": data_dir, "port": port, "browser_executable": browser_executable}), dict(os.environ)

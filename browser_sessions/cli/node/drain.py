@@ -19,9 +19,10 @@ POLL_S: Final = 0.1
 
 
 def drain(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Stop accepting sessions, end those left after the drain time, and stop the service.
+    """Stop the service, after its sessions or the drain time.
 
-    The same as SIGTERM to the service. Waits until it has stopped; Ctrl-C ends the wait, not the draining.
+    From now on it accepts no sessions: the same as SIGTERM to the service. Waits until it has stopped; Ctrl-C ends the
+    wait, not the draining.
     """
     with reporting(as_json=as_json):
         _drain(data_dir or data_folder(), as_json=as_json)

@@ -24,7 +24,7 @@ _VIEWPORT: Final = re.compile(r"(\d{1,5})[xX](\d{1,5})")
 @service_command
 async def create(
     connection: Connection,
-    start_url: Annotated[str | None, typer.Argument(metavar="[URL]", help="The first page's address.")] = None,
+    start_url: Annotated[str | None, typer.Argument(metavar="URL", help="The first page's address.")] = None,
     viewport: Annotated[
         str | None, typer.Option(metavar="WIDTHxHEIGHT", help="CSS pixels, for example 1280x720.")
     ] = None,

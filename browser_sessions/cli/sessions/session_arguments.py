@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -17,7 +17,10 @@ from browser_sessions.cli.service_command import client_for
 from browser_sessions.cli.tables import row_summary
 from browser_sessions.client import Client
 from browser_sessions.client.errors import ClientError
+from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.session import FINAL
+
+T = TypeVar("T")
 
 OVERVIEW: Final = "/v1/browser/overview"
 COMPLETION_TIMEOUT_S: Final = 2.0
@@ -38,20 +41,29 @@ def complete_live(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 def _rows(ctx: typer.Context, incomplete: str) -> list[dict[str, Any]]:
     """Overview rows of sessions whose id starts with `incomplete`; none where the service does not answer."""
+
+    async def overview(client: Client) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = (await client.call("GET", OVERVIEW))["sessions"]
+        return rows
+
+    return [row for row in asked(ctx, overview) or [] if row["session_id"].startswith(incomplete)]
+
+
+def asked(ctx: typer.Context, ask: Callable[[Client], Awaitable[T]]) -> T | None:
+    """What the service of the command line says; None where it does not: an error would be printed into that line."""
     options = {name: ctx.params.get(name) or ctx.find_root().params.get(name) for name in COMMON}
     if options["api_key_file"] == "-":
-        return []  # standard input is for the command itself
+        return None  # standard input is for the command itself
 
-    async def ask() -> Any:
+    async def connected() -> T:
         client = client_for(options["url"], options["api_key_file"], options["data_dir"])
         async with client, asyncio.timeout(COMPLETION_TIMEOUT_S):
-            return await client.call("GET", OVERVIEW)
+            return await ask(client)
 
     try:
-        rows: list[dict[str, Any]] = asyncio.run(ask())["sessions"]
-    except (ClientError, typer.BadParameter, TimeoutError):
-        return []  # an error would be printed into the command line
-    return [row for row in rows if row["session_id"].startswith(incomplete)]
+        return asyncio.run(connected())
+    except (ClientError, BrowserSessionsError, typer.BadParameter, TimeoutError):
+        return None
 
 
 SessionIds = Annotated[

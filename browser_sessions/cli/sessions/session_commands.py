@@ -1,12 +1,13 @@
-"""show, health, keepalive, open, end."""
+"""show, health, keepalive, control, storage-state, open, end."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import webbrowser
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from rich.text import Text
@@ -17,6 +18,7 @@ from browser_sessions.api.models import (
     BrowserSessionResponse,
 )
 from browser_sessions.cli.exit_codes import ExitCode
+from browser_sessions.cli.file_output import Output, destination, write
 from browser_sessions.cli.output import prompting, show, show_json
 from browser_sessions.cli.reports import CommandError, report_error
 from browser_sessions.cli.service_command import Connection, service_command
@@ -32,7 +34,7 @@ CONCURRENT_ENDS: Final = 8
 
 @service_command
 async def show_session(connection: Connection, session: SessionId) -> None:
-    """Show one session, with fresh addresses to connect to and to watch."""
+    """Show one session, with new addresses to connect and watch."""
     path = f"{SESSIONS}/{await whole_id(connection.client, session)}"
     found = await connection.client.call("GET", path + "/details")
     if connection.as_json:
@@ -98,6 +100,34 @@ async def open_session(
         typer.echo(address)
     if browser and sys.stdout.isatty():
         webbrowser.open(address)
+
+
+@service_command
+async def control(
+    connection: Connection,
+    session: SessionId,
+    action: Annotated[Literal["take", "release"], typer.Argument(metavar="take|release")],
+) -> None:
+    """Take control of a session, or release it.
+
+    While it is taken, the clients' commands wait.
+    """
+    found = await connection.client.control(await whole_id(connection.client, session), action)
+    if connection.as_json:
+        show_json(found.model_dump(mode="json"))
+    else:
+        show(facts([("controlled by", found.controlled_by or "its clients"), ("waiting", found.waiting)]))
+
+
+@service_command
+async def storage_state(connection: Connection, session: SessionId, output: Output = None) -> None:
+    """Write a session's cookies and local storage to a file.
+
+    For 'create --storage-state'. Keep the file secret: only its owner may read it.
+    """
+    target = destination(output, as_json=False)
+    found = await connection.client.storage_state(await whole_id(connection.client, session))
+    write(json.dumps(found, indent=2).encode() + b"\n", target, as_json=connection.as_json, secret=True)
 
 
 @service_command

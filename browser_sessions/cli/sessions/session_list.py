@@ -39,7 +39,10 @@ async def ls(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only, one on a line.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
 ) -> None:
-    """List sessions, newest first: yours, or all with an operator's key."""
+    """List sessions, newest first.
+
+    Yours, or all with an operator's key.
+    """
     listing = _Listing(connection.client, status or [], metadata_pairs(metadata), limit)
     if watch:
         await _watch(listing, as_json=connection.as_json)

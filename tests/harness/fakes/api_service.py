@@ -38,6 +38,48 @@ def session_body(session_id: str, status: str = "active") -> dict[str, Any]:
 ROW = {"owner_name": "ann", "title": "Cart", "url": "https://shop.example.com/cart", "responsive": True}
 
 
+PAGES = ["4C1E" + "0" * 28, "4C1F" + "0" * 28]
+PICTURE = b"\x89PNG\r\n\x1a\n\xff"
+DOWNLOAD = {
+    "download_id": "dl_1",
+    "page_id": PAGES[0],
+    "url": "https://example.com/a",
+    "filename": "../../report\x1b.pdf",
+    "state": "completed",
+    "received_bytes": 9,
+    "total_bytes": 9,
+    "started_at": "2026-01-31T12:00:00Z",
+}
+HEALTH = {
+    "status": "active",
+    "browser_alive": True,
+    "page_responsive": True,
+    "latency_ms": 12.3,
+    "pages": 1,
+    "memory_bytes": None,
+    "cpu_seconds": None,
+    "connections": 0,
+    "checked_at": "2026-01-31T12:00:00Z",
+    "problem": None,
+}
+
+
+def event(number: int, kind: str, **data: Any) -> dict[str, Any]:
+    at = f"2026-01-31T12:00:0{number}.118000Z"
+    return {"id": f"5f1c09aa-{number}", "type": kind, "at": at, "session_id": IDS[0], "owner": "p", "data": data}
+
+
+EVENTS = [
+    event(1, "page.navigated", page_id=PAGES[0], url="https://example.org/", title="An example\x1b[2J"),
+    event(2, "console", page_id=PAGES[0], level="error", text="two words", url=None, line=3),
+    event(3, "session.ended", status="closed", reason="deleted"),
+]
+
+
+def page(page_id: str) -> dict[str, Any]:
+    return {"page_id": page_id, "url": "u", "title": "t", "created_at": "2026-01-31T12:00:00Z", "crashed": False}
+
+
 def problem(status: int, detail: str, slug: str = "some-problem") -> httpx.Response:
     kind = f"urn:browser-sessions:problem:{slug}"
     return httpx.Response(status, json={"type": kind, "title": "Problem", "status": status, "detail": detail})
@@ -48,6 +90,8 @@ class Service:
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
+        self.healthy = True
+        self.pages = [page(each) for each in PAGES]
         self.idle_timeout: float | None = 300.0
         self.refuse: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
 
@@ -70,6 +114,22 @@ class Service:
         if path.endswith("/details"):
             limits = {"idle_timeout_seconds": self.idle_timeout, "max_lifetime_seconds": 3600.0}
             return httpx.Response(200, json=DETAILS | session_body(IDS[0]) | limits)
+        if path.endswith("/pages") and method == "GET":
+            return httpx.Response(200, json={"pages": self.pages})
+        if path.endswith("/screenshot"):
+            return httpx.Response(200, content=PICTURE)
+        if path.endswith("/evaluate"):
+            return httpx.Response(200, json={"result": json.loads(json.loads(request.content)["expression"])})
+        if path.endswith("/downloads"):
+            return httpx.Response(200, json={"downloads": [DOWNLOAD]})
+        if path.endswith("/downloads/dl_1"):
+            return httpx.Response(200, content=PICTURE)
+        if path.endswith("/storage-state"):
+            return httpx.Response(200, json={"cookies": [], "origins": []})
+        if path.endswith("/history"):
+            return httpx.Response(200, json={"events": EVENTS, "has_frame": False})
+        if path.endswith("/health"):
+            return httpx.Response(200, json=HEALTH | {"healthy": self.healthy})
         if method == "DELETE" and path.removeprefix("/v1/browser/sessions/") in IDS:
             return httpx.Response(200, json=session_body(path.rpartition("/")[2], "closed"))
         if path == "/v1/auth/keys" and method == "POST":
