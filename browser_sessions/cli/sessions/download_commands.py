@@ -15,7 +15,7 @@ from browser_sessions.cli.file_output import STANDARD_OUTPUT, destination, not_w
 from browser_sessions.cli.output import plain, show, show_json
 from browser_sessions.cli.reports import CommandError
 from browser_sessions.cli.service_command import Connection, service_command
-from browser_sessions.cli.sessions.session_arguments import SessionId, asked, whole_id
+from browser_sessions.cli.sessions.session_arguments import SessionId, asked, session_of, whole_id
 from browser_sessions.cli.tables import downloads_table
 from browser_sessions.client import Client
 
@@ -26,7 +26,7 @@ def complete_download(ctx: typer.Context, incomplete: str) -> list[tuple[str, st
     """(download id, file name) of the session's downloads."""
 
     async def found(client: Client) -> list[tuple[str, str]]:
-        listed = await client.downloads(await whole_id(client, str(ctx.params.get("session"))))
+        listed = await client.downloads(await session_of(client, ctx))
         return [(each.download_id, plain(each.filename)) for each in listed]
 
     return [each for each in asked(ctx, found) or [] if each[0].startswith(incomplete)]

@@ -9,7 +9,7 @@ import typer
 from browser_sessions.cli.exit_codes import ExitCode
 from browser_sessions.cli.output import plain
 from browser_sessions.cli.reports import CommandError
-from browser_sessions.cli.sessions.session_arguments import asked, whole_id
+from browser_sessions.cli.sessions.session_arguments import asked, session_of
 from browser_sessions.client import Client
 
 
@@ -17,7 +17,7 @@ def complete_page(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """(page id, title or address) of the session's pages."""
 
     async def pages(client: Client) -> list[tuple[str, str]]:
-        found = await client.pages(await whole_id(client, str(ctx.params.get("session"))))
+        found = await client.pages(await session_of(client, ctx))
         return [(each.page_id, plain(each.title or each.url)) for each in found]
 
     return [each for each in asked(ctx, pages) or [] if each[0].startswith(incomplete)]

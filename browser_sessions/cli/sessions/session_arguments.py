@@ -49,6 +49,12 @@ def _rows(ctx: typer.Context, incomplete: str) -> list[dict[str, Any]]:
     return [row for row in asked(ctx, overview) or [] if row["session_id"].startswith(incomplete)]
 
 
+async def session_of(client: Client, ctx: typer.Context) -> str:
+    """The session of a command line that is being completed. Raises `CommandError`, `ClientError`."""
+    # In front of an option without its value yet, the parser has sorted nothing.
+    return await whole_id(client, ctx.params.get("session") or next(iter(ctx.args), ""))
+
+
 def asked(ctx: typer.Context, ask: Callable[[Client], Awaitable[T]]) -> T | None:
     """What the service of the command line says; None where it does not: an error would be printed into that line."""
     options = {name: ctx.params.get(name) or ctx.find_root().params.get(name) for name in COMMON}
