@@ -97,7 +97,7 @@ async def whole_id(client: Client, given: str) -> str:
         return prefix
     if not re.fullmatch(r"(ses_)?[0-9a-f]{1,32}", prefix):
         raise CommandError(
-            ExitCode.USAGE, f"{plain(given[:64])} is not a session id: ses_ and at most 32 hexadecimal digits."
+            ExitCode.USAGE, f"{plain(given[:64])} is not a session id: ses_ and 1 to 32 hexadecimal digits."
         )
     wanted = "ses_" + prefix.removeprefix("ses_")
     found = [session.session_id async for session in client.iter_sessions() if session.session_id.startswith(wanted)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.harness.fakes.api_service import IDS, KEY, ROW, Service, bs, session_body
+from browser_sessions.cli import main
+from tests.harness.fakes.api_service import IDS, KEY, ROW, Service, bs, problem, session_body
 
 
 def test_nothing_is_cut_or_padded_in_a_pipe(service: Service) -> None:
@@ -60,6 +62,7 @@ def test_common_options_may_stand_before_the_command(
     assert bs("--url", "http://elsewhere:1", "ls", "--url", "http://nearer:1").exit_code == 0
     assert service.requests[-1].url.host == "nearer"
     assert json.loads(bs("--json", "version").stdout)["version"]
+    assert "BROWSER_SESSIONS_PORT" in bs("--data-dir", str(tmp_path), "serve", "--port", "99999").stderr
 
 
 def test_create_tells_when_the_session_ends_and_where_to_watch_it(service: Service) -> None:
@@ -68,6 +71,28 @@ def test_create_tells_when_the_session_ends_and_where_to_watch_it(service: Servi
     assert f"watch    https://browsers.example.com/sessions/{IDS[0]}\n" in made
     service.idle_timeout = None
     assert "ends     1 h after its creation\n" in bs("create", "--idle-timeout", "none").stdout
+
+
+def test_create_shows_the_session_though_its_details_are_not_to_be_had(service: Service) -> None:
+    service.refuse = lambda request: problem(500, "A bug.") if request.url.path.endswith("/details") else None
+    made = bs("create")
+    assert (made.exit_code, IDS[0] in made.stdout, "ends" in made.stdout) == (0, True, False)
+
+
+def test_a_title_that_the_encoding_of_the_output_lacks_is_no_error(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [session_body(each) | ROW | {"title": "\u6771\u4eac"} for each in IDS]
+    service.refuse = lambda request: (
+        httpx.Response(200, json={"sessions": rows}) if request.url.path.endswith("/overview") else None
+    )
+    out = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, encoding="iso-8859-1"))
+    monkeypatch.setattr("sys.argv", ["browser-sessions", "ls"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert out.getvalue().count(b"\\u6771\\u4eac") == 4
 
 
 def test_metadata_of_a_body_may_be_null(service: Service) -> None:
