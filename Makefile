@@ -2,6 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+PYRIGHT := tests/node/node_modules/.bin/pyright
 ARGS ?=
 
 .PHONY: help install setup setup-tests run test test-slow test-unit check fmt bench soak screenshots lock clean
@@ -38,6 +39,8 @@ check: setup ## Check lint, format, types and imports between packages
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/import_circles.py
+	@if [ -x $(PYRIGHT) ]; then $(PYRIGHT) --pythonpath $(BIN)/python --project tests/programs; \
+		else echo "pyright: not installed, skipped (scripts/setup.sh --tests)"; fi
 
 fmt: setup ## Format the code and fix lint findings where possible
 	@$(BIN)/ruff check --fix

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from browser_sessions.domain.download_ledger import DownloadState
 from browser_sessions.domain.limits import MAX_SIDE, MAX_TIMEOUT_SECONDS, URL_CHARACTERS
@@ -23,6 +24,7 @@ MAX_NESTING: Final = 50
 MAX_NUMBER: Final = 2.0**63
 """Beyond it integers are not exact in JavaScript anyway, and some JSON readers refuse them."""
 
+_TICKET: Final = re.compile(r"ticket=[^&\s]+")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME: Final = re.compile(r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
@@ -227,11 +229,22 @@ class CreateBrowserSession(BaseModel):
         return SessionSpec(**(values | resolved))
 
 
+StatusName = Literal["queued", "starting", "active", "closing", "closed", "expired", "crashed", "lost"]
+
+
+class WithTickets(BaseModel):
+    """Its `repr`, which ends up in logs, hides the tickets of its URLs."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, _TICKET.sub("ticket=***", value) if isinstance(value, str) else value
+
+
 class BrowserSessionResponse(BaseModel):
     """Response schema for browser session information"""
 
     session_id: str
-    status: str
+    status: Annotated[StatusName, WithJsonSchema({"type": "string"})]  # the contract has no enum here
     viewport_width: int
     viewport_height: int
     user_agent: str | None
@@ -240,17 +253,19 @@ class BrowserSessionResponse(BaseModel):
     expires_at: datetime | None
 
 
-class BrowserSessionCreated(BrowserSessionResponse):
+class BrowserSessionCreated(WithTickets, BrowserSessionResponse):
     """A new session: its eight fields, and where to connect and to watch. Both addresses hold a ticket: keep them
     secret."""
 
+    status: StatusName
     connect_url: str
     live_url: str
 
 
-class BrowserSessionDetails(BrowserSessionResponse):
+class BrowserSessionDetails(WithTickets, BrowserSessionResponse):
     """All that is known about a session. The addresses are null once it has ended."""
 
+    status: StatusName
     end_reason: str | None
     ended_at: datetime | None
     isolation: Literal["context", "browser"]
@@ -277,7 +292,7 @@ class BrowserSessionHealth(BaseModel):
     anew."""
 
     healthy: bool
-    status: str
+    status: StatusName
     browser_alive: bool
     page_responsive: bool
     latency_ms: float
@@ -364,7 +379,7 @@ class DownloadList(BaseModel):
 
 
 class TokenResponse(BaseModel):
-    access_token: str
+    access_token: str = Field(repr=False)
     token_type: Literal["bearer"]
     expires_in: int
     scope: str
@@ -417,7 +432,7 @@ class KeyResponse(BaseModel):
 class KeyCreated(KeyResponse):
     """The only time that the key itself is shown."""
 
-    key: str
+    key: str = Field(repr=False)
 
 
 class KeyList(BaseModel):
@@ -476,7 +491,7 @@ class SessionRow(BaseModel):
     process group, and sessions of one browser count alike. `responsive` is false while its page does not respond."""
 
     session_id: str
-    status: str
+    status: StatusName
     owner: str
     owner_name: str
     viewport_width: int
@@ -540,7 +555,7 @@ class SessionHistory(BaseModel):
     has_frame: bool
 
 
-class LiveTicket(BaseModel):
+class LiveTicket(WithTickets):
     live_url: str
 
 
@@ -566,7 +581,7 @@ class DevToolsBody(BaseModel):
 class DevToolsResponse(BaseModel):
     """A path to open in a new tab; it holds a ticket."""
 
-    url: str
+    url: str = Field(repr=False)
 
 
 class Problem(BaseModel):

@@ -20,7 +20,14 @@ from browser_sessions.auth.credential_leases import Leases
 from browser_sessions.auth.secrets_file import SECRET_BYTES, Secrets
 from browser_sessions.auth.throttle import Throttle
 from browser_sessions.domain.clock import Clock
-from browser_sessions.domain.errors import Conflict, InvalidField, KeyNotFound, QuotaExceeded, Unauthenticated
+from browser_sessions.domain.errors import (
+    Conflict,
+    InvalidField,
+    KeyNotFound,
+    NameTaken,
+    QuotaExceeded,
+    Unauthenticated,
+)
 from browser_sessions.domain.principal import ApiKey, Principal, Role, User
 
 ADMIN: Final = Principal("admin", Role.ADMIN, "admin", "key:admin")
@@ -222,8 +229,8 @@ class KeyRing:
         return sorted(self._users.values(), key=lambda user: user.username)
 
     async def create_user(self, username: str, password: str, role: Role) -> User:
-        """Raises `Conflict` if the name is taken, `StoreUnavailable`."""
-        taken = Conflict(f"The user {username!r} already exists. Remove it first, or choose another name.")
+        """Raises `NameTaken`, `StoreUnavailable`."""
+        taken = NameTaken(f"The user {username!r} already exists. Remove it first, or choose another name.")
         if username in self._users:
             raise taken
         user = User(

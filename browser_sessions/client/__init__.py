@@ -2,10 +2,40 @@
 
 async with Client() as client, client.session(start_url="https://example.com") as session:
     print(await session.evaluate("document.title"))
+
+with SyncClient() as client, client.session(start_url="https://example.com") as session:
+    print(session.evaluate("document.title"))
 """
 
+import logging
+
+from browser_sessions.api.models import (
+    BrowserSessionCreated,
+    BrowserSessionDetails,
+    BrowserSessionHealth,
+    BrowserSessionList,
+    BrowserSessionResponse,
+    ControlResponse,
+    DownloadResponse,
+    HealthzResponse,
+    KeyCreated,
+    KeyResponse,
+    LiveTicket,
+    NavigationResponse,
+    OverviewResponse,
+    PageContent,
+    PageResponse,
+    PoolState,
+    ReadyzResponse,
+    SessionEvent,
+    SessionHistory,
+    TokenResponse,
+    UserResponse,
+)
 from browser_sessions.client._async.client import Client
 from browser_sessions.client._async.session_handle import Session
+from browser_sessions.client._sync.client import SyncClient
+from browser_sessions.client._sync.session_handle import SyncSession
 from browser_sessions.client.errors import (
     ApiError,
     BrowserGone,
@@ -31,33 +61,61 @@ from browser_sessions.client.errors import (
     WaitTimeout,
     WrongState,
 )
-from browser_sessions.client.session_options import SessionOptions
+from browser_sessions.client.session_options import RoleName, SessionOptions, StatusName, WaitUntil
 
 __all__ = [
     "ApiError",
     "BrowserGone",
+    "BrowserSessionCreated",
+    "BrowserSessionDetails",
+    "BrowserSessionHealth",
+    "BrowserSessionList",
+    "BrowserSessionResponse",
     "BrowserTimeout",
     "Busy",
     "Client",
     "ClientClosed",
     "ClientError",
     "Conflict",
+    "ControlResponse",
+    "DownloadResponse",
     "Forbidden",
+    "HealthzResponse",
     "IdempotencyMismatch",
     "InvalidArgument",
     "InvalidRequest",
+    "KeyCreated",
+    "KeyResponse",
+    "LiveTicket",
     "NameTaken",
+    "NavigationResponse",
     "NotFound",
     "NotReachable",
+    "OverviewResponse",
+    "PageContent",
     "PageFailed",
+    "PageResponse",
+    "PoolState",
     "QuotaExceeded",
+    "ReadyzResponse",
+    "RoleName",
     "ScriptFailed",
     "ServiceFailed",
     "Session",
+    "SessionEvent",
+    "SessionHistory",
     "SessionOptions",
+    "StatusName",
+    "SyncClient",
+    "SyncSession",
+    "TokenResponse",
     "Unauthorized",
     "Unavailable",
     "UnexpectedResponse",
+    "UserResponse",
     "WaitTimeout",
+    "WaitUntil",
     "WrongState",
 ]
+
+logging.getLogger("browser_sessions").addHandler(logging.NullHandler())

@@ -6,10 +6,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
 
 import anyio
 
+from browser_sessions.client.errors import ClientError
+
+BEGIN_S: Final = 2.0
+"""A create takes well under a second. One that waits in the queue is given up: the service undoes it then."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -58,6 +64,32 @@ async def async_finish(work: Callable[[], Coroutine[Any, Any, object]], *, withi
     if finished:
         task.result()
     return finished
+
+
+async def async_begin(
+    work: Callable[[], Coroutine[Any, Any, T]], undo: Callable[[T], Coroutine[Any, Any, object]], *, within: float
+) -> T:
+    """The result of `work`. If the caller is cancelled meanwhile, its result is undone, which the caller never gets to
+    know: `work` has `BEGIN_S` for it."""
+    task = asyncio.ensure_future(work())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await async_finish(partial(_undone, task, undo), within=within)
+        raise
+
+
+async def _undone(task: asyncio.Future[T], undo: Callable[[T], Coroutine[Any, Any, object]]) -> None:
+    await asyncio.wait({task}, timeout=BEGIN_S)
+    task.cancel()
+    await asyncio.wait({task})
+    with suppress(ClientError, asyncio.CancelledError):
+        await undo(task.result())
+
+
+def sync_begin(work: Callable[[], T], undo: Callable[[T], object], *, within: float) -> T:
+    """The result of `work`."""
+    return work()
 
 
 def sync_finish(work: Callable[[], object], *, within: float) -> bool:

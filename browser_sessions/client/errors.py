@@ -49,7 +49,8 @@ class ClientError(Exception):
 
 
 def _restored(kind: type[ClientError], args: tuple[Any, ...], attributes: dict[str, Any]) -> ClientError:
-    error = kind.__new__(kind, *args)
+    error = kind.__new__(kind)
+    error.args = args
     error.__dict__.update(attributes)
     return error
 

@@ -52,11 +52,22 @@ def list_query(
 ) -> Query:
     """The query of a list call. `status` is one or several."""
     query: dict[str, str | int | list[str]] = {"limit": limit}
-    if statuses := [status] if isinstance(status, str) else [*status]:
+    if statuses := several(status):
         query["status"] = statuses
     if cursor is not None:
         query["cursor"] = cursor
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise InvalidArgument(f"metadata must be a mapping, not {metadata!r:.80}.")
     return query | {f"metadata.{key}": value for key, value in (metadata or {}).items()}
+
+
+def several(status: str | Iterable[str]) -> list[str]:
+    """One status or several as a list."""
+    if isinstance(status, str):
+        return [status]
+    if not isinstance(status, Iterable):
+        raise InvalidArgument(f"status must be one or several statuses, not {status!r:.80}.")
+    return [*status]
 
 
 def _segment(name: str, value: object, pattern: re.Pattern[str]) -> str:

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from inspect import cleandoc
+from typing import Any, Literal, TypedDict, TypeVar
 
+from browser_sessions.api.models import RoleName, StatusName
+
+__all__ = ["RoleName", "SessionOptions", "StatusName", "WaitUntil", "documented"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
-RoleName = Literal["client", "operator", "admin"]
-StatusName = Literal["queued", "starting", "active", "closing", "closed", "expired", "crashed", "lost"]
 
 
 class SessionOptions(TypedDict, total=False):
-    """The fields of `api.models.CreateBrowserSession`, which documents them. A test compares both."""
+    """Options of a session, all of them optional:
+
+    viewport_width, viewport_height: CSS pixels; 1280 and 720
+    user_agent: by default the browser's own
+    idle_timeout_seconds: the session ends after this time without use; 300; None: no idle timeout
+    max_lifetime_seconds: it ends this long after its creation; 3600; None only where the server allows it
+    isolation: "context", or "browser" for a Chromium process of its own
+    device: a Playwright device name, such as "iPhone 15"; options that are given as well take precedence
+    locale, timezone_id: such as "de-CH" and "Europe/Zurich"
+    geolocation: {"latitude": 47.4, "longitude": 8.5}, with "accuracy" in metres
+    permissions: such as ["geolocation"]
+    color_scheme: "light", "dark" or "no-preference"
+    extra_http_headers: sent with every request of its pages
+    ignore_https_errors: accept invalid certificates; False
+    java_script_enabled: True
+    proxy: {"server": "http://host:port", "bypass": ..., "username": ..., "password": ...}
+    storage_state: cookies and local storage, as `storage_state()` returns them
+    start_url: the page is navigated there before the call returns
+    wait_seconds: how long to wait for free capacity; 0
+    metadata: pairs of strings, to find the session by
+    """
 
     viewport_width: int
     viewport_height: int
@@ -33,3 +57,9 @@ class SessionOptions(TypedDict, total=False):
     start_url: str | None
     wait_seconds: float
     metadata: Mapping[str, str]
+
+
+def documented(method: F) -> F:
+    """Adds the options to a method's docstring: `help` shows no more of them than `**options`."""
+    method.__doc__ = f"{cleandoc(method.__doc__ or '')}\n\n{cleandoc(SessionOptions.__doc__ or '')}"
+    return method

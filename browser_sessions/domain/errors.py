@@ -11,7 +11,8 @@ BrowserSessionsError
 ├── InvalidField             a field's value that only the running service can reject
 ├── WrongState               the session's status does not allow this
 │   └── IllegalTransition    a bug: a transition that `session.TRANSITIONS` does not have
-├── Conflict                 the stored version is not the expected one, or a name is taken
+├── Conflict                 the stored version is not the expected one, or a limit is reached
+│   ├── NameTaken
 │   └── TooManyPages
 ├── IdempotencyMismatch      the same key with another body
 ├── QuotaExceeded            the principal's own limit
@@ -24,7 +25,8 @@ BrowserSessionsError
 │   └── DevToolsUnavailable  no DevTools files for this Chromium
 ├── BrowserTimeout           the browser did not respond in time
 ├── BrowserGone              it died during the call
-├── PageFailed               navigation error, script error
+├── PageFailed               a navigation or another action on a page failed
+│   ├── ScriptFailed         an evaluated expression threw, or its value is no JSON
 │   └── StartPageFailed      the first page of a session did not load
 ├── BrowserMissing           no usable executable on this machine
 └── SettingsError            a setting that prevents the start
@@ -116,7 +118,11 @@ class IllegalTransition(WrongState):
 
 
 class Conflict(BrowserSessionsError):
-    """The stored version is not the expected one, or a name is taken."""
+    """The stored version is not the expected one, or a limit is reached."""
+
+
+class NameTaken(Conflict):
+    """A user of that name exists."""
 
 
 class TooManyPages(Conflict):
@@ -175,7 +181,11 @@ class BrowserGone(BrowserSessionsError):
 
 
 class PageFailed(BrowserSessionsError):
-    """A navigation error, or an exception in an evaluated expression."""
+    """A navigation or another action on a page failed."""
+
+
+class ScriptFailed(PageFailed):
+    """An evaluated expression threw, or its value is no JSON."""
 
 
 class DownloadStarted(PageFailed):

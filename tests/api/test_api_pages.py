@@ -152,6 +152,7 @@ async def test_a_value_that_is_not_json_is_an_error(driven: Driven, value: Any) 
     driven.context.evaluated = value
     response = await driven.call("POST", "/page-1/evaluate", json={"expression": "x"})
     assert response.status_code == 409
+    assert response.json()["type"].endswith(":script-failed")
     assert "JSON" in response.json()["detail"]
 
 

@@ -27,7 +27,7 @@ from browser_sessions.api.models import (
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active
 from browser_sessions.chromium.ports import ContextHandle, PageInfo
-from browser_sessions.domain.errors import BrowserSessionsError, InvalidField, PageFailed, WrongState
+from browser_sessions.domain.errors import BrowserSessionsError, InvalidField, ScriptFailed, WrongState
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import EndReason, SessionStatus
 from browser_sessions.domain.text import valid
@@ -194,7 +194,7 @@ def _result(value: Any) -> bytes:
     try:
         return json.dumps({"result": _finite(value)}, allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError):
-        raise PageFailed(
+        raise ScriptFailed(
             "The value of the expression is not JSON: return numbers, strings, arrays or plain objects."
         ) from None
 

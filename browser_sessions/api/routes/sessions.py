@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 
@@ -17,6 +17,7 @@ from browser_sessions.api.models import (
     BrowserSessionList,
     BrowserSessionResponse,
     KeepaliveBody,
+    StatusName,
 )
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active, find_record, find_view, summary
@@ -31,8 +32,6 @@ MAX_METADATA_FILTERS: Final = 32
 """As many as a session may have metadata pairs."""
 _DETAILS: Final = BrowserSessionDetails.model_fields.keys() - {"connections", "pages", "connect_url", "live_url"}
 _LIST_PARAMETERS: Final = frozenset({"status", "limit", "cursor"})
-
-StatusName = Literal["queued", "starting", "active", "closing", "closed", "expired", "crashed", "lost"]
 
 
 @router.get("", response_model=BrowserSessionList, responses=problems(401, 503))

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import orjson
 
-from browser_sessions.domain.errors import PageFailed
+from browser_sessions.domain.errors import ScriptFailed
 from browser_sessions.domain.limits import TEXT_CHARACTERS
 from browser_sessions.domain.text import valid
 
@@ -125,15 +125,15 @@ trusted."""
 
 
 async def parse(text: Any) -> Any:
-    """Parses the result of `SERIALISE`. Raises `PageFailed` with the script's exception, or if the result is not JSON
+    """Parses the result of `SERIALISE`. Raises `ScriptFailed` with the script's exception, or if the result is not JSON
     because the page has replaced built-in functions."""
     if isinstance(text, str) and text.startswith("!"):
-        raise PageFailed(valid(text[1 : TEXT_CHARACTERS + 1]))
+        raise ScriptFailed(valid(text[1 : TEXT_CHARACTERS + 1]))
     if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
-        raise PageFailed("The page did not return the value as JSON: its scripts have replaced built-in functions.")
+        raise ScriptFailed("The page did not return the value as JSON: its scripts have replaced built-in functions.")
     try:
         if len(text) <= _PARSE_ON_LOOP:
             return orjson.loads(text)
         return await asyncio.to_thread(orjson.loads, text)
     except (orjson.JSONDecodeError, UnicodeEncodeError):
-        raise PageFailed("The page returned invalid JSON: its scripts have replaced built-in functions.") from None
+        raise ScriptFailed("The page returned invalid JSON: its scripts have replaced built-in functions.") from None

@@ -10,8 +10,8 @@ import typer
 
 from browser_sessions.api.models import SessionEvent
 from browser_sessions.cli.exit_codes import ExitCode
-from browser_sessions.cli.output import plain, show_json, warn
-from browser_sessions.cli.reports import CommandError
+from browser_sessions.cli.output import plain, show_json
+from browser_sessions.cli.reports import CommandError, report_error
 from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.sessions.session_arguments import SessionId, complete_any, whole_id
 from browser_sessions.client import Client, NotReachable, Unavailable
@@ -65,7 +65,7 @@ async def _print(
     client = connection.client
     session_id = None if session is None else await whole_id(client, session)
     wanted = set(types or ())
-    found = _following(client, session_id, after) if follow else _kept(client, session_id, after)
+    found = _following(connection, session_id, after) if follow else _kept(client, session_id, after)
     try:
         async for event in found:
             if wanted and event.type not in wanted:
@@ -88,9 +88,10 @@ async def _kept(client: Client, session_id: str | None, after: str | None) -> As
         yield event
 
 
-async def _following(client: Client, session_id: str | None, after: str | None) -> AsyncGenerator[SessionEvent]:
+async def _following(connection: Connection, session_id: str | None, after: str | None) -> AsyncGenerator[SessionEvent]:
     """Goes on after the last event when the service was away."""
-    last = after
+    client = connection.client
+    last, away = after, False
     await client.healthz()  # a service that is away from the start is an error
     while True:
         try:
@@ -99,11 +100,13 @@ async def _following(client: Client, session_id: str | None, after: str | None) 
             else:
                 stream = client.session_events(session_id, since="start" if last is None else None, last_event_id=last)
             async for event in stream:
-                last = event.id
+                last, away = event.id, False
                 yield event
             return
         except (NotReachable, Unavailable) as error:
-            warn(f"{error.detail} Waiting for it.")
+            if not away:
+                report_error(error, as_json=connection.as_json, hint="Waiting for it.")
+            away = True
             await asyncio.sleep(RECONNECT_S)
 
 

@@ -26,7 +26,6 @@ from browser_sessions.cli.sessions.session_arguments import SessionId, SessionId
 from browser_sessions.cli.tables import details_table, facts, health_summary, moment, status_text
 from browser_sessions.client.errors import ClientError
 from browser_sessions.client.paths import SESSIONS
-from browser_sessions.domain.session import SessionStatus
 
 CONCURRENT_ENDS: Final = 8
 """Enough to hide the round trip, too few to be a load."""
@@ -42,7 +41,7 @@ async def show_session(connection: Connection, session: SessionId) -> None:
         return
     details = BrowserSessionDetails.model_validate(found)
     health = None
-    if details.status == SessionStatus.ACTIVE:
+    if details.status == "active":
         health = BrowserSessionHealth.model_validate(await connection.client.call("GET", path + "/health"))
     show(details_table(details, health, datetime.now(UTC)))
 

@@ -1,4 +1,4 @@
-"""The client: finds the service, keeps the connection to it, and provides sessions for `async with` blocks."""
+"""The client: finds the service, keeps the connection to it, and provides sessions for blocks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Final, Self, Unpack
 
 import httpx
 
+from browser_sessions.api.models import BrowserSessionCreated, BrowserSessionResponse
 from browser_sessions.client._async.operations import Operations
 from browser_sessions.client._async.session_handle import Session
 from browser_sessions.client._async.transport import Transport
-from browser_sessions.client.concurrency import async_finish
+from browser_sessions.client.concurrency import async_begin, async_finish
 from browser_sessions.client.discovery import Target, discover
 from browser_sessions.client.errors import InvalidArgument, NotReachable
 from browser_sessions.client.http_options import HttpOptions
 from browser_sessions.client.retries import ATTEMPTS
-from browser_sessions.client.session_options import SessionOptions
+from browser_sessions.client.session_options import SessionOptions, documented
 
 END_S: Final = 15.0
 """Time to end a session after its block, also when the program is being cancelled: longer than a restart of the
@@ -75,10 +76,16 @@ class Client(Operations):
         """Closes the connection. Sessions continue."""
         await self._transport.aclose()
 
+    @documented
     @asynccontextmanager
     async def session(self, **options: Unpack[SessionOptions]) -> AsyncIterator[Session]:
         """A session for an `async with` block; it is ended after the block, also if that raises or is cancelled."""
-        session = Session(self, await self.create(**options))
+
+        async def end(created: BrowserSessionCreated) -> BrowserSessionResponse:
+            return await self.end(created.session_id)
+
+        created = await async_begin(partial(self.create, **options), end, within=END_S)
+        session = Session(self, created)
         try:
             yield session
         except BaseException as error:

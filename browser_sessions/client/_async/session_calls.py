@@ -26,8 +26,8 @@ from browser_sessions.client._async.event_stream import event_stream
 from browser_sessions.client._async.transport import Transport, decoded, parsed
 from browser_sessions.client.concurrency import async_blocking
 from browser_sessions.client.http_options import RESPONSE_TIMEOUT_S
-from browser_sessions.client.paths import EVENTS, SESSIONS, Query, download_path, list_query, session_path
-from browser_sessions.client.session_options import SessionOptions, StatusName
+from browser_sessions.client.paths import EVENTS, SESSIONS, Query, download_path, list_query, session_path, several
+from browser_sessions.client.session_options import SessionOptions, StatusName, documented
 
 CDP: Final = "cdp/json"
 StatusNames = StatusName | Iterable[StatusName]
@@ -52,6 +52,7 @@ class SessionCalls:
         response = await self._transport.send(method, path, body=body, query=query, timeout=timeout)
         return decoded(response) if response.content else None
 
+    @documented
     async def create(
         self, *, idempotency_key: str | None = None, **options: Unpack[SessionOptions]
     ) -> BrowserSessionCreated:
@@ -89,10 +90,11 @@ class SessionCalls:
         self, *, status: StatusNames = (), metadata: Mapping[str, str] | None = None
     ) -> AsyncIterator[BrowserSessionResponse]:
         """All your sessions (operators: all sessions), newest first, loaded page by page."""
-        statuses = status if isinstance(status, str) else [*status]  # an iterator lasts for one page only
+        statuses = several(status)  # an iterator would last for one page only
         cursor: str | None = None
         while True:
-            page = await self.list(status=statuses, metadata=metadata, limit=LIST_LIMIT, cursor=cursor)
+            query = list_query(status=statuses, metadata=metadata, limit=LIST_LIMIT, cursor=cursor)
+            page = parsed(BrowserSessionList, await self._transport.send("GET", SESSIONS, query=query))
             for session in page.sessions:
                 yield session
             cursor = page.next_cursor

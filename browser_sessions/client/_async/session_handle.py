@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 from browser_sessions.api.models import (
     BrowserSessionCreated,
@@ -21,8 +22,20 @@ from browser_sessions.api.models import (
     SessionHistory,
 )
 from browser_sessions.client._async.operations import Operations
-from browser_sessions.client.errors import ClientError, NotFound, NotReachable, WrongState
-from browser_sessions.client.session_options import WaitUntil
+from browser_sessions.client.concurrency import async_sleep
+from browser_sessions.client.errors import (
+    ClientError,
+    InvalidArgument,
+    NotFound,
+    NotReachable,
+    WaitTimeout,
+    WrongState,
+)
+from browser_sessions.client.session_options import StatusName, WaitUntil
+
+FINAL: Final[Sequence[StatusName]] = ("closed", "expired", "crashed", "lost")
+POLL_S: Final = 0.5
+"""Between two looks at a session's status, which cost the service next to nothing."""
 
 
 class Session:
@@ -64,13 +77,36 @@ class Session:
         """The session's current state."""
         return await self._calls.get(self.id)
 
+    async def wait_for(self, *status: StatusName, timeout: float | None = None) -> BrowserSessionResponse:
+        """Waits until the session has one of these statuses, by default until it has ended. Returns its state.
+
+        Raises `WrongState` if it has ended with another one, `WaitTimeout` after `timeout` seconds.
+        """
+        if wrong := set(status) - set(get_args(StatusName)):
+            raise InvalidArgument(f"There is no status {wrong.pop()!r}.")
+        wanted = status or FINAL
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            state = await self.state()
+            if state.status in wanted:
+                return state
+            if state.status in FINAL:
+                text = f"The session is {state.status} and will not be {' or '.join(wanted)}."
+                raise WrongState(409, text, session_id=self.id)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeout(f"The session is still {state.status} after {timeout:g} s.", session_id=self.id)
+            await async_sleep(POLL_S)
+
     async def details(self) -> BrowserSessionDetails:
+        """All details of the session, with new connect and live URLs."""
         return await self._calls.details(self.id)
 
     async def health(self) -> BrowserSessionHealth:
+        """Probes the live browser."""
         return await self._calls.health(self.id)
 
     async def keepalive(self, *, extend_seconds: float | None = None) -> BrowserSessionResponse:
+        """Counts as activity; `extend_seconds` extends the maximum lifetime, within the server's limit."""
         return await self._calls.keepalive(self.id, extend_seconds=extend_seconds)
 
     async def storage_state(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -33,6 +34,9 @@ log = logging.getLogger("browser_sessions")
 
 _IDEMPOTENT: Final = frozenset({"GET", "DELETE"})
 """Methods that are retried. A POST whose response was lost may have been executed."""
+
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""RFC 9110, section 5.5: not in a header's value."""
 
 
 class Transport:
@@ -122,7 +126,7 @@ class Transport:
             limits = httpx.Timeout(timeout, connect=limits.connect)
         with self._translated():
             content = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-            return self._http.build_request(
+            request = self._http.build_request(
                 method,
                 path,
                 content=content,
@@ -131,6 +135,9 @@ class Transport:
                 headers={"Content-Type": "application/json", **(headers or {})} if body is not None else headers,
                 timeout=extended(limits, service_time),
             )
+            if wrong := next((name for name, value in request.headers.raw if _CONTROL.search(value)), None):
+                raise ValueError(f"the header {wrong.decode()} contains a control character")
+            return request
 
     async def _once(self, request: httpx.Request, accept: Collection[int]) -> httpx.Response:
         with self._translated():
@@ -156,10 +163,10 @@ class Transport:
             raise NotReachable(self.url, _reason(error) or type(error).__name__) from error
         except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
             raise InvalidArgument(f"The request cannot be sent: {error}") from error
-        except RuntimeError:
+        except RuntimeError as error:
             if self._http.is_closed:
                 raise ClientClosed from None
-            raise
+            raise NotReachable(self.url, str(error)) from error  # a connection of an event loop that is closed
 
 
 def decoded(response: httpx.Response) -> Any:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 import browser_sessions
+from browser_sessions import client as sdk
 from browser_sessions.api.models import CreateBrowserSession
 from browser_sessions.client import (
     ApiError,
@@ -21,49 +22,9 @@ from browser_sessions.client import (
     Unavailable,
 )
 from browser_sessions.client.retries import MAX_PAUSE_S, RETRY_FOR_S, Retries
+from tests.harness.fakes.scripted_service import BUSY, CREATED, ID, SESSION, Response, ScriptedService, ok
 
-ID = "ses_" + "0" * 32
-SESSION = {
-    "session_id": ID,
-    "status": "active",
-    "viewport_width": 1280,
-    "viewport_height": 720,
-    "user_agent": None,
-    "created_at": "2026-01-31T12:00:00Z",
-    "last_activity": "2026-01-31T12:00:00Z",
-    "expires_at": None,
-}
-CREATED = SESSION | {"connect_url": "ws://x/cdp?ticket=t", "live_url": "ws://x/live?ticket=t"}
-BUSY = httpx.Response(503, headers={"Retry-After": "1"}, json={"detail": "The pool is full."})
 PAGES = {"pages": [{"page_id": "P1", "url": "", "title": "", "created_at": "2026-01-31T12:00:00Z", "crashed": False}]}
-
-Response = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
-
-
-class Service(httpx.AsyncBaseTransport):
-    """Returns the given responses in order and records the `requests`."""
-
-    def __init__(self, *responses: Response) -> None:
-        self.responses = list(responses)
-        self.requests: list[httpx.Request] = []
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await request.aread()
-        self.requests.append(request)
-        response = self.responses.pop(0)
-        if isinstance(response, Exception):
-            raise response
-        if isinstance(response, httpx.Response):
-            return httpx.Response(response.status_code, headers=response.headers, content=response.content)
-        return response(request)
-
-    @property
-    def lines(self) -> list[str]:
-        return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
-
-
-def ok(body: Any, status: int = 200) -> httpx.Response:
-    return httpx.Response(status, json=body)
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +37,11 @@ pause_after = Retries.pause_after
 
 
 @pytest.fixture
-async def connect() -> AsyncIterator[Callable[..., tuple[Client, Service]]]:
+async def connect() -> AsyncIterator[Callable[..., tuple[Client, ScriptedService]]]:
     clients: list[Client] = []
 
-    def make(*responses: Response, attempts: int = 5) -> tuple[Client, Service]:
-        service = Service(*responses)
+    def make(*responses: Response, attempts: int = 5) -> tuple[Client, ScriptedService]:
+        service = ScriptedService(*responses)
         clients.append(Client("http://service", "the-key", attempts=attempts, transport=service))
         return clients[-1], service
 
@@ -89,7 +50,7 @@ async def connect() -> AsyncIterator[Callable[..., tuple[Client, Service]]]:
         await client.aclose()
 
 
-Connect = Callable[..., tuple[Client, Service]]
+Connect = Callable[..., tuple[Client, ScriptedService]]
 
 
 async def test_a_create_is_retried_with_one_idempotency_key(connect: Connect) -> None:
@@ -304,7 +265,7 @@ def test_the_options_are_those_of_the_api() -> None:
 
 
 def test_public_names() -> None:
-    assert browser_sessions.__all__ == ["ApiError", "Client", "NotReachable", "Session", "__version__"]
+    assert set(browser_sessions.__all__) == {*sdk.__all__, "__version__"}
     for name in browser_sessions.__all__:
         assert getattr(browser_sessions, name)
     with pytest.raises(AttributeError, match="nothing_such"):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
+from browser_sessions import client
 from browser_sessions.api.errors import TABLE
 from browser_sessions.client import (
     ApiError,
     BrowserTimeout,
+    ClientError,
     Conflict,
     Forbidden,
     InvalidRequest,
@@ -19,8 +22,10 @@ from browser_sessions.client import (
     ServiceFailed,
     Unauthorized,
     Unavailable,
+    errors,
 )
 from browser_sessions.client.errors import BY_STATUS, error_from
+from tests.harness.paths import ROOT
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
@@ -38,6 +43,7 @@ def problem(status: int, **fields: object) -> httpx.Response:
         (404, NotFound),
         (409, Conflict),
         (413, InvalidRequest),
+        (415, InvalidRequest),
         (418, ApiError),
         (422, InvalidRequest),
         (429, QuotaExceeded),
@@ -93,3 +99,11 @@ def test_retry_after_is_read_as_number_or_date(header: str | None, seconds: floa
 def test_an_error_response_of_another_server_has_a_readable_message(content: bytes) -> None:
     error = error_from(httpx.Response(502, content=content))
     assert (type(error), error.detail) == (ServiceFailed, "The service responded 502 Bad Gateway.")
+
+
+def test_the_documentation_has_every_error() -> None:
+    table = (ROOT / "docs" / "sdk.md").read_text().partition("## Errors")[2].partition("## Logging")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)
+    defined = [name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, ClientError)]
+    assert sorted([*documented, "ClientError"]) == sorted(defined)
+    assert set(defined) <= set(client.__all__)
