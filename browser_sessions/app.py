@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import secrets
 import shutil
 import socket
@@ -29,7 +27,6 @@ from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.domain.clock import SystemClock
-from browser_sessions.domain.errors import SettingsError
 from browser_sessions.events.log_and_metrics import project
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.pool.browsers.supervisor import Supervisor
@@ -38,7 +35,7 @@ from browser_sessions.pool.overload import Shedding
 from browser_sessions.pool.reaper import Reaper
 from browser_sessions.pool.upkeep import Upkeep
 from browser_sessions.settings import Settings
-from browser_sessions.store import EmbeddedStore
+from browser_sessions.store import EmbeddedStore, lock_data_folder
 from browser_sessions.telemetry import Metrics
 
 log = structlog.get_logger()
@@ -98,7 +95,7 @@ class Service:
         if self._started:
             return
         self._started = True
-        self._lock = _lock(self.settings.data_dir)
+        self._lock = lock_data_folder(self.settings.data_dir)
         try:
             await self.store.open()
             lost = await self.store.mark_lost(self.pool.node, self.clock.wall())
@@ -206,22 +203,3 @@ def _node_name(data_dir: Path) -> str:
     if not path.exists():
         path.write_text(f"{socket.gethostname()}-{secrets.token_hex(3)}\n", encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
-
-
-def _lock(data_dir: Path) -> IO[str]:
-    """One server for each data folder: two would mark each other's sessions as lost. Raises `SettingsError`."""
-    file = (data_dir / "lock").open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        file.close()
-        raise SettingsError(
-            f"BROWSER_SESSIONS_DATA_DIR: another server (process {holder}) uses {data_dir}. "
-            "Stop it, or name another folder."
-        ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file

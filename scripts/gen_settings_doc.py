@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from browser_sessions.cli.setting_flags import Setting, described
+from browser_sessions.cli.node.setting_flags import Setting, described
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 

@@ -1,77 +1,87 @@
-"""The command line, `browser-sessions`: serve, drain, ls, show, create, end, open, keys, users, doctor."""
+"""The command line, `browser-sessions`. See docs/cli.md."""
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version as installed
-from typing import Annotated
+import sys
+from io import TextIOWrapper
+from typing import Annotated, ClassVar, Final
 
 import typer
 
-from browser_sessions.cli import account_commands, session_commands
-from browser_sessions.cli.doctor import doctor
-from browser_sessions.cli.drain import drain
-from browser_sessions.cli.output import show_json
-from browser_sessions.cli.serve import serve
-from browser_sessions.cli.session_list import ls
+from browser_sessions.cli.command_group import ApiKeyFile, AsJson, CommandGroup, DataDir, Url, new_app, options_before
 
-app = typer.Typer(
-    name="browser-sessions",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # help texts contain literal brackets and asterisks
-    pretty_exceptions_enable=False,  # plain tracebacks, without local variables, which may hold keys
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-keys = typer.Typer(help="Create, list and revoke API keys (admins only).", no_args_is_help=True, rich_markup_mode=None)
-users = typer.Typer(
-    help="Create, list and remove users who sign in (admins only).", no_args_is_help=True, rich_markup_mode=None
+EXIT_CODES: Final = (
+    "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not found, 4 refused (key, role, quota or no capacity), "
+    "5 no service responds."
 )
 
-app.command()(serve)
-app.command()(drain)
-app.command()(ls)
-app.command("show")(session_commands.show_session)
-app.command("create")(session_commands.create)
-app.command("end")(session_commands.end)
-app.command("open")(session_commands.open_session)
-keys.command("create")(account_commands.create_key)
-keys.command("ls")(account_commands.list_keys)
-keys.command("revoke")(account_commands.revoke_key)
-users.command("create")(account_commands.create_user)
-users.command("ls")(account_commands.list_users)
-users.command("rm")(account_commands.remove_user)
-app.add_typer(keys, name="keys")
-app.add_typer(users, name="users")
-app.command()(doctor)
+
+class _Commands(CommandGroup):
+    places: ClassVar = {
+        "serve": "node.serve:serve",
+        "drain": "node.drain:drain",
+        "doctor": "node.doctor:doctor",
+        "backup": "node.backup:backup",
+        "restore": "node.backup:restore",
+        "ls": "sessions.session_list:ls",
+        "create": "sessions.create:create",
+        "show": "sessions.session_commands:show_session",
+        "open": "sessions.session_commands:open_session",
+        "health": "sessions.session_commands:health",
+        "keepalive": "sessions.session_commands:keepalive",
+        "goto": "sessions.page_commands:goto",
+        "evaluate": "sessions.page_commands:evaluate",
+        "content": "sessions.page_commands:content",
+        "screenshot": "sessions.page_commands:screenshot",
+        "pdf": "sessions.page_commands:pdf",
+        "pages": "sessions.page_commands:pages",
+        "events": "sessions.event_commands:events",
+        "logs": "sessions.event_commands:logs",
+        "downloads": "sessions.download_commands:downloads",
+        "storage-state": "sessions.session_commands:storage_state",
+        "control": "sessions.session_commands:control",
+        "end": "sessions.session_commands:end",
+        "pool": "pool:pool",
+        "keys": "account_commands:keys",
+        "users": "account_commands:users",
+        "version": "version:version",
+    }
+
+
+app = new_app(name="browser-sessions", cls=_Commands, epilog=EXIT_CODES, add_completion=True)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from browser_sessions.cli.version import version
+
         version()
         raise typer.Exit
 
 
 @app.callback()
 def _every_command(
+    ctx: typer.Context,
+    url: Url = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
     _wanted: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Live browser sessions in headless Chromium: isolated, watchable, with exact expiry."""
+    """Live browser sessions in headless Chromium: isolated, watchable, with exact expiry.
 
-
-@app.command()
-def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Print the version."""
-    ours, python = installed("browser-sessions"), platform.python_version()
-    if as_json:
-        show_json({"version": ours, "python": python})
-    else:
-        typer.echo(f"browser-sessions {ours} (Python {python})")
+    Options of every command that uses a service may stand before or after it.
+    """
+    options_before(ctx, {"url": url, "api_key_file": api_key_file, "data_dir": data_dir, "as_json": as_json})
 
 
 def main() -> None:
     """The entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a title may have what the locale's encoding does not
     app()
 
 

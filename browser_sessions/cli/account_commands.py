@@ -10,9 +10,15 @@ from urllib.parse import quote
 import typer
 
 from browser_sessions.api.models import KeyCreated, KeyList, KeyResponse, UserList, UserResponse
-from browser_sessions.cli.output import WRONG_USE, prompting, show, show_json, warn
+from browser_sessions.cli.command_group import new_app
+from browser_sessions.cli.exit_codes import ExitCode
+from browser_sessions.cli.output import prompting, show, show_json, warn
+from browser_sessions.cli.reports import CommandError
 from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.tables import facts, keys_table, users_table
+
+keys = new_app(help="Create, list and revoke API keys (admins only).")
+users = new_app(help="Create, list and remove users (admins only).")
 
 Role = Annotated[
     str,
@@ -22,6 +28,7 @@ Role = Annotated[
 ]
 
 
+@keys.command("create")
 @service_command
 async def create_key(
     connection: Connection,
@@ -43,6 +50,7 @@ async def create_key(
     warn("Store the key now: it is not shown again.")
 
 
+@keys.command("ls")
 @service_command
 async def list_keys(connection: Connection) -> None:
     """List API keys, revoked ones included; never their secrets."""
@@ -53,6 +61,7 @@ async def list_keys(connection: Connection) -> None:
         show(keys_table(KeyList.model_validate(found).keys, datetime.now(UTC)))
 
 
+@keys.command("revoke")
 @service_command
 async def revoke_key(
     connection: Connection, key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="From 'keys ls'.")]
@@ -65,6 +74,7 @@ async def revoke_key(
         show(keys_table([KeyResponse.model_validate(found)], datetime.now(UTC)))
 
 
+@users.command("create")
 @service_command
 async def create_user(connection: Connection, username: str, role: Role = "client") -> None:
     """Create a user who can sign in.
@@ -79,6 +89,7 @@ async def create_user(connection: Connection, username: str, role: Role = "clien
         show(users_table([UserResponse.model_validate(made)], datetime.now(UTC)))
 
 
+@users.command("ls")
 @service_command
 async def list_users(connection: Connection) -> None:
     """List users."""
@@ -89,6 +100,7 @@ async def list_users(connection: Connection) -> None:
         show(users_table(UserList.model_validate(found).users, datetime.now(UTC)))
 
 
+@users.command("rm")
 @service_command
 async def remove_user(connection: Connection, username: str) -> None:
     """Remove a user. Their tokens and keys are revoked at once."""
@@ -107,6 +119,5 @@ def _password() -> str:
         return typed
     password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        warn("Standard input holds no password.")
-        raise typer.Exit(WRONG_USE)
+        raise CommandError(ExitCode.USAGE, "Standard input holds no password.")
     return password

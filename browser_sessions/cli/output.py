@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from rich.console import Console, RenderableType
-from rich.text import Text
 
-from browser_sessions.domain.errors import BrowserSessionsError
+if TYPE_CHECKING:  # commands that print JSON do without it
+    from rich.console import Console, RenderableType
 
-WRONG_USE: Final = 2
-"""Exit code for wrong arguments, as of click and POSIX utilities."""
-FAILED: Final = 1
-INTERRUPTED: Final = 130
-"""128 + SIGINT, as in shells."""
-UNLIMITED: Final = 10_000
-"""Columns of a pipe or file: wide enough that no table is cut."""
+UNLIMITED: Final = 2**31
+"""Columns of a pipe or file: no table is cut."""
 
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories that may control a terminal: control and format characters, surrogates, private use."""
+_PADDING: Final = re.compile(r" +$", re.MULTILINE)
 
 
 def plain(value: object) -> str:
@@ -35,12 +32,29 @@ def plain(value: object) -> str:
 
 def show(what: RenderableType) -> None:
     """To standard output, for people. Long lines of text are not wrapped, so that they can be copied."""
-    console().print(what, soft_wrap=isinstance(what, Text))
+    from rich.text import Text
+
+    target = console()
+    if target.is_terminal:
+        target.print(what, soft_wrap=isinstance(what, Text))
+        return
+    with target.capture() as captured:
+        target.print(what, soft_wrap=isinstance(what, Text))
+    typer.echo(_PADDING.sub("", captured.get()), nl=False)
 
 
 def console() -> Console:
     """A new one each time: tests and pipes replace the streams."""
-    return Console(width=None if sys.stdout.isatty() else UNLIMITED, highlight=False, markup=False, emoji=False)
+    from rich.console import Console
+
+    return Console(
+        width=None if sys.stdout.isatty() else UNLIMITED,
+        # Rich's own NO_COLOR leaves bold and dim.
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def show_json(data: Any, *, lines: bool = False) -> None:
@@ -48,22 +62,16 @@ def show_json(data: Any, *, lines: bool = False) -> None:
     typer.echo(json.dumps(data, indent=None if lines else 2))
 
 
+def show_text(text: str) -> None:
+    """A page's text to standard output: as it is in a pipe, without control characters on a terminal."""
+    if sys.stdout.isatty():
+        text = "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))
+    typer.echo(text, color=True)  # else click removes escape sequences from what goes into a pipe
+
+
 def warn(sentence: str) -> None:
     """To standard error."""
     typer.echo(plain(sentence), err=True)
-
-
-@contextmanager
-def complaints(code: int) -> Iterator[None]:
-    """Prints a `BrowserSessionsError` as text and exits with `code`; exits silently at Ctrl-C."""
-    try:
-        yield
-    except BrowserSessionsError as error:
-        for line in error.detail.splitlines():
-            warn(line)
-        raise typer.Exit(code) from None
-    except (KeyboardInterrupt, typer.Abort):
-        raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from browser_sessions.api.models import (
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,
+    DownloadResponse,
     KeyResponse,
+    PageResponse,
     UserResponse,
 )
 from browser_sessions.cli.output import plain
@@ -61,6 +63,22 @@ def moment(at: datetime | None, now: datetime) -> str:
     away = (at - now).total_seconds()
     far = f"in {duration(away)}" if away >= 0 else f"{duration(-away)} ago"
     return f"{at:%Y-%m-%d %H:%M:%S}Z ({far})"
+
+
+def end_of(details: BrowserSessionDetails) -> str:
+    """`after 5 m without use, after 1 h at the latest`."""
+    idle, lifetime = details.idle_timeout_seconds, details.max_lifetime_seconds
+    parts = [] if idle is None else [f"after {duration(idle)} without use"]
+    if lifetime is not None:
+        parts.append(f"{duration(lifetime)} after its creation" + (" at the latest" if parts else ""))
+    return ", ".join(parts) or "never by itself"
+
+
+def console_address(session_id: str, live_url: str) -> str:
+    """The console's page of a session, at the service's public address, which `live_url` has."""
+    parts = urlsplit(live_url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    return f"{scheme}://{parts.netloc}{parts.path.partition('/v1/')[0]}/sessions/{session_id}"
 
 
 def status_text(status: str) -> Text:
@@ -138,7 +156,7 @@ def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth |
     else:
         rows.append(("ends", moment(details.expires_at, now)))
     rows += [
-        ("limits", f"idle {_limit(details.idle_timeout_seconds)}, lifetime {_limit(details.max_lifetime_seconds)}"),
+        ("limits", end_of(details)),
         ("viewport", f"{details.viewport_width}x{details.viewport_height}"),
         ("user agent", details.user_agent or "the browser's default"),
         ("isolation", details.isolation),
@@ -147,13 +165,13 @@ def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth |
         ("connections", details.connections),
     ]
     if health is not None:
-        rows.append(("health", _health(health)))
+        rows.append(("health", health_summary(health)))
     rows += [(f"metadata {key}", value) for key, value in details.metadata.items()]
     rows += [(name, _option(value)) for name, value in details.options.items() if _is_set(name, value)]
     if details.connect_url is not None:
         rows.append(("connect", details.connect_url))
     if details.live_url is not None:
-        rows.append(("watch", details.live_url))
+        rows.append(("watch", console_address(details.session_id, details.live_url)))
     return facts(rows)
 
 
@@ -167,6 +185,25 @@ def facts(rows: Iterable[tuple[str, object]]) -> Text:
         lines.append(Text.assemble((f"{name:{margin}}", "bold"), first))
         lines += [Text.assemble(" " * margin, other) for other in others]
     return Text("\n").join(lines)
+
+
+def pages_table(pages: Sequence[PageResponse]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("PAGE", "TITLE", "URL"):
+        table.add_column(name, no_wrap=True, overflow="fold" if name == "PAGE" else "ellipsis")
+    for page in pages:
+        title = Text("crashed", style="red") if page.crashed else Text(plain(page.title))
+        table.add_row(page.page_id, title, plain(page.url))
+    return table
+
+
+def downloads_table(downloads: Sequence[DownloadResponse]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("DOWNLOAD", "STATE", "BYTES", "FILE"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis" if name == "FILE" else "fold")
+    for each in downloads:
+        table.add_row(each.download_id, each.state, str(each.received_bytes), plain(each.filename))
+    return table
 
 
 def keys_table(keys: Sequence[KeyResponse], now: datetime) -> Table:
@@ -194,11 +231,7 @@ def _final(status: str) -> bool:
     return status in {each.value for each in SessionStatus if each.final}
 
 
-def _limit(seconds: float | None) -> str:
-    return "none" if seconds is None else duration(seconds)
-
-
-def _health(health: BrowserSessionHealth) -> str:
+def health_summary(health: BrowserSessionHealth) -> str:
     if not health.healthy:
         return f"unhealthy: {health.problem or 'no reason given'}"
     memory = "" if health.memory_bytes is None else f", {health.memory_bytes / 2**20:.1f} MiB"

@@ -100,7 +100,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
 
     Raises `SettingsError` if the file cannot be used, `StoreUnavailable` if it temporarily cannot.
     """
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite would create it by the umask; -wal and -shm inherit its mode. Exclusive, because closing a file that
         # another connection of this process has open releases that one's locks (https://sqlite.org/howtocorrupt.html).
@@ -133,7 +133,7 @@ def _set_up_writer(connection: sqlite3.Connection, path: Path) -> None:
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A read-only connection, which sees committed data. Raises as `connect_writer`."""
-    with _explained(path):
+    with explained(path):
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA query_only = ON")
@@ -144,7 +144,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turns errors of opening into errors that say what to do."""
     try:
         yield

@@ -1,24 +1,16 @@
-"""The command line end to end: a service started by `serve`, a real browser, and commands as processes."""
+"""The command line end to end: a service started by `serve`, a real browser, and commands."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
-import pty
 import re
 import signal
 import socket
-import struct
 import sys
-import termios
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -26,102 +18,10 @@ import pytest_asyncio
 
 from browser_sessions import Client, Session
 from browser_sessions.client import NotFound
-from browser_sessions.client.discovery import announced_url
+from tests.harness.command_line import COMMAND, PATIENCE_S, Serving, bs, environment, on_a_terminal, serving
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
-
-COMMAND = (sys.executable, "-m", "browser_sessions")
-PATIENCE_S = 60.0
-
-
-@dataclass(frozen=True)
-class Output:
-    """Output and exit code of a command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)
-
-
-def environment(data_dir: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BROWSER_SESSIONS_")}
-    return {**inherited, "BROWSER_SESSIONS_DATA_DIR": str(data_dir), **(more or {})}
-
-
-async def bs(data_dir: Path, *args: str, typed: str = "", env: Mapping[str, str] | None = None) -> Output:
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *args,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(data_dir, env),
-    )
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            out, err = await process.communicate(typed.encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    assert b"Traceback" not in err, err.decode()
-    return Output(process.returncode, out.decode(), err.decode())
-
-
-@dataclass(frozen=True)
-class Serving:
-    """A `browser-sessions serve` that is ready."""
-
-    data_dir: Path
-    process: asyncio.subprocess.Process
-    url: str
-
-    @property
-    def out(self) -> str:
-        return (self.data_dir.parent / f"{self.data_dir.name}.out").read_text()
-
-    @property
-    def log(self) -> str:
-        return (self.data_dir.parent / f"{self.data_dir.name}.err").read_text()
-
-    async def bs(self, *args: str, typed: str = "", env: Mapping[str, str] | None = None) -> Output:
-        return await bs(self.data_dir, *args, typed=typed, env=env)
-
-    async def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(PATIENCE_S):
-            return await self.process.wait()
-
-
-@asynccontextmanager
-async def serving(data_dir: Path, *args: str, env: Mapping[str, str] | None = None) -> AsyncIterator[Serving]:
-    folder, name = data_dir.parent, data_dir.name
-    with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.err").open("wb") as err:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *("serve", "--port", "0", *args),
-            stdout=out,
-            stderr=err,
-            env=environment(data_dir, env),
-            start_new_session=True,
-        )
-    try:
-        await until(
-            lambda: announced_url(data_dir) or process.returncode is not None, within=PATIENCE_S, what="serve is ready"
-        )
-        url = announced_url(data_dir)
-        assert url is not None, (folder / f"{name}.err").read_text()
-        yield Serving(data_dir, process, url)
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -176,7 +76,7 @@ async def test_the_first_start_prints_the_url_and_the_key_once(tmp_path: Path) -
         assert [each["session_id"] for each in listed["sessions"]] == [made.data["session_id"]]
         assert await again.stop() == 0
     gone = await bs(folder, "ls")
-    assert gone.code == 1
+    assert gone.code == 5
     assert "Start one with 'browser-sessions serve'" in gone.err
 
 
@@ -205,13 +105,111 @@ async def test_a_session_is_created_listed_shown_and_ended(service: Serving, cli
     assert ended.out == f"{session_id} closed\n"
     assert re.search(r"(?m)^status +closed \(deleted\)$", (await service.bs("show", session_id)).out)
     missing = await service.bs("show", "ses_" + "0" * 32)
-    assert (missing.code, missing.out) == (1, "")
+    assert (missing.code, missing.out) == (3, "")
     assert missing.err == "There is no such session. List yours with GET /v1/browser/sessions.\n"
+
+
+async def test_a_page_is_driven_by_commands(service: Serving, client: Client, tmp_path: Path) -> None:
+    session = (await client.create()).session_id
+    page = "data:text/html,<title>One</title><a download=r.txt href='data:,report'>x</a>"
+    went = (await service.bs("goto", session, page, "--json")).data
+    assert went["title"] == "One"
+    assert (await service.bs("evaluate", session, "document.title")).out == "One\n"
+    assert (await service.bs("evaluate", session, "throw new Error('no')")).code == 1
+    assert "<title>One</title>" in (await service.bs("content", session)).out
+    picture, document = tmp_path / "a.png", tmp_path / "a.pdf"
+    assert (await service.bs("screenshot", session, "-o", str(picture))).code == 0
+    assert (await service.bs("pdf", session, "-o", str(document))).code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert document.read_bytes().startswith(b"%PDF")
+
+    second = (await service.bs("pages", "open", session, "about:blank", "--json")).data["page_id"]
+    assert second in (await service.bs("pages", "ls", session)).out
+    assert (await service.bs("pages", "close", session, second[:20])).code == 0
+    assert second not in (await service.bs("pages", "ls", session)).out
+
+    assert (await service.bs("evaluate", session, "document.querySelector('a').click()")).out == "null\n"
+
+    async def complete() -> bool:
+        listed = (await service.bs("downloads", "ls", session, "--json")).data["downloads"]
+        return [each["state"] for each in listed] == ["completed"]
+
+    await until(complete, within=PATIENCE_S, what="the download is complete")
+    download = (await service.bs("downloads", "ls", session, "--json")).data["downloads"][0]["download_id"]
+    assert (await service.bs("downloads", "get", session, download, "-o", str(tmp_path))).code == 0
+    assert (tmp_path / "r.txt").read_text() == "report"
+    assert (await service.bs("downloads", "rm", session, download)).code == 0
+
+    await service.bs("evaluate", session, "console.warn('two words')")
+
+    async def logged() -> bool:
+        return 'level=warning text="two words"' in (await service.bs("logs", session)).out
+
+    await until(logged, within=PATIENCE_S, what="the console line is logged")
+    assert (await service.bs("health", session)).code == 0
+    before = await client.get(session)
+    assert (await service.bs("keepalive", session, "--extend", "60")).code == 0
+    assert (await client.get(session)).last_activity > before.last_activity
+    assert (await service.bs("control", session, "take", "--json")).data["controlled_by"]
+    assert (await service.bs("control", session, "release", "--json")).data["controlled_by"] is None
+    assert json.loads((await service.bs("storage-state", session)).out) == {"cookies": [], "origins": []}
+    assert (await service.bs("pool", "--json")).data["taken"] == 1
+
+    following = await asyncio.create_subprocess_exec(
+        *(*COMMAND, "events", session, "--follow", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        env=environment(service.data_dir),
+    )
+    assert following.stdout is not None
+    async with asyncio.timeout(PATIENCE_S):
+        lines = [await following.stdout.readline()]
+        assert (await service.bs("end", session)).code == 0
+        lines += [line async for line in following.stdout]
+        assert await following.wait() == 0
+    seen = [json.loads(line)["type"] for line in lines]
+    assert seen[-1] == "session.ended"
+    assert {"session.active", "page.navigated", "download.finished", "console", "control.taken"} <= set(seen)
+    after = await service.bs("goto", session, "about:blank")
+    assert (after.code, "closed" in after.err) == (1, True)
+
+
+async def test_a_backup_of_a_running_service_becomes_another_service(
+    service: Serving, client: Client, tmp_path: Path
+) -> None:
+    ended, live = [(await client.create(metadata={"job": "backup"})).session_id for _ in range(2)]
+    await client.end(ended)
+    made = (await service.bs("keys", "create", "ci", "--json")).data
+    folder, data = tmp_path / "backup", tmp_path / "data"
+    for _ in range(2):
+        saved = await service.bs("backup", str(folder), "--json")
+        assert saved.code == 0
+    names = {str(each.relative_to(folder)) for each in folder.rglob("*")}
+    assert {"sessions.db", "node", "secrets/admin_api_key", f"archive/{ended}.json.gz"} <= names
+    assert not names & {"lock", "service.json", "work", "devtools"}
+
+    refused = await service.bs("restore", str(folder), "--force")
+    assert (refused.code, f"another server (process {service.process.pid})" in refused.err) == (4, True)
+    assert (await bs(data, "restore", str(folder))).code == 0
+    async with serving(data) as again:
+        assert (again.data_dir / "secrets").stat().st_mode & 0o777 == 0o700
+        as_client = {"BROWSER_SESSIONS_API_KEY": made["key"]}
+        assert (await again.bs("ls", env=as_client)).out == "No sessions.\n"
+        listed = (await again.bs("ls", "--metadata", "job=backup", "--json")).data["sessions"]
+        assert {each["session_id"]: each["status"] for each in listed} == {ended: "closed", live: "lost"}
+        assert "session.ended" in (await again.bs("events", ended)).out
+        key = (service.data_dir / "secrets" / "admin_api_key").read_text().strip()
+        assert (await again.bs("keys", "ls", env={"BROWSER_SESSIONS_API_KEY": key})).code == 0
+        assert (await again.bs("restore", str(folder))).code == 4
+        assert await again.stop() == 0
+    assert (await bs(data, "restore", str(folder))).code == 4
+    assert (await bs(data, "restore", str(folder), "--force")).code == 0
 
 
 async def test_several_sessions_are_ended_by_one_command(service: Serving, client: Client) -> None:
     ids = [(await client.create()).session_id for _ in range(3)]
-    ended = await service.bs("end", *ids, "--yes", "--json")
+    listed = (await service.bs("ls", "--quiet", "--status", "active")).out
+    assert sorted(listed.split()) == sorted(ids)
+    ended = await service.bs("end", "-", "--yes", "--json", typed=listed)
     assert ended.code == 0
     assert [json.loads(line)["status"] for line in ended.out.splitlines()] == ["closed"] * 3
 
@@ -221,12 +219,12 @@ async def test_keys_and_users_have_their_own_rights(service: Serving) -> None:
     as_client = {"BROWSER_SESSIONS_API_KEY": made["key"]}
     assert (await service.bs("ls", env=as_client)).out == "No sessions.\n"
     refused = await service.bs("keys", "ls", env=as_client)
-    assert refused.code == 1
+    assert refused.code == 4
     assert refused.err.count("\n") == 1
     assert made["key_id"] in (await service.bs("keys", "ls")).out
     assert (await service.bs("keys", "revoke", made["key_id"])).code == 0
     revoked = await service.bs("ls", env=as_client)
-    assert revoked.code == 1
+    assert revoked.code == 4
     assert made["key"] not in revoked.err + service.log
 
     password = "correct horse battery"
@@ -345,85 +343,31 @@ async def titled(session: Session, titles: list[str]) -> bool:
     return [page.title for page in await session.pages()] == titles
 
 
-async def test_the_sdk_drives_a_page_and_ends_its_session(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data"), Client(data_dir=tmp_path / "data") as client:
-        async with client.session(viewport_width=500, viewport_height=400) as session:
-            assert (await session.goto("data:text/html,<title>One</title><h1>1</h1>")).title == "One"
-            assert await session.evaluate("[innerWidth, innerHeight]") == [500, 400]
-            assert await session.evaluate("Promise.resolve({a: [1, null, 'x']})") == {"a": [1, None, "x"]}
-            assert "<h1>1</h1>" in (await session.content()).content
-            assert (await session.screenshot()).startswith(b"\x89PNG")
-            assert (await session.screenshot(image_format="jpeg", quality=40)).startswith(b"\xff\xd8")
-            assert (await session.pdf()).startswith(b"%PDF")
-            second = await session.open_page("data:text/html,<title>Two</title>")
-            assert await session.evaluate("document.title") == "Two"
-            await until(lambda: titled(session, ["One", "Two"]), what="both titles are known")
-            await session.close_page()
-            assert second.page_id not in {page.page_id for page in await session.pages()}
-            assert await session.evaluate("document.title") == "One"
-            assert (await session.health()).healthy
-            before = await session.state()
-            after = await session.keepalive(extend_seconds=60)
-            assert after.last_activity > before.last_activity
-            assert (await session.details()).pages == 1
-        assert (await client.get(session.id)).status == "closed"
-        assert [each.session_id async for each in client.iter_sessions(status=["closed"])] == [session.id]
-        assert (await client.pool()).capacity >= 1
-        with pytest.raises(NotFound):
-            await client.get("ses_" + "0" * 32)
-
-
-async def on_a_terminal(
-    data_dir: Path, *args: str, answers: Sequence[tuple[bytes, bytes]] = (), columns: int = 80
-) -> tuple[int, str]:
-    """Runs a command on a terminal and types the answers to its questions. Exit code and output."""
-    controller, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *args,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env=environment(data_dir),
-        preexec_fn=_take_terminal,
-    )
-    os.close(terminal)
-    os.set_blocking(controller, False)
-    seen = b""
-
-    def printed(what: bytes) -> bool:
-        nonlocal seen
-        with suppress(OSError):  # nothing new, or the command has ended
-            seen += os.read(controller, 65_536)
-        return what in seen
-
-    def hidden() -> bool:
-        return not termios.tcgetattr(controller)[3] & termios.ECHO
-
-    def prompted(question: bytes) -> bool:
-        """True once the command reads: input typed before a password prompt turns echo off is discarded."""
-        return printed(question) and hidden() == (b"assword" in question or b"Repeat" in question)
-
-    try:
-        for question, answer in answers:
-            await until(lambda: prompted(question), within=PATIENCE_S, what=f"{question!r} is printed")  # noqa: B023 - at once
-            os.write(controller, answer)
-        await until(lambda: printed(b"") and process.returncode is not None, within=PATIENCE_S, what="the command ends")
-        printed(b"")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        os.close(controller)
-    assert process.returncode is not None
-    return process.returncode, seen.decode()
-
-
-def _take_terminal() -> None:
-    """In the child: standard input becomes its controlling terminal, so that Ctrl-C typed there is a signal."""
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+async def test_the_sdk_drives_a_page_and_ends_its_session(client: Client) -> None:
+    async with client.session(viewport_width=500, viewport_height=400) as session:
+        assert (await session.goto("data:text/html,<title>One</title><h1>1</h1>")).title == "One"
+        assert await session.evaluate("[innerWidth, innerHeight]") == [500, 400]
+        assert await session.evaluate("Promise.resolve({a: [1, null, 'x']})") == {"a": [1, None, "x"]}
+        assert "<h1>1</h1>" in (await session.content()).content
+        assert (await session.screenshot()).startswith(b"\x89PNG")
+        assert (await session.screenshot(image_format="jpeg", quality=40)).startswith(b"\xff\xd8")
+        assert (await session.pdf()).startswith(b"%PDF")
+        second = await session.open_page("data:text/html,<title>Two</title>")
+        assert await session.evaluate("document.title") == "Two"
+        await until(lambda: titled(session, ["One", "Two"]), what="both titles are known")
+        await session.close_page()
+        assert second.page_id not in {page.page_id for page in await session.pages()}
+        assert await session.evaluate("document.title") == "One"
+        assert (await session.health()).healthy
+        before = await session.state()
+        after = await session.keepalive(extend_seconds=60)
+        assert after.last_activity > before.last_activity
+        assert (await session.details()).pages == 1
+    assert (await client.get(session.id)).status == "closed"
+    assert session.id in [each.session_id async for each in client.iter_sessions(status=["closed"])]
+    assert (await client.pool()).capacity >= 1
+    with pytest.raises(NotFound):
+        await client.get("ses_" + "0" * 32)
 
 
 async def test_questions_on_a_terminal_can_be_answered_with_no_or_ctrl_c(service: Serving, client: Client) -> None:
@@ -466,10 +410,10 @@ async def test_ls_shows_whole_ids_on_80_columns_and_truncates_nothing_in_a_pipe(
     assert max(map(len, lines)) <= 80
 
 
-async def test_the_shell_completes_session_ids(tmp_path: Path) -> None:
+async def test_the_shell_completes_ids(service: Serving, client: Client, tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("browser-sessions")
 
-    async def completed(line: str) -> list[str]:
+    async def completed(line: str, env: Mapping[str, str] | None = None) -> list[str]:
         """Completions for the last word of a command line."""
         variables = {
             "_BROWSER_SESSIONS_COMPLETE": "complete_bash",
@@ -478,7 +422,7 @@ async def test_the_shell_completes_session_ids(tmp_path: Path) -> None:
         }
         process = await asyncio.create_subprocess_exec(
             script,
-            env=environment(tmp_path / "data", variables),
+            env=environment(service.data_dir, {**variables, **(env or {})}),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -487,11 +431,13 @@ async def test_the_shell_completes_session_ids(tmp_path: Path) -> None:
         assert err == b""
         return out.decode().split()
 
-    async with serving(tmp_path / "data"), Client(data_dir=tmp_path / "data") as client:
-        live, ended = [(await client.create()).session_id for _ in range(2)]
-        await client.end(ended)
-        assert sorted(await completed("browser-sessions show ses_")) == sorted([live, ended])
-        assert await completed(f"browser-sessions open {ended[:20]}") == [ended]
-        assert await completed("browser-sessions end ses_") == [live]
-        assert await completed("browser-sessions end xyz") == []
-    assert await completed("browser-sessions show ses_") == []
+    live, ended = [(await client.create()).session_id for _ in range(2)]
+    await client.end(ended)
+    assert await completed(f"browser-sessions show {live[:20]}") == [live]
+    assert await completed(f"browser-sessions open {ended[:20]}") == [ended]
+    assert live in await completed("browser-sessions end ses_")
+    assert await completed(f"browser-sessions end {ended[:20]}") == []
+    page = (await client.pages(live))[0].page_id
+    assert await completed(f"browser-sessions evaluate {live} 1 --page ") == [page]
+    nowhere = {"BROWSER_SESSIONS_DATA_DIR": str(tmp_path)}
+    assert await completed("browser-sessions show ses_", nowhere) == []

@@ -3,103 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
 
-from browser_sessions.cli import app, service_command
-from browser_sessions.cli.setting_flags import described
-from browser_sessions.client import Client
-
-KEY = "bs_key_that-must-not-be-shown"
-IDS = ["ses_" + digit * 32 for digit in "abc"] + ["ses_ab" + "0" * 30]
-PROBLEM = {"type": "urn:x", "title": "T", "status": 404, "detail": "There is no such session."}
-
-
-def session_body(session_id: str, status: str = "active") -> dict[str, Any]:
-    return {
-        "session_id": session_id,
-        "status": status,
-        "viewport_width": 1280,
-        "viewport_height": 720,
-        "user_agent": None,
-        "created_at": "2026-01-31T12:00:00Z",
-        "last_activity": "2026-01-31T12:00:00Z",
-        "expires_at": None,
-    }
-
-
-ROW = {"owner_name": "ann", "title": "Cart", "url": "https://shop.example.com/cart", "responsive": True}
-
-
-class Service:
-    """A fake service with four sessions. A response of `refuse` takes precedence."""
-
-    def __init__(self) -> None:
-        self.requests: list[httpx.Request] = []
-        self.refuse: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        if (refusal := self.refuse(request)) is not None:
-            return refusal
-        path, method = request.url.path, request.method
-        if path == "/v1/browser/sessions" and method == "POST":
-            created = session_body(IDS[0]) | json.loads(request.content)
-            return httpx.Response(201, json=created | {"connect_url": "ws://x/cdp?ticket=t", "live_url": "ws://x/live"})
-        if path == "/v1/browser/overview":
-            return httpx.Response(200, json={"sessions": [ROW | session_body(each) for each in IDS]})
-        if path == "/v1/browser/sessions":
-            first = int(request.url.params.get("cursor", 0))
-            limit = int(request.url.params["limit"])
-            more = first + limit < len(IDS)
-            page = [session_body(each) for each in IDS[first : first + limit]]
-            return httpx.Response(200, json={"sessions": page, "next_cursor": str(first + limit) if more else None})
-        if method == "DELETE" and path.removeprefix("/v1/browser/sessions/") in IDS:
-            return httpx.Response(200, json=session_body(path.rpartition("/")[2], "closed"))
-        if path == "/v1/auth/keys" and method == "POST":
-            return httpx.Response(201, json={**json.loads(request.content), **KEY_CREATED})
-        if path == "/v1/auth/users" and method == "POST":
-            made = {"username": "ann", "role": "client", "principal_id": "p", "created_at": "2026-01-31T12:00:00Z"}
-            return httpx.Response(201, json=made)
-        return httpx.Response(404, json=PROBLEM)
-
-
-KEY_CREATED = {
-    "key_id": "k1",
-    "principal_id": "p",
-    "created_at": "2026-01-31T12:00:00Z",
-    "revoked_at": None,
-    "key": "bs_k1_secret",
-}
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service]:
-    service = Service()
-    transport = httpx.MockTransport(service)
-
-    def client(*args: Any, **kwargs: Any) -> Client:
-        return Client(*args, **kwargs, transport=transport)
-
-    monkeypatch.setattr(service_command, "Client", client)
-    for name in ("URL", "API_KEY", "ADMIN_API_KEY", "HOST", "PORT"):
-        monkeypatch.delenv(f"BROWSER_SESSIONS_{name}", raising=False)
-    monkeypatch.setenv("BROWSER_SESSIONS_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("BROWSER_SESSIONS_API_KEY", KEY)
-    yield service
-    assert {request.headers.get("X-API-Key") for request in service.requests} <= {KEY, None}
-
-
-def bs(*args: str, typed: str | None = None) -> Result:
-    result = CliRunner().invoke(app, list(args), input=typed)
-    assert KEY not in result.output
-    assert "Traceback" not in result.output
-    return result
+from browser_sessions.cli.node.setting_flags import described
+from tests.harness.fakes.api_service import IDS, KEY, PROBLEM, Service, bs, session_body
 
 
 def test_ls_prints_a_table_or_the_apis_json(service: Service) -> None:
@@ -121,7 +31,7 @@ def test_ls_sends_its_options_as_query_parameters(service: Service) -> None:
 
 def test_ls_reports_further_sessions_and_reads_several_pages(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "There are more: raise --limit." in bs("ls", "-n", "3").stdout
-    monkeypatch.setattr("browser_sessions.cli.session_list.LIST_LIMIT", 2)
+    monkeypatch.setattr("browser_sessions.cli.sessions.session_list.LIST_LIMIT", 2)
     service.requests.clear()
     listed = json.loads(bs("ls", "-n", "3", "--json").stdout)
     assert [each["session_id"] for each in listed["sessions"]] == IDS[:3]
@@ -140,11 +50,13 @@ def test_ls_without_sessions_is_not_an_error(service: Service) -> None:
         ("c", 0, IDS[2]),
         ("aaaa", 0, IDS[0]),
         ("ab", 0, IDS[3]),
-        ("ses_a", 1, "2 session ids start with ses_a. Give more of the id."),
-        ("ff", 1, "No session id starts with ses_ff. List sessions with 'browser-sessions ls'."),
-        ("xyz", 1, "xyz is not a session id"),
-        ("", 1, "is not a session id"),
-        ("../../auth/keys/k", 1, "is not a session id"),
+        ("ses_a", 2, "2 session ids start with ses_a. Give more of the id."),
+        ("ff", 3, "No session id starts with ses_ff. List sessions with 'browser-sessions ls'."),
+        ("xyz", 2, "xyz is not a session id"),
+        ("", 2, "it is empty"),
+        ("SES_B", 0, IDS[1]),
+        (IDS[2].upper(), 0, IDS[2]),
+        ("../../auth/keys/k", 2, "is not a session id"),
     ],
 )
 def test_a_unique_id_prefix_is_sufficient(service: Service, prefix: str, code: int, text: str) -> None:
@@ -179,7 +91,7 @@ def test_several_sessions_are_ended_once_each_in_order_with_yes(service: Service
 def test_a_session_that_cannot_be_ended_does_not_stop_the_others(service: Service) -> None:
     service.refuse = lambda request: httpx.Response(404, json=PROBLEM) if request.url.path.endswith(IDS[0]) else None
     ended = bs("end", IDS[0], IDS[1], "-y")
-    assert ended.exit_code == 1
+    assert ended.exit_code == 3
     assert ended.stdout == f"{IDS[1]} closed\n"
     assert ended.stderr == f"{IDS[0]}: There is no such session.\n"
 
@@ -228,6 +140,16 @@ def test_a_json_body_can_be_an_argument_or_standard_input(service: Service, give
         ("ls", "--url", "nowhere"),
         ("ls", "--api-key-file", "/nonexistent"),
         ("ls", "--api-key", "secret"),
+        ("end", "-", "--api-key-file", "-"),
+        ("create", "--json-body", "[]"),
+        ("create", "--json-body", '{"wait_seconds": NaN}'),
+        ("create", "--idle-timeout", "nan"),
+        ("create", "--wait", "inf"),
+        ("create", "--json-body", ""),
+        ("ls", "--url", ""),
+        ("ls", "--data-dir", ""),
+        ("keys", "revoke", ""),
+        ("users", "rm", "\udcff"),
         ("nothing-such",),
         ("end",),
     ],
@@ -238,51 +160,6 @@ def test_a_usage_error_is_exit_code_2_and_sends_no_request(service: Service, arg
     assert used.stderr
     assert used.stdout == ""
     assert service.requests == []
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "code", "text"),
-    [
-        (404, PROBLEM, 1, "There is no such session."),
-        (503, {"detail": "The pool is full."}, 1, "The pool is full."),
-        (500, {"detail": "Something went wrong."}, 1, "Something went wrong."),
-        (
-            422,
-            {"detail": [{"loc": ["body", "viewport_width"], "msg": "too big", "type": "x"}]},
-            2,
-            "viewport_width: too big",
-        ),
-    ],
-)
-def test_an_error_of_the_service_is_printed_on_one_line(
-    service: Service, status: int, body: dict[str, Any], code: int, text: str
-) -> None:
-    service.refuse = lambda request: httpx.Response(status, json=body)
-    result = bs("create")
-    assert (result.exit_code, result.stdout, result.stderr) == (code, "", text + "\n")
-    assert len(service.requests) == 1
-
-
-def test_an_unreachable_service_is_reported_with_how_to_start_one(service: Service) -> None:
-    def gone(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("Connection refused")
-
-    service.refuse = gone
-    result = bs("ls")
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "No service responds at http://127.0.0.1:8000 (Connection refused). "
-        "Start one with 'browser-sessions serve', or name another with --url.\n"
-    )
-
-
-def test_a_wrong_key_and_a_missing_key_have_different_errors(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    service.refuse = lambda request: httpx.Response(401, json={"detail": "Send a key."})
-    assert "http://127.0.0.1:8000 does not accept the API key that was sent." in bs("ls").stderr
-    monkeypatch.delenv("BROWSER_SESSIONS_API_KEY")
-    result = bs("ls")
-    assert result.exit_code == 1
-    assert "No API key was found: set BROWSER_SESSIONS_API_KEY" in result.stderr
 
 
 @pytest.mark.parametrize("file", ["key", "-"])

@@ -8,18 +8,23 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.main import get_command
 
 from browser_sessions.api.errors import TABLE
 from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.cli import app
+from browser_sessions.cli.exit_codes import ExitCode
 from browser_sessions.domain.session import EndReason, SessionStatus
 from browser_sessions.settings import PREFIX, Settings
 from tests.harness.paths import ROOT
 
 OURS = [
     ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("README.md", "api.md", "architecture.md", "operations.md")),
+    *(ROOT / "docs" / name for name in ("README.md", "api.md", "architecture.md", "cli.md", "operations.md")),
 ]
 PAGES = sorted({*OURS, *(ROOT / "docs").rglob("*.md")})
 
@@ -64,6 +69,21 @@ def test_generated_pages_are_up_to_date(page: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     checked = subprocess.run([sys.executable, script, "--check"], check=False, cwd=ROOT, env=environment)
     assert checked.returncode == 0, f"run: python {script}"
+
+
+def test_the_command_line_page_has_every_command_and_exit_code() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    group: Any = get_command(app)
+    context = typer.Context(group)
+    commands = set()
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        commands |= {f"{name} {each}" for each in getattr(command, "commands", {})} or {name}
+    rows = re.findall(r"(?m)^\| `([^`]+)`.* \| (?!`)", page.split("## Commands", 1)[1])
+    documented = {" ".join(re.findall(r"^[a-z -]+", row)[0].split()) for row in rows}
+    assert {each.removesuffix(" take") for each in documented} == commands
+    codes = re.findall(r"(?m)^\| (\d+) \|", page)
+    assert [int(code) for code in codes] == list(ExitCode)
 
 
 def test_every_end_reason_is_documented() -> None:

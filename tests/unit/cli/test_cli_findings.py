@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.cli import doctor_findings
-from browser_sessions.cli.doctor import examine, folder_at, missing_fonts
-from browser_sessions.cli.doctor_findings import FONTS, Folder, State
+from browser_sessions.cli.node import doctor_findings
+from browser_sessions.cli.node.doctor import examine, folder_at, missing_fonts
+from browser_sessions.cli.node.doctor_findings import FONTS, Folder, State
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.settings import load, unknown
 

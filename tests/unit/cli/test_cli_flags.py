@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from browser_sessions.cli.setting_flags import described, parameters, values_of
+from browser_sessions.cli.node.setting_flags import described, parameters, values_of
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.settings import Settings, load
 from tests.harness.paths import ROOT

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from browser_sessions.api.models import BrowserSessionDetails, BrowserSessionHealth, BrowserSessionResponse
 from browser_sessions.cli.output import plain
-from browser_sessions.cli.tables import details_table, duration, facts, moment, sessions_table
+from browser_sessions.cli.tables import console_address, details_table, duration, end_of, facts, moment, sessions_table
 from browser_sessions.domain.session import SessionStatus
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -53,7 +53,7 @@ def details(**fields: Any) -> BrowserSessionDetails:
             "max_lifetime_seconds": None,
             "metadata": {"job": "42"},
             "connect_url": "ws://here/cdp?ticket=" + "t" * 300,
-            "live_url": "ws://here/live",
+            "live_url": "ws://here/base/v1/browser/sessions/x/live?ticket=t",
             "options": {"locale": "de-CH", "is_mobile": False, "java_script_enabled": True, "permissions": []},
         }
         | fields
@@ -173,7 +173,7 @@ def test_details_list_only_options_that_differ_from_the_defaults() -> None:
         "status         active",
         "owner          prn_1",
         "ends           2026-01-31 12:03:59Z (in 3 m 59 s)",
-        "limits         idle 5 m, lifetime none",
+        "limits         after 5 m without use",
         "user agent     the browser's default",
         "metadata job   42",
         "locale         de-CH",
@@ -181,6 +181,26 @@ def test_details_list_only_options_that_differ_from_the_defaults() -> None:
         assert fact in shown, fact
     for absent in ("is_mobile", "java_script_enabled", "permissions", "health", "ended"):
         assert absent not in shown
+
+
+def test_a_session_is_watched_in_the_console_at_the_public_address() -> None:
+    session_id = "ses_" + "a" * 32
+    assert f"watch          http://here/base/sessions/{session_id}" in text(details_table(details(), None, NOW))
+    public = console_address(session_id, "wss://browsers.example.com/v1/browser/sessions/x/live?ticket=t")
+    assert public == f"https://browsers.example.com/sessions/{session_id}"
+
+
+@pytest.mark.parametrize(
+    ("idle", "lifetime", "expected"),
+    [
+        (300.0, 3600.0, "after 5 m without use, 1 h after its creation at the latest"),
+        (None, 3600.0, "1 h after its creation"),
+        (300.0, None, "after 5 m without use"),
+        (None, None, "never by itself"),
+    ],
+)
+def test_the_end_of_a_session_is_told_by_its_limits(idle: float | None, lifetime: float | None, expected: str) -> None:
+    assert end_of(details(idle_timeout_seconds=idle, max_lifetime_seconds=lifetime)) == expected
 
 
 def test_a_url_is_printed_on_one_line() -> None:

@@ -13,9 +13,10 @@ from rich.live import Live
 from rich.text import Text
 
 from browser_sessions.api.models import LIST_LIMIT, BrowserSessionList
-from browser_sessions.cli.output import console, plain, show, show_json, warn
+from browser_sessions.cli.output import console, plain, show, show_json
+from browser_sessions.cli.reports import report_error
 from browser_sessions.cli.service_command import Connection, service_command
-from browser_sessions.cli.session_arguments import OVERVIEW, Metadata, metadata_pairs
+from browser_sessions.cli.sessions.session_arguments import OVERVIEW, Metadata, metadata_pairs
 from browser_sessions.cli.tables import Row, sessions_table
 from browser_sessions.client import ApiError, Client, NotReachable
 from browser_sessions.client.paths import SESSIONS, list_query
@@ -35,14 +36,21 @@ async def ls(
     ] = None,
     metadata: Metadata = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Maximum number of sessions.")] = 50,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only, one on a line.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
 ) -> None:
-    """List sessions, newest first: yours, or all with an operator's key."""
+    """List sessions, newest first.
+
+    Yours, or all with an operator's key.
+    """
     listing = _Listing(connection.client, status or [], metadata_pairs(metadata), limit)
     if watch:
         await _watch(listing, as_json=connection.as_json)
     elif connection.as_json:
         show_json(await listing.sessions())
+    elif quiet:
+        for session in (await listing.sessions())["sessions"]:
+            typer.echo(session["session_id"])
     else:
         show(await listing.view())
 
@@ -90,7 +98,7 @@ async def _watch(listing: _Listing, *, as_json: bool) -> None:
     try:
         with Live(console=console(), auto_refresh=False, transient=False) as live:
             while True:
-                problem = ""
+                problem: NotReachable | ApiError | None = None
                 try:
                     if as_json:
                         show_json(await listing.sessions(), lines=True)
@@ -98,11 +106,11 @@ async def _watch(listing: _Listing, *, as_json: bool) -> None:
                 except (NotReachable, ApiError) as error:
                     if view is None or (isinstance(error, ApiError) and error.status < 500):
                         raise
-                    problem = error.detail
-                if as_json and problem:
-                    warn(problem)
+                    problem = error
+                if as_json and problem is not None:
+                    report_error(problem, as_json=True)
                 elif not as_json and view is not None:
-                    shown = Group(view, Text(f"Not current: {plain(problem)}" if problem else "", style="red"))
+                    shown = Group(view, Text(f"Not current: {plain(problem.detail)}" if problem else "", style="red"))
                     if live.console.is_terminal:
                         live.update(shown, refresh=True)
                     else:

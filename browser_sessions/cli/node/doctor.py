@@ -21,10 +21,13 @@ import structlog
 import typer
 from rich.text import Text
 
-from browser_sessions.cli import doctor_findings
-from browser_sessions.cli.doctor_findings import Finding, Folder
-from browser_sessions.cli.output import FAILED, complaints, plain, show, show_json
-from browser_sessions.cli.setting_flags import values_of
+from browser_sessions.cli.command_group import AsJson
+from browser_sessions.cli.exit_codes import ExitCode
+from browser_sessions.cli.node import doctor_findings
+from browser_sessions.cli.node.doctor_findings import Finding, Folder
+from browser_sessions.cli.node.setting_flags import values_of
+from browser_sessions.cli.output import plain, show, show_json
+from browser_sessions.cli.reports import reporting
 from browser_sessions.cli.tables import facts
 from browser_sessions.client import ApiError, Client, NotReachable
 from browser_sessions.client.discovery import announced_pid
@@ -55,10 +58,13 @@ def doctor(
             "--browser-executable", metavar="PATH", help="As for serve (BROWSER_SESSIONS_BROWSER_EXECUTABLE)."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Look whether the service can run here, and say what to do where it cannot. Exit code 1 when it cannot."""
-    with complaints(FAILED):
+    """Check whether the service can run here.
+
+    Says what to do where it cannot; the exit code is 1 then.
+    """
+    with reporting(as_json=as_json):
         found = examine(
             values_of({"data_dir": data_dir, "port": port, "browser_executable": browser_executable}), dict(os.environ)
         )
@@ -68,7 +74,7 @@ def doctor(
     else:
         show(facts((each.check, _shown(each)) for each in found))
     if not well:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Finding]:

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from browser_sessions.cli.output import WRONG_USE, complaints
-from browser_sessions.cli.setting_flags import parameters, values_of
+from browser_sessions.cli.exit_codes import ExitCode
+from browser_sessions.cli.node.setting_flags import parameters, values_of
+from browser_sessions.cli.reports import reporting
 from browser_sessions.client.discovery import announce, withdraw
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.urls import is_loopback
@@ -27,7 +28,7 @@ def serve(**flags: Any) -> None:
 
     Every option is also an environment variable: --max-sessions is BROWSER_SESSIONS_MAX_SESSIONS.
     """
-    with complaints(WRONG_USE):
+    with reporting(ExitCode.USAGE):
         settings = load(**values_of(flags))
         _run(settings)
 

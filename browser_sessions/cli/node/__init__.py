@@ -1,0 +1,1 @@
+"""Commands about the service of this machine: serve, drain, doctor."""

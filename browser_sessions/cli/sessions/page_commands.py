@@ -1,0 +1,160 @@
+"""goto, evaluate, content, screenshot, pdf; pages ls, open, close."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, get_args
+
+import typer
+
+from browser_sessions.cli.command_group import new_app
+from browser_sessions.cli.file_output import Output, destination, write
+from browser_sessions.cli.output import show, show_json, show_text
+from browser_sessions.cli.service_command import Connection, service_command
+from browser_sessions.cli.sessions.page_arguments import Page, PageId, page_of
+from browser_sessions.cli.sessions.session_arguments import SessionId, whole_id
+from browser_sessions.cli.tables import facts, pages_table
+from browser_sessions.client.session_options import WaitUntil
+
+pages = new_app(help="List, open and close the pages of a session.")
+
+Timeout = Annotated[float, typer.Option(min=0.001, max=600, metavar="SECONDS", help="How long it may take.")]
+
+
+@service_command
+async def goto(
+    connection: Connection,
+    session: SessionId,
+    address: Annotated[str, typer.Argument(metavar="URL")],
+    page: Page = None,
+    wait_until: Annotated[
+        WaitUntil, typer.Option(metavar="|".join(get_args(WaitUntil)), help="When the page counts as loaded.")
+    ] = "load",
+    timeout: Timeout = 30.0,
+) -> None:
+    """Navigate a page, and wait until it has loaded."""
+    client = connection.client
+    session_id = await whole_id(client, session)
+    page_id = await page_of(client, session_id, page, may_open=True)
+    found = await client.navigate(session_id, page_id, address, wait_until=wait_until, timeout_seconds=timeout)
+    if connection.as_json:
+        show_json(found.model_dump(mode="json"))
+        return
+    rows = [("page", found.page_id), ("url", found.url), ("title", found.title), ("http status", found.http_status)]
+    rows.append(("download", found.download_id))
+    show(facts((name, value) for name, value in rows if value is not None))
+
+
+@service_command
+async def evaluate(
+    connection: Connection,
+    session: SessionId,
+    expression: Annotated[str, typer.Argument(metavar="EXPRESSION|-", help="JavaScript; - reads standard input.")],
+    page: Page = None,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Evaluate JavaScript in a page and print its value.
+
+    Text is printed as it is, anything else as JSON.
+    """
+    client = connection.client
+    session_id = await whole_id(client, session)
+    script = sys.stdin.read() if expression == "-" else expression
+    found = await client.evaluate(session_id, await page_of(client, session_id, page), script, timeout_seconds=timeout)
+    if isinstance(found, str) and not connection.as_json:
+        show_text(found)
+    else:
+        typer.echo(json.dumps(found, indent=2))
+
+
+@service_command
+async def content(connection: Connection, session: SessionId, page: Page = None, output: Output = None) -> None:
+    """Print a page's current HTML, or write it to a file.
+
+    With --json and without a file, its URL and title too.
+    """
+    client = connection.client
+    session_id = await whole_id(client, session)
+    found = await client.content(session_id, await page_of(client, session_id, page))
+    if output is not None:
+        write(found.content.encode(), output, as_json=connection.as_json)
+    elif connection.as_json:
+        show_json(found.model_dump(mode="json"))
+    else:
+        show_text(found.content)
+
+
+@service_command
+async def screenshot(
+    connection: Connection,
+    session: SessionId,
+    page: Page = None,
+    output: Output = None,
+    image_format: Annotated[
+        str | None, typer.Option("--format", metavar="png|jpeg", help="Default: by the file's name, else png.")
+    ] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of a jpeg.")] = None,
+    full_page: Annotated[bool, typer.Option("--full-page", help="The whole page, not just the viewport.")] = False,
+) -> None:
+    """Take a screenshot of a page."""
+    target = destination(output, as_json=connection.as_json)
+    if image_format is None:
+        image_format = "jpeg" if target.lower().endswith((".jpg", ".jpeg")) else "png"
+    client = connection.client
+    session_id = await whole_id(client, session)
+    image = await client.screenshot(
+        session_id,
+        await page_of(client, session_id, page),
+        image_format=image_format,
+        quality=quality,
+        full_page=full_page,
+    )
+    write(image, target, as_json=connection.as_json)
+
+
+@service_command
+async def pdf(connection: Connection, session: SessionId, page: Page = None, output: Output = None) -> None:
+    """Print a page as a PDF."""
+    target = destination(output, as_json=connection.as_json)
+    client = connection.client
+    session_id = await whole_id(client, session)
+    document = await client.pdf(session_id, await page_of(client, session_id, page))
+    write(document, target, as_json=connection.as_json)
+
+
+@pages.command("ls")
+@service_command
+async def list_pages(connection: Connection, session: SessionId) -> None:
+    """List open pages, oldest first."""
+    found = await connection.client.pages(await whole_id(connection.client, session))
+    if connection.as_json:
+        show_json({"pages": [each.model_dump(mode="json") for each in found]})
+    else:
+        show(pages_table(found))
+
+
+@pages.command("open")
+@service_command
+async def open_page(
+    connection: Connection,
+    session: SessionId,
+    address: Annotated[str | None, typer.Argument(metavar="URL", help="Default: an empty page.")] = None,
+) -> None:
+    """Open a page."""
+    found = await connection.client.open_page(await whole_id(connection.client, session), address)
+    if connection.as_json:
+        show_json(found.model_dump(mode="json"))
+    else:
+        show(pages_table([found]))
+
+
+@pages.command("close")
+@service_command
+async def close_page(connection: Connection, session: SessionId, page: PageId) -> None:
+    """Close a page."""
+    session_id = await whole_id(connection.client, session)
+    page_id = await page_of(connection.client, session_id, page)
+    await connection.client.close_page(session_id, page_id)
+    if connection.as_json:
+        show_json({"closed": page_id})
