@@ -8,6 +8,9 @@ from typing import Any, Literal, TypedDict
 from browser_sessions.client.errors import InvalidArgument
 from browser_sessions.client.paths import Query
 
+ImageFormat = Literal["png", "jpeg", "webp"]
+PaperFormat = Literal["Letter", "Legal", "Tabloid", "Ledger", "A0", "A1", "A2", "A3", "A4", "A5", "A6"]
+
 
 class ScreenshotOptions(TypedDict, total=False):
     """Options of a screenshot, all of them optional:
@@ -20,7 +23,7 @@ class ScreenshotOptions(TypedDict, total=False):
     omit_background: transparent where the page has no background; not for jpeg
     """
 
-    image_format: Literal["png", "jpeg", "webp"]
+    image_format: ImageFormat
     quality: int | None
     full_page: bool
     clip: Sequence[float] | None
@@ -43,7 +46,7 @@ class PdfOptions(TypedDict, total=False):
     outline, tagged: False
     """
 
-    format: Literal["Letter", "Legal", "Tabloid", "Ledger", "A0", "A1", "A2", "A3", "A4", "A5", "A6"] | None
+    format: PaperFormat | None
     width: str | None
     height: str | None
     landscape: bool

@@ -32,9 +32,23 @@ async def create(
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="A Playwright device, for example 'iPhone 15'.")
     ] = None,
+    device_scale_factor: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Device pixels per CSS pixel.")
+    ] = None,
+    is_mobile: Annotated[bool | None, typer.Option("--is-mobile", help="Lay pages out as on a phone.")] = None,
+    has_touch: Annotated[bool | None, typer.Option("--has-touch")] = None,
     locale: Annotated[str | None, typer.Option(metavar="TAG", help="For example de-CH.")] = None,
     timezone: Annotated[str | None, typer.Option(metavar="NAME", help="For example Europe/Zurich.")] = None,
     color_scheme: Annotated[str | None, typer.Option(metavar="light|dark|no-preference")] = None,
+    reduced_motion: Annotated[str | None, typer.Option(metavar="reduce|no-preference")] = None,
+    forced_colors: Annotated[str | None, typer.Option(metavar="active|none")] = None,
+    offline: Annotated[bool | None, typer.Option("--offline")] = None,
+    bypass_csp: Annotated[
+        bool | None, typer.Option("--bypass-csp", help="Ignore the pages' Content-Security-Policy.")
+    ] = None,
+    http_credentials: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help='{"username": ..., "password": ...} for sites that ask.')
+    ] = None,
     isolation: Annotated[
         str | None,
         typer.Option(metavar="context|browser", help="browser: a Chromium process of its own."),
@@ -67,9 +81,16 @@ async def create(
             "start_url": start_url,
             "user_agent": user_agent,
             "device": device,
+            "device_scale_factor": device_scale_factor,
+            "is_mobile": is_mobile,
+            "has_touch": has_touch,
             "locale": locale,
             "timezone_id": timezone,
             "color_scheme": color_scheme,
+            "reduced_motion": reduced_motion,
+            "forced_colors": forced_colors,
+            "offline": offline,
+            "bypass_csp": bypass_csp,
             "isolation": isolation,
         }.items()
         if value is not None
@@ -84,6 +105,8 @@ async def create(
         body["wait_seconds"] = _seconds(wait, "--wait")
     if storage_state is not None:
         body["storage_state"] = _json_object(storage_state, "--storage-state")
+    if http_credentials is not None:
+        body["http_credentials"] = _json_object(http_credentials, "--http-credentials")
     if metadata:
         body["metadata"] = {**(body.get("metadata") or {}), **metadata_pairs(metadata)}
     made = await connection.client.create_from(body)

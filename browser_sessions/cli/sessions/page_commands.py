@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, get_args
+from pathlib import Path
+from typing import Annotated, Final, get_args
 
 import typer
 
@@ -15,10 +16,12 @@ from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.sessions.page_arguments import Page, PageId, page_of
 from browser_sessions.cli.sessions.session_arguments import SessionId, whole_id
 from browser_sessions.cli.tables import facts, pages_table
+from browser_sessions.client.page_options import ImageFormat, PaperFormat
 from browser_sessions.client.session_options import WaitUntil
 
 pages = new_app(help="List, open and close the pages of a session.")
 
+_BY_ENDING: Final[dict[str, ImageFormat]] = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 Timeout = Annotated[float, typer.Option(min=0.001, max=600, metavar="SECONDS", help="How long it may take.")]
 
 
@@ -92,15 +95,21 @@ async def screenshot(
     page: Page = None,
     output: Output = None,
     image_format: Annotated[
-        str | None, typer.Option("--format", metavar="png|jpeg", help="Default: by the file's name, else png.")
+        ImageFormat | None,
+        typer.Option("--format", metavar="png|jpeg|webp", help="Default: by the file's name, else png."),
     ] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of a jpeg.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of a jpeg or webp.")] = None,
     full_page: Annotated[bool, typer.Option("--full-page", help="The whole page, not just the viewport.")] = False,
+    clip: Annotated[str | None, typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="A part, in CSS pixels.")] = None,
+    selector: Annotated[str | None, typer.Option(metavar="SELECTOR", help="The first element that matches.")] = None,
+    omit_background: Annotated[
+        bool, typer.Option("--omit-background", help="Transparent where the page has no background.")
+    ] = False,
 ) -> None:
     """Take a screenshot of a page."""
     target = destination(output, as_json=connection.as_json)
     if image_format is None:
-        image_format = "jpeg" if target.lower().endswith((".jpg", ".jpeg")) else "png"
+        image_format = _BY_ENDING.get(Path(target).suffix.lower(), "png")
     client = connection.client
     session_id = await whole_id(client, session)
     image = await client.screenshot(
@@ -109,18 +118,54 @@ async def screenshot(
         image_format=image_format,
         quality=quality,
         full_page=full_page,
+        clip=None if clip is None else _four_numbers(clip),
+        selector=selector,
+        omit_background=omit_background,
     )
     write(image, target, as_json=connection.as_json)
 
 
 @service_command
-async def pdf(connection: Connection, session: SessionId, page: Page = None, output: Output = None) -> None:
+async def pdf(
+    connection: Connection,
+    session: SessionId,
+    page: Page = None,
+    output: Output = None,
+    paper: Annotated[PaperFormat | None, typer.Option("--format", metavar="A4|Letter|...")] = None,
+    landscape: Annotated[bool, typer.Option("--landscape")] = False,
+    scale: Annotated[float, typer.Option(min=0.1, max=2)] = 1.0,
+    margin: Annotated[str | None, typer.Option(metavar="LENGTH", help="On all sides, for example 1cm.")] = None,
+    page_ranges: Annotated[str | None, typer.Option("--pages", metavar="RANGES", help="For example 1-3,5.")] = None,
+    background: Annotated[bool, typer.Option("--background", help="With the page's background colours.")] = False,
+) -> None:
     """Print a page as a PDF."""
     target = destination(output, as_json=connection.as_json)
     client = connection.client
     session_id = await whole_id(client, session)
-    document = await client.pdf(session_id, await page_of(client, session_id, page))
+    document = await client.pdf(
+        session_id,
+        await page_of(client, session_id, page),
+        format=paper,
+        landscape=landscape,
+        scale=scale,
+        margin_top=margin,
+        margin_right=margin,
+        margin_bottom=margin,
+        margin_left=margin,
+        page_ranges=page_ranges,
+        print_background=background,
+    )
     write(document, target, as_json=connection.as_json)
+
+
+def _four_numbers(clip: str) -> list[float]:
+    try:
+        numbers = [float(each) for each in clip.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4:
+        raise typer.BadParameter("must be X,Y,WIDTH,HEIGHT, for example 0,0,400,300", param_hint="--clip")
+    return numbers
 
 
 @pages.command("ls")

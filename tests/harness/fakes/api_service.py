@@ -116,7 +116,7 @@ class Service:
             return httpx.Response(200, json=DETAILS | session_body(IDS[0]) | limits)
         if path.endswith("/pages") and method == "GET":
             return httpx.Response(200, json={"pages": self.pages})
-        if path.endswith("/screenshot"):
+        if path.endswith(("/screenshot", "/pdf")):
             return httpx.Response(200, content=PICTURE)
         if path.endswith("/evaluate"):
             return httpx.Response(200, json={"result": json.loads(json.loads(request.content)["expression"])})

@@ -101,6 +101,8 @@ def test_create_sends_only_the_given_options(service: Service, tmp_path: Path) -
     body.write_text('{"locale": "fr", "timezone_id": "Europe/Paris", "metadata": {"a": "1", "b": "2"}}')
     made = bs(
         *("create", "https://example.com", "--viewport", "800x600", "--device", "iPhone 15", "--locale", "de-CH"),
+        *("--has-touch", "--device-scale-factor", "2", "--reduced-motion", "reduce", "--offline"),
+        *("--http-credentials", '{"username": "a", "password": "b"}'),
         *("--idle-timeout", "none", "--max-lifetime", "90.5", "--wait", "3", "-m", "b=3", "--json-body", str(body)),
     )
     assert made.exit_code == 0, made.output
@@ -109,6 +111,11 @@ def test_create_sends_only_the_given_options(service: Service, tmp_path: Path) -
         "viewport_width": 800,
         "viewport_height": 600,
         "device": "iPhone 15",
+        "device_scale_factor": 2,
+        "has_touch": True,
+        "reduced_motion": "reduce",
+        "offline": True,
+        "http_credentials": {"username": "a", "password": "b"},
         "locale": "de-CH",
         "timezone_id": "Europe/Paris",
         "idle_timeout_seconds": None,

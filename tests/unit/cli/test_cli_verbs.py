@@ -78,12 +78,38 @@ def test_text_of_a_page_cannot_control_a_terminal(
     assert capsys.readouterr().out == "a\tb\ufffd[2J\nc\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "query"),
+    [
+        ("a.webp", ("--clip", "0,1.5,20,30", "--full-page"), {"format": "webp", "clip": "0.0,1.5,20.0,30.0"}),
+        ("a.JPG", ("--quality", "9"), {"format": "jpeg", "quality": "9", "full_page": "false"}),
+        (
+            "a",
+            ("--selector", "#a", "--omit-background"),
+            {"format": "png", "selector": "#a", "omit_background": "true"},
+        ),
+        ("a.pdf", ("--format", "A4", "--margin", "1cm"), {"format": "A4", "margin_top": "1cm", "margin_left": "1cm"}),
+        ("a.pdf", ("--pages", "1-2", "--landscape"), {"page_ranges": "1-2", "landscape": "true", "scale": "1.0"}),
+    ],
+)
+def test_pictures_and_pdfs_take_their_options(
+    service: Service, tmp_path: Path, name: str, options: tuple[str, ...], query: dict[str, str]
+) -> None:
+    command = "pdf" if name.endswith("pdf") else "screenshot"
+    assert bs(command, SESSION, "-o", str(tmp_path / name), *options).exit_code == 0
+    assert query.items() <= dict(service.requests[-1].url.params).items()
+
+
+def test_a_clip_has_four_numbers(service: Service) -> None:
+    refused = bs("screenshot", SESSION, "--clip", "1,2,3")
+    assert (refused.exit_code, "X,Y,WIDTH,HEIGHT" in refused.stderr) == (2, True)
+
+
 def test_a_screenshot_goes_to_standard_output_or_to_a_file(service: Service, tmp_path: Path) -> None:
     assert bs("screenshot", SESSION).stdout_bytes == PICTURE
     file = tmp_path / "a.JPG"
     assert bs("screenshot", SESSION, "-o", str(file), "--quality", "50").output == ""
     assert file.read_bytes() == PICTURE
-    assert dict(service.requests[-1].url.params) == {"format": "jpeg", "full_page": "false", "quality": "50"}
     as_json = bs("screenshot", SESSION, "-o", str(file), "--full-page", "--json")
     assert json.loads(as_json.stdout) == {"file": str(file), "bytes": len(PICTURE)}
     unwritten = bs("screenshot", SESSION, "-o", str(tmp_path / "none" / "a.png"))
