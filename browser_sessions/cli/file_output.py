@@ -43,6 +43,8 @@ def write(content: bytes, output: str, *, as_json: bool, secret: bool = False) -
     try:
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600 if secret else 0o666)
         with os.fdopen(handle, "wb") as file:
+            if secret:  # the file may have been there before
+                os.fchmod(handle, 0o600)
             file.write(content)
     except OSError as error:
         raise not_written(output, error) from error

@@ -136,6 +136,7 @@ def test_a_download_keeps_its_name_in_a_folder_and_stays_there(service: Service,
 
 def test_a_storage_state_is_written_for_its_owner_only(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "state.json"
+    file.touch(0o644)
     assert bs("storage-state", SESSION, "-o", str(file)).exit_code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert bs("create", "--storage-state", str(file)).exit_code == 0
