@@ -180,7 +180,7 @@ _EXPECTED: Final = {
     "timezone_id": "a time zone of the IANA database, such as Europe/Berlin",
     "locale": "a language tag, such as de-DE",
     "permissions": "names of permissions, such as geolocation",
-    "username": "1 to 64 letters, digits or any of . _ @ -",
+    "username": "1 to 64 letters, digits or any of . _ @ -, and not begin with a dot",
     "grant_type": "password",
     "origin": "an origin, such as https://example.com",
     "clip": "x,y,width,height in CSS pixels, such as 0,0,400,300",

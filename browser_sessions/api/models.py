@@ -522,7 +522,7 @@ class KeyList(BaseModel):
 class CreateUserBody(BaseModel):
     model_config = _Asked
 
-    username: str = Field(pattern=r"^[A-Za-z0-9._@\-]{1,64}$")
+    username: str = Field(pattern=r"^[A-Za-z0-9_@\-][A-Za-z0-9._@\-]{0,63}$")  # a path has no segments . and ..
     password: str = Field(min_length=12, max_length=1024)
     role: RoleName = "client"
 

@@ -397,3 +397,11 @@ async def test_concurrent_creates_of_a_user_name_succeed_once(service: Node) -> 
         *(service.client.post("/v1/auth/users", json=body, headers=admin) for _ in range(3))
     )
     assert sorted(response.status_code for response in responses) == [201, 409, 409]
+    assert {response.json()["type"].rpartition(":")[2] for response in responses if response.is_error} == {"name-taken"}
+
+
+async def test_a_user_name_is_a_segment_of_a_path(service: Node) -> None:
+    admin = {"X-API-Key": ADMIN_KEY}
+    for name, status in ((".", 422), ("..", 422), ("a.b@c", 201)):
+        body = {"username": name, "password": PASSWORD}
+        assert (await service.client.post("/v1/auth/users", json=body, headers=admin)).status_code == status

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from browser_sessions import Client
 from browser_sessions.client import PdfOptions, ScreenshotOptions, SessionOptions
+from browser_sessions.domain.session import SessionStatus
 from tests.harness.fakes.fake_node import node
 
 METHODS: Final = {
@@ -82,6 +83,13 @@ async def test_every_operation_has_a_method_with_its_parameters(tmp_path: Path) 
             taken |= set(OPTIONS[name].__annotations__)
         wanted = {RENAMED.get((name, each), each) for each in parameters(operation, document)}
         assert wanted <= taken, f"{METHODS[name]} lacks a parameter of {name}"
+
+
+async def test_the_document_has_the_statuses_where_the_contract_does_not_forbid_it(tmp_path: Path) -> None:
+    async with node(tmp_path) as service:
+        schemas: dict[str, Any] = (await service.client.get("/openapi.json")).json()["components"]["schemas"]
+    for name in ("BrowserSessionCreated", "BrowserSessionDetails", "BrowserSessionHealth", "SessionRow"):
+        assert schemas[name]["properties"]["status"]["enum"] == list(SessionStatus)
 
 
 def parameters(operation: dict[str, Any], document: dict[str, Any]) -> set[str]:

@@ -271,20 +271,25 @@ def _streaming(services: Services, principal: Principal, chunks: AsyncIterator[b
     return StreamingResponse(counted(), media_type=_TEXT, headers=_HEADERS)
 
 
+def _known(event_id: str, last_id: str) -> bool:
+    """Whether a reader at `last_id`, which may be of a transient event, has had the event."""
+    event, last = _ID.fullmatch(event_id), _ID.fullmatch(last_id)
+    if event is None or last is None or event.group(1) != last.group(1):
+        return False
+    return int(event.group(2)) <= int(last.group(2))
+
+
 async def _ended_stream(
     services: Services, session_id: str, last_id: str | None, of_type: Callable[[str], bool], *, whole: bool
 ) -> Response:
     """The stream of an ended session: the events that the reader does not have yet."""
     story = await services.console.archive.events(session_id)
     if last_id is not None:
-        ids = [event["id"] for event in story]
-        if ids and last_id == ids[-1]:
-            return Response(status_code=204)  # EventSource does not reconnect after a 204
-        story = story[ids.index(last_id) + 1 :] if last_id in ids else story
+        story = [event for event in story if not _known(event["id"], last_id)]
     elif not whole:
         story = story[-1:]
     story = [event for event in story if of_type(event["type"])]
     if not story:
-        return Response(status_code=204)
+        return Response(status_code=204)  # EventSource does not reconnect after a 204
     body = b"".join([b"retry: %d\n\n" % RETRY_MS, *map(frame, story)])
     return Response(body, headers={**_HEADERS, "Content-Type": _TEXT})

@@ -180,6 +180,9 @@ async def test_the_stream_of_an_ended_session_ends_and_is_then_a_204(service: Ru
     assert {"session.active", "page.opened"} <= {event["type"] for event in whole}
     async with stream(service.http, path, last_id=whole[0]["id"]) as events:
         assert await events.to_end() == whole[1:]
+    boot, _, newest = whole[-1]["id"].partition("-")
+    transient = f"{boot}-{int(newest) + 1}"
+    assert (await service.http.get(path, headers={"Last-Event-ID": transient})).status_code == 204
     again = await service.http.get(path, headers={"Last-Event-ID": whole[-1]["id"]})
     assert again.status_code == 204
 

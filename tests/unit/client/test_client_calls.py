@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -270,3 +272,8 @@ def test_public_names() -> None:
         assert getattr(browser_sessions, name)
     with pytest.raises(AttributeError, match="nothing_such"):
         browser_sessions.nothing_such  # noqa: B018 - the access itself is tested
+
+
+def test_the_package_loads_the_sdk_when_it_is_first_named() -> None:
+    script = "import sys, browser_sessions; sys.exit('httpx' in sys.modules or 'pydantic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
