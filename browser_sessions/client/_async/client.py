@@ -96,5 +96,5 @@ class Client(Operations):
             raise NotReachable(self.url, f"session {session.id} was not ended within {END_S:g} s")
 
     async def attach(self, session_id: str) -> Session:
-        """A handle of a session that exists. It is not ended by it, except with `end`."""
+        """A handle of a session that exists. The session goes on: only its `end` ends it."""
         return Session(self, await self.details(session_id))

@@ -97,5 +97,5 @@ class SyncClient(Operations):
             raise NotReachable(self.url, f"session {session.id} was not ended within {END_S:g} s")
 
     def attach(self, session_id: str) -> SyncSession:
-        """A handle of a session that exists. It is not ended by it, except with `end`."""
+        """A handle of a session that exists. The session goes on: only its `end` ends it."""
         return SyncSession(self, self.details(session_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import pickle
 import ssl
@@ -170,21 +171,24 @@ async def test_an_untrusted_certificate_is_named_as_the_reason() -> None:
 
 
 def test_retries_print_nothing_and_are_in_the_log_of_who_wants_it(
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Retries, "pause_after", lambda *_: 0.0)
-    with SyncClient(URL, "k", transport=ScriptedService(BUSY, ok(SESSION))) as client:
-        client.get(ID)
-    assert capsys.readouterr() == ("", "")
-    assert caplog.records == []
-    with (
-        caplog.at_level(logging.INFO, "browser_sessions"),
-        SyncClient(URL, "k", transport=ScriptedService(BUSY, ok(SESSION))) as client,
-    ):
-        client.get(ID)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"GET /v1/browser/sessions/{ID}: The pool is full. Trying again in 0.0 s."
-    ]
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a program that has not configured logging
+
+    def retry() -> None:
+        with SyncClient(URL, "k", transport=ScriptedService(BUSY, ok(SESSION))) as client:
+            client.get(ID)
+
+    retry()
+    assert capfd.readouterr() == ("", "")
+
+    log, written = logging.getLogger("browser_sessions"), io.StringIO()
+    monkeypatch.setattr(log, "handlers", [*log.handlers, logging.StreamHandler(written)])
+    log.setLevel(logging.INFO)
+    retry()
+    log.setLevel(logging.NOTSET)
+    assert written.getvalue() == f"GET /v1/browser/sessions/{ID}: The pool is full. Trying again in 0.0 s.\n"
 
 
 # -- cancellation ------------------------------------------------------------------------------------------------------
