@@ -303,6 +303,35 @@ async def test_an_operator_signs_in_controls_a_session_and_ends_it(
         await expect(page.locator(".stage img")).to_be_visible()
 
 
+async def test_a_dialog_is_answered_the_last_page_closed_and_another_one_opened(
+    operator: Browser, service: Running
+) -> None:
+    session_id = (await service.create(start_url="data:text/html,<title>Only</title>"))["session_id"]
+    async with watched(operator, service) as page:
+        await page.locator(".card .open").click()
+        await page.locator("canvas[data-seq]").wait_for()
+        await page.get_by_role("button", name="Take control").click()
+        await page.locator(".pad:focus").wait_for(state="attached")
+        await service.evaluate(session_id, "void setTimeout(() => (document.title = prompt('Your name?')))")
+        await page.get_by_label("Answer to the page").wait_for()
+        await page.keyboard.type("Ünal, with e and t")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("aside h1")).to_have_text("Ünal, with e and t")
+        await page.locator(".pad:focus").wait_for(state="attached")
+        await page.get_by_role("button", name="Close Ünal").click()
+        await expect(page.locator(".ask")).to_contain_text("No page is open.")
+        await page.set_viewport_size({"width": 1000, "height": 700})  # requests a picture of another size
+        await page.locator(".ask").get_by_role("button", name="New page").click()
+        await page.locator(".pad:focus").wait_for(state="attached")
+        await page.get_by_label("Address of the page").fill(f"data:text/html,{quote(FORM)}")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("aside h1")).to_have_text("Form")
+        await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="a picture of the new page", every=0.1)
+        await expect(page.locator(".notice")).to_be_empty()
+        pages = (await service.http.get(f"/v1/browser/sessions/{session_id}/pages")).json()["pages"]
+        assert len(pages) == 1
+
+
 HOSTILE = (
     "<img src=x onerror=\"window.pwned='img'\"><script>window.pwned='script'</script>\"'><svg onload=window.pwned=1>"
 )

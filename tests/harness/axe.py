@@ -17,8 +17,10 @@ RUN: Final = """async (runOnly) => {
     return found.violations.flatMap(({ id, nodes }) => nodes.map((node) => [id, node.html, node.failureSummary]));
 }"""
 """The two named rules are of WCAG 2.2 AA, and off by default."""
-THEMES: Final = {"light": None, "dark": ["color-contrast"]}
-"""The rules for each theme, None for all: themes differ only in colours."""
+CONTRAST: Final = ("color-contrast",)
+ALL: Final = [(size, theme, rules) for size in SIZES for theme, rules in (("light", None), ("dark", CONTRAST))]
+"""Size, theme, and the rules, None for all: themes differ only in colours."""
+FEW: Final = [(SIZES[0], "light", None), (SIZES[-1], "dark", CONTRAST)]
 PAINTED: Final = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
@@ -26,18 +28,18 @@ def axe_missing() -> bool:
     return not AXE.is_file()
 
 
-async def violations(page: Page) -> list[Any]:
-    """Those of the page as it is, at each of `SIZES` and in both themes: width, theme, rule, HTML, explanation."""
+async def violations(page: Page, *, everywhere: bool) -> list[Any]:
+    """Those of the page as it is: width, theme, rule, HTML, explanation. `everywhere`: at each size in both themes,
+    else the smallest and the largest size in one."""
     if not await page.evaluate("() => 'axe' in window"):
         await page.evaluate(AXE.read_text())
     size = page.viewport_size
     found: list[Any] = []
-    for width, height in SIZES:
+    for (width, height), theme, rules in ALL if everywhere else FEW:
         await page.set_viewport_size({"width": width, "height": height})
-        for theme, rules in THEMES.items():
-            await page.evaluate("(theme) => (document.documentElement.dataset.theme = theme)", theme)
-            await page.evaluate(PAINTED)
-            found += [[width, theme, *each] for each in await page.evaluate(RUN, rules)]
+        await page.evaluate("(theme) => (document.documentElement.dataset.theme = theme)", theme)
+        await page.evaluate(PAINTED)
+        found += [[width, theme, *each] for each in await page.evaluate(RUN, rules)]
     if size is not None:
         await page.set_viewport_size(size)
     return found

@@ -30,6 +30,10 @@ SETTLE_S: Final = 0.15
 """Pause after which a burst of frames has ended: nine frames at 60 a second."""
 RECONFIGURE_S: Final = 2.0
 """Minimum time between two changes of size or quality, each of which restarts the screencast."""
+INACTIVE: Final = "Not attached to an active page"
+"""Chromium's error while a page that has just been opened or is navigating changes its process."""
+INACTIVE_S: Final = 2.0
+"""How long to try again then, every tenth of a second."""
 STILL_QUALITY: Final = 50
 SMALLEST, LARGEST = 64, 3840
 """Limits of width and height in pixels."""
@@ -189,28 +193,36 @@ class PageScreen:
 
     async def _switch(self) -> None:
         """Starts, restarts or stops the screencast until it is as wanted."""
-        try:
-            while (wanted := self._wanted()) != self._running or self._restart:
-                if wanted is not None and self._running is not None and not self._restart:
-                    delay = self._started_at + RECONFIGURE_S - self._loop.time()
-                    if delay > 0:
-                        self._woken.clear()
-                        with contextlib.suppress(TimeoutError):
-                            async with asyncio.timeout(delay):
-                                await self._woken.wait()
-                        continue
-                self._restart = False
-                session = await self._attached(CALL_SECONDS)
-                if self._running is not None:
-                    self._running = None
-                    self._reset()
-                    await call(session, "Page.stopScreencast", timeout=CALL_SECONDS)
-                if wanted is not None:
-                    await self._start(session, wanted)
-        except CdpError as error:
-            self._fail(PageFailed(f"The page cannot be shown: {error.message}"))
-        except BrowserSessionsError as error:
-            self._fail(error)
+        until = self._loop.time() + INACTIVE_S
+        while True:
+            try:
+                return await self._adapt()
+            except CdpError as error:
+                if INACTIVE not in error.message or self._loop.time() >= until:
+                    return self._fail(PageFailed(f"The page cannot be shown: {error.message}"))
+                self._running = None
+                await asyncio.sleep(INACTIVE_S / 20)
+            except BrowserSessionsError as error:
+                return self._fail(error)
+
+    async def _adapt(self) -> None:
+        while (wanted := self._wanted()) != self._running or self._restart:
+            if wanted is not None and self._running is not None and not self._restart:
+                delay = self._started_at + RECONFIGURE_S - self._loop.time()
+                if delay > 0:
+                    self._woken.clear()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(delay):
+                            await self._woken.wait()
+                    continue
+            self._restart = False
+            session = await self._attached(CALL_SECONDS)
+            if self._running is not None:
+                self._running = None
+                self._reset()
+                await call(session, "Page.stopScreencast", timeout=CALL_SECONDS)
+            if wanted is not None:
+                await self._start(session, wanted)
 
     async def _start(self, session: Session, wanted: Parameters) -> None:
         self._started_at = self._loop.time()

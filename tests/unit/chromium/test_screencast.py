@@ -6,6 +6,7 @@ import asyncio
 import base64
 from typing import Any
 
+from browser_sessions.cdp import CdpError
 from browser_sessions.chromium.ports import StreamSettings
 from browser_sessions.chromium.screencast.screencast import PageScreen
 from tests.harness.waiting import until
@@ -17,6 +18,7 @@ class FakeSession:
     def __init__(self) -> None:
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.calls: list[str] = []
+        self.failures: list[CdpError] = []
         self.handlers: dict[str, Any] = {}
 
     def on(self, event: str, handler: Any) -> None:
@@ -24,6 +26,8 @@ class FakeSession:
 
     async def call(self, method: str, _: Any = None, *, timeout: float) -> dict[str, Any]:
         self.calls.append(method)
+        if self.failures:
+            raise self.failures.pop(0)
         return {}
 
     def frame(self, number: int) -> None:
@@ -59,3 +63,17 @@ async def test_the_last_frame_of_a_burst_does_not_wait_for_a_change_of_quality()
     reading.cancel()
     subscription.close()
     await until(lambda: session.calls.count("Page.stopScreencast") == 2)
+
+
+async def test_a_page_that_is_not_active_yet_is_tried_again() -> None:
+    session = FakeSession()
+    session.failures = [CdpError(-32000, "Not attached to an active page")] * 2
+    browser: Any = FakeBrowser(session)
+    screen = PageScreen(browser, "page-1")
+    subscription = screen.subscribe(StreamSettings(640, 640, 30, 70))
+    reading = asyncio.create_task(subscription.after(0))
+    await until(lambda: session.calls.count("Page.startScreencast") == 3)
+    await asyncio.sleep(0)
+    session.frame(1)
+    assert (await reading).seq == 1
+    subscription.close()

@@ -17,7 +17,7 @@ SCRIPTS = sorted(ASSETS.rglob("*.js"))
 OWN = [path for path in SCRIPTS if path.parent.name != "vendor"]
 STYLES = sorted(ASSETS.rglob("*.css"))
 
-SCRIPT_BUDGET = 150_000
+SCRIPT_BUDGET = 170_000
 """Bytes before compression, including vendored code, so that the console shows within a second."""
 LARGEST_FILE_LINES = 300
 

@@ -118,7 +118,10 @@ function follow(path, { lastId = null, since = null }) {
       touched.forEach(nudge);
       const { name, id } = route.value;
       const over = events.some((event) => event.type === "session.ended");
-      if (name === "session" && over) stream?.close();
+      if (name === "session" && over) {
+        stream?.close();
+        store.announce("The session has ended.");
+      }
       if (name === "session" && (over || missing)) refreshSession(id);
       if (missing && name === "overview" && !asked) {
         asked = setTimeout(() => {

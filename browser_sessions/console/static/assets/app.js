@@ -2,12 +2,13 @@
 import { render } from "./vendor/preact.js";
 import { effect } from "./vendor/signals.js";
 import { open, signOut } from "./actions.js";
+import { pageChanged, startFocus } from "./focus.js";
 import { startKeys } from "./keys.js";
 import { clip, clock } from "./pure/format.js";
 import { isFinal, nameOf } from "./pure/rows.js";
 import { route, startRouter } from "./router.js";
-import { dialog, link, notice, rows, session, stale, theme, tick, trouble, you } from "./store.js";
-import { html, Icon, Words } from "./ui/base.js";
+import { announced, dialog, link, rows, session, stale, theme, tick, trouble, you } from "./store.js";
+import { html, Icon, Notice, Words } from "./ui/base.js";
 import { Dialogs } from "./ui/dialogs.js";
 import { Overview } from "./ui/overview.js";
 import { Gone, Session } from "./ui/session.js";
@@ -41,7 +42,7 @@ function follows() {
 function Header() {
   const inside = you.value && route.value.name !== "sign-in";
   return html`<header class="top">
-    <a class="home" data-route href="/" aria-label="All sessions"><svg viewBox="0 0 16 16" aria-hidden="true"><path d="M1.5 3.5h13v9h-13zM1.5 6h13" /><circle cx="8" cy="9.3" r="1.3" /></svg><span>browser-sessions</span></a>
+    <a class="home" data-route href="/"><svg viewBox="0 0 16 16" aria-hidden="true"><path d="M1.5 3.5h13v9h-13zM1.5 6h13" /><circle cx="8" cy="9.3" r="1.3" /></svg><span>browser-sessions</span><span class="unseen">: all sessions</span></a>
     ${session.value && html`<span class="crumb" aria-hidden="true">/</span><code class="crumb">${clip(session.value.id, 12)}</code>`}
     <span class="space" />
     ${inside && !trouble.value && follows() && html`<${Link} />`}
@@ -69,21 +70,25 @@ function App() {
   const { name, id } = route.value;
   const Page = PAGES[name];
   let page = null;
-  if (!Page) page = html`<${Words} title="Page not found"><a class="button" data-route href="/">All sessions</a><//>`;
-  else if (trouble.value) page = html`<${Trouble} />`;
+  if (!Page) page = html`<main><${Words} title="Page not found"><a class="button" data-route href="/">All sessions</a><//></main>`;
+  else if (trouble.value) page = html`<main><${Trouble} /></main>`;
   else if (name !== "session" || session.value) page = html`<${Page} key=${id} />`;
   return html`<${Header} />${page}<${Dialogs} />
-    <div class="notice ${notice.value?.bad ? "bad" : ""}" role="status" aria-live="polite">${notice.value?.text}</div>`;
+    ${name !== "session" && html`<${Notice} />`}<div class="unseen" id="announced" role="status">${announced.value}</div>`;
 }
 
 startRouter();
+startFocus(document.getElementById("app"));
 startKeys();
 setInterval(tick, 1000);
 let at = "";
 effect(() => {
   const { name, id } = route.value;
   const place = `${name} ${id}`;
-  if (place !== at) open(route.value);
+  if (place !== at) {
+    if (at) pageChanged(session.peek()?.id);
+    open(route.value);
+  }
   at = place;
 });
 effect(() => {

@@ -46,6 +46,7 @@ export class LiveView {
 
   close() {
     this.closed = true;
+    live.value = NO_LIVE;
     clearInterval(this.rate);
     clearInterval(this.beats);
     clearTimeout(this.again);
@@ -98,6 +99,7 @@ export class LiveView {
   }
 
   #received(data) {
+    if (this.closed) return;
     const { type, ...message } = JSON.parse(data);
     const by = message.controlled_by ?? null;
     switch (type) {
@@ -118,7 +120,12 @@ export class LiveView {
         else say("Nothing is selected on the page.");
         break;
       case "pages":
-        patchLive({ pages: message.pages, pageId: message.page_id ?? live.value.pageId });
+        this.pageId = message.page_id;
+        patchLive({ pages: message.pages, pageId: message.page_id });
+        if (!message.page_id) {
+          this.header = null;
+          patchLive({ drawn: false, url: "", title: "" });
+        }
         break;
       case "url":
         patchLive({ url: message.url, title: message.title });

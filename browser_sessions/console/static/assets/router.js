@@ -13,9 +13,13 @@ export function readRoute(path, search) {
 /** The path to go to after sign-in, never another site. */
 export const safeNext = (next) => (/^\/(?![/\\])[^\\]*$/.test(next ?? "") ? next : "/");
 
+/** The overview as it was shown last, with its filters. */
+export let overviewAddress = "/";
+
 export const route = signal(here());
 
 function here() {
+  if (globalThis.location?.pathname === "/") overviewAddress = `/${location.search}`;
   return globalThis.location ? readRoute(location.pathname, location.search) : readRoute("/", "");
 }
 

@@ -39,9 +39,19 @@ export const NO_LIVE = Object.freeze({
 });
 export const live = signal(NO_LIVE);
 
+/** The scale of the live view: 0 fits it into its place, 1 shows a CSS px of the page as one of the console. */
+export const zoom = signal(0);
+/** The scale at which it fits. */
+export const fit = signal(1);
+/** Whether the details beside the live view are folded away. */
+export const folded = signal(false);
+
 /** The open dialog: null, {name: "help"} or {name: "end", ids}. */
 export const dialog = signal(null);
 export const notice = signal(null);
+/** Text for screen readers: a page that has changed, a notice, an end. */
+export const announced = signal("");
+export const announce = (text) => (announced.value = text);
 export const theme = signal(document.documentElement.dataset.theme ?? "auto");
 
 export const isOperator = computed(() => ["operator", "admin"].includes(you.value?.role));
@@ -92,5 +102,6 @@ let hush = 0;
 export function say(text, bad = false) {
   clearTimeout(hush);
   notice.value = { text, bad };
+  announce(text);
   hush = setTimeout(() => (notice.value = null), bad ? 8000 : 3000);
 }

@@ -4,7 +4,7 @@ import htm from "../vendor/htm.js";
 import { FINAL } from "../pure/rows.js";
 import { clip, countdown, duration, moment, words } from "../pure/format.js";
 import { copy } from "../actions.js";
-import { now } from "../store.js";
+import { notice, now } from "../store.js";
 
 export const html = htm.bind(h);
 
@@ -26,6 +26,7 @@ const PATHS = {
   table: "M2 4h12M2 8h12M2 12h12", copy: "M5.5 5.5h8v8h-8zM3.5 10.5h-1v-8h8v1", out: "M7 3H3v10h10V9M9.5 2.5h4v4M13 3 7.5 8.5", plus: "M8 3v10M3 8h10",
   close: "m4 4 8 8m0-8-8 8", auto: "M8 2a6 6 0 1 0 0 12zM8 2a6 6 0 0 1 0 12", light: "M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6M8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M3 13l1-1M12 4l1-1",
   dark: "M13.5 9.5A6 6 0 0 1 6.5 2.5a6 6 0 1 0 7 7Z", search: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9M10.5 10.5 14 14", eye: "M1.5 8S4 3.5 8 3.5 14.5 8 14.5 8 12 12.5 8 12.5 1.5 8 1.5 8ZM8 6a2 2 0 1 0 0 4 2 2 0 0 0 0-4",
+  panel: "M2 3h12v10H2zM10 3v10", move: "M8 1.5v13M1.5 8h13M6 3.5l2-2 2 2M6 12.5l2 2 2-2M3.5 6l-2 2 2 2M12.5 6l2 2-2 2",
   plug: "M5.5 2v3.5M10.5 2v3.5M4 5.5h8V8a4 4 0 0 1-8 0zM8 12v2.5", time: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M8 4.5V8l2.5 1.5",
 };
 export const Icon = ({ name }) =>
@@ -71,6 +72,9 @@ export function ExpiryBar({ row, still }) {
 }
 
 export const reasonOf = (row) => words(row.end_reason ?? row.status);
+
+/** Said to screen readers by the page's one live region. */
+export const Notice = () => html`<div class="notice ${notice.value?.bad ? "bad" : ""}">${notice.value?.text}</div>`;
 
 /** A section that says what happened and what to do next. */
 export const Words = ({ title, children, role }) =>

@@ -16,7 +16,7 @@ export const Card = memo(({ row, chosen, owned }) => {
   useEffect(() => settle(box.current, !final), [final]);
   const name = clip(nameOf(row), 120);
   return html`<li class="card ${final ? "final" : ""} ${chosen ? "chosen" : ""}" ref=${box}>
-    <a class="open" data-route data-id=${row.session_id} href="/sessions/${row.session_id}" aria-label="${name}, ${stateOf(row)}, ${row.owner_name || row.owner}">
+    <a class="open" data-route data-id=${row.session_id} href="/sessions/${row.session_id}">
       <div class="picture"><img ref=${picture} alt="" /><span class="dim">${EMPTY[row.status] ?? (final ? "no picture" : "no picture yet")}</span>
         ${row.controlled_by && html`<span class="holder">${clip(row.controlled_by, 30)} has control</span>`}
       </div>
@@ -38,7 +38,7 @@ const Ticking = ({ seen, show }) => show(!seen.value);
 const Facts = ({ row, seen }) => html`
   <span title="Age"><${Ticking} seen=${seen} show=${(still) => html`<${Age} of=${row.created_at} still=${still} short />`} /> old</span>
   <span title="Time to expiry"><${Ticking} seen=${seen} show=${(still) => html`<${Left} of=${row.expires_at} still=${still} />`} />${row.expires_at && " left"}</span>
-  <span title="Connected clients"><${Icon} name="plug" />${row.connections ?? 0}</span>
+  <span title="Connected clients"><${Icon} name="plug" />${row.connections ?? 0}<span class="unseen"> connected</span></span>
   <span title="Memory">${bytes(row.memory_bytes)}</span>`;
 
 const Ended = ({ row }) => html`<span class="reason">${reasonOf(row)}</span><span><${Age} of=${row.ended_at} still /> ago</span>`;

@@ -14,9 +14,7 @@ const close = () => (dialog.value = null);
 function Box({ label, children }) {
   const box = useRef();
   useLayoutEffect(() => {
-    const before = document.activeElement;
     box.current.showModal();
-    return () => before?.isConnected && before.focus();
   }, []);
   return html`<dialog ref=${box} aria-label=${label} onCancel=${close} onClose=${close} onClick=${(event) => event.target === box.current && close()}>${children}</dialog>`;
 }
@@ -63,7 +61,7 @@ function End({ ids }) {
 
 const KEYS = [
   ["/", "Filter"], ["← ↑ ↓ →", "Move between sessions"], ["Enter", "Open"], ["x", "Select"], ["g", "Grid or table"],
-  ["e", "End the selected sessions, or the focused one"], ["t", "Take or release control"], ["Esc Esc", "Release control"],
+  ["e", "End the selected sessions, or the focused one"], ["t", "Take or release control"], ["+ − 0", "Zoom the live view, or fit it"], ["d", "Show or hide the details"], ["Esc Esc", "Release control"],
   ["u", "Back to all sessions"], ["?", "Show this list"],
 ];
 

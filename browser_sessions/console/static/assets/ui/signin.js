@@ -16,6 +16,7 @@ export function SignIn() {
     } catch (problem) {
       setSaid(problem.status === 401 ? (way === "key" ? "Unknown API key. Check it, or ask an admin for a new one." : "Wrong user or password.") : problem.message);
       setBusy(false);
+      event.target.querySelector("input").focus();
     }
   };
   return html`<main class="signin"><form onSubmit=${submit} aria-labelledby="signin">
