@@ -95,7 +95,7 @@ class KeyRing:
         self._tokens = Tokens(own.token_secret)
         self._leases = Leases()
         self.on_revoked: Callable[[str], None] = lambda credential: None
-        """Called with each credential that is revoked."""
+        """Called with each credential that is revoked, and with each sign-in that ends."""
         self._hasher = PasswordHash.recommended()
         self._dummy_hash = ""
         """Verified in place of a missing user's hash, so that both take the same time."""
@@ -199,7 +199,7 @@ class KeyRing:
         It has ended even if this raises `StoreUnavailable`, until the next start.
         """
         self._signed_out.add(sign_in)
-        self._leases.revoke(sign_in)
+        self._notify(sign_in)
         await self._store.put_sign_out(sign_in, expires_at)
 
     # -- keys ------------------------------------------------------------------------------------------------------

@@ -92,8 +92,8 @@ class ControlLock:
             self.release()
 
     def revoked(self, credential: str) -> None:
-        """Releases control that was taken with a credential which is no longer valid."""
-        if self.holder is not None and self.holder.credential == credential:
+        """Releases control that was taken with a credential, or in a sign-in, which is no longer valid."""
+        if self.holder is not None and credential in (self.holder.credential, self.holder.sign_in):
             self.release()
 
     def input_begins(self, source: InputSource) -> None:

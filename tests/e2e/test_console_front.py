@@ -348,6 +348,9 @@ async def test_another_operator_with_control_is_named_and_keeps_it(operator: Bro
         await expect(page.locator(".waits")).to_have_text("3 clients waiting")
         await console.send_live("s1", type="control", controlled_by=None, waiting=0)
         await expect(page.get_by_role("button", name="Take control")).to_be_enabled()
+        console.signed_in = False
+        await page.get_by_role("button", name="Take control").click()
+        await page.get_by_role("heading", name="Sign in").wait_for()
 
 
 # --- the picture

@@ -179,6 +179,9 @@ def test_control_ends_with_its_credential() -> None:
     assert lock.held_by("ann")
     lock.revoked("key:ann")
     assert not lock.held_by("ann")
+    lock.take(Principal("bob", Role.OPERATOR, "Bob", "user:bob", "sgn_1"))
+    lock.revoked("sgn_1")
+    assert not lock.held_by("bob")
 
 
 async def test_an_input_source_that_is_done_late_does_not_free_the_lock_of_the_next() -> None:

@@ -137,6 +137,7 @@ function follow(path, { lastId = null, since = null }) {
 function refused(problem, retry) {
   if (problem.status === 401) {
     store.you.value = null;
+    if (route.value.name === "sign-in") return;
     const back = location.pathname + location.search;
     return go(`/sign-in${back === "/" ? "" : `?next=${encodeURIComponent(back)}`}`, true);
   }

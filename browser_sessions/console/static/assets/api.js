@@ -32,7 +32,7 @@ export async function call(method, path, body) {
   if (answer.status === 204) return null;
   const decoded = await answer.json().catch(() => null);
   if (answer.ok) return decoded;
-  if (answer.status === 401 && method !== "POST") onSignedOut();
+  if (answer.status === 401 && !(method === "POST" && path === "/v1/auth/session")) onSignedOut();
   const detail = typeof decoded?.detail === "string" ? decoded.detail : `The server responded with status ${answer.status}.`;
   throw new Problem(answer.status, decoded?.title ?? answer.statusText, detail);
 }
