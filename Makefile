@@ -33,7 +33,7 @@ test-slow: setup-tests ## Run the long ones: soaks, faults, fuzzing, exact expir
 test-unit: setup ## Run the unit tests (no browser)
 	@$(BIN)/python -m pytest tests/unit -m "not slow" $(ARGS)
 
-check: setup ## Check lint, format, types and imports between packages
+check: setup-tests ## Check lint, format, types and imports between packages
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
