@@ -217,8 +217,13 @@ async def test_a_pop_up_of_a_form_control_is_shown_by_the_console(operator: Brow
         await console.send_live("s1", type="picker", element="select", options=options, selected=2, **place)
         await shown.get_by_text("Option 5").click()
         await got(console, "choose", choice=5)
-        await console.send_live("s1", type="picker", element="date", value="", min="", max="", step="", **place)
+        await console.send_live(
+            "s1", type="picker", element="date", value="2031-05-01", min="", max="", step="", **place
+        )
+        await expect(page.get_by_label("Value for the page")).to_have_value("2031-05-01")
         await page.get_by_label("Value for the page").fill("2031-05-04")
+        await console.send_live("s1", type="url", url="https://b.example/", title="B")
+        await expect(page.get_by_label("Address of the page")).to_have_value("https://b.example/")
         await page.get_by_role("button", name="Set").click()
         await got(console, "choose", choice="2031-05-04")
         await console.send_live("s1", type="picker", element="select", options=options, selected=2, **place)
@@ -226,6 +231,11 @@ async def test_a_pop_up_of_a_form_control_is_shown_by_the_console(operator: Brow
         await page.keyboard.press("Escape")
         await got(console, "choose", choice=None)
         await expect(page.locator(".picker")).to_have_count(0)
+        at_edge = place | {"x": 1270, "width": 10}
+        await console.send_live("s1", type="picker", element="date", value="", min="", max="", step="", **at_edge)
+        await expect(page.locator(".picker")).to_be_visible()
+        beyond = "(p) => p.getBoundingClientRect().right - p.offsetParent.getBoundingClientRect().right"
+        assert await page.locator(".picker").evaluate(beyond) < 1
 
 
 async def test_input_method_text_is_sent_once_after_composition(operator: Browser) -> None:

@@ -20,7 +20,8 @@ export function Picker({ of, view, canvas, pad }) {
     const stage = form.offsetParent.getBoundingClientRect();
     const scale = picture.width / view.current.header.css_width;
     const top = picture.top - stage.top + (of.y + of.height) * scale;
-    form.style.left = `${Math.max(0, picture.left - stage.left + of.x * scale)}px`;
+    const left = picture.left - stage.left + of.x * scale;
+    form.style.left = `${Math.max(0, Math.min(left, stage.width - form.offsetWidth))}px`;
     form.style.top = `${Math.max(0, Math.min(top, stage.height - form.offsetHeight))}px`;
     form.elements[0].focus();
     if (of.element !== "select") form.elements[0].showPicker();
@@ -41,6 +42,6 @@ export function Picker({ of, view, canvas, pad }) {
     ${of.element === "select"
       ? html`<select aria-label="Options of the page" size=${Math.max(2, Math.min(ROWS, of.options.length))} onClick=${(event) => event.target.localName === "option" && !event.target.disabled && done(event.target.index)}>
           ${of.options.map((option, n) => html`<option key=${n} disabled=${option.disabled} selected=${n === of.selected}>${option.group ? `${clip(option.group, 60)}: ` : ""}${clip(option.label, 200)}</option>`)}</select>`
-      : html`<input aria-label="Value for the page" type=${of.element} value=${of.value} min=${of.min || null} max=${of.max || null} step=${of.step || null} /><button>Set</button>`}
+      : html`<input aria-label="Value for the page" type=${of.element} defaultValue=${of.value} min=${of.min || null} max=${of.max || null} step=${of.step || null} /><button>Set</button>`}
   </form>`;
 }
