@@ -1,5 +1,5 @@
 // One session: its live picture and the controls, or its record after the end.
-import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { html, Icon, Foreign, Key, Notice, Status, Words, reasonOf } from "./base.js";
 import { Facts, Panels } from "./panels.js";
 import { Picker } from "./picker.js";
@@ -234,7 +234,7 @@ function PageDialog({ of, mine, view }) {
   const [text, setText] = useState("");
   const form = useRef();
   const answered = useRef();
-  useEffect(() => {
+  useLayoutEffect(() => { // before the next key
     setText(of.default_prompt ?? "");
     if (mine) form.current.querySelector("input, button").focus();
   }, [of, mine]);
