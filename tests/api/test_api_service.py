@@ -269,6 +269,7 @@ async def test_requests_are_logged_except_frequent_successful_reads(service: Nod
     assert logged[0]["request_id"] == "the-create"
     assert logged[0]["principal_id"].startswith("prn_")
     assert logged[0]["client"] == "127.0.0.1"
+    assert [line["session_id"] for line in logged] == [path[-36:], "ses_unknown", path[-36:]]
 
 
 async def test_no_secret_is_logged(service: Node, lines: io.StringIO) -> None:

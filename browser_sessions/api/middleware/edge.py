@@ -24,6 +24,8 @@ STATUS_ROUTE: Final = "/v1/browser/sessions/{session_id}"
 QUIET: Final = frozenset({STATUS_ROUTE, "/healthz", "/readyz", "/metrics"})
 """Polled by machines: successful reads are counted, not logged."""
 UNKNOWN_ROUTE: Final = "(none)"
+CREATED: Final = "browser_sessions.created"
+"""The key in a scope under which a route puts the id of the session that it has created, for log and span."""
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
@@ -219,6 +221,12 @@ def _route(scope: Scope) -> str:
     return path
 
 
+def session_id_of(scope: Scope) -> str | None:
+    """The session in the path, or the one that the request has created (`CREATED`)."""
+    session_id: str = scope.get("path_params", {}).get("session_id") or scope.get(CREATED, "")
+    return session_id[:64] or None
+
+
 def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
     principal: Any = scope.get("browser_sessions.principal")
     facts = {
@@ -228,7 +236,7 @@ def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> 
         "ms": round(seconds * 1000, 2),
         "client": (scope.get("client") or ("",))[0],
         "principal_id": getattr(principal, "principal_id", None),
-        "session_id": scope.get("path_params", {}).get("session_id", "")[:64] or None,
+        "session_id": session_id_of(scope),
     }
     if status >= 500:
         log.warning("http.request", **facts)

@@ -12,6 +12,7 @@ from opentelemetry.propagate import extract
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from browser_sessions.api.middleware.edge import session_id_of
 from browser_sessions.telemetry import REQUEST_ID
 from browser_sessions.tracing import PREFIX
 
@@ -59,8 +60,8 @@ class Traced:
                 if route is not None:
                     span.update_name(f"{method} {route}")
                     span.set_attribute("http.route", route)
-                if session_id := scope.get("path_params", {}).get("session_id"):
-                    span.set_attribute(PREFIX + "session_id", str(session_id)[:64])
+                if session_id := session_id_of(scope):
+                    span.set_attribute(PREFIX + "session_id", session_id)
                 if status:
                     span.set_attribute("http.response.status_code", status)
                 span.set_attribute(PREFIX + "request_id", REQUEST_ID.get())

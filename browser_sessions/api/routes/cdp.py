@@ -13,6 +13,7 @@ from starlette.types import Scope
 from browser_sessions.api.caller_credentials import Declared, by_ticket, identify
 from browser_sessions.api.dependencies import Here, Services
 from browser_sessions.api.errors import kind_of, response_for
+from browser_sessions.api.middleware.edge import CREATED
 from browser_sessions.api.middleware.origin import check_origin
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find_active
@@ -111,12 +112,18 @@ async def cdp_protocol(
 
 
 async def carry(websocket: WebSocket, relay: Relay, principal: Principal, session_id: str | None = None) -> None:
-    """Accepts the WebSocket and hands the transport over. Returns when the client is gone or its credential revoked."""
+    """Accepts the WebSocket and hands the transport over. Returns when the client is gone or its credential revoked.
+
+    `session_id`: of the session that this connection has created; the handshake's response names it.
+    """
     take_over = websocket.scope["extensions"].get(TAKE_OVER)
     try:
         if take_over is None:
             raise RuntimeError("The server was started without uvicorn_adapter.TakeOverProtocol.")
-        named = [(b"browser-session-id", session_id.encode())] if session_id else []
+        named = []
+        if session_id is not None:
+            websocket.scope[CREATED] = session_id
+            named = [(b"browser-session-id", session_id.encode())]
         await websocket.accept(headers=named)
         take_over(relay.socket)
         relay.begin()

@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from browser_sessions.api.caller_credentials import Caller, identify
 from browser_sessions.api.dependencies import Services
 from browser_sessions.api.middleware.client_disconnect import unless_disconnected
+from browser_sessions.api.middleware.edge import CREATED
 from browser_sessions.api.models import BrowserSessionCreated, CreateBrowserSession
 from browser_sessions.api.query_parameters import refuse_unknown
 from browser_sessions.api.responses import problems
@@ -90,6 +91,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
         idempotency = Idempotency(_checked(key), digest(spec))
         creating = pool.create(principal, spec, wait_seconds=asked.wait_seconds, idempotency=idempotency)
         record, new = await unless_disconnected(request, creating)
+    scope[CREATED] = record.session_id
     connect_url, live_url = services.addresses(request, record, principal)
     response = Response(
         orjson.dumps(summary(record) | {"connect_url": connect_url, "live_url": live_url}, option=orjson.OPT_UTC_Z),

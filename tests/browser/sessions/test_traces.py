@@ -99,6 +99,7 @@ async def test_a_sessions_spans_continue_the_callers_trace_and_contain_no_secret
                 "http.request.method": "POST",
                 "http.route": "/v1/browser/sessions",
                 "http.response.status_code": 201,
+                "browser_sessions.session_id": session_id,
                 "browser_sessions.request_id": response.headers["x-request-id"],
             }
             create = await receiver.one("session.create")
