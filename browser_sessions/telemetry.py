@@ -39,6 +39,11 @@ EVENTS: Final[Mapping[str, str]] = {
     "session.extended": "Its lifetime was extended.",
     "session.ended": "A session ended: `status`, `reason`, and its age in `seconds`.",
     "session.not_stored": "The store did not accept a final record; it is retried.",
+    "client.connected": "A CDP client (`kind`: `cdp`) or a viewer (`live`) connected.",
+    "client.disconnected": "A CDP client or a viewer disconnected.",
+    "control.taken": "Somebody took control, named in `by`: the clients' commands wait.",
+    "control.released": "Control was given back: the clients' commands continue.",
+    "control.waiting": "Number of clients (`count`) with a command that waits for control.",
     "sessions.lost": "Sessions of the last run, whose server was killed.",
     "browser.started": "A Chromium was started within `seconds`.",
     "browser.start_failed": "Chromium could not be started; the next try is in `pause` seconds.",
@@ -74,7 +79,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "auth.user_created": "An admin created a user.",
     "auth.user_removed": "An admin removed a user.",
 }
-"""Log events and their meaning. Those of `session.` and `browser.` come from the pool's journal."""
+"""Log events and their meaning. Those of `events.log_and_metrics.LOGGED` come from the journal."""
 
 REQUEST_ID: ContextVar[str] = ContextVar("browser_sessions_request_id", default="")
 """The X-Request-ID of the request that is being handled."""

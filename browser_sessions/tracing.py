@@ -47,7 +47,7 @@ def start(version: str, node: str) -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        log.warning("tracing.not_installed", install="pip install 'browser-sessions[otel]'")
+        log.warning("tracing.not_installed", install="pip install -e '.[otel]' in the checkout")
         return
     facts = {"service.version": version, "service.instance.id": node}
     if not os.environ.get("OTEL_SERVICE_NAME"):

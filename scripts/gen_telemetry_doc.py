@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from browser_sessions.telemetry import EVENTS, Metrics
+from browser_sessions.api.errors import TABLE
+from browser_sessions.api.middleware.edge import UNKNOWN_ROUTE
+from browser_sessions.domain.session import SessionStatus
+from browser_sessions.pool.admission import REFUSALS
+from browser_sessions.telemetry import EVENTS, RESTART_REASONS, RETIREMENT_REASONS, UNKNOWN_METHOD, Metrics
 
+PREFIX: Final = "browser_sessions_"
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "telemetry.md"
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
 
 _INTRO: Final = """\
 # Log lines, metrics and traces
@@ -40,22 +50,44 @@ Alert when `browser_sessions_browser_restarts_total` or `browser_sessions_refuse
 `browser_sessions_queue` stays above zero. Counters by reason start at zero for every reason. Values that a caller
 chooses are never labels: requests that match no route share one label, and so do unusual methods.
 
-| metric | type | meaning |
+| metric | type | labels | meaning |
+|---|---|---|---|
+"""
+
+_LABELS: Final = """\
+
+| label | of | values |
 |---|---|---|
 """
+
+_VALUES: Final[Mapping[tuple[str, str], str]] = {
+    ("sessions", "status"): _listed(status for status in SessionStatus if not status.final),
+    ("sessions_ended_total", "reason"): "every [`end_reason`](operations.md#why-a-session-ended)",
+    ("refused_total", "reason"): _listed(sorted(TABLE[refusal].slug for refusal in REFUSALS)),
+    ("browsers", "state"): "`starting`, `running`, `retiring`",
+    ("browser_restarts_total", "reason"): _listed(RESTART_REASONS),
+    ("browsers_retired_total", "reason"): _listed(RETIREMENT_REASONS),
+    ("gateway_bytes_total", "direction"): "`to_browser`, `to_client`",
+    ("gateway_messages_total", "direction"): "`to_browser`: responses and events are not counted",
+    ("gateway_messages_total", "outcome"): "`passed`, `refused`",
+    ("http_request_seconds", "method"): f"`GET` and so on; `{UNKNOWN_METHOD}`: unusual ones",
+    ("http_request_seconds", "route"): f"the path's template, as in the OpenAPI document; `{UNKNOWN_ROUTE}`: no route",
+    ("http_request_seconds", "status"): "the status",
+}
 
 _TRACES: Final = """\
 
 ## Traces
 
-OpenTelemetry is an optional extra: `pip install 'browser-sessions[otel]'`. It is configured by its own environment
-variables, of which `OTEL_EXPORTER_OTLP_ENDPOINT` must be set (for example to `http://127.0.0.1:4318`). Spans are sent
-over OTLP/HTTP from a separate thread; a collector that does not respond delays nothing. Other variables set sampler,
-headers and service name. Without the endpoint nothing is traced, and neither SDK nor exporter is loaded.
+OpenTelemetry is an optional extra. `make run` installs it; elsewhere, `pip install -e '.[otel]'` in the checkout
+does. It is configured by its own environment variables, of which `OTEL_EXPORTER_OTLP_ENDPOINT` must be set (for
+example to `http://127.0.0.1:4318`). Spans are sent over OTLP/HTTP from a separate thread; a collector that does not
+respond delays nothing. Other variables set sampler, headers and service name. Without the endpoint nothing is traced,
+and neither SDK nor exporter is loaded.
 
 | span | attributes (each `browser_sessions.` before it) |
 |---|---|
-| `POST /v1/browser/sessions`, and so for every request | `session_id`, `request_id` |
+| `POST /v1/browser/sessions`, and so for every request | `session_id` (of a create: the new one), `request_id` |
 | `session.create` | `session_id` |
 | `session.admit`, within it: until there is a free slot | `wait_seconds`: how long it may wait |
 | `browser.take`, within it: until there is a browser | |
@@ -77,9 +109,11 @@ def render() -> str:
     rows = []
     for family in Metrics().registry.collect():
         suffix = "_total" if family.type == "counter" else ""
-        if not family.name.endswith("_created"):
-            rows.append(f"| `{family.name}{suffix}` | {family.type} | {family.documentation} |\n")
-    return _INTRO + events + _METRICS + "".join(rows) + _TRACES
+        full = family.name + suffix
+        labels = _listed(label for name, label in _VALUES if PREFIX + name == full)
+        rows.append(f"| `{full}` | {family.type} | {labels} | {family.documentation} |\n")
+    values = "".join(f"| `{label}` | `{PREFIX}{name}` | {text} |\n" for (name, label), text in _VALUES.items())
+    return _INTRO + events + _METRICS + "".join(rows) + _LABELS + values + _TRACES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

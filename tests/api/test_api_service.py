@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import WebSocketRoute
 
 from browser_sessions.api import application
@@ -22,6 +23,7 @@ from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.session import EndReason
 from browser_sessions.events.log_and_metrics import project
 from browser_sessions.telemetry import RESTART_REASONS, RETIREMENT_REASONS, UNKNOWN_METHOD
+from tests.harness.documents import codes, rows
 from tests.harness.fakes.fake_node import ADMIN_KEY, Node, assemble, node
 from tests.harness.log_lines import json_lines
 
@@ -81,6 +83,24 @@ async def test_metrics_have_current_state_and_count_requests_by_route(service: N
     assert counted(service, UNKNOWN_ROUTE, 404) == 1
     assert made not in response.text
     assert "ses_unknown" not in response.text
+
+
+async def test_metrics_have_the_labels_and_values_of_the_docs(service: Node) -> None:
+    await service.client.get("/healthz")
+    text = (await service.client.get("/metrics")).text
+    found: dict[str, dict[str, set[str]]] = {}
+    for metric in text_string_to_metric_families(text):
+        labels = found[metric.name + ("_total" if metric.type == "counter" else "")] = {}
+        for sample in metric.samples:
+            for label in sample.labels.keys() - {"le"}:
+                labels.setdefault(label, set()).add(sample.labels[label])
+    shown = rows("docs/telemetry.md", "metric", "type", "labels", "meaning")
+    assert {codes(name)[0]: set(codes(labels)) for name, _, labels, _ in shown} == {
+        name: set(labels) for name, labels in found.items()
+    }
+    for label, name, values in rows("docs/telemetry.md", "label", "of", "values"):
+        if re.fullmatch("(`[^`]+`(, |$))+", values):  # a list of them all
+            assert set(codes(values)) == found[codes(name)[0]][codes(label)[0]], name
 
 
 async def test_the_duration_of_an_end_is_measured_once_per_session(service: Node) -> None:

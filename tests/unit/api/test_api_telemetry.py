@@ -15,6 +15,8 @@ import structlog
 
 import browser_sessions
 from browser_sessions import telemetry
+from browser_sessions.domain import event_types
+from browser_sessions.events.log_and_metrics import LOGGED, NOT_LOGGED
 from browser_sessions.telemetry import EVENTS, keep_secret, masked
 from tests.harness.log_lines import json_lines
 
@@ -95,3 +97,7 @@ def test_every_logged_event_is_documented() -> None:
     names = {name for file in source.rglob("*.py") for name in logged.findall(file.read_text())}
     assert "http.request" in names, "the pattern must find events"
     assert names - set(EVENTS) == set()
+
+
+def test_every_event_of_the_journal_that_is_logged_is_documented() -> None:
+    assert {name for name in event_types.EVENTS if name.startswith(LOGGED)} - NOT_LOGGED - set(EVENTS) == set()
