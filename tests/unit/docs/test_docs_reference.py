@@ -1,0 +1,77 @@
+"""The tables of docs/api.md have every problem and every close code of the code, and no other."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Final
+
+from browser_sessions.api.errors import _ROUTER, TABLE
+from browser_sessions.auth.credential_leases import REVOKED
+from browser_sessions.cdp.websocket import TOO_SLOW
+from browser_sessions.domain.close_codes import PING_TIMEOUT, close_code
+from browser_sessions.domain.session import EndReason
+from tests.harness.documents import codes, rows
+from tests.harness.paths import ROOT
+
+NEVER_RAISED: Final = "unavailable"
+"""Only its children are."""
+CLOSES: Final = frozenset({"close", "_close", "FrameError", "Disconnected"})
+NAMED: Final = {"TOO_SLOW": TOO_SLOW, "PING_TIMEOUT": PING_TIMEOUT}
+WITHOUT_CLIENTS: Final = {EndReason.START_FAILED, EndReason.NODE_LOST}
+OF_UVICORN: Final = (1011, "keepalive ping timeout")
+
+
+def calls(*names: str) -> Iterator[ast.Call]:
+    """Except those to Playwright's driver, which is no client."""
+    for path in set((ROOT / "browser_sessions").rglob("*.py")) - set((ROOT / "browser_sessions").rglob("driver/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if name in names:
+                    yield node
+
+
+def test_every_problem_is_documented_with_its_status_and_title() -> None:
+    known = {(kind.status, kind.slug, kind.title) for kind in TABLE.values() if kind.slug != NEVER_RAISED}
+    known |= {(status, slug, title) for status, (slug, title, _) in _ROUTER.items()}
+    for call in calls("Kind"):
+        values = tuple(argument.value for argument in call.args if isinstance(argument, ast.Constant))
+        if len(values) == 3 and values[1] != NEVER_RAISED:
+            known.add(values)  # type: ignore[arg-type]
+    shown = [
+        (int(status), codes(slug)[0], title)
+        for status, slug, title, _ in rows("docs/api.md", "status", "`type` ends in", "`title`", "when")
+    ]
+    assert len(shown) == len(set(shown))
+    assert set(shown) == known
+
+
+def reason(node: ast.expr) -> str | None:
+    """A text with what is put into it left out, or None for what is no text."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def used_close_codes() -> Iterator[tuple[int, str]]:
+    yield REVOKED
+    yield OF_UVICORN
+    for end in set(EndReason) - WITHOUT_CLIENTS:
+        code, text = close_code(end)
+        yield code, "the session ended: …" if text.endswith(f": {end.value}") else text
+    for call in calls(*CLOSES):
+        if len(call.args) == 2 and (text := reason(call.args[1])) is not None:
+            first = call.args[0]
+            code = first.value if isinstance(first, ast.Constant) else NAMED.get(getattr(first, "id", ""))
+            if isinstance(code, int):
+                yield code, text
+
+
+def test_every_close_code_is_documented_with_its_reason() -> None:
+    shown = {
+        (int(code), codes(text)[0] if text else "")
+        for code, text, _, _ in rows("docs/api.md", "code", "reason in the close frame", "of", "when")
+    }
+    used = {(code, "" if code == 1002 else text) for code, text in used_close_codes()}
+    assert shown == used
