@@ -14,12 +14,14 @@ PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced code block. `note` is what follows the language on its first line."""
+    """A fenced code block. `note` is what follows the language on its first line; `output` is the block that begins
+    where this one ends."""
 
     line: int
     language: str
     note: str
     text: str
+    output: Block | None = None
 
 
 def text_of(page: str) -> str:
@@ -29,7 +31,13 @@ def text_of(page: str) -> str:
 def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     found = re.finditer(r"(?ms)^```(\w*) ?([^\n]*)\n(.*?)^```$", text)
-    return [Block(text.count("\n", 0, each.start()) + 1, *each.groups()) for each in found]
+    made: list[Block] = []
+    for each in reversed(list(found)):
+        line = text.count("\n", 0, each.start()) + 1
+        end = line + each.group().count("\n") + 1
+        output = made[-1] if made and made[-1].line == end else None
+        made.append(Block(line, each[1], each[2], each[3], output))
+    return made[::-1]
 
 
 def rows(page: str, *columns: str) -> list[tuple[str, ...]]:

@@ -35,6 +35,8 @@ class Site:
             "/blocks": "<title>Blocks</title><script>function block() { const hang = new XMLHttpRequest();"
             " hang.open('GET', '/hang', false); try { hang.send() } catch {} }</script>",
         }
+        self.headers: dict[str, str] = {}
+        """A response header more of a path."""
         self.locked: dict[str, str] = {}
         """`Authorization` that a path requires."""
         self.requests: list[tuple[str, dict[str, str]]] = []
@@ -65,6 +67,8 @@ class Site:
             status = "200 OK" if html is not None else "404 Not Found"
             if self.locked.get(path, sent := self.requests[-1][1].get("authorization")) != sent:
                 status = '401 Unauthorized\r\nWWW-Authenticate: Basic realm="site"'
+            if more := self.headers.get(path):
+                status += f"\r\n{more}"
             writer.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n".encode()

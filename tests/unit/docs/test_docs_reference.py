@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
+from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.errors import _ROUTER, TABLE
 from browser_sessions.auth.credential_leases import REVOKED
 from browser_sessions.cdp.websocket import TOO_SLOW
+from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.close_codes import PING_TIMEOUT, close_code
 from browser_sessions.domain.session import EndReason
 from tests.harness.documents import codes, rows
+from tests.harness.fakes.fake_node import assemble
 from tests.harness.paths import ROOT
 
 NEVER_RAISED: Final = "unavailable"
@@ -61,11 +66,11 @@ def used_close_codes() -> Iterator[tuple[int, str]]:
         code, text = close_code(end)
         yield code, "the session ended: …" if text.endswith(f": {end.value}") else text
     for call in calls(*CLOSES):
-        if len(call.args) == 2 and (text := reason(call.args[1])) is not None:
+        if len(call.args) == 2 and (given := reason(call.args[1])) is not None:
             first = call.args[0]
-            code = first.value if isinstance(first, ast.Constant) else NAMED.get(getattr(first, "id", ""))
-            if isinstance(code, int):
-                yield code, text
+            number = first.value if isinstance(first, ast.Constant) else NAMED.get(getattr(first, "id", ""))
+            if isinstance(number, int):
+                yield number, given
 
 
 def test_every_close_code_is_documented_with_its_reason() -> None:
@@ -75,3 +80,13 @@ def test_every_close_code_is_documented_with_its_reason() -> None:
     }
     used = {(code, "" if code == 1002 else text) for code, text in used_close_codes()}
     assert shown == used
+
+
+def test_every_operation_and_websocket_is_documented() -> None:
+    document = assemble(Path("unused"), SystemClock(), ApiOptions(), 1).app.openapi()
+    known = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    known |= {f"WS {path}" for path in document["x-websockets"]}
+    shown = [codes(endpoint)[0] for endpoint, _ in rows("docs/api.md", "endpoint", "what it does")]
+    full = [re.sub(" …", " /v1/browser/sessions/{session_id}", each) for each in shown]
+    assert len(full) == len(set(full))
+    assert set(full) == known

@@ -1,0 +1,157 @@
+"""Every code block of the README and the docs runs, in order and as a reader would run it, against one service with
+default settings.
+
+A block whose first line says `not-run` is for another machine or needs what the tests do not have. A block that follows
+another one directly is that one's output.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright
+
+from browser_sessions import Client
+from tests.harness.documents import PAGES, Block, blocks
+from tests.harness.newcomer import Newcomer, Shell, newcomer, outputs, streams
+from tests.harness.paths import ROOT, TESTS
+from tests.harness.sites.plain_site import plain_site
+from tests.harness.waiting import until
+
+pytestmark = pytest.mark.browser
+
+README: Final = ROOT / "README.md"
+NODE_CLIENTS: Final = TESTS / "node" / "node_modules"
+NOT_RUN: Final = "not-run"
+SITE: Final = {
+    "/": "<title>Example Domain</title><h1>Example Domain</h1><script>document.cookie = 'visited=1';"
+    "localStorage.visited = '1'</script>",
+    "/login": "<title>Sign in</title><form action='/account'><input name=user><input name=password type=password>"
+    "<button>Sign in</button></form><script>document.forms[0].onsubmit = () => { document.cookie = 'sid=1; path=/' }"
+    "</script>",
+    "/account": "<title>Account</title><h1></h1><script>document.querySelector('h1').textContent = "
+    "document.cookie.includes('sid=') ? 'Welcome' : 'Sign in first'</script>",
+    "/upload": '<title>Upload</title><input type=file onchange="document.title = this.files[0].name">',
+    "/broken": "<title>Broken</title><script>console.warn('about to fail'); fetch('/missing'); missing()</script>",
+    "/report.csv": "a,b\n1,2\n",
+}
+"""What the docs find at example.com."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def user(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Newcomer]:
+    async with newcomer(tmp_path_factory.mktemp("home")) as user, plain_site() as site:
+        site.pages |= SITE
+        site.headers["/report.csv"] = "Content-Disposition: attachment"
+        user.site = site.url
+        (user.home / "node_modules").symlink_to(NODE_CLIENTS)
+        yield user
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+WITH_BLOCKS: Final = [page for page in PAGES if blocks(page)]
+PRELUDE: Final = next(block for block in blocks(ROOT / "docs" / "api.md") if block.language == "bash")
+"""`KEY`, `URL` and `api`, which the other pages use."""
+
+
+@pytest.mark.parametrize("document", WITH_BLOCKS, ids=named)
+async def test_every_block_runs_and_prints_what_is_shown(user: Newcomer, document: Path) -> None:
+    shell = Shell(user)
+    try:
+        await shell.run(PRELUDE.text)
+        for block in blocks(document):
+            try:
+                await run(user, shell, document, block)
+            except AssertionError as error:
+                raise AssertionError(f"{named(document)}:{block.line}: {error}") from error
+    finally:
+        await shell.close()
+
+
+async def run(user: Newcomer, shell: Shell, page: Path, block: Block) -> None:
+    if block.note == NOT_RUN:
+        return
+    if block.language == "bash" and page != README:  # the README's have tests of their own
+        compare(shell, block, await shell.run(streams(block.text)))
+    elif block.language == "python":
+        out, err = await user.run(sys.executable, "-c", shell.here(block.text))
+        assert err == ""
+        compare(shell, block, out)
+    elif block.language == "js" and (NODE_CLIENTS / "playwright-core").exists():
+        await run_node(user, shell, block)
+
+
+def compare(shell: Shell, block: Block, out: str) -> None:
+    if block.output is not None and block.output.language == "json":
+        shell.same(outputs(block.output.text), outputs(out))
+    elif block.output is not None and "…" not in block.output.text:
+        assert out.strip() == shell.here(block.output.text).strip()
+
+
+async def run_node(user: Newcomer, shell: Shell, block: Block) -> None:
+    (user.home / "script.mjs").write_text(shell.here(block.text) + "\nprocess.exit(0)\n", encoding="utf-8")
+    async with Client(data_dir=user.data) as client, client.session() as session:
+        out, _ = await user.run("node", "script.mjs", CONNECT_URL=session.connect_url)
+    compare(shell, block, out)
+
+
+def shape(value: Any) -> Any:
+    """The names in order, with the type of each value."""
+    return [(name, type(item).__name__) for name, item in value.items()]
+
+
+async def test_the_curl_commands_of_the_readme_print_what_is_shown(user: Newcomer) -> None:
+    script = next(block.text for block in blocks(README) if "curl" in block.text)
+    assert script.count("curl ") == 3
+    shown = [json.loads(block.text) for block in blocks(README) if block.language == "json"]
+    out, err = await user.run("bash", "-euc", user.here(script))
+    created, (state, ended) = json.loads(err), [json.loads(f"{{{part}}}") for part in re.findall(r"\{([^{}]*)\}", out)]
+    assert [shape(each) for each in (created, state, ended)] == [shape(each) for each in shown]
+    fixed = ("status", "viewport_width", "viewport_height", "user_agent")
+    for real, documented in zip((created, state, ended), shown, strict=True):
+        assert {name: real[name] for name in fixed} == {name: documented[name] for name in fixed}
+
+
+async def test_one_line_connects_without_a_create(user: Newcomer) -> None:
+    shown = re.search(r"`(ws://127\.0\.0\.1:8000/v1/browser/connect\?viewport_width=800)`", README.read_text())
+    assert shown is not None
+    address = user.here(shown.group(1))
+    key = (user.data / "secrets" / "admin_api_key").read_text().strip()
+    async with Client(data_dir=user.data) as client, async_playwright() as pw:
+        before = {each.session_id async for each in client.iter_sessions()}
+        for browser in (
+            await pw.chromium.connect_over_cdp(address, headers={"X-API-Key": key}),
+            await pw.chromium.connect_over_cdp(f"{address}&api_key={key}"),
+        ):
+            assert await browser.contexts[0].pages[0].evaluate("innerWidth") == 800
+            await browser.close()
+
+        async def ended() -> bool:
+            new = [each.status async for each in client.iter_sessions() if each.session_id not in before]
+            return new == ["closed", "closed"]
+
+        await until(ended, what="both sessions ended with their clients")
+        assert key not in user.log.split("Admin key:")[1].split("\n", 1)[1]
+
+
+async def test_the_command_line_commands_of_the_readme(user: Newcomer) -> None:
+    lines = next(block.text for block in blocks(README) if "browser-sessions create" in block.text).splitlines()
+    outputs = []
+    session_id = "ses_31e6"
+    for line in lines:
+        command = line.replace(" --watch", "").replace("ses_31e6", session_id[:14])
+        out, _ = await user.run("bash", "-euc", command)
+        if found := re.search(r"ses_[0-9a-f]{32}", out):
+            session_id = found.group()
+        outputs.append(out)
+    assert outputs[-1] == f"{session_id} closed\n"
