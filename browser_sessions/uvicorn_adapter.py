@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ from browser_sessions.gateway.gateway import TAKE_OVER
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _IN_LOWER_CASE: Final = frozenset({b"get ", b"put "})
 """Methods of `/json/…` as some tools write them."""
+
+_H2C: Final = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
+"""The offer of HTTP/2 with which Java's client begins each request to an http: address. It may be ignored (RFC 9110,
+section 7.8), but the parser takes what follows for the other protocol."""
 
 
 class Server(uvicorn.Server):
@@ -62,20 +67,30 @@ class Server(uvicorn.Server):
 
 
 class AnyCaseProtocol(HttpToolsProtocol):
-    """For tools that write `get /json/version`: Chromium accepts that, and a strict parser does not. Refuses what is no
-    HTTP with a problem, as the application does.
+    """For tools that write `get /json/version`: Chromium accepts that, and a strict parser does not. Ignores offers of
+    HTTP/2. Refuses what is no HTTP with a problem, as the application does.
 
-    Only the first request of a connection is changed: what comes later may be the middle of a body.
+    Only the beginning of a request is changed: any other data may be the middle of a body.
     """
 
-    _begun = False
+    _between_requests = True
 
     def data_received(self, data: bytes) -> None:
-        if not self._begun:
-            self._begun = True
+        if self._between_requests:
             if data[:4] in _IN_LOWER_CASE:
                 data = data[:4].upper() + data[4:]
+            if b"h2c" in data:
+                head, end, body = data.partition(b"\r\n\r\n")
+                data = _H2C.sub(b"", head) + end + body
         super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._between_requests = False
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._between_requests = True
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         body = _bad_request(msg)

@@ -257,6 +257,25 @@ async def test_a_lower_case_http_method_is_accepted(service: Running) -> None:
     assert "webSocketDebuggerUrl" in response
 
 
+async def test_an_offer_of_http_2_is_ignored(service: Running) -> None:
+    """Java's client makes it with every request to an http: address."""
+    address = urlsplit(service.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    body = b'{"name": "java"}'
+    request = (
+        f"POST /v1/auth/keys HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: {len(body)}\r\n"
+        f"Host: {address.netloc}\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
+        f"Content-Type: application/json\r\nX-API-Key: {ADMIN_KEY}\r\n\r\n"
+    ).encode()
+    for _ in range(2):  # on one connection
+        writer.write(request)
+        writer.write(body)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 201"), head
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+    writer.close()
+
+
 async def test_keys_and_tickets_are_not_logged(service: Running, capsys: pytest.CaptureFixture[str]) -> None:
     key = await service.key()
     tickets = []
