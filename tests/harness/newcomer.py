@@ -20,7 +20,7 @@ from tests.harness.waiting import until
 PATIENCE_S: Final = 60.0
 DOCUMENTED_URL: Final = "127.0.0.1:8000"
 DOCUMENTED_SITE: Final = "https://example.com"
-FIXED: Final = {"status", "title", "type", "role", "detail", "filename", "state", "http_status", "viewport_width"}
+FIXED: Final = {"status", "type", "role", "detail", "filename", "state", "http_status", "viewport_width"}
 """Fields whose documented values are those that the reader gets."""
 DONE: Final = "the block has ended"
 
@@ -45,6 +45,10 @@ class Newcomer:
     @property
     def log(self) -> str:
         return (self.home / "serve.log").read_text(encoding="utf-8")
+
+    @property
+    def key(self) -> str:
+        return (self.data / "secrets" / "admin_api_key").read_text(encoding="utf-8").strip()
 
     def here(self, text: str) -> str:
         """A documented text with the addresses of this service and site."""

@@ -45,7 +45,7 @@ async def _websocket() -> WebSocketsSansIOProtocol:
     ("make", "names"),
     [
         (_server, ("capture_signals", "shutdown", "should_exit", "force_exit")),
-        (_http, ("data_received",)),
+        (_http, ("data_received", "on_message_begin", "on_message_complete")),
         (
             _websocket,
             (
