@@ -14,13 +14,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 import pytest_asyncio
+import websockets
 from playwright.async_api import async_playwright
 
 from browser_sessions import Client
 from tests.harness.documents import PAGES, Block, blocks
 from tests.harness.newcomer import Newcomer, Shell, newcomer, outputs, streams
+from tests.harness.nginx import NGINX, nginx
 from tests.harness.paths import ROOT, TESTS
 from tests.harness.sites.plain_site import plain_site
 from tests.harness.waiting import until
@@ -155,3 +158,34 @@ async def test_the_command_line_commands_of_the_readme(user: Newcomer) -> None:
             session_id = found.group()
         outputs.append(out)
     assert outputs[-1] == f"{session_id} closed\n"
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+async def test_everything_passes_the_nginx_of_the_guide_and_no_secret_is_logged(user: Newcomer, tmp_path: Path) -> None:
+    headers = {"X-API-Key": user.key}
+    async with (
+        nginx(tmp_path, user.url.removeprefix("http://")) as url,
+        httpx.AsyncClient(base_url=url, headers=headers) as http,
+        websockets.connect(f"ws{url[4:]}/browsers/v1/browser/connect?api_key={user.key}") as socket,
+    ):
+        assert socket.response is not None
+        path = f"/v1/browser/sessions/{socket.response.headers['browser-session-id']}"
+        for prefix in ("", "/browsers"):
+            async with http.stream("GET", f"{prefix}{path}/events?since=start") as stream:
+                assert "event: session.active" in [line async for line in first_lines(stream)]
+            assert (await http.get(f"{prefix}/metrics")).status_code == 404
+        ticket = (await http.get(f"{path}/details")).json()["connect_url"].partition("ticket=")[2]
+        async with websockets.connect(f"ws{url[4:]}{path}/cdp?ticket={ticket}") as client:
+            await client.send('{"id": 1, "method": "Browser.getVersion"}')
+            assert b"Chrome" in await client.recv(decode=False)
+    logged = (tmp_path / "browser-sessions.log").read_text()
+    assert logged.count(" 101 ") == 2
+    assert not any(secret in logged for secret in (ticket, user.key, "?"))
+
+
+async def first_lines(stream: httpx.Response) -> AsyncIterator[str]:
+    """Until the session is active."""
+    async for line in stream.aiter_lines():
+        yield line
+        if line.startswith("event: session.active"):
+            return
