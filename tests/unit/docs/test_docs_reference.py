@@ -82,6 +82,13 @@ def test_every_close_code_is_documented_with_its_reason() -> None:
     assert shown == used
 
 
+def test_every_end_reason_is_documented_under_its_status() -> None:
+    shown: list[tuple[str, str]] = []
+    for status, end, _ in rows("docs/operations.md", "status", "`end_reason`", "what happened"):
+        shown.append((codes(status)[0] if status else shown[-1][0], codes(end)[0]))
+    assert sorted(shown) == sorted((end.status.value, end.value) for end in EndReason)
+
+
 def test_every_operation_and_websocket_is_documented() -> None:
     document = assemble(Path("unused"), SystemClock(), ApiOptions(), 1).app.openapi()
     known = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
