@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import os
 import re
@@ -45,7 +46,7 @@ def test_every_block_is_of_a_known_language_and_well_formed(page: Path) -> None:
         elif block.language == "yaml":
             pytest.importorskip("yaml").safe_load(block.text)
         elif block.language == "python":
-            compile(block.text, str(page), "exec")
+            compile(block.text, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         elif block.language == "ini":
             unit = configparser.ConfigParser(strict=False, interpolation=None)
             unit.read_string(block.text)
