@@ -41,6 +41,7 @@ class Newcomer:
         if "PLAYWRIGHT_BROWSERS_PATH" not in os.environ:  # the downloaded browser is in the real home
             self.environment["PLAYWRIGHT_BROWSERS_PATH"] = str(Path.home() / ".cache" / "ms-playwright")
         (home / ".venv").symlink_to(Path(sys.prefix))
+        self.environment["PATH"] = f"{home / '.venv' / 'bin'}:{os.environ.get('PATH', os.defpath)}"
 
     @property
     def log(self) -> str:
@@ -178,5 +179,5 @@ def outputs(block: str) -> list[Any]:
 
 
 def streams(block: str) -> str:
-    """`curl -N` reads a stream that does not end: for a second here."""
-    return re.sub(r"(?m)^curl -N (.*)$", r"timeout 1 curl -N \1 || [ $? = 124 ]", block)
+    """`curl -N` and `--follow` read a stream that does not end: for a second here."""
+    return re.sub(r"(?m)^(curl -N .*|browser-sessions .* --follow .*)$", r"timeout 1 \1 || [ $? = 124 ]", block)
