@@ -97,3 +97,15 @@ def test_every_operation_and_websocket_is_documented() -> None:
     full = [re.sub(" …", " /v1/browser/sessions/{session_id}", each) for each in shown]
     assert len(full) == len(set(full))
     assert set(full) == known
+
+
+def test_every_span_is_documented_with_its_attributes() -> None:
+    used = {
+        reason(call.args[0]): {each.arg for each in call.keywords} for call in calls("span") if reason(call.args[0])
+    }
+    shown = {
+        codes(span)[0]: set(codes(attributes.partition(":")[0]))
+        for span, attributes in rows("docs/telemetry.md", "span", "attributes (each `browser_sessions.` before it)")
+        if "every request" not in span
+    }
+    assert shown == used
