@@ -12,8 +12,8 @@ from browser_sessions.cdp import Session
 from browser_sessions.cdp.messages import read
 from browser_sessions.domain.session_spec import Proxy
 
-GRACE_S: Final = 2.0
-"""How long the proxy may take to challenge requests that were in flight when another one was authenticated."""
+GRACE_S: Final = 10.0
+"""How long a slow proxy may take to challenge requests that were in flight when another one was authenticated."""
 _EVERY_REQUEST: Final = {"handleAuthRequests": True, "patterns": [{"urlPattern": "*", "requestStage": "Request"}]}
 """Chromium asks for credentials only for requests that it pauses."""
 

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from browser_sessions.cli import app
 from browser_sessions.client.discovery import announced_url
+from tests.harness.service import devtools
 from tests.harness.waiting import until
 
 COMMAND = (sys.executable, "-m", "browser_sessions")
@@ -109,6 +110,7 @@ class Serving:
 @asynccontextmanager
 async def serving(data_dir: Path, *args: str, env: Mapping[str, str] | None = None) -> AsyncIterator[Serving]:
     folder, name = data_dir.parent, data_dir.name
+    devtools.copy_to(data_dir)
     with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.err").open("wb") as err:
         process = await asyncio.create_subprocess_exec(
             *COMMAND,
@@ -124,6 +126,7 @@ async def serving(data_dir: Path, *args: str, env: Mapping[str, str] | None = No
         )
         url = announced_url(data_dir)
         assert url is not None, (folder / f"{name}.err").read_text()
+        devtools.keep(data_dir)
         yield Serving(data_dir, process, url)
     finally:
         if process.returncode is None:

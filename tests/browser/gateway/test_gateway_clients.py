@@ -168,6 +168,7 @@ async def test_chrome_remote_interface(pair: Pair, site: ClientSite) -> None:
     await check(results, pair, site, {})
 
 
+@pytest.mark.slow
 @pytest.mark.node
 @needs_node
 async def test_playwright_mcp(pair: Pair, site: ClientSite, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 POPUPS: Final = 25
 """Enough to notice late init scripts: without pausing windows, a third to two thirds of them run too late."""
-FIRST: Final = "({marker: window.first, agent: window.agent, width: window.width, other: window.others})"
+FIRST: Final = "({marker: window.first, agent: window.agent, width: window.width, other: window.others ?? null})"
 PAGE: Final = "/first"
 
 

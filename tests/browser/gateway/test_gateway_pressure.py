@@ -98,6 +98,7 @@ async def test_clients_that_do_not_read_are_closed_and_use_little_memory(
     assert statuses == {"active"}
 
 
+@pytest.mark.slow
 async def test_clients_of_one_principal_share_a_memory_limit(server: Running, make: Callable[[], Any]) -> None:
     """Each stays below its own limit but all together exceed the principal's, so those furthest behind are closed."""
     created = await make()
@@ -143,7 +144,7 @@ async def test_a_client_that_reads_large_responses_does_not_block_others(
     assert len(trips) >= 4
 
 
-@pytest.mark.parametrize("size", [1 * MIB, LARGEST])
+@pytest.mark.parametrize("size", [1 * MIB, pytest.param(LARGEST, marks=pytest.mark.slow)])
 async def test_a_large_command_is_answered(make: Callable[[], Any], size: int) -> None:
     async with asyncio.timeout(60):
         assert await result_of((await make())["connect_url"], size) > size - 1000

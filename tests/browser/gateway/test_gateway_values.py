@@ -55,6 +55,7 @@ async def test_a_value_of_the_wrong_type_gets_chromiums_error(tmp_path: Path) ->
             assert error["code"] == -32602, error
 
 
+@pytest.mark.slow
 async def test_window_sizes_that_crash_the_gpu_process_are_refused(tmp_path: Path) -> None:
     async with environment(tmp_path) as env, caller(env) as sender:
         window = {"windowId": sender.known["windowId"]}

@@ -77,6 +77,7 @@ OPEN_PANEL = """async (name) => {
 }"""
 
 
+@pytest.mark.slow
 async def test_all_panels_open_without_a_missing_file(service: Running, operator: Browser) -> None:
     session_id = (await service.create())["session_id"]
     await show(service, session_id, "<title>Inspect me</title>")

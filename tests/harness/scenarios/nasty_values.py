@@ -313,6 +313,11 @@ class Environment:
 
     async def harm(self) -> str | None:
         """The harm to the witness and to shared processes since `remember_processes`."""
+        now = self.processes()
+        gone = sorted({kind for pid, kind in self._shared.items() if pid not in now and kind in KEPT})
+        if gone:
+            self.remember_processes()
+            return f"ended: {', '.join(gone)}"
         try:
             async with asyncio.timeout(WITNESS_S):
                 if await self.witness.value("kept", self._at_witness) != 42:
@@ -324,11 +329,6 @@ class Environment:
             if task_is_cancelled():
                 raise
             return f"the witness lost its page or its connection ({type(error).__name__} {error})"
-        now = self.processes()
-        gone = sorted({kind for pid, kind in self._shared.items() if pid not in now and kind in KEPT})
-        if gone:
-            self.remember_processes()
-            return f"ended: {', '.join(gone)}"
         for pid, kind in now.items():
             try:
                 size = psutil.Process(pid).memory_info().rss
