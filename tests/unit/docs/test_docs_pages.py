@@ -9,12 +9,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+import typer
+from typer.main import get_command
 
 from browser_sessions.api.errors import TABLE
 from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.cli import app
+from browser_sessions.cli.exit_codes import ExitCode
 from browser_sessions.domain.session import SessionStatus
 from browser_sessions.settings import PREFIX, Settings
 from tests.harness.documents import PAGES, blocks
@@ -82,6 +86,21 @@ def test_generated_pages_are_up_to_date(page: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     checked = subprocess.run([sys.executable, script, "--check"], check=False, cwd=ROOT, env=environment)
     assert checked.returncode == 0, f"run: python {script}"
+
+
+def test_the_command_line_page_has_every_command_and_exit_code() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    group: Any = get_command(app)
+    context = typer.Context(group)
+    commands = set()
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        commands |= {f"{name} {each}" for each in getattr(command, "commands", {})} or {name}
+    rows = re.findall(r"(?m)^\| `([^`]+)`.* \| (?!`)", page.split("## Commands", 1)[1])
+    documented = {" ".join(re.findall(r"^[a-z -]+", row)[0].split()) for row in rows}
+    assert {each.removesuffix(" take") for each in documented} == commands
+    codes = re.findall(r"(?m)^\| (\d+) \|", page)
+    assert [int(code) for code in codes] == list(ExitCode)
 
 
 def test_the_api_page_documents_every_option_status_and_problem() -> None:
