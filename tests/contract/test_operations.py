@@ -1,4 +1,5 @@
-"""The SDK has a method for every operation of the OpenAPI document, with its parameters."""
+"""The SDK has a method for every operation of the OpenAPI document, with its parameters; the command line has a
+command, or a reason for none."""
 
 from __future__ import annotations
 
@@ -7,7 +8,11 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import typer
+from typer.main import get_command
+
 from browser_sessions import Client
+from browser_sessions.cli import app
 from browser_sessions.client import PdfOptions, ScreenshotOptions, SessionOptions
 from browser_sessions.domain.session import SessionStatus
 from tests.harness.fakes.fake_node import node
@@ -57,6 +62,52 @@ METHODS: Final = {
     "take_screenshot": "screenshot",
 }
 """By the `operationId` of the document."""
+COMMANDS: Final = {
+    "close_page": "pages close",
+    "control_session": "control",
+    "create_browser_session": "create",
+    "create_key": "keys create",
+    "create_user": "users create",
+    "delete_download": "downloads rm",
+    "end_browser_session": "end",
+    "evaluate_in_page": "evaluate",
+    "get_browser_session": "show",
+    "get_browser_session_details": "show",
+    "get_browser_session_health": "health",
+    "get_download": "downloads get",
+    "get_page_content": "content",
+    "get_pool": "pool",
+    "get_session_history": "events",
+    "get_storage_state": "storage-state",
+    "healthz": "version",
+    "keep_browser_session_alive": "keepalive",
+    "list_browser_sessions": "ls",
+    "list_downloads": "downloads ls",
+    "list_keys": "keys ls",
+    "list_pages": "pages ls",
+    "list_users": "users ls",
+    "navigate_page": "goto",
+    "open_page": "pages open",
+    "print_page": "pdf",
+    "readyz": "doctor",
+    "remove_user": "users rm",
+    "revoke_key": "keys revoke",
+    "stream_events": "events",
+    "stream_session_events": "events",
+    "take_screenshot": "screenshot",
+}
+NO_COMMAND: Final = {
+    "cdp_list": "for CDP clients",
+    "cdp_protocol": "for CDP clients",
+    "cdp_version": "for CDP clients",
+    "get_last_frame": "for the console; screenshot takes a picture",
+    "get_overview": "for the console; ls lists sessions, pool shows the pool",
+    "get_thumbnail": "for the console; screenshot takes a picture",
+    "get_token": "the command line signs in with keys",
+    "make_live_ticket": "show prints a new address",
+    "metrics": "for Prometheus",
+    "open_devtools": "open shows the console, which opens DevTools",
+}
 OPTIONS: Final[dict[str, type]] = {
     "create_browser_session": SessionOptions,
     "print_page": PdfOptions,
@@ -99,3 +150,17 @@ def parameters(operation: dict[str, Any], document: dict[str, Any]) -> set[str]:
         (schema,) = re.findall(r"#/components/schemas/(\w+)", str(content["schema"]))
         names |= set(document["components"]["schemas"][schema]["properties"])
     return {name.lower().replace("-", "_") if "-" in name else name for name in names - NOT_PARAMETERS}
+
+
+def test_every_operation_has_a_command_or_a_reason_for_none() -> None:
+    group: Any = get_command(app)
+    context = typer.Context(group)
+    commands = set()
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        commands |= {name} | {f"{name} {each}" for each in getattr(command, "commands", {})}
+    assert {*COMMANDS, *NO_COMMAND} == set(METHODS)
+    assert not COMMANDS.keys() & NO_COMMAND.keys()
+    assert [
+        each for each in COMMANDS.values() if each not in commands and each.rpartition(" ")[0] not in commands
+    ] == []
