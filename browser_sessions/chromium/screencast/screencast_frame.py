@@ -5,23 +5,22 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from browser_sessions.chromium.ports import Frame
 
 
 def read_frame(params: Mapping[str, Any], page_id: str, before: Frame | None) -> Frame:
-    """The frame of a `Page.screencastFrame` event, numbered after `before`; or `before` itself if the image is the
-    same."""
+    """The frame of a `Page.screencastFrame` event, numbered after `before`; or `before` itself if the image and its
+    place on the page are the same."""
     jpeg = base64.b64decode(params["data"])
-    if before is not None and jpeg == before.jpeg:
-        return before
     seen = params["metadata"]
     width, height = jpeg_size(jpeg)
     scale = seen["pageScaleFactor"] or 1.0  # below 1 if a phone's viewport shows a page laid out for a desktop
-    return Frame(
+    frame = Frame(
         page_id=page_id,
-        seq=before.seq + 1 if before else 1,
+        seq=before.seq if before else 1,
         jpeg=jpeg,
         width=width,
         height=height,
@@ -32,6 +31,9 @@ def read_frame(params: Mapping[str, Any], page_id: str, before: Frame | None) ->
         scale=scale,
         at=seen.get("timestamp", 0.0),
     )
+    if before is None:
+        return frame
+    return before if replace(frame, at=before.at) == before else replace(frame, seq=before.seq + 1)
 
 
 def jpeg_size(jpeg: bytes) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any
 from browser_sessions.cdp import CdpError
 from browser_sessions.chromium.ports import StreamSettings
 from browser_sessions.chromium.screencast.screencast import PageScreen
+from browser_sessions.chromium.screencast.screencast_frame import read_frame
 from tests.harness.waiting import until
 
 
@@ -77,3 +78,16 @@ async def test_a_page_that_is_not_active_yet_is_tried_again() -> None:
     session.frame(1)
     assert (await reading).seq == 1
     subscription.close()
+
+
+def test_a_frame_is_new_if_its_picture_or_its_place_on_the_page_is() -> None:
+    seen = {"deviceWidth": 8, "deviceHeight": 6, "scrollOffsetX": 0, "scrollOffsetY": 0, "pageScaleFactor": 1}
+
+    def event(picture: bytes, **changed: int) -> dict[str, Any]:
+        return {"data": base64.b64encode(picture).decode(), "metadata": seen | changed}
+
+    first = read_frame(event(b"a"), "page", None)
+    assert read_frame(event(b"a", timestamp=9), "page", first) is first
+    scrolled = read_frame(event(b"a", scrollOffsetY=300), "page", first)
+    assert (scrolled.seq, scrolled.scroll_y) == (2, 300)
+    assert read_frame(event(b"b", scrollOffsetY=300), "page", scrolled).seq == 3
