@@ -24,6 +24,9 @@ _BLANK: Final = "about:blank"
 
 Listener = Callable[[str, Target], None]
 """Called with `opened`, `closed`, `crashed` or `navigated`, and the page."""
+IsCommitted = Callable[[Target], bool]
+"""Whether a page shows the document of its target's URL. Chromium reports the URL of a navigation when it begins, with
+the title of the document before."""
 
 
 class PageRegistry:
@@ -52,9 +55,10 @@ class PageRegistry:
         target = self._cdp.targets.get(target_id)
         return target if target is not None and _is_page(target) else None
 
-    def watch(self, context_id: str, listener: Listener) -> None:
-        """Notifies `listener` of changes of the context's pages. Open pages are reported as opened at once."""
-        watcher = self._watching[context_id] = _Watcher(listener, self.touch)
+    def watch(self, context_id: str, listener: Listener, is_committed: IsCommitted) -> None:
+        """Notifies `listener` of changes of the context's pages. Open pages are reported as opened at once. `touch` has
+        to be called when a page may have become committed."""
+        watcher = self._watching[context_id] = _Watcher(listener, is_committed, self.touch)
         self._cdp.targets.watch(context_id, watcher)
         for target in self.pages(context_id):
             watcher.target_created(target)
@@ -98,8 +102,9 @@ class _Reported:
 class _Watcher:
     """Translates changes of one context's targets to events of its pages."""
 
-    def __init__(self, listener: Listener, touch: Callable[[], None]) -> None:
+    def __init__(self, listener: Listener, is_committed: IsCommitted, touch: Callable[[], None]) -> None:
         self._listener = listener
+        self._is_committed = is_committed
         self._touch = touch
         self._reported: dict[str, _Reported] = {}
 
@@ -116,7 +121,7 @@ class _Watcher:
             return
         elif not reported.url and target.url == _BLANK:
             reported.url = target.url
-        else:
+        elif self._is_committed(target):
             reported.polls += 1
             if title_of(target) or reported.polls > MAX_TITLE_POLLS:
                 reported.url, reported.polls = target.url, 0

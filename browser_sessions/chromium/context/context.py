@@ -95,7 +95,7 @@ class Context:
         costs no time."""
         self._inner.on("dialog", self._dialogs.opened)
         self._inner.on("close", self._maybe_gone)
-        self._host.registry.watch(self._context_id, self._on_page_event)
+        self._host.registry.watch(self._context_id, self._on_page_event, self._pages.is_committed)
 
     def first_page_ready(self, page: Page, page_id: str) -> None:
         """Adds the first page, and further ones when they open."""

@@ -58,6 +58,7 @@ class Pages:
         page.on("close", self._closed)
         page.on("framenavigated", self._navigated)
         page.on("load", self._loaded)
+        self._registry.touch()
 
     def identify(self, page: Page) -> asyncio.Task[str]:
         """Returns the task that determines a new page's target id and adds it, one per page."""
@@ -100,6 +101,14 @@ class Pages:
         for task in tuple(self._identifying.values()):
             task.cancel()
 
+    def is_committed(self, target: Target) -> bool:
+        """Whether the page shows the document of its target's URL, or the error page of it."""
+        future = self._by_id.get(target.target_id)
+        if future is None or not future.done() or future.cancelled():
+            return False
+        shown = future.result().url
+        return shown.startswith("chrome-error:") or _without_fragment(shown) == _without_fragment(target.url)
+
     def _target(self, page_id: str) -> Target:
         target = self._registry.get(page_id)
         if target is None or target.context_id != self._context_id:
@@ -138,3 +147,7 @@ class Pages:
 
     def _loaded(self, _page: Page) -> None:
         self._registry.touch()
+
+
+def _without_fragment(url: str) -> str:
+    return url.partition("#")[0]
