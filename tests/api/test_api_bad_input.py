@@ -170,6 +170,14 @@ async def test_a_body_that_is_not_plain_json_is_refused(service: Node, path: str
     )
 
 
+async def test_a_token_is_asked_for_with_a_form(service: Node) -> None:
+    for content_type in ("application/json", "multipart/form-data; boundary=x"):
+        headers = {"Content-Type": content_type}
+        response = await service.client.post("/v1/auth/token", content=b"{}", headers=headers)
+        assert response.status_code == 415
+        assert "application/x-www-form-urlencoded" in response.json()["detail"]
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", "application/a+json"])
 async def test_every_spelling_of_json_is_taken(service: Node, content_type: str) -> None:
     headers = await service.key() | {"Content-Type": content_type}

@@ -113,7 +113,7 @@ class Edge:
             elif scope["method"] in _BODILESS:
                 await self._app(scope, receive, response)
             elif _has_unknown_type(scope, length):
-                await _unknown_type()(scope, receive, response)
+                await _unknown_type(scope["path"])(scope, receive, response)
             else:
                 await self._app(scope, self._bounded(receive), response)
         except _HeadSent:
@@ -196,17 +196,18 @@ def _headers_of(scope: Scope) -> tuple[bytes, bytes, int | None]:
 
 
 def _has_unknown_type(scope: Scope, length: int | None) -> bool:
-    """Whether the request has a body that is neither JSON nor the sign-in form, or is compressed."""
+    """Whether the request has a body that is not JSON (for a token: not a form), or is compressed."""
     headers = dict(scope["headers"])
     if not length and b"transfer-encoding" not in headers:
         return False
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    known = _JSON.fullmatch(media_type) or (media_type == _FORM and scope["path"] == _FORM_PATH)
+    known = media_type == _FORM if scope["path"] == _FORM_PATH else _JSON.fullmatch(media_type)
     return not known or headers.get(b"content-encoding", b"identity").lower() != b"identity"
 
 
-def _unknown_type() -> Response:
-    return problem_response(_UNSUPPORTED, "The request body must be JSON, sent as Content-Type: application/json.")
+def _unknown_type(path: str) -> Response:
+    kind, media_type = ("a form", _FORM.decode()) if path == _FORM_PATH else ("JSON", "application/json")
+    return problem_response(_UNSUPPORTED, f"The request body must be {kind}, sent as Content-Type: {media_type}.")
 
 
 def _host_not_allowed() -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, TypeVar, cast
 
 from playwright.async_api import Frame, Locator, Page
@@ -47,6 +47,8 @@ IDLE_S: Final = 0.2
 """A page that responds within this time is not kept busy: its script awaits something."""
 ERROR_PAGE_S: Final = 2.0
 """Limit for the error page of a failed navigation, which takes 5 ms, on a busy machine 100."""
+HUNG: Final = "The page does not respond: a script keeps it busy. Close it, and open another."
+_ONE: Final = {"expression": "1"}
 _NETWORK_ERROR: Final = "net::ERR_"
 _DOWNLOAD: Final = "Download is starting"
 _ABORTED: Final = "net::ERR_ABORTED"
@@ -107,8 +109,12 @@ async def goto(
                     page.goto(url, wait_until="commit", timeout=_milliseconds(deadline.left)),
                     timeout=deadline.left + _GRACE_SECONDS,
                 )
-            except (BrowserTimeout, asyncio.CancelledError):
-                calls.background(host.call_page(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS))
+            except BrowserTimeout:
+                await _stop_loading(host, page_id)
+                await _check_not_hung(host, page_id)
+                raise
+            except asyncio.CancelledError:
+                calls.background(_stop_loading(host, page_id))
                 raise
             except PageFailed as error:
                 if _DOWNLOAD in error.detail:
@@ -118,11 +124,31 @@ async def goto(
                 raise
         committed()
         if wait_until != "commit":
-            await calls(
-                page.wait_for_load_state(cast("LoadState", wait_until), timeout=_milliseconds(deadline.left)),
-                timeout=deadline.left + _GRACE_SECONDS,
-            )
+            try:
+                await calls(
+                    page.wait_for_load_state(cast("LoadState", wait_until), timeout=_milliseconds(deadline.left)),
+                    timeout=deadline.left + _GRACE_SECONDS,
+                )
+            except BrowserTimeout:
+                await _check_not_hung(host, page_id)
+                raise
     return None if response is None else response.status
+
+
+async def _stop_loading(host: Host, page_id: str) -> None:
+    """Aborts a navigation, during which the page responds to nothing."""
+    with suppress(BrowserSessionsError):
+        await host.call_page(page_id, ("Page.stopLoading", {}), timeout=CHECK_SECONDS)
+
+
+async def _check_not_hung(host: Host, page_id: str) -> None:
+    """Raises `BrowserTimeout` if the page does not respond."""
+    try:
+        await ping(host, page_id, timeout=CHECK_SECONDS)
+    except BrowserTimeout:
+        raise BrowserTimeout(HUNG) from None
+    except BrowserSessionsError:
+        return
 
 
 @contextmanager
@@ -296,7 +322,7 @@ async def _responds(host: Host, page_id: str, *, timeout: float) -> bool:
 
 async def ping(host: Host, page_id: str, *, timeout: float) -> None:
     """Returns when the page's renderer has responded."""
-    await host.call_page(page_id, ("Runtime.evaluate", {"expression": "1"}), timeout=timeout)
+    await host.call_page(page_id, ("Runtime.evaluate", _ONE), timeout=timeout)
 
 
 async def enable_metrics(host: Host, page_id: str) -> None:

@@ -401,6 +401,31 @@ async def test_a_navigation_that_fails_does_not_disturb_the_next(handle: Context
         assert (done.page.title, done.http_status) == ("Home", 200)
 
 
+async def test_a_navigation_is_an_event_when_its_document_is_there(
+    handle: Context, page_id: str, site: Site, events: list[ContextEvent]
+) -> None:
+    site.pages["/next"] = "<title>Next</title>"
+
+    def navigated() -> list[tuple[str, str]]:
+        return [(each.data["url"], each.data["title"]) for each in events if each.kind == "page.navigated"]
+
+    await handle.navigate(page_id, site.url, wait_until="load", timeout=20)
+    with pytest.raises(BrowserTimeout):
+        await handle.navigate(page_id, f"{site.url}/hang", wait_until="load", timeout=1)
+    await handle.navigate(page_id, f"{site.url}/next", wait_until="load", timeout=20)
+    await handle.evaluate(page_id, "void history.pushState({}, '', '/same')", timeout=20)
+    await until(lambda: len(navigated()) >= 3, what="the last one is an event")
+    assert navigated() == [(f"{site.url}/", "Home"), (f"{site.url}/next", "Next"), (f"{site.url}/same", "Next")]
+
+
+async def test_a_navigation_of_a_page_that_hangs_says_so(handle: Context, page_id: str, site: Site) -> None:
+    site.pages["/spins"] = f"<title>Spins</title><script>{HANG}</script>"
+    await handle.navigate(page_id, f"{site.url}/spins", wait_until="commit", timeout=20)
+    await until(lambda: hangs(handle), what="the page hangs")
+    with pytest.raises(BrowserTimeout, match="a script keeps it busy"):
+        await handle.navigate(page_id, site.url, wait_until="load", timeout=1)
+
+
 async def test_a_hung_page_times_out_and_is_closed_at_once(
     handle: Context, page_id: str, chromium: ChromiumProcess
 ) -> None:
