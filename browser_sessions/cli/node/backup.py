@@ -13,7 +13,7 @@ from browser_sessions.cli.exit_codes import ExitCode
 from browser_sessions.cli.node.backup_files import Copied, put_back, save
 from browser_sessions.cli.output import show_json
 from browser_sessions.cli.reports import CommandError, reporting
-from browser_sessions.settings import load
+from browser_sessions.settings import Settings, load
 
 StoreUrl = Annotated[
     str | None, typer.Option("--store-url", metavar="TEXT", help="As for serve (BROWSER_SESSIONS_STORE_URL).")
@@ -30,7 +30,11 @@ def backup(
 
     Database, secrets and the archive of ended sessions. It holds the service's keys: only its owner may read the files.
     """
-    _run("Backed up to", folder, data_dir, store_url, as_json, save)
+
+    def work(settings: Settings) -> Copied:
+        return save(settings.data_dir, settings.database, folder)
+
+    _run("Backed up to", folder, data_dir, store_url, as_json, work)
 
 
 def restore(
@@ -42,8 +46,9 @@ def restore(
 ) -> None:
     """Put a backup back, while the service does not run."""
 
-    def work(data_dir: Path, database: Path, folder: Path) -> Copied:
-        return put_back(folder, data_dir, database, force=force)
+    def work(settings: Settings) -> Copied:
+        own_admin_key = settings.admin_api_key is not None
+        return put_back(folder, settings.data_dir, settings.database, force=force, own_admin_key=own_admin_key)
 
     _run("Restored from", folder, data_dir, store_url, as_json, work)
 
@@ -54,12 +59,12 @@ def _run(
     data_dir: Path | None,
     store_url: str | None,
     as_json: bool,
-    work: Callable[[Path, Path, Path], Copied],
+    work: Callable[[Settings], Copied],
 ) -> None:
     with reporting(as_json=as_json):
         settings = load(data_dir=data_dir, store_url=store_url)
         try:
-            copied = work(settings.data_dir, settings.database, folder)
+            copied = work(settings)
         except OSError as error:
             raise CommandError(ExitCode.FAILED, f"{error.filename or folder}: {error.strerror or error}.") from error
     if as_json:

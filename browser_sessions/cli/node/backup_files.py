@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ DATABASE: Final = "sessions.db"
 LOCK: Final = "lock"
 NOT_COPIED: Final = frozenset({LOCK, "service.json", "work", "devtools"})
 """Of a running service only, or made again by the next start."""
+SECRETS: Final = ("token_secret", "ticket_secret")
+ADMIN_KEY: Final = "admin_api_key"
 
 
 @dataclass(slots=True)
@@ -65,10 +67,14 @@ def save(data_dir: Path, database: Path, folder: Path) -> Copied:
     return copied
 
 
-def put_back(folder: Path, data_dir: Path, database: Path, *, force: bool) -> Copied:
-    """Restores a backup. Everything is copied and checked before anything is replaced. Raises as `save`."""
+def put_back(folder: Path, data_dir: Path, database: Path, *, force: bool, own_admin_key: bool) -> Copied:
+    """Restores a backup. Everything is copied and checked before anything is replaced.
+
+    `own_admin_key`: the settings have the admin's key, so the backup need not. Raises as `save`.
+    """
     if not (folder / DATABASE).is_file():
         raise CommandError(ExitCode.NOT_FOUND, f"{folder} holds no backup: it has no {DATABASE}.")
+    _require_secrets(folder / "secrets", SECRETS if own_admin_key else (*SECRETS, ADMIN_KEY))
     for each in (data_dir, database.parent):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -96,6 +102,20 @@ def put_back(folder: Path, data_dir: Path, database: Path, *, force: bool) -> Co
             (scratch / name).replace(data_dir / name)
         (beside_database / DATABASE).replace(database)
     return copied
+
+
+def _require_secrets(folder: Path, names: Sequence[str]) -> None:
+    """The next start would make others: every client's key or token would be invalid. Raises `CommandError`."""
+    files = {name: folder / name for name in names}
+    missing = [name for name, file in files.items() if not file.is_file() or not file.stat().st_size]
+    if not missing:
+        return
+    hint = ""
+    if missing == [ADMIN_KEY]:
+        hint = " If the service has its admin key from BROWSER_SESSIONS_ADMIN_API_KEY, set that for this command too."
+    raise CommandError(
+        ExitCode.FAILED, f"The backup is incomplete: {folder} has no {', '.join(missing)}, or it is empty.{hint}"
+    )
 
 
 def _entries(folder: Path, database: Path) -> list[Path]:

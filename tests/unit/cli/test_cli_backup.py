@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -25,6 +26,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     connect_writer(folder / "sessions.db").close()
     for path, content in {
         "secrets/admin_api_key": "bs_admin_x\n",
+        "secrets/ticket_secret": "t1\n",
+        "secrets/token_secret": "t2\n",
         "archive/ses_1.jpg": "picture",
         "node": "n1\n",
         "later/deep/file": "of a later version",
@@ -49,6 +52,8 @@ BACKUP = {
     "sessions.db": 0o600,
     "secrets": 0o700,
     "secrets/admin_api_key": 0o600,
+    "secrets/ticket_secret": 0o600,
+    "secrets/token_secret": 0o600,
     "archive": 0o700,
     "archive/ses_1.jpg": 0o600,
     "node": 0o600,
@@ -94,7 +99,7 @@ def test_a_second_backup_brings_the_folder_up_to_date(data: Path, tmp_path: Path
     add_user(data / "sessions.db", "ben").close()
     again = bs("backup", str(folder), "--json")
     assert again.exit_code == 0
-    assert json.loads(again.stdout)["files"] == 5
+    assert json.loads(again.stdout)["files"] == 7
     found = files(folder)
     del found["notes"]
     assert found == {name.replace("ses_1", "ses_2"): mode for name, mode in BACKUP.items()}
@@ -155,6 +160,30 @@ def test_a_damaged_backup_replaces_nothing(data: Path, tmp_path: Path, start: in
     assert (data / "node").read_text() == "n1\n"
     assert users(data / "sessions.db") == []
     assert not list(data.glob(".browser-sessions-*"))
+
+
+def test_an_incomplete_backup_replaces_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_user(data / "sessions.db", "ann").close()
+    before = files(data)
+    cases = {
+        "sessions.db": f"{tmp_path}/0/sessions.db cannot be used: it is empty.",
+        "secrets": "has no token_secret, ticket_secret, admin_api_key",
+        "secrets/token_secret": "has no token_secret,",
+        "secrets/admin_api_key": "has no admin_api_key,",
+    }
+    for number, (removed, named) in enumerate(cases.items()):
+        backup = tmp_path / str(number)
+        assert bs("backup", str(backup)).exit_code == 0
+        if removed == "secrets":
+            shutil.rmtree(backup / removed)
+        else:
+            (backup / removed).write_bytes(b"")
+        refused = bs("restore", str(backup), "--force")
+        assert (refused.exit_code, named in refused.stderr) == (1, True), refused.output
+        assert files(data) == before
+        assert users(data / "sessions.db") == ["ann"]
+    monkeypatch.setenv("BROWSER_SESSIONS_ADMIN_API_KEY", "bs_admin_of_the_settings")
+    assert bs("restore", str(tmp_path / "3"), "--force").exit_code == 0
 
 
 def test_a_folder_that_is_no_place_for_a_backup_is_refused(data: Path, tmp_path: Path) -> None:
