@@ -37,6 +37,8 @@ _IDEMPOTENT: Final = frozenset({"GET", "DELETE"})
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """RFC 9110, section 5.5: not in a header's value."""
+_PATH: Final = re.compile(r"/(?![/\\])")
+"""Anything else may name another host, which would get the key."""
 
 
 class Transport:
@@ -121,6 +123,8 @@ class Transport:
         timeout: float | None,
         service_time: object,
     ) -> httpx.Request:
+        if not _PATH.match(str(path)):
+            raise InvalidArgument(f"path must begin with one slash and name no host, not {path!r:.80}.")
         limits = self._http.timeout
         if timeout is not None:
             limits = httpx.Timeout(timeout, connect=limits.connect)

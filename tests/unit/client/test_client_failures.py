@@ -76,6 +76,17 @@ async def test_a_value_that_cannot_be_sent_is_an_error_of_its_own(options: Any) 
     assert service.requests == []
 
 
+@pytest.mark.parametrize("path", ["http://other/a", "//other/a", "/\\other/a", "\\\\other\\a", "v1/a", "", None])
+async def test_the_key_is_sent_to_no_other_host(path: Any) -> None:
+    service = ScriptedService(*[ok({})] * 2)
+    async with client_of(service) as client:
+        with pytest.raises(InvalidArgument):
+            await client.call("GET", path)
+    with SyncClient(URL, "k", transport=service) as sync, pytest.raises(InvalidArgument):
+        sync.call("GET", path)
+    assert service.requests == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
