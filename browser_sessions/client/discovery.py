@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from browser_sessions.client.errors import InvalidArgument
 from browser_sessions.domain.urls import is_loopback
 
 URL: Final = "BROWSER_SESSIONS_URL"
@@ -55,6 +56,18 @@ def discover(
     if not key and announced is not None and _origin(base) == _origin(announced):
         key = environ.get(ADMIN_API_KEY) or _read(folder / ADMIN_KEY_FILE)
     return Target(base, key.strip() if key else None)
+
+
+def folder_of(data_dir: str | os.PathLike[str] | None) -> Path | None:
+    """Raises `InvalidArgument` for what is no path."""
+    if data_dir is None:
+        return None
+    try:
+        if data_dir != "":
+            return Path(data_dir)
+    except TypeError:
+        pass
+    raise InvalidArgument(f"data_dir must be the path of a folder, not {data_dir!r:.80}.")
 
 
 def data_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
+from os import PathLike
 from types import TracebackType
 from typing import Final, Self, Unpack
 
@@ -16,7 +16,7 @@ from browser_sessions.client._async.operations import Operations
 from browser_sessions.client._async.session_handle import Session
 from browser_sessions.client._async.transport import Transport
 from browser_sessions.client.concurrency import async_begin, async_finish
-from browser_sessions.client.discovery import Target, discover
+from browser_sessions.client.discovery import Target, discover, folder_of
 from browser_sessions.client.errors import InvalidArgument, NotReachable
 from browser_sessions.client.http_options import HttpOptions
 from browser_sessions.client.retries import ATTEMPTS
@@ -44,15 +44,16 @@ class Client(Operations):
         api_key: str | None = None,
         *,
         token: str | None = None,
-        data_dir: Path | None = None,
+        data_dir: str | PathLike[str] | None = None,
         attempts: int = ATTEMPTS,
         transport: httpx.AsyncBaseTransport | None = None,
         **http: Unpack[HttpOptions],
     ) -> None:
         if token is not None and api_key is not None:
             raise InvalidArgument("Give either api_key or token: the service would ignore the token.")
+        folder = folder_of(data_dir)
         try:
-            target = discover(url, api_key, data_dir)
+            target = discover(url, api_key, folder)
         except ValueError as error:
             raise InvalidArgument(f"url {error}") from None
         if token is not None:

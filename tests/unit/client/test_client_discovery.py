@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from browser_sessions.auth.secrets_file import admin_key_path, load_or_create
-from browser_sessions.client import Client
+from browser_sessions.client import Client, SyncClient
 from browser_sessions.client.discovery import (
     ADMIN_KEY_FILE,
     announce,
@@ -50,6 +50,12 @@ def test_arguments_override_the_environment_and_that_the_data_folder(folder: Pat
     assert discover(data_dir=folder, environ=environ).api_key == "env-key"
     given = discover("https://given.example.com/", "given-key", folder, environ)
     assert (given.url, given.api_key) == ("https://given.example.com", "given-key")
+
+
+def test_a_data_folder_may_be_named_as_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BROWSER_SESSIONS_URL", raising=False)
+    for data_dir in (folder, str(folder)):
+        assert Client(data_dir=data_dir).url == SyncClient(data_dir=data_dir).url == HERE
 
 
 @pytest.mark.parametrize("url", [HERE, "http://localhost:4321", "http://[::1]:4321", HERE + "/"])

@@ -99,6 +99,9 @@ async def test_the_key_is_sent_to_no_other_host(path: Any) -> None:
         {"proxy": "nonsense"},
         {"timeout": 0},
         {"timeout": "x"},
+        {"data_dir": 1},
+        {"data_dir": b"/x"},
+        {"data_dir": ""},
     ],
     ids=str,
 )
