@@ -15,7 +15,7 @@ PaperFormat = Literal["Letter", "Legal", "Tabloid", "Ledger", "A0", "A1", "A2", 
 class ScreenshotOptions(TypedDict, total=False):
     """Options of a screenshot, all of them optional:
 
-    image_format: "png", "jpeg" or "webp"
+    format: "png", "jpeg" or "webp"
     quality: 1 to 100, of jpeg and webp
     full_page: the whole page, not just what the viewport shows
     clip: (x, y, width, height) in CSS pixels of the viewport; with full_page, of the page
@@ -23,7 +23,7 @@ class ScreenshotOptions(TypedDict, total=False):
     omit_background: transparent where the page has no background; not for jpeg
     """
 
-    image_format: ImageFormat
+    format: ImageFormat
     quality: int | None
     full_page: bool
     clip: Sequence[float] | None
@@ -68,8 +68,6 @@ class PdfOptions(TypedDict, total=False):
 def screenshot_query(options: ScreenshotOptions) -> Query:
     """Raises `InvalidArgument`."""
     values: dict[str, Any] = {**options}
-    if "image_format" in values:
-        values["format"] = values.pop("image_format")
     if (clip := values.get("clip")) is not None:
         if isinstance(clip, str) or not isinstance(clip, Sequence) or len(clip) != 4:
             raise InvalidArgument(f"clip must be (x, y, width, height), not {clip!r:.80}.")

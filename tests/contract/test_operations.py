@@ -114,7 +114,6 @@ OPTIONS: Final[dict[str, type]] = {
     "take_screenshot": ScreenshotOptions,
 }
 RENAMED: Final = {
-    ("take_screenshot", "format"): "image_format",
     ("stream_events", "session_id"): "session_ids",
     ("stream_events", "type"): "types",
     ("stream_session_events", "type"): "types",

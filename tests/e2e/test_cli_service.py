@@ -350,7 +350,7 @@ async def test_the_sdk_drives_a_page_and_ends_its_session(client: Client) -> Non
         assert await session.evaluate("Promise.resolve({a: [1, null, 'x']})") == {"a": [1, None, "x"]}
         assert "<h1>1</h1>" in (await session.content()).content
         assert (await session.screenshot()).startswith(b"\x89PNG")
-        assert (await session.screenshot(image_format="jpeg", quality=40)).startswith(b"\xff\xd8")
+        assert (await session.screenshot(format="jpeg", quality=40)).startswith(b"\xff\xd8")
         assert (await session.pdf()).startswith(b"%PDF")
         second = await session.open_page("data:text/html,<title>Two</title>")
         assert await session.evaluate("document.title") == "Two"

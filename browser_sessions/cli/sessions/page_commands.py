@@ -115,7 +115,7 @@ async def screenshot(
     image = await client.screenshot(
         session_id,
         await page_of(client, session_id, page),
-        image_format=image_format,
+        format=image_format,
         quality=quality,
         full_page=full_page,
         clip=None if clip is None else _four_numbers(clip),

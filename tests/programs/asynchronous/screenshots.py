@@ -13,7 +13,7 @@ async def shoot(client: Client, limit: asyncio.Semaphore, colour: str, folder: P
     async with limit, client.session(viewport_width=320, viewport_height=200, wait_seconds=30) as session:
         await session.goto(f"data:text/html,<body bgcolor={colour}>")
         file = folder / f"{colour}.jpg"
-        file.write_bytes(await session.screenshot(image_format="jpeg", quality=50))
+        file.write_bytes(await session.screenshot(format="jpeg", quality=50))
         return file
 
 

@@ -105,13 +105,13 @@ async def test_filters_and_options_are_in_the_query() -> None:
         events = client.events(types=["page", "console"], session_ids=ID, metadata={"job": "1"})
         with pytest.raises(StopAsyncIteration):
             await anext(events)
-        await client.screenshot(ID, "P", image_format="webp", clip=(0, 1.5, 20, 30), omit_background=True, quality=None)
+        await client.screenshot(ID, "P", format="webp", clip=(0, 1.5, 20, 30), omit_background=True, quality=None)
         await client.pdf(ID, "P", format="A4", margin_top="2cm", landscape=False, scale=0.5)
         with pytest.raises(InvalidArgument):
             await client.screenshot(ID, "P", clip=(1, 2))
     assert [request.url.query.decode() for request in service.requests] == [
         f"type=page&type=console&session_id={ID}&metadata.job=1",
-        "clip=0%2C1.5%2C20%2C30&omit_background=true&format=webp",
+        "format=webp&clip=0%2C1.5%2C20%2C30&omit_background=true",
         "format=A4&margin_top=2cm&landscape=false&scale=0.5",
     ]
 
