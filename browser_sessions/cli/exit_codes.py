@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from browser_sessions.client.errors import (
+    TYPE_PREFIX,
     ApiError,
     Busy,
     ClientError,
@@ -45,4 +46,4 @@ def exit_code(error: ClientError) -> ExitCode:
 
 def is_ours(error: ApiError) -> bool:
     """False for an answer of another server, or of a proxy in front of a service that does not run."""
-    return error.type.startswith("urn:browser-sessions:") or bool(error.errors)
+    return error.type.startswith(TYPE_PREFIX) or bool(error.errors)

@@ -200,12 +200,22 @@ BY_TYPE: Final[Mapping[str, type[ApiError]]] = {
 }
 """More exact than `BY_STATUS`, by the last part of the problem's type."""
 
+TYPE_PREFIX: Final = "urn:browser-sessions:"
+"""Of the types of the service's own problems."""
+
 
 def error_from(response: httpx.Response, now: datetime | None = None) -> ApiError:
     """The exception for an error response, also for one from a proxy (an HTML page)."""
     status = response.status_code
     problem = _problem(response)
-    slug = str(problem.get("type", "")).rpartition(":")[2]
+    type_ = str(problem.get("type", ""))
+    if status == 404 and not type_.startswith(TYPE_PREFIX):  # not about a session: nobody may conclude that it is gone
+        return UnexpectedResponse(
+            status,
+            f"The response {status} is not one of browser-sessions. Check that the URL is that of the service.",
+            title="Not this API",
+        )
+    slug = type_.rpartition(":")[2]
     kind = BY_TYPE.get(slug) or BY_STATUS.get(status, ServiceFailed if status >= 500 else ApiError)
     retry_after = _seconds(response.headers.get("Retry-After"), now or datetime.now(UTC))
     found = problem.get("detail")

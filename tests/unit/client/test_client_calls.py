@@ -248,7 +248,7 @@ async def test_a_session_is_ended_when_its_task_is_cancelled(connect: Connect) -
 
 
 async def test_ending_a_session_that_is_gone_is_not_an_error(connect: Connect) -> None:
-    client, _ = connect(ok(CREATED, 201), ok({"detail": "none"}, 404))
+    client, _ = connect(ok(CREATED, 201), ok({"type": "urn:browser-sessions:problem:session-not-found"}, 404))
     async with client.session():
         pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -22,16 +23,18 @@ from browser_sessions.client import (
     ServiceFailed,
     Unauthorized,
     Unavailable,
+    UnexpectedResponse,
     errors,
 )
 from browser_sessions.client.errors import BY_STATUS, error_from
 from tests.harness.paths import ROOT
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+TYPE = "urn:browser-sessions:problem:t"
 
 
 def problem(status: int, **fields: object) -> httpx.Response:
-    return httpx.Response(status, json={"type": "t", "title": "T", "status": status, "detail": "Do this.", **fields})
+    return httpx.Response(status, json={"type": TYPE, "title": "T", "status": status, "detail": "Do this.", **fields})
 
 
 @pytest.mark.parametrize(
@@ -56,9 +59,14 @@ def problem(status: int, **fields: object) -> httpx.Response:
 def test_each_status_has_its_exception(status: int, kind: type[ApiError]) -> None:
     error = error_from(problem(status, session_id="ses_1"))
     assert type(error) is kind
-    assert (error.status, error.type, error.title, error.detail) == (status, "t", "T", "Do this.")
+    assert (error.status, error.type, error.title, error.detail) == (status, TYPE, "T", "Do this.")
     assert error.session_id == "ses_1"
     assert str(error) == "Do this."
+
+
+@pytest.mark.parametrize("body", [{"text": "<h1>Not Found</h1>"}, {"json": {"detail": "Not Found"}}, {"json": []}])
+def test_a_404_of_another_server_says_nothing_about_a_session(body: Any) -> None:
+    assert type(error_from(httpx.Response(404, **body))) is UnexpectedResponse
 
 
 def test_every_error_status_of_the_service_has_its_own_exception() -> None:

@@ -32,6 +32,7 @@ from browser_sessions.client import (
     WrongState,
 )
 from browser_sessions.client._async import event_stream, session_handle
+from browser_sessions.client.errors import TYPE_PREFIX
 from browser_sessions.client.http_options import HttpOptions
 from browser_sessions.client.retries import Retries
 from browser_sessions.domain.session import FINAL, SessionStatus
@@ -85,7 +86,7 @@ async def test_a_stream_ends_when_the_service_has_nothing_more() -> None:
 
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (404, NotFound)])
 async def test_a_stream_that_is_refused_is_an_error(status: int, kind: type[Exception]) -> None:
-    service = ScriptedService(sent(("a-1", "page.opened")), ok({"detail": "no"}, status))
+    service = ScriptedService(sent(("a-1", "page.opened")), ok({"type": TYPE_PREFIX, "detail": "no"}, status))
     async with client_of(service) as client:
         stream = client.events()
         assert (await anext(stream)).id == "a-1"
