@@ -8,7 +8,17 @@ from typing import Annotated, ClassVar, Final
 
 import typer
 
-from browser_sessions.cli.command_group import ApiKeyFile, AsJson, CommandGroup, DataDir, Url, new_app, options_before
+from browser_sessions.cli.command_group import (
+    ApiKeyFile,
+    AsJson,
+    CommandGroup,
+    DataDir,
+    Url,
+    new_app,
+    options_before,
+    wants_json,
+)
+from browser_sessions.cli.standard_output import checked, reporting_failure
 
 EXIT_CODES: Final = (
     "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not found, 4 refused (key, role, quota or no capacity), "
@@ -79,10 +89,14 @@ def _every_command(
 
 def main() -> None:
     """The entry point."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a title may have what the locale's encoding does not
-    app()
+    if isinstance(sys.stderr, TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
+    sys.stdout = checked(sys.stdout)
+    with reporting_failure(as_json=wants_json(sys.argv[1:])):
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
 
 
 __all__ = ["app", "main"]

@@ -30,6 +30,8 @@ class ExitCode(IntEnum):
     NO_SERVICE = 5
     INTERRUPTED = 130
     """128 + SIGINT, as in shells."""
+    BROKEN_PIPE = 141
+    """128 + SIGPIPE: whoever reads the output has left."""
 
 
 def exit_code(error: ClientError) -> ExitCode:

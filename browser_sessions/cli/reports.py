@@ -34,6 +34,8 @@ class CommandError(BrowserSessionsError):
 
 def report(code: ExitCode, detail: str, *, as_json: bool, hint: str = "", **facts: Any) -> None:
     """Prints an error. `facts` are for programs only."""
+    if code == ExitCode.BROKEN_PIPE:
+        return
     if as_json:
         title = facts.pop("title", "") or _TITLES[code]
         known = {"title": title, "detail": detail, "hint": hint, "exit_code": int(code), **facts}

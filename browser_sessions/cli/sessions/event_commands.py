@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Annotated, Any, Final
 
 import typer
@@ -67,13 +68,14 @@ async def _print(
     wanted = set(types or ())
     found = _following(connection, session_id, after) if follow else _kept(client, session_id, after)
     try:
-        async for event in found:
-            if wanted and event.type not in wanted:
-                continue
-            if connection.as_json:
-                show_json(event.model_dump(mode="json"), lines=True)
-            else:
-                typer.echo(event_line(event, with_session=session_id is None))
+        async with aclosing(found):
+            async for event in found:
+                if wanted and event.type not in wanted:
+                    continue
+                if connection.as_json:
+                    show_json(event.model_dump(mode="json"), lines=True)
+                else:
+                    typer.echo(event_line(event, with_session=session_id is None))
     except asyncio.CancelledError:
         raise typer.Exit(ExitCode.OK) from None  # Ctrl-C is how following ends
 
@@ -99,9 +101,10 @@ async def _following(connection: Connection, session_id: str | None, after: str 
                 stream = client.events(last_event_id=last)
             else:
                 stream = client.session_events(session_id, since="start" if last is None else None, last_event_id=last)
-            async for event in stream:
-                last, away = event.id, False
-                yield event
+            async with aclosing(stream):
+                async for event in stream:
+                    last, away = event.id, False
+                    yield event
             return
         except (NotReachable, Unavailable) as error:
             if not away:

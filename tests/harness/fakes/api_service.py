@@ -118,6 +118,9 @@ class Service:
             return httpx.Response(200, json={"pages": self.pages})
         if path.endswith(("/screenshot", "/pdf")):
             return httpx.Response(200, content=PICTURE)
+        if path.endswith("/content"):
+            found = {"url": "u", "title": "t", "content": "<p>"}
+            return httpx.Response(200, json=found)
         if path.endswith("/evaluate"):
             return httpx.Response(200, json={"result": json.loads(json.loads(request.content)["expression"])})
         if path.endswith("/downloads"):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TextIO
 
 import httpx
 import pytest
 
 from browser_sessions.cli import main
-from tests.harness.fakes.api_service import IDS, KEY, ROW, Service, bs, problem, session_body
+from tests.harness.fakes.api_service import EVENTS, IDS, KEY, ROW, Service, bs, problem, session_body
 
 
 def test_nothing_is_cut_or_padded_in_a_pipe(service: Service) -> None:
@@ -93,6 +98,64 @@ def test_a_title_that_the_encoding_of_the_output_lacks_is_no_error(
         main()
     assert ended.value.code == 0
     assert out.getvalue().count(b"\\u6771\\u4eac") == 4
+
+
+def run(*args: str, into: TextIO | None, monkeypatch: pytest.MonkeyPatch) -> object:
+    """The exit code."""
+    monkeypatch.setattr("sys.stdout", into)
+    monkeypatch.setattr("sys.argv", ["browser-sessions", *args])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize("command", ["ls", "show", "content", "screenshot", "version", "--help"])
+def test_a_full_disk_is_one_sentence(
+    service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    args = [command] if command in ("ls", "version", "--help") else [command, IDS[0]]
+    with Path("/dev/full").open("w") as full:
+        assert run(*args, into=full, monkeypatch=monkeypatch) == 1
+        assert capsys.readouterr().err == "Standard output cannot be written: No space left on device.\n"
+        if command in ("ls", "show", "content", "version"):
+            assert run("--json", *args, into=full, monkeypatch=monkeypatch) == 1
+            assert json.loads(capsys.readouterr().err)["exit_code"] == 1
+
+
+@pytest.mark.parametrize("args", [("ls",), ("content", IDS[0]), ("events", IDS[0], "-f"), ("--json", "ls")])
+def test_a_reader_who_has_left_is_no_error(
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    args: tuple[str, ...],
+) -> None:
+    stream = "".join(f"data: {json.dumps(each)}\n\n" for each in EVENTS).encode()
+    health = {"status": "ok", "version": "1", "uptime_seconds": 1.0}
+
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.endswith("/events"):
+            return httpx.Response(200, content=_pieces(stream))
+        return httpx.Response(200, json=health) if request.url.path == "/healthz" else None
+
+    service.refuse = refuse
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as left:
+        assert run(*args, into=left, monkeypatch=monkeypatch) == 141
+    assert capsys.readouterr().err == ""
+    assert [each for each in caplog.records if each.name == "asyncio"] == []
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def test_a_closed_standard_output_is_one_sentence() -> None:
+    shell = f"exec {sys.executable} -m browser_sessions version >&-"
+    ended = subprocess.run(["/bin/sh", "-c", shell], stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == "Standard output cannot be written: Bad file descriptor.\n"
 
 
 def test_metadata_of_a_body_may_be_null(service: Service) -> None:
