@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from browser_sessions.background_tasks import Background
 from browser_sessions.chromium.ports import ContextHandle
-from browser_sessions.domain.errors import BrowserSessionsError, InvalidField
+from browser_sessions.domain.errors import BrowserSessionsError, DownloadStarted, InvalidField
 from browser_sessions.pool.control_lock import ControlLock
 
 INPUT_TIMEOUT_S: Final = 2.0
@@ -85,6 +85,8 @@ class ViewerInput:
                 page_id, message = self._queue.popleft()
                 try:
                     await self._perform(page_id, message)
+                except DownloadStarted:
+                    await self._send("download", url=message.get("url"))
                 except BrowserSessionsError as error:
                     await self._problem(problem_text(error))
             elif self._released:

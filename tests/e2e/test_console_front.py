@@ -316,6 +316,8 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         await page.keyboard.type("shop.example/x")
         await page.keyboard.press("Enter")
         assert (await got(console, "navigate"))[0]["url"] == "https://shop.example/x"
+        await console.send_live("s1", type="download", url="https://shop.example/x")
+        await expect(page.locator(".notice:not(.bad)")).to_contain_text("The address is a file. It is downloaded")
         await page.get_by_role("button", name="Back").click()
         assert (await got(console, "go"))[0]["delta"] == -1
         await page.get_by_role("button", name="Reload").click()
@@ -441,8 +443,11 @@ async def test_a_session_that_ends_while_it_is_watched_shows_the_reason(operator
     console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1") as (page, _):
         await page.locator("canvas[data-seq]").wait_for()
+        await console.send_live("s1", type="problem", detail="The page could not be opened.")
+        await expect(page.locator(".notice")).to_have_text("The page could not be opened.")
         console.end("s1", "expired", "idle_timeout")
         await expect(page.locator(".actions")).to_contain_text("idle timeout")
+        await expect(page.locator(".notice")).to_be_empty(timeout=3000)
         await expect(page.locator(".stage img")).to_be_visible()
         await expect(page.locator("#panel")).to_contain_text("Ended: expired")
         await expect(page.get_by_role("button", name="Take control")).to_have_count(0)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from browser_sessions.cdp import CdpError, Session
 from browser_sessions.chromium.input.input_commands import Command, commands
 from browser_sessions.chromium.page_session import call
-from browser_sessions.domain.errors import BrowserTimeout, InvalidField, PageFailed
+from browser_sessions.domain.errors import BrowserTimeout, DownloadStarted, InvalidField, PageFailed
 from browser_sessions.domain.urls import may_open
 
 RESPONSE_S: Final = 60.0
@@ -42,6 +42,8 @@ class PageInput:
                 session = await self._attached(timeout)
                 for command in to_send:
                     response = await asyncio.shield(self._send(session, command))
+                    if response.get("isDownload"):
+                        raise DownloadStarted("The address is a file, which is downloaded.")
                     if response.get("errorText"):
                         raise PageFailed(f"The page could not be opened: {response['errorText']}")
         except CdpError as error:

@@ -405,6 +405,11 @@ async def test_a_viewer_can_navigate_and_open_and_close_pages(service: Running) 
         await viewer.message("control", lambda message: message["yours"])
         await viewer.send("navigate", url="file:///etc/passwd")
         assert "http" in (await viewer.message("problem"))["detail"]
+        viewer.messages.clear()
+        with client_site() as site:
+            await viewer.send("navigate", url=f"{site.url}/report.txt")
+            assert (await viewer.message("download"))["url"] == f"{site.url}/report.txt"
+        assert not [message for message in viewer.messages if message["type"] == "problem"]
         await viewer.send("navigate", url="data:text/html,<title>Two</title>")
         await viewer.message("url", lambda message: message["title"] == "Two")
         viewer.messages.clear()

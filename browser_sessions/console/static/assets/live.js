@@ -4,7 +4,7 @@ import { sessionPath } from "./api.js";
 import { closeMeaning, parseFrame } from "./pure/frame.js";
 import { plural } from "./pure/format.js";
 import { backoff } from "./pure/sse.js";
-import { NO_LIVE, live, patchLive, say, you } from "./store.js";
+import { NO_LIVE, live, notice, patchLive, say, you } from "./store.js";
 
 const MAX_FPS = 30;
 
@@ -33,7 +33,7 @@ export class LiveView {
 
   /** `onEnded()`: the session has ended; load its record. */
   constructor(id, canvas, width, onEnded) {
-    Object.assign(this, { id, canvas, width, onEnded, pageId: null });
+    Object.assign(this, { id, canvas, width, onEnded, pageId: null, problem: null });
     live.value = NO_LIVE;
     this.paint = canvas.getContext("2d", { alpha: false });
     this.rate = setInterval(() => {
@@ -47,6 +47,7 @@ export class LiveView {
   close() {
     this.closed = true;
     live.value = NO_LIVE;
+    if (notice.value === this.problem) notice.value = null; // it was about a page that is no longer shown
     clearInterval(this.rate);
     clearInterval(this.beats);
     clearTimeout(this.again);
@@ -133,8 +134,12 @@ export class LiveView {
       case "picker":
         if (!live.value.picker) patchLive({ picker: message });
         break;
+      case "download":
+        say("The address is a file. It is downloaded into the session; the page stays.");
+        break;
       case "problem":
         say(message.detail, true);
+        this.problem = notice.value;
         break;
     }
     if (type === "hello" || type === "control") {
