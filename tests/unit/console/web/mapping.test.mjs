@@ -84,7 +84,10 @@ test("two quick Escapes release control", () => {
 });
 
 test("a typed address is completed", () => {
-  const facts = [["example.com", "https://example.com"], [" http://a/ ", "http://a/"], ["localhost:8080/x", "https://localhost:8080/x"], ["about:blank", "about:blank"], ["", ""]];
+  const facts = [["example.com", "https://example.com"], [" http://a/ ", "http://a/"], ["about:blank", "about:blank"], ["", ""],
+    ["localhost:8080/x", "http://localhost:8080/x"], ["127.0.0.1:8214/second", "http://127.0.0.1:8214/second"], ["127.1.2.3", "http://127.1.2.3"],
+    ["a.localhost?q", "http://a.localhost?q"], ["[::1]:80#x", "http://[::1]:80#x"], ["https://localhost/", "https://localhost/"],
+    ["shop.example:8443/localhost", "https://shop.example:8443/localhost"], ["127.0.0.1.example", "https://127.0.0.1.example"], ["x/a.localhost", "https://x/a.localhost"]];
   for (const [text, url] of facts) assert.equal(map.typedAddress(text), url, text);
 });
 

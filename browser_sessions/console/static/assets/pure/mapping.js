@@ -89,11 +89,14 @@ const ESCAPE_MS = 1500;
 
 export const isDoubleEscape = (lastAt, at) => lastAt != null && at - lastAt <= ESCAPE_MS;
 
-/** A typed address: https is added if it has no scheme. */
+const LOOPBACK = /^(localhost|[^/?#]*\.localhost|127(\.\d+){3}|\[::1\])(:\d+)?([/?#]|$)/i;
+
+/** A typed address: https is added if it has no scheme, http for a loopback host. */
 export function typedAddress(text) {
   const trimmed = text.trim();
   if (!trimmed) return "";
-  return /^[a-z][a-z0-9+.-]*:(?!\d)/i.test(trimmed) ? trimmed : `https://${trimmed}`;
+  if (/^[a-z][a-z0-9+.-]*:(?!\d)/i.test(trimmed)) return trimmed;
+  return `${LOOPBACK.test(trimmed) ? "http" : "https"}://${trimmed}`;
 }
 
 /** The width of picture to request: the device px that it covers, in steps of 64, so that resizing requests few. */
