@@ -149,6 +149,9 @@ class Viewer:
             fresh, _ = journal.since(seq, session_id=self._session_id)
             seq = journal.newest
             kinds = {event.kind for event in fresh}
+            opened = [event.data["page_id"] for event in fresh if event.kind == "page.opened"]
+            if opened and self._control()["yours"] and self._input.may_open_page:
+                self._stream.change(opened[-1])
             if kinds & _PAGE_EVENTS or any("title" in event.data or "url" in event.data for event in fresh):
                 await self._send_pages()
             if kinds & (_CONTROL_EVENTS | _CONNECTION_EVENTS):

@@ -22,11 +22,15 @@ RELEASE_TIMEOUT_S: Final = 5.0
 keeps the order of input, so a client's own still comes after it."""
 MAX_QUEUED: Final = 256
 """Input events that wait for a busy page; consecutive moves replace each other, so these are keys and clicks."""
+OPENING_S: Final = 2.0
+"""A page that opens within this time after the viewer's input was opened by it."""
 
 MAX_LOOKS: Final = 2
 """Looks for a pop-up at once: after the press and after the release of a click."""
 
 _OPENING_KEYS: Final = frozenset({" ", "Enter", "ArrowDown", "ArrowUp", "F4"})
+_CTRL: Final = 2
+"""In `modifiers`."""
 _SLOW: Final = frozenset({"navigate", "go", "reload"})
 
 Message = Mapping[str, Any]
@@ -55,6 +59,13 @@ class ViewerInput:
         self._changed = asyncio.Event()
         self._looking = Background()
         self._released = False
+        self._loop = asyncio.get_running_loop()
+        self._opening_until = 0.0
+
+    @property
+    def may_open_page(self) -> bool:
+        """Whether a page that opens now is one to show: the viewer's input opened it, and not in the background."""
+        return self._loop.time() < self._opening_until
 
     async def add(self, page_id: str, message: Message) -> None:
         """Queues input of the holder. It is validated when it is sent."""
@@ -70,6 +81,7 @@ class ViewerInput:
     async def close_dialog(self, page_id: str, message: Message) -> None:
         """Sends a dialog's response past the queue: earlier input may be waiting for the dialog to close."""
         self._begin(page_id)
+        self._opening_until = self._loop.time() + OPENING_S
         await self._handle.screen(page_id).dispatch_input(message, timeout=INPUT_TIMEOUT_S)
 
     def control_released(self) -> None:
@@ -132,6 +144,8 @@ class ViewerInput:
             await self._handle.screen(page_id).choose(message.get("choice"), timeout=INPUT_TIMEOUT_S)
         else:
             timeout = PAGE_TIMEOUT_S if kind in _SLOW else INPUT_TIMEOUT_S
+            if kind == "key" or (kind in ("mouse", "touch") and message.get("action") != "move"):
+                self._opening_until = 0.0 if _is_for_background(message) else self._loop.time() + OPENING_S
             await self._handle.screen(page_id).dispatch_input(message, timeout=timeout)
             if _may_open_picker(message) and len(self._looking) < MAX_LOOKS:
                 _ = self._looking.run(self._look_for_picker(page_id))
@@ -154,6 +168,12 @@ def _may_open_picker(message: Message) -> bool:
     """A press opens a select, a click an input's picker, and a key that is no text either."""
     kind, action = message.get("type"), message.get("action")
     return (kind in ("mouse", "touch") and action != "move") or (kind == "key" and message.get("key") in _OPENING_KEYS)
+
+
+def _is_for_background(message: Message) -> bool:
+    """A link that is clicked with Ctrl or the middle button opens behind the page."""
+    modifiers = message.get("modifiers")
+    return message.get("button") == "middle" or (isinstance(modifiers, int) and bool(modifiers & _CTRL))
 
 
 def _is_move(message: Message) -> bool:

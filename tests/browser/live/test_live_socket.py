@@ -429,6 +429,29 @@ async def test_a_viewer_can_navigate_and_open_and_close_pages(service: Running) 
         await viewer.message("pages", lambda message: len(message["pages"]) == 1)
 
 
+async def test_a_page_that_the_holders_input_opens_is_shown_to_them_alone(service: Running) -> None:
+    link = "<a style='position:absolute;inset:0' target=_blank href='about:blank'>Open</a>"
+    session_id, _ = await ready(service, link)
+    first = await service.first_page(session_id)
+    operator = keyed(await service.key("operator"))
+    async with (
+        watching(live_url(service, session_id), keyed()) as viewer,
+        watching(live_url(service, session_id), operator) as watcher,
+    ):
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await viewer.send("mouse", action="down", x=9, y=9, button="left", buttons=1, click_count=1, modifiers=2)
+        await viewer.send("mouse", action="up", x=9, y=9, button="left", buttons=0, click_count=1, modifiers=2)
+        behind = await viewer.message("pages", lambda message: len(message["pages"]) == 2)
+        assert behind["page_id"] == first, "a link clicked with Ctrl opens behind the page"
+        await click(viewer, 9, 9)
+        shown = await viewer.message("pages", lambda message: len(message["pages"]) == 3)
+        assert shown["page_id"] == shown["pages"][2]["page_id"]
+        stays = await watcher.message("pages", lambda message: len(message["pages"]) == 3)
+        assert stays["page_id"] == first
+
+
 CONTROLS = """<body style='margin:0'><p style='margin:0'>Some words</p><select id=s
 style='position:absolute;left:100px;top:100px;width:200px;height:40px' onchange='document.title = this.value'>
 <option>one<option>two<optgroup label=More><option disabled>three<option>four</optgroup></select>
