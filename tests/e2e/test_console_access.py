@@ -273,6 +273,27 @@ async def test_without_a_page_the_console_says_so_and_opens_one(operator: Browse
             assert covered == []
 
 
+async def test_taking_control_moves_nothing_and_needs_no_scrolling(operator: Browser) -> None:
+    console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]})
+    async with watching(operator, console, "/sessions/s1") as (page, _):
+        await page.locator("canvas[data-seq]").wait_for()
+        places = """() => [...document.querySelectorAll(".tabs, .address, .stage, .watch > .actions")]
+            .map((element) => JSON.stringify(element.getBoundingClientRect()))"""
+        for width, height in ((1280, 800), (1100, 800), (640, 400)):
+            await page.set_viewport_size({"width": width, "height": height})
+            take = page.get_by_role("button", name="Take control")
+            await expect(take).to_be_in_viewport(ratio=1)
+            before = await page.evaluate(places)
+            await take.click()
+            await page.locator(".pad:focus").wait_for(state="attached")
+            assert await page.evaluate(places) == before, (width, height)
+            if width == 1280:
+                await console.send_live("s1", type="control", controlled_by="anna", yours=True, waiting=2, viewers=1)
+                await page.locator(".waits").wait_for()
+                assert await page.evaluate(places) == before, "with a client that waits"
+            await page.get_by_role("button", name="Release control").click()
+
+
 async def test_many_tabs_and_long_metadata_stay_usable(operator: Browser) -> None:
     metadata = {f"key{n}": "a rather long value " * 9 for n in range(30)}
     console = FakeConsole(rows={"s1": row("s1", metadata=metadata)}, frames={"": [await jpeg(operator, "#336699")]})

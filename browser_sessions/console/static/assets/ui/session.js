@@ -161,7 +161,6 @@ function Watch({ id, row }) {
       ${held > 0 && html`<span class="waits">${plural(held, "client")} waiting</span>`}
       ${mine && html`<span class="dim hint"><${Key}>Esc<//> twice to release</span>`}
       <span class="space" />
-      ${driving && html`<button type="button" title="Copy what is selected on the page" onClick=${() => view.current.send({ type: "copy" })}>Copy<${Icon} name="copy" /></button>`}
       ${driving && html`<button type="button" class="square touch" aria-label="Touch moves the picture" title="Touch moves the picture" aria-pressed=${touchMoves} onClick=${() => setTouchMoves(!touchMoves)}><${Icon} name="move" /></button>`}
       <select class="zoom" aria-label="Zoom" value=${ZOOMS.includes(zoom.value) ? zoom.value : -1} onChange=${(event) => {
         zoom.value = Number(event.target.value);
@@ -186,7 +185,7 @@ function Bar({ view, mine }) {
   useEffect(() => {
     const tab = strip.current.querySelector("[aria-current]")?.parentElement;
     if (tab) strip.current.scrollLeft = tab.offsetLeft - (strip.current.clientWidth - tab.offsetWidth) / 2;
-  }, [pageId, pages.length]);
+  }, [pageId, pages.length, mine]);
   const [typed, setTyped] = useState(null);
   const send = (message) => view.current.send(message);
   const show = (page) => {
@@ -200,8 +199,8 @@ function Bar({ view, mine }) {
     setTyped(null);
     document.querySelector(".pad")?.focus({ preventScroll: true });
   };
-  const tool = (name, label, message) =>
-    html`<button type="button" class="square" aria-label=${label} title=${label} disabled=${!mine || !pageId} onClick=${() => send(message)}><${Icon} name=${name} /></button>`;
+  const tool = (name, label, message, title = label) =>
+    html`<button type="button" class="square" aria-label=${label} title=${title} disabled=${!mine || !pageId} onClick=${() => send(message)}><${Icon} name=${name} /></button>`;
   return html`<div class="tabs"><ul ref=${strip} aria-label="Pages of the session">
       ${pages.map(
         (page) => html`<li class="tab" key=${page.page_id}>
@@ -216,6 +215,7 @@ function Bar({ view, mine }) {
       ${tool("back", "Back", { type: "go", delta: -1 })}${tool("next", "Forward", { type: "go", delta: 1 })}${tool("reload", "Reload", { type: "reload" })}
       <input aria-label="Address of the page" readonly=${!mine || !pageId} spellcheck="false" autocomplete="off" inputmode="url" dir="ltr" value=${typed ?? clip(url, 2000)} onMouseDown=${selectAll}
         onInput=${(event) => setTyped(event.target.value)} onBlur=${() => setTyped(null)} />
+      ${tool("copy", "Copy", { type: "copy" }, "Copy what is selected on the page")}
       <span class="seen" title="Viewers"><${Icon} name="eye" />${viewers}</span><span class="fps">${fps ? `${fps} fps` : pageId && "idle"}</span>
     </form>`;
 }
