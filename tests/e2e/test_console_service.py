@@ -202,6 +202,7 @@ async def test_signing_out_in_one_tab_ends_the_others_and_releases_control(servi
     await page.get_by_role("button", name="Sign out").click()
     for tab in (page, watching, driving):
         await tab.get_by_role("heading", name="Sign in").wait_for()
+        await tab.locator("input[name=api_key]:focus").wait_for()
     control = service.inside.pool.registry.live(session_id).control
     await until(lambda: not control.held, what="control is released")
     await page.context.add_cookies(cookies)

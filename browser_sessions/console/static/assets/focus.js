@@ -40,7 +40,8 @@ const listed = (session) => session && `.open[data-id="${CSS.escape(session)}"]`
 function arrive() {
   const heading = document.querySelector("h1");
   if (!heading) return;
-  focus(document.querySelector(listed(arriving.left) || ".signin input") ?? heading);
+  const places = [listed(arriving.left), ".signin input"];
+  focus(places.map((place) => place && document.querySelector(place)).find(Boolean) ?? heading);
   arriving = null;
   announce(heading.textContent);
 }
