@@ -150,7 +150,7 @@ export class LiveView {
 
   #lost(code, reason) {
     if (this.closed) return;
-    const meaning = closeMeaning(code);
+    const meaning = closeMeaning(code, reason);
     if (!this.#greeted) this.pageId = null; // the page may have been closed meanwhile
     this.#greeted = false;
     const text = reason && !meaning.again ? reason : meaning.text;

@@ -40,7 +40,12 @@ test("an invalid frame is null", () => {
 });
 
 test("close codes: final ends are not retried, others are", () => {
-  for (const code of [1000, 1011, 4000, 4001]) assert.equal(closeMeaning(code).ended, true, code);
+  for (const code of [1000, 4000, 4001]) assert.equal(closeMeaning(code).ended, true, code);
   for (const code of [1001, 1006, 1012]) assert.equal(closeMeaning(code).again, true, code);
   assert.equal(closeMeaning(1008).again, undefined);
+  for (const reason of ["", "keepalive ping timeout"]) assert.equal(closeMeaning(1011, reason).text, "Connection lost.", reason);
+  assert.equal(closeMeaning(1011, "keepalive ping timeout").again, true);
+  for (const reason of ["the browser crashed", "the browser did not respond and was killed", "the session ended: node_lost"]) {
+    assert.deepEqual(closeMeaning(1011, reason), { ended: true, text: reason });
+  }
 });
