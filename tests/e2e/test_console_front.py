@@ -312,6 +312,8 @@ async def test_view_only_is_the_default_and_sends_nothing(operator: Browser) -> 
 async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         address = page.get_by_label("Address of the page")
+        for field in (address, page.locator(".pad")):
+            await expect(field).to_have_js_property("spellcheck", value=False)
         await address.click()
         await page.keyboard.type("shop.example/x")
         await page.keyboard.press("Enter")
@@ -754,6 +756,7 @@ async def test_sign_in_leads_back_to_the_requested_view(operator: Browser) -> No
         console.signed_in = False
         await page.goto(f"{base_url}/?view=table")
         await page.get_by_role("heading", name="Sign in").wait_for()
+        await expect(page.locator("input[name=api_key]")).to_have_js_property("spellcheck", value=False)
         await page.locator("input[name=api_key]").fill("wrong")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("alert")).to_contain_text("Unknown API key")

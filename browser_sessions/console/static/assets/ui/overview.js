@@ -47,7 +47,7 @@ function Tools({ count }) {
   const flip = (name) => setView({ status: status.includes(name) ? status.filter((s) => s !== name) : [...status, name] });
   return html`<div class="tools" role="search">
     <label class="field filter"><${Icon} name="search" /><span class="unseen">Filter by text or key=value</span>
-      <input id="filter" ref=${input} type="search" placeholder="Filter" title="Words, or key=value of the metadata" spellcheck="false" autocomplete="off" defaultValue=${text}
+      <input id="filter" ref=${input} type="search" placeholder="Filter" title="Words, or key=value of the metadata" spellcheck=${false} autocomplete="off" defaultValue=${text}
         onInput=${(event) => setView({ text: event.target.value })} /><${Key}>/<//></label>
     <div class="chips" role="group" aria-label="Status">
       ${FILTERS.filter((name) => found[name] || status.includes(name)).map(

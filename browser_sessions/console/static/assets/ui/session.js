@@ -150,7 +150,7 @@ function Watch({ id, row }) {
         <canvas class="picture ${driving && !touchMoves ? "touchable" : ""}" ref=${canvas} width=${row.viewport_width} height=${row.viewport_height} role="img" aria-label="Live picture of the page"
           style=${zoom.value ? { width: `${pageWidth * zoom.value}px` } : { width: "" }} />
       </div>
-      ${driving && html`<textarea class="pad" ref=${pad} aria-label="Keyboard input for the page; Escape twice releases control" autocapitalize="off" autocomplete="off" spellcheck="false" />`}
+      ${driving && html`<textarea class="pad" ref=${pad} aria-label="Keyboard input for the page; Escape twice releases control" autocapitalize="off" autocomplete="off" spellcheck=${false} />`}
       ${driving && picker && html`<${Picker} of=${picker} view=${view} canvas=${canvas} pad=${pad} />`}
       ${note && html`<p class="veil" role="status">${note}</p>`}
       ${none && html`<div class="veil ask" role="status"><p>No page is open.</p>${mine ? html`<p><button type="button" onClick=${() => view.current.send({ type: "new_page" })}>New page</button></p>` : html`<p class="dim">Take control to open one.</p>`}</div>`}
@@ -213,7 +213,7 @@ function Bar({ view, mine }) {
     </div>
     <form class="address" onSubmit=${navigate}>
       ${tool("back", "Back", { type: "go", delta: -1 })}${tool("next", "Forward", { type: "go", delta: 1 })}${tool("reload", "Reload", { type: "reload" })}
-      <input aria-label="Address of the page" readonly=${!mine || !pageId} spellcheck="false" autocomplete="off" inputmode="url" dir="ltr" value=${typed ?? clip(url, 2000)} onMouseDown=${selectAll}
+      <input aria-label="Address of the page" readonly=${!mine || !pageId} spellcheck=${false} autocomplete="off" inputmode="url" dir="ltr" value=${typed ?? clip(url, 2000)} onMouseDown=${selectAll}
         onInput=${(event) => setTyped(event.target.value)} onBlur=${() => setTyped(null)} />
       ${tool("copy", "Copy", { type: "copy" }, "Copy what is selected on the page")}
       <span class="seen" title="Viewers"><${Icon} name="eye" />${viewers}</span><span class="fps">${fps ? `${fps} fps` : pageId && "idle"}</span>

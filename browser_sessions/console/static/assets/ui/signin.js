@@ -26,8 +26,8 @@ export function SignIn() {
       <button type="button" aria-pressed=${way === "user"} onClick=${() => setWay("user")}>User and password</button>
     </div>
     ${way === "key"
-      ? html`<label key="key">API key<input name="api_key" type="password" required autofocus autocomplete="current-password" spellcheck="false" /></label>`
-      : html`<label key="user">User<input name="username" required autofocus autocomplete="username" spellcheck="false" autocapitalize="off" /></label>
+      ? html`<label key="key">API key<input name="api_key" type="password" required autofocus autocomplete="current-password" spellcheck=${false} /></label>`
+      : html`<label key="user">User<input name="username" required autofocus autocomplete="username" spellcheck=${false} autocapitalize="off" /></label>
           <label key="password">Password<input name="password" type="password" required autocomplete="current-password" /></label>`}
     <p class="bad" role="alert">${said}</p>
     <button class="primary" disabled=${busy}>${busy ? "Signing in…" : "Sign in"}</button>
