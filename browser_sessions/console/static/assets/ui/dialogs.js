@@ -52,7 +52,7 @@ function End({ ids }) {
     <h2>${title}</h2>
     ${live.length === 1 && html`<p><${Foreign} text=${nameOf(rows.value.get(live[0]))} max=${120} /></p>`}
     <p>${[...byOwner].map(([name, n]) => (byOwner.size === 1 && live.length === 1 ? `Owner: ${clip(name, 40)}` : `${clip(name, 40)}: ${n}`)).join(" · ")}</p>
-    <p class="dim">Their pages close and their clients are disconnected. This cannot be undone.</p>
+    <p class="dim">${live.length === 1 ? "Its pages close and its" : "Their pages close and their"} clients are disconnected. This cannot be undone.</p>
     ${live.length > TYPE_ABOVE && html`<label><span>Type <b>${live.length}</b> to confirm</span><input inputmode="numeric" autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value)} /></label>`}
     <div class="actions"><button type="button" autofocus=${live.length <= TYPE_ABOVE} onClick=${close}>Cancel</button>
       <button class="danger" disabled=${!sure || done !== null || !live.length}>${done === null ? (live.length === 1 ? "End session" : `End ${live.length} sessions`) : `${done} of ${live.length}…`}</button></div>
