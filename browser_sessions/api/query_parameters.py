@@ -1,9 +1,10 @@
-"""A query parameter that an operation does not have is an error: it may be misspelt. Filters by metadata."""
+"""A query parameter that an operation does not have is an error: it may be misspelt. So is one that is there twice,
+unless it is a list. Filters by metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -25,8 +26,10 @@ async def check_query(connection: HTTPConnection) -> None:
     route = connection.scope.get("route")
     if not connection.query_params or not isinstance(route, APIRoute) or not route.include_in_schema:
         return
+    declared = _declared(route)
     if route.name not in _CHECKED_BY_ITSELF:
-        refuse_unknown(connection.query_params, _declared(route))
+        refuse_unknown(connection.query_params, declared)
+    refuse_repeated(connection.query_params, [name for name, is_list in declared.items() if not is_list])
 
 
 def refuse_unknown(query: QueryParams, known: Collection[str]) -> None:
@@ -35,6 +38,13 @@ def refuse_unknown(query: QueryParams, known: Collection[str]) -> None:
         if name not in known:
             takes = "this takes " + " and ".join(known) if known else "this takes none"
             raise InvalidField(("query", name[:MAX_NAME]), f"is no parameter; {takes}")
+
+
+def refuse_repeated(query: QueryParams, single: Collection[str]) -> None:
+    """Raises `InvalidField` with the first parameter of `single` that is there twice: which one would count?"""
+    for name in single:
+        if len(query.getlist(name)) > 1:
+            raise InvalidField(("query", name), "is given more than once")
 
 
 def metadata_filters(query: QueryParams, known: Collection[str]) -> tuple[tuple[str, str], ...]:
@@ -53,14 +63,21 @@ def metadata_filters(query: QueryParams, known: Collection[str]) -> tuple[tuple[
     return tuple(pairs)
 
 
-def _declared(route: APIRoute) -> list[str]:
-    found: list[str] = []
+def _declared(route: APIRoute) -> dict[str, bool]:
+    """The parameters, and whether each is a list."""
+    found: dict[str, bool] = {}
     left = [route.dependant]
     while left:
         dependant = left.pop()
         for field in dependant.query_params:
             model: Any = field.field_info.annotation
             is_model = isinstance(model, type) and issubclass(model, BaseModel)
-            found += list(model.model_fields) if is_model else [field.alias]
+            fields = model.model_fields.items() if is_model else [(field.alias, field.field_info)]
+            found |= {name: _is_list(each.annotation) for name, each in fields}
         left += dependant.dependencies
     return found
+
+
+def _is_list(annotation: Any) -> bool:
+    """Also `list[…] | None`."""
+    return list in [get_origin(each) for each in (annotation, *get_args(annotation))]

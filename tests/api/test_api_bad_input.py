@@ -219,6 +219,7 @@ QUERIES = {
     "one of two status unknown": ("status=active&status=alive", ["query", "status", 1]),
     "limit zero": ("limit=0", ["query", "limit"]),
     "limit 501": ("limit=501", ["query", "limit"]),
+    "limit twice": ("limit=5&limit=6", ["query", "limit"]),
     "limit text": ("limit=many", ["query", "limit"]),
     "cursor nonsense": ("cursor=abc", ["query", "cursor"]),
     "cursor empty": ("cursor=", ["query", "cursor"]),
@@ -235,6 +236,18 @@ async def test_an_invalid_query_is_refused_with_the_parameter(service: Node, que
     response = await service.client.get(f"{SESSIONS}?{query}", headers=await service.key())
     assert response.status_code == 422, response.text
     assert loc in [error["loc"] for error in response.json()["detail"]]
+
+
+async def test_no_operation_takes_a_single_value_twice(service: Node) -> None:
+    mine = await service.key()
+    for path, name in {
+        f"{SESSIONS}/x/pages/x/screenshot": "quality",
+        f"{SESSIONS}/x/events": "since",
+        "/v1/browser/events": "last_event_id",
+    }.items():
+        response = await service.client.get(f"{path}?{name}=1&{name}=1", headers=mine)
+        assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, ["query", name]), response.text
+    assert (await service.client.get(f"{SESSIONS}?status=active&status=queued", headers=mine)).status_code == 200
 
 
 async def test_no_operation_takes_an_unknown_query_parameter(service: Node) -> None:
