@@ -133,6 +133,21 @@ def _mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     return shown
 
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_TRACEBACKS: Final = frozenset({"exception", "stack"})
+"""Have several lines; in other values a line break could pass for a line of the log."""
+
+
+def _escape_controls(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """For the console format: values such as a path come from callers, and may not control a terminal."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            pattern = _CONTROL_IN_LINES if name in _TRACEBACKS else _CONTROL
+            event[name] = pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+    return event
+
+
 def _add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if request_id := REQUEST_ID.get():
         event.setdefault("request_id", request_id)
@@ -156,13 +171,13 @@ def configure_logging(
         structlog.processors.format_exc_info,
         _mask_secrets,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=out.isatty())
+        else [_escape_controls, structlog.dev.ConsoleRenderer(colors=out.isatty())]
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+        foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers]
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)

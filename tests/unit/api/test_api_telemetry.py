@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -17,7 +17,7 @@ import browser_sessions
 from browser_sessions import telemetry
 from browser_sessions.domain import event_types
 from browser_sessions.events.log_and_metrics import LOGGED, NOT_LOGGED
-from browser_sessions.telemetry import EVENTS, keep_secret, masked
+from browser_sessions.telemetry import EVENTS, configure_logging, keep_secret, masked
 from tests.harness.log_lines import json_lines
 
 KEY = "bs_0123456789abcdef_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -89,6 +89,22 @@ def test_tracebacks_and_lines_of_libraries_are_masked(lines: io.StringIO) -> Non
     assert "ValueError" in records[0]["exception"]
     assert "ValueError" in records[1]["exception"]
     assert not any(canary in lines.getvalue() for canary in CANARIES)
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_control_characters_are_escaped(lines: io.StringIO, log_format: Literal["console", "json"]) -> None:
+    configure_logging(log_format, "info", lines)
+    sent = "ses\x00\x1b[2J\x7f\x9b\u2028\nx\r\t"
+    structlog.get_logger().info("http.request", session_id=sent, names=[sent])
+    logging.getLogger("some.library").warning("sent %s", sent)
+    assert len(lines.getvalue().splitlines()) == 2
+    try:
+        raise ValueError(sent)
+    except ValueError:
+        structlog.get_logger().exception("http.failed")
+    text = lines.getvalue()
+    assert set(re.findall(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", text)) <= {"\n", "\t"}
+    assert "[2J" in text
 
 
 def test_every_logged_event_is_documented() -> None:
