@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 import typer
 
@@ -65,10 +65,20 @@ async def evaluate(
     session_id = await whole_id(client, session)
     script = sys.stdin.read() if expression == "-" else expression
     found = await client.evaluate(session_id, await page_of(client, session_id, page), script, timeout_seconds=timeout)
-    if isinstance(found, str) and not connection.as_json:
-        show_text(found)
+    if connection.as_json:
+        show_json(found)
     else:
-        typer.echo(json.dumps(found, indent=2))
+        show_text(found if isinstance(found, str) else _readable(found))
+
+
+def _readable(value: Any) -> str:
+    """JSON with its characters as they are, if the output has them all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:  # a lone surrogate, or another encoding than UTF-8
+        return json.dumps(value, indent=2)
+    return text
 
 
 @service_command

@@ -122,7 +122,7 @@ class Service:
             found = {"url": "u", "title": "t", "content": "<p>"}
             return httpx.Response(200, json=found)
         if path.endswith("/evaluate"):
-            return httpx.Response(200, json={"result": json.loads(json.loads(request.content)["expression"])})
+            return httpx.Response(200, text=f'{{"result": {json.loads(request.content)["expression"]}}}')
         if path.endswith("/downloads"):
             return httpx.Response(200, json={"downloads": [DOWNLOAD]})
         if path.endswith("/downloads/dl_1"):

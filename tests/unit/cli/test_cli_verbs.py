@@ -60,6 +60,9 @@ def test_a_session_without_a_page_or_that_has_ended_says_so(service: Service) ->
         ('"a\\nb"', (), "a\nb\n"),
         ('"a"', ("--json",), '"a"\n'),
         ('{"a": [1, null]}', (), '{\n  "a": [\n    1,\n    null\n  ]\n}\n'),
+        ('{"a": "\u00e9"}', (), '{\n  "a": "\u00e9"\n}\n'),
+        ('{"a": "\u00e9"}', ("--json",), '{\n  "a": "\\u00e9"\n}\n'),
+        ('["\\ud800\u00e9"]', (), '[\n  "\\ud800\\u00e9"\n]\n'),
         ("null", (), "null\n"),
     ],
 )
