@@ -90,6 +90,7 @@ async def soak(
         with foreign_chromium(folder) as foreign:
             await _live(lives, _Plan(warm_up, None), lambda: show.advance(bar) if show and bar is not None else None)
             await lives.drives()
+            await service.http.get("/v1/browser/sessions")  # SQLite opens a file of the reader with its first read
             before = await at_rest(service, service.process, patient=patient)
             report, began = Report(before, before), time.monotonic()
             lives.took.clear()
