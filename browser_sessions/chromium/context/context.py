@@ -161,6 +161,14 @@ class Context:
         async with self._translated_errors(page_id):
             page = await self._pages.find(page_id, timeout=deadline.left)
             await self._calls(page.close(), timeout=deadline.left)
+            await self._unlisted(page_id, deadline)
+
+    async def _unlisted(self, page_id: str, deadline: Deadline) -> None:
+        """Returns once our own list has no such page any more: Playwright may know of a page's end before."""
+        while True:
+            if self._host.registry.get(page_id) is None or deadline.left <= 0:
+                return
+            await asyncio.sleep(0.01)
 
     async def navigate(self, page_id: str, url: str, *, wait_until: str, timeout: float) -> Navigation:
         address = page_actions.check_address(url, ("body", "url"))
