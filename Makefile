@@ -4,6 +4,8 @@ SHELL := bash
 BIN := .venv/bin
 PYRIGHT := tests/node/node_modules/.bin/pyright
 ARGS ?=
+# Tests start many Python processes: without cached bytecode each compiles the whole service again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install setup setup-tests run test test-slow test-unit check fmt bench soak screenshots lock clean
 
@@ -28,7 +30,7 @@ test: setup-tests ## Run the tests; many drive a real Chromium
 	@$(BIN)/python -m pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: setup-tests ## Run the long ones: soaks, faults, fuzzing, exact expiries
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: setup ## Run the unit tests (no browser)
 	@$(BIN)/python -m pytest tests/unit -m "not slow" $(ARGS)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -26,6 +27,14 @@ settings.load_profile("shared")
 
 SHARED_LOOP: Final = tuple(TESTS / name for name in ("browser", "e2e"))
 """Tests in these folders run in the session's event loop, because they share a service and browsers."""
+
+
+SLOW_TO_COLLECT: Final = TESTS / "api" / "test_schemathesis.py"
+"""Its cases are generated when it is collected, which takes longer than the collection of all other tests."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if collection_path == SLOW_TO_COLLECT and config.option.markexpr == "not slow" else None
 
 
 LONGEST_FIRST: Final = ("e2e", "browser")
