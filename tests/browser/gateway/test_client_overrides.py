@@ -172,7 +172,8 @@ def reset(client: Raw) -> None:
     client.socket.transport.abort()
 
 
-@pytest.mark.parametrize("kind", ["named", pytest.param("phone", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["named", "phone"])
 async def test_each_override_of_a_raw_client_applies_until_it_disconnects(
     service: Running, site: Site, kind: str
 ) -> None:

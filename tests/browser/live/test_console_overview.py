@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from browser_sessions.events.session_archive import Archive
+from browser_sessions.live import thumbnails
 from tests.harness.clients.sse import stream
 from tests.harness.pixels import PixelReader
 from tests.harness.service import Running, running
@@ -178,9 +180,10 @@ async def test_a_hundred_thumbnail_requests_cause_at_most_one_capture_a_second(
 
     monkeypatch.setattr(PageScreen, "snapshot", counted)
     path = f"{SESSIONS}/{session_id}/thumbnail"
+    start = time.monotonic()
     responses = await asyncio.gather(*(service.http.get(path) for _ in range(100)))
     assert {response.status_code for response in responses} == {200}
-    assert taken <= 3
+    assert taken <= 2 + (time.monotonic() - start) / thumbnails.MAX_AGE_S
 
 
 async def test_the_thumbnail_of_a_hung_page_is_its_last_one_or_none(service: Running, site: Site) -> None:
@@ -227,7 +230,8 @@ def check_history(history: dict[str, Any]) -> None:
     assert history["has_frame"] is True
 
 
-async def test_an_unwatched_session_keeps_its_last_frame(service: Running) -> None:
+async def test_an_unwatched_session_keeps_its_last_frame(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thumbnails, "LAST_CAPTURE_TIMEOUT_S", 10.0)  # on a busy machine a capture takes longer
     pixels = await pixel_reader(service)
     page = "data:text/html,<body style='margin:0;background:rgb(220,0,0)'>"
     deleted, idle, crashed = [
