@@ -60,6 +60,8 @@ def test_the_docs_page_lists_exactly_the_registered_types_and_fields() -> None:
         assert description.startswith(known.description), name
         assert ("perators" in description.removeprefix(known.description)) is known.operators_only, name
         assert ("ransient" in description.removeprefix(known.description)) is known.transient, name
+    groups = page.partition("groups of types:")[2].partition(". ")[0]
+    assert set(re.findall(r"`([a-z]+)`", groups)) == {name.partition(".")[0] for name in EVENTS}
 
 
 def test_the_docs_page_has_the_limits_of_the_code() -> None:
