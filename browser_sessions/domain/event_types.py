@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -127,3 +127,16 @@ EVENTS: Final[Mapping[str, EventType]] = {known.name: known for known in _TYPES}
 GAP: Final = "gap"
 """Sent by a stream itself, with `reason`: `too_old` (the next events are no longer kept) or `restarted` (the id is of
 an earlier run). The reader must reload its state."""
+GROUPS: Final = sorted({name.partition(".")[0] for name in EVENTS})
+"""The parts of types' names before the dot."""
+
+
+def of_types(names: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a type is one of these, or of one of these groups (`page`); all are, without any.
+
+    Raises `ValueError` for a name that is neither.
+    """
+    wanted = frozenset(names)
+    if not wanted <= {*EVENTS, *GROUPS}:
+        raise ValueError(f"must be an event type, or a group of them: {', '.join(GROUPS)}")
+    return lambda kind: not wanted or kind in wanted or kind.partition(".")[0] in wanted

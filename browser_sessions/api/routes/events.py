@@ -23,7 +23,7 @@ from browser_sessions.api.query_parameters import metadata_filters
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find
 from browser_sessions.domain.errors import InvalidField, QuotaExceeded, Unauthenticated
-from browser_sessions.domain.event_types import EVENTS, GAP
+from browser_sessions.domain.event_types import GAP, of_types
 from browser_sessions.domain.principal import Action, Principal, may
 from browser_sessions.domain.session import Session
 from browser_sessions.events.journal import Event, Journal
@@ -164,12 +164,10 @@ async def stream_session_events(
 
 def _of_type(types: list[str] | None) -> Callable[[str], bool]:
     """Whether an event's type is one of these, or belongs to one of these groups (`page`). Raises `InvalidField`."""
-    names = frozenset(types or ())
-    for name in names:
-        if not any(name in (known, known.partition(".")[0]) for known in EVENTS):
-            groups = ", ".join(sorted({known.partition(".")[0] for known in EVENTS}))
-            raise InvalidField(("query", "type"), f"must be an event type, or a group of them: {groups}")
-    return lambda kind: not names or kind in names or kind.partition(".")[0] in names
+    try:
+        return of_types(types or ())
+    except ValueError as error:
+        raise InvalidField(("query", "type"), str(error)) from None
 
 
 def _metadata(services: Services, session_id: str | None) -> dict[str, str]:

@@ -16,6 +16,7 @@ from browser_sessions.cli.reports import CommandError, report_error
 from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.sessions.session_arguments import SessionId, complete_any, whole_id
 from browser_sessions.client import Client, NotReachable, Unavailable
+from browser_sessions.domain.event_types import of_types
 
 RECONNECT_S: Final = 1.0
 """A restart takes three."""
@@ -42,7 +43,8 @@ async def events(
     follow: Follow = False,
     after: After = None,
     types: Annotated[
-        list[str] | None, typer.Option("--type", "-t", metavar="TYPE", help="Such as page.navigated. Repeatable.")
+        list[str] | None,
+        typer.Option("--type", "-t", metavar="TYPE", help="Such as page.navigated, or a group: page. Repeatable."),
     ] = None,
 ) -> None:
     """Print a session's events, oldest first. With --json, one line each."""
@@ -65,12 +67,15 @@ async def _print(
 ) -> None:
     client = connection.client
     session_id = None if session is None else await whole_id(client, session)
-    wanted = set(types or ())
+    try:
+        wanted = of_types(types or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--type") from None
     found = _following(connection, session_id, after) if follow else _kept(client, session_id, after)
     try:
         async with aclosing(found):
             async for event in found:
-                if wanted and event.type not in wanted:
+                if not wanted(event.type):
                     continue
                 if connection.as_json:
                     show_json(event.model_dump(mode="json"), lines=True)

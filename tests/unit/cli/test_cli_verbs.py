@@ -158,6 +158,9 @@ def test_events_are_printed_one_on_a_line(service: Service) -> None:
     assert json.loads(later) == EVENTS[2]
     assert [json.loads(line) for line in bs("logs", SESSION, "--json").stdout.splitlines()] == EVENTS[1:2]
     assert bs("events", SESSION, "--after", "5f1c09aa-9").exit_code == 3
+    assert bs("events", SESSION, "-t", "session", "--json").stdout == later
+    wrong = bs("events", SESSION, "-t", "pages")
+    assert (wrong.exit_code, "must be an event type, or a group of them: browser," in wrong.stderr) == (2, True)
     assert bs("events").exit_code == 2
 
 
