@@ -220,6 +220,12 @@ async def test_a_foreign_host_name_is_refused_before_anything_else(service: Node
     assert response.headers["content-type"] == "application/problem+json"
 
 
+async def test_several_hosts_are_refused(service: Node) -> None:
+    for count in (2, 3):
+        response = await service.client.get("/healthz", headers=[("Host", "127.0.0.1")] * count)
+        assert (response.status_code, response.json()["title"]) == (400, "Bad request")
+
+
 async def test_more_hosts_can_be_allowed(tmp_path: Path) -> None:
     options = ApiOptions(public_url="https://browsers.example.com", allowed_hosts=("lab.example",))
     async with node(tmp_path, options=options) as service:
@@ -309,7 +315,10 @@ async def test_no_secret_is_logged(service: Node, lines: io.StringIO) -> None:
 # -- websockets --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_websocket_to_a_foreign_host_is_refused_with_an_http_response(service: Node) -> None:
+@pytest.mark.parametrize(("hosts", "status"), [([b"evil.example"], 421), ([b"127.0.0.1", b"127.0.0.1"], 400)])
+async def test_a_websocket_to_a_foreign_or_a_second_host_is_refused_with_an_http_response(
+    service: Node, hosts: list[bytes], status: int
+) -> None:
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -325,12 +334,12 @@ async def test_a_websocket_to_a_foreign_host_is_refused_with_an_http_response(se
         "query_string": b"",
         "root_path": "",
         "client": ("127.0.0.1", 5),
-        "headers": [(b"host", b"evil.example")],
+        "headers": [(b"host", host) for host in hosts],
         "extensions": {"websocket.http.response": {}},
     }
     await service.app(scope, receive, send)
     assert [message["type"] for message in sent] == ["websocket.http.response.start", "websocket.http.response.body"]
-    assert sent[0]["status"] == 421
+    assert sent[0]["status"] == status
 
 
 # -- documents ---------------------------------------------------------------------------------------------------------
