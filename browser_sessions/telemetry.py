@@ -208,6 +208,13 @@ _HTTP_SECONDS: Final = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 _HTTP_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN_METHOD: Final = "(other)"
 """Label of every other method: a caller may send any word."""
+ANONYMOUS: Final = ("(any)", "(no credential)", "(any)")
+"""Labels of requests without a valid credential: nobody adds series without one, whatever they send. Probes and server
+errors have their own."""
+_PROBES: Final = (
+    *(("GET", route, 200) for route in ("/healthz", "/readyz", "/metrics")),
+    ("GET", "/readyz", 503),
+)
 RESTART_REASONS: Final = (
     EndReason.BROWSER_DIED.value,
     EndReason.BROWSER_HUNG.value,
@@ -301,13 +308,19 @@ class Metrics:
             self.gateway_bytes.labels(direction)
         for outcome in ("passed", "refused"):
             self.gateway_messages.labels("to_browser", outcome)
-        self._http: dict[tuple[str, str, int], Histogram] = {}
+        self._anonymous = self.http_seconds.labels(*ANONYMOUS)
+        self._probes = {key: self.http_seconds.labels(*map(str, key)) for key in _PROBES}
+        self._http = dict(self._probes)
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One HTTP request. `route` is its path template, so that the number of label values is bounded."""
+    def answered(self, method: str, route: str, status: int, seconds: float, *, anonymous: bool) -> None:
+        """One HTTP request. `route` is its path template, so that the number of label values is bounded. `anonymous`:
+        it had no valid credential."""
         if method not in _HTTP_METHODS:
             method = UNKNOWN_METHOD
         key = (method, route, status)
+        if anonymous and status < 500:
+            self._probes.get(key, self._anonymous).observe(seconds)
+            return
         child = self._http.get(key)
         if child is None:
             child = self._http[key] = self.http_seconds.labels(method, route, str(status))

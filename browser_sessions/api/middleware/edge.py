@@ -128,7 +128,9 @@ class Edge:
             await problem_response(Kind(500, "internal", "Internal error"), INTERNAL)(scope, receive, response)
         seconds = time.perf_counter() - began
         route = _route(scope)
-        self._metrics.answered(scope["method"], route, response.status, seconds)
+        self._metrics.answered(
+            scope["method"], route, response.status, seconds, anonymous="browser_sessions.principal" not in scope
+        )
         if response.status >= 400 or route not in QUIET or scope["method"] != "GET":
             _log(scope, "HEAD" if head else scope["method"], route, response.status, seconds)
 
