@@ -343,6 +343,16 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
 
+    def handle_parser_exception(self) -> None:
+        """After a violation of the protocol, uvicorn takes what the application sends for a bug of the application."""
+        super().handle_parser_exception()
+        self.disconnected = True
+
+    def keepalive_timeout(self) -> None:
+        """The same after a ping without response."""
+        super().keepalive_timeout()
+        self.disconnected = True
+
     def take_over(self, successor: Any) -> None:
         """Hands the transport to `successor`, right after `websocket.accept` was sent and before any other await.
 

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from browser_sessions import uvicorn_adapter
 from browser_sessions.connections import Connections
 from browser_sessions.uvicorn_adapter import MAX_HEADERS, MAX_LINE_BYTES, MAX_PIPELINED, Config
+from tests.harness.clients.ws_frames import BROKEN
 from tests.harness.waiting import until
 
 ANY = 1_000
@@ -62,8 +63,8 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(connections: Connections | None = None) -> AsyncIterator[Served]:
-    config = Config(app, connections or Connections(ANY, ANY), log_config=None, ws_per_message_deflate=False)
+async def serving(connections: Connections | None = None, application: ASGIApp = app) -> AsyncIterator[Served]:
+    config = Config(application, connections or Connections(ANY, ANY), log_config=None, ws_per_message_deflate=False)
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     server = await loop.create_server(lambda: uvicorn_adapter.HttpProtocol(config, state, {}), "127.0.0.1", 0)
@@ -261,6 +262,26 @@ async def test_an_upgrade_may_have_as_long_a_head_as_any_request() -> None:
             async with asyncio.timeout(10):
                 assert (await reader.readline()).split()[1] == status
             writer.close()
+
+
+async def test_sending_to_a_websocket_that_broke_the_protocol_is_no_bug() -> None:
+    ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        try:
+            await send({"type": "websocket.send", "text": "what you asked for"})
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            ended.set_result(error)
+        else:
+            ended.set_result(None)
+
+    async with serving(application=late) as served:
+        answer = await served.ask(UPGRADE % b"", BROKEN["reserved bit"][0])
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert isinstance(await ended, OSError), "as for any other client that is gone"
 
 
 @pytest.mark.parametrize(
