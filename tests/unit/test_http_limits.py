@@ -279,9 +279,13 @@ async def test_sending_to_a_websocket_that_broke_the_protocol_is_no_bug() -> Non
             ended.set_result(None)
 
     async with serving(application=late) as served:
-        answer = await served.ask(UPGRADE % b"", BROKEN["reserved bit"][0])
-        assert answer.startswith(b"HTTP/1.1 101 ")
-        assert isinstance(await ended, OSError), "as for any other client that is gone"
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(UPGRADE % b"")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        writer.write(BROKEN["reserved bit"][0])
+        async with asyncio.timeout(10):
+            assert isinstance(await ended, OSError), "as for any other client that is gone"
+        writer.close()
 
 
 @pytest.mark.parametrize(

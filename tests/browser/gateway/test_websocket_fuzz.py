@@ -26,7 +26,10 @@ def test_every_websocket_is_sent_odd_messages() -> None:
     assert set(ROUTES) == set(WEBSOCKETS)
 
 
-@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(
+    "path",
+    [path if path.endswith(("/cdp", "/live")) else pytest.param(path, marks=pytest.mark.slow) for path in ROUTES],
+)
 async def test_odd_messages_end_at_most_their_own_connection(service: Running, path: str) -> None:
     created, seen = await service.create(), Odd()
     with json_lines("info") as lines:
