@@ -315,12 +315,12 @@ class Metrics:
     def answered(self, method: str, route: str, status: int, seconds: float, *, anonymous: bool) -> None:
         """One HTTP request. `route` is its path template, so that the number of label values is bounded. `anonymous`:
         it had no valid credential."""
+        if anonymous and status < 500:
+            self._probes.get((method, route, status), self._anonymous).observe(seconds)
+            return
         if method not in _HTTP_METHODS:
             method = UNKNOWN_METHOD
         key = (method, route, status)
-        if anonymous and status < 500:
-            self._probes.get(key, self._anonymous).observe(seconds)
-            return
         child = self._http.get(key)
         if child is None:
             child = self._http[key] = self.http_seconds.labels(method, route, str(status))

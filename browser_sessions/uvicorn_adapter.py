@@ -13,7 +13,6 @@ import re
 import signal
 import socket
 from collections.abc import Iterable, Iterator
-from enum import IntEnum
 from typing import Any, Final
 
 import structlog
@@ -64,6 +63,9 @@ _HEADERS_TOO_LARGE: Final = Kind(431, "headers-too-large", "Request headers too 
 _TOO_MANY: Final = Kind(503, "too-many-connections", "Too many connections")
 _HEAD_TOO_LARGE: Final = (_HEADERS_TOO_LARGE, f"The URL and the headers are longer than {MAX_HEAD_BYTES // 1024} KiB.")
 
+_NOTHING, _HEAD, _BODY = range(3)
+"""What the next bytes of a connection belong to. No enum: each look-up of a member would cost the status route 1 %."""
+
 http11.MAX_LINE_LENGTH = MAX_LINE_BYTES + 1024  # it parses heads again, which have passed our limits
 http11.MAX_NUM_HEADERS = MAX_HEADERS
 
@@ -113,14 +115,6 @@ class _Refused(Exception):
     """Stops the parser: the request gets the response in `HttpProtocol._refusal`."""
 
 
-class _Part(IntEnum):
-    """What the next bytes of a connection belong to."""
-
-    NOTHING = 0
-    HEAD = 1
-    BODY = 2
-
-
 class HttpProtocol(HttpToolsProtocol):
     """Limits the size and the time of a request's head, the time of its body, and the number of connections: the parser
     has no limits. Refuses with problems, as the application does, what is beyond them and what is no HTTP.
@@ -132,7 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     url = b""
-    _part = _Part.NOTHING
+    _part = _NOTHING
     _fed = 0
     """Bytes since the head began or, in a body, since its last data."""
     _body_bytes = 0
@@ -162,7 +156,7 @@ class HttpProtocol(HttpToolsProtocol):
             if self._discarded > LINGER_BYTES:
                 self.transport.abort()
             return
-        if self._part is _Part.NOTHING:
+        if not self._part:
             if data[:4] in _IN_LOWER_CASE:
                 data = data[:4].upper() + data[4:]
             if b"h2c" in data:
@@ -170,13 +164,13 @@ class HttpProtocol(HttpToolsProtocol):
                 data = _H2C.sub(b"", head) + end + body
         self._fed += len(data)
         super().data_received(data)
-        if (self._fed or self._part is not _Part.NOTHING) and not self._refused:
+        if (self._fed or self._part) and not self._refused:
             self._incomplete()
 
     # -- parser ----------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._part = _Part.HEAD
+        self._part = _HEAD
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -184,13 +178,15 @@ class HttpProtocol(HttpToolsProtocol):
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        self.headers.append((name, value))
-        if len(self.headers) > MAX_HEADERS:
+        headers = self.headers
+        headers.append((name, value))
+        if len(headers) > MAX_HEADERS:
             self._refusal = (_HEADERS_TOO_LARGE, f"The request has more than {MAX_HEADERS} headers.")
             raise _Refused
 
     def on_headers_complete(self) -> None:
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         if self._fed > MAX_LINE_BYTES:  # else no part of it can be too long
             self._refusal = _too_long(self.url, self.headers)
         if self.url[:1] != b"/" and _is_foreign(self.url, self.headers):
@@ -200,7 +196,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             raise _Refused
         super().on_headers_complete()
-        self._part, self._fed = _Part.BODY, 0
+        self._part = _BODY
+        self._fed = 0
         if not self.parser.should_upgrade():
             self.headers = []  # trailers do not join the headers
 
@@ -210,15 +207,17 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._stop_timer()
-        self._part, self._fed = _Part.NOTHING, 0
+        if self._timer is not None:
+            self._stop_timer()
+        self._part = _NOTHING
+        self._fed = 0
         super().on_message_complete()
 
     # -- limits ----------------------------------------------------------------------------------------------------
 
     def _incomplete(self) -> None:
         """The request continues in data to come. Line breaks before it are read as a part of it."""
-        if self._part is not _Part.BODY:
+        if self._part != _BODY:
             if self._fed > MAX_HEAD_BYTES or len(self.url) > MAX_LINE_BYTES:
                 self._refuse(*(_too_long(self.url, ()) or _HEAD_TOO_LARGE))
             elif self._timer is None:
@@ -230,7 +229,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(BODY_TIMEOUT_S, self._body_timed_out)
 
     def _head_timed_out(self) -> None:
-        if self._part is _Part.NOTHING:
+        if self._part == _NOTHING:
             self.transport.close()
         else:
             self._refuse(_TIMED_OUT, f"The request's head was not complete within {HEAD_TIMEOUT_S:g} seconds.")
@@ -259,7 +258,7 @@ class HttpProtocol(HttpToolsProtocol):
         if last is None or last.response_complete:
             self.transport.write(_response(kind, detail))
         else:
-            if self._part is _Part.BODY and not last.response_started and not self.pipeline:
+            if self._part == _BODY and not last.response_started and not self.pipeline:
                 self.transport.write(_response(kind, detail))
             last.disconnected = True
             last.message_event.set()
