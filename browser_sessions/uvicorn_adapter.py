@@ -255,14 +255,17 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         log.info("http.refused", status=kind.status, detail=detail, client=self.client[0] if self.client else "")
         last: RequestResponseCycle | None = self.cycle
-        if last is None or last.response_complete:
-            self.transport.write(_response(kind, detail))
-        else:
-            if self._part == _BODY and not last.response_started and not self.pipeline:
+        unanswered = last is not None and not last.response_complete
+        queued = unanswered and (self._part != _BODY or bool(self.pipeline))
+        if last is not None and unanswered:
+            if not queued and not last.response_started:
                 self.transport.write(_response(kind, detail))
             last.disconnected = True
             last.message_event.set()
-        if kind is _TOO_MANY:
+        else:
+            self.transport.write(_response(kind, detail))
+        if kind is _TOO_MANY or queued:  # a response would pass for that of an earlier request
+            self.pipeline.clear()
             self.transport.close()
         else:
             self.transport.write_eof()

@@ -29,6 +29,7 @@ from tests.harness.waiting import until
 BYTES: Final = 150 * 2**20
 SILENT: Final = 500
 SLOW: Final = 50
+ATTACK_S: Final = 5.0
 PIECE: Final = 2**16
 EVERY_S: Final = 0.01
 HELD_GOAL_BYTES: Final = 30 * 2**20
@@ -62,17 +63,25 @@ class Heads:
 
 
 async def heads(
-    service: Running, folder: Path, rounds: int, *, size: int = BYTES, silent: int = SILENT, slow: int = SLOW
+    service: Running,
+    folder: Path,
+    rounds: int,
+    *,
+    size: int = BYTES,
+    seconds: float = ATTACK_S,
+    silent: int = SILENT,
+    slow: int = SLOW,
 ) -> Heads:
-    """All attacks, one after the other."""
+    """All attacks, one after the other. Those without end are repeated for `seconds`, on one connection at a time."""
     seen = Heads()
     port = urlsplit(service.url).port
     assert port is not None
     for _ in range(rounds):
         for name, (start, repeated, _status) in ENDLESS.items():
             async with _measured(service, folder, name, seen):
-                ended = [await _endless(port, start, repeated, size) for _ in range(4)]
-                seen.ended[name].update(ended)
+                end = time.monotonic() + seconds
+                while time.monotonic() < end:
+                    seen.ended[name][await _endless(port, start, repeated, size)] += 1
         for name, count, attack in (("nothing", silent, _silence), ("a byte a second", slow, _dribble)):
             async with _measured(service, folder, name, seen):
                 seen.ended[name].update(await asyncio.gather(*(attack(port) for _ in range(count))))
