@@ -19,9 +19,10 @@ from fastapi import FastAPI
 
 from browser_sessions import tracing
 from browser_sessions.app import Service, build
+from browser_sessions.connections import Connections
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.settings import Settings
-from browser_sessions.uvicorn_adapter import AnyCaseProtocol, Server, TakeOverProtocol
+from browser_sessions.uvicorn_adapter import Config, Server
 
 log = structlog.get_logger()
 
@@ -87,12 +88,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: FastAPI) -> uvicorn.Config:
+def uvicorn_config(app: FastAPI, settings: Settings) -> Config:
     """How uvicorn runs the application: our own log, no banner; `api.middleware.origin` reads proxy headers."""
-    return uvicorn.Config(
+    return Config(
         app,
-        http=AnyCaseProtocol,
-        ws=TakeOverProtocol,
+        Connections(settings.max_connections, settings.connections_per_address, settings.trusted_proxies),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -124,7 +124,7 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
     tracing.start(version("browser-sessions"), service.pool.node)
     try:
         await service.start()
-        server = DrainingServer(uvicorn_config(build(settings, service)), service)
+        server = DrainingServer(uvicorn_config(build(settings, service), settings), service)
         gc.collect()
         gc.freeze()  # what stays for ever: a full collection of its 110,000 objects would block the loop for 50 ms
         host, port = listener.getsockname()[:2]

@@ -7,6 +7,7 @@ import difflib
 import ipaddress
 import os
 import re
+import resource
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -34,6 +35,10 @@ BYTES_PER_SESSION: Final = 64 * 2**20
 MAX_DEFAULT_SESSIONS: Final = 500
 """Upper bound of the default, however much memory there is: live pages run out of cores before memory."""
 
+MAX_DEFAULT_CONNECTIONS: Final = 10_000
+"""Upper bound of the default, however many file descriptors there are: more than clients and viewers of 500 sessions
+need."""
+
 
 def memory_limit_bytes() -> int:
     """The memory this process may use: the machine's, or its control group's limit if lower."""
@@ -49,6 +54,13 @@ def memory_limit_bytes() -> int:
 def default_max_sessions() -> int:
     """As many sessions as fit half of the memory, at least 4 and at most `MAX_DEFAULT_SESSIONS`."""
     return max(4, min(MAX_DEFAULT_SESSIONS, memory_limit_bytes() // 2 // BYTES_PER_SESSION))
+
+
+def default_max_connections() -> int:
+    """Half of the file descriptors that the process may open, at most `MAX_DEFAULT_CONNECTIONS`."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    unlimited = descriptors == resource.RLIM_INFINITY
+    return MAX_DEFAULT_CONNECTIONS if unlimited else max(64, min(MAX_DEFAULT_CONNECTIONS, descriptors // 2))
 
 
 def default_data_dir() -> Path:
@@ -104,6 +116,17 @@ class Settings(BaseSettings):
     )
     max_sessions_per_principal: int | None = Field(
         None, ge=1, description="Live sessions at once for one principal. Default: only `max_sessions` applies."
+    )
+    max_connections: int = Field(
+        default_factory=default_max_connections,
+        ge=1,
+        description="Open connections at once. Default: half of the file descriptors (`ulimit -n`).",
+    )
+    max_connections_per_address: int | None = Field(
+        None,
+        ge=1,
+        description="The same from one address, or one IPv6 network of 64 bits; loopback and `trusted_proxies` have no "
+        "such limit. Default: half of `max_connections`.",
     )
     ready_contexts: int = Field(
         1,
@@ -167,7 +190,11 @@ class Settings(BaseSettings):
         return _comma_separated(value)
 
     @field_validator(
-        "max_lifetime_seconds", "default_idle_timeout_seconds", "max_sessions_per_principal", mode="before"
+        "max_lifetime_seconds",
+        "default_idle_timeout_seconds",
+        "max_sessions_per_principal",
+        "max_connections_per_address",
+        mode="before",
     )
     @classmethod
     def _none_by_name(cls, value: Any) -> Any:
@@ -207,6 +234,11 @@ class Settings(BaseSettings):
         if self.max_lifetime_seconds is not None and self.default_max_lifetime_seconds > self.max_lifetime_seconds:
             object.__setattr__(self, "default_max_lifetime_seconds", self.max_lifetime_seconds)
         return self
+
+    @property
+    def connections_per_address(self) -> int:
+        """The limit in effect."""
+        return self.max_connections_per_address or max(1, self.max_connections // 2)
 
     @property
     def database(self) -> Path:

@@ -29,6 +29,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "tracing.not_installed": "Tracing is configured, but OpenTelemetry is not installed: install the extra.",
     "server.draining": "SIGTERM: no new sessions; live ones may finish.",
     "server.stopping_now": "A second signal: the server stops at once.",
+    "connections.refused": "Connections beyond the limit of `all` or of one `address` (`limit_of`), `count` of them.",
     "clock.jumped": "The host's clock was set; deadlines are not affected.",
     "creates.refused": "Memory, disk or file descriptors are short: creates are rejected.",
     "creates.taken_again": "The shortage is over: creates are accepted again.",
@@ -70,6 +71,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "archive.not_readable": "An archived file of an ended session is damaged.",
     "task.failed": "A bug in a background task.",
     "http.request": "A request was handled.",
+    "http.refused": "A request was refused before it was read: too large, too slow, or no HTTP.",
     "http.failed": "A bug: the request got a 500; with the traceback.",
     "websocket.failed": "A bug while handling a WebSocket; with the traceback.",
     "auth.signed_in": "A user got a token.",
@@ -206,6 +208,13 @@ _HTTP_SECONDS: Final = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 _HTTP_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN_METHOD: Final = "(other)"
 """Label of every other method: a caller may send any word."""
+ANONYMOUS: Final = ("(any)", "(no credential)", "(any)")
+"""Labels of requests without a valid credential: nobody adds series without one, whatever they send. Probes and server
+errors have their own."""
+_PROBES: Final = (
+    *(("GET", route, 200) for route in ("/healthz", "/readyz", "/metrics")),
+    ("GET", "/readyz", 503),
+)
 RESTART_REASONS: Final = (
     EndReason.BROWSER_DIED.value,
     EndReason.BROWSER_HUNG.value,
@@ -299,10 +308,16 @@ class Metrics:
             self.gateway_bytes.labels(direction)
         for outcome in ("passed", "refused"):
             self.gateway_messages.labels("to_browser", outcome)
-        self._http: dict[tuple[str, str, int], Histogram] = {}
+        self._anonymous = self.http_seconds.labels(*ANONYMOUS)
+        self._probes = {key: self.http_seconds.labels(*map(str, key)) for key in _PROBES}
+        self._http = dict(self._probes)
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One HTTP request. `route` is its path template, so that the number of label values is bounded."""
+    def answered(self, method: str, route: str, status: int, seconds: float, *, anonymous: bool) -> None:
+        """One HTTP request. `route` is its path template, so that the number of label values is bounded. `anonymous`:
+        it had no valid credential."""
+        if anonymous and status < 500:
+            self._probes.get((method, route, status), self._anonymous).observe(seconds)
+            return
         if method not in _HTTP_METHODS:
             method = UNKNOWN_METHOD
         key = (method, route, status)

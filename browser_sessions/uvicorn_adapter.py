@@ -1,5 +1,5 @@
-"""The one module that knows the inside of uvicorn and its WebSocket library: two protocol classes and the server's
-signal handling.
+"""The one module that knows the inside of uvicorn and its WebSocket library: two protocol classes, with the limits of
+heads and connections, and the server's signal handling.
 
 None of it is uvicorn's public interface: pyproject.toml has an upper bound, and tests/unit/test_library_insides.py
 names what is missing when another version has it no more.
@@ -12,17 +12,41 @@ import contextlib
 import re
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets import http11
 from websockets.http11 import Request
 from websockets.http11 import Response as HandshakeResponse
 
 from browser_sessions.api.errors import PROBLEM_JSON, Kind, problem_response
+from browser_sessions.connections import Connections
+from browser_sessions.domain.errors import RETRY_AFTER_SECONDS
 from browser_sessions.gateway.gateway import TAKE_OVER
+
+log = structlog.get_logger()
+
+MAX_LINE_BYTES: Final = 16 * 2**10
+"""Of a URL and of a header: twice what most servers and proxies accept, for one-line connections whose options are in
+their URL."""
+MAX_HEAD_BYTES: Final = 64 * 2**10
+MAX_HEADERS: Final = 100
+HEAD_TIMEOUT_S: Final = 10.0
+"""Seconds from the connection, or from the first bytes of a later request, to the end of the head: slow networks take
+one or two."""
+BODY_TIMEOUT_S: Final = 30.0
+BODY_BYTES: Final = 64 * 2**10
+"""In each `BODY_TIMEOUT_S`, at least so much of a body must come, or its end: 2 KiB a second."""
+MAX_PIPELINED: Final = 100
+"""Requests that wait on one connection until earlier ones have their response. No browser sends any."""
+LINGER_S: Final = 1.0
+LINGER_BYTES: Final = 2**20
+"""What is read, and thrown away, from a client that was refused while it still sends."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _IN_LOWER_CASE: Final = frozenset({b"get ", b"put "})
@@ -31,6 +55,27 @@ _IN_LOWER_CASE: Final = frozenset({b"get ", b"put "})
 _H2C: Final = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
 """The offer of HTTP/2 with which Java's client begins each request to an http: address. It may be ignored (RFC 9110,
 section 7.8), but the parser takes what follows for the other protocol."""
+
+_BAD_REQUEST: Final = Kind(400, "bad-request", "Bad request")
+_TIMED_OUT: Final = Kind(408, "request-timeout", "Request too slow")
+_URL_TOO_LONG: Final = Kind(414, "url-too-long", "URL too long")
+_HEADERS_TOO_LARGE: Final = Kind(431, "headers-too-large", "Request headers too large")
+_TOO_MANY: Final = Kind(503, "too-many-connections", "Too many connections")
+_HEAD_TOO_LARGE: Final = (_HEADERS_TOO_LARGE, f"The URL and the headers are longer than {MAX_HEAD_BYTES // 1024} KiB.")
+
+_NOTHING, _HEAD, _BODY = range(3)
+"""What the next bytes of a connection belong to. No enum: each look-up of a member would cost the status route 1 %."""
+
+http11.MAX_LINE_LENGTH = MAX_LINE_BYTES + 1024  # it parses heads again, which have passed our limits
+http11.MAX_NUM_HEADERS = MAX_HEADERS
+
+
+class Config(uvicorn.Config):
+    """Runs the protocols of this module, which share `connections`."""
+
+    def __init__(self, app: ASGIApp, connections: Connections, **options: Any) -> None:
+        super().__init__(app, http=HttpProtocol, ws=TakeOverProtocol, **options)
+        self.connections = connections
 
 
 class Server(uvicorn.Server):
@@ -66,52 +111,223 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
 
-class AnyCaseProtocol(HttpToolsProtocol):
-    """For tools that write `get /json/version`: Chromium accepts that, and a strict parser does not. Ignores offers of
-    HTTP/2. Refuses what is no HTTP with a problem, as the application does.
+class _Refused(Exception):
+    """Stops the parser: the request gets the response in `HttpProtocol._refusal`."""
 
-    Only the beginning of a request is changed: any other data may be the middle of a body.
+
+class HttpProtocol(HttpToolsProtocol):
+    """Limits the size and the time of a request's head, the time of its body, and the number of connections: the parser
+    has no limits. Refuses with problems, as the application does, what is beyond them and what is no HTTP.
+
+    For tools that write `get /json/version`: Chromium accepts that, and a strict parser does not. Ignores offers of
+    HTTP/2. Only the beginning of a request is changed: any other data may be the middle of a body.
+
+    A request in one piece, which nearly all are, costs some comparisons; timers start for requests in pieces only.
     """
 
-    _between_requests = True
+    url = b""
+    _part = _NOTHING
+    _fed = 0
+    """Bytes since the head began or, in a body, since its last data."""
+    _body_bytes = 0
+    """Of the body, since its timer was started."""
+    _timer: asyncio.TimerHandle | None = None
+    _refusal: tuple[Kind, str] | None = None
+    _refused = False
+    _discarded = 0
+
+    # -- connection ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if _connections(self.config).open(transport, self.client[0] if self.client else ""):
+            self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)
+        else:
+            self._refuse(_TOO_MANY, "This service has too many open connections, in all or from this address.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        _connections(self.config).close(self.transport)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._between_requests:
+        if self._refused:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self.transport.abort()
+            return
+        if not self._part:
             if data[:4] in _IN_LOWER_CASE:
                 data = data[:4].upper() + data[4:]
             if b"h2c" in data:
                 head, end, body = data.partition(b"\r\n\r\n")
                 data = _H2C.sub(b"", head) + end + body
+        self._fed += len(data)
         super().data_received(data)
+        if (self._fed or self._part) and not self._refused:
+            self._incomplete()
+
+    # -- parser ----------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._between_requests = False
+        self._part = _HEAD
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As uvicorn's, with a limit. Also called for trailers, which nobody reads."""
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        headers = self.headers
+        headers.append((name, value))
+        if len(headers) > MAX_HEADERS:
+            self._refusal = (_HEADERS_TOO_LARGE, f"The request has more than {MAX_HEADERS} headers.")
+            raise _Refused
+
+    def on_headers_complete(self) -> None:
+        if self._timer is not None:
+            self._stop_timer()
+        if self._fed > MAX_LINE_BYTES:  # else no part of it can be too long
+            self._refusal = _too_long(self.url, self.headers)
+        if self.url[:1] != b"/" and _is_foreign(self.url, self.headers):
+            self._refusal = (_BAD_REQUEST, "The request target names another host than the Host header.")
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._refusal = (_BAD_REQUEST, f"More than {MAX_PIPELINED} requests wait on this connection.")
+        if self._refusal is not None:
+            raise _Refused
+        super().on_headers_complete()
+        self._part = _BODY
+        self._fed = 0
+        if not self.parser.should_upgrade():
+            self.headers = []  # trailers do not join the headers
+
+    def on_body(self, body: bytes) -> None:
+        self._fed = 0
+        self._body_bytes += len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._between_requests = True
+        if self._timer is not None:
+            self._stop_timer()
+        self._part = _NOTHING
+        self._fed = 0
         super().on_message_complete()
 
+    # -- limits ----------------------------------------------------------------------------------------------------
+
+    def _incomplete(self) -> None:
+        """The request continues in data to come. Line breaks before it are read as a part of it."""
+        if self._part != _BODY:
+            if self._fed > MAX_HEAD_BYTES or len(self.url) > MAX_LINE_BYTES:
+                self._refuse(*(_too_long(self.url, ()) or _HEAD_TOO_LARGE))
+            elif self._timer is None:
+                self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)
+        elif self._fed > MAX_HEAD_BYTES:  # of trailers, or around the chunks of the body
+            self._refuse(*_HEAD_TOO_LARGE)
+        elif self._timer is None:
+            self._body_bytes = 0
+            self._timer = self.loop.call_later(BODY_TIMEOUT_S, self._body_timed_out)
+
+    def _head_timed_out(self) -> None:
+        if self._part == _NOTHING:
+            self.transport.close()
+        else:
+            self._refuse(_TIMED_OUT, f"The request's head was not complete within {HEAD_TIMEOUT_S:g} seconds.")
+
+    def _body_timed_out(self) -> None:
+        """Bodies may take longer while they come at some speed, or while it is we who do not read."""
+        if self._body_bytes >= BODY_BYTES or self.flow.read_paused:
+            self._body_bytes = 0
+            self._timer = self.loop.call_later(BODY_TIMEOUT_S, self._body_timed_out)
+        else:
+            self._refuse(
+                _TIMED_OUT, f"Less than {BODY_BYTES // 1024} KiB of the body came within {BODY_TIMEOUT_S:g} seconds."
+            )
+
     def send_400_response(self, msg: str) -> None:
-        body = _bad_request(msg)
-        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: {PROBLEM_JSON}\r\nContent-Length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-        self.transport.close()
+        """uvicorn calls it when the parser has failed or was stopped."""
+        self._refuse(*(self._refusal or (_BAD_REQUEST, msg)))
+
+    def _refuse(self, kind: Kind, detail: str) -> None:
+        """Responds if that is possible and ends the connection. What the client still sends is discarded for a moment:
+        it would not see the response if the connection was closed at once."""
+        self._refused = True
+        self._stop_timer()
+        log.info("http.refused", status=kind.status, detail=detail, client=self.client[0] if self.client else "")
+        last: RequestResponseCycle | None = self.cycle
+        unanswered = last is not None and not last.response_complete
+        queued = unanswered and (self._part != _BODY or bool(self.pipeline))
+        if last is not None and unanswered:
+            if not queued and not last.response_started:
+                self.transport.write(_response(kind, detail))
+            last.disconnected = True
+            last.message_event.set()
+        else:
+            self.transport.write(_response(kind, detail))
+        if kind is _TOO_MANY or queued:  # a response would pass for that of an earlier request
+            self.pipeline.clear()
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
-def _bad_request(detail: str) -> bytes:
-    return bytes(problem_response(Kind(400, "bad-request", "Bad request"), detail).body)
+def _too_long(url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> tuple[Kind, str] | None:
+    """Why a head is refused for its size, if it is."""
+    if len(url) > MAX_LINE_BYTES:
+        return _URL_TOO_LONG, f"The URL is longer than {MAX_LINE_BYTES // 1024} KiB."
+    sizes = [len(name) + len(value) for name, value in headers]
+    if max(sizes, default=0) > MAX_LINE_BYTES:
+        return _HEADERS_TOO_LARGE, f"A header is longer than {MAX_LINE_BYTES // 1024} KiB."
+    return _HEAD_TOO_LARGE if len(url) + sum(sizes) + 4 * len(sizes) > MAX_HEAD_BYTES else None
+
+
+def _is_foreign(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request target in absolute form (RFC 9112, section 3.2.2) is for another host than the Host header,
+    which is the one that the application checks."""
+    scheme, separator, rest = target.partition(b"://")
+    host = b"".join(value for name, value in headers if name == b"host")
+    authority = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+    return bool(separator) and (scheme.lower() not in (b"http", b"https") or authority.lower() != host.lower())
+
+
+def _response(kind: Kind, detail: str) -> bytes:
+    body = _problem(kind, detail)
+    retry = f"Retry-After: {RETRY_AFTER_SECONDS:g}\r\n" if kind.status == 503 else ""
+    head = (
+        f"HTTP/1.1 {kind.status} {kind.title}\r\nContent-Type: {PROBLEM_JSON}\r\nContent-Length: {len(body)}\r\n"
+        f"{retry}Connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _problem(kind: Kind, detail: str) -> bytes:
+    return bytes(problem_response(kind, detail).body)
+
+
+def _connections(config: uvicorn.Config) -> Connections:
+    assert isinstance(config, Config)
+    return config.connections
 
 
 class TakeOverProtocol(WebSocketsSansIOProtocol):
     """Does the handshake, and hands the connection over when the application calls the extension `TAKE_OVER`."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _connections(self.config).close(self.transport)
+        super().connection_lost(exc)
 
     def handle_connect(self, event: Request) -> None:
         refuse = self.conn.reject
 
         def reject(status: int, text: str) -> HandshakeResponse:
             response = refuse(status, text)
-            response.body = _bad_request(text.strip())
+            response.body = _problem(_BAD_REQUEST, text.strip())
             del response.headers["Content-Type"], response.headers["Content-Length"]
             response.headers["Content-Type"], response.headers["Content-Length"] = PROBLEM_JSON, str(len(response.body))
             return response
@@ -129,6 +345,16 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
 
+    def handle_parser_exception(self) -> None:
+        """After a violation of the protocol, uvicorn takes what the application sends for a bug of the application."""
+        super().handle_parser_exception()
+        self.disconnected = True
+
+    def keepalive_timeout(self) -> None:
+        """The same after a ping without response."""
+        super().keepalive_timeout()
+        self.disconnected = True
+
     def take_over(self, successor: Any) -> None:
         """Hands the transport to `successor`, right after `websocket.accept` was sent and before any other await.
 
@@ -138,6 +364,11 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
         self.stop_keepalive()
         self.connections.discard(self)
         self.connections.add(successor)
-        successor.closed.add_done_callback(lambda _: self.connections.discard(successor))
+
+        def closed(_: object) -> None:
+            self.connections.discard(successor)
+            _connections(self.config).close(self.transport)
+
+        successor.closed.add_done_callback(closed)
         self.transport.set_protocol(successor)
         successor.connection_made(self.transport)

@@ -23,6 +23,7 @@ from browser_sessions.api.models import BrowserSessionResponse
 from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
 from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.server import listen, uvicorn_config
+from browser_sessions.settings import load as load_settings
 from browser_sessions.store import EmbeddedStore
 from scripts.bench_load import Load, load
 from tests.harness.service import ADMIN_KEY, ServerProcess
@@ -155,7 +156,7 @@ async def _bare_server() -> AsyncIterator[str]:
 def _serve_bare() -> None:
     listener = listen("127.0.0.1", 0)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    uvicorn.Server(uvicorn_config(bare_app())).run(sockets=[listener])
+    uvicorn.Server(uvicorn_config(bare_app(), load_settings())).run(sockets=[listener])
 
 
 if __name__ == "__main__":

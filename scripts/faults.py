@@ -6,6 +6,7 @@ python scripts/faults.py drain --rounds 50     SIGTERM at random moments under l
 python scripts/faults.py burst --rounds 3      500 creates at a limit of ten, and 500 callers that disconnect
 python scripts/faults.py silent --rounds 5     50 viewers and 20 CDP clients that stop reading
 python scripts/faults.py pressure --rounds 2   clients that flood and do not read; many pages that load at once
+python scripts/faults.py heads --rounds 3      150 MB of a header, a URL or lines; connections that say nothing
 python scripts/faults.py contexts --rounds 500 contexts that clients create and close while the CPU is busy
 """
 
@@ -44,6 +45,8 @@ from scripts.figures import Promise, print_durations
 from tests.harness.scenarios.burst import CALLERS, LIMIT, burst
 from tests.harness.scenarios.contexts import contexts_come_and_go
 from tests.harness.scenarios.drain import DRAIN_S, drain_round
+from tests.harness.scenarios.heads import HELD_GOAL_BYTES as HEADS_GOAL_BYTES
+from tests.harness.scenarios.heads import LATENCY_GOAL_S, as_promised, heads
 from tests.harness.scenarios.kills import delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
 from tests.harness.scenarios.silent import BOUND_BYTES, FRAMES_GOAL, KEPT_BYTES, SLOWER_GOAL_S, silence
 from tests.harness.scenarios.storm import storm
@@ -187,6 +190,22 @@ async def contexts(folder: Path, rounds: int, console: Console) -> bool:
     return not seen.errors and not seen.counted_wrong
 
 
+async def endless_heads(folder: Path, rounds: int, console: Console) -> bool:
+    async with serving(folder / "data", log_level="warning") as service:
+        seen = await heads(service, folder, rounds)
+    kept = True
+    for name, ended in seen.ended.items():
+        good = as_promised(name, ended) and seen.held[name] <= HEADS_GOAL_BYTES
+        console.print(
+            f"{name}: ended by {dict(ended)}; memory {seen.held[name] / 2**20:.0f} MB more (goal "
+            f"{HEADS_GOAL_BYTES / 2**20:.0f})",
+            style=None if good else "red",
+        )
+        kept &= good
+    promises = dict.fromkeys(seen.latencies, Promise(LATENCY_GOAL_S, 1.0))
+    return print_durations("/healthz meanwhile, from another process", seen.latencies, promises, console) and kept
+
+
 FAULTS: Final = {
     "kills": kills,
     "storm": storms,
@@ -194,6 +213,7 @@ FAULTS: Final = {
     "burst": bursts,
     "silent": silent,
     "pressure": pressure,
+    "heads": endless_heads,
     "contexts": contexts,
 }
 

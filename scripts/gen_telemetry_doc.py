@@ -16,7 +16,7 @@ from browser_sessions.api.errors import TABLE
 from browser_sessions.api.middleware.edge import UNKNOWN_ROUTE
 from browser_sessions.domain.session import SessionStatus
 from browser_sessions.pool.admission import REFUSALS
-from browser_sessions.telemetry import EVENTS, RESTART_REASONS, RETIREMENT_REASONS, UNKNOWN_METHOD, Metrics
+from browser_sessions.telemetry import ANONYMOUS, EVENTS, RESTART_REASONS, RETIREMENT_REASONS, UNKNOWN_METHOD, Metrics
 
 PREFIX: Final = "browser_sessions_"
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "telemetry.md"
@@ -48,7 +48,7 @@ _METRICS: Final = """\
 `GET /metrics`, in Prometheus's text format, without authentication: only numbers, no session ids, keys or addresses.
 Alert when `browser_sessions_browser_restarts_total` or `browser_sessions_refused_total` rises and when
 `browser_sessions_queue` stays above zero. Counters by reason start at zero for every reason. Values that a caller
-chooses are never labels: requests that match no route share one label, and so do unusual methods.
+chooses are never labels: requests without a valid credential share one series, and unusual methods one label.
 
 | metric | type | labels | meaning |
 |---|---|---|---|
@@ -70,9 +70,10 @@ _VALUES: Final[Mapping[tuple[str, str], str]] = {
     ("gateway_bytes_total", "direction"): "`to_browser`, `to_client`",
     ("gateway_messages_total", "direction"): "`to_browser`: responses and events are not counted",
     ("gateway_messages_total", "outcome"): "`passed`, `refused`",
-    ("http_request_seconds", "method"): f"`GET` and so on; `{UNKNOWN_METHOD}`: unusual ones",
-    ("http_request_seconds", "route"): f"the path's template, as in the OpenAPI document; `{UNKNOWN_ROUTE}`: no route",
-    ("http_request_seconds", "status"): "the status",
+    ("http_request_seconds", "method"): f"`GET` and so on; `{UNKNOWN_METHOD}`: unusual ones; `{ANONYMOUS[0]}`",
+    ("http_request_seconds", "route"): f"the path's template, as in the OpenAPI document; `{UNKNOWN_ROUTE}`: no route; "
+    f"`{ANONYMOUS[1]}`: all requests without a valid credential but probes and server errors",
+    ("http_request_seconds", "status"): f"the status; `{ANONYMOUS[2]}`",
 }
 
 _TRACES: Final = """\

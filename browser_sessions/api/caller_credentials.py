@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.types import Scope
 
@@ -62,11 +65,13 @@ def credentials_of(scope: Scope) -> tuple[str | None, str | None]:
     return api_key, authorization
 
 
-def by_ticket(services: Services, ticket: str, session_id: str, use: Use) -> Principal:
-    """The principal of a ticket, while the credential that it was made for is valid. Raises `Unauthenticated`."""
+def by_ticket(services: Services, scope: Scope, ticket: str, session_id: str, use: Use) -> Principal:
+    """The principal of a ticket, while the credential that it was made for is valid; also noted in the scope. Raises
+    `Unauthenticated`."""
     principal = verify(services.ticket_secret, ticket, session_id, use, services.pool.clock.wall()).principal
     if not services.keyring.is_valid(principal):
         raise Unauthenticated("The ticket's key was revoked, or its user was removed.", session_id=session_id[:64])
+    scope["browser_sessions.principal"] = principal
     return principal
 
 
@@ -104,6 +109,25 @@ async def admin(principal: Caller) -> Principal:
     if not may(principal, Action.MANAGE_KEYS):
         raise Forbidden("This needs the role admin. Ask whoever runs the service for such a key.")
     return principal
+
+
+class CheckedRoute(APIRoute):
+    """Checks the credential before the body is read and parsed, which FastAPI does before it calls `caller`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        if self.body_field is None or not _needs_caller(self.dependant):
+            return handle
+
+        async def checked(request: Request) -> Response:
+            identify(request.app.state.services, request.scope)
+            return await handle(request)
+
+        return checked
+
+
+def _needs_caller(dependant: Dependant) -> bool:
+    return dependant.call is caller or any(map(_needs_caller, dependant.dependencies))
 
 
 Operator = Annotated[Principal, Depends(operator)]

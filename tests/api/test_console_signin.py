@@ -188,7 +188,7 @@ async def test_signing_out_ends_the_sign_in_for_good_and_no_other(tmp_path: Path
             assert stopped.is_set()
         assert (await service.client.get(SIGN_IN, headers=ended)).status_code == 401
         assert (await service.client.get(SIGN_IN, headers=other)).status_code == 200
-        assert by_ticket(service.app.state.services, ticket, session_id, "cdp").credential == "key:admin"
+        assert by_ticket(service.app.state.services, {}, ticket, session_id, "cdp").credential == "key:admin"
     async with node(tmp_path) as service:
         assert (await service.client.get(SIGN_IN, headers=ended)).status_code == 401
         assert (await service.client.get(SIGN_IN, headers=other)).status_code == 200

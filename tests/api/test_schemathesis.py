@@ -34,7 +34,7 @@ from browser_sessions.chromium.devtools.cache import DevToolsCache
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.principal import Role
 from tests.harness.fakes.fake_browser import VERSION
-from tests.harness.fakes.fake_node import ADMIN_KEY, assemble, node
+from tests.harness.fakes.fake_node import assemble, node
 
 pytestmark = pytest.mark.slow
 
@@ -51,37 +51,41 @@ class Served:
     url: str
     token: str
     http: httpx.Client
+    keys: dict[Role, str]
 
-    def live_session(self) -> str:
-        """An active session with page-1."""
-        listed = self.http.get("/v1/browser/sessions", params={"status": "active", "limit": 1}).json()["sessions"]
+    def live_session(self, headers: dict[str, str]) -> str:
+        """An active session of this caller, with page-1."""
+        by = next(iter(headers.values()))[-20:]
+        query = {"status": "active", "limit": "1", "metadata.by": by}
+        listed = self.http.get("/v1/browser/sessions", params=query, headers=headers).json()["sessions"]
         if listed:
-            pages = self.http.get(f"/v1/browser/sessions/{listed[0]['session_id']}/pages").json()["pages"]
-            if any(page["page_id"] == "page-1" for page in pages):
+            path = f"/v1/browser/sessions/{listed[0]['session_id']}/pages"
+            if any(page["page_id"] == "page-1" for page in self.http.get(path, headers=headers).json()["pages"]):
                 return str(listed[0]["session_id"])
-        return str(self.http.post("/v1/browser/sessions").json()["session_id"])
+        body = {"metadata": {"by": by}}
+        return str(self.http.post("/v1/browser/sessions", json=body, headers=headers).json()["session_id"])
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The service in a thread with its own event loop, because the case generator is synchronous."""
     folder = tmp_path_factory.mktemp("served")
-    listening: Future[tuple[str, str]] = Future()
+    listening: Future[tuple[str, str, dict[Role, str]]] = Future()
     stop = threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(_serve(folder, listening, stop)))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # no log line for each case
     thread.start()
     try:
-        url, token = listening.result(30)
-        with httpx.Client(base_url=url, headers={"X-API-Key": ADMIN_KEY}, trust_env=False) as http:
-            yield Served(url, token, http)
+        url, token, keys = listening.result(30)
+        with httpx.Client(base_url=url, trust_env=False) as http:
+            yield Served(url, token, http, keys)
     finally:
         stop.set()
         thread.join()
         structlog.reset_defaults()
 
 
-async def _serve(folder: Path, listening: Future[tuple[str, str]], stop: threading.Event) -> None:
+async def _serve(folder: Path, listening: Future[tuple[str, str, dict[Role, str]]], stop: threading.Event) -> None:
     try:
         async with node(folder, max_sessions=500) as service:
             await service.pool.fleet.first()
@@ -92,7 +96,8 @@ async def _serve(folder: Path, listening: Future[tuple[str, str]], stop: threadi
             config = uvicorn.Config(service.app, log_config=None, access_log=False, lifespan="off", ws="none")
             server = uvicorn.Server(config)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
-            listening.set_result((f"http://127.0.0.1:{listener.getsockname()[1]}", grant.token))
+            keys = {role: (await service.key(role))["X-API-Key"] for role in Role}
+            listening.set_result((f"http://127.0.0.1:{listener.getsockname()[1]}", grant.token, keys))
             await asyncio.to_thread(stop.wait)
             server.should_exit = True
             await serving
@@ -118,14 +123,19 @@ bounded = settings(
 )
 
 
-def check(case: Any, served: Served, **ids: str) -> None:
+few = settings(bounded, max_examples=3)
+
+
+def check(case: Any, served: Served, headers: dict[str, str], *, live: bool = False) -> None:
     case.headers.pop("X-API-Key", None)  # it takes precedence, and a generated one is a 401
-    if ids:
+    if live:
+        known = {"session_id": served.live_session(headers), "page_id": "page-1"}
+        ids = {name: known[name] for name in case.path_parameters if name in known}
         case.path_parameters = {**case.path_parameters, **ids}
     excluded = UNDECLARED if (case.method, case.path) == STATUS_OPERATION else []
     case.call_and_validate(
         base_url=served.url,
-        headers={"Authorization": f"Bearer {served.token}"},
+        headers=headers,
         excluded_checks=[*excluded, positive_data_acceptance],
     )
 
@@ -144,14 +154,20 @@ async def _prepare_devtools(cache: DevToolsCache, folder: Path) -> None:
 @schema.parametrize()
 @bounded
 def test_generated_input_gets_declared_responses_and_no_5xx(case: Any, served: Served) -> None:
-    check(case, served)
+    check(case, served, {"Authorization": f"Bearer {served.token}"})
 
 
 @schema.include(path_regex=r"\{session_id\}").parametrize()
 @bounded
 def test_the_same_on_live_sessions(case: Any, served: Served) -> None:
-    known = {"session_id": served.live_session(), "page_id": "page-1"}
-    check(case, served, **{name: known[name] for name in case.path_parameters if name in known})
+    check(case, served, {"Authorization": f"Bearer {served.token}"}, live=True)
+
+
+@pytest.mark.parametrize("role", Role)
+@schema.parametrize()
+@few
+def test_the_same_with_a_key_of_each_role(case: Any, served: Served, role: Role) -> None:
+    check(case, served, {"X-API-Key": served.keys[role]}, live="session_id" in (case.path_parameters or ()))
 
 
 def test_the_needed_checks_exist() -> None:

@@ -97,7 +97,7 @@ async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     listener = listen(chosen.host, chosen.port)
     node = Service(chosen)
     await node.start()
-    server = _Server(uvicorn_config(build(chosen, node)))
+    server = _Server(uvicorn_config(build(chosen, node), chosen))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:

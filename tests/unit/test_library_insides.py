@@ -6,6 +6,7 @@ from __future__ import annotations
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import playwright
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets import http11
 
 from browser_sessions.chromium.driver import playwright_calls
 
@@ -37,6 +39,10 @@ async def _http() -> HttpToolsProtocol:
     return HttpToolsProtocol(_config(), ServerState(), {})
 
 
+async def _handshake() -> ModuleType:
+    return http11
+
+
 async def _websocket() -> WebSocketsSansIOProtocol:
     return WebSocketsSansIOProtocol(_config(), ServerState(), {})
 
@@ -45,28 +51,41 @@ async def _websocket() -> WebSocketsSansIOProtocol:
     ("make", "names"),
     [
         (_server, ("capture_signals", "shutdown", "should_exit", "force_exit")),
-        (_http, ("data_received", "on_message_begin", "on_message_complete")),
+        (
+            _http,
+            (
+                *("connection_made", "connection_lost", "data_received", "send_400_response"),
+                *("on_message_begin", "on_header", "on_headers_complete", "on_body", "on_message_complete"),
+                *("config", "client", "transport", "loop", "flow", "parser", "pipeline", "cycle", "headers"),
+                "expect_100_continue",
+            ),
+        ),
+        (_handshake, ("MAX_LINE_LENGTH", "MAX_NUM_HEADERS")),
         (
             _websocket,
             (
+                "connection_lost",
                 "handle_connect",
                 "send",
                 "stop_keepalive",
                 "close_sent",
                 "handshake_complete",
+                "handle_parser_exception",
+                "keepalive_timeout",
+                "disconnected",
                 "connections",
                 "transport",
             ),
         ),
     ],
-    ids=["server", "http", "websocket"],
+    ids=["server", "http", "handshake", "websocket"],
 )
 async def test_uvicorn_has_what_its_adapter_uses(make: Any, names: tuple[str, ...]) -> None:
     owner = await make()
     missing = [name for name in names if not hasattr(owner, name)]
     assert not missing, (
-        f"uvicorn {version('uvicorn')}: {type(owner).__name__} no longer has {', '.join(missing)}, "
-        "which browser_sessions/uvicorn_adapter.py uses"
+        f"uvicorn {version('uvicorn')}, {owner!r} no longer has {', '.join(missing)}, which "
+        "browser_sessions/uvicorn_adapter.py uses"
     )
 
 

@@ -40,6 +40,7 @@ _SECURITY: Final = (
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
 """The first message of a response, and of one that rejects a WebSocket."""
 _HOST_NOT_ALLOWED: Final = Kind(421, "host-not-allowed", "Host name not allowed")
+_BAD_REQUEST: Final = Kind(400, "bad-request", "Bad request")
 _TOO_LARGE: Final = Kind(413, "too-large", "Request body too large")
 _UNSUPPORTED: Final = Kind(415, "unsupported-media-type", "Unsupported media type")
 DISCARDED_BYTES: Final = 64 * 2**20
@@ -106,7 +107,9 @@ class Edge:
             scope = {**scope, "method": "GET"}
         response = _Response(send, request_id, head)
         try:
-            if not self._hosts.allows(host):
+            if host is None:
+                await _two_hosts()(scope, receive, response)
+            elif not self._hosts.allows(host):
                 await _host_not_allowed()(scope, receive, response)
             elif length is not None and length > self._max_body:
                 await self._too_large(length)(scope, receive, response)
@@ -125,7 +128,9 @@ class Edge:
             await problem_response(Kind(500, "internal", "Internal error"), INTERNAL)(scope, receive, response)
         seconds = time.perf_counter() - began
         route = _route(scope)
-        self._metrics.answered(scope["method"], route, response.status, seconds)
+        self._metrics.answered(
+            scope["method"], route, response.status, seconds, anonymous="browser_sessions.principal" not in scope
+        )
         if response.status >= 400 or route not in QUIET or scope["method"] != "GET":
             _log(scope, "HEAD" if head else scope["method"], route, response.status, seconds)
 
@@ -137,7 +142,9 @@ class Edge:
         REQUEST_ID.set(request_id.decode("ascii"))
         response = _Response(send, request_id)
         try:
-            if self._hosts.allows(host):
+            if host is None:
+                await refuse_websocket(scope, receive, response, _two_hosts())
+            elif self._hosts.allows(host):
                 await self._app(scope, receive, response)
             else:
                 await refuse_websocket(scope, receive, response, _host_not_allowed())
@@ -180,19 +187,22 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send, response:
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
 
-def _headers_of(scope: Scope) -> tuple[bytes, bytes, int | None]:
-    """(Host, request id, Content-Length) in one pass over the headers. A caller's request id is kept when harmless."""
-    host = b""
+def _headers_of(scope: Scope) -> tuple[bytes | None, bytes, int | None]:
+    """(Host, request id, Content-Length) in one pass over the headers. Host is None if there are several: a proxy may
+    have checked another one. A caller's request id is kept when harmless."""
+    host: bytes | None = None
+    several = False
     request_id: bytes | None = None
     length: int | None = None
     for name, value in scope["headers"]:
         if name == b"host":
+            several = several or host is not None
             host = value
         elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             request_id = value
         elif name == b"content-length" and value.isdigit():
             length = int(value[:20])
-    return host, request_id or secrets.token_hex(8).encode(), length
+    return None if several else host or b"", request_id or secrets.token_hex(8).encode(), length
 
 
 def _has_unknown_type(scope: Scope, length: int | None) -> bool:
@@ -208,6 +218,10 @@ def _has_unknown_type(scope: Scope, length: int | None) -> bool:
 def _unknown_type(path: str) -> Response:
     kind, media_type = ("a form", _FORM.decode()) if path == _FORM_PATH else ("JSON", "application/json")
     return problem_response(_UNSUPPORTED, f"The request body must be {kind}, sent as Content-Type: {media_type}.")
+
+
+def _two_hosts() -> Response:
+    return problem_response(_BAD_REQUEST, "The request has more than one Host header.")
 
 
 def _host_not_allowed() -> Response:

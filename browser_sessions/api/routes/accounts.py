@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import structlog
 from fastapi import APIRouter, Form, Request
 
-from browser_sessions.api.caller_credentials import Admin
+from browser_sessions.api.caller_credentials import Admin, CheckedRoute
 from browser_sessions.api.dependencies import Here
 from browser_sessions.api.models import (
     CreateKeyBody,
@@ -25,7 +25,7 @@ from browser_sessions.domain.errors import Unauthenticated
 from browser_sessions.domain.principal import ApiKey, Role, User
 
 log = structlog.get_logger()
-router = APIRouter(prefix="/v1/auth", tags=["auth"])
+router = APIRouter(prefix="/v1/auth", tags=["auth"], route_class=CheckedRoute)
 
 
 @router.post("/token", response_model=TokenResponse, responses=problems(400, 401, 413, 415, 429, 503))
@@ -47,6 +47,7 @@ async def get_token(
         log.warning("auth.refused", username=username, client=address)
         raise
     log.info("auth.signed_in", username=username, client=address, scope=grant.scope.value)
+    request.scope["browser_sessions.principal"] = services.keyring.principal_of(None, f"Bearer {grant.token}")
     return {
         "access_token": grant.token,
         "token_type": "bearer",

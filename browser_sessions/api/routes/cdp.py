@@ -150,7 +150,7 @@ def _principal(services: Services, scope: Scope, session_id: str) -> Principal:
     if scope["type"] == "websocket":
         check_origin(scope, services.options.public_url, ticketed=ticket is not None)
     if ticket is not None:
-        return by_ticket(services, ticket, session_id, "cdp")
+        return by_ticket(services, scope, ticket, session_id, "cdp")
     return identify(services, scope)
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from browser_sessions.api.caller_credentials import Caller, by_ticket
+from browser_sessions.api.caller_credentials import Caller, CheckedRoute, by_ticket
 from browser_sessions.api.dependencies import Here, Services
 from browser_sessions.api.middleware.origin import base_url
 from browser_sessions.api.models import DevToolsBody, DevToolsResponse
@@ -19,7 +19,7 @@ from browser_sessions.chromium.devtools.front_end import file
 from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.domain.errors import PageNotFound
 
-router = APIRouter(prefix="/v1/browser/sessions/{session_id}/devtools", tags=["console"])
+router = APIRouter(prefix="/v1/browser/sessions/{session_id}/devtools", tags=["console"], route_class=CheckedRoute)
 
 FILES_LIFETIME_S: Final = 12 * 3600.0
 """Seconds: panels are loaded when they are opened, perhaps hours later. This ticket is valid for static files only; the
@@ -56,7 +56,7 @@ async def open_devtools(
 @router.get("/{ticket}/{path:path}", include_in_schema=False)
 async def devtools_file(request: Request, session_id: str, ticket: str, path: str, services: Here) -> Response:
     """A file of the front end. The ticket is in the path, so that relative URLs keep it."""
-    by_ticket(services, ticket, session_id, "devtools")
+    by_ticket(services, request.scope, ticket, session_id, "devtools")
     content, media_type = await file(services.console.devtools, _process(services, session_id).version, path)
     scheme, host = _address(request, services)
     own = f"{'https' if scheme == 'wss' else 'http'}://{host}"

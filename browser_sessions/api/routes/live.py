@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from browser_sessions.api.caller_credentials import Caller, by_ticket, credentials_of, identify
+from browser_sessions.api.caller_credentials import Caller, CheckedRoute, by_ticket, credentials_of, identify
 from browser_sessions.api.dependencies import Here, Services
 from browser_sessions.api.errors import response_for
 from browser_sessions.api.middleware.origin import check_origin
@@ -23,7 +23,7 @@ from browser_sessions.domain.principal import Action, Principal
 from browser_sessions.domain.session import require_active
 from browser_sessions.live.viewer import MAX_FPS, MAX_WIDTH, Viewer, watches
 
-router = APIRouter(prefix="/v1/browser/sessions/{session_id}", tags=["console"])
+router = APIRouter(prefix="/v1/browser/sessions/{session_id}", tags=["console"], route_class=CheckedRoute)
 
 VIEWERS: Final = 50
 """Viewers of one session at once: enough for an audience, not for a leak of connections."""
@@ -138,7 +138,7 @@ def _principal(services: Services, websocket: WebSocket, session_id: str) -> Pri
     ticket = websocket.query_params.get("ticket")
     check_origin(websocket.scope, services.options.public_url, ticketed=False)
     if ticket is not None:
-        return by_ticket(services, ticket, session_id, "live")
+        return by_ticket(services, websocket.scope, ticket, session_id, "live")
     headers = websocket.headers
     if credentials_of(websocket.scope) == (None, None) and "origin" not in headers and "cookie" in headers:
         raise Forbidden("Signed in by cookie, only the console's own pages may connect.")  # browsers always send Origin

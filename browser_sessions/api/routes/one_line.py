@@ -100,7 +100,7 @@ async def connect_as_to_chromium(websocket: WebSocket, launch_id: str) -> None:
         check_origin(websocket.scope, services.options.public_url, ticketed=True)
         launch = services.launches.get(ticket)
         if launch is None:
-            principal = by_ticket(services, ticket, launch_id, "launch")
+            principal = by_ticket(services, websocket.scope, ticket, launch_id, "launch")
             asked = _asked(query)
             spec = resolve(asked.body, services.pool.launcher.devices, services.options)
             launch = _begin(services, ticket, principal, spec, asked)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import APIRouter, Query, Response
 
-from browser_sessions.api.caller_credentials import Caller
+from browser_sessions.api.caller_credentials import Caller, CheckedRoute
 from browser_sessions.api.dependencies import Here, Services
 from browser_sessions.api.models import (
     EvaluateBody,
@@ -35,7 +35,7 @@ from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import EndReason, SessionStatus
 from browser_sessions.domain.text import valid
 
-router = APIRouter(prefix="/v1/browser/sessions/{session_id}/pages", tags=["pages"])
+router = APIRouter(prefix="/v1/browser/sessions/{session_id}/pages", tags=["pages"], route_class=CheckedRoute)
 
 OPEN_TIMEOUT_S: Final = 30.0
 READ_TIMEOUT_S: Final = 30.0

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 
-from browser_sessions.api.caller_credentials import Caller
+from browser_sessions.api.caller_credentials import Caller, CheckedRoute
 from browser_sessions.api.dependencies import Here
 from browser_sessions.api.list_cursor import cursor_after, moment_of
 from browser_sessions.api.models import (
@@ -26,7 +26,7 @@ from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.principal import Action, may
 from browser_sessions.domain.session import EndReason, SessionStatus
 
-router = APIRouter(prefix="/v1/browser/sessions", tags=["sessions"])
+router = APIRouter(prefix="/v1/browser/sessions", tags=["sessions"], route_class=CheckedRoute)
 
 _DETAILS: Final = BrowserSessionDetails.model_fields.keys() - {"connections", "pages", "connect_url", "live_url"}
 _LIST_PARAMETERS: Final = ("status", "limit", "cursor")

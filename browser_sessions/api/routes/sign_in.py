@@ -33,6 +33,7 @@ async def sign_in(request: Request, response: Response, services: Here, body: Si
     except Unauthenticated:
         log.warning("auth.refused", username=body.username, client=address)
         raise
+    request.scope["browser_sessions.principal"] = principal
     log.info("auth.signed_in", username=principal.name, client=address, scope=principal.role.value)
     response.headers["Set-Cookie"] = set_cookie(cookie, secure=_is_secure(request, services))
     return _shown(principal)

@@ -1,0 +1,311 @@
+"""Limits of heads, bodies and connections, over real connections to an application that answers everything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from browser_sessions import uvicorn_adapter
+from browser_sessions.connections import Connections
+from browser_sessions.uvicorn_adapter import MAX_HEADERS, MAX_LINE_BYTES, MAX_PIPELINED, Config
+from tests.harness.clients.ws_frames import BROKEN
+from tests.harness.waiting import until
+
+ANY = 1_000
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Reads the body and answers 200 with its length; accepts WebSockets."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        return
+    length, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        length, more = length + len(message["body"]), message["more_body"]
+    names = sorted({name.decode() for name, _ in scope["headers"]})
+    body = json.dumps({"length": length, "headers": names}).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@dataclass
+class Served:
+    port: int
+    state: ServerState
+    connections: Connections
+
+    async def ask(self, *pieces: bytes) -> bytes:
+        """Everything that the server sends until it closes the connection, for these pieces one after the other."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(connections: Connections | None = None, application: ASGIApp = app) -> AsyncIterator[Served]:
+    config = Config(application, connections or Connections(ANY, ANY), log_config=None, ws_per_message_deflate=False)
+    config.load()
+    state, loop = ServerState(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: uvicorn_adapter.HttpProtocol(config, state, {}), "127.0.0.1", 0)
+    try:
+        yield Served(server.sockets[0].getsockname()[1], state, config.connections)
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await server.wait_closed()
+
+
+def head(*headers: str, target: str = "/", method: str = "GET") -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "Host: a.example", "Connection: close", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def status_of(answer: bytes) -> int:
+    """The status. An error is a problem that closes the connection."""
+    top, _, body = answer.partition(b"\r\n\r\n")
+    status = int(top.split(b" ", 2)[1])
+    if status >= 400:
+        assert b"content-type: application/problem+json" in top.lower()
+        assert b"connection: close" in top.lower()
+        assert json.loads(body)["status"] == status
+    return status
+
+
+LONG = "x" * MAX_LINE_BYTES
+HEADS = {
+    "short": (head(), 200),
+    "as many headers as allowed": (head(*(f"X-{n}: 1" for n in range(MAX_HEADERS - 2))), 200),
+    "one header more": (head(*(f"X-{n}: 1" for n in range(MAX_HEADERS - 1))), 431),
+    "10,000 headers": (head(*("a:" for _ in range(10_000))), 431),
+    "a header as long as allowed": (head("a: " + LONG[1:]), 200),
+    "a longer header": (head("a: " + LONG), 431),
+    "a longer name of a header": (head(LONG + "x: 1"), 431),
+    "a URL as long as allowed": (head(target="/" + LONG[1:]), 200),
+    "a longer URL": (head(target="/" + LONG), 414),
+    "as much as allowed in all": (head(*("x" * (MAX_LINE_BYTES - 100) + f"{n}: 1" for n in range(4))), 200),
+    "more in all": (head(*("x" * (MAX_LINE_BYTES - 10) + f"{n}: 1" for n in range(4))), 431),
+    "an absolute target": (head(target="HTTP://A.example/x"), 200),
+    "an absolute target elsewhere": (head(target="http://b.example/x"), 400),
+    "an absolute target elsewhere, by its user": (head(target="http://a.example@b.example/x"), 400),
+    "an absolute target of another scheme": (head(target="ftp://a.example/x"), 400),
+    "an authority as target": (head(target="b.example:443", method="CONNECT"), 400),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 7], ids=["in one piece", "in pieces"])
+@pytest.mark.parametrize(("sent", "status"), HEADS.values(), ids=HEADS.keys())
+async def test_a_head_beyond_a_limit_is_refused_with_a_problem(sent: bytes, status: int, pieces: int) -> None:
+    step = len(sent) // pieces + 1
+    async with serving() as served:
+        answer = await served.ask(*(sent[at : at + step] for at in range(0, len(sent), step)))
+    assert status_of(answer) == status
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a.example\r\nX: ", b"x" * 65_536),
+        (b"GET / HTTP/1.1\r\nHost: a.example\r\n", b"X: x\r\n" * 10_000),
+        (b"GET /", b"x" * 65_536),
+        (b"", b"\r\n" * 32_768),
+        (b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"x" * 65_536),
+        (b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: x\r\n" * 10_000),
+        (b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 65_536),
+    ],
+    ids=["header", "headers", "URL", "line breaks", "trailer", "trailers", "chunk extension"],
+)
+async def test_what_never_ends_is_cut_off(start: bytes, more: bytes) -> None:
+    async with serving() as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(start)
+        sent = 0
+        try:
+            async with asyncio.timeout(10):
+                while sent < 100 * 2**20:
+                    writer.write(more)
+                    await writer.drain()
+                    sent += len(more)
+        except ConnectionError:
+            pass
+        writer.close()
+    assert sent < 30 * 2**20, "besides what the sockets hold"
+
+
+async def test_trailers_do_not_join_the_headers() -> None:
+    sent = head("Transfer-Encoding: chunked", method="POST") + b"1\r\nx\r\n0\r\nX-Api-Key: stolen\r\n\r\n"
+    async with serving() as served:
+        at = sent.index(b"0\r\nX-Api")
+        answer = await served.ask(sent[:at], sent[at:])
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {
+        "length": 1,
+        "headers": ["connection", "host", "transfer-encoding"],
+    }
+
+
+async def test_a_long_queue_of_requests_on_one_connection_is_cut_off() -> None:
+    one = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+    async with serving() as served:
+        few = await served.ask(one * (MAX_PIPELINED // 2) + head())
+        many = await served.ask(one * (2 * MAX_PIPELINED) + head())
+    assert few.count(b"200 OK") == MAX_PIPELINED // 2 + 1
+    assert many.count(b"200 OK") < MAX_PIPELINED
+    assert b" 400 " not in many, "it would pass for the response to another request"
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn_adapter, "HEAD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(uvicorn_adapter, "BODY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(uvicorn_adapter, "BODY_BYTES", 10)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"", None),
+        (b"\r\n", None),
+        (b"GET / HT", 408),
+        (b"GET / HTTP/1.1\r\nHost: a.example\r\n", 408),
+        (head("Content-Length: 9", method="POST") + b"few", 408),
+        (head("Transfer-Encoding: chunked", method="POST") + b"3\r\nfew\r\n", 408),
+    ],
+    ids=["nothing", "line break", "half a line", "half a head", "half a body", "half a chunked body"],
+)
+async def test_what_stays_incomplete_is_timed_out(sent: bytes, status: int | None) -> None:
+    async with serving() as served:
+        answer = await served.ask(sent)
+    assert answer == b"" if status is None else status_of(answer) == status
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_later_request_is_timed_out_too_and_an_idle_connection_is_not() -> None:
+    async with serving() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.4)
+        writer.write(b"GET / HT")
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+    assert status_of(answer[answer.index(b"HTTP/1.1 ") :]) == 408
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_body_that_keeps_coming_may_take_longer() -> None:
+    async with serving() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(head("Content-Length: 200", method="POST"))
+        for _ in range(20):
+            writer.write(b"x" * 10)
+            await asyncio.sleep(0.05)
+        answer = await reader.read()
+        writer.close()
+    assert status_of(answer) == 200
+
+
+# -- connections -------------------------------------------------------------------------------------------------------
+
+UPGRADE = (
+    b"GET /%s HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+async def test_connections_beyond_the_limit_get_a_503_and_closed_ones_do_not_count() -> None:
+    async with serving(Connections(2, ANY)) as served:
+        held = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(2)]
+        held[1][1].write(UPGRADE % b"")
+        assert (await held[1][0].readline()).startswith(b"HTTP/1.1 101 ")
+        answer = await served.ask()
+        assert status_of(answer) == 503
+        assert b"\r\nRetry-After: " in answer
+        for _, writer in held:
+            writer.close()
+        await until(lambda: not served.connections.count, what="closed connections do not count")
+        assert status_of(await served.ask(head())) == 200
+
+
+async def test_an_upgrade_may_have_as_long_a_head_as_any_request() -> None:
+    async with serving() as served:
+        for target, status in ((LONG[1:-1].encode(), b"101"), (LONG.encode(), b"414")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            writer.write(UPGRADE % target)
+            async with asyncio.timeout(10):
+                assert (await reader.readline()).split()[1] == status
+            writer.close()
+
+
+async def test_sending_to_a_websocket_that_broke_the_protocol_is_no_bug() -> None:
+    ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        try:
+            await send({"type": "websocket.send", "text": "what you asked for"})
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            ended.set_result(error)
+        else:
+            ended.set_result(None)
+
+    async with serving(application=late) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(UPGRADE % b"")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        writer.write(BROKEN["reserved bit"][0])
+        async with asyncio.timeout(10):
+            assert isinstance(await ended, OSError), "as for any other client that is gone"
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "accepted"),
+    [
+        (["192.0.2.1"] * 4, 2),
+        (["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"], 2),
+        (["2001:db8::1", "2001:db8::2", "2001:db8::3"], 2),
+        (["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1"], 3),
+        (["127.0.0.1"] * 4, 4),
+        (["::1"] * 4, 4),
+        (["10.0.0.9"] * 4, 4),
+        ([""] * 4, 4),
+    ],
+)
+def test_the_limit_of_an_address_is_not_for_loopback_and_proxies(addresses: list[str], accepted: int) -> None:
+    connections = Connections(ANY, 2, ["10.0.0.0/8"])
+    opened = [number for number, address in enumerate(addresses) if connections.open(number, address)]
+    assert len(opened) == accepted == connections.count
+    for number in range(len(addresses)):
+        connections.close(number)
+    assert (connections.count, len(connections._by_origin)) == (0, 0)
+    assert connections.open("again", addresses[0])
