@@ -12,7 +12,7 @@ from browser_sessions.cdp.cdp_session import BrowserSession, Client, Session
 from browser_sessions.cdp.connection import Connection
 from browser_sessions.cdp.errors import CdpClosed, CdpError
 from browser_sessions.cdp.pauses import Pauses
-from browser_sessions.cdp.target_tree import TargetTree
+from browser_sessions.cdp.target_tree import Target, TargetInfo, TargetTree
 
 C = TypeVar("C", bound=Client)
 
@@ -48,7 +48,7 @@ class Browser:
         """Takes ownership of the pipe's descriptors and starts target discovery. `timeout` in seconds, for each of two
         calls. Raises `CdpError`, `CdpClosed`, `TimeoutError`."""
         await self._connection.open(messages, commands)
-        self.root.on("Target.targetCreated", self._updated)
+        self.root.on("Target.targetCreated", self._created)
         self.root.on("Target.targetInfoChanged", self._updated)
         self.root.on("Target.targetDestroyed", self._destroyed)
         self.root.on("Target.targetCrashed", self.targets.crashed)
@@ -102,6 +102,10 @@ class Browser:
             raise TimeoutError
         return None if found.cancelled() else found.result()
 
+    def close_target(self, target_id: str) -> None:
+        """Closes a target, at once or when it may be closed, see `pauses`."""
+        self.pauses.when_closable(target_id, lambda: self.root.post("Target.closeTarget", {"targetId": target_id}))
+
     def attached_page(self, target_id: str) -> Session | None:
         """The same, None if it is not attached yet."""
         found = self._pages.get(target_id)
@@ -128,7 +132,7 @@ class Browser:
         if info["type"] == "browser":
             return  # a client's browser session
         target_id, waiting = info["targetId"], bool(params.get("waitingForDebugger"))
-        target = self.targets.get(target_id) or self.targets.update(info)
+        target = self.targets.get(target_id) or self._new(info)
         session = Session(self._connection, session_id, target_id)
         if info["type"] == "page":
             found = self._page(target_id)
@@ -138,7 +142,9 @@ class Browser:
             watchers = self.targets.watchers(target.context_id)
             clients = (client for watcher in watchers for client in watcher.target_paused(target))
             self.pauses.begin(target_id, session_id, clients)
-        elif info["type"] != "page":
+        elif info["type"] == "page":
+            self.pauses.running(target_id)
+        else:
             self.root.post("Target.detachFromTarget", {"sessionId": session_id})
 
     def _detached(self, params: dict[str, Any]) -> None:
@@ -150,6 +156,17 @@ class Browser:
             receiver.end()
             if found is not None and not found.done():
                 found.cancel()
+
+    def _created(self, params: dict[str, Any]) -> None:
+        if self.targets.get(params["targetInfo"]["targetId"]) is None:
+            self._new(params["targetInfo"])
+        else:
+            self._updated(params)
+
+    def _new(self, info: TargetInfo) -> Target:
+        if info["type"] == "page" and info.get("canAccessOpener"):
+            self.pauses.window_created(info["targetId"])
+        return self.targets.update(info)
 
     def _updated(self, params: dict[str, Any]) -> None:
         self.targets.update(params["targetInfo"])

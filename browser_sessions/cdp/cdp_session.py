@@ -296,6 +296,13 @@ class BrowserSession(_Caller):
             self._granted.discard(params["sessionId"])
             self._target_event("Target.detachedFromTarget", params, None)
 
+    def close_target(self, target_id: str, on_response: OnResponse) -> None:
+        """Closes a target on behalf of the client, at once or when it may be closed, see `pauses`. It is closed also if
+        the client disconnects meanwhile."""
+        params = {"targetId": target_id}
+        self.pauses.when_closable(target_id, lambda: self._root.post("Target.closeTarget", params, on_response))
+        self.pauses.release(target_id, self)
+
     def resume(self, target_id: str, then: Callable[[], None]) -> None:
         """Resumes a paused target on behalf of the client. `then` is called when it runs."""
         self.pauses.when_running(target_id, then)

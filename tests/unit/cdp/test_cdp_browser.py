@@ -433,6 +433,27 @@ class TestClients:
         assert sorted(scripted.resumed()) == sorted([root, ones, others])
         assert ran == ["one", "other"]
 
+    @pytest.mark.parametrize("closed", ["by a client", "by us"])
+    async def test_a_window_with_an_opener_is_closed_after_it_was_resumed(self, opened: Opened, closed: str) -> None:
+        scripted, browser = opened
+        client = await connect(browser)
+        browser.targets.watch("C", client)
+        scripted.replies["Runtime.runIfWaitingForDebugger"] = silent
+        root = scripted.new_target({**info("T"), "canAccessOpener": True})
+        await settled(browser)
+        if closed == "by us":
+            browser.close_target("T")
+            client.session.resume("T", lambda: None)
+        else:  # it need not resume it
+            client.session.close_target("T", client.note("closed"))
+        await settled(browser)
+        assert root in scripted.resumed()
+        assert scripted.received("Target.closeTarget") == []
+        for command in scripted.received("Runtime.runIfWaitingForDebugger"):
+            scripted.answer(command, {})
+        await settled(browser)
+        assert [each["params"] for each in scripted.received("Target.closeTarget")] == [{"targetId": "T"}]
+
     @pytest.mark.parametrize("how", ["disconnects", "target gone"])
     async def test_a_pause_does_not_wait_for_a_disconnected_client_or_a_closed_target(
         self, opened: Opened, how: str
