@@ -51,7 +51,7 @@ class Pauses:
         self._owners: set[object] = set()
         """Clients that always have `OWNER_HOLD_S`."""
         self._paused: dict[str, _Pause] = {}
-        self._windows: dict[str, list[Callable[[], None]]] = {}
+        self._windows: dict[str, list[Callable[[], object]]] = {}
         """Windows with an opener that do not run yet, each with the calls that close it."""
         self._kept: set[str] = set()
         """Targets without a time limit."""
@@ -86,7 +86,7 @@ class Pauses:
         """A window with an opener was created: `begin` follows, or `running`."""
         self._windows[target_id] = []
 
-    def when_closable(self, target_id: str, close: Callable[[], None]) -> None:
+    def when_closable(self, target_id: str, close: Callable[[], object]) -> None:
         """Calls `close` once the target may be closed: at once unless it is a window with an opener."""
         waiting = self._windows.get(target_id)
         if waiting is None:
