@@ -219,13 +219,21 @@ class BrowserSession(_Caller):
     client: Client | None = None
     """Set before anything is sent."""
 
-    def __init__(self, root: Session, pauses: Pauses, provider: SessionProvider, session_id: str) -> None:
+    def __init__(
+        self,
+        root: Session,
+        pauses: Pauses,
+        provider: SessionProvider,
+        close_target: Callable[[str, OnResponse], None],
+        session_id: str,
+    ) -> None:
         super().__init__(root.connection, session_id)
         root.connection.route(session_id, self)
         self.session_id = session_id
         self.pauses = pauses
         self._root = root
         self._provider = provider
+        self._close_target = close_target
         self._requested: dict[str, OnResponse] = {}
         """Requests to the provider without a session yet, by target."""
         self._granted: set[str] = set()
@@ -295,6 +303,12 @@ class BrowserSession(_Caller):
         if not self._closed:
             self._granted.discard(params["sessionId"])
             self._target_event("Target.detachedFromTarget", params, None)
+
+    def close_target(self, target_id: str, on_response: OnResponse) -> None:
+        """Closes a target on behalf of the client, at once or when it may be closed, see `pauses`. It is closed also if
+        the client disconnects meanwhile."""
+        self._close_target(target_id, on_response)
+        self.pauses.release(target_id, self)
 
     def resume(self, target_id: str, then: Callable[[], None]) -> None:
         """Resumes a paused target on behalf of the client. `then` is called when it runs."""

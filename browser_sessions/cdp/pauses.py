@@ -3,6 +3,9 @@
 Chromium resumes a window with an opener when the first session asks for it; one without an opener when all its sessions
 have, and never if one of them detaches first. So clients' `Runtime.runIfWaitingForDebugger` is not forwarded but
 counted here, and sent for all sessions at once.
+
+A window with an opener is paused in the opener's renderer. Closed before it runs, it leaves that renderer paused for
+good, at full load (Chromium 156). So it is closed once it runs.
 """
 
 from __future__ import annotations
@@ -48,6 +51,8 @@ class Pauses:
         self._owners: set[object] = set()
         """Clients that always have `OWNER_HOLD_S`."""
         self._paused: dict[str, _Pause] = {}
+        self._windows: dict[str, list[Callable[[], object]]] = {}
+        """Windows with an opener that do not run yet, each with the calls that close it."""
         self._kept: set[str] = set()
         """Targets without a time limit."""
         self._stalled: set[object] = set()
@@ -76,6 +81,18 @@ class Pauses:
     def add_owner(self, client: object) -> None:
         """Declares the client an owner: it sets the session's options."""
         self._owners.add(client)
+
+    def window_created(self, target_id: str) -> None:
+        """A window with an opener was created: `begin` follows, or `running`."""
+        self._windows[target_id] = []
+
+    def when_closable(self, target_id: str, close: Callable[[], object]) -> None:
+        """Calls `close` once the target may be closed: at once unless it is a window with an opener."""
+        waiting = self._windows.get(target_id)
+        if waiting is None:
+            close()
+        else:
+            waiting.append(close)
 
     def begin(self, target_id: str, session_id: str, waiting: Iterable[object]) -> None:
         """A new target is paused on `session_id`. It is resumed when all clients in `waiting` have resumed it, or after
@@ -139,6 +156,8 @@ class Pauses:
             pause.timer.cancel()
             for then in pause.then:
                 then()
+        for close in self._windows.pop(target_id, ()):
+            close()
 
     def gone(self, target_id: str) -> None:
         """The target is gone."""
@@ -149,7 +168,7 @@ class Pauses:
 
     def close(self) -> None:
         """The browser is gone."""
-        for target_id in tuple(self._paused):
+        for target_id in (*self._paused, *self._windows):
             self.running(target_id)
 
     def _timed_out(self, target_id: str) -> None:

@@ -254,6 +254,8 @@ class BrowserProcess(Protocol):
     cdp: Browser
     """The owner of its pipe."""
     started: float
+    exit: str | None
+    """How it exited by itself, such as "was killed by SIGKILL"; None if it runs, or if we have ended it."""
 
     @property
     def context_count(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 from playwright.async_api import Browser, CDPSession
@@ -29,6 +30,9 @@ from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
+
+EXIT_SECONDS: Final = 0.05
+"""Limit for how it exited to be known: milliseconds after it has closed its pipe, and a wrapper script has seen it."""
 
 OnDeath = Callable[[BrowserProcess, EndReason], None]
 
@@ -80,8 +84,10 @@ class ChromiumProcess:
         self._folders = launched.folders
         self._on_death = on_death
         self.context_count = 0
+        self.exit: str | None = None
         self._closing = False
         """Whether its end was requested."""
+        self._exiting: asyncio.Task[None] | None = None
         self._cleaning: asyncio.Task[None] | None = None
         self._downloads = DownloadEvents(self.cdp, self._registry)
         self._host = Host(
@@ -200,11 +206,17 @@ class ChromiumProcess:
     async def wait_cleaned(self) -> None:
         """Returns when the cleanup is complete; at once if the browser still runs."""
         if not self._watch.alive:
-            self._exited()  # the process has exited, but the loop has not run the callback yet
+            self._end(EndReason.BROWSER_DIED)  # the loop has not run the callback yet
         if self._cleaning is not None:
             await asyncio.shield(self._cleaning)
 
     def _exited(self) -> None:
+        """It has exited, or has closed its pipe."""
+        if self._cleaning is None and self._exiting is None:
+            self._exiting = asyncio.create_task(self._await_exit())
+
+    async def _await_exit(self) -> None:
+        await self._child.exits(timeout=EXIT_SECONDS)
         self._end(EndReason.BROWSER_DIED)
 
     def _link_lost(self) -> None:
@@ -217,6 +229,7 @@ class ChromiumProcess:
         once."""
         if self._cleaning is not None:
             return
+        self.exit = self._child.how_it_exited()
         process_group.kill(self.process_group)
         self._calls.end("The browser has ended.")
         self._registry.stop()

@@ -11,7 +11,7 @@ import typer
 
 from browser_sessions.cli.exit_codes import ExitCode, exit_code
 from browser_sessions.cli.output import warn
-from browser_sessions.client.errors import ApiError, ClientError
+from browser_sessions.client.errors import ApiError, ClientError, NotTrusted
 from browser_sessions.domain.errors import BrowserSessionsError
 
 _TITLES: Final = {
@@ -57,6 +57,8 @@ def report_error(error: ClientError, *, as_json: bool, hint: str = "", prefix: s
             "retry_after": error.retry_after,
             "errors": list(error.errors),
         }
+    elif isinstance(error, NotTrusted):
+        facts["title"] = "Certificate not trusted"
     report(code, error.detail if as_json else prefix + error.detail, as_json=as_json, hint=hint, **facts)
     return code
 

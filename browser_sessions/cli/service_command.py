@@ -17,7 +17,7 @@ from browser_sessions.cli.command_group import COMMON
 from browser_sessions.cli.exit_codes import is_ours
 from browser_sessions.cli.output import plain
 from browser_sessions.cli.reports import report_error, reporting
-from browser_sessions.client import ApiError, Client, NotReachable, Unauthorized
+from browser_sessions.client import ApiError, Client, NotReachable, NotTrusted, Unauthorized
 from browser_sessions.client.discovery import ADMIN_API_KEY, ADMIN_KEY_FILE, API_KEY, data_folder
 from browser_sessions.client.errors import ClientError
 
@@ -92,6 +92,8 @@ def _require_text(ctx: typer.Context, value: object, name: str) -> None:
 
 
 def _hint(error: ClientError, client: Client, key_source: str) -> str:
+    if isinstance(error, NotTrusted):
+        return "If it is of a private authority, set SSL_CERT_FILE to a file with the authority's certificate."
     if isinstance(error, NotReachable):
         return "Start one with 'browser-sessions serve', or name another with --url."
     if isinstance(error, ApiError) and not is_ours(error):

@@ -20,6 +20,7 @@ from browser_sessions.api.models import (
     UserResponse,
 )
 from browser_sessions.cli.output import plain
+from browser_sessions.cli.sessions.end_reasons import WHY_ENDED
 from browser_sessions.domain.session import SessionStatus
 
 WITH_EXPIRY: Final = 100
@@ -147,6 +148,7 @@ def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth |
     rows: list[tuple[str, Any]] = [
         ("session", details.session_id),
         ("status", status),
+        *[("why", why) for why in [WHY_ENDED.get(details.end_reason or "")] if why],
         ("owner", details.owner),
         ("created", moment(details.created_at, now)),
         ("last activity", moment(details.last_activity, now)),

@@ -4,6 +4,7 @@ ClientError
 ├── InvalidArgument          a value that cannot be sent; nothing was (also a ValueError)
 ├── ClientClosed             the client was closed before the call, or during it
 ├── NotReachable             no connection, or no response in time
+│   └── NotTrusted           the certificate of the service is not accepted
 ├── WaitTimeout              `wait_for` ended before the session had the status (also a TimeoutError)
 └── ApiError                 an error response: status, type, title, detail
     ├── InvalidRequest       400, 413, 415, 422: `errors` names each invalid field
@@ -77,6 +78,14 @@ class NotReachable(ClientError):
         super().__init__(f"No service responds at {url} ({reason}).")
         self.url = url
         self.reason = reason
+
+
+class NotTrusted(NotReachable):
+    """The certificate of `url` was not accepted; nothing was sent. `reason` is that of OpenSSL."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.args = (self.detail,) = (f"The certificate of {url} is not trusted: {reason}.",)
 
 
 class ApiError(ClientError):

@@ -29,7 +29,7 @@ class HttpOptions(TypedDict, total=False):
     (`wait_seconds`, `timeout_seconds`) wait longer all the same."""
     verify: ssl.SSLContext | bool
     """TLS: an `ssl.SSLContext`, for example with a private authority's certificate or a client certificate; or False to
-    accept any certificate."""
+    accept any certificate. By default the authorities of `SSL_CERT_FILE` or `SSL_CERT_DIR`, else public ones."""
     proxy: str | httpx.URL | httpx.Proxy | None
     """The URL of a proxy. By default, that of the environment (`HTTPS_PROXY` …), except for this machine itself."""
     headers: Mapping[str, str]
@@ -62,12 +62,22 @@ def client_arguments(target: Target, token: str | None, options: HttpOptions) ->
         headers["Authorization"] = f"Bearer {token}"
     if target.api_key is not None:
         headers["X-API-Key"] = target.api_key
+    url, verify = httpx.URL(target.url), options.get("verify", True)
     return {
         "base_url": target.url,
         "headers": headers | dict(options.get("headers", {})),
         "timeout": timeouts(options.get("timeout")),
-        "verify": options.get("verify", True),
+        "verify": _trusted() if verify is True and url.scheme == "https" else verify,
         "proxy": options.get("proxy"),
         # A proxy from the environment would see the key, and cannot reach this machine's loopback anyway.
-        "trust_env": not is_loopback(httpx.URL(target.url).host),
+        "trust_env": not is_loopback(url.host),
     }
+
+
+def _trusted() -> ssl.SSLContext:
+    """The authorities of `SSL_CERT_FILE` or `SSL_CERT_DIR`, which httpx itself would not read without `trust_env`, else
+    those of certifi. Raises `InvalidArgument`."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise InvalidArgument(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror or error}.") from error

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from browser_sessions.client.errors import Busy, NotReachable
+from browser_sessions.client.errors import Busy, NotReachable, NotTrusted
 
 ATTEMPTS: Final = 5
 """With the service's Retry-After between them, half a minute of a full pool."""
@@ -31,6 +31,8 @@ class Retries:
 
     def pause_after(self, error: Busy | NotReachable) -> float | None:
         """Seconds until the next attempt; None if the error is final."""
+        if isinstance(error, NotTrusted):
+            return None
         if self._left is not None:
             if self._left <= 0:
                 return None

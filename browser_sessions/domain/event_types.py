@@ -111,7 +111,13 @@ _TYPES: Final = (
         "A page kept it from responding and was killed: `page.crashed` follows.",
         operators_only=True,
     ),
-    EventType("browser.died", ("browser_id", "reason", "sessions"), "Its sessions are `crashed`.", operators_only=True),
+    EventType(
+        "browser.died",
+        ("browser_id", "reason", "sessions", "pid", "exit"),
+        "Its sessions are `crashed`. `exit` is how the process exited by itself, such as `was killed by SIGKILL`; null "
+        "if the service has ended it.",
+        operators_only=True,
+    ),
     EventType("browser.ended", ("browser_id", "reason"), "It was closed.", operators_only=True),
     EventType(
         "pool.updated",

@@ -26,6 +26,7 @@ from browser_sessions.gateway.scope.command_decision import (
     AutoAttach,
     CaptureWholePage,
     CloseConnection,
+    CloseTarget,
     CreateContext,
     CreateTarget,
     Detach,
@@ -99,6 +100,8 @@ class Actions:
                 self._session.detach(action.session_id, self._respond_to(command), level=command.session_id)
             case CreateTarget():
                 self._create_target(command, action)
+            case CloseTarget():
+                self._session.close_target(action.target_id, self._respond_to(command))
             case CreateContext():
                 self._create_context(command)
             case DisposeContext():

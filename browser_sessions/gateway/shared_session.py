@@ -107,7 +107,7 @@ class SharedSession:
         """Closes a window that a page in a client's context has opened beyond the session's limit; in its own context,
         `Context` does."""
         if self.contexts.count("page") > MAX_PAGES:
-            self.cdp.root.post("Target.closeTarget", {"targetId": target.target_id})
+            self.cdp.close_target(target.target_id)
 
     def _watch(self, context_id: str) -> None:
         self._watched.add(context_id)

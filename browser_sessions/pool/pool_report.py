@@ -109,7 +109,7 @@ class PoolReport:
         pages = opened.context.pages()
         if not browser_alive:
             problems.append("the browser does not respond")
-        elif not page_responsive:
+        elif not page_responsive and not (pages and pages[0].crashed):  # the page that is probed
             problems.append("the page does not respond within 1.5 s: a script keeps it busy or a dialog is open")
         if crashed := sum(page.crashed for page in pages):
             problems.append(f"{crashed} of {len(pages)} pages crashed: close them or open another")

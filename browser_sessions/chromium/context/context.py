@@ -356,7 +356,7 @@ class Context:
             self._observer.opened(target.target_id)
             self._calls.background(page_actions.enable_metrics(self._host, target.target_id))
         if kind == "opened" and len(self._pages) > MAX_PAGES:
-            self._calls.background(self._close_target(target.target_id))
+            self._host.cdp.close_target(target.target_id)
         if kind == "closed":
             self._screens.pop(target.target_id, None)
             if (queue := self._queues.pop(target.target_id, None)) is not None:
@@ -377,10 +377,6 @@ class Context:
             self._on_event(event)
         except Exception:  # Playwright would raise a listener's error from our next call
             log.exception("browser.listener_failed", kind=event.kind)
-
-    async def _close_target(self, target_id: str) -> None:
-        with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
-            await self._host.cdp.root.call("Target.closeTarget", {"targetId": target_id}, timeout=CHECK_SECONDS)
 
     def _maybe_gone(self, _inner: BrowserContext) -> None:
         if not self._gone:

@@ -85,7 +85,7 @@ class DownloadEvents:
         if page is not None:
             self._assign(params["guid"], page.context_id, [(BEGIN, params)])
             if not page.url:  # a window that was opened for the download: it stays blank, and some clients never see it
-                self._cdp.root.post("Target.closeTarget", {"targetId": page.target_id})
+                self._cdp.close_target(page.target_id)
             return
         self._unknown[params["guid"]] = [(BEGIN, params)]
         if len(self._searches) >= MAX_SEARCHES:

@@ -252,6 +252,8 @@ class PlaywrightLink:
                 self._hidden.discard(page["sessionId"])
                 self.target_event("Target.attachedToTarget", page, None)
                 respond({"targetId": page["targetInfo"]["targetId"]}, None)
+            case "Target.closeTarget":
+                session.close_target(params["targetId"], respond)
             case "Target.createTarget":
                 session.create_target(params, lambda page_id: not self._sessions_on(page_id), respond, resumes=True)
             case _:

@@ -22,6 +22,8 @@ PIPE_BYTES: Final = 2**20
 unprivileged user). Otherwise 64 KiB, which only costs more context switches."""
 TAIL_BYTES: Final = 64 * 2**10
 """Tail of standard error that is kept. A fatal line with its stack trace is a tenth of this."""
+_SHELL_SIGNAL: Final = 128
+"""A wrapper script exits with this plus the number of the signal that killed Chromium."""
 _READ_BYTES: Final = 64 * 2**10
 _POLL_SECONDS: Final = 0.005
 """How often to check for the child's exit. Only polled while a caller waits for it."""
@@ -70,6 +72,16 @@ class Child:
         process has reaped it."""
         return self._process.returncode
 
+    def how_it_exited(self) -> str | None:
+        """The leader's exit as a short phrase, without reaping it; None if it still runs."""
+        returncode = self._process.returncode
+        if returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                exited = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if exited is not None:
+                    returncode = exited.si_status if exited.si_code == os.CLD_EXITED else -exited.si_status
+        return None if returncode is None else _how(returncode)
+
     def watch(self) -> None:
         """Starts reading standard error, on the running loop."""
         self._loop = asyncio.get_running_loop()
@@ -109,6 +121,14 @@ class Child:
                 while os.waitpid(-self.pid, os.WNOHANG) != (0, 0):
                     pass
         return ended
+
+    async def exits(self, *, timeout: float) -> None:
+        """Waits at most `timeout` seconds for the leader to exit. Does not reap it."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        while self.how_it_exited() is None:
+            if asyncio.get_running_loop().time() >= deadline:
+                return
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def wait(self, *, timeout: float) -> bool:
         """Waits for the leader to exit and reaps it. Returns False if `timeout` seconds were not enough."""
@@ -272,6 +292,10 @@ def _short(message: str) -> str:
 def _exit_reason(returncode: int | None) -> str:
     if returncode is None:
         return "it wrote no error message"
-    if returncode < 0:
-        return f"it was killed by {signal.Signals(-returncode).name}"
-    return f"it exited with status {returncode}"
+    return f"it {_how(returncode)}"
+
+
+def _how(returncode: int) -> str:
+    with contextlib.suppress(ValueError):
+        return f"was killed by {signal.Signals(-returncode if returncode < 0 else returncode - _SHELL_SIGNAL).name}"
+    return f"exited with status {returncode}"

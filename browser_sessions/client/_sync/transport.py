@@ -23,6 +23,7 @@ from browser_sessions.client.errors import (
     ClientError,
     InvalidArgument,
     NotReachable,
+    NotTrusted,
     UnexpectedResponse,
     error_from,
 )
@@ -165,7 +166,7 @@ class Transport:
         except httpx.HTTPError as error:
             if self._http.is_closed:
                 raise ClientClosed from error
-            raise NotReachable(self.url, _reason(error) or type(error).__name__) from error
+            raise _not_reached(self.url, error) from error
         except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
             raise InvalidArgument(f"The request cannot be sent: {error}") from error
         except RuntimeError as error:
@@ -201,13 +202,26 @@ def parsed(model: type[M], response: httpx.Response) -> M:
         ) from None
 
 
-def _reason(error: Exception) -> str:
-    """The system's error text, if there is one: "Connection refused" instead of "All connection attempts failed"."""
+def _not_reached(url: str, error: Exception) -> NotReachable:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NotTrusted(url, getattr(cause, "verify_message", "") or str(cause.strerror or cause))
+    return NotReachable(url, _reason(error) or type(error).__name__)
+
+
+def _causes(error: Exception) -> Iterator[BaseException]:
+    """The error and what caused it. Of a group, one for each address tried, the first."""
     cause: BaseException | None = error
     while cause is not None:
+        yield cause
+        inner = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else None
+        cause = inner or cause.__cause__ or cause.__context__
+
+
+def _reason(error: Exception) -> str:
+    """The system's error text, if there is one: "Connection refused" instead of "All connection attempts failed"."""
+    for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno:
             known = cause.errno > 0 and not isinstance(cause, ssl.SSLError)  # the others have numbers of their own
             return os.strerror(cause.errno) if known else str(cause.strerror or cause)
-        inner = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else None  # one for each address tried
-        cause = inner or cause.__cause__ or cause.__context__
     return str(error)

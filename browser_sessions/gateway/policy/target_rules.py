@@ -18,6 +18,7 @@ from browser_sessions.gateway.scope.command_decision import (
     Attach,
     AttachBrowser,
     AutoAttach,
+    CloseTarget,
     CreateContext,
     CreateTarget,
     Decision,
@@ -132,7 +133,11 @@ def _attach_to_browser_target(command: Command, scope: Scope, options: Options) 
     return Do(AttachBrowser())
 
 
-def _own_target(command: Command, scope: Scope, options: Options) -> Decision:
+def _close_target(command: Command, scope: Scope, options: Options) -> Decision:
+    return Do(CloseTarget(command.params["targetId"]))
+
+
+def _activate_target(command: Command, scope: Scope, options: Options) -> Decision:
     return Pass({"targetId": command.params["targetId"]})
 
 
@@ -177,8 +182,8 @@ TARGET_HANDLERS: Final = {
     "Target.createTarget": _create_target,
     "Target.attachToTarget": _attach_to_target,
     "Target.attachToBrowserTarget": _attach_to_browser_target,
-    "Target.closeTarget": _own_target,
-    "Target.activateTarget": _own_target,
+    "Target.closeTarget": _close_target,
+    "Target.activateTarget": _activate_target,
     "Target.detachFromTarget": _detach_from_target,
     "Target.createBrowserContext": _create_browser_context,
     "Target.disposeBrowserContext": _dispose_browser_context,

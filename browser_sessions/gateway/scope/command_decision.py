@@ -111,6 +111,13 @@ class CreateTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseTarget:
+    """`Target.closeTarget`: a window with an opener is closed once it runs."""
+
+    target_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateContext:
     """`Target.createBrowserContext`: on the client's own browser session, with `disposeOnDetach` and the session's
     proxy and downloads; then `SharedSession.add_context`."""
@@ -166,6 +173,7 @@ Action = (
     | AttachBrowser
     | Detach
     | CreateTarget
+    | CloseTarget
     | CreateContext
     | DisposeContext
     | SetDownloads

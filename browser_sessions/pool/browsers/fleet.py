@@ -297,10 +297,18 @@ class Fleet:
             return
         with span("browser.died", browser_id=slot.browser_id, reason=reason.value, sessions=slot.taken):
             pass  # an instant; the launch of another browser follows
-        self._journal.publish("browser.died", browser_id=slot.browser_id, reason=reason.value, sessions=slot.taken)
+        process = before.process if isinstance(before, Running) else None
+        self._journal.publish(
+            "browser.died",
+            browser_id=slot.browser_id,
+            reason=reason.value,
+            sessions=slot.taken,
+            pid=process and process.pid,
+            exit=process and process.exit,
+        )
         self._on_death(slot, reason)
-        if isinstance(before, Running):
-            _ = self._background.run(before.process.close(timeout=CLOSE_TIMEOUT_S))
+        if process is not None:
+            _ = self._background.run(process.close(timeout=CLOSE_TIMEOUT_S))
 
     async def _end(self, slot: BrowserSlot) -> None:
         """Ends a browser without sessions, or at shutdown."""

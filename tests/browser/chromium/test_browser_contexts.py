@@ -366,6 +366,10 @@ async def test_a_page_that_opens_windows_in_a_loop_is_limited(chromium: Chromium
     assert await other.evaluate(other_page, "1", timeout=10) == 1
     with pytest.raises(TooManyPages):
         await handle.open_page(None, timeout=10)
+    for _ in range(4):  # the opener goes on, and can open windows again once some are closed
+        await handle.evaluate(page_id, "void window.open('about:blank')", timeout=10)
+        await until(lambda: len(handle.pages()) == MAX_PAGES)
+        assert await handle.evaluate(page_id, "6 * 7", timeout=5) == 42
     await handle.close(timeout=20)
 
 

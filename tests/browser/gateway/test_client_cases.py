@@ -386,6 +386,23 @@ async def test_windows_that_a_page_opens_in_a_clients_context_are_limited_too(se
         assert await client.value("6 * 7", at_page) == 42
 
 
+async def test_an_opener_goes_on_when_a_client_closes_its_new_window_at_once(service: Running) -> None:
+    created = await service.create()
+    session_id = created["session_id"]
+    async with raw(created["connect_url"]) as client:
+        own, at_page = await client.page()
+        await client.call("Target.setDiscoverTargets", {"discover": True})
+        await client.auto_attach()
+        for kind in ("targetCreated", "attachedToTarget") * 2:
+            client.events.clear()
+            opening = asyncio.create_task(client.ask("Runtime.evaluate", {"expression": "window.open('')"}, at_page))
+            window = await client.event(f"Target.{kind}", lambda e: e["params"]["targetInfo"].get("openerId") == own)
+            target_id = window["params"]["targetInfo"]["targetId"]
+            assert await client.call("Target.closeTarget", {"targetId": target_id}) == {"success": True}
+            await opening
+            assert await service.evaluate(session_id, "6 * 7") == 42
+
+
 async def test_pages_of_a_clients_context_end_and_are_not_counted_once_it_disconnects(
     service: Running, site: ClientSite
 ) -> None:

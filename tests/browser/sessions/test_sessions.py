@@ -117,10 +117,14 @@ async def test_a_killed_browser_is_reported_and_the_next_create_works(service: R
     session_id = (await service.create())["session_id"]
     pool = (await service.http.get("/v1/browser/pool")).json()
     (pid,) = [browser["pid"] for browser in pool["browsers"] if browser["sessions"]]
+    before = service.inside.pool.journal.newest
     os.kill(pid, signal.SIGKILL)
     ended = await until(lambda: _ended(service, session_id), what="the crash is reported")
     assert ended["status"] == "crashed"
     assert (await service.details(session_id))["end_reason"] == "browser_died"
+    events, _ = service.inside.pool.journal.since(before)
+    (died,) = [event.data for event in events if event.kind == "browser.died"]
+    assert (died["pid"], died["exit"]) == (pid, "was killed by SIGKILL")
     again = await service.create()
     assert await service.evaluate(again["session_id"], "1+1") == 2
 
@@ -144,6 +148,7 @@ async def test_a_crashed_renderer_is_reported_and_the_session_stays_active(servi
     assert (await service.get(session_id))["status"] == "active"
     health = (await service.http.get(f"/v1/browser/sessions/{session_id}/health")).json()
     assert not health["healthy"]
+    assert health["problem"] == "1 of 1 pages crashed: close them or open another"
     fresh = (await service.http.post(base, json={})).json()
     assert await service.evaluate(session_id, "40+2", fresh["page_id"]) == 42
 

@@ -78,6 +78,7 @@ class FakeProcess:
         self.version = VERSION
         self.cdp = Browser(lambda: datetime.now(UTC))
         self.started = 0.0
+        self.exit: str | None = None
         self.alive = True
         self.loud = 0
         """Pages that overload it; it responds again once they are killed."""

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from browser_sessions.cdp import Browser, BrowserSession, CdpClosed, CdpError, Session, Target
+from browser_sessions.cdp import browser as browser_module
 from browser_sessions.cdp import cdp_session as session_module
+from browser_sessions.cdp.browser import CLOSES
 from browser_sessions.cdp.cdp_session import UNREAD_BYTES
 from browser_sessions.cdp.messages import FIRST_OWN_ID, LAST_ID, encode, read, without_session
 from tests.harness.fakes.scripted_chromium import Chromium, Refused, chromium, info, settled, wire
@@ -432,6 +434,42 @@ class TestClients:
         await settled(browser)
         assert sorted(scripted.resumed()) == sorted([root, ones, others])
         assert ran == ["one", "other"]
+
+    @pytest.mark.parametrize("closed", ["by a client", "by us"])
+    async def test_a_window_with_an_opener_is_closed_after_it_was_resumed(self, opened: Opened, closed: str) -> None:
+        scripted, browser = opened
+        client = await connect(browser)
+        browser.targets.watch("C", client)
+        scripted.replies["Runtime.runIfWaitingForDebugger"] = silent
+        root = scripted.new_target({**info("T"), "canAccessOpener": True})
+        await settled(browser)
+        if closed == "by us":
+            browser.close_target("T")
+            client.session.resume("T", lambda: None)
+        else:  # it need not resume it
+            client.session.close_target("T", client.note("closed"))
+        await settled(browser)
+        assert root in scripted.resumed()
+        assert scripted.received("Target.closeTarget") == []
+        for command in scripted.received("Runtime.runIfWaitingForDebugger"):
+            scripted.answer(command, {})
+        await settled(browser)
+        assert [each["params"] for each in scripted.received("Target.closeTarget")] == [{"targetId": "T"}]
+
+    async def test_a_target_that_chromium_did_not_close_is_closed_again(
+        self, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(browser_module, "CLOSE_AGAIN_S", 0.001)
+        scripted, browser = opened
+        scripted.new_target(info("T"), waiting=False)
+        await settled(browser)
+        browser.close_target("T")
+        await until(lambda: len(scripted.received("Target.closeTarget")) > 1)
+        scripted.destroy("T")
+        await settled(browser)
+        closes = len(scripted.received("Target.closeTarget"))
+        await settled(browser)
+        assert len(scripted.received("Target.closeTarget")) == closes <= CLOSES
 
     @pytest.mark.parametrize("how", ["disconnects", "target gone"])
     async def test_a_pause_does_not_wait_for_a_disconnected_client_or_a_closed_target(

@@ -213,6 +213,22 @@ def test_all_callbacks_are_called_and_nothing_is_left_at_the_end(harness: Harnes
     assert len(harness.pauses) == 0
 
 
+def test_a_window_with_an_opener_is_closed_once_it_runs_and_others_at_once(harness: Harness) -> None:
+    harness.pauses.window_created("T")
+    harness.pauses.when_closable("T", harness.note("close T"))
+    harness.pauses.begin("T", "S", ["client"])
+    harness.pauses.when_closable("T", harness.note("close T again"))
+    harness.pauses.begin("U", "S", ["client"])
+    harness.pauses.when_closable("U", harness.note("close U"))
+    assert harness.log == ["close U"]
+    harness.pauses.resumed("T", "client")
+    assert harness.log == ["close U", "T S"]
+    harness.pauses.running("T")
+    assert harness.log == ["close U", "T S", "close T", "close T again"]
+    harness.pauses.when_closable("T", harness.note("at once"))
+    assert harness.log[-1] == "at once"
+
+
 TARGETS = st.sampled_from(["T", "U", "V"])
 CLIENTS = st.sampled_from(["one", "two", "three"])
 

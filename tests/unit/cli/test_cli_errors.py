@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,19 @@ def test_an_unreachable_service_is_reported_with_how_to_start_one(service: Servi
         "hint": hint,
         "exit_code": 5,
     }
+
+
+def test_an_untrusted_certificate_is_reported_with_how_to_trust_it(service: Service) -> None:
+    def untrusted(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("failed") from ssl.SSLCertVerificationError(1, "self-signed certificate")
+
+    service.refuse = untrusted
+    result = bs("ls")
+    assert result.exit_code == 5
+    detail = "The certificate of http://127.0.0.1:8000 is not trusted: self-signed certificate."
+    hint = "If it is of a private authority, set SSL_CERT_FILE to a file with the authority's certificate."
+    assert result.stderr == f"{detail}\n{hint}\n"
+    assert json.loads(bs("ls", "--json").stderr)["title"] == "Certificate not trusted"
 
 
 @pytest.mark.parametrize("status", [200, 404, 502])

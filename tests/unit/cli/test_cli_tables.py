@@ -218,6 +218,7 @@ def test_details_of_an_ended_session_have_reason_and_time_and_no_urls() -> None:
     )
     shown = text(details_table(ended, None, NOW))
     assert "status               crashed (browser_died)" in shown
+    assert "why                  Its Chromium process died. Check the kernel log for out-of-memory kills." in shown
     assert "ended                2026-01-31 11:59:57Z (3 s ago)" in shown
     assert "java_script_enabled  False" in shown
     assert "connect " not in shown

@@ -8,9 +8,11 @@ import logging
 import pickle
 import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
+import certifi
 import httpx
 import pytest
 
@@ -23,10 +25,13 @@ from browser_sessions.client import (
     Conflict,
     InvalidArgument,
     NotReachable,
+    NotTrusted,
     SyncClient,
     UnexpectedResponse,
 )
+from browser_sessions.client.discovery import Target
 from browser_sessions.client.errors import BY_TYPE
+from browser_sessions.client.http_options import client_arguments
 from browser_sessions.client.retries import Retries
 from tests.harness.fakes.scripted_service import BUSY, CREATED, ID, SESSION, ScriptedService, ok
 
@@ -40,7 +45,14 @@ def client_of(service: ScriptedService, **options: Any) -> Client:
 def errors() -> list[ClientError]:
     kinds = [kind for kind in vars(sdk).values() if isinstance(kind, type) and issubclass(kind, ApiError)]
     errors: list[ClientError] = [kind(409, "Do this.", type="t", title="T", session_id=ID) for kind in kinds]
-    return [*errors, NotReachable(URL, "gone"), ClientClosed(), InvalidArgument("x"), sdk.WaitTimeout("x")]
+    return [
+        *errors,
+        NotReachable(URL, "gone"),
+        NotTrusted(URL, "expired"),
+        ClientClosed(),
+        InvalidArgument("x"),
+        sdk.WaitTimeout("x"),
+    ]
 
 
 @pytest.mark.parametrize("error", errors(), ids=lambda error: type(error).__name__)
@@ -179,9 +191,22 @@ async def test_an_untrusted_certificate_is_named_as_the_reason() -> None:
     wrong = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
     refused = httpx.ConnectError("failed")
     refused.__cause__ = wrong
-    async with client_of(ScriptedService(refused), attempts=1) as client:
-        with pytest.raises(NotReachable, match="certificate verify failed"):
+    service = ScriptedService(refused)
+    async with client_of(service) as client:
+        with pytest.raises(NotTrusted, match=f"The certificate of {URL} is not trusted: .*certificate verify failed"):
             await client.get(ID)
+    assert len(service.requests) == 1, "it is final"
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:1", "https://sessions.example.com"])
+def test_authorities_are_those_of_ssl_cert_file(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----")
+    (tmp_path / "authority.pem").write_text(one + end)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    assert len(client_arguments(Target(url, None), None, {})["verify"].get_ca_certs()) == 1
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(InvalidArgument, match="SSL_CERT_FILE or SSL_CERT_DIR cannot be used: No such file"):
+        SyncClient(url, "k")
 
 
 def test_retries_print_nothing_and_are_in_the_log_of_who_wants_it(

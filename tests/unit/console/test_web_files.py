@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from browser_sessions.cli.sessions.end_reasons import WHY_ENDED
 from browser_sessions.domain.session import EndReason
 from tests.harness.paths import ROOT
 
@@ -137,6 +138,7 @@ def test_adjacent_colours_have_sufficient_contrast(ink: str, paper: str, least: 
     assert contrast(TOKENS[ink].split(", ")[theme], TOKENS[paper].split(", ")[theme]) >= least
 
 
-def test_every_end_reason_has_a_text() -> None:
-    reasons = re.findall(r"^  (\w+): \"", (ASSETS / "pure" / "ends.js").read_text(), re.MULTILINE)
-    assert sorted(reasons) == sorted(EndReason)
+def test_every_end_reason_has_a_text_and_the_command_line_prints_the_same() -> None:
+    texts = re.findall(r"^  (\w+): \"(.+)\",$", (ASSETS / "pure" / "ends.js").read_text(), re.MULTILINE)
+    assert dict(texts) == WHY_ENDED
+    assert sorted(WHY_ENDED) == sorted(EndReason)

@@ -28,6 +28,7 @@ from browser_sessions.gateway.scope.command_decision import (
     AttachBrowser,
     AutoAttach,
     CloseConnection,
+    CloseTarget,
     CreateContext,
     CreateTarget,
     Detach,
@@ -144,8 +145,6 @@ class Wire:
             case Pass(params):
                 sent = command.params if params is None else params
                 self.to_chromium(encode(command.call_id, command.method, sent, level))
-                if command.method == "Target.closeTarget":
-                    self.destroy(sent["targetId"])
             case Ask() as ask:
                 self.to_chromium(encode(2_000_000_001, command.method, ask.params, ask.session_id))
                 response = {"stream": self.new("STREAM"), "uuid": self.new("BLOB"), "windowId": 1, "commandLine": "x"}
@@ -162,6 +161,9 @@ class Wire:
                     self.detached(session_id, None)
                 for target_id in change.attach:
                     self.attach(target_id, None, automatic=True)
+            case CloseTarget(target_id):
+                self.to_chromium(encode(2_000_000_006, "Target.closeTarget", {"targetId": target_id}, None))
+                self.destroy(target_id)
             case Discover(wanted):
                 self.notify(self.scope.discover(level, wanted))
             case Attach(target_id):
