@@ -71,7 +71,7 @@ class Service:
             PoolLimits(
                 max_sessions=settings.max_sessions,
                 max_sessions_per_browser=settings.max_sessions_per_browser,
-                max_sessions_per_principal=settings.max_sessions_per_principal,
+                max_sessions_per_principal=settings.session_quotas,
                 max_lifetime_seconds=settings.max_lifetime_seconds,
                 create_timeout_seconds=settings.create_timeout_seconds,
                 share_browsers_between_principals=settings.share_browsers_between_principals,

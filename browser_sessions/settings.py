@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from browser_sessions.domain.download_ledger import DEFAULT_QUOTA_BYTES
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.limits import MAX_TIMEOUT_SECONDS
+from browser_sessions.domain.principal import Role
 
 PREFIX: Final = "BROWSER_SESSIONS_"
 
@@ -49,6 +50,11 @@ def memory_limit_bytes() -> int:
 def default_max_sessions() -> int:
     """As many sessions as fit half of the memory, at least 4 and at most `MAX_DEFAULT_SESSIONS`."""
     return max(4, min(MAX_DEFAULT_SESSIONS, memory_limit_bytes() // 2 // BYTES_PER_SESSION))
+
+
+def client_share(max_sessions: int) -> int:
+    """What one client may take by default: all but a quarter, so that something is left for others."""
+    return max(1, max_sessions - max(1, max_sessions // 4))
 
 
 def default_data_dir() -> Path:
@@ -103,7 +109,10 @@ class Settings(BaseSettings):
         description="Sessions that share one Chromium process: more save memory, but crash together.",
     )
     max_sessions_per_principal: int | None = Field(
-        None, ge=1, description="Live sessions at once for one principal. Default: only `max_sessions` applies."
+        None,
+        ge=1,
+        description="Live sessions at once for one principal; `none`: only `max_sessions` applies. By default, "
+        "operators and admins have no such limit.",
     )
     ready_contexts: int = Field(
         1,
@@ -207,6 +216,13 @@ class Settings(BaseSettings):
         if self.max_lifetime_seconds is not None and self.default_max_lifetime_seconds > self.max_lifetime_seconds:
             object.__setattr__(self, "default_max_lifetime_seconds", self.max_lifetime_seconds)
         return self
+
+    @property
+    def session_quotas(self) -> dict[Role, int]:
+        """`max_sessions_per_principal` by role: a value that was set is for all, the default is for clients."""
+        if "max_sessions_per_principal" not in self.model_fields_set:
+            return {Role.CLIENT: client_share(self.max_sessions)}
+        return {} if self.max_sessions_per_principal is None else dict.fromkeys(Role, self.max_sessions_per_principal)
 
     @property
     def database(self) -> Path:

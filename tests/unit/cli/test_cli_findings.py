@@ -11,6 +11,7 @@ from browser_sessions.cli.node import doctor_findings
 from browser_sessions.cli.node.doctor import examine, folder_at, missing_fonts
 from browser_sessions.cli.node.doctor_findings import FONTS, Folder, State
 from browser_sessions.domain.errors import SettingsError
+from browser_sessions.domain.principal import Role
 from browser_sessions.settings import load, unknown
 
 GIB = 2**30
@@ -184,6 +185,16 @@ def test_a_misspelt_setting_is_reported_with_the_likely_one() -> None:
         "BROWSER_SESSIONS_MAX_SESIONS is not a setting and has no effect. Did you mean BROWSER_SESSIONS_MAX_SESSIONS?"
     ]
     assert unknown({"BROWSER_SESSIONS_COLOUR": ""}) == ["BROWSER_SESSIONS_COLOUR is not a setting and has no effect."]
+
+
+@pytest.mark.parametrize(("max_sessions", "share"), [(1, 1), (2, 1), (4, 3), (10, 8), (500, 375)])
+def test_a_client_may_have_three_quarters_of_the_sessions_by_default(max_sessions: int, share: int) -> None:
+    assert load(max_sessions=max_sessions).session_quotas == {Role.CLIENT: share}
+
+
+def test_a_quota_that_was_set_is_for_all_roles_and_none_is_for_nobody() -> None:
+    assert load(max_sessions_per_principal=2).session_quotas == dict.fromkeys(Role, 2)
+    assert load(max_sessions_per_principal="none").session_quotas == {}
 
 
 def test_a_port_set_by_kubernetes_has_a_specific_error() -> None:
