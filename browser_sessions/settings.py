@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import ipaddress
 import os
@@ -91,7 +92,8 @@ class Settings(BaseSettings):
     admin_api_key: SecretStr | None = Field(
         None,
         min_length=16,
-        description="The built-in admin's key. Default: generated at first start, shown once, kept in the data folder.",
+        description="The built-in admin's key. Default: generated at first start, shown once on a terminal, kept in "
+        "the data folder.",
     )
     browser_executable: Path | None = Field(
         None, description="The Chromium to use. Default: Playwright's headless shell, else the system's."
@@ -262,8 +264,18 @@ def load(**flags: Any) -> Settings:
         ]
         raise SettingsError("Some settings are invalid:\n  " + "\n  ".join(lines)) from None
     for variable in [each for each in os.environ if each.upper() in _SECRETS]:
-        del os.environ[variable]
+        _forget(variable)
     return settings
+
+
+def _forget(variable: str) -> None:
+    """Removes a variable from the environment, and overwrites its value where /proc/PID/environ shows it: in the memory
+    that the process started with."""
+    getenv = ctypes.CDLL(None).getenv
+    getenv.argtypes, getenv.restype = [ctypes.c_char_p], ctypes.c_void_p
+    if address := getenv(os.fsencode(variable)):
+        ctypes.memset(address, ord("*"), len(os.fsencode(os.environ[variable])))
+    del os.environ[variable]
 
 
 def unknown(environ: Iterable[str]) -> list[str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from browser_sessions.cli.node import doctor_findings
 from browser_sessions.cli.node.doctor import examine, folder_at, missing_fonts
 from browser_sessions.cli.node.doctor_findings import FONTS, Folder, State
+from browser_sessions.cli.node.serve import greeting
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.principal import Role
 from browser_sessions.settings import load, unknown
@@ -200,3 +205,29 @@ def test_a_quota_that_was_set_is_for_all_roles_and_none_is_for_nobody() -> None:
 def test_a_port_set_by_kubernetes_has_a_specific_error() -> None:
     with pytest.raises(SettingsError, match=r"BROWSER_SESSIONS_PORT: must be a number; .*enableServiceLinks: false"):
         load(port="tcp://10.96.0.7:8000")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_new_admin_key_is_shown_on_a_terminal_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    own = SimpleNamespace(admin_key="bs_admin_new", admin_key_is_new=True)
+    service: Any = SimpleNamespace(settings=SimpleNamespace(data_dir=tmp_path), secrets=own)
+    shown = "\n".join(greeting(service, "http://127.0.0.1:8000"))
+    assert ("bs_admin_new" in shown) is terminal
+    assert str(tmp_path / "secrets" / "admin_api_key") in shown
+
+
+def test_a_secret_leaves_the_environment_also_where_proc_shows_it() -> None:
+    program = "from browser_sessions.settings import load; load(); print(open('/proc/self/environ').read())"
+    secret = "a key of one's own"
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "BROWSER_SESSIONS_ADMIN_API_KEY": secret, "LAST": "as it was"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert secret not in ran.stdout
+    assert "LAST=as it was" in ran.stdout
