@@ -468,7 +468,7 @@ def readable(data: Path, user: BrowserUser) -> list[Path]:
 
 def opens(path: Path, user: BrowserUser) -> bool:
     """Whether the user can open it: access(2) does not know all rules of /proc."""
-    head = ["head", "-c", "0", path]
+    head = ["head", "-c", "0", os.fspath(path)]
     tried = subprocess.run(head, stderr=subprocess.DEVNULL, user=user.uid, group=user.gid, extra_groups=(), check=False)
     return tried.returncode == 0
 
