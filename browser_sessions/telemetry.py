@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
+from textwrap import indent
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -140,16 +141,18 @@ _INVISIBLE: Final = (
 _CONTROL: Final = re.compile(rf"[\x00-\x1f{_INVISIBLE}]")
 _CONTROL_IN_LINES: Final = re.compile(rf"[\x00-\x08\x0b-\x1f{_INVISIBLE}]")
 _TRACEBACKS: Final = frozenset({"exception", "stack"})
-"""Have several lines; in other values a line break could pass for a line of the log."""
+"""Have several lines, which are indented: none passes for a line of the log."""
 
 
 def _escape_controls(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """For the console format: values such as a path come from callers, and may not control a terminal. JSON
-    is ASCII."""
+    """For the console format: values such as a path come from callers, and may not control a terminal. JSON is
+    ASCII."""
     for name, value in event.items():
         if isinstance(value, str):
-            pattern = _CONTROL_IN_LINES if name in _TRACEBACKS else _CONTROL
-            event[name] = pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+            has_lines = name in _TRACEBACKS
+            pattern = _CONTROL_IN_LINES if has_lines else _CONTROL
+            escaped = pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+            event[name] = indent(escaped, "    ") if has_lines else escaped
     return event
 
 

@@ -105,6 +105,7 @@ def test_control_characters_are_escaped(lines: io.StringIO, log_format: Literal[
         structlog.get_logger().exception("http.failed")
     text = lines.getvalue()
     assert {each for each in text if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp")} <= {"\n", "\t"}
+    assert [line for line in text.splitlines() if not line.startswith((" ", "{", "20"))] == [], "no line is forged"
     assert "[2J" in text
     assert r"\u202egnp" in text
 
