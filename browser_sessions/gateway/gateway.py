@@ -120,7 +120,7 @@ class Gateway:
                 side.close(PING_TIMEOUT, "the client does not respond to pings")
             elif not side.paused and now - side.last_received > PING_AFTER_S:
                 side.ping()
-        for owner in {relay.live.session.owner for relay in self._relays}:
+        for owner in {relay.live.session.owner for relay in self._relays if relay.socket.half_message}:
             self._pace(owner)
         self._shared = {session_id: shared for session_id, shared in self._shared.items() if shared.clients}
         self._update_metrics()
