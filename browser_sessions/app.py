@@ -71,7 +71,7 @@ class Service:
             PoolLimits(
                 max_sessions=settings.max_sessions,
                 max_sessions_per_browser=settings.max_sessions_per_browser,
-                max_sessions_per_principal=settings.max_sessions_per_principal,
+                max_sessions_per_principal=settings.session_quotas,
                 max_lifetime_seconds=settings.max_lifetime_seconds,
                 create_timeout_seconds=settings.create_timeout_seconds,
                 share_browsers_between_principals=settings.share_browsers_between_principals,
@@ -201,5 +201,6 @@ def _node_name(data_dir: Path) -> str:
     """The node's name, kept in the data folder: its records stay this node's when the host is renamed."""
     path = data_dir / "node"
     if not path.exists():
+        path.touch(mode=0o600)
         path.write_text(f"{socket.gethostname()}-{secrets.token_hex(3)}\n", encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()

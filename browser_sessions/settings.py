@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import ipaddress
 import os
@@ -20,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from browser_sessions.domain.download_ledger import DEFAULT_QUOTA_BYTES
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.limits import MAX_TIMEOUT_SECONDS
+from browser_sessions.domain.principal import Role
 
 PREFIX: Final = "BROWSER_SESSIONS_"
 
@@ -63,6 +65,11 @@ def default_max_connections() -> int:
     return MAX_DEFAULT_CONNECTIONS if unlimited else max(64, min(MAX_DEFAULT_CONNECTIONS, descriptors // 2))
 
 
+def client_share(max_sessions: int) -> int:
+    """What one client may take by default: all but a quarter, so that something is left for others."""
+    return max(1, max_sessions - max(1, max_sessions // 4))
+
+
 def default_data_dir() -> Path:
     """$XDG_DATA_HOME/browser-sessions, by default ~/.local/share/browser-sessions (XDG base directories)."""
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
@@ -97,7 +104,8 @@ class Settings(BaseSettings):
     admin_api_key: SecretStr | None = Field(
         None,
         min_length=16,
-        description="The built-in admin's key. Default: generated at first start, shown once, kept in the data folder.",
+        description="The built-in admin's key. Default: generated at first start, shown once on a terminal, kept in "
+        "the data folder.",
     )
     browser_executable: Path | None = Field(
         None, description="The Chromium to use. Default: Playwright's headless shell, else the system's."
@@ -115,7 +123,10 @@ class Settings(BaseSettings):
         description="Sessions that share one Chromium process: more save memory, but crash together.",
     )
     max_sessions_per_principal: int | None = Field(
-        None, ge=1, description="Live sessions at once for one principal. Default: only `max_sessions` applies."
+        None,
+        ge=1,
+        description="Live sessions at once for one principal; `none`: only `max_sessions` applies. By default, "
+        "operators and admins have no such limit.",
     )
     max_connections: int = Field(
         default_factory=default_max_connections,
@@ -241,6 +252,13 @@ class Settings(BaseSettings):
         return self.max_connections_per_address or max(1, self.max_connections // 2)
 
     @property
+    def session_quotas(self) -> dict[Role, int]:
+        """`max_sessions_per_principal` by role: a value that was set is for all, the default is for clients."""
+        if "max_sessions_per_principal" not in self.model_fields_set:
+            return {Role.CLIENT: client_share(self.max_sessions)}
+        return {} if self.max_sessions_per_principal is None else dict.fromkeys(Role, self.max_sessions_per_principal)
+
+    @property
     def database(self) -> Path:
         """The SQLite file."""
         return (
@@ -278,8 +296,18 @@ def load(**flags: Any) -> Settings:
         ]
         raise SettingsError("Some settings are invalid:\n  " + "\n  ".join(lines)) from None
     for variable in [each for each in os.environ if each.upper() in _SECRETS]:
-        del os.environ[variable]
+        _forget(variable)
     return settings
+
+
+def _forget(variable: str) -> None:
+    """Removes a variable from the environment, and overwrites its value where /proc/PID/environ shows it: in the memory
+    that the process started with."""
+    getenv = ctypes.CDLL(None).getenv
+    getenv.argtypes, getenv.restype = [ctypes.c_char_p], ctypes.c_void_p
+    if address := getenv(os.fsencode(variable)):
+        ctypes.memset(address, ord("*"), len(os.fsencode(os.environ[variable])))
+    del os.environ[variable]
 
 
 def unknown(environ: Iterable[str]) -> list[str]:

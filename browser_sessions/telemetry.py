@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
+from textwrap import indent
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -22,6 +23,7 @@ from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from browser_sessions.domain.session import EndReason
+from browser_sessions.domain.urls import without_passwords
 
 MASK: Final = "***"
 
@@ -97,7 +99,6 @@ _SECRET_TEXTS: Final = (
     (re.compile(r"eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*"), MASK),
     (re.compile(r"(?i)\b(ticket|api_?key|access_token|token|password)=[^&\s\"']+"), r"\1=" + MASK),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=\-]{8,}"), r"\1 " + MASK),
-    (re.compile(r"://[^/\s:@\"']+:[^/\s@\"']+@"), "://" + MASK + "@"),
 )
 _known_secrets: set[str] = set()
 
@@ -115,7 +116,7 @@ def masked(value: Any, *, _depth: int = 0) -> Any:
             value = value.replace(secret, MASK)
         for pattern, shown in _SECRET_TEXTS:
             value = pattern.sub(shown, value)
-        return value
+        return without_passwords(value)
     if _depth > 6:
         return value if isinstance(value, int | float | None) else "…"
     if isinstance(value, Mapping):
@@ -135,18 +136,25 @@ def _mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     return shown
 
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_INVISIBLE: Final = (
+    r"\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+"""C1 controls, bidirectional controls, zero-width characters, line separators, surrogates, tags."""
+_CONTROL: Final = re.compile(rf"[\x00-\x1f{_INVISIBLE}]")
+_CONTROL_IN_LINES: Final = re.compile(rf"[\x00-\x08\x0b-\x1f{_INVISIBLE}]")
 _TRACEBACKS: Final = frozenset({"exception", "stack"})
-"""Have several lines; in other values a line break could pass for a line of the log."""
+"""Have several lines, which are indented: none passes for a line of the log."""
 
 
 def _escape_controls(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """For the console format: values such as a path come from callers, and may not control a terminal."""
+    """For the console format: values such as a path come from callers, and may not control a terminal. JSON is
+    ASCII."""
     for name, value in event.items():
         if isinstance(value, str):
-            pattern = _CONTROL_IN_LINES if name in _TRACEBACKS else _CONTROL
-            event[name] = pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+            has_lines = name in _TRACEBACKS
+            pattern = _CONTROL_IN_LINES if has_lines else _CONTROL
+            escaped = pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+            event[name] = indent(escaped, "    ") if has_lines else escaped
     return event
 
 

@@ -73,6 +73,11 @@ _ROUTER: Final[Mapping[int, tuple[str, str, str]]] = {
     404: ("not-found", "Not found", "There is nothing at this path. All operations are listed at /docs."),
     405: ("method-not-allowed", "Method not allowed", "This path does not support this method. See /docs."),
     413: ("too-large", "Request body too large", "The request body is too large: at most 1 MB is accepted."),
+    429: (
+        "quota-exceeded",
+        "Quota exceeded",
+        "The bodies of your requests under way have more than 64 MB. Send fewer at once.",
+    ),
     426: (
         "upgrade-required",
         "WebSocket only",

@@ -19,7 +19,7 @@ from pwdlib import PasswordHash
 from browser_sessions.auth.access_tokens import Tokens
 from browser_sessions.auth.credential_leases import Leases
 from browser_sessions.auth.secrets_file import SECRET_BYTES, Secrets
-from browser_sessions.auth.throttle import Throttle
+from browser_sessions.auth.throttle import SignInThrottle
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import (
     Conflict,
@@ -34,15 +34,11 @@ from browser_sessions.domain.principal import ApiKey, Principal, Role, User
 ADMIN: Final = Principal("admin", Role.ADMIN, "admin", "key:admin")
 """The principal of the built-in admin key."""
 
-ATTEMPTS_PER_NAME: Final = 10
-ATTEMPTS_PER_ADDRESS: Final = 30
-ATTEMPTS_WINDOW_S: Final = 60.0
-"""People mistype a few times a minute. At this rate an attacker tries 14,000 passwords a day, out of more than 10^16
-of twelve letters."""
 MAX_CONCURRENT_HASHES: Final = 2
 """One argon2 hash takes 64 MiB and a core for 50 ms."""
 MAX_WAITING_HASHES: Final = 20
-"""Sign-ins that may wait for their hash, about half a second of work; further ones are rejected."""
+"""Sign-ins that may wait for their hash, about half a second of work; further ones are rejected, unless the name has
+signed in from that address before."""
 
 _ROLES_ASCENDING: Final = (Role.CLIENT, Role.OPERATOR, Role.ADMIN)
 """Each role includes the ones before it (the table of docs/api.md)."""
@@ -101,8 +97,7 @@ class KeyRing:
         """Verified in place of a missing user's hash, so that both take the same time."""
         self._hashing = asyncio.Semaphore(MAX_CONCURRENT_HASHES)
         self._waiting = 0
-        self._names = Throttle(clock, attempts=ATTEMPTS_PER_NAME, window_seconds=ATTEMPTS_WINDOW_S)
-        self._addresses = Throttle(clock, attempts=ATTEMPTS_PER_ADDRESS, window_seconds=ATTEMPTS_WINDOW_S)
+        self._throttle = SignInThrottle(clock)
 
     async def load(self) -> None:
         """Loads all keys, users and sign-outs. Raises `StoreUnavailable`."""
@@ -165,9 +160,11 @@ class KeyRing:
                 revoked.set()
             yield revoked
 
-    def check_key(self, text: str, address: str) -> str:
-        """The credential (`key:<id>`) of an API key. Raises `Unauthenticated`, `QuotaExceeded` (too many attempts)."""
-        self._addresses.attempt(address)
+    def check_key(self, text: str) -> str:
+        """The credential (`key:<id>`) of an API key. Raises `Unauthenticated`.
+
+        Not limited: a key of 256 bits cannot be guessed, and wrong ones would lock out the address's users.
+        """
         return self._of_key(text).credential
 
     async def sign_in(self, username: str, password: str, scope: str, address: str) -> Grant:
@@ -175,16 +172,17 @@ class KeyRing:
 
         An unknown user takes the same time as a wrong password.
         """
-        self._addresses.attempt(address)
-        self._names.attempt(username)
+        self._throttle.attempt(username, address)
         if not self._dummy_hash:  # computed before the look-up: the first sign-in waits for it, known user or not
             self._dummy_hash = await self._hash(secrets.token_urlsafe(SECRET_BYTES))
         user = self._users.get(username)
+        if self._waiting >= MAX_WAITING_HASHES and not self._throttle.knows(username, address):
+            raise QuotaExceeded("Too many sign-ins at the moment. Try again in a second.", retry_after=1.0)
         matches = await self._verify(password, self._dummy_hash if user is None else user.password_hash)
         user = self._users.get(username)  # may have been removed while the hash was computed
         if user is None or not matches:
             raise Unauthenticated(_WRONG_PASSWORD)
-        self._names.reset(username)
+        self._throttle.succeeded(username, address)
         role = _requested_role(scope, user.role)
         return Grant(self._tokens.sign(user.principal_id, role), role)
 
@@ -304,8 +302,6 @@ class KeyRing:
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def _verify(self, password: str, password_hash: str) -> bool:
-        if self._waiting >= MAX_WAITING_HASHES:
-            raise QuotaExceeded("Too many sign-ins at the moment. Try again in a second.", retry_after=1.0)
         self._waiting += 1
         try:
             async with self._hashing:

@@ -22,6 +22,8 @@ CLOSING_S: Final = 2.0
 """Timeout for the client's close frame before the connection is aborted."""
 LINGER_S: Final = 30.0
 """The same for a client that was too slow, so that it can still read the reason."""
+LARGE_BYTES: Final = 2**20
+"""From this length on, an incomplete message counts towards a limit over several clients."""
 COPY_BYTES: Final = 64 * 2**10
 """From this length, copying a message costs more than a second write."""
 
@@ -39,6 +41,7 @@ class PauseReason(Enum):
     CLIENT_FULL = "the client does not read its responses"
     BROWSER_FULL = "too many commands wait for the browser"
     CONTROL = "a person has control, and too many commands wait"
+    PRINCIPAL_FULL = "the principal's clients send too many large messages at once"
 
 
 class Listener(Protocol):
@@ -63,13 +66,15 @@ class ClientSocket(asyncio.Protocol):
         """The code that we have closed it with."""
         self.on_backlog: Callable[[], None] | None = None
         """Called when a message is queued, for a limit over several clients."""
+        self.on_half_message: Callable[[], None] | None = None
+        """Called when part of a large message has arrived, and when it is complete."""
         self._listener = listener
         self._queue_bytes = QUEUE_BYTES if queue_bytes is None else queue_bytes
         self._loop = loop
         self._state = State.CONNECTING
         self._frames = ClientFrames()
         self._invalid = False
-        """The client has violated the protocol: its further data is ignored."""
+        """The client has violated the protocol, or is too slow: its further data is ignored."""
         self._paused: set[PauseReason] = set()
         self._writable = True
         self._queue: deque[tuple[bytes, ...]] = deque()
@@ -96,6 +101,11 @@ class ClientSocket(asyncio.Protocol):
     def backlog(self) -> int:
         """Unread bytes without the largest message, which alone does not mean that the client is slow."""
         return max(0, self.waiting - self._largest)
+
+    @property
+    def half_message(self) -> int:
+        """Bytes of a large message that is not complete yet, else 0."""
+        return held if (held := self._frames.held) > LARGE_BYTES and self._state is not State.CLOSED else 0
 
     @property
     def paused(self) -> bool:
@@ -167,6 +177,7 @@ class ClientSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
         self._state = State.CLOSED
+        self._frames = ClientFrames()
         self._queue.clear()
         self._queued = 0
         if self._abort_timer is not None:
@@ -195,6 +206,7 @@ class ClientSocket(asyncio.Protocol):
         self.last_received = self._loop.time()
         if self._invalid:
             return
+        before = self.half_message
         try:
             for opcode, payload in self._frames.feed(data):
                 if opcode == TEXT:
@@ -208,8 +220,17 @@ class ClientSocket(asyncio.Protocol):
                 elif opcode != PONG:
                     self.close(1003, "CDP messages are text")
         except FrameError as error:
-            self._invalid = True
+            self._ignore()
             self.close(error.code, error.reason)
+        if self.code == TOO_SLOW and self.half_message:
+            self._ignore()
+        if self.on_half_message is not None and (before or self.half_message):
+            self.on_half_message()
+
+    def _ignore(self) -> None:
+        """Drops what the client has sent, and ignores the rest."""
+        self._invalid = True
+        self._frames = ClientFrames()
 
     # -- internals -------------------------------------------------------------------------------------------------
 

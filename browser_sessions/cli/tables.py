@@ -137,7 +137,7 @@ def _host(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    return parts.netloc or (f"{parts.scheme}:" if parts.scheme else "")
+    return parts.netloc.rpartition("@")[2] or (f"{parts.scheme}:" if parts.scheme else "")
 
 
 def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth | None, now: datetime) -> Text:

@@ -88,7 +88,13 @@ def default_url(environ: Mapping[str, str] = os.environ) -> str:
 def checked_url(url: str) -> str:
     """The URL without trailing slashes. Raises `ValueError` for one that is not a service's."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
         raise ValueError("must be the URL of a service, such as http://127.0.0.1:8000 (no query, no user name)")
     return url.rstrip("/")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 
 from pydantic_core import Url
@@ -11,6 +12,8 @@ _OPEN: Final = frozenset({"http", "https", "data"})
 _NESTING: Final = frozenset({"blob", "filesystem"})
 _ABOUT: Final = frozenset({"blank", "srcdoc"})
 _MAX_NESTING: Final = 4
+_PASSWORD: Final = re.compile(r"(?<=://)([^\s/?#\\:\"]*):[^\s/?#\\\"]*@")
+"""In the user information of an address, which the last `@` before its path ends (WHATWG URL)."""
 
 
 def _parsed(url: str) -> Url | None:
@@ -50,9 +53,12 @@ def may_open(url: str, *, _depth: int = 0) -> bool:
 def without_password(url: str) -> str:
     """`url` with a password in it replaced by `***`; then in its canonical form."""
     parsed = _parsed(url)
-    if parsed is None or not parsed.password:
-        return url
-    return str(parsed).replace(f":{parsed.password}@", ":***@", 1)
+    return without_passwords(url if parsed is None or not parsed.password else str(parsed))
+
+
+def without_passwords(text: str) -> str:
+    """`text` with the passwords of all addresses in it replaced by `***`."""
+    return _PASSWORD.sub(r"\1:***@", text) if "@" in text else text
 
 
 REFUSED: Final = "must be an http: or https: URL (data:, blob: and about:blank are allowed too)"

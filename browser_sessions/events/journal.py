@@ -16,6 +16,7 @@ from typing import Any, Final
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.event_types import EVENTS
 from browser_sessions.domain.text import clipped
+from browser_sessions.domain.urls import without_passwords
 
 SESSION_EVENTS: Final = 500
 """Events kept for each session: the last minutes of a busy page, at most about 150 kB."""
@@ -38,9 +39,9 @@ class Event:
 
 
 def clip(value: Any) -> Any:
-    """As `clipped`, also inside lists and mappings."""
+    """As `clipped`, without passwords of addresses, also inside lists and mappings."""
     if isinstance(value, str):
-        return clipped(value)
+        return clipped(without_passwords(value))
     if isinstance(value, dict):
         return {str(clip(key)): clip(item) for key, item in list(value.items())[:50]}
     if isinstance(value, list | tuple):

@@ -10,7 +10,7 @@ import structlog
 
 from browser_sessions.background_tasks import every
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError
-from browser_sessions.cdp.websocket import TOO_SLOW
+from browser_sessions.cdp.websocket import TOO_SLOW, PauseReason
 from browser_sessions.domain.close_codes import PING_TIMEOUT
 from browser_sessions.domain.errors import BrowserGone, Conflict
 from browser_sessions.domain.principal import Principal
@@ -33,7 +33,9 @@ STALL_TIMEOUT_S: Final = 30.0
 """How long a client may read nothing while messages wait for it (docs/limits.md)."""
 MAX_PRINCIPAL_BYTES: Final = 48 * 2**20
 """Unread messages for all clients of a principal's sessions, besides the largest message of each: half as much again as
-the limit of one client. A client that reads has little more than one message in transit, so hundreds stay far below."""
+the limit of one client. A client that reads has little more than one message in transit, so hundreds stay far below.
+
+The same again for what they send, besides the largest: incomplete messages, and commands that wait for control."""
 MAX_CLIENTS: Final = 16
 """Clients of one session: a few tools and a person's DevTools; each uses memory in the browser."""
 
@@ -91,6 +93,7 @@ class Gateway:
             raise
         self._relays.add(relay)
         relay.socket.on_backlog = lambda: self._check_principal(live.session.owner)
+        relay.socket.on_half_message = lambda: self._pace(live.session.owner)
         return relay
 
     def session_of(self, page_id: str) -> str | None:
@@ -117,6 +120,8 @@ class Gateway:
                 side.close(PING_TIMEOUT, "the client does not respond to pings")
             elif not side.paused and now - side.last_received > PING_AFTER_S:
                 side.ping()
+        for owner in {relay.live.session.owner for relay in self._relays if relay.socket.half_message}:
+            self._pace(owner)
         self._shared = {session_id: shared for session_id, shared in self._shared.items() if shared.clients}
         self._update_metrics()
 
@@ -125,6 +130,16 @@ class Gateway:
         sockets = [relay.socket for relay in self._relays if not relay.gone and relay.live.session.owner == owner]
         if sum(socket.backlog for socket in sockets) > MAX_PRINCIPAL_BYTES:
             max(sockets, key=lambda socket: socket.backlog).close(TOO_SLOW, "the client does not read")
+
+    def _pace(self, owner: str) -> None:
+        """Stops reading from the owner's clients that send large messages while all of them exceed the limit together,
+        besides the largest: that one goes on, so that every message completes."""
+        relays = [relay for relay in self._relays if not relay.gone and relay.live.session.owner == owner]
+        sending = [relay.socket for relay in relays if relay.socket.half_message]
+        largest = max(sending, key=lambda socket: socket.half_message, default=None)
+        excess = sum(relay.received for relay in relays) - (largest.half_message if largest else 0)
+        for socket in sending:
+            socket.pause(PauseReason.PRINCIPAL_FULL, excess > MAX_PRINCIPAL_BYTES and socket is not largest)
 
     async def stop(self) -> None:
         """Closes every client (1001)."""

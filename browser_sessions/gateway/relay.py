@@ -151,6 +151,11 @@ class Relay:
             raise missing
         self._replies.root = attached["sessionId"]
 
+    @property
+    def received(self) -> int:
+        """Bytes from the client that are not handled yet: commands that wait for control, half of a large one."""
+        return self._held_bytes + self.socket.half_message
+
     def begin(self) -> None:
         """To be called once the client's socket has its transport."""
         if not self.gone:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -17,6 +18,7 @@ from browser_sessions.domain.errors import (
     QuotaExceeded,
     StoreUnavailable,
 )
+from browser_sessions.domain.principal import Role
 
 REFUSALS: Final = (Draining, NoBrowser, Overloaded, PoolFull, QuotaExceeded, StoreUnavailable)
 Refusal = Draining | Overloaded | QuotaExceeded | PoolFull
@@ -28,6 +30,7 @@ class QueueTicket:
     """One create in the queue."""
 
     principal_id: str
+    role: Role
     refusal: PoolFull | QuotaExceeded
     """Raised when it is not admitted in time."""
     came: asyncio.Future[None]
@@ -38,9 +41,10 @@ class Admission:
     """Counts the sessions of one event loop against the limits; no lock, because nothing here awaits between reading
     and writing."""
 
-    def __init__(self, capacity: int, quota: int | None) -> None:
+    def __init__(self, capacity: int, quotas: Mapping[Role, int]) -> None:
+        """`quotas`: live sessions of one principal, by the role of its caller; a role without one may have all."""
         self.capacity = capacity
-        self.quota = quota
+        self.quotas = quotas
         self.taken = 0
         self.refused: Counter[type[BrowserSessionsError]] = Counter(dict.fromkeys(REFUSALS, 0))
         """Rejected creates by error, zeros included. Read by the metric and by the pool's state."""
@@ -68,21 +72,21 @@ class Admission:
         self.refused[type(error)] += 1
         return error
 
-    def check(self, principal_id: str) -> None:
+    def check(self, principal_id: str, role: Role = Role.CLIENT) -> None:
         """Raises `Draining`, `Overloaded`, `QuotaExceeded` or `PoolFull` when the principal cannot be admitted now."""
-        if (refusal := self._refusal(principal_id)) is not None:
+        if (refusal := self._refusal(principal_id, role)) is not None:
             raise self.refuse(refusal)
 
-    def ask(self, principal_id: str, wait_seconds: float) -> QueueTicket | None:
+    def ask(self, principal_id: str, wait_seconds: float, role: Role = Role.CLIENT) -> QueueTicket | None:
         """Admits now (None), or queues a create that may wait: follow a ticket with `wait`, and with `leave` unless
         `wait` returns. No await before the decision, so first come is first served. Raises as `check`."""
-        refusal = self._refusal(principal_id)
+        refusal = self._refusal(principal_id, role)
         if refusal is None:
             self._take(principal_id)
             return None
         if wait_seconds <= 0 or not isinstance(refusal, PoolFull | QuotaExceeded):
             raise self.refuse(refusal)
-        ticket = QueueTicket(principal_id, refusal, asyncio.get_running_loop().create_future())
+        ticket = QueueTicket(principal_id, role, refusal, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(principal_id, deque()).append(ticket)
         return ticket
 
@@ -124,12 +128,12 @@ class Admission:
                     ticket.came.set_exception(self.refuse(refusal))
         self._waiting.clear()
 
-    def _refusal(self, principal_id: str) -> Refusal | None:
+    def _refusal(self, principal_id: str, role: Role) -> Refusal | None:
         if self.closed:
             return Draining("The service is shutting down and accepts no new sessions. Try again in a moment.")
         if self.shortage:
             return Overloaded(f"{self.shortage} Try again later.")
-        if self._over_quota(principal_id):
+        if self._over_quota(principal_id, role):
             return QuotaExceeded(
                 f"You have {self._held[principal_id]} live sessions, which is your limit. "
                 "End one, or wait with wait_seconds."
@@ -140,8 +144,9 @@ class Admission:
             )
         return None
 
-    def _over_quota(self, principal_id: str) -> bool:
-        return self.quota is not None and self._held[principal_id] >= self.quota
+    def _over_quota(self, principal_id: str, role: Role) -> bool:
+        quota = self.quotas.get(role)
+        return quota is not None and self._held[principal_id] >= quota
 
     def _take(self, principal_id: str) -> None:
         self.taken += 1
@@ -149,7 +154,8 @@ class Admission:
 
     def _admit(self) -> None:
         while self.taken < self.capacity:
-            principal_id = next((who for who in self._waiting if not self._over_quota(who)), None)
+            admissible = (who for who, queue in self._waiting.items() if not self._over_quota(who, queue[0].role))
+            principal_id = next(admissible, None)
             if principal_id is None:
                 return
             queue = self._waiting.pop(principal_id)

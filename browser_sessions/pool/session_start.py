@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from browser_sessions.domain.errors import (
     StoreUnavailable,
     WrongState,
 )
-from browser_sessions.domain.principal import Principal
+from browser_sessions.domain.principal import Principal, Role
 from browser_sessions.domain.session import (
     TRANSITIONS,
     EndReason,
@@ -54,7 +54,8 @@ class PoolLimits:
 
     max_sessions: int
     max_sessions_per_browser: int
-    max_sessions_per_principal: int | None
+    max_sessions_per_principal: Mapping[Role, int]
+    """By the role of the caller; without one: no limit."""
     max_lifetime_seconds: float | None
     create_timeout_seconds: float
     share_browsers_between_principals: bool = False
@@ -103,7 +104,7 @@ class Starter:
         their rejections. The coroutine waits for the active session and must be awaited: that is what stops the start
         when the caller disconnects. Raises, at once or when awaited, as `Pool.create`.
         """
-        ticket = self.admission.ask(principal.principal_id, wait_seconds)
+        ticket = self.admission.ask(principal.principal_id, wait_seconds, principal.role)
         session = self._new(principal, spec, wait_seconds, idempotency)
         live = Live(
             session,

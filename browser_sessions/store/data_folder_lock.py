@@ -12,7 +12,9 @@ from browser_sessions.domain.errors import SettingsError
 
 def lock_data_folder(data_dir: Path) -> IO[str]:
     """One server for each data folder: two would mark each other's sessions as lost. Raises `SettingsError`."""
-    file = (data_dir / "lock").open("a+", encoding="utf-8")
+    path = data_dir / "lock"
+    file = path.open("a+", encoding="utf-8")
+    path.chmod(0o600)  # who can read it can lock it
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 
 from browser_sessions.auth.access_tokens import TOKEN_LIFETIME_S
-from browser_sessions.auth.keyring import ATTEMPTS_PER_NAME, KeyRing
+from browser_sessions.auth.keyring import KeyRing
 from browser_sessions.auth.secrets_file import load_or_create
+from browser_sessions.auth.throttle import ATTEMPTS_PER_NAME_AND_ADDRESS
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import StoreUnavailable
 from browser_sessions.domain.principal import Role
@@ -350,13 +352,17 @@ async def test_a_wrong_password_and_an_unknown_user_have_the_same_response_and_h
     assert hashed[0] == hashed[1], "algorithm and parameters must be the same"
 
 
-async def test_too_many_attempts_for_one_name_are_a_429_until_later(service: Node) -> None:
+async def test_too_many_wrong_passwords_from_one_address_are_a_429_there_alone(service: Node) -> None:
     await service.keyring.create_user("ann", PASSWORD, Role.CLIENT)
-    responses = [await sign_in(service, password="wrong") for _ in range(ATTEMPTS_PER_NAME + 1)]
-    assert [response.status_code for response in responses] == [401] * ATTEMPTS_PER_NAME + [429]
+    responses = [await sign_in(service, password="wrong") for _ in range(ATTEMPTS_PER_NAME_AND_ADDRESS + 1)]
+    assert [response.status_code for response in responses] == [401] * ATTEMPTS_PER_NAME_AND_ADDRESS + [429]
     assert int(responses[-1].headers["retry-after"]) >= 1
     assert (await sign_in(service)).status_code == 429, "even with the right password"
     assert (await sign_in(service, "bob")).status_code == 401, "other users must not be blocked"
+    elsewhere = httpx.ASGITransport(app=service.app, client=("192.0.2.1", 5))
+    async with httpx.AsyncClient(transport=elsewhere, base_url=str(service.client.base_url)) as client:
+        form = {"username": "ann", "password": PASSWORD}
+        assert (await client.post("/v1/auth/token", data=form)).status_code == 200
 
 
 async def test_passwords_are_hashed_and_checked_off_the_loop(service: Node, monkeypatch: pytest.MonkeyPatch) -> None:

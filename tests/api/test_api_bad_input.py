@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from browser_sessions.api.middleware import edge
 from tests.harness.fakes.fake_node import ADMIN_KEY, Node, node
 
 SESSIONS = "/v1/browser/sessions"
@@ -212,6 +214,30 @@ async def test_a_chunked_body_is_limited_in_size(service: Node) -> None:
     response = await service.client.post(SESSIONS, content=chunks(), headers=headers)
     assert response.status_code == 413
     assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_bodies_of_one_principals_requests_are_limited_together(
+    service: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "PRINCIPAL_BODIES", 1000)
+    sending, end = asyncio.Event(), asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"metadata": {"a": "' + b"x" * 400
+        sending.set()
+        await end.wait()
+        yield b'"}}'
+
+    mine, other = [await service.key() | {"Content-Type": "application/json"} for _ in range(2)]
+    slow = asyncio.create_task(service.client.post(SESSIONS, content=chunks(), headers=mine))
+    await sending.wait()
+    body = {"metadata": {"a": "x" * 500, "b": "x" * 100}}
+    refused = await service.client.post(SESSIONS, json=body, headers=mine)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert (await service.client.post(SESSIONS, json=body, headers=other)).status_code == 201
+    end.set()
+    assert (await slow).status_code == 201
+    assert (await service.client.post(SESSIONS, json=body, headers=mine)).status_code == 201
 
 
 QUERIES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from browser_sessions.domain.principal import Role
 from browser_sessions.domain.session import EndReason
+from browser_sessions.settings import Settings
 from tests.harness.fakes.fake_browser import no_browser
 from tests.harness.fakes.fake_node import ADMIN_KEY, Node, node
 
@@ -53,7 +56,7 @@ async def full_with_a_key_that_may_be_a_repeat(service: Node) -> httpx.Response:
 
 
 async def quota(service: Node) -> httpx.Response:
-    service.pool.admission.quota = 1
+    service.pool.admission.quotas = {Role.ADMIN: 1}
     return await full(service)
 
 
@@ -123,3 +126,18 @@ async def test_refusals_are_summed_by_kind_without_successful_creates(service: N
     await service.pool.end(made, EndReason.DELETED)
     await shortage(service)
     assert await counted(service) == ({"pool-full": 3, "overloaded": 1}, 4)
+
+
+async def test_a_client_that_asks_for_every_slot_leaves_others_their_share(tmp_path: Path) -> None:
+    async with node(tmp_path, max_sessions=8) as service:
+        service.pool.admission.quotas = Settings(max_sessions=8).session_quotas
+        greedy, other = await service.key(), await service.key()
+        asked = await asyncio.gather(*(create(service, headers=greedy) for _ in range(8)))
+        assert Counter(each.status_code for each in asked) == {201: 6, 429: 2}
+        waiting = [asyncio.create_task(create(service, headers=greedy, wait_seconds=30)) for _ in range(8)]
+        await until_queued(service)
+        assert [(await create(service, headers=other)).status_code for _ in range(2)] == [201, 201]
+        assert (await create(service, headers=other)).status_code == 503
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.harness.paths import ROOT
 
-PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES: Final = (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.errors import INTERNAL, Kind, problem_response
 from browser_sessions.api.middleware.origin import Hosts, apply_forwarded, networks
+from browser_sessions.domain.principal import Principal
 from browser_sessions.telemetry import REQUEST_ID, Metrics
 
 log = structlog.get_logger()
@@ -44,6 +46,9 @@ _BAD_REQUEST: Final = Kind(400, "bad-request", "Bad request")
 _TOO_LARGE: Final = Kind(413, "too-large", "Request body too large")
 _UNSUPPORTED: Final = Kind(415, "unsupported-media-type", "Unsupported media type")
 DISCARDED_BYTES: Final = 64 * 2**20
+PRINCIPAL_BODIES: Final = 64 * 2**20
+"""Bytes of the bodies of a principal's requests under way; before it is known, of an address's. A thousand creates have
+less, sixty-four of the largest have more."""
 _JSON: Final = re.compile(rb"application/(?:[^;\s]+\+)?json")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _FORM_PATH: Final = "/v1/auth/token"
@@ -87,6 +92,8 @@ class Edge:
         self._hosts = Hosts(options.listen_host, options.public_url, options.allowed_hosts)
         self._trusted = networks(options.trusted_proxies)
         self._max_body = options.max_body_bytes
+        self._held: Counter[str] = Counter()
+        """Bytes of the bodies of requests under way, by principal or address."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -118,7 +125,7 @@ class Edge:
             elif _has_unknown_type(scope, length):
                 await _unknown_type(scope["path"])(scope, receive, response)
             else:
-                await self._app(scope, self._bounded(receive), response)
+                await self._with_body(scope, receive, response)
         except _HeadSent:
             pass
         except Exception:
@@ -154,20 +161,26 @@ class Edge:
         if response.status:  # rejected before the upgrade
             _log(scope, "GET", _route(scope), response.status, time.perf_counter() - began)
 
-    def _bounded(self, receive: Receive) -> Receive:
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Counts the body as it arrives: a chunked one has no Content-Length."""
-        taken = 0
+        taken: Counter[str] = Counter()
 
         async def bounded() -> Message:
-            nonlocal taken
             message = await receive()
-            if message["type"] == "http.request":
-                taken += len(message.get("body", b""))
-                if taken > self._max_body:
+            if message["type"] == "http.request" and (size := len(message.get("body", b""))):
+                holder = _holder(scope)
+                taken[holder] += size
+                self._held[holder] += size
+                if taken.total() > self._max_body:
                     raise HTTPException(413)
+                if self._held[holder] > PRINCIPAL_BODIES:
+                    raise HTTPException(429, headers={"Retry-After": "1"})
             return message
 
-        return bounded
+        try:
+            await self._app(scope, bounded, send)
+        finally:
+            self._held -= taken
 
     def _too_large(self, length: int) -> Response:
         """A body of ordinary size is read to its end: a client that still sends it when the connection is closed gets
@@ -185,6 +198,13 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send, response:
         await response(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
+
+
+def _holder(scope: Scope) -> str:
+    """Who holds the memory of a request: its principal, or its address while the principal is not known."""
+    principal: Principal | None = scope.get("browser_sessions.principal")
+    address: str = (scope.get("client") or ("",))[0]
+    return address if principal is None else principal.principal_id
 
 
 def _headers_of(scope: Scope) -> tuple[bytes | None, bytes, int | None]:

@@ -81,7 +81,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     if fields.get("wait_seconds", 0) != 0:
         await services.slow_requests.turn()
     elif key is None:  # with a key, the session may exist already
-        pool.admission.check(principal.principal_id)
+        pool.admission.check(principal.principal_id, principal.role)
     asked = _validated(fields)
     spec = resolve(asked, pool.launcher.devices, services.options)
     if key is None:  # no await since the check above

@@ -57,7 +57,7 @@ async def sign_out(request: Request, response: Response, services: Here) -> None
 async def _checked(services: Services, body: SignInBody, address: str) -> str:
     """Checks the body's credential and returns its name. Raises `Unauthenticated`, `QuotaExceeded`, `InvalidField`."""
     if body.api_key is not None and body.username is None and body.password is None:
-        return services.keyring.check_key(body.api_key, address)
+        return services.keyring.check_key(body.api_key)
     if body.api_key is None and body.username is not None and body.password is not None:
         await services.keyring.sign_in(body.username, body.password, "", address)
         return f"user:{body.username}"

@@ -12,6 +12,7 @@ from browser_sessions.chromium.driver.playwright_calls import Calls
 from browser_sessions.chromium.page_registry import PageRegistry, title_of
 from browser_sessions.chromium.ports import PageInfo
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
+from browser_sessions.domain.urls import without_passwords
 
 IDENTIFY_SECONDS: Final = 10.0
 """Timeout for learning a page's target id, which takes 4 ms, or seconds if a client keeps the page paused."""
@@ -124,7 +125,9 @@ class Pages:
             shown = future.result().url  # includes a changed fragment, for which Chromium sends no target event
             failed = shown.startswith("chrome-error:")
             url = url if failed else shown
-        return PageInfo(target.target_id, url, title_of(target), target.created_at, target.crashed, failed)
+        return PageInfo(
+            target.target_id, without_passwords(url), title_of(target), target.created_at, target.crashed, failed
+        )
 
     async def _identify(self, page: Page) -> str:
         _, page_id = await identify(self._calls, page, timeout=IDENTIFY_SECONDS)

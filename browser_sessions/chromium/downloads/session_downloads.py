@@ -16,6 +16,7 @@ from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.download_ledger import Download, DownloadState, Ledger
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, Conflict, DownloadNotFound, PageFailed
 from browser_sessions.domain.limits import MAX_NESTED, TEXT_CHARACTERS
+from browser_sessions.domain.urls import without_passwords
 
 MAX_CLIENT_CONTEXTS: Final = 4 * MAX_NESTED
 """Contexts created by clients whose downloads are handled."""
@@ -109,7 +110,10 @@ class Downloads:
     def _on_begin(self, context_id: str, params: Mapping[str, Any]) -> None:
         guid, page_id = params["guid"], params["frameId"]
         known = self._events.is_page(page_id)
-        url, filename = params["url"][:TEXT_CHARACTERS], params["suggestedFilename"][:TEXT_CHARACTERS]
+        url, filename = (
+            without_passwords(params["url"])[:TEXT_CHARACTERS],
+            params["suggestedFilename"][:TEXT_CHARACTERS],
+        )
         download = Download(guid, page_id if known else None, url, filename, self._clock.wall())
         accepted = self._ledger.begin(download)
         self._over_quota += not accepted

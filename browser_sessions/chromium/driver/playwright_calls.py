@@ -16,6 +16,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, BrowserTimeout, PageFailed
 from browser_sessions.domain.limits import TEXT_CHARACTERS
+from browser_sessions.domain.urls import without_passwords
 
 T = TypeVar("T")
 
@@ -154,7 +155,7 @@ class Calls:
 
 def translate(error: Error) -> Exception:
     """The exception for a Playwright error: `BrowserTimeout`, `TargetClosed`, `PageCrashed` or `PageFailed`."""
-    text = plain(error)
+    text = without_passwords(plain(error))
     if isinstance(error, PlaywrightTimeout):
         detail = "" if _TIMEOUT_ONLY.fullmatch(text) else f" ({text})"
         return BrowserTimeout(

@@ -64,7 +64,8 @@ def _run(settings: Settings) -> None:
 
 
 def greeting(service: Service, url: str) -> list[str]:
-    """The service's address, and the admin key if this start generated it."""
+    """The service's address, and the admin key if this start generated it: on a terminal only, because a journal keeps
+    what it gets."""
     folder = service.settings.data_dir
     lines = [
         f"browser-sessions is ready at {_reachable(url)} (API: {_reachable(url)}/docs)",
@@ -73,10 +74,11 @@ def greeting(service: Service, url: str) -> list[str]:
     if service.secrets.admin_key_is_new:
         from browser_sessions.auth.secrets_file import admin_key_path
 
-        lines += [
-            f"Admin key:   {service.secrets.admin_key}",
-            f"             shown only once; stored in {admin_key_path(folder)}",
-        ]
+        path = admin_key_path(folder)
+        if sys.stdout.isatty():
+            lines += [f"Admin key:   {service.secrets.admin_key}", f"             shown only once; stored in {path}"]
+        else:
+            lines.append(f"Admin key:   in {path}")
     return lines
 
 

@@ -23,6 +23,7 @@ DEFAULTS_IN_WORDS: Final[Mapping[str, str]] = {
         f"half of the memory in sessions of {BYTES_PER_SESSION // 2**20} MiB, at least 4, at most "
         f"{MAX_DEFAULT_SESSIONS}"
     ),
+    "max_sessions_per_principal": "three quarters of `max_sessions`",
 }
 """Defaults that depend on the machine."""
 

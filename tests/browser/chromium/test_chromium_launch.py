@@ -395,6 +395,7 @@ async def test_no_child_of_the_service_holds_a_secret(tmp_path: Path, monkeypatc
         service = await server.start()
         try:
             await service.create()
+            own = Path(f"/proc/{server.pid}/environ").read_bytes()
             children = server.tree()[1:]
             names = {each.name() for each in children}
             environments = {}
@@ -405,6 +406,8 @@ async def test_no_child_of_the_service_holds_a_secret(tmp_path: Path, monkeypatc
             await service.http.aclose()
     finally:
         await server.stop()
+    assert b"BROWSER_SESSIONS_ADMIN_API_KEY=****" in own
+    assert ADMIN_KEY.encode() not in own
     assert any("chrom" in each for each in names), names
     assert any("node" in each or "MainThread" in each for each in names), names
     assert len(environments) >= 4
@@ -446,10 +449,34 @@ async def test_whether_the_user_can_run_it_is_checked(tmp_path: Path) -> None:
     assert not await can_run(tmp_path / "none", USER)
 
 
+def readable(data: Path, user: BrowserUser) -> list[Path]:
+    """What a compromised renderer would find: all that a process of its uid can read of the data folder, below its path
+    and through the service's own entries in /proc."""
+    own = f"/proc/{os.getpid()}"
+    found = subprocess.run(
+        ["find", data, f"{own}/root{data}", f"{own}/environ", f"{own}/mem", f"{own}/fd", "-readable", "-print0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        user=user.uid,
+        group=user.gid,
+        extra_groups=(),
+        check=False,
+    )
+    listed = [Path(os.fsdecode(path)) for path in found.stdout.split(b"\0") if path]
+    return [path for path in listed if os.fspath(path) not in (f"{own}/mem", f"{own}/environ") or opens(path, user)]
+
+
+def opens(path: Path, user: BrowserUser) -> bool:
+    """Whether the user can open it: access(2) does not know all rules of /proc."""
+    head = ["head", "-c", "0", os.fspath(path)]
+    tried = subprocess.run(head, stderr=subprocess.DEVNULL, user=user.uid, group=user.gid, extra_groups=(), check=False)
+    return tried.returncode == 0
+
+
 @ROOT_ONLY
-async def test_the_browser_user_can_enter_its_own_folders_only(tmp_path: Path) -> None:
+async def test_the_browser_user_can_enter_its_own_folders_only(open_folder: Path) -> None:
     assert USER is not None
-    data = tmp_path / "data"
+    data = open_folder / "data"
     async with running(data) as service:
         work, session_id = service.inside.work_dir, (await service.create())["session_id"]
         assert work == folders.work_folder(data / "work", USER), "the next start must use the same folder"
@@ -463,6 +490,13 @@ async def test_the_browser_user_can_enter_its_own_folders_only(tmp_path: Path) -
         assert {path.stat().st_uid for path in (work, work / "sessions", *work.glob("run-*"))} == {0}
         for hidden in (work, work / "sessions", *work.glob("run-*")):
             assert hidden.stat().st_mode & 0o066 == 0, "others must not list or write it"
+        assert await asyncio.to_thread(readable, data, USER) == []
+        data.chmod(0o755)  # as one that was there before may be
+        assert await asyncio.to_thread(readable, data, USER) in (
+            [data],
+            [data, data / "devtools"],
+        )  # a copy of the tests'
+
         assert (work / "sessions" / session_id).exists()
     assert not work.exists(), "a stopped service must remove its work folder"
 

@@ -14,7 +14,9 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from browser_sessions.gateway import gateway
 from tests.harness.clients.raw_cdp import Raw, raw
+from tests.harness.clients.ws_frames import masked
 from tests.harness.scenarios.pressure import (
     FLOODS,
     MIB,
@@ -119,6 +121,49 @@ async def test_clients_of_one_principal_share_a_memory_limit(server: Running, ma
         await until(some_closed, within=SOON_S, what="the furthest behind is closed")
         assert (await server.details(created["session_id"]))["connections"] > 1
         assert await client.value("6 * 7", at_page) == 42
+
+
+@pytest.mark.slow
+async def test_half_messages_of_one_principal_use_little_memory_and_leave_none(
+    server: Running, make: Callable[[], Any]
+) -> None:
+    """Eight clients each send 60 MB of a message that they do not complete."""
+    assert server.process is not None
+    process = psutil.Process(server.process.pid)
+    created = await make()
+    half = masked(1, b"x" * LARGEST)[:60_000_000]
+    async with AsyncExitStack() as stack:
+        other = await stack.enter_async_context(raw(created["connect_url"]))
+        _, at_page = await other.page()
+        seen = await stack.enter_async_context(most_memory(process))
+        async with AsyncExitStack() as halves:
+            for _ in range(SHARING):
+                client = await halves.enter_async_context(raw(created["connect_url"], close_timeout=0.1))
+                halves.callback(client.socket.transport.abort)
+                client.socket.transport.write(half)
+            trips = await round_trips(other, at_page, seconds=5.0)
+            assert seen[1] - seen[0] < HELD_BYTES, f"{(seen[1] - seen[0]) / MIB:.0f} MiB"
+            assert seen[1] - seen[0] > 60 * MIB, "one of them goes on"
+            assert len(trips) >= 100
+        await until(lambda: process.memory_info().rss - seen[0] < 30 * MIB, within=SOON_S, what="the memory is back")
+        assert await result_of(created["connect_url"], LARGEST) > LARGEST - 1000
+
+
+async def test_large_messages_of_one_principal_are_read_one_after_the_other(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "MAX_PRINCIPAL_BYTES", 2 * MIB)
+    created = await service.create()
+    message = masked(1, one_string(4 * MIB))
+    async with raw(created["connect_url"]) as first, raw(created["connect_url"]) as second:
+        answers = [client.response(7001) for client in (first, second)]
+        for client, share in ((first, 4), (second, 3)):
+            client.socket.transport.write(message[: share * MIB])
+        sides = {relay.socket for relay in service.inside.gateway._relays}
+        await until(lambda: [side.paused for side in sides].count(True) == 1, what="the shorter one is paused")
+        for client, share in ((second, 3), (first, 4)):
+            client.socket.transport.write(message[share * MIB :])
+        assert [(await each)["id"] for each in answers] == [7001, 7001]
 
 
 async def close_code(server: Running, session_id: str, client: Raw) -> int | None:

@@ -336,6 +336,14 @@ def renderers(server: ServerProcess) -> list[dict[str, str]]:
     return [dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line) for text in texts]
 
 
+def reached_data_folders(server: ServerProcess) -> tuple[set[bool], set[bool]]:
+    """Whether the data folder exists in the file system as renderers and as the service see it: the sandbox leaves
+    renderers an empty root."""
+    roots = {each.pid: f"/proc/{each.pid}/root{server.data_dir}" for each in server.tree()}
+    theirs = {os.access(root, os.F_OK) for pid, root in roots.items() if b"--type=renderer" in _proc(pid, "cmdline")}
+    return theirs, {os.access(roots[server.pid], os.F_OK)}
+
+
 def boxed(statuses: list[dict[str, str]]) -> list[tuple[str, set[str]]]:
     return [(each["Seccomp"], set(each["Uid"].split()) & {"0"}) for each in statuses]
 
@@ -346,6 +354,7 @@ async def test_renderers_are_sandboxed_and_not_root(deployment: Deployment) -> N
     assert len(found) >= len(deployment.sessions)
     assert boxed(found) == [("2", set())] * len(found)
     assert {each["NoNewPrivs"] for each in found} == {"1"}
+    assert reached_data_folders(deployment.server) == ({False}, {True})
 
 
 @asynccontextmanager
@@ -385,3 +394,4 @@ async def test_renderers_of_a_service_run_by_an_unprivileged_user_are_sandboxed(
         found = renderers(service.process)
         assert found != []
         assert boxed(found) == [("2", set())] * len(found)
+        assert reached_data_folders(service.process) == ({False}, {True})

@@ -216,7 +216,7 @@ def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int)
     own = Secrets(ADMIN_KEY, False, datetime(2026, 1, 1, tzinfo=UTC), b"t" * 32, b"k" * 32)
     store = EmbeddedStore(folder / "sessions.db")
     launcher = DrivableLauncher()
-    limits = PoolLimits(max_sessions, 30, None, options.max_lifetime_seconds, 10.0)
+    limits = PoolLimits(max_sessions, 30, {}, options.max_lifetime_seconds, 10.0)
     pool = Pool(launcher, store, clock, limits, node="test", work_dir=folder / "work")
     keyring = KeyRing(store, clock, own)
     keyring._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1),))  # tests sign in often

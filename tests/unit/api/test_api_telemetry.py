@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -94,8 +95,8 @@ def test_tracebacks_and_lines_of_libraries_are_masked(lines: io.StringIO) -> Non
 @pytest.mark.parametrize("log_format", ["console", "json"])
 def test_control_characters_are_escaped(lines: io.StringIO, log_format: Literal["console", "json"]) -> None:
     configure_logging(log_format, "info", lines)
-    sent = "ses\x00\x1b[2J\x7f\x9b\u2028\nx\r\t"
-    structlog.get_logger().info("http.request", session_id=sent, names=[sent])
+    sent = "ses\x00\x1b[2J\x7f\x9b\u2028\nx\r\t\u061c\u200b\u202egnp\u2066\ufeff\ud800\U000e0041"
+    structlog.get_logger().info("http.request", session_id=sent, names=[sent], facts={sent: sent})
     logging.getLogger("some.library").warning("sent %s", sent)
     assert len(lines.getvalue().splitlines()) == 2
     try:
@@ -103,8 +104,10 @@ def test_control_characters_are_escaped(lines: io.StringIO, log_format: Literal[
     except ValueError:
         structlog.get_logger().exception("http.failed")
     text = lines.getvalue()
-    assert set(re.findall(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", text)) <= {"\n", "\t"}
+    assert {each for each in text if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp")} <= {"\n", "\t"}
+    assert [line for line in text.splitlines() if not line.startswith((" ", "{", "20"))] == [], "no line is forged"
     assert "[2J" in text
+    assert r"\u202egnp" in text
 
 
 def test_every_logged_event_is_documented() -> None:

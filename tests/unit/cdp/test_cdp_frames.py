@@ -100,6 +100,19 @@ def test_a_million_empty_fragments_use_no_memory() -> None:
     assert list(frames.feed(masked(0, b"end"))) == [(TEXT, b"end")]
 
 
+def test_a_message_in_chunks_of_one_byte_uses_little_more_memory_than_its_length() -> None:
+    frames, payload = ClientFrames(), b"x" * 200_000
+    data = masked(1, payload)
+    tracemalloc.start()
+    try:
+        for at in range(len(data) - 1):
+            assert list(frames.feed(data[at : at + 1])) == []
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(data)
+    finally:
+        tracemalloc.stop()
+    assert list(frames.feed(data[-1:])) == [(TEXT, payload)]
+
+
 def test_a_large_message_in_small_chunks_is_joined_once() -> None:
     """Joining at every chunk would copy 8 GB for 8 MB in chunks of 4 KB."""
     frames, payload = ClientFrames(), b"x" * 2**23

@@ -206,7 +206,7 @@ def test_a_protocol_violation_closes_with_a_reason(data: bytes, code: int) -> No
         assert receiver.gone == 1
         for _ in range(1000):
             side.data_received(data * 10)  # later data is not buffered
-        assert side._frames._have <= len(data)
+        assert side._frames.held <= len(data)
         assert wire.take() == b""
 
 

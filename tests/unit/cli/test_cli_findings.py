@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +14,9 @@ import pytest
 from browser_sessions.cli.node import doctor_findings
 from browser_sessions.cli.node.doctor import examine, folder_at, missing_fonts
 from browser_sessions.cli.node.doctor_findings import FONTS, Folder, State
+from browser_sessions.cli.node.serve import greeting
 from browser_sessions.domain.errors import SettingsError
+from browser_sessions.domain.principal import Role
 from browser_sessions.settings import load, unknown
 
 GIB = 2**30
@@ -186,6 +192,42 @@ def test_a_misspelt_setting_is_reported_with_the_likely_one() -> None:
     assert unknown({"BROWSER_SESSIONS_COLOUR": ""}) == ["BROWSER_SESSIONS_COLOUR is not a setting and has no effect."]
 
 
+@pytest.mark.parametrize(("max_sessions", "share"), [(1, 1), (2, 1), (4, 3), (10, 8), (500, 375)])
+def test_a_client_may_have_three_quarters_of_the_sessions_by_default(max_sessions: int, share: int) -> None:
+    assert load(max_sessions=max_sessions).session_quotas == {Role.CLIENT: share}
+
+
+def test_a_quota_that_was_set_is_for_all_roles_and_none_is_for_nobody() -> None:
+    assert load(max_sessions_per_principal=2).session_quotas == dict.fromkeys(Role, 2)
+    assert load(max_sessions_per_principal="none").session_quotas == {}
+
+
 def test_a_port_set_by_kubernetes_has_a_specific_error() -> None:
     with pytest.raises(SettingsError, match=r"BROWSER_SESSIONS_PORT: must be a number; .*enableServiceLinks: false"):
         load(port="tcp://10.96.0.7:8000")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_new_admin_key_is_shown_on_a_terminal_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    own = SimpleNamespace(admin_key="bs_admin_new", admin_key_is_new=True)
+    service: Any = SimpleNamespace(settings=SimpleNamespace(data_dir=tmp_path), secrets=own)
+    shown = "\n".join(greeting(service, "http://127.0.0.1:8000"))
+    assert ("bs_admin_new" in shown) is terminal
+    assert str(tmp_path / "secrets" / "admin_api_key") in shown
+
+
+def test_a_secret_leaves_the_environment_also_where_proc_shows_it() -> None:
+    program = "from browser_sessions.settings import load; load(); print(open('/proc/self/environ').read())"
+    secret = "a key of one's own"
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "BROWSER_SESSIONS_ADMIN_API_KEY": secret, "LAST": "as it was"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert secret not in ran.stdout
+    assert "LAST=as it was" in ran.stdout

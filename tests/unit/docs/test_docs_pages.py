@@ -115,8 +115,17 @@ def test_only_existing_settings_are_mentioned(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     known = {name.upper() for name in Settings.model_fields} | OF_CLIENTS
     assert set(re.findall(rf"{PREFIX}([A-Z_]+)", text)) <= known
-    if page.name == "operations.md" or page.parent.name == "guides":
+    if page.name in ("operations.md", "threat-model.md") or page.parent.name == "guides":
         assert set(re.findall(rf"`(?!ERR_|{PREFIX})([A-Z]+(?:_[A-Z]+)+)`", text)) <= known | OF_OTHERS
+
+
+def test_every_test_of_the_threat_model_exists() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| threat")]
+    tests = [re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row) for row in rows]
+    assert all(tests)
+    found = {file: (ROOT / file).read_text(encoding="utf-8") for each in tests for file, _ in each}
+    assert [test for each in tests for file, test in each if f"def {test}(" not in found[file]] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from browser_sessions.domain.errors import Draining, PoolFull, QuotaExceeded
+from browser_sessions.domain.principal import Role
 from browser_sessions.pool.admission import Admission
 
 
@@ -33,7 +34,7 @@ def enter(admission: Admission, who: str, order: list[str], name: str, wait: flo
 
 
 def test_the_limit_is_never_exceeded() -> None:
-    admission = Admission(2, None)
+    admission = Admission(2, {})
     admission.ask("a", 0)
     admission.ask("b", 0)
     with pytest.raises(PoolFull) as refusal:
@@ -44,15 +45,27 @@ def test_the_limit_is_never_exceeded() -> None:
 
 
 def test_a_principal_has_its_own_limit() -> None:
-    admission = Admission(10, 1)
+    admission = Admission(10, {Role.CLIENT: 1})
     admission.ask("a", 0)
     with pytest.raises(QuotaExceeded):
         admission.ask("a", 0)
     admission.ask("b", 0)
 
 
+def test_the_limit_is_that_of_the_callers_role() -> None:
+    admission = Admission(3, {Role.CLIENT: 1})
+    admission.ask("a", 0)
+    with pytest.raises(QuotaExceeded):
+        admission.check("a")
+    admission.check("a", Role.OPERATOR)
+    for _ in range(2):
+        admission.ask("root", 0, Role.ADMIN)
+    with pytest.raises(PoolFull):
+        admission.ask("root", 0, Role.ADMIN)
+
+
 async def test_the_queue_is_fifo_within_a_principal_and_fair_between_principals() -> None:
-    admission = Admission(1, None)
+    admission = Admission(1, {})
     admission.ask("x", 0)
     order: list[str] = []
     tasks = [enter(admission, "a", order, f"a{n}") for n in range(3)]
@@ -69,7 +82,7 @@ async def test_the_queue_is_fifo_within_a_principal_and_fair_between_principals(
 
 
 async def test_a_cancelled_wait_is_removed_from_the_queue() -> None:
-    admission = Admission(1, None)
+    admission = Admission(1, {})
     admission.ask("x", 0)
     order: list[str] = []
     cancelled, waiting = enter(admission, "a", order, "cancelled"), enter(admission, "a", order, "waiting")
@@ -84,7 +97,7 @@ async def test_a_cancelled_wait_is_removed_from_the_queue() -> None:
 
 
 async def test_a_slot_granted_to_a_cancelled_wait_goes_to_the_next() -> None:
-    admission = Admission(1, None)
+    admission = Admission(1, {})
     admission.ask("x", 0)
     order: list[str] = []
     cancelled, waiting = enter(admission, "a", order, "cancelled"), enter(admission, "a", order, "waiting")
@@ -97,7 +110,7 @@ async def test_a_slot_granted_to_a_cancelled_wait_goes_to_the_next() -> None:
 
 
 async def test_a_ticket_can_be_returned_before_and_after_it_is_granted() -> None:
-    admission = Admission(1, None)
+    admission = Admission(1, {})
     assert admission.ask("x", 9) is None
     first, second, third = (admission.ask("a", 9) for _ in range(3))
     assert first is not None
@@ -114,7 +127,7 @@ async def test_a_ticket_can_be_returned_before_and_after_it_is_granted() -> None
 
 
 async def test_waiting_times_out() -> None:
-    admission = Admission(1, None)
+    admission = Admission(1, {})
     admission.ask("x", 0)
     with pytest.raises(PoolFull):
         await take(admission, "a", 0.01)
@@ -123,7 +136,7 @@ async def test_waiting_times_out() -> None:
 
 
 async def test_a_principal_at_its_limit_does_not_block_others_in_the_queue() -> None:
-    admission = Admission(2, 1)
+    admission = Admission(2, {Role.CLIENT: 1})
     admission.ask("a", 0)
     admission.ask("x", 0)
     order: list[str] = []
@@ -137,7 +150,7 @@ async def test_a_principal_at_its_limit_does_not_block_others_in_the_queue() -> 
 
 
 async def test_closing_refuses_waiting_and_new_requests() -> None:
-    admission = Admission(1, None)
+    admission = Admission(1, {})
     admission.ask("x", 0)
     waiting = enter(admission, "a", [], "a")
     await settle()

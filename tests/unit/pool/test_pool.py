@@ -74,7 +74,7 @@ class PoolHarness:
 async def harness(tmp_path: Path) -> AsyncIterator[PoolHarness]:
     launcher, clock, store = FakeLauncher(), ManualClock(), EmbeddedStore(tmp_path / "sessions.db")
     await store.open()
-    limits = PoolLimits(10, 4, 8, 86_400.0, 5.0)
+    limits = PoolLimits(10, 4, {Role.CLIENT: 8}, 86_400.0, 5.0)
     pool = Pool(launcher, store, clock, limits, node="node", work_dir=tmp_path / "work")
     yield PoolHarness(pool, launcher, store, clock)
     launcher.gate.set()

@@ -73,7 +73,7 @@ class PoolMachine(RuleBasedStateMachine):
         store = EmbeddedStore(Path(self.folder.name) / "sessions.db")
         self.run(store.open())
         self.store = store
-        limits = PoolLimits(CAPACITY, 2, 4, 1000.0, 5.0)
+        limits = PoolLimits(CAPACITY, 2, {Role.CLIENT: 4}, 1000.0, 5.0)
         self.pool = Pool(self.launcher, store, self.clock, limits, node="node", work_dir=Path(self.folder.name))
         self.reaper, self.supervisor = Reaper(self.pool), Supervisor(self.pool.fleet)
 

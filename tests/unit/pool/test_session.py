@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from browser_sessions.domain.errors import IllegalTransition
 from browser_sessions.domain.session import FINAL, TRANSITIONS, EndReason, Session, SessionStatus, due, overdue
 from browser_sessions.domain.session_spec import MASK, Proxy, SessionSpec
-from browser_sessions.domain.urls import without_password
+from browser_sessions.domain.urls import without_password, without_passwords
 from tests.harness.fakes.fake_browser import EPOCH, ManualClock
 
 
@@ -178,7 +179,9 @@ def test_expires_at_is_computed_with_the_current_wall_clock() -> None:
         ("https://ann:secret@a.example/x?y=1", "https://ann:***@a.example/x?y=1"),
         ("http:\\\\ann:secret@a.example", "http://ann:***@a.example/"),
         ("https://ann:se:cr@et@a.example/", "https://ann:***@a.example/"),
+        ("https://ann:it's@a.example/", "https://ann:***@a.example/"),
         ("https://:secret@a.example/", "https://:***@a.example/"),
+        ("blob:http://ann:secret@a.example/1", "blob:http://ann:***@a.example/1"),
         ("https://ann@a.example/", "https://ann@a.example/"),
         ("https://a.example:8080/ann:b@c", "https://a.example:8080/ann:b@c"),
         ("https://a.example/?at=b:c@d", "https://a.example/?at=b:c@d"),
@@ -187,3 +190,20 @@ def test_expires_at_is_computed_with_the_current_wall_clock() -> None:
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+def test_passwords_of_all_addresses_in_a_text_are_masked() -> None:
+    text = (
+        'net::ERR_FAILED at http://ann:s@e:c@a.example/, "ftp://b:c@d", {"at":"http://a.example","by":"b:c@d.example"}'
+    )
+    shown = (
+        'net::ERR_FAILED at http://ann:***@a.example/, "ftp://b:***@d", {"at":"http://a.example","by":"b:c@d.example"}'
+    )
+    assert without_passwords(text) == shown
+
+
+def test_masking_passwords_takes_linear_time() -> None:
+    for text in ("://a:" * 20_000 + "@ ", "://" + "a:" * 50_000 + " @", "://" * 50_000 + "@"):
+        began = time.perf_counter()
+        without_passwords(text)
+        assert time.perf_counter() - began < 0.5

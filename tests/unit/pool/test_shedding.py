@@ -62,7 +62,7 @@ def test_this_machine_can_be_measured(tmp_path: Path) -> None:
 async def test_creates_are_refused_with_the_reason_and_accepted_again_later(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path / "sessions.db")
     await store.open()
-    limits = PoolLimits(10, 4, None, None, 5.0)
+    limits = PoolLimits(10, 4, {}, None, 5.0)
     pool = Pool(FakeLauncher(), store, ManualClock(), limits, node="node", work_dir=tmp_path)
     samples = [Sample(None, 0, None), ENOUGH]
     shedding = Shedding(pool.admission, pool.fleet, tmp_path, lambda _: samples.pop(0))
@@ -88,9 +88,7 @@ async def test_spare_contexts_are_dropped_before_creates_are_refused_for_memory(
 ) -> None:
     store = EmbeddedStore(tmp_path / "sessions.db")
     await store.open()
-    pool = Pool(
-        FakeLauncher(), store, ManualClock(), PoolLimits(10, 4, None, None, 5.0), node="node", work_dir=tmp_path
-    )
+    pool = Pool(FakeLauncher(), store, ManualClock(), PoolLimits(10, 4, {}, None, 5.0), node="node", work_dir=tmp_path)
     free = [READY_BYTES, READY_BYTES - 1, READY_BYTES, ENOUGH.memory_bytes]
     shedding = Shedding(pool.admission, pool.fleet, tmp_path, lambda _: Sample(free.pop(0), None, None))
     try:
