@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from browser_sessions.cdp.page_overrides import MethodCall
 from browser_sessions.domain.download_ledger import Download
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.domain.uploads import Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,25 @@ class Downloads(Protocol):
         `DownloadNotFound`."""
 
 
+class Uploads(Protocol):
+    """The files that a session's pages may be given."""
+
+    @property
+    def paths(self) -> Container[str]:
+        """What a file input of the session's pages takes, now and later."""
+
+    def all(self) -> list[Upload]:
+        """Oldest first."""
+
+    async def add(self, name: str, size: int | None, content: AsyncIterator[bytes]) -> Upload:
+        """Saves a file as its bytes arrive. `name` must be one of `domain.uploads.check_name`; `size` is what the
+        caller announces. A failure leaves nothing behind. Raises `UploadTooLarge`, `Conflict` (too many, or the name is
+        taken), `BrowserGone` (the session has ended), `Unavailable` (disk full)."""
+
+    async def remove(self, upload_id: str) -> None:
+        """Removes an upload and its file, which frees its quota. Raises `UploadNotFound`."""
+
+
 class Owner(Protocol):
     """Applies the session's options to its pages. Clients can override them while they are connected; the names of
     settings are in `cdp.page_overrides`."""
@@ -227,6 +247,9 @@ class ContextHandle(Protocol):
 
     @property
     def downloads(self) -> Downloads: ...
+
+    @property
+    def uploads(self) -> Uploads: ...
 
     @property
     def owner(self) -> Owner: ...
