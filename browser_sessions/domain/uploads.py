@@ -82,7 +82,7 @@ class Ledger:
             raise UploadTooLarge(self._limit_bytes, self.left)
         upload_id = f"upl_{secrets.token_hex(16)}"
         folder, slash, _ = name.partition("/")
-        if slash and any(each.name == name for each in (*self._uploads.values(), *self._running.values())):
+        if slash and name in self._names():
             raise Conflict(f"name: the folder {folder!r} has this file already. Remove it first.")
         group = self._groups.setdefault(folder, upload_id) if slash else upload_id
         slot = self._running[upload_id] = Slot(upload_id, name, group)
@@ -90,8 +90,8 @@ class Ledger:
 
     def receive(self, slot: Slot, size: int) -> None:
         """Counts bytes that are about to be written. Raises `UploadTooLarge`."""
-        if size > (left := self.left):
-            raise UploadTooLarge(self._limit_bytes, left)
+        if size > self.left:
+            raise UploadTooLarge(self._limit_bytes, self.left + slot.received)
         slot.received += size
 
     def complete(self, slot: Slot, path: str) -> Upload:
@@ -116,9 +116,11 @@ class Ledger:
     def _forget_group(self, name: str) -> None:
         """A folder that is empty: the next one of this name is another."""
         folder, slash, _ = name.partition("/")
-        names = (each.name for each in (*self._uploads.values(), *self._running.values()))
-        if slash and not any(each.startswith(f"{folder}/") for each in names):
+        if slash and not any(each.startswith(f"{folder}/") for each in self._names()):
             del self._groups[folder]
+
+    def _names(self) -> list[str]:
+        return [each.name for each in self._uploads.values()] + [each.name for each in self._running.values()]
 
 
 def name_problem(name: str) -> str | None:

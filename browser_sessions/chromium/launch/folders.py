@@ -78,8 +78,8 @@ def make(folder: Path, user: BrowserUser | None) -> None:
 
 
 def make_session(folder: Path, user: BrowserUser | None) -> None:
-    """Creates a session's folder, in which Chromium writes to `downloads` only: no link of a hostile browser's redirects
-    what we write beside it. Keeps an existing one. Raises `OSError`."""
+    """Creates a session's folder. Chromium can write to `downloads` only, so that no symbolic link redirects what we
+    write beside it. Keeps an existing one. Raises `OSError`."""
     folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     if user is not None:
         folder.chmod(_TRAVERSE)
