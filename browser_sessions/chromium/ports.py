@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Container, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -79,6 +79,21 @@ class StreamSettings:
     quality: int
 
 
+@dataclass(frozen=True, slots=True)
+class FileChooser:
+    """A page asks for files."""
+
+    element: int
+    """The input, as CDP's `backendNodeId`."""
+    multiple: bool
+    directory: bool
+    accept: str
+    """As the input's attribute: untrusted text."""
+
+
+ChooserListener = Callable[[FileChooser], None]
+
+
 class FrameSubscription(Protocol):
     """A subscription to the frames of a page, until `close`."""
 
@@ -115,6 +130,13 @@ class Screen(Protocol):
 
     async def choose(self, choice: Any, *, timeout: float) -> None:
         """Closes that pop-up with this choice. Raises `InvalidField`, and as `selected_text`."""
+
+    async def watch_choosers(self, listener: ChooserListener, *, timeout: float) -> Callable[[], None]:
+        """Calls `listener` for each file chooser that the page opens from now on, instead of Chromium showing it where
+        nobody sees it. Returns a function that ends this. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
+
+    async def choose_files(self, chooser: FileChooser, paths: Sequence[str], *, timeout: float) -> None:
+        """Gives the input files or a folder, which must be of the session's uploads. Raises as `selected_text`."""
 
     async def release_input(self, *, timeout: float) -> None:
         """Releases all pressed keys, buttons and touches. Returns when the page has processed all input, or after

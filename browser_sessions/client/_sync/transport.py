@@ -76,10 +76,11 @@ class Transport:
         retry: bool | None = None,
         accept: Collection[int] = (),
     ) -> httpx.Response:
-        """The response, if it is successful or its status is one of `accept`.
+        """The response, if it is successful or its status is one of `accept`. `body` is sent as JSON, `content` as it
+        is.
 
         `service_time`: seconds that the service was given for this; `timeout`: wait exactly so long for the response.
-        `content` is sent as it comes, `body` as JSON. `retry`: try again if the connection is lost or the service is busy; by default for GET and DELETE.
+        `retry`: try again if the connection is lost or the service is busy; by default for GET and DELETE.
         """
         request = self._request(method, path, body, content, form, query, headers, timeout, service_time)
         retries = Retries(self.attempts if (method in _IDEMPOTENT if retry is None else retry) else 1)
