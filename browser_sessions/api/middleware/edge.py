@@ -114,7 +114,7 @@ class Edge:
         try:
             if not self._hosts.allows(host):
                 await _host_not_allowed()(scope, receive, response)
-            elif scope["method"] == "POST" and _UPLOAD_PATH.fullmatch(scope["path"]):
+            elif scope["method"] not in _BODILESS and _UPLOAD_PATH.fullmatch(scope["path"]):
                 response.close_on_error = length is None or length > DISCARDED_BYTES
                 refused = _unknown_type(scope["path"]) if _is_compressed(dict(scope["headers"])) else self._app
                 await refused(scope, receive, response)
