@@ -24,6 +24,8 @@ from browser_sessions.domain.uploads import Ledger, Slot, Upload
 
 WRITE_BYTES: Final = 2**20
 """Written at once, in a thread: a thread for each piece from the network would cost more than the write."""
+AT_ONCE: Final = 8
+"""Uploads of a session that are received at once, each of which holds up to `WRITE_BYTES`; the next ones wait."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TAKEN: Final = (FileExistsError, NotADirectoryError, IsADirectoryError)
 
@@ -37,6 +39,7 @@ class Uploads:
         self._ledger = Ledger(limit_bytes)
         self._placing = asyncio.Lock()
         """Held while files of folders are put into place or removed: both may concern the same folder."""
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._closed = False
 
     @property
@@ -48,6 +51,20 @@ class Uploads:
 
     async def add(self, name: str, size: int | None, content: AsyncIterator[bytes]) -> Upload:
         """As `ports.Uploads.add`."""
+        async with self._turns:
+            return await self._add(name, size, content)
+
+    async def remove(self, upload_id: str) -> None:
+        """As `ports.Uploads.remove`."""
+        removed = self._ledger.remove(upload_id)
+        async with self._placing:
+            await asyncio.to_thread(self._remove, removed)
+
+    def close(self) -> None:
+        """Ends uploads in progress. The caller removes the folder."""
+        self._closed = True
+
+    async def _add(self, name: str, size: int | None, content: AsyncIterator[bytes]) -> Upload:
         slot = self._ledger.begin(name, size)
         partial = self._folder / f"{slot.upload_id}.part"
         try:
@@ -68,16 +85,6 @@ class Uploads:
                 raise
             raise self._translated(error) from error
         return self._ledger.complete(slot, path)
-
-    async def remove(self, upload_id: str) -> None:
-        """As `ports.Uploads.remove`."""
-        removed = self._ledger.remove(upload_id)
-        async with self._placing:
-            await asyncio.to_thread(self._remove, removed)
-
-    def close(self) -> None:
-        """Ends uploads in progress. The caller removes the folder."""
-        self._closed = True
 
     async def _receive(self, slot: Slot, descriptor: int, content: AsyncIterator[bytes]) -> None:
         waiting = bytearray()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 
 from browser_sessions.chromium.launch.folders import make_session
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.chromium.uploads.session_uploads import Uploads
+from browser_sessions.chromium.uploads.session_uploads import AT_ONCE, Uploads
 from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, Conflict, UploadNotFound, UploadTooLarge
 from browser_sessions.domain.uploads import Ledger, name_problem
+from tests.harness.waiting import until
 
 GOOD = ["a", "report.pdf", "Grüße 日本.txt", "...", " ", "docs/a.txt", "docs/2026/a.txt", "x" * 255, "a'b\"c%2f?*:|<>"]
 HOSTILE = [
@@ -108,6 +110,21 @@ async def test_the_quota_counts_bytes_and_a_refused_file_leaves_nothing(tmp_path
     await mine.remove(one.upload_id)
     await mine.add("c", 100, pieces(b"x" * 100))
     assert [name for name in on_disk(tmp_path) if "/" in name] == [f"{mine.all()[0].upload_id}/c"]
+
+
+async def test_uploads_beyond_those_at_once_wait_without_being_read(tmp_path: Path) -> None:
+    mine, begun, go = uploads(tmp_path), [], asyncio.Event()
+
+    async def content(number: int) -> AsyncIterator[bytes]:
+        begun.append(number)
+        await go.wait()
+        yield b"x"
+
+    adding = [asyncio.create_task(mine.add(f"{n}", None, content(n))) for n in range(AT_ONCE + 3)]
+    await until(lambda: len(begun) == AT_ONCE)
+    go.set()
+    await asyncio.gather(*adding)
+    assert begun == sorted(begun) == list(range(AT_ONCE + 3))
 
 
 def test_the_number_of_files_is_limited() -> None:
