@@ -378,7 +378,7 @@ async def test_an_operator_uploads_what_the_page_asks_for_and_fetches_what_it_do
         assert sorted(each["name"] for each in listed) == ["a.txt", "docs/a.txt", "docs/b.txt"]
 
         await page.get_by_role("button", name="Release control").click()
-        await page.get_by_role("tab", name="downloads").click()
+        await page.get_by_role("tab", name="files").click()
         await expect(page.get_by_role("tabpanel")).to_contain_text("Nothing yet.")
         await service.evaluate(session_id, "document.querySelector('a').click()")
         async with page.expect_download() as fetched:
