@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest_asyncio
 
+from browser_sessions.api.middleware.edge import DISCARDED_BYTES
 from browser_sessions.api.upload_body import MAX_FORM_BYTES
 from tests.harness.fakes.fake_node import ADMIN_KEY, UPLOAD_QUOTA, Node, node
 
@@ -138,6 +139,17 @@ async def test_the_body_of_a_caller_who_may_not_is_not_read(service: Node, path:
         response = await service.client.post(path, headers=credential, params={"name": "a"}, content=body())
         assert (response.status_code, read) == (status, 0)
         assert response.headers["connection"] == "close", "the rest of a body without an end is not read either"
+
+
+async def test_a_long_body_is_read_to_its_end_after_an_error_if_its_sender_is_known(service: Node, path: str) -> None:
+    """Many clients do not look for a response when the connection is closed while they send."""
+    announced = {"Content-Length": str(DISCARDED_BYTES + 1)}
+    for credential, status in ((ADMIN, 413), (await service.key(), 404), ({}, 401)):
+        response = await service.client.post(path, headers=credential | announced, params={"name": "a"}, content=b"")
+        assert (response.status_code, response.headers.get("connection")) == (
+            status,
+            "close" if status == 401 else None,
+        )
 
 
 async def test_a_compressed_file_is_refused(service: Node, path: str) -> None:

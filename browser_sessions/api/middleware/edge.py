@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -61,8 +63,8 @@ class _Response:
     send: Send
     request_id: bytes
     head: bool = False
-    close_on_error: bool = False
-    """Of a request whose body is too long to be read to its end after an error."""
+    close_on_error: Callable[[], bool] = bool
+    """Whether the body is too long to be read to its end after an error."""
     status: int = 0
 
     async def __call__(self, message: Message) -> None:
@@ -72,7 +74,7 @@ class _Response:
             present = {name for name, _ in headers}
             headers.append((b"x-request-id", self.request_id))
             headers += [pair for pair in _SECURITY if pair[0] not in present]
-            if self.close_on_error and self.status >= 400:
+            if self.status >= 400 and self.close_on_error():
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif self.head and message["type"] == "http.response.body":
@@ -115,7 +117,7 @@ class Edge:
             if not self._hosts.allows(host):
                 await _host_not_allowed()(scope, receive, response)
             elif scope["method"] not in _BODILESS and _UPLOAD_PATH.fullmatch(scope["path"]):
-                response.close_on_error = length is None or length > DISCARDED_BYTES
+                response.close_on_error = partial(_is_endless, scope, length)
                 refused = _unknown_type(scope["path"]) if _is_compressed(dict(scope["headers"])) else self._app
                 await refused(scope, receive, response)
             elif length is not None and length > self._max_body:
@@ -213,6 +215,12 @@ def _has_unknown_type(scope: Scope, length: int | None) -> bool:
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     known = media_type == _FORM if scope["path"] == _FORM_PATH else _JSON.fullmatch(media_type)
     return not known or _is_compressed(headers)
+
+
+def _is_endless(scope: Scope, length: int | None) -> bool:
+    """Whether not to read a body to its end: it has none, or it is long and its sender unknown. Others would lose the
+    response, for many clients do not look for it when the connection is closed while they send."""
+    return length is None or (length > DISCARDED_BYTES and "browser_sessions.principal" not in scope)
 
 
 def _is_compressed(headers: dict[bytes, bytes]) -> bool:

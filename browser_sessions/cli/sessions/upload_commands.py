@@ -45,9 +45,9 @@ async def upload(
         str | None, typer.Option("--name", metavar="NAME", help="Its name in the session. Default: its own.")
     ] = None,
 ) -> None:
-    """Upload a file or a folder for a session's pages; print its path there.
+    """Upload a file or a folder for a session's pages.
 
-    CDP clients give that path to file inputs, for example Puppeteer's uploadFile.
+    Prints its path there, which CDP clients give to file inputs, for example Puppeteer's uploadFile.
     """
     if file == "-" and name is None:
         raise typer.BadParameter("give the name of what standard input has", param_hint="--name")
