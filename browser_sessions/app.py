@@ -80,7 +80,7 @@ class Service:
             work_dir=self._session_folders,
         )
         self.keyring.on_revoked = self.pool.credential_revoked
-        self.gateway = Gateway(self.pool, self._session_folders, self.metrics)
+        self.gateway = Gateway(self.pool, self.metrics)
         self.console = Console.over(self.pool, self.keyring, self.secrets, settings.data_dir, self.metrics)
         project(self.pool.journal, self.metrics)
         self._lock: IO[str] | None = None

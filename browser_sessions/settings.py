@@ -148,7 +148,7 @@ class Settings(BaseSettings):
     max_download_bytes: int = Field(
         DEFAULT_QUOTA_BYTES,
         ge=0,
-        description="Total size of a session's downloads. They are kept until it ends, or they are deleted.",
+        description="Total size of a session's downloads, and of its uploads. Kept until it ends, or they are deleted.",
     )
     default_idle_timeout_seconds: float | None = Field(
         300.0, gt=0, le=604_800, description="Idle timeout of sessions that set none."

@@ -28,6 +28,7 @@ NAMES: Final = {
     "AsyncGenerator": "Generator",
     "AsyncIterator": "Iterator",
     "Client": "SyncClient",
+    "Download": "SyncDownload",
     "Session": "SyncSession",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",

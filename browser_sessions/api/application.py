@@ -29,6 +29,7 @@ from browser_sessions.api.routes import (
     sessions,
     sign_in,
     storage_state,
+    uploads,
 )
 from browser_sessions.api.routes.session_create import create_route
 from browser_sessions.api.routes.session_status import StatusMiddleware, status_route
@@ -44,7 +45,7 @@ _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "lo
 _ROUTERS: Final = tuple(
     package.router
     for package in (
-        *(sessions, pages, storage_state, downloads, cdp, one_line, events, console_overview),
+        *(sessions, pages, storage_state, downloads, uploads, cdp, one_line, events, console_overview),
         *(live, devtools, sign_in, accounts, health),
     )
 )

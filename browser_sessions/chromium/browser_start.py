@@ -45,8 +45,8 @@ class LaunchOptions:
     endpoint: LocalEndpoint
     """Where the driver connects."""
     clock: Clock
-    download_bytes: int
-    """Limit of one session's downloads in total."""
+    file_bytes: int
+    """Limit of one session's downloads in total, and of its uploads."""
     ready_contexts: int
     """Number of contexts that each browser keeps ready for creates."""
 
@@ -115,7 +115,7 @@ async def start_browser(
         driver=driver,
         user=options.user,
         clock=options.clock,
-        download_bytes=options.download_bytes,
+        file_bytes=options.file_bytes,
         ready_contexts=options.ready_contexts,
         folders=(folder.path, folder.tmp),
     )

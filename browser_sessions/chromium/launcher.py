@@ -50,7 +50,7 @@ class PlaywrightLauncher:
         executable: Path | None,
         require_sandbox: bool,
         clock: Clock,
-        download_bytes: int = DEFAULT_QUOTA_BYTES,
+        file_bytes: int = DEFAULT_QUOTA_BYTES,
         ready_contexts: int = 1,
     ) -> None:
         self.found: BrowserFound | None = None
@@ -62,7 +62,7 @@ class PlaywrightLauncher:
         self._executable = executable
         self._require_sandbox = require_sandbox
         self._clock = clock
-        self._download_bytes = download_bytes
+        self._file_bytes = file_bytes
         self._ready_contexts = ready_contexts
         self._run: cleanup.RunFolder | None = None
         self._endpoint: LocalEndpoint | None = None
@@ -144,7 +144,7 @@ class PlaywrightLauncher:
                 self._run,
                 self._endpoint,
                 self._clock,
-                self._download_bytes,
+                self._file_bytes,
                 self._ready_contexts,
             )
             launched = await start_browser(options, driver, calls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from browser_sessions.cdp.page_overrides import MethodCall
 from browser_sessions.domain.download_ledger import Download
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.domain.uploads import Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,21 @@ class StreamSettings:
     quality: int
 
 
+@dataclass(frozen=True, slots=True)
+class FileChooser:
+    """A page asks for files."""
+
+    element: int
+    """The input, as CDP's `backendNodeId`."""
+    multiple: bool
+    directory: bool
+    accept: str
+    """As the input's attribute: untrusted text."""
+
+
+ChooserListener = Callable[[FileChooser], None]
+
+
 class FrameSubscription(Protocol):
     """A subscription to the frames of a page, until `close`."""
 
@@ -115,6 +131,13 @@ class Screen(Protocol):
     async def choose(self, choice: Any, *, timeout: float) -> None:
         """Closes that pop-up with this choice. Raises `InvalidField`, and as `selected_text`."""
 
+    async def watch_choosers(self, listener: ChooserListener, *, timeout: float) -> Callable[[], None]:
+        """Calls `listener` for each file chooser that the page opens from now on, instead of Chromium showing it where
+        nobody sees it. Returns a function that ends this. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
+
+    async def choose_files(self, chooser: FileChooser, paths: Sequence[str], *, timeout: float) -> None:
+        """Gives the input files or a folder, which must be of the session's uploads. Raises as `selected_text`."""
+
     async def release_input(self, *, timeout: float) -> None:
         """Releases all pressed keys, buttons and touches. Returns when the page has processed all input, or after
         `timeout` seconds. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
@@ -143,6 +166,25 @@ class Downloads(Protocol):
     async def remove(self, download_id: str) -> None:
         """Removes a download and its file, which frees its quota; a running one is cancelled. Raises
         `DownloadNotFound`."""
+
+
+class Uploads(Protocol):
+    """The files that a session's pages may be given."""
+
+    @property
+    def paths(self) -> Container[str]:
+        """What a file input of the session's pages takes, now and later."""
+
+    def all(self) -> list[Upload]:
+        """Oldest first."""
+
+    async def add(self, name: str, size: int | None, content: AsyncIterator[bytes]) -> Upload:
+        """Saves a file as its bytes arrive. `name` must be one of `domain.uploads.check_name`; `size` is what the
+        caller announces. A failure leaves nothing behind. Raises `UploadTooLarge`, `Conflict` (too many, or the name is
+        taken), `BrowserGone` (the session has ended), `Unavailable` (disk full)."""
+
+    async def remove(self, upload_id: str) -> None:
+        """Removes an upload and its file, which frees its quota. Raises `UploadNotFound`."""
 
 
 class Owner(Protocol):
@@ -227,6 +269,9 @@ class ContextHandle(Protocol):
 
     @property
     def downloads(self) -> Downloads: ...
+
+    @property
+    def uploads(self) -> Uploads: ...
 
     @property
     def owner(self) -> Owner: ...

@@ -57,7 +57,7 @@ class Launched:
     driver: Driver
     user: BrowserUser | None
     clock: Clock
-    download_bytes: int
+    file_bytes: int
     ready_contexts: int
     """Number of contexts to keep ready for creates."""
     folders: tuple[Path, ...]
@@ -99,7 +99,7 @@ class ChromiumProcess:
             downloads=self._downloads,
             user=launched.user,
             clock=launched.clock,
-            download_bytes=launched.download_bytes,
+            file_bytes=launched.file_bytes,
             alive=lambda: self.alive,
         )
         self._renderers = Renderers(self.process_group)

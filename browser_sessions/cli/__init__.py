@@ -48,6 +48,8 @@ class _Commands(CommandGroup):
         "events": "sessions.event_commands:events",
         "logs": "sessions.event_commands:logs",
         "downloads": "sessions.download_commands:downloads",
+        "upload": "sessions.upload_commands:upload",
+        "uploads": "sessions.upload_commands:uploads",
         "storage-state": "sessions.session_commands:storage_state",
         "control": "sessions.session_commands:control",
         "end": "sessions.session_commands:end",

@@ -19,6 +19,7 @@ from browser_sessions.api.models import (
     PageResponse,
     UserResponse,
 )
+from browser_sessions.api.upload_models import UploadResponse
 from browser_sessions.cli.output import plain
 from browser_sessions.cli.sessions.end_reasons import WHY_ENDED
 from browser_sessions.domain.session import SessionStatus
@@ -205,6 +206,15 @@ def downloads_table(downloads: Sequence[DownloadResponse]) -> Table:
         table.add_column(name, no_wrap=True, overflow="ellipsis" if name == "FILE" else "fold")
     for each in downloads:
         table.add_row(each.download_id, each.state, str(each.received_bytes), plain(each.filename))
+    return table
+
+
+def uploads_table(uploads: Sequence[UploadResponse]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("UPLOAD", "BYTES", "NAME", "PATH"):
+        table.add_column(name, no_wrap=True, overflow="fold" if name == "UPLOAD" else "ellipsis")
+    for each in uploads:
+        table.add_row(each.upload_id, str(each.size), plain(each.name), plain(each.path))
     return table
 
 

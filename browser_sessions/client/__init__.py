@@ -32,9 +32,12 @@ from browser_sessions.api.models import (
     TokenResponse,
     UserResponse,
 )
+from browser_sessions.api.upload_models import UploadResponse
 from browser_sessions.client._async.client import Client
+from browser_sessions.client._async.file_calls import Download
 from browser_sessions.client._async.session_handle import Session
 from browser_sessions.client._sync.client import SyncClient
+from browser_sessions.client._sync.file_calls import SyncDownload
 from browser_sessions.client._sync.session_handle import SyncSession
 from browser_sessions.client.errors import (
     ApiError,
@@ -80,6 +83,7 @@ __all__ = [
     "ClientError",
     "Conflict",
     "ControlResponse",
+    "Download",
     "DownloadResponse",
     "Forbidden",
     "HealthzResponse",
@@ -112,11 +116,13 @@ __all__ = [
     "SessionOptions",
     "StatusName",
     "SyncClient",
+    "SyncDownload",
     "SyncSession",
     "TokenResponse",
     "Unauthorized",
     "Unavailable",
     "UnexpectedResponse",
+    "UploadResponse",
     "UserResponse",
     "WaitTimeout",
     "WaitUntil",

@@ -17,7 +17,7 @@ USERS: Final = "/v1/auth/users"
 Query = Mapping[str, str | float | list[str]]
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""Ids of sessions, pages, downloads and keys. Their exact form is the service's affair."""
+"""Ids of sessions, pages, files and keys. Their exact form is the service's affair."""
 _USERNAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._@-]{1,64}")
 """The service's pattern, without `.` and `..`, which are not names of their own in a path."""
 
@@ -33,6 +33,10 @@ def page_path(session_id: str, page_id: str, *rest: str) -> str:
 
 def download_path(session_id: str, download_id: str) -> str:
     return session_path(session_id, "downloads", _segment("download_id", download_id, _ID))
+
+
+def upload_path(session_id: str, upload_id: str) -> str:
+    return session_path(session_id, "uploads", _segment("upload_id", upload_id, _ID))
 
 
 def key_path(key_id: str) -> str:

@@ -7,6 +7,7 @@ BrowserSessionsError
 │   ├── SessionNotFound      also another principal's session: both look the same
 │   ├── PageNotFound
 │   ├── DownloadNotFound
+│   ├── UploadNotFound
 │   └── KeyNotFound
 ├── InvalidField             a field's value that only the running service can reject
 ├── WrongState               the session's status does not allow this
@@ -16,6 +17,7 @@ BrowserSessionsError
 │   └── TooManyPages
 ├── IdempotencyMismatch      the same key with another body
 ├── QuotaExceeded            the principal's own limit
+├── UploadTooLarge           the session's limit of uploaded bytes
 ├── Unavailable              temporary; carries `retry_after`
 │   ├── PoolFull
 │   ├── Draining
@@ -93,6 +95,13 @@ class DownloadNotFound(NotFound):
         super().__init__(f"The session has no download {download_id[:64]!r}. List them with GET .../downloads.")
 
 
+class UploadNotFound(NotFound):
+    """The session has no such upload."""
+
+    def __init__(self, upload_id: str) -> None:
+        super().__init__(f"The session has no upload {upload_id[:64]!r}. List them with GET .../uploads.")
+
+
 class KeyNotFound(NotFound):
     """No such API key or user."""
 
@@ -142,6 +151,16 @@ class QuotaExceeded(BrowserSessionsError):
     def __init__(self, detail: str, *, retry_after: float = RETRY_AFTER_SECONDS) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class UploadTooLarge(BrowserSessionsError):
+    """The file exceeds what is left of the session's quota of uploads."""
+
+    def __init__(self, limit: int, left: int) -> None:
+        super().__init__(
+            f"The uploads of a session may have {limit} bytes in all, and {left} are left: too few for this file. "
+            "Remove others with DELETE .../uploads/{upload_id}."
+        )
 
 
 class Unavailable(BrowserSessionsError):

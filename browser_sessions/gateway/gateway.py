@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path, PurePosixPath
 from typing import Final
 
 import structlog
@@ -45,9 +44,8 @@ log = structlog.get_logger()
 class Gateway:
     """The CDP clients of the sessions of one pool."""
 
-    def __init__(self, pool: Pool, folders: Path, metrics: Metrics) -> None:
+    def __init__(self, pool: Pool, metrics: Metrics) -> None:
         self._pool = pool
-        self._folders = folders
         self._metrics = metrics
         self._shared: dict[str, SharedSession] = {}
         """Sessions with clients, by session id."""
@@ -70,7 +68,7 @@ class Gateway:
         handle, cdp = live.opened.context, live.opened.process.cdp
         options = Options(
             own_browser=live.session.spec.isolation is Isolation.BROWSER,
-            upload_folder=PurePosixPath(self._folders / session_id / "uploads"),
+            uploads=handle.uploads.paths,
         )
         devtools_of = None if page_id is None else principal.principal_id
 

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from browser_sessions.background_tasks import Background
-from browser_sessions.chromium.ports import ContextHandle
-from browser_sessions.domain.errors import BrowserSessionsError, DownloadStarted, InvalidField
+from browser_sessions.chromium.ports import ContextHandle, FileChooser
+from browser_sessions.domain.errors import BrowserSessionsError, DownloadStarted, InvalidField, PageFailed
 from browser_sessions.pool.control_lock import ControlLock
 
 INPUT_TIMEOUT_S: Final = 2.0
@@ -56,6 +57,10 @@ class ViewerInput:
         self._queue: deque[tuple[str, Message]] = deque()
         self._used_pages: set[str] = set()
         """Ids of pages that got input since control was taken."""
+        self._watched: dict[str, Callable[[], None]] = {}
+        """Pages whose file choosers are watched, by id, with the function that ends it."""
+        self._choosers: dict[str, FileChooser] = {}
+        """The newest of each page that waits for files, by page id."""
         self._changed = asyncio.Event()
         self._looking = Background()
         self._released = False
@@ -122,6 +127,10 @@ class ViewerInput:
     async def _finish(self) -> None:
         """Reports the input as done once every page has processed it, unless control was taken again meanwhile."""
         used, self._used_pages = self._used_pages, set()
+        watched, self._watched = self._watched, {}
+        self._choosers.clear()
+        for stop in watched.values():
+            stop()
         try:
             await asyncio.gather(*(self._release(page_id) for page_id in used))
         finally:
@@ -140,15 +149,42 @@ class ViewerInput:
             await self._handle.close_page(str(message.get("page_id", page_id)), timeout=PAGE_TIMEOUT_S)
         elif kind == "copy":
             await self._send("copied", text=await self._handle.screen(page_id).selected_text(timeout=INPUT_TIMEOUT_S))
+        elif kind == "choose_files":
+            await self._choose_files(page_id, message)
         elif kind == "choose":
             await self._handle.screen(page_id).choose(message.get("choice"), timeout=INPUT_TIMEOUT_S)
         else:
             timeout = PAGE_TIMEOUT_S if kind in _SLOW else INPUT_TIMEOUT_S
             if kind == "key" or (kind in ("mouse", "touch") and message.get("action") != "move"):
                 self._opening_until = 0.0 if _is_for_background(message) else self._loop.time() + OPENING_S
+                await self._watch_choosers(page_id)
             await self._handle.screen(page_id).dispatch_input(message, timeout=timeout)
             if _may_open_picker(message) and len(self._looking) < MAX_LOOKS:
                 _ = self._looking.run(self._look_for_picker(page_id))
+
+    async def _watch_choosers(self, page_id: str) -> None:
+        """Before the first click or key, which may open one."""
+        if page_id not in self._watched:
+            opened = partial(self._chooser_opened, page_id)
+            self._watched[page_id] = await self._handle.screen(page_id).watch_choosers(opened, timeout=INPUT_TIMEOUT_S)
+
+    def _chooser_opened(self, page_id: str, chooser: FileChooser) -> None:
+        self._choosers[page_id] = chooser
+        _ = self._looking.run(self._offer(page_id, chooser))
+
+    async def _offer(self, page_id: str, chooser: FileChooser) -> None:
+        facts = {"multiple": chooser.multiple, "directory": chooser.directory, "accept": chooser.accept}
+        await self._send("file_chooser", page_id=page_id, **facts)
+
+    async def _choose_files(self, page_id: str, message: Message) -> None:
+        path_of = {each.upload_id: each.path for each in self._handle.uploads.all()}
+        ids = message.get("upload_ids")
+        if not isinstance(ids, list) or not all(isinstance(each, str) and each in path_of for each in ids):
+            raise InvalidField(("upload_ids",), "must be a list of ids of the session's uploads")
+        if (chooser := self._choosers.pop(page_id, None)) is None:
+            raise PageFailed("The page does not ask for files.")
+        paths = list(dict.fromkeys(path_of[each] for each in ids))
+        await self._handle.screen(page_id).choose_files(chooser, paths, timeout=PAGE_TIMEOUT_S)
 
     async def _look_for_picker(self, page_id: str) -> None:
         """Beside the queue: a page that does not answer must not delay the next input."""

@@ -153,6 +153,19 @@ async def test_only_same_origin_requests_can_change_anything_with_the_cookie(
     assert len(service.pool.registry.sessions) == (status == 201)
 
 
+async def test_a_file_can_be_uploaded_with_the_cookie_but_by_no_form(service: Node) -> None:
+    headers = await signed_in(service) | OURS
+    made = (await service.client.post(SESSIONS, headers=headers, json={})).json()
+    path = f"{SESSIONS}/{made['session_id']}/uploads?name=a.txt"
+    for kind, status in (
+        ("multipart/form-data; boundary=b", 403),
+        ("text/plain", 403),
+        ("application/octet-stream", 201),
+    ):
+        response = await service.client.post(path, headers=headers | {"Content-Type": kind}, content=b"hello")
+        assert response.status_code == status, response.text
+
+
 async def test_requests_with_a_credential_header_need_no_origin_check(service: Node) -> None:
     headers = {"X-API-Key": ADMIN_KEY, "Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
     assert (await service.client.post(SESSIONS, headers=headers, json={})).status_code == 201

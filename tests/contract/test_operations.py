@@ -27,6 +27,7 @@ METHODS: Final = {
     "create_key": "create_key",
     "create_user": "create_user",
     "delete_download": "delete_download",
+    "delete_upload": "delete_upload",
     "end_browser_session": "end",
     "evaluate_in_page": "evaluate",
     "get_browser_session": "get",
@@ -47,6 +48,7 @@ METHODS: Final = {
     "list_downloads": "downloads",
     "list_keys": "keys",
     "list_pages": "pages",
+    "list_uploads": "uploads",
     "list_users": "users",
     "make_live_ticket": "live_ticket",
     "metrics": "metrics",
@@ -60,6 +62,7 @@ METHODS: Final = {
     "stream_events": "events",
     "stream_session_events": "session_events",
     "take_screenshot": "screenshot",
+    "upload_file": "upload",
 }
 """By the `operationId` of the document."""
 COMMANDS: Final = {
@@ -69,6 +72,7 @@ COMMANDS: Final = {
     "create_key": "keys create",
     "create_user": "users create",
     "delete_download": "downloads rm",
+    "delete_upload": "uploads rm",
     "end_browser_session": "end",
     "evaluate_in_page": "evaluate",
     "get_browser_session": "show",
@@ -85,6 +89,7 @@ COMMANDS: Final = {
     "list_downloads": "downloads ls",
     "list_keys": "keys ls",
     "list_pages": "pages ls",
+    "list_uploads": "uploads ls",
     "list_users": "users ls",
     "navigate_page": "goto",
     "open_page": "pages open",
@@ -95,6 +100,7 @@ COMMANDS: Final = {
     "stream_events": "events",
     "stream_session_events": "events",
     "take_screenshot": "screenshot",
+    "upload_file": "upload",
 }
 NO_COMMAND: Final = {
     "cdp_list": "for CDP clients",
@@ -146,8 +152,9 @@ def parameters(operation: dict[str, Any], document: dict[str, Any]) -> set[str]:
     """Of the path, the query, the headers and the body."""
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
     for content in operation.get("requestBody", {}).get("content", {}).values():
-        (schema,) = re.findall(r"#/components/schemas/(\w+)", str(content["schema"]))
-        names |= set(document["components"]["schemas"][schema]["properties"])
+        for schema in re.findall(r"#/components/schemas/(\w+)", str(content["schema"])):
+            names |= set(document["components"]["schemas"][schema]["properties"])
+        names |= set(content["schema"].get("properties", {}))
     return {name.lower().replace("-", "_") if "-" in name else name for name in names - NOT_PARAMETERS}
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -336,6 +337,54 @@ async def test_a_dialog_is_answered_the_last_page_closed_and_another_one_opened(
 HOSTILE = (
     "<img src=x onerror=\"window.pwned='img'\"><script>window.pwned='script'</script>\"'><svg onload=window.pwned=1>"
 )
+
+
+FILES = """<title>Files</title><body style='margin:0'><script>onchange = async event => {
+document.title = [...event.target.files].map(file => file.webkitRelativePath || file.name).sort().join() }</script>
+<input type=file style='position:absolute;left:100px;top:100px;width:300px;height:60px'>
+<input type=file webkitdirectory style='position:absolute;left:100px;top:200px;width:300px;height:60px'>
+<a download='notes.txt' href='data:text/plain,some notes'>Notes</a>"""
+
+
+async def test_an_operator_uploads_what_the_page_asks_for_and_fetches_what_it_downloads(
+    operator: Browser, service: Running, tmp_path: Path
+) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in ("docs/a.txt", "docs/b.txt"):
+        (tmp_path / name).write_text(name)
+    session_id = (await service.create(start_url=f"data:text/html,{quote(FILES)}"))["session_id"]
+    async with watched(operator, service, viewport={"width": 1440, "height": 900}) as page:
+        await page.goto(f"{service.url}/sessions/{session_id}")
+        await page.locator("canvas[data-seq]").wait_for()
+        await page.get_by_role("button", name="Take control").click()
+        await page.locator(".stage.mine .pad:focus").wait_for(state="attached")
+        box = await page.get_by_label("Live picture of the page").bounding_box()
+        assert box is not None
+
+        async def choose(y: float, label: str, given: Path, wanted: str) -> None:
+            await page.mouse.click(box["x"] + box["width"] * 150 / 1280, box["y"] + box["height"] * y / 720)
+            field = page.get_by_role("dialog").get_by_label(label)
+            await expect(field).to_be_focused()
+            await field.set_input_files(given)
+            await page.get_by_role("button", name="Upload").click()
+            await until(lambda: _title(service, session_id, wanted), what=f"the page has {wanted}")
+            await expect(page.get_by_role("dialog")).to_have_count(0)
+
+        await choose(120, "Your files", tmp_path / "docs" / "a.txt", "a.txt")
+        for _ in range(2):  # the second folder replaces the first
+            await choose(220, "Your folder", tmp_path / "docs", "docs/a.txt,docs/b.txt")
+            await service.evaluate(session_id, "document.title = ''")
+        listed = (await service.http.get(f"/v1/browser/sessions/{session_id}/uploads")).json()["uploads"]
+        assert sorted(each["name"] for each in listed) == ["a.txt", "docs/a.txt", "docs/b.txt"]
+
+        await page.get_by_role("button", name="Release control").click()
+        await page.get_by_role("tab", name="files").click()
+        await expect(page.get_by_role("tabpanel")).to_contain_text("Nothing yet.")
+        await service.evaluate(session_id, "document.querySelector('a').click()")
+        async with page.expect_download() as fetched:
+            await page.get_by_role("link", name="notes.txt").click()
+        download = await fetched.value
+        assert (download.suggested_filename, Path(await download.path()).read_text()) == ("notes.txt", "some notes")
 
 
 async def test_strings_of_a_hostile_page_are_shown_as_text(operator: Browser, service: Running) -> None:

@@ -6,7 +6,9 @@ import re
 import secrets
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -52,6 +54,8 @@ less, sixty-four of the largest have more."""
 _JSON: Final = re.compile(rb"application/(?:[^;\s]+\+)?json")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _FORM_PATH: Final = "/v1/auth/token"
+_UPLOAD_PATH: Final = re.compile("/v1/browser/sessions/[^/]+/uploads")
+"""There a POST has a file of any type as its body, which the session's quota limits."""
 
 
 class _HeadSent(Exception):
@@ -65,6 +69,8 @@ class _Response:
     send: Send
     request_id: bytes
     head: bool = False
+    close_on_error: Callable[[], bool] = bool
+    """Whether the body is too long to be read to its end after an error."""
     status: int = 0
 
     async def __call__(self, message: Message) -> None:
@@ -74,6 +80,8 @@ class _Response:
             present = {name for name, _ in headers}
             headers.append((b"x-request-id", self.request_id))
             headers += [pair for pair in _SECURITY if pair[0] not in present]
+            if self.status >= 400 and self.close_on_error():
+                headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif self.head and message["type"] == "http.response.body":
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -118,6 +126,10 @@ class Edge:
                 await _two_hosts()(scope, receive, response)
             elif not self._hosts.allows(host):
                 await _host_not_allowed()(scope, receive, response)
+            elif scope["method"] not in _BODILESS and _UPLOAD_PATH.fullmatch(scope["path"]):
+                response.close_on_error = partial(_is_endless, scope, length)
+                refused = _unknown_type(scope["path"]) if _is_compressed(dict(scope["headers"])) else self._app
+                await refused(scope, receive, response)
             elif length is not None and length > self._max_body:
                 await self._too_large(length)(scope, receive, response)
             elif scope["method"] in _BODILESS:
@@ -232,10 +244,22 @@ def _has_unknown_type(scope: Scope, length: int | None) -> bool:
         return False
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     known = media_type == _FORM if scope["path"] == _FORM_PATH else _JSON.fullmatch(media_type)
-    return not known or headers.get(b"content-encoding", b"identity").lower() != b"identity"
+    return not known or _is_compressed(headers)
+
+
+def _is_endless(scope: Scope, length: int | None) -> bool:
+    """Whether not to read a body to its end: it has none, or it is long and its sender unknown. Others would lose the
+    response, for many clients do not look for it when the connection is closed while they send."""
+    return length is None or (length > DISCARDED_BYTES and "browser_sessions.principal" not in scope)
+
+
+def _is_compressed(headers: dict[bytes, bytes]) -> bool:
+    return headers.get(b"content-encoding", b"identity").lower() != b"identity"
 
 
 def _unknown_type(path: str) -> Response:
+    if _UPLOAD_PATH.fullmatch(path):
+        return problem_response(_UNSUPPORTED, "The file must be sent as it is, without Content-Encoding.")
     kind, media_type = ("a form", _FORM.decode()) if path == _FORM_PATH else ("JSON", "application/json")
     return problem_response(_UNSUPPORTED, f"The request body must be {kind}, sent as Content-Type: {media_type}.")
 

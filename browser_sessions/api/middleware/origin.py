@@ -23,7 +23,12 @@ _HOST: Final = re.compile(rb"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._\-]+)(?::[0-9]{1,5}
 _CROSS_SITE: Final = (
     "Signed in by cookie, only the console's own pages may make changes. Programs send X-API-Key instead."
 )
-_NOT_JSON: Final = "Signed in by cookie, a body must be application/json. Programs send X-API-Key instead."
+_NO_FORMS: Final = frozenset({"application/json", "application/octet-stream"})
+"""Types that a form of another site cannot send."""
+_A_FORM: Final = (
+    "Signed in by cookie, a body must be application/json, or application/octet-stream for a file. Programs send "
+    "X-API-Key instead."
+)
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -124,8 +129,8 @@ def check_same_site(scope: Scope, public_url: str | None) -> None:
     if headers.get(b"sec-fetch-site") != "same-origin" and not is_ours(headers.get(b"origin", ""), scope, public_url):
         raise Forbidden(_CROSS_SITE)
     has_body = b"transfer-encoding" in headers or headers.get(b"content-length", "0") != "0"
-    if has_body and headers.get(b"content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Forbidden(_NOT_JSON)
+    if has_body and headers.get(b"content-type", "").partition(";")[0].strip().lower() not in _NO_FORMS:
+        raise Forbidden(_A_FORM)
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:

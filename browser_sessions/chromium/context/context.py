@@ -27,6 +27,7 @@ from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_registry import title_of
 from browser_sessions.chromium.ports import ContextEvent, Navigation, Owner, PageInfo, Picture
 from browser_sessions.chromium.screencast.screencast import PageScreen
+from browser_sessions.chromium.uploads.session_uploads import Uploads
 from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserSessionsError,
@@ -63,8 +64,9 @@ class Context:
         self._dialogs = Dialogs(host.calls, self._on_dialog_event)
         self._observer = Observer(host.calls, host.cdp, self._publish)
         self.downloads = Downloads(
-            host.downloads, host.calls, host.clock, folder / "downloads", host.download_bytes, self._publish
+            host.downloads, host.calls, host.clock, folder / "downloads", host.file_bytes, self._publish
         )
+        self.uploads = Uploads(folder / "uploads", host.user, host.file_bytes)
         self._opening = 0
         """Pages that are being created: they count against the limit too."""
         self._navigating: Counter[str] = Counter()
@@ -107,6 +109,7 @@ class Context:
         self._host.registry.unwatch(self._context_id)
         self._observer.stop()
         self.downloads.close()
+        self.uploads.close()
         self._pages.close()
         for queue in self._queues.values():
             queue.close()

@@ -37,8 +37,8 @@ class Host:
     user: BrowserUser | None
     """The user that the browser runs as; None: our own."""
     clock: Clock
-    download_bytes: int
-    """Limit of one session's downloads in total."""
+    file_bytes: int
+    """Limit of one session's downloads in total, and of its uploads."""
     alive: Callable[[], bool]
 
     async def call_page(

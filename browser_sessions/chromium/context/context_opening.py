@@ -100,7 +100,7 @@ async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -
 
 async def _make_folder(folder: Path, user: BrowserUser | None) -> None:
     try:
-        await asyncio.to_thread(folders.make, folder, user)
+        await asyncio.to_thread(folders.make_session, folder, user)
     except OSError as error:
         raise Unavailable(f"The session's folder could not be created: {error.strerror}. Is the disk full?") from error
 

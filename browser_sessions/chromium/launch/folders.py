@@ -8,7 +8,9 @@ another user:
 <work folder>/run-<id>/brw_<id>/  root, 0711
 …/{home,profile,tmp}              browser user, 0700
 <work folder>/sessions/           root, 0711
-<work folder>/sessions/<id>/      browser user, 0700
+<work folder>/sessions/<id>/      root, 0711
+…/downloads/                      browser user, 0700
+…/uploads/                        root, 0750 with the browser user's group: it reads what is in it, and writes nothing
 ```
 Everything here blocks for a moment.
 """
@@ -30,6 +32,8 @@ STATE: Final = Path("/var/lib/browser-sessions")
 """Parent of the work folder if the browser user cannot reach the data folder."""
 _TRAVERSE: Final = 0o711
 _PRIVATE: Final = 0o700
+_SHARED_FOLDER: Final = 0o750
+_SHARED_FILE: Final = 0o640
 _HASH_CHARACTERS: Final = 16
 """64 bits: no collisions between the data folders of one machine."""
 
@@ -71,6 +75,22 @@ def make(folder: Path, user: BrowserUser | None) -> None:
     folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     if user is not None:
         os.chown(folder, user.uid, user.gid, follow_symlinks=False)
+
+
+def make_session(folder: Path, user: BrowserUser | None) -> None:
+    """Creates a session's folder. Chromium can write to `downloads` only, so that no symbolic link redirects what we
+    write beside it. Keeps an existing one. Raises `OSError`."""
+    folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    if user is not None:
+        folder.chmod(_TRAVERSE)
+    make(folder / "downloads", user)
+
+
+def share(path: Path, user: BrowserUser | None) -> None:
+    """Lets `user` read a file or a folder that stays ours. Raises `OSError`."""
+    if user is not None:
+        os.chown(path, -1, user.gid, follow_symlinks=False)
+        path.chmod(_SHARED_FOLDER if path.is_dir() else _SHARED_FILE)
 
 
 def make_traversable(folder: Path, user: BrowserUser | None) -> None:

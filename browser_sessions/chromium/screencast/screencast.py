@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser, CdpError, Session
 from browser_sessions.chromium.input import page_reads
+from browser_sessions.chromium.input.file_choosers import FileChoosers
 from browser_sessions.chromium.input.input_commands import UNBOUNDED
 from browser_sessions.chromium.input.page_input import PageInput
 from browser_sessions.chromium.page_session import call, page_session
-from browser_sessions.chromium.ports import Frame, StreamSettings
+from browser_sessions.chromium.ports import ChooserListener, FileChooser, Frame, StreamSettings
 from browser_sessions.chromium.screencast.screencast_frame import read_frame
 from browser_sessions.domain.errors import BrowserSessionsError, BrowserTimeout, PageFailed, PageNotFound
 
@@ -111,6 +112,7 @@ class PageScreen:
         self._burst = 0
         self._received = 0
         self._input = PageInput(self._attached)
+        self._choosers = FileChoosers(self._attached)
 
     def __repr__(self) -> str:
         return f"<PageScreen {self._page_id} {self._running} {len(self._subscriptions)} subscriptions>"
@@ -169,6 +171,12 @@ class PageScreen:
 
     async def choose(self, choice: Any, *, timeout: float) -> None:
         await page_reads.choose(await self._attached(timeout), self._page_id, choice, timeout=timeout)
+
+    async def watch_choosers(self, listener: ChooserListener, *, timeout: float) -> Callable[[], None]:
+        return await self._choosers.watch(listener, timeout=timeout)
+
+    async def choose_files(self, chooser: FileChooser, paths: Sequence[str], *, timeout: float) -> None:
+        await self._choosers.choose(chooser, paths, timeout=timeout)
 
     async def release_input(self, *, timeout: float) -> None:
         await self._input.release(timeout=timeout)

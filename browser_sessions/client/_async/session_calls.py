@@ -1,10 +1,9 @@
-"""Operations on sessions, except those on their pages."""
+"""Operations on sessions, except those on their pages and files."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, Literal, Unpack
 
 from browser_sessions.api.models import (
@@ -16,21 +15,17 @@ from browser_sessions.api.models import (
     BrowserSessionResponse,
     ControlResponse,
     DevToolsResponse,
-    DownloadList,
-    DownloadResponse,
     LiveTicket,
     SessionEvent,
     SessionHistory,
 )
 from browser_sessions.client._async.event_stream import event_stream
 from browser_sessions.client._async.transport import Transport, decoded, parsed
-from browser_sessions.client.concurrency import async_blocking
 from browser_sessions.client.http_options import RESPONSE_TIMEOUT_S
 from browser_sessions.client.paths import (
     EVENTS,
     SESSIONS,
     Query,
-    download_path,
     events_query,
     list_query,
     session_path,
@@ -136,39 +131,6 @@ class SessionCalls:
         """Cookies and local storage, for the option `storage_state` of a create. Keep it secret."""
         state: dict[str, Any] = decoded(await self._transport.send("GET", session_path(session_id, "storage-state")))
         return state
-
-    # -- downloads -------------------------------------------------------------------------------------------------
-
-    async def downloads(self, session_id: str) -> Sequence[DownloadResponse]:
-        """The session's downloads, oldest first."""
-        return parsed(DownloadList, await self._transport.send("GET", session_path(session_id, "downloads"))).downloads
-
-    async def download(self, session_id: str, download_id: str) -> bytes:
-        """The content of a completed download, in memory."""
-        return (await self._transport.send("GET", download_path(session_id, download_id))).content
-
-    async def iter_download(self, session_id: str, download_id: str) -> AsyncGenerator[bytes]:
-        """The content of a completed download in pieces, as they arrive."""
-        async with self._transport.stream(download_path(session_id, download_id)) as response:
-            async for piece in response.aiter_bytes():
-                yield piece
-
-    async def save_download(self, session_id: str, download_id: str, path: str | Path) -> Path:
-        """Writes a completed download to a file, which is there only once it is complete. Also raises `OSError`."""
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.part")
-        try:
-            with await async_blocking(partial.open, "xb") as file:
-                async for piece in self.iter_download(session_id, download_id):
-                    await async_blocking(file.write, piece)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return target
-
-    async def delete_download(self, session_id: str, download_id: str) -> None:
-        """Deletes a download, which frees its share of the quota; cancels one in progress."""
-        await self._transport.send("DELETE", download_path(session_id, download_id))
 
     # -- watching and controlling ----------------------------------------------------------------------------------
 

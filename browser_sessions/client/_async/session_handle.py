@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from pathlib import Path
+from os import PathLike
 from typing import Any, Final, Literal, Unpack, get_args
 
 from browser_sessions.api.models import (
@@ -21,6 +21,8 @@ from browser_sessions.api.models import (
     SessionEvent,
     SessionHistory,
 )
+from browser_sessions.api.upload_models import UploadResponse
+from browser_sessions.client._async.file_calls import Download
 from browser_sessions.client._async.operations import Operations
 from browser_sessions.client.concurrency import async_sleep
 from browser_sessions.client.errors import (
@@ -33,6 +35,7 @@ from browser_sessions.client.errors import (
 )
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
 from browser_sessions.client.session_options import StatusName, WaitUntil, documented
+from browser_sessions.client.upload_files import Uploadable
 
 FINAL: Final[Sequence[StatusName]] = ("closed", "expired", "crashed", "lost")
 POLL_S: Final = 0.5
@@ -129,27 +132,35 @@ class Session:
         types (`page.crashed`) or groups (`page`)."""
         return self._calls.session_events(self.id, types=types, since=since, last_event_id=last_event_id)
 
-    # -- downloads -------------------------------------------------------------------------------------------------
+    # -- files -----------------------------------------------------------------------------------------------------
 
     async def downloads(self) -> Sequence[DownloadResponse]:
         """The session's downloads, oldest first."""
         return await self._calls.downloads(self.id)
 
-    async def download(self, download_id: str) -> bytes:
-        """The content of a completed download, in memory."""
-        return await self._calls.download(self.id, download_id)
+    def download(self, download_id: str) -> Download:
+        """A handle of a download: `save_as` writes it to a file, `read` returns its content."""
+        return Download(self._calls, self.id, download_id)
 
-    def iter_download(self, download_id: str) -> AsyncGenerator[bytes]:
-        """The content of a completed download in pieces, as they arrive."""
-        return self._calls.iter_download(self.id, download_id)
+    async def uploads(self) -> Sequence[UploadResponse]:
+        """The session's uploads, oldest first."""
+        return await self._calls.uploads(self.id)
 
-    async def save_download(self, download_id: str, path: str | Path) -> Path:
-        """Writes a completed download to a file, which is there only once it is complete. Also raises `OSError`."""
-        return await self._calls.save_download(self.id, download_id, path)
+    async def upload(self, file: Uploadable, *, name: str | None = None) -> UploadResponse:
+        """Uploads a file for the session's pages: a path, bytes, or a binary file object, which is read from its
+        position. It is sent while it is read. `name` is by default the file's own, and necessary for bytes; with
+        folders in it, `docs/a.txt`, it is a file of a folder. The `path` of the result is for file inputs, over CDP.
+        Also raises `OSError`."""
+        return await self._calls.upload(self.id, file, name=name)
 
-    async def delete_download(self, download_id: str) -> None:
-        """Deletes a download, which frees its share of the quota; cancels one in progress."""
-        await self._calls.delete_download(self.id, download_id)
+    async def upload_folder(self, folder: str | PathLike[str], *, name: str | None = None) -> Sequence[UploadResponse]:
+        """Uploads all files of a folder, one after the other. They have the same `path`, that of the folder. `name` is
+        by default the folder's own. A symbolic link in it is an `InvalidArgument`. Also raises `OSError`."""
+        return await self._calls.upload_folder(self.id, folder, name=name)
+
+    async def delete_upload(self, upload_id: str) -> None:
+        """Deletes an upload, which frees its share of the quota."""
+        await self._calls.delete_upload(self.id, upload_id)
 
     # -- watching and controlling ----------------------------------------------------------------------------------
 

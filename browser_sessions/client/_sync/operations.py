@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from browser_sessions.client._sync.file_calls import FileCalls
 from browser_sessions.client._sync.page_calls import PageCalls
 from browser_sessions.client._sync.service_calls import ServiceCalls
 from browser_sessions.client._sync.session_calls import SessionCalls
 
 
-class Operations(SessionCalls, PageCalls, ServiceCalls):
+class Operations(SessionCalls, FileCalls, PageCalls, ServiceCalls):
     """A method for each operation of the OpenAPI document. Every method raises `ClientError`."""

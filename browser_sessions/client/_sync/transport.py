@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -68,6 +68,7 @@ class Transport:
         path: str,
         *,
         body: Any = None,
+        content: Generator[bytes] | None = None,
         form: Mapping[str, str] | None = None,
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
@@ -76,12 +77,13 @@ class Transport:
         retry: bool | None = None,
         accept: Collection[int] = (),
     ) -> httpx.Response:
-        """The response, if it is successful or its status is one of `accept`.
+        """The response, if it is successful or its status is one of `accept`. `body` is sent as JSON, `content` as it
+        is.
 
         `service_time`: seconds that the service was given for this; `timeout`: wait exactly so long for the response.
         `retry`: try again if the connection is lost or the service is busy; by default for GET and DELETE.
         """
-        request = self._request(method, path, body, form, query, headers, timeout, service_time)
+        request = self._request(method, path, body, content, form, query, headers, timeout, service_time)
         retries = Retries(self.attempts if (method in _IDEMPOTENT if retry is None else retry) else 1)
         while True:
             try:
@@ -103,7 +105,7 @@ class Transport:
         timeout: float | None = None,
     ) -> Iterator[httpx.Response]:
         """A successful GET whose content is read in the block. Not retried."""
-        request = self._request("GET", path, None, None, query, headers, timeout, None)
+        request = self._request("GET", path, None, None, None, query, headers, timeout, None)
         with self._translated():
             response = self._http.send(request, stream=True)
             try:
@@ -119,6 +121,7 @@ class Transport:
         method: str,
         path: str,
         body: Any,
+        content: Generator[bytes] | None,
         form: Mapping[str, str] | None,
         query: Query | None,
         headers: Mapping[str, str] | None,
@@ -131,11 +134,11 @@ class Transport:
         if timeout is not None:
             limits = httpx.Timeout(timeout, connect=limits.connect)
         with self._translated():
-            content = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+            encoded = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
             request = self._http.build_request(
                 method,
                 path,
-                content=content,
+                content=encoded if content is None else content,
                 data=form,
                 params=query,
                 headers={"Content-Type": "application/json", **(headers or {})} if body is not None else headers,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,5 @@ class Options:
 
     own_browser: bool = False
     """`isolation: "browser"`: refusals that only protect other sessions do not apply (the clipboard included)."""
-    upload_folder: PurePosixPath | None = None
-    """Absolute path. Only files in it may be uploaded to pages; None: no files. It must not contain symbolic links,
-    because the policy checks names only."""
+    uploads: Container[str] = frozenset()
+    """Paths of the session's uploads: pages may be given these files and folders, and no others."""

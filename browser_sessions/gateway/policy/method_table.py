@@ -202,8 +202,8 @@ _ROWS: Final[tuple[tuple[str, str, Verdict, Level, str], ...]] = (
         _PAGE,
         "screens of the whole browser",
     ),
-    ("DOM", "setFileInputFiles", CHECK, _PAGE, "files in the session's own upload folder only"),
-    ("Input", "dispatchDragEvent", CHECK, _PAGE, "files in the session's own upload folder only"),
+    ("DOM", "setFileInputFiles", CHECK, _PAGE, "files that were uploaded to the session only"),
+    ("Input", "dispatchDragEvent", CHECK, _PAGE, "files that were uploaded to the session only"),
     ("Input", "dispatchKeyEvent", CHECK, _PAGE, "no keys that paste: all contexts of a browser share one clipboard"),
     (
         "Input",

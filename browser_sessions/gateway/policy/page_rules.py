@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import isfinite
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 from browser_sessions.cdp.messages import Command
@@ -28,7 +27,7 @@ from browser_sessions.gateway.scope.command_decision import (
 MAX_SCALE: Final = 10.0
 """Device pixels per CSS pixel: more than twice that of any device in Playwright's list."""
 
-_NO_FILES: Final = "files: must be in the session's own upload folder"
+_NO_FILES: Final = "files: must be paths of this session's uploads; POST .../uploads answers with one"
 
 
 def _number(value: object) -> float | None:
@@ -108,15 +107,8 @@ def _print_to_pdf(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _files_refused(files: list[str], options: Options) -> bool:
-    """Whether `files` names anything outside the upload folder (see `Options.upload_folder`)."""
-    return any(not _may_upload(file, options.upload_folder) for file in files)
-
-
-def _may_upload(file: str, folder: PurePosixPath | None) -> bool:
-    if folder is None or "\0" in file:
-        return False
-    path = PurePosixPath(file)
-    return path.is_absolute() and ".." not in path.parts and path != folder and path.is_relative_to(folder)
+    """Whether `files` names anything but uploads. Playwright leaves out the slash at the end of a folder."""
+    return any(file not in options.uploads and f"{file}/" not in options.uploads for file in files)
 
 
 def _set_file_input_files(command: Command, scope: Scope, options: Options) -> Decision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import stat
 from pathlib import Path
@@ -180,7 +181,8 @@ async def test_without_javascript_no_script_runs(chromium: ChromiumProcess, tmp_
 async def test_the_session_folder_is_private_and_removed_at_the_end(chromium: ChromiumProcess, tmp_path: Path) -> None:
     folder = tmp_path / "sessions" / "one"
     handle, _ = await opened(chromium, folder)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700), "as root it can be traversed"
+    assert stat.S_IMODE((folder / "downloads").stat().st_mode) == 0o700
     (folder / "file").write_text("x")
 
     await handle.close(timeout=5)

@@ -1,4 +1,4 @@
-"""The command policy as real clients of the real service see it: cookies, permissions, traces, folders."""
+"""The command policy as real clients of the real service see it: cookies, permissions, traces."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
-from browser_sessions.chromium.launch.folders import work_folder
-from browser_sessions.chromium.launch.user import browser_user
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.service import Running, serving
 from tests.harness.sites.client_site import ClientSite, client_site
@@ -181,33 +179,4 @@ async def test_a_trace_does_not_reveal_paths_of_the_host(server: Running, folder
         for hidden in (str(folder), "user-data-dir", "remote-debugging", "--no-", "--enable-"):
             assert hidden not in whole, hidden
         assert (await client.ask("Tracing.start", {"streamFormat": "proto"}))["error"]["code"] == -32602
-    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")
-
-
-# -- folders ---------------------------------------------------------------------------------------------------------
-
-
-async def test_folder_uploads_are_allowed_from_the_sessions_upload_folder_only(
-    server: Running, folder: Path, tmp_path: Path
-) -> None:
-    """Uses an element handle, because with a selector Playwright retries until its timeout instead of raising at
-    once."""
-    made = await server.create()
-    work = work_folder(folder / "data" / "work", browser_user())
-    (uploads,) = (path / "uploads" for path in work.rglob(made["session_id"]) if path.is_dir())
-    for base in (uploads, tmp_path):
-        (base / "photos" / "old").mkdir(parents=True)
-        (base / "photos" / "a.txt").write_text("a")
-        (base / "photos" / "old" / "b.txt").write_text("b")
-    async with async_playwright() as playwright:
-        browser, _, page = await connected(playwright, made["connect_url"])
-        await page.set_content("<input type=file webkitdirectory>")
-        files = "[...document.querySelector('input').files].map(file => file.webkitRelativePath).sort()"
-        await page.set_input_files("input", uploads / "photos")
-        assert await page.evaluate(files) == ["photos/a.txt", "photos/old/b.txt"]
-        element = await page.query_selector("input")
-        assert element is not None
-        with pytest.raises(PlaywrightError, match="upload folder"):
-            await element.set_input_files(tmp_path / "photos", timeout=20_000)
-        await browser.close()
     await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")

@@ -488,6 +488,39 @@ async def test_what_no_frame_shows_is_sent_pop_ups_of_form_controls_and_the_sele
         assert (await viewer.message("copied"))["text"] == "Some words"
 
 
+FILE_INPUTS = """<body style='margin:0'><script>onchange = event => {
+document.title = [...event.target.files].map(file => file.webkitRelativePath || file.name).sort().join() }</script>
+<input id=i type=file multiple accept='.txt, image/*'
+style='position:absolute;left:100px;top:100px;width:200px;height:40px'>
+<input type=file webkitdirectory style='position:absolute;left:100px;top:200px;width:200px;height:40px'>"""
+
+
+async def test_a_file_chooser_is_sent_to_who_has_control_and_takes_uploads(service: Running) -> None:
+    session_id, evaluate = await ready(service, FILE_INPUTS)
+    uploaded = {}
+    for name in ("a.txt", "b.txt", "docs/c.txt", "docs/d.txt"):
+        path = f"/v1/browser/sessions/{session_id}/uploads"
+        response = await service.http.post(path, params={"name": name}, content=b"x")
+        uploaded[name] = response.json()["upload_id"]
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await click(viewer, 150, 120)
+        asked = await viewer.message("file_chooser")
+        page_id = await service.first_page(session_id)
+        facts = {"page_id": page_id, "multiple": True, "directory": False, "accept": ".txt, image/*"}
+        assert asked == {"type": "file_chooser", **facts}
+        await viewer.send("choose_files", upload_ids=["/etc/passwd"])
+        await viewer.message("problem", lambda message: "upload_ids" in message["detail"])
+        await viewer.send("choose_files", upload_ids=[uploaded["b.txt"], uploaded["a.txt"]])
+        await until(lambda: is_title(evaluate, "a.txt,b.txt"), what="the input has the files")
+        await click(viewer, 150, 220)
+        await viewer.message("file_chooser", lambda message: message["directory"])
+        await viewer.send("choose_files", upload_ids=[uploaded["docs/c.txt"], uploaded["docs/d.txt"]])
+        await until(lambda: is_title(evaluate, "docs/c.txt,docs/d.txt"), what="the input has the folder")
+
+
 async def is_value(evaluate: Evaluate, element: str, value: str) -> bool:
     return bool(await evaluate(f"{element}.value") == value)
 

@@ -50,6 +50,7 @@ DOWNLOAD = {
     "total_bytes": 9,
     "started_at": "2026-01-31T12:00:00Z",
 }
+UPLOAD = {"upload_id": "upl_1", "name": "a\x1b.txt", "size": 5, "path": "/work/uploads/upl_1/a.txt"}
 HEALTH = {
     "status": "active",
     "browser_alive": True,
@@ -127,6 +128,13 @@ class Service:
             return httpx.Response(200, json={"downloads": [DOWNLOAD]})
         if path.endswith("/downloads/dl_1"):
             return httpx.Response(200, content=PICTURE)
+        if path.endswith("/uploads") and method == "POST":
+            made = {"name": request.url.params["name"], "size": len(request.content)}
+            return httpx.Response(201, json=UPLOAD | made)
+        if path.endswith("/uploads"):
+            return httpx.Response(200, json={"uploads": [UPLOAD]})
+        if path.endswith("/uploads/upl_1"):
+            return httpx.Response(204)
         if path.endswith("/storage-state"):
             return httpx.Response(200, json={"cookies": [], "origins": []})
         if path.endswith("/history"):

@@ -20,6 +20,7 @@ from browser_sessions.api.dependencies import ApiOptions, Console, Services
 from browser_sessions.api.session_addresses import TicketAddresses
 from browser_sessions.auth.keyring import KeyRing
 from browser_sessions.auth.secrets_file import Secrets
+from browser_sessions.chromium.launch.folders import make_session
 from browser_sessions.chromium.ports import (
     BrowserProcess,
     ContextEvent,
@@ -30,6 +31,7 @@ from browser_sessions.chromium.ports import (
     PageInfo,
     Picture,
 )
+from browser_sessions.chromium.uploads.session_uploads import Uploads
 from browser_sessions.domain.clock import Clock, SystemClock
 from browser_sessions.domain.download_ledger import Download, DownloadState
 from browser_sessions.domain.errors import BrowserGone, DownloadNotFound, PageFailed, PageNotFound
@@ -44,6 +46,7 @@ from tests.harness.fakes.fake_browser import EPOCH, FakeContext, FakeLauncher, F
 
 ADMIN_KEY = "bs_admin_0123456789abcdef0123456789abcdef"
 BASE_URL = "http://127.0.0.1"
+UPLOAD_QUOTA = 4 * 2**20
 IPHONE = {
     "viewport": {"width": 393, "height": 659},
     "user_agent": "Mozilla/5.0 (iPhone)",
@@ -87,8 +90,12 @@ class OneDownload:
 class DrivableContext(FakeContext):
     """A context whose pages can be opened and closed. `action_error` is raised by every page action while it is set."""
 
-    def __init__(self, process: FakeProcess, spec: SessionSpec, on_event: Callable[[ContextEvent], None]) -> None:
+    def __init__(
+        self, process: FakeProcess, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None]
+    ) -> None:
         super().__init__(process, spec, on_event)
+        make_session(folder, None)
+        self.uploads = Uploads(folder / "uploads", None, UPLOAD_QUOTA)
         self.action_error: Exception | None = None
         self.downloads = OneDownload()
         self.evaluated: Any = None
@@ -164,7 +171,7 @@ class DrivableProcess(FakeProcess):
             raise self.launcher.open_error
         if not self.alive:
             raise BrowserGone("it died")
-        context = DrivableContext(self, spec, on_event)
+        context = DrivableContext(self, spec, folder, on_event)
         self.contexts.add(context)
         self.launcher.opened.append(context)
         return context
@@ -233,7 +240,7 @@ def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int)
             metrics,
             "0.0.0",
             console,
-            Gateway(pool, folder, metrics),
+            Gateway(pool, metrics),
             own.ticket_secret,
         )
     )

@@ -21,9 +21,9 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with Client() as client, client.session(start_url=PAGE) as session:
             await session.evaluate("document.querySelector('a').click()")
-            download_id = await finished(session)
-            file = await session.save_download(download_id, Path(folder) / "note.txt")
-            print(file.name, file.read_text(), sum([len(piece) async for piece in session.iter_download(download_id)]))
+            download = session.download(await finished(session))
+            file = await download.save_as(Path(folder) / "note.txt")
+            print(file.name, file.read_text(), sum([len(piece) async for piece in download.aiter_bytes()]))
 
 
 if __name__ == "__main__":

@@ -137,6 +137,35 @@ def test_a_download_keeps_its_name_in_a_folder_and_stays_there(service: Service,
     assert bs("downloads", "get", SESSION, "dl_2", "-o", str(tmp_path)).exit_code == 3
 
 
+def test_a_file_or_a_folder_is_uploaded_and_its_path_printed(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "docs" / "old").mkdir(parents=True)
+    for name in ("docs/b.txt", "docs/old/a.txt"):
+        (tmp_path / name).write_text(name)
+    done = bs("upload", SESSION, str(tmp_path / "docs" / "b.txt"))
+    assert (done.stdout, done.exit_code) == ("/work/uploads/upl_1/a.txt\n", 0)
+    assert bs("upload", SESSION, str(tmp_path / "docs"), "--name", "new").exit_code == 0
+    assert bs("upload", SESSION, "-", "--name", "in.txt", typed="from a pipe").exit_code == 0
+    sent = [(request.url.params["name"], request.content.decode()) for request in service.requests]
+    assert sent == [
+        ("b.txt", "docs/b.txt"),
+        ("new/b.txt", "docs/b.txt"),
+        ("new/old/a.txt", "docs/old/a.txt"),
+        ("in.txt", "from a pipe"),
+    ]
+    made = json.loads(bs("upload", SESSION, str(tmp_path / "docs" / "b.txt"), "--json").stdout)
+    assert (made["path"], made["uploads"][0]["upload_id"]) == ("/work/uploads/upl_1/a.txt", "upl_1")
+    missing = bs("upload", SESSION, str(tmp_path / "none"))
+    assert (missing.exit_code, "cannot be read: No such file" in missing.stderr) == (1, True)
+    unnamed = bs("upload", SESSION, "-")
+    assert (unnamed.exit_code, "--name" in unnamed.stderr) == (2, True)
+
+
+def test_uploads_are_listed_and_removed(service: Service) -> None:
+    assert "upl_1   5      a\ufffd.txt  /work/uploads/upl_1/a.txt" in bs("uploads", "ls", SESSION).stdout
+    assert bs("uploads", "rm", SESSION, "upl_1").exit_code == 0
+    assert (service.requests[-1].method, paths(service)[-1]) == ("DELETE", "/uploads/upl_1")
+
+
 def test_a_storage_state_is_written_for_its_owner_only(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     file.touch(0o644)
@@ -199,6 +228,6 @@ def test_health_has_an_exit_code(service: Service) -> None:
 
 
 def test_no_line_of_the_help_is_cut() -> None:
-    for command in ((), ("pages",), ("downloads",), ("keys",), ("users",)):
+    for command in ((), ("pages",), ("downloads",), ("uploads",), ("keys",), ("users",)):
         commands = bs(*command, "--help").stdout.split("Commands:", 1)[1]
         assert "..." not in commands, command

@@ -62,7 +62,7 @@ def test_every_block_is_of_a_known_language_and_well_formed(page: Path) -> None:
             assert block.language in UNCHECKED, f"{named(page)}:{block.line}: {block.language!r} is not known"
 
 
-OLD_CURL_OPTIONS: Final = {"-F", "-H", "-N", "-OJ", "-X", "-d", "-i", "-o", "-s"}
+OLD_CURL_OPTIONS: Final = {"--data-binary", "-F", "-H", "-N", "-OJ", "-X", "-d", "-i", "-o", "-s"}
 """All known to curl 7.74 of Debian 11. `--json`, for example, was added in 7.82."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -34,7 +33,8 @@ from browser_sessions.gateway.scope.command_decision import (
 from browser_sessions.gateway.scope.target_filters import DEFAULT_FILTER
 from tests.harness.fakes.gateway_scope import FOREIGN, NESTED, OWN, attach, attach_browser, cdp, session_scope, target
 
-SHARED = Options(upload_folder=PurePosixPath("/data/s1/uploads"))
+FILE, FOLDER = "/data/s1/uploads/upl_1/a.txt", "/data/s1/uploads/upl_2/docs/"
+SHARED = Options(uploads={FILE, FOLDER})
 ALONE = Options(own_browser=True)
 
 DENIED = [
@@ -541,19 +541,26 @@ class TestFiles:
         ("files", "pass_"),
         [
             ([], True),
-            (["/data/s1/uploads/a.txt", "/data/s1/uploads/b/c.txt"], True),
+            ([FILE], True),
+            ([FILE, FILE], True),
+            ([FOLDER], True),
+            ([FOLDER.rstrip("/")], True),
+            ([f"{FOLDER}b.txt"], False),
             (["/data/s1/uploads"], False),
-            (["/data/s1/uploads/../downloads/x"], False),
-            (["/data/s1/uploads/a.txt", "/etc/passwd"], False),
-            (["/data/s1/uploads-of-another/x"], False),
+            (["/data/s1/uploads/upl_1"], False),
+            (["/data/s1/uploads/upl_2/../upl_1/a.txt"], False),
+            (["/data/s1/uploads//upl_1/a.txt"], False),
+            ([FILE, "/etc/passwd"], False),
+            ([f"{FILE}/"], False),
             (["a.txt"], False),
-            (["file:///data/s1/uploads/a.txt"], False),
-            (["/data/s1/uploads/a\0/../../x"], False),
+            ([f"file://{FILE}"], False),
+            ([f"{FILE}\0"], False),
+            ([""], False),
             ([5], False),
-            ("/data/s1/uploads/a.txt", False),
+            (FILE, False),
         ],
     )
-    def test_only_from_the_upload_folder(self, files: Any, pass_: bool) -> None:
+    def test_only_uploads(self, files: Any, pass_: bool) -> None:
         wanted = Pass if pass_ else Refuse
         assert isinstance(
             decide(cdp("DOM.setFileInputFiles", {"files": files}, "S-PAGE"), session_scope(), SHARED), wanted
@@ -561,7 +568,7 @@ class TestFiles:
         drag = cdp("Input.dispatchDragEvent", {"type": "drop", "data": {"items": [], "files": files}}, "S-PAGE")
         assert isinstance(decide(drag, session_scope(), SHARED), wanted)
 
-    def test_none_without_an_upload_folder(self) -> None:
+    def test_none_without_uploads(self) -> None:
         files = cdp("DOM.setFileInputFiles", {"files": ["/etc/passwd"]}, "S-PAGE")
         assert isinstance(decide(files, session_scope(), Options()), Refuse)
 

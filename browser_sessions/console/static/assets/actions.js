@@ -185,6 +185,29 @@ export async function endSessions(ids, onDone) {
   return failed;
 }
 
+/** Uploads files to a session, one after the other; returns the ids. A folder replaces an earlier one of its name. `onFile(n)` before the nth. */
+export async function uploadFiles(id, files, onFile) {
+  const uploads = `${sessionPath(id)}/uploads`;
+  const remove = (each) => call("DELETE", `${uploads}/${each}`).catch(() => {});
+  const [folder, ...more] = files[0].webkitRelativePath.split("/");
+  if (more.length) {
+    const { uploads: earlier } = await call("GET", uploads);
+    await Promise.all(earlier.filter(({ name }) => name.startsWith(`${folder}/`)).map((each) => remove(each.upload_id)));
+  }
+  const ids = [];
+  try {
+    for (const file of files) {
+      onFile(ids.length + 1);
+      const name = file.webkitRelativePath || file.name;
+      ids.push((await call("POST", `${uploads}?${new URLSearchParams({ name })}`, file)).upload_id);
+    }
+  } catch (problem) {
+    ids.forEach(remove);
+    throw problem;
+  }
+  return ids;
+}
+
 export async function control(id, action) {
   try {
     const answer = await call("POST", `${sessionPath(id)}/control`, { action });

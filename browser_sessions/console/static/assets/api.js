@@ -18,13 +18,14 @@ let onSignedOut = () => {};
 /** `listener` is called when a request is refused because the sign-in has ended. */
 export const whenSignedOut = (listener) => (onSignedOut = listener);
 
-/** The decoded response, null if it is empty. Throws Problem. */
+/** The decoded response, null if it is empty. `body` is sent as JSON, a File as it is. Throws Problem. */
 export async function call(method, path, body) {
   const headers = { Accept: "application/json" };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const file = body instanceof File;
+  if (body !== undefined) headers["Content-Type"] = file ? "application/octet-stream" : "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store" });
+    answer = await fetch(path, { method, headers, body: file || body === undefined ? body : JSON.stringify(body), cache: "no-store" });
   } catch {
     throw new Problem(0, "Unreachable", "The server does not respond.");
   }

@@ -134,6 +134,9 @@ export class LiveView {
       case "picker":
         if (!live.value.picker) patchLive({ picker: message });
         break;
+      case "file_chooser":
+        patchLive({ chooser: message });
+        break;
       case "download":
         say("The address is a file. It is downloaded into the session; the page stays.");
         break;
@@ -143,7 +146,8 @@ export class LiveView {
         break;
     }
     if (type === "hello" || type === "control") {
-      patchLive({ controlledBy: by, mine: message.yours ?? (by !== null && by === you.value?.name), waiting: message.waiting ?? 0 });
+      const mine = message.yours ?? (by !== null && by === you.value?.name);
+      patchLive({ controlledBy: by, mine, waiting: message.waiting ?? 0, chooser: mine ? live.value.chooser : null });
     }
     if (message.viewers != null) patchLive({ viewers: message.viewers });
   }

@@ -35,7 +35,7 @@ export const session = signal(null);
 /** `silent`: the server does not respond; `lost`: after a lost connection, how many inputs may not have arrived. */
 export const NO_LIVE = Object.freeze({
   phase: "connecting", text: "", canControl: false, controlledBy: null, mine: false, waiting: 0, viewers: 0, pages: [],
-  drawn: false, pageId: null, url: "", title: "", width: 0, height: 0, viewport: null, fps: 0, silent: false, lost: null, picker: null,
+  drawn: false, pageId: null, url: "", title: "", width: 0, height: 0, viewport: null, fps: 0, silent: false, lost: null, picker: null, chooser: null,
 });
 export const live = signal(NO_LIVE);
 

@@ -4,7 +4,7 @@
 export const KEEP = 500;
 
 export const EMPTY_LOG = Object.freeze({
-  timeline: [], console: [], network: [], errors: [], dialog: null, waiting: 0, page: null, lastId: null, seen: 0,
+  timeline: [], console: [], network: [], errors: [], downloads: 0, dialog: null, waiting: 0, page: null, lastId: null, seen: 0,
 });
 
 /** Whether event id `<boot>-<seq>` comes after another one. Ids of two boots cannot be compared: then it does. */
@@ -71,6 +71,10 @@ export function addEvent(log, event) {
     next.timeline = pushStep(log.timeline, { key: next.seen, at: event.at, sign, text, detail: detail ?? "", tone: tone ?? "" });
   }
   switch (event.type) {
+    case "download.started":
+    case "download.finished":
+      next.downloads = log.downloads + 1;
+      break;
     case "console":
       next.console = push(log.console, { key: next.seen, at: event.at, ...data });
       if (data.level === "error") next.errors = push(log.errors, { key: next.seen, at: event.at, ...data });

@@ -1,6 +1,7 @@
 // Beside the picture: the session's facts, timeline and logs.
 import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { Age, Copy, Foreign, html, Left, memo, reasonOf, Status } from "./base.js";
+import { Downloads } from "./files.js";
 import { call, sessionPath } from "../api.js";
 import { isFinal, stateOf } from "../pure/rows.js";
 import { bytes, clip, clock, maskTicket, placeOf, plural, stamp, statusIn, words } from "../pure/format.js";
@@ -45,7 +46,7 @@ function Ask({ label, title, path, say }) {
 const health = ({ healthy, latency_ms: ms, problem }) => (healthy ? `healthy · ${Math.round(ms)} ms` : (problem ?? "not healthy"));
 const storage = ({ cookies, origins }) => `${plural(cookies.length, "cookie")} · ${plural(origins.length, "site")} with local storage`;
 
-const PANELS = ["timeline", "console", "network", "errors", "options"];
+const PANELS = ["timeline", "console", "network", "errors", "files", "options"];
 
 export function Panels() {
   const { log, details } = session.value;
@@ -67,7 +68,7 @@ export function Panels() {
     </div>
     <div class="panel" id="panel" role="tabpanel" aria-labelledby="tab-${open}" tabindex="0" key=${open}>
       ${open === "network" && html`<p class="dim note">${live.value.phase === "open" ? "All requests while the session is watched; failed requests at any time." : "Failed requests, and all requests while the session was watched."}</p>`}
-      ${open === "options" ? html`<${Options} of=${details} />` : html`<${Lines} of=${log[open]} view=${VIEWS[open]} />`}
+      ${open === "options" ? html`<${Options} of=${details} />` : open === "files" ? html`<${Downloads} id=${details.session_id} final=${isFinal(details)} changes=${log.downloads} />` : html`<${Lines} of=${log[open]} view=${VIEWS[open]} />`}
     </div>
   </section>`;
 }

@@ -2,6 +2,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { html, Icon, Foreign, Key, Notice, Status, Words, reasonOf } from "./base.js";
 import { Facts, Panels } from "./panels.js";
+import { FileChooser } from "./files.js";
 import { Picker } from "./picker.js";
 import { attach } from "../input.js";
 import { LiveView } from "../live.js";
@@ -96,7 +97,7 @@ function Watch({ id, row }) {
   const pad = useRef();
   const port = useRef();
   const view = useRef();
-  const { phase, mine, picker, width, height, canControl, controlledBy, waiting, pageId } = live.value;
+  const { phase, mine, picker, chooser, width, height, canControl, controlledBy, waiting, pageId } = live.value;
   const [touchMoves, setTouchMoves] = useState(false);
   useEffect(() => {
     const picture = canvas.current;
@@ -127,7 +128,8 @@ function Watch({ id, row }) {
   const { dialog: asked } = session.value.log;
   const ask = asked && (!asked.page_id || !pageId || asked.page_id === pageId);
   const none = phase === "open" && !pageId;
-  const driving = mine && !ask && !none;
+  const choosing = mine && !ask && chooser?.page_id === pageId;
+  const driving = mine && !ask && !none && !choosing;
   useEffect(() => (driving ? attach(view.current, canvas.current, pad.current, release, hasTouch(session.value.details)) : undefined), [driving]);
   const pageWidth = width || row.viewport_width;
   const pageHeight = height || row.viewport_height;
@@ -154,6 +156,7 @@ function Watch({ id, row }) {
       ${driving && picker && html`<${Picker} of=${picker} view=${view} canvas=${canvas} pad=${pad} />`}
       ${note && html`<p class="veil" role="status">${note}</p>`}
       ${none && html`<div class="veil ask" role="status"><p>No page is open.</p>${mine ? html`<p><button type="button" onClick=${() => view.current.send({ type: "new_page" })}>New page</button></p>` : html`<p class="dim">Take control to open one.</p>`}</div>`}
+      ${choosing && html`<${FileChooser} of=${chooser} id=${id} view=${view} />`}
       ${ask && html`<${PageDialog} of=${asked} mine=${mine} view=${view} />`}
     </div>
     <div class="actions">

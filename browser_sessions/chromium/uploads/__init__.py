@@ -1,0 +1,1 @@
+"""Files that a session's pages may be given."""
