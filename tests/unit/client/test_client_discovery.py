@@ -127,7 +127,18 @@ def test_an_announcement_is_private_and_has_a_connectable_url(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "url", ["", "127.0.0.1:8000", "ftp://a", "http://", "http://a?b", "http://u:p@a", "http://:p@a", "http://a#b", "http://[::1"]
+    "url",
+    [
+        "",
+        "127.0.0.1:8000",
+        "ftp://a",
+        "http://",
+        "http://a?b",
+        "http://u:p@a",
+        "http://:p@a",
+        "http://a#b",
+        "http://[::1",
+    ],
 )
 def test_an_invalid_url_is_an_error(url: str) -> None:
     with pytest.raises(ValueError, match=r"must be the URL|Invalid IPv6"):
