@@ -42,6 +42,10 @@ USAGE_SECONDS: Final = 1.0
 """Timeout for a renderer's metrics: an idle one responds in 5 ms, and `/health` has two seconds in all."""
 DOWNLOAD_SECONDS: Final = 2.0
 """Limit for Chromium's report of a download, milliseconds after the navigation that was one."""
+DIALOG_OPEN: Final = (
+    "The page shows a dialog ({kind}) and responds to nothing until it is closed. Close it in the console with control "
+    "of the session, or from a connected client, or navigate, which dismisses it."
+)
 EventListener = Callable[[ContextEvent], None]
 
 log = structlog.get_logger()
@@ -86,14 +90,14 @@ class Context:
     def owner(self) -> Owner:
         return self._host.link
 
-    def connections_changed(self, *, clients: int, viewers: int) -> None:
-        self._dialogs.clients_changed(clients)
+    def connections_changed(self, *, clients: int, viewers: int, controlled: bool) -> None:
+        self._dialogs.clients_changed(clients, controlled=controlled)
         self._observer.watch(viewers > 0)
 
     def start_events(self) -> None:
         """Publishes events from now on. The first page may still be opening: its domains are enabled meanwhile, which
         costs no time."""
-        self._inner.on("dialog", self._dialogs.opened)
+        self._inner.on("dialog", self._on_dialog)
         self._inner.on("close", self._maybe_gone)
         self._host.registry.watch(self._context_id, self._on_page_event, self._pages.is_committed)
 
@@ -121,6 +125,12 @@ class Context:
         if screen is None:
             screen = self._screens[page_id] = PageScreen(self._host.cdp, page_id)
         return screen
+
+    def close_dialog(self, page_id: str) -> None:
+        """As `ContextHandle.close_dialog`."""
+        accepted = self._host.link.dialogs.close(page_id)
+        if accepted is not None and not self._observer.watched:  # else the observer publishes it
+            self._publish(ContextEvent("dialog.closed", {"page_id": page_id, "accepted": accepted}))
 
     async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
         """Opens a page and navigates it to `url`, if given, until the response begins. If that fails, the page is
@@ -292,6 +302,7 @@ class Context:
         self, page: Page, page_id: str, address: str, wait_until: str, deadline: Deadline, ticket: Ticket
     ) -> int | None:
         self._navigating[page_id] += 1
+        self.close_dialog(page_id)
         try:
             return await page_actions.goto(
                 self._host,
@@ -330,6 +341,10 @@ class Context:
             raise BrowserGone("The session's browser context is closed.")
         try:
             yield
+        except BrowserTimeout:
+            if page_id is not None and (kind := self._host.link.dialogs.kind(page_id)) is not None:
+                raise BrowserTimeout(DIALOG_OPEN.format(kind=kind)) from None
+            raise
         except PageFailed:
             if page_id is not None and await self._host.has_target(page_id) is False:
                 raise PageNotFound(self._folder.name, page_id) from None
@@ -364,6 +379,10 @@ class Context:
             self._pages.remove(target.target_id)
             if not len(self._pages):
                 self._maybe_gone(self._inner)
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        page_id = self._pages.id_of(dialog.page)
+        self._dialogs.opened(dialog, navigating=page_id is not None and self._host.link.dialogs.is_navigating(page_id))
 
     def _on_dialog_event(self, event: ContextEvent, dialog: Dialog) -> None:
         if event.kind == "dialog.closed" and self._observer.watched:

@@ -47,6 +47,9 @@ IDLE_S: Final = 0.2
 """A page that responds within this time is not kept busy: its script awaits something."""
 ERROR_PAGE_S: Final = 2.0
 """Limit for the error page of a failed navigation, which takes 5 ms, on a busy machine 100."""
+HUNG_S: Final = 0.5
+"""A page that does not respond for this long after its navigation timed out is kept busy. The caller waits for that
+beyond the timeout."""
 HUNG: Final = "The page does not respond: a script keeps it busy. Close it, and open another."
 _ONE: Final = {"expression": "1"}
 _NETWORK_ERROR: Final = "net::ERR_"
@@ -144,7 +147,7 @@ async def _stop_loading(host: Host, page_id: str) -> None:
 async def _check_not_hung(host: Host, page_id: str) -> None:
     """Raises `BrowserTimeout` if the page does not respond."""
     try:
-        await ping(host, page_id, timeout=CHECK_SECONDS)
+        await ping(host, page_id, timeout=HUNG_S)
     except BrowserTimeout:
         raise BrowserTimeout(HUNG) from None
     except BrowserSessionsError:

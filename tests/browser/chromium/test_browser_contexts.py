@@ -402,7 +402,7 @@ async def test_a_dialog_stays_open_for_a_connected_client_until_it_disconnects(
     client = await chromium.cdp.page(page_id, timeout=10)
     assert client is not None
     await client.call("Page.enable", timeout=10)
-    handle.connections_changed(clients=1, viewers=0)
+    handle.connections_changed(clients=1, viewers=0, controlled=False)
     pending = asyncio.create_task(handle.evaluate(page_id, "confirm('sure?')", timeout=30))
     await until(lambda: "dialog.opened" in events.kinds())
     assert not await handle.responsive(timeout=0.3)
@@ -414,7 +414,7 @@ async def test_a_dialog_stays_open_for_a_connected_client_until_it_disconnects(
     pending = asyncio.create_task(handle.evaluate(page_id, "confirm('and now?')", timeout=30))
     await until(lambda: events.kinds().count("dialog.opened") == 2)
     await client.call("Page.disable", timeout=10)
-    handle.connections_changed(clients=0, viewers=0)
+    handle.connections_changed(clients=0, viewers=0, controlled=False)
     assert await pending is False
     assert await handle.responsive(timeout=5)
 
