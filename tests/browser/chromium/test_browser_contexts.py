@@ -15,7 +15,6 @@ from browser_sessions.chromium.ports import ContextEvent, PageInfo, Picture
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import (
     BrowserGone,
-    BrowserTimeout,
     InvalidField,
     PageFailed,
     PageNotFound,
@@ -239,7 +238,7 @@ async def test_a_start_url_that_fails_undoes_everything(
 async def test_a_start_url_without_a_response_fails_at_the_deadline(
     chromium: ChromiumProcess, tmp_path: Path, site: Site
 ) -> None:
-    with pytest.raises(BrowserTimeout):
+    with pytest.raises(StartPageFailed, match=r"^Start page failed: the address did not respond within 2 s\.$"):
         await chromium.open_context(
             SessionSpec(start_url=f"{site.url}/hang"), tmp_path / "session", lambda _: None, timeout=2
         )
