@@ -163,7 +163,7 @@ async def test_screenshots_and_pdfs(handle: Context, page_id: str, site: Site) -
 async def test_a_screenshot_of_a_part_of_a_page(handle: Context, page_id: str, site: Site) -> None:
     site.pages["/parts"] = (
         "<body style='margin:0'><div style='height:2000px'></div><p style='margin:0;width:120px;height:30px'></p>"
-        "<b hidden></b><div id=tall style='width:9px;height:20000px'></div>"
+        "<b hidden></b><div id=zero style='width:0;height:0'></div><div id=tall style='width:9px;height:20000px'></div>"
     )
     await handle.navigate(page_id, f"{site.url}/parts", wait_until="load", timeout=20)
 
@@ -171,6 +171,9 @@ async def test_a_screenshot_of_a_part_of_a_page(handle: Context, page_id: str, s
         return await handle.screenshot(page_id, picture, timeout=20)
 
     assert png_size(await taken(Picture(selector="p"))) == (120, 30)
+    moving = "e => e.animate([{}, {transform: 'translateX(99px)'}], {duration: 300, iterations: Infinity})"
+    await handle.evaluate(page_id, f"void ({moving})(document.querySelector('p'))", timeout=20)
+    assert png_size(await taken(Picture(selector="p")))[1] == 30
     assert png_size(await taken(Picture(clip=Clip(10, 20, 30, 40)))) == (30, 40)
     assert png_size(await taken(Picture(clip=Clip(0, 1900, 50, 400), full_page=True))) == (50, 400)
     webp = await taken(Picture(format="webp", quality=50, omit_background=True))
@@ -181,6 +184,7 @@ async def test_a_screenshot_of_a_part_of_a_page(handle: Context, page_id: str, s
     for picture, message in (
         (Picture(selector="i"), "No element of the page matches"),
         (Picture(selector="b"), "not visible"),
+        (Picture(selector="#zero"), "not visible"),
         (Picture(selector="#tall"), "9 x 20000 pixels, which is too large"),
         (Picture(clip=Clip(0, 5000, 10, 10)), "outside"),
         (Picture(clip=Clip(0, 0, 9000, 9000), full_page=True), "too large"),
