@@ -22,7 +22,7 @@ from browser_sessions.chromium.context.context_pages import Pages
 from browser_sessions.chromium.context.dialogs import Dialogs
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.downloads.session_downloads import Downloads
-from browser_sessions.chromium.driver.playwright_calls import CRASHED, PageCrashed, TargetClosed
+from browser_sessions.chromium.driver.playwright_calls import CRASHED, NoResponse, PageCrashed, TargetClosed
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_registry import title_of
 from browser_sessions.chromium.ports import ContextEvent, Navigation, Owner, PageInfo, Picture
@@ -220,7 +220,7 @@ class Context:
     async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
         """As `ContextHandle.evaluate`. `javascript_values` lists how values that JSON does not have are represented."""
         async with self._page(page_id, Action.READ, timeout) as (page, deadline, _):
-            return await page_actions.evaluate(self._host, page, page_id, expression, timeout=deadline.left)
+            return await page_actions.evaluate(self._host, page, page_id, expression, deadline)
 
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
         """Without IndexedDB: 100,000 rows blocked the event loop for 2.5 seconds."""
@@ -323,7 +323,10 @@ class Context:
         async with self._translated_errors(page_id):
             page = await self._pages.find(page_id, timeout=deadline.left)
             async with self._queue_of(page_id).enter(action, timeout=deadline.left) as ticket:
-                yield page, deadline, ticket
+                try:
+                    yield page, deadline, ticket
+                except NoResponse:
+                    raise NoResponse(timeout) from None  # not what was left of it for the last call
 
     def _queue_of(self, page_id: str) -> ActionQueue:
         """Raises `PageNotFound`."""

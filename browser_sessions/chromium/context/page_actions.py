@@ -22,8 +22,8 @@ from browser_sessions.chromium.context.javascript_values import (
     SERIALISE,
     parse,
 )
-from browser_sessions.chromium.deadline import Deadline
-from browser_sessions.chromium.driver.playwright_calls import CRASHED, Calls, PageCrashed
+from browser_sessions.chromium.deadline import Deadline, seconds
+from browser_sessions.chromium.driver.playwright_calls import CRASHED, Calls, NoResponse, PageCrashed
 from browser_sessions.chromium.ports import Picture
 from browser_sessions.domain.errors import (
     BrowserSessionsError,
@@ -240,9 +240,9 @@ async def _element_box(host: Host, element: Locator, *, timeout: float) -> Float
     if not found:
         raise PageFailed("No element of the page matches the selector. Wait for it with evaluate.")
     left = deadline.left
-    await host.calls(element.evaluate(_SCROLL, timeout=_milliseconds(left)), timeout=left + _GRACE_SECONDS)
+    await host.calls(element.evaluate(_SCROLL, timeout=_milliseconds(left + _GRACE_SECONDS)), timeout=left)
     left = deadline.left
-    box = await host.calls(element.bounding_box(timeout=_milliseconds(left)), timeout=left + _GRACE_SECONDS)
+    box = await host.calls(element.bounding_box(timeout=_milliseconds(left + _GRACE_SECONDS)), timeout=left)
     if box is None or not (box["width"] and box["height"]):
         raise PageFailed("The element that matches the selector is not visible.")
     return box
@@ -316,21 +316,28 @@ async def pdf(calls: Calls, page: Page, options: Mapping[str, Any], *, timeout: 
     return await calls(page.pdf(**options), timeout=timeout)
 
 
-async def evaluate(host: Host, page: Page, page_id: str, expression: str, *, timeout: float) -> Any:
+async def evaluate(host: Host, page: Page, page_id: str, expression: str, deadline: Deadline) -> Any:
     """The value of a JavaScript expression, see `javascript_values`. A function is called, a promise awaited.
 
     A script that keeps the page busy at the deadline is terminated; one of the page's own, which did so before the
     call, is not.
     """
-    deadline = Deadline(timeout)
-    responsive = asyncio.ensure_future(_responds(host, page_id, timeout=timeout))
+    responsive = asyncio.ensure_future(_responds(host, page_id, timeout=deadline.left))
     try:
-        await asyncio.wait({responsive}, timeout=min(timeout, IDLE_S))  # it could arrive after the script
+        await asyncio.wait({responsive}, timeout=min(deadline.left, IDLE_S))  # it could arrive after the script
         call = page.evaluate(SERIALISE, [expression, MAX_CHARACTERS, MAX_DEPTH, MAX_OBJECTS])
         return await parse(await host.calls(call, timeout=deadline.left))
-    except (BrowserTimeout, asyncio.CancelledError):
-        if responsive.done() and responsive.result():
+    except (BrowserTimeout, asyncio.CancelledError) as error:
+        began = responsive.done() and responsive.result()
+        if began:
             host.calls.background(_terminate(host, page_id))
+        if isinstance(error, NoResponse):
+            within = seconds(deadline.timeout)
+            raise BrowserTimeout(
+                f"The script did not finish within {within}. Allow more time, or return without waiting."
+                if began
+                else f"The page did not respond within {within}: its own script keeps it busy, or it is navigating."
+            ) from None
         raise
     finally:
         responsive.cancel()

@@ -331,6 +331,7 @@ async def test_values_are_represented_as_by_json_stringify(handle: Context, page
         ("throw null", "^null$"),
         ("(() => { const a = {}; a.self = [a]; return a })()", "contains itself"),
         ("({a: [12n]})", "has a BigInt"),
+        ("Object(1n)", "has a BigInt"),
         ("({get a() { throw new Error('own') }})", "own"),
         ("throw Object.create(null)", "cannot be shown"),
         ("throw new TypeError('\\ud800')", "TypeError: \ufffd"),
@@ -363,7 +364,7 @@ async def test_a_script_that_awaits_something_at_its_deadline_does_not_end_the_p
     handle: Context, page_id: str
 ) -> None:
     await handle.evaluate(page_id, "window.n = 0; setInterval(() => { n++ }, 5); 1", timeout=10)
-    with pytest.raises(BrowserTimeout):
+    with pytest.raises(BrowserTimeout, match=r"^The script did not finish within 0\.5 s\."):
         await handle.evaluate(page_id, "new Promise(() => 0)", timeout=0.5)
     await page_actions._terminate(handle._host, page_id)
     before = await handle.evaluate(page_id, "n", timeout=10)
@@ -377,8 +378,10 @@ async def test_a_script_that_awaits_something_at_its_deadline_does_not_end_the_p
 async def test_a_page_that_hangs_by_itself_stays_so_after_a_call(handle: Context, page_id: str) -> None:
     await handle.evaluate(page_id, HANG, timeout=10)
     await until(lambda: hangs(handle), what="the page hangs")
-    with pytest.raises(BrowserTimeout):
+    with pytest.raises(BrowserTimeout, match=r"^The page did not respond within 0\.5 s: its own script"):
         await handle.evaluate(page_id, "1", timeout=0.5)
+    with pytest.raises(BrowserTimeout, match=r"within 0\.5 s\.$"):
+        await handle.content(page_id, timeout=0.5)
     await asyncio.sleep(2 * page_actions.IDLE_S)  # a termination would come within
     assert await hangs(handle)
 
