@@ -118,7 +118,7 @@ class Cookie(BaseModel):
     value: Printable = Field(max_length=4096)
     domain: Printable = Field(max_length=253)
     path: Printable = Field("/", max_length=4096)
-    expires: float = Field(-1, allow_inf_nan=False)
+    expires: float = Field(-1.0, allow_inf_nan=False)
     httpOnly: bool = False  # noqa: N815 - Playwright's name, part of its storage-state file format
     secure: bool = False
     sameSite: Literal["Strict", "Lax", "None"] = "Lax"  # noqa: N815 - as above

@@ -58,7 +58,7 @@ def _device_values(name: str, devices: Mapping[str, Mapping[str, Any]]) -> dict[
         "viewport_width": device["viewport"]["width"],
         "viewport_height": device["viewport"]["height"],
         "user_agent": device["user_agent"],
-        "device_scale_factor": device["device_scale_factor"],
+        "device_scale_factor": float(device["device_scale_factor"]),  # as the field is: 3 and 3.0 are one value
         "is_mobile": device["is_mobile"],
         "has_touch": device["has_touch"],
     }

@@ -56,7 +56,10 @@ _ALIASES: Final = {
 }
 METRICS: Final = "Emulation.setDeviceMetricsOverride"
 TOUCH: Final = "Emulation.setTouchEmulationEnabled"
-TAKEN_ALONG: Final = frozenset({"Emulation.setEmulatedMedia", "Network.emulateNetworkConditions"})
+NETWORK: Final = "Network.emulateNetworkConditions"
+NETWORK_SET: Final = frozenset({NETWORK, "Network.emulateNetworkConditionsByRule", "Network.overrideNetworkState"})
+"""A page is offline if any of its CDP sessions says so."""
+TAKEN_ALONG: Final = frozenset({"Emulation.setEmulatedMedia", NETWORK})
 """Settings of a page that the end of any session resets."""
 METRICS_SET: Final = frozenset({METRICS, "Page.setDeviceMetricsOverride"})
 EXCLUSIVE: Final = frozenset({"Emulation.setLocaleOverride", "Emulation.setTimezoneOverride"})

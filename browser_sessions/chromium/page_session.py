@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from browser_sessions.cdp import Browser, CdpClosed, CdpError, Session
+from browser_sessions.chromium.deadline import seconds
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, PageNotFound
 
 
@@ -16,7 +17,7 @@ async def page_session(cdp: Browser, page_id: str, *, timeout: float) -> Session
     try:
         session = await cdp.page(page_id, timeout=timeout)
     except TimeoutError:
-        raise BrowserTimeout(f"Attaching to the page took more than {timeout:g} s.") from None
+        raise BrowserTimeout(f"Attaching to the page took more than {seconds(timeout)}.") from None
     if session is None:
         raise PageNotFound("", page_id)
     return session
@@ -32,7 +33,7 @@ async def call(
     except CdpClosed:
         raise BrowserGone("The browser closed during the call.") from None
     except TimeoutError:
-        raise BrowserTimeout(f"The page did not respond to {method} within {timeout:g} s.") from None
+        raise BrowserTimeout(f"The page did not respond to {method} within {seconds(timeout)}.") from None
     except CdpError:
         if session.closed.done():
             raise PageNotFound("", session.target_id) from None

@@ -238,9 +238,12 @@ class ContextHandle(Protocol):
     def context_id(self) -> str:
         """Chromium's browserContextId."""
 
-    def connections_changed(self, *, clients: int, viewers: int) -> None:
-        """Sets the number of connected clients and viewers. Without clients, dialogs are dismissed automatically; with
-        viewers, network responses are events too."""
+    def connections_changed(self, *, clients: int, viewers: int, controlled: bool) -> None:
+        """Sets the number of connected clients and viewers, and whether a person has control. Without clients and
+        control, dialogs are dismissed automatically; with viewers, network responses are events too."""
+
+    def close_dialog(self, page_id: str) -> None:
+        """Dismisses the page's dialog, if one is open. Every navigation begins with it, see `cdp.open_dialogs`."""
 
     def pages(self) -> list[PageInfo]:
         """Open pages, oldest first, from memory."""

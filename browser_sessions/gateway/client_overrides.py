@@ -13,6 +13,8 @@ from browser_sessions.cdp.page_overrides import (
     IN_EFFECT,
     METRICS,
     METRICS_SET,
+    NETWORK,
+    NETWORK_SET,
     PERMISSIONS,
     TAKEN_ALONG,
     TOUCH,
@@ -117,7 +119,9 @@ class ClientOverrides:
             self._attached[session_id] = info["targetId"]
 
     def record(self, command: Command, params: Mapping[str, Any]) -> None:
-        """Records a forwarded command, if it overrides anything."""
+        """Records a command that is about to be forwarded, if it overrides anything."""
+        if command.method in NETWORK_SET and (page_id := self._attached.get(command.session_id or "")) is not None:
+            self._owner.remove_override(page_id, NETWORK)
         if command.method in PERMISSIONS:
             self._contexts.add(params["browserContextId"])
         elif (setting := overridden(command.method)) is not None:

@@ -14,6 +14,7 @@ from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError, MessageTooLong, Target, TargetInfo
 from browser_sessions.cdp.cdp_session import OnResponse
 from browser_sessions.cdp.messages import Command, InvalidMessage, decode, encode, read
+from browser_sessions.cdp.open_dialogs import NAVIGATIONS
 from browser_sessions.cdp.page_overrides import NOT_WHILE_PAUSED
 from browser_sessions.cdp.websocket import TOO_SLOW, ClientSocket, PauseReason
 from browser_sessions.chromium.ports import ContextHandle
@@ -256,6 +257,8 @@ class Relay:
             return
         self._overrides.record(command, params)
         held = self.scope.session(command.session_id)
+        if held is not None and command.method in NAVIGATIONS and params.get("frameId") in (None, held.target_id):
+            self._handle.close_dialog(held.target_id)
         if held is not None and command.method in NOT_WHILE_PAUSED and held.target_id in self.session.pauses:
             self.session.post_when_running(held.target_id, command.method, params, held.session_id)
             self._replies.answer(command, {})

@@ -32,7 +32,7 @@ MAX_LOOKS: Final = 2
 _OPENING_KEYS: Final = frozenset({" ", "Enter", "ArrowDown", "ArrowUp", "F4"})
 _CTRL: Final = 2
 """In `modifiers`."""
-_SLOW: Final = frozenset({"navigate", "go", "reload"})
+_NAVIGATIONS: Final = frozenset({"navigate", "go", "reload"})
 
 Message = Mapping[str, Any]
 
@@ -154,10 +154,12 @@ class ViewerInput:
         elif kind == "choose":
             await self._handle.screen(page_id).choose(message.get("choice"), timeout=INPUT_TIMEOUT_S)
         else:
-            timeout = PAGE_TIMEOUT_S if kind in _SLOW else INPUT_TIMEOUT_S
+            timeout = PAGE_TIMEOUT_S if kind in _NAVIGATIONS else INPUT_TIMEOUT_S
             if kind == "key" or (kind in ("mouse", "touch") and message.get("action") != "move"):
                 self._opening_until = 0.0 if _is_for_background(message) else self._loop.time() + OPENING_S
                 await self._watch_choosers(page_id)
+            if kind in _NAVIGATIONS:
+                self._handle.close_dialog(page_id)
             await self._handle.screen(page_id).dispatch_input(message, timeout=timeout)
             if _may_open_picker(message) and len(self._looking) < MAX_LOOKS:
                 _ = self._looking.run(self._look_for_picker(page_id))

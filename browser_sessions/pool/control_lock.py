@@ -18,8 +18,9 @@ class InputSource(Protocol):
 
 
 class ControlLock:
-    """One per session. While it is held, clients' commands wait at the gateway, in order; none is lost. They continue
-    once every source of the holder's input is done, so that none of that input comes after them.
+    """One per session. While it is held, clients' commands wait at the gateway, in order; none is lost. Actions over
+    HTTP wait too, within their timeouts. Both continue once every source of the holder's input is done, so that none of
+    that input comes after them.
 
     `publish` is called with `control.taken`, `control.released` and `control.waiting` and their fields.
     """
@@ -106,16 +107,29 @@ class ControlLock:
         self._sources.discard(source)
         self._maybe_free()
 
+    async def allows(self, who: Principal, *, timeout: float) -> None:
+        """Returns when an action of `who` may begin. Raises `Conflict` after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.until_free(object(), who.principal_id)
+        except TimeoutError:
+            if self.holder is None:
+                raise Conflict("The page is still processing input of the person who had control. Try again.") from None
+            raise Conflict(
+                f"{self.holder.name} has control, and did not release it within {timeout:g} s. Ask them to release it, "
+                "or an admin to take over, and try again."
+            ) from None
+
     def _maybe_free(self) -> None:
         if not self.held:
             self._free.set()
 
-    async def until_free(self, client: object) -> None:
-        """Returns when a command of `client` may be passed on: at once while the lock is free.
+    async def until_free(self, client: object, principal_id: str | None = None) -> None:
+        """Returns when a command of `client` may be passed on: at once while the lock is free or the principal's.
 
         A client that waits is counted once, however many commands it has: nobody reads from it meanwhile.
         """
-        while self.held:
+        while self.held and not self.held_by(principal_id):
             if client not in self._waiting:
                 self._waiting.add(client)
                 self._publish("control.waiting", count=len(self._waiting))

@@ -136,9 +136,8 @@ class Live:
 
     def _happened(self, event: str, /, **data: Any) -> None:
         if (context := self.context) is not None:
-            # a person in control handles dialogs as a client does
-            clients = self.clients + (self.control.holder is not None)
-            context.connections_changed(clients=clients, viewers=self.viewers)
+            controlled = self.control.holder is not None
+            context.connections_changed(clients=self.clients, viewers=self.viewers, controlled=controlled)
         self.publish(event, **data)
 
 

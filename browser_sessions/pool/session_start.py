@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from browser_sessions.background_tasks import Background
+from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import (
@@ -44,6 +45,9 @@ from browser_sessions.tracing import span
 
 PARALLEL_OPENS: Final = 4
 """Contexts opened at once: two cores open 18 a second, and more in parallel only makes each slower."""
+OVERTIME_S: Final = 3.0
+"""How long opening a context may take beyond its own deadline: to give up the start page and to undo the rest. Whoever
+does not keep that deadline is cancelled then."""
 OPEN_TRIES: Final = 3
 """A create whose browser dies meanwhile is tried in another one."""
 
@@ -191,10 +195,14 @@ class Starter:
                 await self._admit(live, wait_seconds)
             inserted = self.background.run(self.registry.save(live)) if session.version == 0 else None
             context_died = asyncio.Event()
+            deadline = Deadline(self.limits.create_timeout_seconds)
             try:
-                async with asyncio.timeout(self.limits.create_timeout_seconds):
-                    opened = live.state = await self._open(live, context_died)
-            except TimeoutError:
+                async with asyncio.timeout(deadline.left + OVERTIME_S):
+                    opened = live.state = await self._open(live, context_died, deadline)
+            except StartPageFailed as error:
+                error.session_id = session.session_id
+                raise
+            except (TimeoutError, BrowserTimeout):
                 raise BrowserTimeout(
                     f"The session did not start within {self.limits.create_timeout_seconds:g} s. Try again.",
                     session_id=session.session_id,
@@ -229,7 +237,7 @@ class Starter:
         live.state = Admitted()
         session.move(SessionStatus.STARTING)
 
-    async def _open(self, live: Live, context_died: asyncio.Event) -> Opened:
+    async def _open(self, live: Live, context_died: asyncio.Event, deadline: Deadline) -> Opened:
         """A context with a page in some browser; tried again when the browser dies meanwhile."""
         session = live.session
         for _ in range(OPEN_TRIES):
@@ -245,7 +253,7 @@ class Starter:
                             session.spec,
                             self.work_dir / session.session_id,
                             partial(self._happened, live, context_died),
-                            timeout=self.limits.create_timeout_seconds,
+                            timeout=deadline.left,
                         )
                 return Opened(slot, process, context)
             except BrowserGone:

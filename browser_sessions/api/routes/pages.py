@@ -29,10 +29,11 @@ from browser_sessions.api.models import (
 )
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active
+from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.ports import Clip, ContextHandle, PageInfo, Picture
 from browser_sessions.domain.errors import BrowserSessionsError, InvalidField, ScriptFailed, WrongState
 from browser_sessions.domain.principal import Principal
-from browser_sessions.domain.session import EndReason, SessionStatus
+from browser_sessions.domain.session import EndReason, SessionStatus, require_active
 from browser_sessions.domain.text import valid
 
 router = APIRouter(prefix="/v1/browser/sessions/{session_id}/pages", tags=["pages"], route_class=CheckedRoute)
@@ -77,6 +78,20 @@ async def driving(services: Services, principal: Principal, session_id: str) -> 
             raise
 
 
+@asynccontextmanager
+async def acting(
+    services: Services, principal: Principal, session_id: str, timeout: float
+) -> AsyncIterator[tuple[ContextHandle, float]]:
+    """As `driving`, for an action that may change a page: it waits while another principal has control. With the
+    seconds that are left of `timeout`. Also raises `Conflict`."""
+    async with driving(services, principal, session_id) as context:
+        deadline = Deadline(timeout)
+        live = services.pool.registry.live(session_id)
+        await live.control.allows(principal, timeout=timeout)
+        require_active(live.session)  # its end releases control
+        yield context, deadline.left
+
+
 def _ended(services: Services, session_id: str) -> EndReason | None:
     """Why the session has ended, or None; None too when its browser died, which the error of the call says."""
     known = services.pool.registry.known(session_id)
@@ -99,16 +114,16 @@ async def open_page(
     session_id: str, services: Here, principal: Caller, body: OpenPageBody | None = None
 ) -> dict[str, Any]:
     """Open a page, empty or at `url`. A session has a limit of pages (409)."""
-    async with driving(services, principal, session_id) as context:
-        page = await context.open_page(body.url if body else None, timeout=OPEN_TIMEOUT_S)
+    async with acting(services, principal, session_id, OPEN_TIMEOUT_S) as (context, left):
+        page = await context.open_page(body.url if body else None, timeout=left)
     return _shown(page)
 
 
 @router.delete("/{page_id}", status_code=204, responses=problems(*_PAGE_PROBLEMS))
 async def close_page(session_id: str, page_id: str, services: Here, principal: Caller) -> None:
     """Close a page."""
-    async with driving(services, principal, session_id) as context:
-        await context.close_page(page_id, timeout=CLOSE_TIMEOUT_S)
+    async with acting(services, principal, session_id, CLOSE_TIMEOUT_S) as (context, left):
+        await context.close_page(page_id, timeout=left)
 
 
 @router.post("/{page_id}/navigate", response_model=NavigationResponse, responses=problems(*_BODY_PROBLEMS))
@@ -116,8 +131,8 @@ async def navigate_page(
     session_id: str, page_id: str, services: Here, principal: Caller, body: NavigateBody
 ) -> dict[str, Any]:
     """Navigate, and wait for the event `wait_until`."""
-    async with driving(services, principal, session_id) as context:
-        done = await context.navigate(page_id, body.url, wait_until=body.wait_until, timeout=body.timeout_seconds)
+    async with acting(services, principal, session_id, body.timeout_seconds) as (context, left):
+        done = await context.navigate(page_id, body.url, wait_until=body.wait_until, timeout=left)
     page = done.page
     return {
         "page_id": page.page_id,
@@ -197,8 +212,8 @@ async def evaluate_in_page(
     session_id: str, page_id: str, services: Here, principal: Caller, body: EvaluateBody
 ) -> Response:
     """Evaluate a JavaScript expression. Promises are awaited; the value is written by the rules of JSON.stringify."""
-    async with driving(services, principal, session_id) as context:
-        result = await context.evaluate(page_id, body.expression, timeout=body.timeout_seconds)
+    async with acting(services, principal, session_id, body.timeout_seconds) as (context, left):
+        result = await context.evaluate(page_id, body.expression, timeout=left)
     return Response(await asyncio.to_thread(_result, result), media_type="application/json")
 
 

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Final
 
+from browser_sessions.chromium.deadline import seconds
 from browser_sessions.domain.errors import BrowserTimeout
 
 
@@ -108,7 +109,7 @@ class ActionQueue:
         if not ticket.started.done():
             ahead = next(each.action for each in self._tickets if each.action in ticket.waits_for)
             raise BrowserTimeout(
-                f"The page was busy with an earlier {ahead.value} for {timeout:.3g} s. Wait until that has "
+                f"The page was busy with an earlier {ahead.value} for {seconds(timeout)}. Wait until that has "
                 "finished, or allow more time."
             )
 

@@ -22,7 +22,7 @@ from browser_sessions.chromium.context.context_pages import Pages
 from browser_sessions.chromium.context.dialogs import Dialogs
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.downloads.session_downloads import Downloads
-from browser_sessions.chromium.driver.playwright_calls import CRASHED, PageCrashed, TargetClosed
+from browser_sessions.chromium.driver.playwright_calls import CRASHED, NoResponse, PageCrashed, TargetClosed
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_registry import title_of
 from browser_sessions.chromium.ports import ContextEvent, Navigation, Owner, PageInfo, Picture
@@ -43,6 +43,10 @@ USAGE_SECONDS: Final = 1.0
 """Timeout for a renderer's metrics: an idle one responds in 5 ms, and `/health` has two seconds in all."""
 DOWNLOAD_SECONDS: Final = 2.0
 """Limit for Chromium's report of a download, milliseconds after the navigation that was one."""
+DIALOG_OPEN: Final = (
+    "The page shows a dialog ({kind}) and responds to nothing until it is closed. Close it in the console with control "
+    "of the session, or from a connected client, or navigate, which dismisses it."
+)
 EventListener = Callable[[ContextEvent], None]
 
 log = structlog.get_logger()
@@ -88,14 +92,14 @@ class Context:
     def owner(self) -> Owner:
         return self._host.link
 
-    def connections_changed(self, *, clients: int, viewers: int) -> None:
-        self._dialogs.clients_changed(clients)
+    def connections_changed(self, *, clients: int, viewers: int, controlled: bool) -> None:
+        self._dialogs.clients_changed(clients, controlled=controlled)
         self._observer.watch(viewers > 0)
 
     def start_events(self) -> None:
         """Publishes events from now on. The first page may still be opening: its domains are enabled meanwhile, which
         costs no time."""
-        self._inner.on("dialog", self._dialogs.opened)
+        self._inner.on("dialog", self._on_dialog)
         self._inner.on("close", self._maybe_gone)
         self._host.registry.watch(self._context_id, self._on_page_event, self._pages.is_committed)
 
@@ -124,6 +128,12 @@ class Context:
         if screen is None:
             screen = self._screens[page_id] = PageScreen(self._host.cdp, page_id)
         return screen
+
+    def close_dialog(self, page_id: str) -> None:
+        """As `ContextHandle.close_dialog`."""
+        accepted = self._host.link.dialogs.close(page_id)
+        if accepted is not None and not self._observer.watched:  # else the observer publishes it
+            self._publish(ContextEvent("dialog.closed", {"page_id": page_id, "accepted": accepted}))
 
     async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
         """Opens a page and navigates it to `url`, if given, until the response begins. If that fails, the page is
@@ -213,7 +223,7 @@ class Context:
     async def evaluate(self, page_id: str, expression: str, *, timeout: float) -> Any:
         """As `ContextHandle.evaluate`. `javascript_values` lists how values that JSON does not have are represented."""
         async with self._page(page_id, Action.READ, timeout) as (page, deadline, _):
-            return await page_actions.evaluate(self._host, page, page_id, expression, timeout=deadline.left)
+            return await page_actions.evaluate(self._host, page, page_id, expression, deadline)
 
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
         """Without IndexedDB: 100,000 rows blocked the event loop for 2.5 seconds."""
@@ -295,6 +305,7 @@ class Context:
         self, page: Page, page_id: str, address: str, wait_until: str, deadline: Deadline, ticket: Ticket
     ) -> int | None:
         self._navigating[page_id] += 1
+        self.close_dialog(page_id)
         try:
             return await page_actions.goto(
                 self._host,
@@ -315,7 +326,10 @@ class Context:
         async with self._translated_errors(page_id):
             page = await self._pages.find(page_id, timeout=deadline.left)
             async with self._queue_of(page_id).enter(action, timeout=deadline.left) as ticket:
-                yield page, deadline, ticket
+                try:
+                    yield page, deadline, ticket
+                except NoResponse:
+                    raise NoResponse(timeout) from None  # not what was left of it for the last call
 
     def _queue_of(self, page_id: str) -> ActionQueue:
         """Raises `PageNotFound`."""
@@ -333,6 +347,10 @@ class Context:
             raise BrowserGone("The session's browser context is closed.")
         try:
             yield
+        except BrowserTimeout:
+            if page_id is not None and (kind := self._host.link.dialogs.kind(page_id)) is not None:
+                raise BrowserTimeout(DIALOG_OPEN.format(kind=kind)) from None
+            raise
         except PageFailed:
             if page_id is not None and await self._host.has_target(page_id) is False:
                 raise PageNotFound(self._folder.name, page_id) from None
@@ -367,6 +385,10 @@ class Context:
             self._pages.remove(target.target_id)
             if not len(self._pages):
                 self._maybe_gone(self._inner)
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        page_id = self._pages.id_of(dialog.page)
+        self._dialogs.opened(dialog, navigating=page_id is not None and self._host.link.dialogs.is_navigating(page_id))
 
     def _on_dialog_event(self, event: ContextEvent, dialog: Dialog) -> None:
         if event.kind == "dialog.closed" and self._observer.watched:

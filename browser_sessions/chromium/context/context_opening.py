@@ -15,11 +15,18 @@ from browser_sessions.chromium.context import page_actions
 from browser_sessions.chromium.context.context import Context, EventListener, remove
 from browser_sessions.chromium.context.context_host import Host
 from browser_sessions.chromium.context.context_options import context_options, invalid_field
-from browser_sessions.chromium.deadline import Deadline
+from browser_sessions.chromium.deadline import Deadline, seconds
 from browser_sessions.chromium.driver.playwright_calls import TargetClosed
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.domain.errors import BrowserGone, DownloadStarted, PageFailed, StartPageFailed, Unavailable
+from browser_sessions.domain.errors import (
+    BrowserGone,
+    BrowserTimeout,
+    DownloadStarted,
+    PageFailed,
+    StartPageFailed,
+    Unavailable,
+)
 from browser_sessions.domain.session_spec import SessionSpec
 
 A = TypeVar("A")
@@ -53,6 +60,8 @@ async def open_context(
                 pass
             except PageFailed as error:
                 raise StartPageFailed(error.detail) from None
+            except BrowserTimeout:
+                raise StartPageFailed(f"the address did not respond within {seconds(timeout)}.") from None
     except BaseException as error:
         await calls.finish(undo.aclose())
         await asyncio.shield(_remove_folder(making, folder))

@@ -8,6 +8,7 @@ from typing import Final
 from playwright.async_api import CDPSession, Frame, Page
 
 from browser_sessions.cdp import Target
+from browser_sessions.chromium.deadline import seconds
 from browser_sessions.chromium.driver.playwright_calls import Calls
 from browser_sessions.chromium.page_registry import PageRegistry, title_of
 from browser_sessions.chromium.ports import PageInfo
@@ -86,7 +87,7 @@ class Pages:
         if future.cancelled():  # the context was closed meanwhile
             raise PageNotFound(self._session_id, page_id)
         if not future.done():
-            raise BrowserTimeout(f"The page was not ready within {timeout:.3g} s: a client may keep it paused.")
+            raise BrowserTimeout(f"The page was not ready within {seconds(timeout)}: a client may keep it paused.")
         return future.result()
 
     def remove(self, page_id: str) -> None:

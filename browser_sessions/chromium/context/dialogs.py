@@ -1,4 +1,4 @@
-"""Closes the dialogs of pages while no client is connected that could.
+"""Closes the dialogs of pages while nobody is connected who could.
 
 Playwright dismisses dialogs by itself unless there is a listener. With this one, connected clients can handle them.
 """
@@ -22,20 +22,27 @@ class Dialogs:
         self._publish = publish
         self._open: set[Dialog] = set()
         self._clients = 0
+        self._controlled = False
 
-    def clients_changed(self, count: int) -> None:
-        """Sets the number of connected clients, and closes open dialogs if it is 0."""
-        self._clients = count
-        if count == 0:
+    def clients_changed(self, count: int, *, controlled: bool) -> None:
+        """Sets the number of connected clients, and whether a person has control. Without either, open dialogs are
+        closed."""
+        self._clients, self._controlled = count, controlled
+        if not self._waits():
             for dialog in tuple(self._open):
                 self._calls.background(self._close(dialog))
 
-    def opened(self, dialog: Dialog) -> None:
+    def opened(self, dialog: Dialog, *, navigating: bool = False) -> None:
+        """`navigating`: a navigation of the page is under way, which the dialog must not outlast. A program that is
+        connected responds in time, a person does not."""
         self._open.add(dialog)
         message = dialog.message[:TEXT_CHARACTERS]
         self._publish(ContextEvent("dialog.opened", {"type": dialog.type, "message": message}), dialog)
-        if self._clients == 0:
+        if not self._waits() or (navigating and self._clients == 0 and dialog.type != "beforeunload"):
             self._calls.background(self._close(dialog))
+
+    def _waits(self) -> bool:
+        return self._clients > 0 or self._controlled
 
     async def _close(self, dialog: Dialog) -> None:
         """Dismisses a dialog, but accepts `beforeunload`. No error if it is closed already."""

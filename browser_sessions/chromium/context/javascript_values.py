@@ -71,7 +71,8 @@ SERIALISE: Final = """async ([source, most, deepest, objects]) => {
       const toJson = value.toJSON
       if (typeof toJson === 'function' && !everyones(toJson)) value = toJson.call(value, name)
     }
-    if (value instanceof Number || value instanceof String || value instanceof Boolean) value = value.valueOf()
+    if (value instanceof Number || value instanceof String || value instanceof Boolean || value instanceof BigInt)
+      value = value.valueOf()
     switch (typeof value) {
       case 'boolean': return emit(`${value}`)
       case 'number': return emit(isFinite(value) ? `${value}` : 'null')

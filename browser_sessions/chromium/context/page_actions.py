@@ -7,11 +7,12 @@ translates.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, TypeVar, cast
 
-from playwright.async_api import Frame, Locator, Page
+from playwright.async_api import FloatRect, Frame, Locator, Page
 
 from browser_sessions.chromium.context.context_host import CHECK_SECONDS, Host
 from browser_sessions.chromium.context.javascript_values import (
@@ -21,8 +22,8 @@ from browser_sessions.chromium.context.javascript_values import (
     SERIALISE,
     parse,
 )
-from browser_sessions.chromium.deadline import Deadline
-from browser_sessions.chromium.driver.playwright_calls import CRASHED, Calls, PageCrashed
+from browser_sessions.chromium.deadline import Deadline, seconds
+from browser_sessions.chromium.driver.playwright_calls import CRASHED, Calls, NoResponse, PageCrashed
 from browser_sessions.chromium.ports import Picture
 from browser_sessions.domain.errors import (
     BrowserSessionsError,
@@ -47,7 +48,14 @@ IDLE_S: Final = 0.2
 """A page that responds within this time is not kept busy: its script awaits something."""
 ERROR_PAGE_S: Final = 2.0
 """Limit for the error page of a failed navigation, which takes 5 ms, on a busy machine 100."""
+HUNG_S: Final = 0.5
+"""A page that does not respond for this long after its navigation timed out is kept busy. The caller waits for that
+beyond the timeout."""
 HUNG: Final = "The page does not respond: a script keeps it busy. Close it, and open another."
+MOVES: Final = (
+    "The element is larger than the viewport and did not stop moving in time. Take a clip of the full page instead."
+)
+NOT_DRAWN: Final = "The page did not draw itself in time. Try again, or take a smaller part of it."
 _ONE: Final = {"expression": "1"}
 _NETWORK_ERROR: Final = "net::ERR_"
 _DOWNLOAD: Final = "Download is starting"
@@ -57,6 +65,7 @@ SCREENSHOT_TRIES: Final = 5
 """A newly committed document may have nothing to draw yet."""
 _NOTHING_TO_DRAW: Final = ("Unable to capture screenshot", "Not attached to an active page")
 _SELECTOR_MESSAGES: Final = ("selector", "Unknown engine")
+_SCROLL: Final = "e => e.scrollIntoView({block: 'nearest', inline: 'nearest', behavior: 'instant'})"
 _WORLD: Final = "browser-sessions"
 _CONTENT: Final = f"""(() => {{
   const type = document.doctype ? new XMLSerializer().serializeToString(document.doctype) : ''
@@ -144,7 +153,7 @@ async def _stop_loading(host: Host, page_id: str) -> None:
 async def _check_not_hung(host: Host, page_id: str) -> None:
     """Raises `BrowserTimeout` if the page does not respond."""
     try:
-        await ping(host, page_id, timeout=CHECK_SECONDS)
+        await ping(host, page_id, timeout=HUNG_S)
     except BrowserTimeout:
         raise BrowserTimeout(HUNG) from None
     except BrowserSessionsError:
@@ -186,9 +195,14 @@ async def screenshot(
     }
     target: Page | Locator = page
     if picture.selector is not None:
-        target = page.locator(picture.selector).first
-        size = await _element_size(host, target, timeout=deadline.left)
-        await _check_size(host, page_id, size, timeout=deadline.left)
+        element = page.locator(picture.selector).first
+        box = await _element_box(host, element, timeout=deadline.left)
+        await _check_size(host, page_id, (box["width"], box["height"]), timeout=deadline.left)
+        viewport = page.viewport_size
+        if viewport and box["width"] <= viewport["width"] and box["height"] <= viewport["height"]:
+            options |= {"clip": _whole_pixels(box)}
+        else:
+            target = element
     elif picture.clip is not None:
         options |= {"full_page": picture.full_page, "clip": picture.clip._asdict()}
         await _check_size(host, page_id, (picture.clip.width, picture.clip.height), timeout=deadline.left)
@@ -207,14 +221,16 @@ async def screenshot(
             )
         except BrowserTimeout:
             if within == left:
-                raise
+                raise BrowserTimeout(MOVES if target is not page else NOT_DRAWN) from None
         except PageFailed as error:
             if tries == SCREENSHOT_TRIES or not any(message in error.detail for message in _NOTHING_TO_DRAW):
                 raise
 
 
-async def _element_size(host: Host, element: Locator, *, timeout: float) -> tuple[float, float]:
-    """Raises `InvalidField`, `PageFailed`."""
+async def _element_box(host: Host, element: Locator, *, timeout: float) -> FloatRect:
+    """The element's place in the viewport, after scrolling to it. Playwright's own screenshot of an element would wait
+    until it has stopped moving. Raises `InvalidField`, `PageFailed`."""
+    deadline = Deadline(timeout)
     try:
         found = await host.calls(element.count(), timeout=timeout)
     except PageFailed as error:
@@ -223,10 +239,23 @@ async def _element_size(host: Host, element: Locator, *, timeout: float) -> tupl
         raise
     if not found:
         raise PageFailed("No element of the page matches the selector. Wait for it with evaluate.")
-    box = await host.calls(element.bounding_box(timeout=_milliseconds(timeout)), timeout=timeout + _GRACE_SECONDS)
-    if box is None:
+    left = deadline.left
+    await host.calls(element.evaluate(_SCROLL, timeout=_milliseconds(left + _GRACE_SECONDS)), timeout=left)
+    left = deadline.left
+    box = await host.calls(element.bounding_box(timeout=_milliseconds(left + _GRACE_SECONDS)), timeout=left)
+    if box is None or not (box["width"] and box["height"]):
         raise PageFailed("The element that matches the selector is not visible.")
-    return box["width"], box["height"]
+    return box
+
+
+def _whole_pixels(box: FloatRect) -> dict[str, float]:
+    x, y = math.floor(box["x"]), math.floor(box["y"])
+    return {
+        "x": x,
+        "y": y,
+        "width": math.ceil(box["x"] + box["width"]) - x,
+        "height": math.ceil(box["y"] + box["height"]) - y,
+    }
 
 
 async def content(host: Host, page: Page, page_id: str, *, timeout: float) -> str:
@@ -287,21 +316,28 @@ async def pdf(calls: Calls, page: Page, options: Mapping[str, Any], *, timeout: 
     return await calls(page.pdf(**options), timeout=timeout)
 
 
-async def evaluate(host: Host, page: Page, page_id: str, expression: str, *, timeout: float) -> Any:
+async def evaluate(host: Host, page: Page, page_id: str, expression: str, deadline: Deadline) -> Any:
     """The value of a JavaScript expression, see `javascript_values`. A function is called, a promise awaited.
 
     A script that keeps the page busy at the deadline is terminated; one of the page's own, which did so before the
     call, is not.
     """
-    deadline = Deadline(timeout)
-    responsive = asyncio.ensure_future(_responds(host, page_id, timeout=timeout))
+    responsive = asyncio.ensure_future(_responds(host, page_id, timeout=deadline.left))
     try:
-        await asyncio.wait({responsive}, timeout=min(timeout, IDLE_S))  # it could arrive after the script
+        await asyncio.wait({responsive}, timeout=min(deadline.left, IDLE_S))  # it could arrive after the script
         call = page.evaluate(SERIALISE, [expression, MAX_CHARACTERS, MAX_DEPTH, MAX_OBJECTS])
         return await parse(await host.calls(call, timeout=deadline.left))
-    except (BrowserTimeout, asyncio.CancelledError):
-        if responsive.done() and responsive.result():
+    except (BrowserTimeout, asyncio.CancelledError) as error:
+        began = responsive.done() and responsive.result()
+        if began:
             host.calls.background(_terminate(host, page_id))
+        if isinstance(error, NoResponse):
+            within = seconds(deadline.timeout)
+            raise BrowserTimeout(
+                f"The script did not finish within {within}. Allow more time, or return without waiting."
+                if began
+                else f"The page did not respond within {within}: its own script keeps it busy, or it is navigating."
+            ) from None
         raise
     finally:
         responsive.cancel()

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from playwright.async_api import Error
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
+from browser_sessions.chromium.deadline import seconds
 from browser_sessions.domain.errors import BrowserGone, BrowserSessionsError, BrowserTimeout, PageFailed
 from browser_sessions.domain.limits import TEXT_CHARACTERS
 from browser_sessions.domain.urls import without_passwords
@@ -43,6 +44,13 @@ PLAYWRIGHTS_MESSAGES: Final = (*_CLOSED, *_CLOSED_MESSAGES[:2], *_CRASHED_MESSAG
 
 class TargetClosed(Exception):
     """The page, its context or the browser is closed."""
+
+
+class NoResponse(BrowserTimeout):
+    """A call was abandoned at its deadline, after `timeout` seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(f"The browser did not respond within {seconds(timeout)}.")
 
 
 class PageCrashed(PageFailed):
@@ -86,7 +94,7 @@ class Calls:
         await self._abandon(task, undo)
         if self._gone.done():
             raise BrowserGone(self._gone.result())
-        raise BrowserTimeout(f"The browser did not respond within {timeout:.3g} s.")
+        raise NoResponse(timeout)
 
     async def finish(self, work: Coroutine[Any, Any, object]) -> None:
         """Runs an undo to completion even if the caller is cancelled. Waits for it at most `UNDO_SECONDS`."""

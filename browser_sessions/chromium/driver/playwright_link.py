@@ -14,6 +14,7 @@ import orjson
 
 from browser_sessions.cdp import Browser, BrowserSession, CdpClosed, CdpError, Target
 from browser_sessions.cdp.messages import encode, error_response, event, event_method, read, result, without_session
+from browser_sessions.cdp.open_dialogs import EVENTS, OpenDialogs
 from browser_sessions.cdp.page_overrides import (
     EXCLUSIVE,
     METRICS,
@@ -107,6 +108,7 @@ class PlaywrightLink:
         self._keeps_size: set[str] = set()
         """Pages that a client has created with a size of its own."""
         self._network = DriverNetwork(lambda method, session_id: self._post(session_id, (method, {})))
+        self.dialogs = OpenDialogs(lambda session_id, method, params: self._post(session_id, (method, params)))
         self.ready = ReadyContexts(session, browser, self._adopt, self._forget)
 
     def __repr__(self) -> str:
@@ -278,6 +280,10 @@ class PlaywrightLink:
             return
         if len(message) > EVENT_BYTES and event_method(message) in _TRUNCATED_EVENTS:
             message = orjson.dumps(_truncated(read(message)))
+        if message.startswith(EVENTS) and session_id is not None:
+            page_id = self._pages.get(session_id.decode())
+            if page_id is not None:
+                self.dialogs.receive(message, session_id.decode(), page_id)
         self.socket.send(without_session(message) if session_id is None else message)
 
     def _changes_contexts(self, message: bytes, session_id: bytes) -> bool:
@@ -375,6 +381,7 @@ class PlaywrightLink:
 
     def target_destroyed(self, target: Target) -> None:
         self.ready.lost(target)
+        self.dialogs.forget(target.target_id)
         self._settings.pop(target.target_id, None)
         self._unloaded.discard(target.target_id)
         self._keeps_size.discard(target.target_id)

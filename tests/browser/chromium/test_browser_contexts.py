@@ -16,7 +16,6 @@ from browser_sessions.chromium.ports import ContextEvent, PageInfo, Picture
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import (
     BrowserGone,
-    BrowserTimeout,
     InvalidField,
     PageFailed,
     PageNotFound,
@@ -241,7 +240,7 @@ async def test_a_start_url_that_fails_undoes_everything(
 async def test_a_start_url_without_a_response_fails_at_the_deadline(
     chromium: ChromiumProcess, tmp_path: Path, site: Site
 ) -> None:
-    with pytest.raises(BrowserTimeout):
+    with pytest.raises(StartPageFailed, match=r"^Start page failed: the address did not respond within 2 s\.$"):
         await chromium.open_context(
             SessionSpec(start_url=f"{site.url}/hang"), tmp_path / "session", lambda _: None, timeout=2
         )
@@ -408,7 +407,7 @@ async def test_a_dialog_stays_open_for_a_connected_client_until_it_disconnects(
     client = await chromium.cdp.page(page_id, timeout=10)
     assert client is not None
     await client.call("Page.enable", timeout=10)
-    handle.connections_changed(clients=1, viewers=0)
+    handle.connections_changed(clients=1, viewers=0, controlled=False)
     pending = asyncio.create_task(handle.evaluate(page_id, "confirm('sure?')", timeout=30))
     await until(lambda: "dialog.opened" in events.kinds())
     assert not await handle.responsive(timeout=0.3)
@@ -420,7 +419,7 @@ async def test_a_dialog_stays_open_for_a_connected_client_until_it_disconnects(
     pending = asyncio.create_task(handle.evaluate(page_id, "confirm('and now?')", timeout=30))
     await until(lambda: events.kinds().count("dialog.opened") == 2)
     await client.call("Page.disable", timeout=10)
-    handle.connections_changed(clients=0, viewers=0)
+    handle.connections_changed(clients=0, viewers=0, controlled=False)
     assert await pending is False
     assert await handle.responsive(timeout=5)
 

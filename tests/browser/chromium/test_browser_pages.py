@@ -163,7 +163,7 @@ async def test_screenshots_and_pdfs(handle: Context, page_id: str, site: Site) -
 async def test_a_screenshot_of_a_part_of_a_page(handle: Context, page_id: str, site: Site) -> None:
     site.pages["/parts"] = (
         "<body style='margin:0'><div style='height:2000px'></div><p style='margin:0;width:120px;height:30px'></p>"
-        "<b hidden></b><div id=tall style='width:9px;height:20000px'></div>"
+        "<b hidden></b><div id=zero style='width:0;height:0'></div><div id=tall style='width:9px;height:20000px'></div>"
     )
     await handle.navigate(page_id, f"{site.url}/parts", wait_until="load", timeout=20)
 
@@ -171,6 +171,9 @@ async def test_a_screenshot_of_a_part_of_a_page(handle: Context, page_id: str, s
         return await handle.screenshot(page_id, picture, timeout=20)
 
     assert png_size(await taken(Picture(selector="p"))) == (120, 30)
+    moving = "e => e.animate([{}, {transform: 'translateX(99px)'}], {duration: 300, iterations: Infinity})"
+    await handle.evaluate(page_id, f"void ({moving})(document.querySelector('p'))", timeout=20)
+    assert png_size(await taken(Picture(selector="p")))[1] == 30
     assert png_size(await taken(Picture(clip=Clip(10, 20, 30, 40)))) == (30, 40)
     assert png_size(await taken(Picture(clip=Clip(0, 1900, 50, 400), full_page=True))) == (50, 400)
     webp = await taken(Picture(format="webp", quality=50, omit_background=True))
@@ -181,6 +184,7 @@ async def test_a_screenshot_of_a_part_of_a_page(handle: Context, page_id: str, s
     for picture, message in (
         (Picture(selector="i"), "No element of the page matches"),
         (Picture(selector="b"), "not visible"),
+        (Picture(selector="#zero"), "not visible"),
         (Picture(selector="#tall"), "9 x 20000 pixels, which is too large"),
         (Picture(clip=Clip(0, 5000, 10, 10)), "outside"),
         (Picture(clip=Clip(0, 0, 9000, 9000), full_page=True), "too large"),
@@ -327,6 +331,7 @@ async def test_values_are_represented_as_by_json_stringify(handle: Context, page
         ("throw null", "^null$"),
         ("(() => { const a = {}; a.self = [a]; return a })()", "contains itself"),
         ("({a: [12n]})", "has a BigInt"),
+        ("Object(1n)", "has a BigInt"),
         ("({get a() { throw new Error('own') }})", "own"),
         ("throw Object.create(null)", "cannot be shown"),
         ("throw new TypeError('\\ud800')", "TypeError: \ufffd"),
@@ -359,7 +364,7 @@ async def test_a_script_that_awaits_something_at_its_deadline_does_not_end_the_p
     handle: Context, page_id: str
 ) -> None:
     await handle.evaluate(page_id, "window.n = 0; setInterval(() => { n++ }, 5); 1", timeout=10)
-    with pytest.raises(BrowserTimeout):
+    with pytest.raises(BrowserTimeout, match=r"^The script did not finish within 0\.5 s\."):
         await handle.evaluate(page_id, "new Promise(() => 0)", timeout=0.5)
     await page_actions._terminate(handle._host, page_id)
     before = await handle.evaluate(page_id, "n", timeout=10)
@@ -373,8 +378,10 @@ async def test_a_script_that_awaits_something_at_its_deadline_does_not_end_the_p
 async def test_a_page_that_hangs_by_itself_stays_so_after_a_call(handle: Context, page_id: str) -> None:
     await handle.evaluate(page_id, HANG, timeout=10)
     await until(lambda: hangs(handle), what="the page hangs")
-    with pytest.raises(BrowserTimeout):
+    with pytest.raises(BrowserTimeout, match=r"^The page did not respond within 0\.5 s: its own script"):
         await handle.evaluate(page_id, "1", timeout=0.5)
+    with pytest.raises(BrowserTimeout, match=r"within 0\.5 s\.$"):
+        await handle.content(page_id, timeout=0.5)
     await asyncio.sleep(2 * page_actions.IDLE_S)  # a termination would come within
     assert await hangs(handle)
 

@@ -457,3 +457,32 @@ async def test_a_client_that_overrides_nothing_keeps_the_sessions_values(service
         await connect(emulate_light)
         await until(page.disconnected, what="the client has disconnected")
         assert await page.differs_from(before) == {}
+
+
+async def test_a_client_goes_online_in_an_offline_session_until_it_disconnects(service: Running, site: Site) -> None:
+    """By the commands of Playwright and of Puppeteer."""
+    unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    by_rule = {"offline": False, "matchedNetworkConditions": [{"urlPattern": "", **unlimited}]}
+    playwrights = (("Network.emulateNetworkConditions", {"offline": False, **unlimited}),)
+    puppeteers = (
+        ("Network.emulateNetworkConditionsByRule", by_rule),
+        ("Network.overrideNetworkState", {"offline": False, **unlimited}),
+    )
+    created = await service.create(offline=True)
+    online = f"fetch('{site.url}', {{mode: 'no-cors'}}).then(() => navigator.onLine, () => false)"
+
+    async def is_online() -> bool:
+        return bool(await service.evaluate(created["session_id"], online))
+
+    async def is_offline() -> bool:
+        return not await is_online()
+
+    for commands in (playwrights, puppeteers):
+        assert not await is_online()
+        async with raw(created["connect_url"]) as client:
+            _, at_page = await client.page()
+            await client.call("Network.enable", {}, at_page)
+            for method, params in commands:
+                await client.call(method, params, at_page)
+            assert await is_online(), commands
+        await until(is_offline, what="the session's own option applies again")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from browser_sessions.chromium.launch.folders import work_folder
 from browser_sessions.chromium.launch.user import browser_user
 from tests.harness.lag import measured_lag
 from tests.harness.service import Running, ServerProcess, running, serving
+from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
 LATE_S = 1.0
@@ -199,3 +201,15 @@ async def test_sessions_of_a_killed_server_are_recorded_as_lost(tmp_path: Path) 
     finally:
         await service.http.aclose()
         await server.kill()
+
+
+async def test_a_start_page_that_never_responds_is_one_that_failed_not_a_crash(
+    service: Running, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starter = service.inside.pool.starter
+    monkeypatch.setattr(starter, "limits", replace(starter.limits, create_timeout_seconds=3.0))
+    response = await service.http.post("/v1/browser/sessions", json={"start_url": f"{site.url}/hang"})
+    assert (response.status_code, response.json()["type"].rpartition(":")[2]) == (409, "page-failed"), response.text
+    assert response.json()["detail"] == "Start page failed: the address did not respond within 3 s."
+    ended = await service.details(response.json()["session_id"])
+    assert (ended["status"], ended["end_reason"]) == ("closed", "start_page_failed")

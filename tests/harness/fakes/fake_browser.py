@@ -49,7 +49,9 @@ class FakeContext:
         self.closing = asyncio.Event()
         self.closing.set()
 
-    def connections_changed(self, *, clients: int, viewers: int) -> None: ...
+    def connections_changed(self, *, clients: int, viewers: int, controlled: bool) -> None: ...
+
+    def close_dialog(self, page_id: str) -> None: ...
 
     def pages(self) -> list[PageInfo]:
         return [PageInfo("page-1", "about:blank", "", EPOCH)]

@@ -91,9 +91,18 @@ def test_equivalent_bodies_have_the_same_digest() -> None:
     assert digest(spec(**one)) == digest(spec(**two)) == digest(spec(**spelt_out))
     assert digest(spec(**one)) != digest(spec(**two | {"viewport_width": 4}))
     cookie = {"name": "a", "value": "1", "domain": "a.test", "path": "/"}
-    states = [{"cookies": [cookie], "origins": []}, {"origins": [], "cookies": [cookie]}]
+    states = [{"cookies": [cookie], "origins": []}, {"origins": [], "cookies": [cookie | {"expires": -1}]}]
     assert len({digest(spec(storage_state=state)) for state in states}) == 1
     assert digest(spec(storage_state=states[0])) != digest(spec())
+
+
+def test_a_devices_values_that_are_spelt_out_have_the_same_digest() -> None:
+    values = ("viewport_width", "viewport_height", "user_agent", "device_scale_factor", "is_mobile", "has_touch")
+    short = spec(device="iPhone 15")
+    for name in values:
+        assert digest(spec(device="iPhone 15", **{name: getattr(short, name)})) == digest(short), name
+    assert digest(spec(device="iPhone 15", device_scale_factor=3)) == digest(short)
+    assert digest(spec(device="iPhone 15", device_scale_factor=2)) != digest(short)
 
 
 def test_clipboard_reading_requires_a_dedicated_browser() -> None:

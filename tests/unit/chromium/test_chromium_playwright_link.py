@@ -337,13 +337,15 @@ class TestEvents:
     async def test_with_an_effect_are_truncated(self, driver: DriverLink, method: str) -> None:
         session_id = await self.page(driver)
         driver.send("Network.setExtraHTTPHeaders", {}, session_id)  # needs network events
-        long = {"number": 1, "deep": [{"text": "x" * EVENT_BYTES, "short": "y"}], "on": True}
+        kind = {"type": "prompt"}
+        long = {**kind, "number": 1, "deep": [{"text": "x" * EVENT_BYTES, "short": "y"}], "on": True}
         driver.chromium.event(method, long, session_id)
-        driver.chromium.event(method, {"text": "x" * (EVENT_BYTES // 2)}, session_id)
+        driver.chromium.event(method, {**kind, "text": "x" * (EVENT_BYTES // 2)}, session_id)
         await settled(driver.browser)
         cut, whole = [each for each in driver.messages() if each.get("method") == method]
         assert cut["sessionId"] == session_id
-        assert cut["params"] == {"number": 1, "deep": [{"text": "x" * STRING_CHARACTERS, "short": "y"}], "on": True}
+        deep = [{"text": "x" * STRING_CHARACTERS, "short": "y"}]
+        assert cut["params"] == {**kind, "number": 1, "deep": deep, "on": True}
         assert len(whole["params"]["text"]) == EVENT_BYTES // 2
 
     async def test_and_responses_of_other_kinds_are_forwarded_completely(self, driver: DriverLink) -> None:
