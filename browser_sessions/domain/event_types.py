@@ -68,7 +68,11 @@ _TYPES: Final = (
     EventType("page.opened", ("page_id", "url"), "A page was opened."),
     EventType("page.closed", ("page_id",), "A page was closed."),
     EventType("page.crashed", ("page_id",), "A page's renderer died; the session continues."),
-    EventType("page.navigated", ("page_id", "url", "title"), "A page loaded another document."),
+    EventType(
+        "page.navigated",
+        ("page_id", "url", "title", "error"),
+        "A page loaded another document; with `error`, it could not, and shows an error page.",
+    ),
     EventType("page.error", ("page_id", "text"), "An uncaught error in a page's script."),
     EventType("console", ("page_id", "level", "text", "url", "line"), "A line of the page's console."),
     EventType(

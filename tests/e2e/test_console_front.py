@@ -335,12 +335,12 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         await page.get_by_role("button", name="Close B").click()
         assert (await got(console, "close_page"))[0]["page_id"] == "pg2"
         url = "https://gone.example/"
-        pages = [{"page_id": "pg1", "url": url, "title": "", "crashed": False, "failed": True}]
-        console.emit("network.failed", "s1", page_id="pg1", url=url, method="GET", error="net::ERR_NAME_NOT_RESOLVED")
+        error = "net::ERR_NAME_NOT_RESOLVED"
+        pages = [{"page_id": "pg1", "url": url, "title": "", "crashed": False, "failed": True, "error": error}]
         await console.send_live("s1", type="pages", pages=pages, page_id="pg1")
         await console.send_live("s1", type="url", url=url, title="")
         await expect(address).to_have_value(url)
-        await expect(page.locator(".veil")).to_have_text("The page did not load: net::ERR_NAME_NOT_RESOLVED")
+        await expect(page.locator(".veil")).to_have_text(f"The page did not load: {error}")
 
 
 async def test_a_dialog_of_the_page_is_answered_by_the_operator_with_control(operator: Browser) -> None:

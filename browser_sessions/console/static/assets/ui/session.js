@@ -10,7 +10,6 @@ import { sessionPath } from "../api.js";
 import { typedAddress, wantedWidth } from "../pure/mapping.js";
 import { whyEnded } from "../pure/ends.js";
 import { isFinal, isUnresponsive, nameOf } from "../pure/rows.js";
-import { failureOf } from "../pure/log.js";
 import { clip, plural, stamp } from "../pure/format.js";
 import { percent, ZOOMS } from "../pure/zoom.js";
 import { dialog, fit, folded, live, patchLive, rows, session, zoom } from "../store.js";
@@ -44,10 +43,9 @@ export function Session() {
 const SILENT = { true: "The server does not respond. What you type or click may not arrive.", false: "The server does not respond." };
 
 /** Why the streamed page shows Chromium's error page; "" if it does not. */
-function whyFailed({ pages, pageId, url }) {
-  if (!pages.find((page) => page.page_id === pageId)?.failed) return "";
-  const error = failureOf(session.value.log.network, pageId, url);
-  return error ? `The page did not load: ${clip(error, 100)}` : "The page did not load.";
+function whyFailed({ pages, pageId }) {
+  const error = pages.find((page) => page.page_id === pageId)?.error;
+  return error ? `The page did not load: ${clip(error, 100)}` : "";
 }
 
 /** What stands over the picture; "" if nothing has to be said. */
