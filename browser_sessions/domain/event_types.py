@@ -89,11 +89,7 @@ _TYPES: Final = (
     EventType("download.started", ("page_id", "url", "filename"), "A download started."),
     EventType("download.finished", ("page_id", "filename", "state"), "`completed`, `canceled` or `over_quota`."),
     EventType("dialog.opened", ("page_id", "type", "message"), "An alert, confirm, prompt or beforeunload is open."),
-    EventType(
-        "dialog.closed",
-        ("page_id", "accepted"),
-        "A dialog was closed; if by a client itself, sent only while somebody watches the session's live view.",
-    ),
+    EventType("dialog.closed", ("page_id", "accepted"), "A dialog was closed."),
     EventType(
         "browser.started", ("browser_id", "pid", "version", "seconds"), "A Chromium is running.", operators_only=True
     ),

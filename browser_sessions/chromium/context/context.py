@@ -379,8 +379,6 @@ class Context:
                 self._maybe_gone(self._inner)
 
     def _on_dialog_event(self, event: ContextEvent, dialog: Dialog) -> None:
-        if event.kind == "dialog.closed" and self._observer.watched:
-            return  # the observer publishes it, whoever closed the dialog
         self._publish(ContextEvent(event.kind, {"page_id": self._pages.id_of(dialog.page), **event.data}))
 
     def _publish(self, event: ContextEvent) -> None:

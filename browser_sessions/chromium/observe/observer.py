@@ -35,12 +35,12 @@ MAX_SOURCES: Final = 100
 RELEASE_EVERY: Final = 50
 """Console events with objects after which Chromium may release the objects, which it keeps for us to inspect."""
 
-_ALWAYS: Final = {"page": ("Runtime", "Log"), "iframe": ("Runtime", "Log"), "worker": ("Network",)}
+_ALWAYS: Final = {"page": ("Runtime", "Log", "Page"), "iframe": ("Runtime", "Log"), "worker": ("Network",)}
 """Enabled domains by type of target. A worker's console is in its page's log, even for short-lived workers; its failed
-requests are only in its own `Network` domain."""
-_WATCHED: Final = {"page": ("Network", "Page"), "iframe": ("Network",), "worker": ()}
-"""Additional domains while there are viewers. With `Page` enabled, Chromium accepts our `handleJavaScriptDialog`, and
-reports when a dialog is closed."""
+requests are only in its own `Network` domain. With `Page` enabled, Chromium accepts our `handleJavaScriptDialog`, and
+reports when a dialog is closed; disabling it would close an open one."""
+_WATCHED: Final = {"page": ("Network",), "iframe": ("Network",), "worker": ()}
+"""Additional domains while there are viewers."""
 _AUTO_ATTACH: Final = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
 
 Publish = Callable[[ContextEvent], None]
@@ -73,8 +73,8 @@ class Request:
 
 
 class Observer:
-    """Observes the pages of one context. While there are viewers (`watched`) it also publishes every request, which
-    slows the page down, and closed dialogs."""
+    """Observes the pages of one context. While there are viewers it also publishes every request, which slows the page
+    down."""
 
     def __init__(
         self, calls: Calls, cdp: Browser, publish: Publish, document_failed: Callable[[str, str, str], None]
@@ -104,10 +104,6 @@ class Observer:
     def opened(self, page_id: str) -> None:
         """Starts observing a new page of the context."""
         self._calls.background(self._observe(page_id))
-
-    @property
-    def watched(self) -> bool:
-        return self._watched
 
     def watch(self, on: bool) -> None:
         """Switches the additional events for viewers on or off."""

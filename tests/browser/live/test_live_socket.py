@@ -596,6 +596,34 @@ async def test_a_dialog_without_a_holder_or_client_is_dismissed_and_reported_onc
             assert dialogs(journal.of(session_id), "opened") == 1 + watched
 
 
+async def test_a_dialog_outlasts_the_views_only_with_a_client_and_its_end_is_reported_once(service: Running) -> None:
+    created = await service.create()
+    session_id = created["session_id"]
+    page_id = await service.first_page(session_id)
+    journal = service.inside.pool.journal
+    opening = "setTimeout(() => document.title = 'result ' + confirm('sure?'))"
+
+    async def leaves_with_an_open_dialog(number: int) -> None:
+        async with watching(live_url(service, session_id), keyed()) as viewer:
+            await viewer.frame()
+            await control(service.http, session_id, "take")
+            await viewer.message("control", lambda message: message["yours"])
+            await service.evaluate(session_id, opening, page_id)
+            await until(lambda: dialogs(journal.of(session_id), "opened") == number, what="a dialog is open")
+
+    await leaves_with_an_open_dialog(1)
+    assert await service.evaluate(session_id, "document.title", page_id) == "result false"
+    await until(lambda: balanced(journal.of(session_id)), what="its end is reported")
+    async with raw(created["connect_url"]) as client:
+        attached = await client.call("Target.attachToTarget", {"targetId": page_id, "flatten": True})
+        await client.call("Page.enable", {}, attached["sessionId"])
+        await leaves_with_an_open_dialog(2)
+        await client.call("Page.handleJavaScriptDialog", {"accept": True}, attached["sessionId"])
+        await until(lambda: balanced(journal.of(session_id)), what="its end is reported")
+    ends = [event.data["accepted"] for event in journal.of(session_id) if event.kind == "dialog.closed"]
+    assert ends == [False, True]
+
+
 def balanced(events: list[Event]) -> bool:
     return dialogs(events, "opened") == dialogs(events, "closed") > 0
 
