@@ -353,6 +353,26 @@ async def test_a_dialog_of_the_page_is_answered_by_the_operator_with_control(ope
         await expect(page.locator(".ask")).to_have_count(0)
 
 
+async def test_a_long_dialog_of_the_page_scrolls_clear_of_the_controls_on_a_phone(operator: Browser) -> None:
+    async with driving(operator, viewport={"width": 320, "height": 640}) as (page, console):
+        console.emit("dialog.opened", "s1", page_id="pg1", type="confirm", message="Sehr langer Text " * 28)
+        asked = page.locator(".ask")
+        await asked.wait_for()
+        box, stage = await asked.bounding_box(), await page.locator(".stage").bounding_box()
+        assert box
+        assert stage
+        assert box["width"] > 300
+        assert stage["y"] <= box["y"]
+        assert box["y"] + box["height"] <= stage["y"] + stage["height"]
+        colour = await asked.evaluate("ask => getComputedStyle(ask).backgroundColor")
+        assert colour == await page.locator(".actions").evaluate("bar => getComputedStyle(bar).backgroundColor")
+        for name in ("Accept", "Dismiss", "Release control"):
+            await page.get_by_role("button", name=name).click(trial=True)
+        assert await asked.evaluate("ask => ask.scrollTop") == 0
+        await page.keyboard.press("PageDown")
+        await page.wait_for_function("() => document.querySelector('.ask').scrollTop > 0")
+
+
 async def test_another_operator_with_control_is_named_and_keeps_it(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1", controlled_by="anna")}, frames={"": [await jpeg(operator, "#336699")]})
     async with watching(operator, console, "/sessions/s1") as (page, _):

@@ -234,7 +234,7 @@ function PageDialog({ of, mine, view }) {
   const answered = useRef();
   useLayoutEffect(() => { // before the next key
     setText(of.default_prompt ?? "");
-    if (mine) form.current.querySelector("input, button").focus();
+    if (mine) form.current.querySelector("input, button").focus({ preventScroll: true }); // the text is read from its beginning
   }, [of, mine]);
   const answer = (accept) => {
     if (answered.current === of) return;
@@ -243,7 +243,7 @@ function PageDialog({ of, mine, view }) {
     view.current.send({ type: "dialog", accept, text });
   };
   const says = html`<p id="asks">The page shows a ${clip(of.type, 20)}: <${Foreign} text=${of.message} max=${500} /></p>`;
-  if (!mine) return html`<div class="veil ask" role="status">${says}<p class="dim">Take control to answer it.</p></div>`;
+  if (!mine) return html`<div class="veil ask" role="status" tabindex="0">${says}<p class="dim">Take control to answer it.</p></div>`;
   const submit = (event) => {
     event.preventDefault();
     answer(true);
