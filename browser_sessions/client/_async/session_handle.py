@@ -32,6 +32,7 @@ from browser_sessions.client.errors import (
     WrongState,
 )
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
+from browser_sessions.client.paths import checked_page_id
 from browser_sessions.client.session_options import StatusName, WaitUntil, documented
 
 FINAL: Final[Sequence[StatusName]] = ("closed", "expired", "crashed", "lost")
@@ -192,7 +193,7 @@ class Session:
 
     def use_page(self, page_id: str) -> None:
         """Applies further actions to this page."""
-        self._page_id = page_id
+        self._page_id = checked_page_id(page_id)
 
     async def open_page(self, url: str | None = None) -> PageResponse:
         """Opens a page and applies further actions to it."""
@@ -202,7 +203,7 @@ class Session:
 
     async def close_page(self, page_id: str | None = None) -> None:
         """Closes a page, by default the one that actions apply to."""
-        closing = page_id or await self.page_id()
+        closing = await self.page_id() if page_id is None else page_id
         await self._calls.close_page(self.id, closing)
         if closing == self._page_id:
             self._page_id = None

@@ -34,6 +34,7 @@ from browser_sessions.client.paths import (
     download_path,
     events_query,
     list_query,
+    not_empty,
     session_path,
     several,
 )
@@ -77,7 +78,7 @@ class SessionCalls:
             "POST",
             SESSIONS,
             body=dict(body),
-            headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
+            headers={"Idempotency-Key": not_empty("idempotency_key", idempotency_key) or str(uuid.uuid4())},
             service_time=RESPONSE_TIMEOUT_S + wait if isinstance(wait, int | float) else None,
             retry=True,
         )

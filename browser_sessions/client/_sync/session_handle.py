@@ -33,6 +33,7 @@ from browser_sessions.client.errors import (
     WrongState,
 )
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
+from browser_sessions.client.paths import checked_page_id
 from browser_sessions.client.session_options import StatusName, WaitUntil, documented
 
 FINAL: Final[Sequence[StatusName]] = ("closed", "expired", "crashed", "lost")
@@ -193,7 +194,7 @@ class SyncSession:
 
     def use_page(self, page_id: str) -> None:
         """Applies further actions to this page."""
-        self._page_id = page_id
+        self._page_id = checked_page_id(page_id)
 
     def open_page(self, url: str | None = None) -> PageResponse:
         """Opens a page and applies further actions to it."""
@@ -203,7 +204,7 @@ class SyncSession:
 
     def close_page(self, page_id: str | None = None) -> None:
         """Closes a page, by default the one that actions apply to."""
-        closing = page_id or self.page_id()
+        closing = self.page_id() if page_id is None else page_id
         self._calls.close_page(self.id, closing)
         if closing == self._page_id:
             self._page_id = None
