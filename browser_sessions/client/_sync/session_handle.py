@@ -32,6 +32,7 @@ from browser_sessions.client.errors import (
     WaitTimeout,
     WrongState,
 )
+from browser_sessions.client.http_options import positive_seconds
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
 from browser_sessions.client.paths import checked_page_id
 from browser_sessions.client.session_options import StatusName, WaitUntil, documented
@@ -87,6 +88,8 @@ class SyncSession:
         """
         if wrong := set(status) - set(get_args(StatusName)):
             raise InvalidArgument(f"There is no status {wrong.pop()!r}.")
+        if timeout is not None and timeout != 0:
+            positive_seconds("timeout", timeout)
         wanted = status or FINAL
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
