@@ -567,14 +567,14 @@ async def test_filters_and_sorting_are_kept_in_the_url(operator: Browser) -> Non
     async with watching(operator, FakeConsole(rows=rows)) as (page, base_url):
         await page.get_by_role("button", name="crashed").click()
         await page.locator("select").first.select_option("p_bo")
-        await page.locator("#filter").fill("team=check")
+        await page.locator("#filter").fill("team=checkout")
         await page.get_by_role("button", name="table", exact=True).click()
         await page.get_by_role("button", name="Memory").click()
-        assert page.url == f"{base_url}/?q=team%3Dcheck&status=crashed&owner=p_bo&sort=-memory&view=table"
+        assert page.url == f"{base_url}/?q=team%3Dcheckout&status=crashed&owner=p_bo&sort=-memory&view=table"
         await expect(page.locator("tbody tr")).to_have_count(1)
         await page.reload()
         await expect(page.locator("tbody tr")).to_have_count(1)
-        await expect(page.locator("#filter")).to_have_value("team=check")
+        await expect(page.locator("#filter")).to_have_value("team=checkout")
         await expect(page.locator("th[aria-sort=descending]")).to_contain_text("Memory")
 
 
