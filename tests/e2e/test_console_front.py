@@ -340,7 +340,12 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         await console.send_live("s1", type="pages", pages=pages, page_id="pg1")
         await console.send_live("s1", type="url", url=url, title="")
         await expect(address).to_have_value(url)
+        await console.send_live("s1", type="problem", detail="url must be an http: URL")
+        await expect(page.locator(".notice.bad")).to_be_visible()
         await expect(page.locator(".veil")).to_have_text(f"The page did not load: {error}")
+        await console.send_live("s1", type="pages", pages=[{**pages[0], "failed": False, "error": None}], page_id="pg1")
+        await console.send_live("s1", type="url", url="https://a.example/", title="A")
+        await expect(page.locator(".notice")).to_be_empty(timeout=3000)
 
 
 async def test_a_dialog_of_the_page_is_answered_by_the_operator_with_control(operator: Browser) -> None:
