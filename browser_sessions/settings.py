@@ -22,6 +22,7 @@ from browser_sessions.domain.download_ledger import DEFAULT_QUOTA_BYTES
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.limits import MAX_TIMEOUT_SECONDS
 from browser_sessions.domain.principal import Role
+from browser_sessions.domain.text import without_prefix
 
 PREFIX: Final = "BROWSER_SESSIONS_"
 
@@ -328,4 +329,4 @@ def _message(error: ErrorDetails) -> str:
     """pydantic counts "items" when a secret is too short."""
     if error["type"] == "too_short":
         return f"must have at least {error['ctx']['min_length']} characters"
-    return error["msg"].removeprefix("Value error, ")
+    return without_prefix(error["msg"])

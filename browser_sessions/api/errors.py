@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from browser_sessions.api.models import Problem
 from browser_sessions.domain import errors
-from browser_sessions.domain.text import clipped
+from browser_sessions.domain.text import clipped, without_prefix
 
 PROBLEM_JSON: Final = "application/problem+json"
 CALLER_LEFT: Final = 499
@@ -123,7 +123,7 @@ def invalid_response(found: Iterable[Mapping[str, Any]]) -> Response:
     detail = [
         {
             "loc": [part if isinstance(part, int) else clipped(str(part)) for part in error["loc"]],
-            "msg": clipped(str(error["msg"]).removeprefix("Value error, ")),
+            "msg": clipped(without_prefix(str(error["msg"]))),
             "type": str(error["type"]),
         }
         for error in list(found)[:MAX_ERRORS]

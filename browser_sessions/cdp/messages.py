@@ -137,6 +137,20 @@ def without_session(message: bytes) -> bytes:
     return message[:-_TAIL_BYTES] + b"}"
 
 
+_NAVIGATION_FAILED: Final = b'"errorText":"net::ERR_'
+_NAVIGATED_BYTES: Final = 2048
+"""Longer than any response to `Page.navigate`."""
+
+
+def failed_navigation(response: bytes) -> tuple[str, str] | None:
+    """The frame id and the error, if this is the response to a `Page.navigate` that failed."""
+    if len(response) > _NAVIGATED_BYTES or _NAVIGATION_FAILED not in response:
+        return None
+    value = read(response).get("result", {})
+    frame_id, error = value.get("frameId"), value.get("errorText")
+    return (frame_id, error) if isinstance(frame_id, str) and isinstance(error, str) else None
+
+
 def event_method(message: bytes) -> bytes | None:
     """The method of an event of Chromium; None for a response."""
     if not message.startswith(_EVENT):

@@ -24,6 +24,8 @@ _BLANK: Final = "about:blank"
 
 Listener = Callable[[str, Target], None]
 """Called with `opened`, `closed`, `crashed` or `navigated`, and the page."""
+ErrorOf = Callable[[Target], str | None]
+"""Why a page shows Chromium's error page instead of its URL; None if it does not."""
 IsCommitted = Callable[[Target], bool]
 """Whether a page shows the document of its target's URL. Chromium reports the URL of a navigation when it begins, with
 the title of the document before."""
@@ -55,10 +57,10 @@ class PageRegistry:
         target = self._cdp.targets.get(target_id)
         return target if target is not None and _is_page(target) else None
 
-    def watch(self, context_id: str, listener: Listener, is_committed: IsCommitted) -> None:
+    def watch(self, context_id: str, listener: Listener, is_committed: IsCommitted, error_of: ErrorOf) -> None:
         """Notifies `listener` of changes of the context's pages. Open pages are reported as opened at once. `touch` has
-        to be called when a page may have become committed."""
-        watcher = self._watching[context_id] = _Watcher(listener, is_committed, self.touch)
+        to be called when a page may have become committed, or its error has changed."""
+        watcher = self._watching[context_id] = _Watcher(listener, is_committed, error_of, self.touch)
         self._cdp.targets.watch(context_id, watcher)
         for target in self.pages(context_id):
             watcher.target_created(target)
@@ -97,14 +99,18 @@ class _Reported:
     polls: int = 0
     """Number of refreshes since the page's URL changed from `url`."""
     crashed: bool = False
+    failed: bool = False
 
 
 class _Watcher:
     """Translates changes of one context's targets to events of its pages."""
 
-    def __init__(self, listener: Listener, is_committed: IsCommitted, touch: Callable[[], None]) -> None:
+    def __init__(
+        self, listener: Listener, is_committed: IsCommitted, error_of: ErrorOf, touch: Callable[[], None]
+    ) -> None:
         self._listener = listener
         self._is_committed = is_committed
+        self._error_of = error_of
         self._touch = touch
         self._reported: dict[str, _Reported] = {}
 
@@ -117,14 +123,15 @@ class _Watcher:
         reported = self._reported.get(target.target_id)
         if reported is None:
             self.target_created(target)  # a prerendered page that was activated
-        elif target.url == reported.url:
+        elif target.url == reported.url and (self._error_of(target) is not None) == reported.failed:
             return
         elif not reported.url and target.url == _BLANK:
             reported.url = target.url
         elif self._is_committed(target):
+            failed = self._error_of(target) is not None
             reported.polls += 1
-            if title_of(target) or reported.polls > MAX_TITLE_POLLS:
-                reported.url, reported.polls = target.url, 0
+            if failed or title_of(target) or reported.polls > MAX_TITLE_POLLS:
+                reported.url, reported.polls, reported.failed = target.url, 0, failed
                 self._listener("navigated", target)
             else:
                 self._touch()

@@ -18,15 +18,15 @@ from browser_sessions.domain.uploads import Upload
 
 @dataclass(frozen=True, slots=True)
 class PageInfo:
-    """One open page. `page_id` is its CDP target id, in the HTTP API, the gateway and the live view. `failed`: it shows
-    Chromium's error page, because `url` could not be loaded."""
+    """One open page. `page_id` is its CDP target id, in the HTTP API, the gateway and the live view. `error`: why it
+    shows Chromium's error page instead of `url`; None if it does not."""
 
     page_id: str
     url: str
     title: str
     created_at: datetime
     crashed: bool = False
-    failed: bool = False
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +247,9 @@ class ContextHandle(Protocol):
 
     def pages(self) -> list[PageInfo]:
         """Open pages, oldest first, from memory."""
+
+    def load_failed(self, page_id: str, error: str) -> None:
+        """A client's navigation of a page failed. No error if it is not one of these pages."""
 
     async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
         """Also raises `TooManyPages`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -12,6 +13,8 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
+
+from browser_sessions.domain.text import without_prefix
 
 
 def _folder(text: str) -> Path:
@@ -93,6 +96,14 @@ class CommandGroup(TyperGroup):
             self.commands[cmd_name] = get_command(found)
         return self.commands.get(cmd_name)
 
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        with _errors_as_raised():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _errors_as_raised():
+            return super().invoke(ctx)
+
     def main(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:
         given = sys.argv[1:] if args is None else list(args)
         if not wants_json(given):
@@ -108,6 +119,16 @@ class CommandGroup(TyperGroup):
         except typer.Abort:
             code = ExitCode.INTERRUPTED
         sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _errors_as_raised() -> Iterator[None]:
+    """typer checks values with pydantic and passes on its messages."""
+    try:
+        yield
+    except typer.TyperException as error:
+        error.message = without_prefix(error.message)
+        raise
 
 
 def _app_of(name: str, command: Callable[..., None]) -> typer.Typer:

@@ -42,9 +42,15 @@ def timeouts(given: float | httpx.Timeout | None) -> httpx.Timeout:
         return given
     if given is None:
         return httpx.Timeout(RESPONSE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    if not given > 0:
-        raise InvalidArgument(f"timeout must be a positive number of seconds, not {given!r}.")
-    return httpx.Timeout(given, connect=min(given, CONNECT_TIMEOUT_S))
+    seconds = positive_seconds("timeout", given)
+    return httpx.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_S))
+
+
+def positive_seconds(name: str, value: object) -> float:
+    """Raises `InvalidArgument`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidArgument(f"{name} must be a positive number of seconds, not {value!r:.80}.")
+    return value
 
 
 def extended(base: httpx.Timeout, service_time: object) -> httpx.Timeout:
@@ -57,15 +63,20 @@ def extended(base: httpx.Timeout, service_time: object) -> httpx.Timeout:
 
 def client_arguments(target: Target, token: str | None, options: HttpOptions) -> dict[str, Any]:
     """Keyword arguments of an httpx client, except its `transport`. Raises `InvalidArgument`."""
+    given_headers, verify = options.get("headers", {}), options.get("verify", True)
+    if not isinstance(given_headers, Mapping):
+        raise InvalidArgument(f"headers must be a mapping, not {type(given_headers).__name__}.")
+    if not isinstance(verify, bool | ssl.SSLContext):
+        raise InvalidArgument(f"verify must be a bool or an ssl.SSLContext, not {type(verify).__name__}.")
     headers = {"User-Agent": f"browser-sessions/{version('browser-sessions')}", "Accept": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     if target.api_key is not None:
         headers["X-API-Key"] = target.api_key
-    url, verify = httpx.URL(target.url), options.get("verify", True)
+    url = httpx.URL(target.url)
     return {
         "base_url": target.url,
-        "headers": headers | dict(options.get("headers", {})),
+        "headers": headers | dict(given_headers),
         "timeout": timeouts(options.get("timeout")),
         "verify": _trusted() if verify is True and url.scheme == "https" else verify,
         "proxy": options.get("proxy"),

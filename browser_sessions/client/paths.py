@@ -22,13 +22,17 @@ _USERNAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._@-]{1,64}")
 """The service's pattern, without `.` and `..`, which are not names of their own in a path."""
 
 
-def session_path(session_id: str, *rest: str) -> str:
+def checked_page_id(page_id: str) -> str:
     """Raises `InvalidArgument`, as all functions here."""
+    return _segment("page_id", page_id, _ID)
+
+
+def session_path(session_id: str, *rest: str) -> str:
     return "/".join([SESSIONS, _segment("session_id", session_id, _ID), *rest])
 
 
 def page_path(session_id: str, page_id: str, *rest: str) -> str:
-    return session_path(session_id, "pages", _segment("page_id", page_id, _ID), *rest)
+    return session_path(session_id, "pages", checked_page_id(page_id), *rest)
 
 
 def download_path(session_id: str, download_id: str) -> str:
@@ -58,7 +62,7 @@ def list_query(
     query: dict[str, str | float | list[str]] = {"limit": limit}
     if statuses := several(status):
         query["status"] = statuses
-    if cursor is not None:
+    if (cursor := not_empty("cursor", cursor)) is not None:
         query["cursor"] = cursor
     return query | _filters(metadata)
 
@@ -79,6 +83,13 @@ def events_query(
     if since is not None:
         query["since"] = since
     return query | _filters(metadata)
+
+
+def not_empty(name: str, value: str | None) -> str | None:
+    """The optional argument; an empty one is an unset variable of a program, never meant."""
+    if value == "":
+        raise InvalidArgument(f"{name} must not be empty; leave it out instead.")
+    return value
 
 
 def several(names: str | Iterable[str]) -> list[str]:

@@ -68,7 +68,11 @@ _TYPES: Final = (
     EventType("page.opened", ("page_id", "url"), "A page was opened."),
     EventType("page.closed", ("page_id",), "A page was closed."),
     EventType("page.crashed", ("page_id",), "A page's renderer died; the session continues."),
-    EventType("page.navigated", ("page_id", "url", "title"), "A page loaded another document."),
+    EventType(
+        "page.navigated",
+        ("page_id", "url", "title", "error"),
+        "A page loaded another document; with `error`, it could not, and shows an error page.",
+    ),
     EventType("page.error", ("page_id", "text"), "An uncaught error in a page's script."),
     EventType("console", ("page_id", "level", "text", "url", "line"), "A line of the page's console."),
     EventType(
@@ -85,11 +89,7 @@ _TYPES: Final = (
     EventType("download.started", ("page_id", "url", "filename"), "A download started."),
     EventType("download.finished", ("page_id", "filename", "state"), "`completed`, `canceled` or `over_quota`."),
     EventType("dialog.opened", ("page_id", "type", "message"), "An alert, confirm, prompt or beforeunload is open."),
-    EventType(
-        "dialog.closed",
-        ("page_id", "accepted"),
-        "A dialog was closed; if by a client itself, sent only while somebody watches the session's live view.",
-    ),
+    EventType("dialog.closed", ("page_id", "accepted"), "A dialog was closed."),
     EventType(
         "browser.started", ("browser_id", "pid", "version", "seconds"), "A Chromium is running.", operators_only=True
     ),

@@ -14,6 +14,11 @@ def valid(text: str) -> str:
     return text
 
 
+def without_prefix(message: str) -> str:
+    """The message of a validation error as it was raised: pydantic puts the exception's kind before it."""
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
 def clipped(text: str) -> str:
     """`text` as valid Unicode, truncated to `TEXT_CHARACTERS` with `…` at the end."""
     return valid(text if len(text) <= TEXT_CHARACTERS else text[: TEXT_CHARACTERS - 1] + "…")

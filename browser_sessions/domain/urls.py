@@ -50,6 +50,10 @@ def may_open(url: str, *, _depth: int = 0) -> bool:
     return parsed.scheme in _OPEN
 
 
+def without_fragment(url: str) -> str:
+    return url.partition("#")[0]
+
+
 def without_password(url: str) -> str:
     """`url` with a password in it replaced by `***`; then in its canonical form."""
     parsed = _parsed(url)

@@ -13,7 +13,7 @@ import structlog
 from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError, MessageTooLong, Target, TargetInfo
 from browser_sessions.cdp.cdp_session import OnResponse
-from browser_sessions.cdp.messages import Command, InvalidMessage, decode, encode, read
+from browser_sessions.cdp.messages import Command, InvalidMessage, decode, encode, failed_navigation, read
 from browser_sessions.cdp.open_dialogs import NAVIGATIONS
 from browser_sessions.cdp.page_overrides import NOT_WHILE_PAUSED
 from browser_sessions.cdp.websocket import TOO_SLOW, ClientSocket, PauseReason
@@ -340,6 +340,8 @@ class Relay:
             message = without_login(message)
         if message.startswith(_RESPONSE):
             self._response_received(None if session_id is None else session_id.decode())
+            if (failed := failed_navigation(message)) is not None:
+                self._handle.load_failed(*failed)
         elif message.startswith(_TRACE_DONE):
             received = read(message)
             level = None if session_id is None else session_id.decode()

@@ -262,5 +262,6 @@ def _page_fields(page: PageInfo) -> dict[str, Any]:
         "url": clipped(page.url),
         "title": clipped(page.title),
         "crashed": page.crashed,
-        "failed": page.failed,
+        "failed": page.error is not None,
+        "error": page.error,
     }

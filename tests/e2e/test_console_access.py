@@ -304,6 +304,15 @@ async def test_many_tabs_and_long_metadata_stay_usable(operator: Browser) -> Non
     console = FakeConsole(rows={"s1": row("s1", metadata=metadata)}, frames={"": [await jpeg(operator, "#336699")]})
     console.pages["s1"] = tabs(10)
     async with watching(operator, console, "/sessions/s1", viewport={"width": 1280, "height": 800}) as (page, _):
+        await page.get_by_role("tab", name="Timeline").focus()
+        for key, tab in (
+            ("End", "Options"),
+            ("ArrowRight", "Timeline"),
+            ("ArrowLeft", "Options"),
+            ("Home", "Timeline"),
+        ):
+            await page.keyboard.press(key)
+            await expect(page.get_by_role("tab", name=tab, selected=True)).to_be_focused()
         await page.get_by_role("button", name="Take control").click()
         for shown in (9, 0, 5):
             await console.send_live("s1", type="pages", pages=tabs(10), page_id=f"pg{shown}")

@@ -335,12 +335,17 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         await page.get_by_role("button", name="Close B").click()
         assert (await got(console, "close_page"))[0]["page_id"] == "pg2"
         url = "https://gone.example/"
-        pages = [{"page_id": "pg1", "url": url, "title": "", "crashed": False, "failed": True}]
-        console.emit("network.failed", "s1", page_id="pg1", url=url, method="GET", error="net::ERR_NAME_NOT_RESOLVED")
+        error = "net::ERR_NAME_NOT_RESOLVED"
+        pages = [{"page_id": "pg1", "url": url, "title": "", "crashed": False, "failed": True, "error": error}]
         await console.send_live("s1", type="pages", pages=pages, page_id="pg1")
         await console.send_live("s1", type="url", url=url, title="")
         await expect(address).to_have_value(url)
-        await expect(page.locator(".veil")).to_have_text("The page did not load: net::ERR_NAME_NOT_RESOLVED")
+        await console.send_live("s1", type="problem", detail="url must be an http: URL")
+        await expect(page.locator(".notice.bad")).to_be_visible()
+        await expect(page.locator(".veil")).to_have_text(f"The page did not load: {error}")
+        await console.send_live("s1", type="pages", pages=[{**pages[0], "failed": False, "error": None}], page_id="pg1")
+        await console.send_live("s1", type="url", url="https://a.example/", title="A")
+        await expect(page.locator(".notice")).to_be_empty(timeout=3000)
 
 
 async def test_a_dialog_of_the_page_is_answered_by_the_operator_with_control(operator: Browser) -> None:
@@ -351,6 +356,26 @@ async def test_a_dialog_of_the_page_is_answered_by_the_operator_with_control(ope
         assert (await got(console, "dialog"))[0]["accept"] is False
         console.emit("dialog.closed", "s1", page_id="pg1")
         await expect(page.locator(".ask")).to_have_count(0)
+
+
+async def test_a_long_dialog_of_the_page_scrolls_clear_of_the_controls_on_a_phone(operator: Browser) -> None:
+    async with driving(operator, viewport={"width": 320, "height": 640}) as (page, console):
+        console.emit("dialog.opened", "s1", page_id="pg1", type="confirm", message="Sehr langer Text " * 28)
+        asked = page.locator(".ask")
+        await asked.wait_for()
+        box, stage = await asked.bounding_box(), await page.locator(".stage").bounding_box()
+        assert box
+        assert stage
+        assert box["width"] > 300
+        assert stage["y"] <= box["y"]
+        assert box["y"] + box["height"] <= stage["y"] + stage["height"]
+        colour = await asked.evaluate("ask => getComputedStyle(ask).backgroundColor")
+        assert colour == await page.locator(".actions").evaluate("bar => getComputedStyle(bar).backgroundColor")
+        for name in ("Accept", "Dismiss", "Release control"):
+            await page.get_by_role("button", name=name).click(trial=True)
+        assert await asked.evaluate("ask => ask.scrollTop") == 0
+        await page.keyboard.press("PageDown")
+        await page.wait_for_function("() => document.querySelector('.ask').scrollTop > 0")
 
 
 async def test_another_operator_with_control_is_named_and_keeps_it(operator: Browser) -> None:
@@ -547,14 +572,14 @@ async def test_filters_and_sorting_are_kept_in_the_url(operator: Browser) -> Non
     async with watching(operator, FakeConsole(rows=rows)) as (page, base_url):
         await page.get_by_role("button", name="crashed").click()
         await page.locator("select").first.select_option("p_bo")
-        await page.locator("#filter").fill("team=check")
+        await page.locator("#filter").fill("team=checkout")
         await page.get_by_role("button", name="table", exact=True).click()
         await page.get_by_role("button", name="Memory").click()
-        assert page.url == f"{base_url}/?q=team%3Dcheck&status=crashed&owner=p_bo&sort=-memory&view=table"
+        assert page.url == f"{base_url}/?q=team%3Dcheckout&status=crashed&owner=p_bo&sort=-memory&view=table"
         await expect(page.locator("tbody tr")).to_have_count(1)
         await page.reload()
         await expect(page.locator("tbody tr")).to_have_count(1)
-        await expect(page.locator("#filter")).to_have_value("team=check")
+        await expect(page.locator("#filter")).to_have_value("team=checkout")
         await expect(page.locator("th[aria-sort=descending]")).to_contain_text("Memory")
 
 

@@ -64,9 +64,9 @@ class Context:
         self._context_id = context_id
         self._folder = folder
         self._on_event = on_event
-        self._pages = Pages(host.calls, host.registry, context_id, folder.name)
+        self._pages = Pages(host, context_id, folder.name)
         self._dialogs = Dialogs(host.calls, self._on_dialog_event)
-        self._observer = Observer(host.calls, host.cdp, self._publish)
+        self._observer = Observer(host.calls, host.cdp, self._publish, self._pages.failures.report)
         self.downloads = Downloads(
             host.downloads, host.calls, host.clock, folder / "downloads", host.file_bytes, self._publish
         )
@@ -101,7 +101,7 @@ class Context:
         costs no time."""
         self._inner.on("dialog", self._on_dialog)
         self._inner.on("close", self._maybe_gone)
-        self._host.registry.watch(self._context_id, self._on_page_event, self._pages.is_committed)
+        self._host.registry.watch(self._context_id, self._on_page_event, self._pages.is_committed, self._pages.error_of)
 
     def first_page_ready(self, page: Page, page_id: str) -> None:
         """Adds the first page, and further ones when they open."""
@@ -121,6 +121,10 @@ class Context:
     def pages(self) -> list[PageInfo]:
         return self._pages.infos()
 
+    def load_failed(self, page_id: str, error: str) -> None:
+        if any(page.page_id == page_id for page in self._pages.infos()):
+            self._report_failure(page_id, error)
+
     def screen(self, page_id: str) -> PageScreen:
         """As `ContextHandle.screen`. All callers share one object per page."""
         self._pages.info(page_id)
@@ -131,9 +135,7 @@ class Context:
 
     def close_dialog(self, page_id: str) -> None:
         """As `ContextHandle.close_dialog`."""
-        accepted = self._host.link.dialogs.close(page_id)
-        if accepted is not None and not self._observer.watched:  # else the observer publishes it
-            self._publish(ContextEvent("dialog.closed", {"page_id": page_id, "accepted": accepted}))
+        self._host.link.dialogs.close(page_id)
 
     async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
         """Opens a page and navigates it to `url`, if given, until the response begins. If that fails, the page is
@@ -316,8 +318,15 @@ class Context:
                 timeout=deadline.left,
                 committed=ticket.committed,
             )
+        except PageFailed as failed:
+            self._report_failure(page_id, failed.detail)
+            raise
         finally:
             self._navigating -= Counter({page_id: 1})
+
+    def _report_failure(self, page_id: str, detail: str) -> None:
+        if (error := page_actions.network_error(detail)) is not None:
+            self._pages.failures.report(page_id, error)
 
     @asynccontextmanager
     async def _page(self, page_id: str, action: Action, timeout: float) -> AsyncIterator[tuple[Page, Deadline, Ticket]]:
@@ -372,6 +381,8 @@ class Context:
             data["url"] = target.url[:TEXT_CHARACTERS]
         if kind == "navigated":
             data["title"] = title_of(target)[:TEXT_CHARACTERS]
+            if (error := self._pages.error_of(target)) is not None:
+                data["error"] = error
         self._publish(ContextEvent(f"page.{kind}", data))
         if kind == "opened":
             self._observer.opened(target.target_id)
@@ -391,8 +402,6 @@ class Context:
         self._dialogs.opened(dialog, navigating=page_id is not None and self._host.link.dialogs.is_navigating(page_id))
 
     def _on_dialog_event(self, event: ContextEvent, dialog: Dialog) -> None:
-        if event.kind == "dialog.closed" and self._observer.watched:
-            return  # the observer publishes it, whoever closed the dialog
         self._publish(ContextEvent(event.kind, {"page_id": self._pages.id_of(dialog.page), **event.data}))
 
     def _publish(self, event: ContextEvent) -> None:

@@ -8,12 +8,14 @@ from typing import Final
 from playwright.async_api import CDPSession, Frame, Page
 
 from browser_sessions.cdp import Target
+from browser_sessions.chromium.context.context_host import Host
+from browser_sessions.chromium.context.load_failures import ERROR_PAGE, UNKNOWN_ERROR, LoadFailures
 from browser_sessions.chromium.deadline import seconds
 from browser_sessions.chromium.driver.playwright_calls import Calls
-from browser_sessions.chromium.page_registry import PageRegistry, title_of
+from browser_sessions.chromium.page_registry import title_of
 from browser_sessions.chromium.ports import PageInfo
 from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
-from browser_sessions.domain.urls import without_passwords
+from browser_sessions.domain.urls import without_fragment, without_passwords
 
 IDENTIFY_SECONDS: Final = 10.0
 """Timeout for learning a page's target id, which takes 4 ms, or seconds if a client keeps the page paused."""
@@ -31,9 +33,10 @@ class Pages:
     """Finds the Playwright page of a target id. Playwright reports pages that clients or scripts open a few
     milliseconds after their creation."""
 
-    def __init__(self, calls: Calls, registry: PageRegistry, context_id: str, session_id: str) -> None:
-        self._calls = calls
-        self._registry = registry
+    def __init__(self, host: Host, context_id: str, session_id: str) -> None:
+        self._calls = host.calls
+        self._registry = host.registry
+        self.failures = LoadFailures(host, host.registry.touch)
         self._context_id = context_id
         self._session_id = session_id
         self._by_id: dict[str, asyncio.Future[Page]] = {}
@@ -60,6 +63,8 @@ class Pages:
         page.on("close", self._closed)
         page.on("framenavigated", self._navigated)
         page.on("load", self._loaded)
+        if page.url.startswith(ERROR_PAGE):
+            self.failures.committed(page_id, page.url)
         self._registry.touch()
 
     def identify(self, page: Page) -> asyncio.Task[str]:
@@ -92,6 +97,7 @@ class Pages:
 
     def remove(self, page_id: str) -> None:
         """The page is closed."""
+        self.failures.closed(page_id)
         future = self._by_id.pop(page_id, None)
         if future is not None:
             future.cancel()
@@ -105,11 +111,23 @@ class Pages:
 
     def is_committed(self, target: Target) -> bool:
         """Whether the page shows the document of its target's URL, or the error page of it."""
-        future = self._by_id.get(target.target_id)
-        if future is None or not future.done() or future.cancelled():
+        shown = self._shown_url(target.target_id)
+        if shown is None:
             return False
-        shown = future.result().url
-        return shown.startswith("chrome-error:") or _without_fragment(shown) == _without_fragment(target.url)
+        if shown.startswith(ERROR_PAGE):
+            failure = self.failures.get(target.target_id)
+            return failure is not None and without_fragment(failure.url) == without_fragment(target.url)
+        return without_fragment(shown) == without_fragment(target.url)
+
+    def error_of(self, target: Target) -> str | None:
+        """Why the page shows an error page; None if it does not, or this is not known yet."""
+        failure = self.failures.get(target.target_id)
+        return None if failure is None else failure.error
+
+    def _shown_url(self, page_id: str) -> str | None:
+        """The URL of its document, with a changed fragment, for which Chromium sends no target event."""
+        future = self._by_id.get(page_id)
+        return future.result().url if future is not None and future.done() and not future.cancelled() else None
 
     def _target(self, page_id: str) -> Target:
         target = self._registry.get(page_id)
@@ -121,13 +139,15 @@ class Pages:
         return self._by_id.setdefault(page_id, asyncio.get_running_loop().create_future())
 
     def _info(self, target: Target) -> PageInfo:
-        future, url, failed = self._by_id.get(target.target_id), target.url, False
-        if future is not None and future.done() and not future.cancelled():
-            shown = future.result().url  # includes a changed fragment, for which Chromium sends no target event
-            failed = shown.startswith("chrome-error:")
-            url = url if failed else shown
+        url, error = target.url, None
+        shown = self._shown_url(target.target_id)
+        if shown is not None and shown.startswith(ERROR_PAGE):
+            failure = self.failures.get(target.target_id)
+            url, error = (url, UNKNOWN_ERROR) if failure is None else (failure.url, failure.error)
+        elif shown is not None:
+            url = shown
         return PageInfo(
-            target.target_id, without_passwords(url), title_of(target), target.created_at, target.crashed, failed
+            target.target_id, without_passwords(url), title_of(target), target.created_at, target.crashed, error
         )
 
     async def _identify(self, page: Page) -> str:
@@ -147,11 +167,9 @@ class Pages:
 
     def _navigated(self, frame: Frame) -> None:
         if frame.parent_frame is None:
+            if (page_id := self._ids.get(frame.page)) is not None:
+                self.failures.committed(page_id, frame.url)
             self._registry.touch()
 
     def _loaded(self, _page: Page) -> None:
         self._registry.touch()
-
-
-def _without_fragment(url: str) -> str:
-    return url.partition("#")[0]

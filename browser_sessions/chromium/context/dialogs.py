@@ -45,8 +45,7 @@ class Dialogs:
         return self._clients > 0 or self._controlled
 
     async def _close(self, dialog: Dialog) -> None:
-        """Dismisses a dialog, but accepts `beforeunload`. No error if it is closed already."""
+        """Dismisses a dialog, but accepts `beforeunload`. No error if it is closed already. `Observer` publishes that
+        it is closed, whoever closed it."""
         self._open.discard(dialog)
-        accepted = dialog.type == "beforeunload"
-        await (dialog.accept() if accepted else dialog.dismiss())
-        self._publish(ContextEvent("dialog.closed", {"accepted": accepted}), dialog)
+        await (dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss())

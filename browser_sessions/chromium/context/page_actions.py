@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, TypeVar, cast
@@ -57,7 +58,7 @@ MOVES: Final = (
 )
 NOT_DRAWN: Final = "The page did not draw itself in time. Try again, or take a smaller part of it."
 _ONE: Final = {"expression": "1"}
-_NETWORK_ERROR: Final = "net::ERR_"
+_NETWORK_ERROR: Final = re.compile(r"net::ERR_\w+")
 _DOWNLOAD: Final = "Download is starting"
 _ABORTED: Final = "net::ERR_ABORTED"
 """Of a download or an empty response: the page stays as it is."""
@@ -128,7 +129,7 @@ async def goto(
             except PageFailed as error:
                 if _DOWNLOAD in error.detail:
                     raise DownloadStarted(error.detail) from None
-                if _NETWORK_ERROR in error.detail and _ABORTED not in error.detail:
+                if network_error(error.detail) is not None:
                     await asyncio.wait({error_page}, timeout=min(deadline.left, ERROR_PAGE_S))
                 raise
         committed()
@@ -142,6 +143,12 @@ async def goto(
                 await _check_not_hung(host, page_id)
                 raise
     return None if response is None else response.status
+
+
+def network_error(detail: str) -> str | None:
+    """The error in a text about a navigation, if an error page follows: such as net::ERR_NAME_NOT_RESOLVED."""
+    found = _NETWORK_ERROR.search(detail)
+    return None if found is None or found[0] == _ABORTED else found[0]
 
 
 async def _stop_loading(host: Host, page_id: str) -> None:

@@ -35,12 +35,12 @@ MAX_SOURCES: Final = 100
 RELEASE_EVERY: Final = 50
 """Console events with objects after which Chromium may release the objects, which it keeps for us to inspect."""
 
-_ALWAYS: Final = {"page": ("Runtime", "Log"), "iframe": ("Runtime", "Log"), "worker": ("Network",)}
+_ALWAYS: Final = {"page": ("Runtime", "Log", "Page"), "iframe": ("Runtime", "Log"), "worker": ("Network",)}
 """Enabled domains by type of target. A worker's console is in its page's log, even for short-lived workers; its failed
-requests are only in its own `Network` domain."""
-_WATCHED: Final = {"page": ("Network", "Page"), "iframe": ("Network",), "worker": ()}
-"""Additional domains while there are viewers. With `Page` enabled, Chromium accepts our `handleJavaScriptDialog`, and
-reports when a dialog is closed."""
+requests are only in its own `Network` domain. With `Page` enabled, Chromium accepts our `handleJavaScriptDialog`, and
+reports when a dialog is closed; disabling it would close an open one."""
+_WATCHED: Final = {"page": ("Network",), "iframe": ("Network",), "worker": ()}
+"""Additional domains while there are viewers."""
 _AUTO_ATTACH: Final = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
 
 Publish = Callable[[ContextEvent], None]
@@ -68,16 +68,22 @@ class Request:
     response: dict[str, Any] | None = None
     """`Network.Response`, once its headers have been received."""
     kind: str = ""
+    is_page: bool = False
+    """It is for the page's own document, not for one of a frame."""
 
 
 class Observer:
-    """Observes the pages of one context. While there are viewers (`watched`) it also publishes every request, which
-    slows the page down, and closed dialogs."""
+    """Observes the pages of one context. While there are viewers it also publishes every request, which slows the page
+    down."""
 
-    def __init__(self, calls: Calls, cdp: Browser, publish: Publish) -> None:
+    def __init__(
+        self, calls: Calls, cdp: Browser, publish: Publish, document_failed: Callable[[str, str, str], None]
+    ) -> None:
+        """`document_failed` is called with the page id, the error and the URL if a page's document was not loaded."""
         self._calls = calls
         self._cdp = cdp
         self._publish = publish
+        self._document_failed = document_failed
         self._loop = asyncio.get_running_loop()
         self._sources: dict[Session, Source] = {}
         self._requests: dict[str, Request] = {}
@@ -99,10 +105,6 @@ class Observer:
         """Starts observing a new page of the context."""
         self._calls.background(self._observe(page_id))
 
-    @property
-    def watched(self) -> bool:
-        return self._watched
-
     def watch(self, on: bool) -> None:
         """Switches the additional events for viewers on or off."""
         if on is self._watched or self._stopped:
@@ -121,9 +123,12 @@ class Observer:
         if self._stopped:
             return
         session.on("Page.javascriptDialogClosed", lambda params: self._on_dialog_closed(page_id, params))
-        for domain in self._subscribe(session, Source(page_id, "page")):
-            await call(session, f"{domain}.enable", timeout=CALL_SECONDS)
-        await call(session, "Target.setAutoAttach", _AUTO_ATTACH, timeout=CALL_SECONDS)
+        domains = self._subscribe(session, Source(page_id, "page"))
+        # all at once: a new page responds to some only when it runs, and its first request is then under way
+        await asyncio.gather(
+            *(_call(session, f"{domain}.enable") for domain in domains),
+            _call(session, "Target.setAutoAttach", _AUTO_ATTACH),
+        )
 
     def _subscribe(self, session: Session, source: Source) -> list[str]:
         """Registers the handlers for a source. Returns the domains to enable."""
@@ -216,7 +221,10 @@ class Observer:
             redirected.response, redirected.kind = response, str(params.get("type", "")).lower()
             self._emit_response(source, redirected, params, response.get("encodedDataLength"))
         request = params.get("request", {})
-        self._add_request(params, str(request.get("method", "")), str(request.get("url", "")), params.get("timestamp"))
+        added = self._add_request(
+            params, str(request.get("method", "")), str(request.get("url", "")), params.get("timestamp")
+        )
+        added.is_page = params.get("type") == "Document" and params.get("frameId") == source.page_id
 
     def _on_response(self, source: Source, params: dict[str, Any]) -> None:
         response = params.get("response", {})
@@ -240,6 +248,9 @@ class Observer:
             return
         canceled = bool(params.get("canceled"))
         not_logged = source.kind == "worker" or params.get("type") == "Document"
+        if request.is_page and not canceled:
+            error = str(params.get("errorText", ""))[:TEXT_CHARACTERS]
+            self._document_failed(source.page_id, error, request.url)
         if request.response is not None:
             self._emit_response(source, request, params, None)
         elif (self._watched if canceled else not_logged) and self._allowed("Network"):

@@ -95,6 +95,7 @@ class _Listing:
 async def _watch(listing: _Listing, *, as_json: bool) -> None:
     """Refreshes until Ctrl-C, also while the service is away. Raises as the client does before the first answer."""
     view: Group | None = None
+    away = False
     try:
         with Live(console=console(), auto_refresh=False, transient=False) as live:
             while True:
@@ -107,14 +108,15 @@ async def _watch(listing: _Listing, *, as_json: bool) -> None:
                     if view is None or (isinstance(error, ApiError) and error.status < 500):
                         raise
                     problem = error
-                if as_json and problem is not None:
-                    report_error(problem, as_json=True)
+                if as_json and problem is not None and not away:
+                    report_error(problem, as_json=True, hint="Waiting for it.")
                 elif not as_json and view is not None:
                     shown = Group(view, Text(f"Not current: {plain(problem.detail)}" if problem else "", style="red"))
                     if live.console.is_terminal:
                         live.update(shown, refresh=True)
                     else:
                         show(shown)
+                away = problem is not None
                 await asyncio.sleep(REFRESH_S)
     except asyncio.CancelledError:
         raise typer.Exit(0) from None

@@ -33,7 +33,9 @@ from browser_sessions.client.errors import (
     WaitTimeout,
     WrongState,
 )
+from browser_sessions.client.http_options import positive_seconds
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
+from browser_sessions.client.paths import checked_page_id
 from browser_sessions.client.session_options import StatusName, WaitUntil, documented
 from browser_sessions.client.upload_files import Uploadable
 
@@ -88,6 +90,8 @@ class Session:
         """
         if wrong := set(status) - set(get_args(StatusName)):
             raise InvalidArgument(f"There is no status {wrong.pop()!r}.")
+        if timeout is not None and timeout != 0:
+            positive_seconds("timeout", timeout)
         wanted = status or FINAL
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -203,7 +207,7 @@ class Session:
 
     def use_page(self, page_id: str) -> None:
         """Applies further actions to this page."""
-        self._page_id = page_id
+        self._page_id = checked_page_id(page_id)
 
     async def open_page(self, url: str | None = None) -> PageResponse:
         """Opens a page and applies further actions to it."""
@@ -213,7 +217,7 @@ class Session:
 
     async def close_page(self, page_id: str | None = None) -> None:
         """Closes a page, by default the one that actions apply to."""
-        closing = page_id or await self.page_id()
+        closing = await self.page_id() if page_id is None else page_id
         await self._calls.close_page(self.id, closing)
         if closing == self._page_id:
             self._page_id = None

@@ -52,6 +52,13 @@ class SyncClient(Operations):
     ) -> None:
         if token is not None and api_key is not None:
             raise InvalidArgument("Give either api_key or token: the service would ignore the token.")
+        for name, value in (("url", url), ("api_key", api_key), ("token", token)):
+            if value is not None and not isinstance(value, str):  # without the value, which may be secret
+                raise InvalidArgument(f"{name} must be a str, not {type(value).__name__}.")
+            if name != "url" and not (value or "").isascii():
+                raise InvalidArgument(f"{name} must be ASCII.")
+        if isinstance(attempts, bool) or not isinstance(attempts, int):
+            raise InvalidArgument(f"attempts must be a whole number, not {attempts!r:.80}.")
         folder = folder_of(data_dir)
         try:
             target = discover(url, api_key, folder)

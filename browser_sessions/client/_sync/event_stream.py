@@ -13,7 +13,7 @@ from browser_sessions.api.models import SessionEvent
 from browser_sessions.client._sync.transport import Transport
 from browser_sessions.client.concurrency import sync_sleep
 from browser_sessions.client.errors import Busy, NotReachable, UnexpectedResponse
-from browser_sessions.client.paths import Query
+from browser_sessions.client.paths import Query, not_empty
 from browser_sessions.client.retries import Retries
 
 log = logging.getLogger("browser_sessions")
@@ -40,8 +40,8 @@ def event_stream(
     while True:
         pause = RECONNECT_S
         headers = {"Accept": "text/event-stream"}
-        if last_event_id is not None:
-            headers["Last-Event-ID"] = last_event_id
+        if (after := not_empty("last_event_id", last_event_id)) is not None:
+            headers["Last-Event-ID"] = after
         try:
             with transport.stream(path, query=query, headers=headers, timeout=SILENCE_S) as response:
                 if response.status_code == 204:

@@ -29,6 +29,7 @@ from browser_sessions.client.paths import (
     Query,
     events_query,
     list_query,
+    not_empty,
     session_path,
     several,
 )
@@ -72,7 +73,7 @@ class SessionCalls:
             "POST",
             SESSIONS,
             body=dict(body),
-            headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
+            headers={"Idempotency-Key": not_empty("idempotency_key", idempotency_key) or str(uuid.uuid4())},
             service_time=RESPONSE_TIMEOUT_S + wait if isinstance(wait, int | float) else None,
             retry=True,
         )

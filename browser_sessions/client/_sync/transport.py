@@ -27,7 +27,7 @@ from browser_sessions.client.errors import (
     UnexpectedResponse,
     error_from,
 )
-from browser_sessions.client.http_options import HttpOptions, client_arguments, extended
+from browser_sessions.client.http_options import HttpOptions, client_arguments, extended, positive_seconds
 from browser_sessions.client.paths import Query
 from browser_sessions.client.retries import Retries
 
@@ -132,7 +132,7 @@ class Transport:
             raise InvalidArgument(f"path must begin with one slash and name no host, not {path!r:.80}.")
         limits = self._http.timeout
         if timeout is not None:
-            limits = httpx.Timeout(timeout, connect=limits.connect)
+            limits = httpx.Timeout(positive_seconds("timeout", timeout), connect=limits.connect)
         with self._translated():
             encoded = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
             request = self._http.build_request(

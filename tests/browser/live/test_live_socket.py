@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 
 from browser_sessions.events.journal import Event
 from tests.harness.clients.live_client import LiveClient, Message, watching
+from tests.harness.clients.raw_cdp import raw
 from tests.harness.pixels import PixelReader
 from tests.harness.service import ADMIN_KEY, Running
 from tests.harness.sites.client_site import client_site
@@ -539,6 +540,40 @@ async def test_an_address_that_cannot_be_loaded_is_named_and_not_the_error_page(
     assert [(each["url"], each["error"]) for each in failures] == [(url, "net::ERR_CONNECTION_REFUSED")]
 
 
+async def test_the_reason_of_a_failed_page_is_kept_with_it_whoever_saw_it_fail(service: Running) -> None:
+    unsafe = "http://127.0.0.1:9/"
+    link = f"<a style='position:absolute;inset:0' target=_blank href='{unsafe}'>Open</a>"
+    created = await service.create()
+    session_id = created["session_id"]
+    first = await service.first_page(session_id)
+    path = f"{SESSIONS}/{session_id}/pages/{first}/navigate"
+    names = {"url": "http://nowhere.example/", "error": "net::ERR_NAME_NOT_RESOLVED"}
+    refused_port = {"url": "http://127.0.0.1:4/", "error": "net::ERR_CONNECTION_REFUSED"}
+    journal = service.inside.pool.journal
+
+    def not_loaded() -> list[dict[str, Any]]:
+        loads = (event.data for event in journal.of(session_id) if event.kind == "page.navigated")
+        return [{"url": data["url"], "error": data["error"]} for data in loads if "error" in data]
+
+    async with raw(created["connect_url"]) as client:
+        attached = await client.call("Target.attachToTarget", {"targetId": first, "flatten": True})
+        await client.call("Page.navigate", {"url": refused_port["url"]}, attached["sessionId"])
+        await until(lambda: not_loaded() == [refused_port], what="the events say that a client's navigation failed")
+    assert (await service.http.post(path, json={"url": names["url"]})).status_code == 409
+    await until(lambda: not_loaded() == [refused_port, names], what="the events say that ours failed")
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        shown = (await viewer.message("pages"))["pages"][0]
+        assert names.items() <= shown.items()
+        await show(service, session_id, link, first)
+        await viewer.message("pages", lambda message: message["pages"][0]["error"] is None)
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await click(viewer, 9, 9)
+        opened = await viewer.message("pages", lambda message: message["pages"][1:] and message["pages"][1]["error"])
+        assert (opened["pages"][-1]["url"], opened["pages"][-1]["error"]) == (unsafe, "net::ERR_UNSAFE_PORT")
+        assert not_loaded()[2:] == [{"url": unsafe, "error": "net::ERR_UNSAFE_PORT"}]
+
+
 async def test_a_dialog_waits_for_the_holder_of_the_control_lock(service: Running) -> None:
     session_id, evaluate = await ready(service)
     async with watching(live_url(service, session_id), keyed()) as viewer:
@@ -592,6 +627,34 @@ async def test_a_dialog_without_a_holder_or_client_is_dismissed_and_reported_onc
             assert await evaluate("document.title") == "result false"
             await until(lambda: balanced(journal.of(session_id)), what="its end is reported")
             assert dialogs(journal.of(session_id), "opened") == 1 + watched
+
+
+async def test_a_dialog_outlasts_the_views_only_with_a_client_and_its_end_is_reported_once(service: Running) -> None:
+    created = await service.create()
+    session_id = created["session_id"]
+    page_id = await service.first_page(session_id)
+    journal = service.inside.pool.journal
+    opening = "setTimeout(() => document.title = 'result ' + confirm('sure?'))"
+
+    async def leaves_with_an_open_dialog(number: int) -> None:
+        async with watching(live_url(service, session_id), keyed()) as viewer:
+            await viewer.frame()
+            await control(service.http, session_id, "take")
+            await viewer.message("control", lambda message: message["yours"])
+            await service.evaluate(session_id, opening, page_id)
+            await until(lambda: dialogs(journal.of(session_id), "opened") == number, what="a dialog is open")
+
+    await leaves_with_an_open_dialog(1)
+    assert await service.evaluate(session_id, "document.title", page_id) == "result false"
+    await until(lambda: balanced(journal.of(session_id)), what="its end is reported")
+    async with raw(created["connect_url"]) as client:
+        attached = await client.call("Target.attachToTarget", {"targetId": page_id, "flatten": True})
+        await client.call("Page.enable", {}, attached["sessionId"])
+        await leaves_with_an_open_dialog(2)
+        await client.call("Page.handleJavaScriptDialog", {"accept": True}, attached["sessionId"])
+        await until(lambda: balanced(journal.of(session_id)), what="its end is reported")
+    ends = [event.data["accepted"] for event in journal.of(session_id) if event.kind == "dialog.closed"]
+    assert ends == [False, True]
 
 
 def balanced(events: list[Event]) -> bool:

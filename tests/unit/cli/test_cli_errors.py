@@ -113,6 +113,7 @@ def test_a_key_with_a_line_break_in_the_environment_is_named(service: Service, m
         (("create", "--json-body", "{"), "it is not valid JSON: "),
         (("create", "--json-body", "/nonexistent"), "/nonexistent is neither JSON nor a file that can be read"),
         (("end", ""), "Invalid value for 'ID...': it is empty"),
+        (("screenshot", "--format", "jpg", "a"), "'--format': 'jpg' is not one of"),
         (("ls", "--url", ""), "Invalid value for '--url': it is empty"),
         (("end", "ses_g"), "ses_g is not a session id: ses_ and 1 to 32 hexadecimal digits."),
         (("end",), "Missing argument 'ID...'"),

@@ -161,3 +161,23 @@ def test_a_closed_standard_output_is_one_sentence() -> None:
 def test_metadata_of_a_body_may_be_null(service: Service) -> None:
     assert bs("create", "-m", "a=b", "--json-body", '{"metadata": null}').exit_code == 0
     assert json.loads(service.requests[0].content)["metadata"] == {"a": "b"}
+
+
+INTERRUPTED_IMPORT = """
+import os, runpy, signal, sys
+INTERRUPT = sys.argv.pop(1)
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == INTERRUPT:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+runpy.run_module("browser_sessions", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "browser_sessions.cli.sessions.session_list"])
+def test_ctrl_c_while_the_command_line_loads_is_an_exit_code(module: str) -> None:
+    interrupted = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, module, "ls"], capture_output=True, text=True, check=False
+    )
+    assert (interrupted.returncode, interrupted.stdout, interrupted.stderr) == (130, "", "")

@@ -220,6 +220,19 @@ def test_following_goes_on_after_the_last_event(service: Service, monkeypatch: p
     assert (last.headers["Last-Event-ID"], dict(last.url.params)) == (EVENTS[0]["id"], {})
 
 
+def test_watching_reports_once_that_the_service_is_away(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("browser_sessions.cli.sessions.session_list.REFRESH_S", 0.0)
+    empty = httpx.Response(200, json={"sessions": [], "next_cursor": None})
+    starting = problem(503, "The server is starting.")
+    answers = [empty, starting, starting, starting, empty, starting, starting, problem(401, "The key was revoked.")]
+    service.refuse = lambda request: answers.pop(0)
+    watched = bs("ls", "--watch", "--json")
+    assert watched.exit_code == 4
+    assert [json.loads(line) for line in watched.stdout.splitlines()] == [{"sessions": [], "next_cursor": None}] * 2
+    details = [json.loads(line)["detail"] for line in watched.stderr.splitlines()]
+    assert details == ["The server is starting.", "The server is starting.", "The key was revoked."]
+
+
 def test_health_has_an_exit_code(service: Service) -> None:
     assert "health       healthy, responded in 12 ms" in bs("health", SESSION).stdout
     service.healthy = False

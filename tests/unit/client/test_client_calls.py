@@ -176,6 +176,24 @@ async def test_an_id_cannot_change_the_path(connect: Connect, wrong: Any) -> Non
     assert service.lines == []
 
 
+async def test_an_empty_id_is_not_the_default_one(connect: Connect) -> None:
+    client, service = connect(ok(CREATED, 201), ok(SESSION))
+    async with client.session() as session:
+        lines = list(service.lines)
+        with pytest.raises(InvalidArgument):
+            session.use_page("")
+        for call in (
+            session.close_page(""),
+            client.create(idempotency_key=""),
+            client.list(cursor=""),
+            anext(client.events(last_event_id="")),
+            anext(session.events(last_event_id="")),
+        ):
+            with pytest.raises(InvalidArgument):
+                await call
+        assert service.lines == lines
+
+
 async def test_a_user_name_is_one_segment_of_the_path(connect: Connect) -> None:
     user = {"username": "a@b.c", "role": "client", "principal_id": "usr_1", "created_at": "2026-01-31T12:00:00Z"}
     client, service = connect(ok(user))

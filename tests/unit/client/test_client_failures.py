@@ -110,7 +110,6 @@ async def test_the_key_is_sent_to_no_other_host(path: Any) -> None:
         {"headers": {"X-A": "ключ"}},
         {"proxy": "nonsense"},
         {"timeout": 0},
-        {"timeout": "x"},
         {"data_dir": 1},
         {"data_dir": b"/x"},
         {"data_dir": ""},
@@ -121,6 +120,36 @@ def test_an_invalid_argument_of_a_client_is_an_error_of_its_own(arguments: Any) 
     for kind in (Client, SyncClient):
         with pytest.raises(InvalidArgument):
             kind(**{"url": URL, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("timeout", "5"),
+        ("timeout", True),
+        ("attempts", "5"),
+        ("url", 5),
+        ("api_key", 5),
+        ("api_key", "ключ"),
+        ("token", b"secret"),
+        ("headers", 5),
+        ("verify", 5),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named(name: str, value: Any) -> None:
+    for kind in (Client, SyncClient):
+        with pytest.raises(InvalidArgument, match=f"^{name} must be ") as refused:
+            kind(**{"url": URL, name: value})
+        assert "secret" not in str(refused.value)
+
+
+async def test_a_timeout_that_is_no_number_is_an_error_of_its_own() -> None:
+    service = ScriptedService(ok(CREATED, 201), ok(SESSION))
+    timeout: Any = "5"
+    async with client_of(service) as client, client.session() as session:
+        for call in (session.wait_for(timeout=timeout), client.call("GET", "/healthz", timeout=timeout)):
+            with pytest.raises(InvalidArgument, match="timeout"):
+                await call
 
 
 async def test_a_call_on_a_closed_client_says_so() -> None:

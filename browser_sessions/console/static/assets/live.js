@@ -129,6 +129,7 @@ export class LiveView {
         }
         break;
       case "url":
+        if (message.url !== live.value.url && !this.#failed() && notice.value === this.problem) notice.value = null; // it was about another address
         patchLive({ url: message.url, title: message.title });
         break;
       case "picker":
@@ -150,6 +151,10 @@ export class LiveView {
       patchLive({ controlledBy: by, mine, waiting: message.waiting ?? 0, chooser: mine ? live.value.chooser : null });
     }
     if (message.viewers != null) patchLive({ viewers: message.viewers });
+  }
+
+  #failed() {
+    return live.value.pages.find((page) => page.page_id === this.pageId)?.failed;
   }
 
   #lost(code, reason) {

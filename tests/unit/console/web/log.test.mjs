@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { addEvents, EMPTY_LOG, failureOf, isAfter, KEEP } from "../../../../browser_sessions/console/static/assets/pure/log.js";
+import { addEvents, EMPTY_LOG, isAfter, KEEP } from "../../../../browser_sessions/console/static/assets/pure/log.js";
 
 let seq = 0;
 const event = (type, data = {}) => ({ id: `boot-${(seq += 1)}`, type, at: "2031-01-01T00:00:00Z", session_id: "a", data });
@@ -71,11 +71,7 @@ test("repeated connects and disconnects of viewers share one line, other lines a
   assert.deepEqual(two.timeline.map((line) => line.text), ["Viewer connected", "Viewer connected and left", "Control taken", "Viewer disconnected"]);
 });
 
-test("a page that did not load has the error of its own request", () => {
-  const failed = (page_id, url, error) => event("network.failed", { page_id, url, error });
-  const { network } = addEvents(EMPTY_LOG, [
-    failed("p", "https://a/", "net::ERR_A"), failed("p", "https://b/", "net::ERR_B"), failed("p", "https://b/", "canceled"), failed("q", "https://b/", "net::ERR_Q"),
-  ]);
-  assert.equal(failureOf(network, "p", "https://b/#top"), "net::ERR_B");
-  assert.equal(failureOf(network, "p", "https://c/"), "");
+test("a page that did not load is not one that has navigated", () => {
+  const { timeline } = addEvents(EMPTY_LOG, [event("page.navigated", { url: "https://a/", error: "net::ERR_A" }), event("page.navigated", { url: "https://b/", title: "" })]);
+  assert.deepEqual(timeline.map(({ text, tone }) => [text, tone]), [["Not loaded: net::ERR_A", "bad"], ["Navigated", ""]]);
 });

@@ -22,7 +22,7 @@ test("invalid parts of a URL are ignored", () => {
 
 test("filters by words, pairs, status and owner", () => {
   const facts = [
-    ["kettle", true], ["KETTLES nordlys", true], ["kettle pot", false], ["team=sea", true], ["team=checkout", false], ["team=", true], ["nobody=", false],
+    ["kettle", true], ["KETTLES nordlys", true], ["kettle pot", false], ["team=search", true], ["team=sea", false], ["team=Search", false], ["team=checkout", false], ["team=", true], ["nobody=", false],
     ["https://nordlys.example/k?x=1", false], ["https://nordlys.example/k", true],
   ];
   for (const [text, yes] of facts) assert.equal(matches(row("a"), view({ text })), yes, text);
@@ -30,6 +30,7 @@ test("filters by words, pairs, status and owner", () => {
   assert.equal(matches(row("a"), view({ owner: "anna" })), true);
   assert.equal(matches(row("a"), view({ owner: "p2" })), false);
   assert.deepEqual(parseQuery(" a=b  c "), { words: ["c"], pairs: [["a", "b"]] });
+  assert.deepEqual(parseQuery('a="B c" "d e" "f'), { words: ["d e", "f"], pairs: [["a", "B c"]] });
 });
 
 test("unresponsive pages have a filter and are also active", () => {

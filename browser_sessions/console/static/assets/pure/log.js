@@ -36,7 +36,7 @@ const LINES = {
   "page.opened": (d) => ["+", "Page opened", d.url],
   "page.closed": (d) => ["−", "Page closed", d.url],
   "page.crashed": (d) => ["▲", "Page crashed", d.url, "bad"],
-  "page.navigated": (d) => ["↗", d.title || "Navigated", d.url],
+  "page.navigated": (d) => (d.error ? ["▲", `Not loaded: ${d.error}`, d.url, "bad"] : ["↗", d.title || "Navigated", d.url]),
   "download.started": (d) => ["↓", "Download started", d.filename],
   "download.finished": (d) => ["↓", "Download finished", d.filename],
   "dialog.opened": (d) => ["?", `Dialog: ${d.type ?? "alert"}`, d.message],
@@ -126,10 +126,6 @@ function addRequest(list, key, event) {
   }
   return push(list, { key, at: event.at, ...line });
 }
-
-/** Why a page's address was not loaded, as far as it is known. */
-export const failureOf = (network, pageId, url) =>
-  network.findLast((line) => line.page_id === pageId && line.error && line.error !== "canceled" && url.startsWith(line.url))?.error ?? "";
 
 /** Lines in which the other half of a failed request is looked for. */
 const RECENT = 20;

@@ -57,13 +57,14 @@ export function sortedBy(view, name) {
   return { ...view, sort: name, down: view.sort === name ? !view.down : Boolean(column.down) };
 }
 
-/** All words must match somewhere; `key=value` matches metadata (an empty value matches any). */
+/** All words must match somewhere; `key=value` matches this metadata (an empty value any); quotes keep spaces. */
 export function parseQuery(text) {
   const query = { words: [], pairs: [] };
-  for (const part of text.trim().split(/\s+/)) {
+  for (const quoted of text.match(/(?:"[^"]*"|\S)+/g) ?? []) {
+    const part = quoted.replaceAll('"', "");
     if (!part) continue;
     const cut = part.indexOf("=");
-    if (cut > 0 && !part.includes("://")) query.pairs.push([part.slice(0, cut), part.slice(cut + 1).toLowerCase()]);
+    if (cut > 0 && !part.includes("://")) query.pairs.push([part.slice(0, cut), part.slice(cut + 1)]);
     else query.words.push(part.toLowerCase());
   }
   return query;
@@ -75,7 +76,7 @@ export function matches(row, view, query = parseQuery(view.text)) {
   if (view.owner && row.owner !== view.owner && row.owner_name !== view.owner) return false;
   for (const [key, value] of query.pairs) {
     const has = row.metadata?.[key];
-    if (has === undefined || !String(has).toLowerCase().startsWith(value)) return false;
+    if (has === undefined || (value && String(has) !== value)) return false;
   }
   if (!query.words.length) return true;
   const { title, url, session_id: id, owner_name: name, owner, end_reason: reason, browser_id: browser } = row;

@@ -52,10 +52,12 @@ export function Panels() {
   const { log, details } = session.value;
   const [open, setOpen] = useState("timeline");
   const turn = (event) => {
-    const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!way) return;
+    const at = PANELS.indexOf(open);
+    const place = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: -1 }[event.key];
+    if (place === undefined) return;
     event.stopPropagation();
-    const next = PANELS[(PANELS.indexOf(open) + way + PANELS.length) % PANELS.length];
+    event.preventDefault(); // Home and End scroll
+    const next = PANELS.at(place % PANELS.length);
     setOpen(next);
     event.currentTarget.querySelector(`#tab-${next}`).focus();
   };

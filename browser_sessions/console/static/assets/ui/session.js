@@ -11,7 +11,6 @@ import { sessionPath } from "../api.js";
 import { typedAddress, wantedWidth } from "../pure/mapping.js";
 import { whyEnded } from "../pure/ends.js";
 import { isFinal, isUnresponsive, nameOf } from "../pure/rows.js";
-import { failureOf } from "../pure/log.js";
 import { clip, plural, stamp } from "../pure/format.js";
 import { percent, ZOOMS } from "../pure/zoom.js";
 import { dialog, fit, folded, live, patchLive, rows, session, zoom } from "../store.js";
@@ -45,10 +44,9 @@ export function Session() {
 const SILENT = { true: "The server does not respond. What you type or click may not arrive.", false: "The server does not respond." };
 
 /** Why the streamed page shows Chromium's error page; "" if it does not. */
-function whyFailed({ pages, pageId, url }) {
-  if (!pages.find((page) => page.page_id === pageId)?.failed) return "";
-  const error = failureOf(session.value.log.network, pageId, url);
-  return error ? `The page did not load: ${clip(error, 100)}` : "The page did not load.";
+function whyFailed({ pages, pageId }) {
+  const error = pages.find((page) => page.page_id === pageId)?.error;
+  return error ? `The page did not load: ${clip(error, 100)}` : "";
 }
 
 /** What stands over the picture; "" if nothing has to be said. */
@@ -239,7 +237,7 @@ function PageDialog({ of, mine, view }) {
   const answered = useRef();
   useLayoutEffect(() => { // before the next key
     setText(of.default_prompt ?? "");
-    if (mine) form.current.querySelector("input, button").focus();
+    if (mine) form.current.querySelector("input, button").focus({ preventScroll: true }); // the text is read from its beginning
   }, [of, mine]);
   const answer = (accept) => {
     if (answered.current === of) return;
@@ -248,7 +246,7 @@ function PageDialog({ of, mine, view }) {
     view.current.send({ type: "dialog", accept, text });
   };
   const says = html`<p id="asks">The page shows a ${clip(of.type, 20)}: <${Foreign} text=${of.message} max=${500} /></p>`;
-  if (!mine) return html`<div class="veil ask" role="status">${says}<p class="dim">Take control to answer it.</p></div>`;
+  if (!mine) return html`<div class="veil ask" role="status" tabindex="0">${says}<p class="dim">Take control to answer it.</p></div>`;
   const submit = (event) => {
     event.preventDefault();
     answer(true);
