@@ -20,6 +20,7 @@ from browser_sessions.console.loop_lag import LoopLag
 from browser_sessions.console.overview import Overview
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import SessionRecord
+from browser_sessions.egress import Egress
 from browser_sessions.events.session_archive import Archive
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.live.page_watch import PageWatch
@@ -43,6 +44,8 @@ class ApiOptions:
     default_max_lifetime_seconds: float = 3600.0
     max_lifetime_seconds: float | None = 86_400.0
     max_body_bytes: int = MAX_BODY_BYTES
+    egress: bool = True
+    """Whether sessions have the egress proxy."""
 
 
 Addresses = Callable[[Request, SessionRecord, Principal], tuple[str, str]]
@@ -100,6 +103,8 @@ class Services:
     version: str
     console: Console
     gateway: Gateway
+    egress: Egress | None
+    """None where the server has it off."""
     ticket_secret: bytes = field(repr=False)
     streams: Counter[str] = field(default_factory=Counter)
     """Open event streams by principal."""

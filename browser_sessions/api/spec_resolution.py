@@ -32,9 +32,23 @@ def resolve(asked: CreateBrowserSession, devices: Mapping[str, Mapping[str, Any]
         _check_lifetime(asked.max_lifetime_seconds, options.max_lifetime_seconds)
     if asked.locale is not None and not langcodes.tag_is_valid(asked.locale):
         raise InvalidField(("body", "locale"), "must be a language tag whose parts are registered, such as de-DE")
+    if not options.egress:
+        _check_without_egress(asked)
     if asked.isolation != "browser":
         _check_permissions(asked.permissions)
     return asked.spec(**values)
+
+
+def _check_without_egress(asked: CreateBrowserSession) -> None:
+    """Options that the egress proxy implements, which this server has off."""
+    for name in ("egress", "max_traffic_bytes"):
+        if getattr(asked, name) is not None:
+            raise InvalidField(("body", name), "must be left out: the egress proxy of this server is off")
+    proxy = asked.proxy
+    if proxy is not None and proxy.server.startswith("socks5") and (proxy.username or proxy.password):
+        raise InvalidField(
+            ("body", "proxy"), "Chromium does not sign in at socks5 proxies: leave username and password out"
+        )
 
 
 def _check_permissions(permissions: Sequence[str]) -> None:

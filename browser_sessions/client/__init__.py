@@ -62,7 +62,7 @@ from browser_sessions.client.errors import (
     WrongState,
 )
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
-from browser_sessions.client.session_options import RoleName, SessionOptions, StatusName, WaitUntil
+from browser_sessions.client.session_options import EgressOptions, RoleName, SessionOptions, StatusName, WaitUntil
 
 __all__ = [
     "ApiError",
@@ -107,6 +107,7 @@ __all__ = [
     "Session",
     "SessionEvent",
     "SessionHistory",
+    "EgressOptions",
     "SessionOptions",
     "StatusName",
     "SyncClient",

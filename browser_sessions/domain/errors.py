@@ -22,6 +22,7 @@ BrowserSessionsError
 │   ├── NoBrowser            Chromium does not start
 │   ├── Overloaded           the machine is short of memory, disk or descriptors
 │   ├── StoreUnavailable
+│   ├── EgressUnavailable    a session's egress proxy cannot listen
 │   └── DevToolsUnavailable  no DevTools files for this Chromium
 ├── BrowserTimeout           the browser did not respond in time
 ├── BrowserGone              it died during the call
@@ -170,6 +171,10 @@ class Overloaded(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The store could not write or read: disk full, locked, gone."""
+
+
+class EgressUnavailable(Unavailable):
+    """A session's egress proxy cannot listen: no descriptor or no port is free."""
 
 
 class BrowserTimeout(BrowserSessionsError):

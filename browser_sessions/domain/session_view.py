@@ -28,10 +28,12 @@ class SessionView:
     responsive: bool = True
     """Whether its page responded when it was last probed."""
     browser_id: str | None = None
+    traffic: dict[str, Any] | None = None
+    """Its traffic so far; for an ended session, the record has it."""
 
     def pick(self, names: Iterable[str]) -> dict[str, Any]:
         """The named fields, of the record or of the view, in this order."""
         return {name: getattr(self.record if name in _RECORDED else self, name) for name in names}
 
 
-_RECORDED: Final = frozenset(field.name for field in fields(SessionRecord))
+_RECORDED: Final = frozenset(field.name for field in fields(SessionRecord)) - {"traffic"}

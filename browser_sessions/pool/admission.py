@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from browser_sessions.domain.errors import (
     BrowserSessionsError,
     Draining,
+    EgressUnavailable,
     NoBrowser,
     Overloaded,
     PoolFull,
@@ -18,7 +19,7 @@ from browser_sessions.domain.errors import (
     StoreUnavailable,
 )
 
-REFUSALS: Final = (Draining, NoBrowser, Overloaded, PoolFull, QuotaExceeded, StoreUnavailable)
+REFUSALS: Final = (Draining, EgressUnavailable, NoBrowser, Overloaded, PoolFull, QuotaExceeded, StoreUnavailable)
 Refusal = Draining | Overloaded | QuotaExceeded | PoolFull
 E = TypeVar("E", bound=BrowserSessionsError)
 

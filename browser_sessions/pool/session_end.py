@@ -80,6 +80,7 @@ class Ender:
     async def retire(self, live: Live) -> SessionRecord:
         """Stores and publishes the final record."""
         session = live.session
+        session.traffic = live.traffic
         record = await self.registry.retire(live)
         ended = session.created if session.ended is None else session.ended
         was_active = isinstance(live.state, Ending)
@@ -91,5 +92,7 @@ class Ender:
             reason=record.end_reason.value if record.end_reason else None,
             seconds=round(ended - session.created, 3),
             closing_seconds=round(self.clock.monotonic() - ended, 4) if was_active else None,
+            bytes_up=session.traffic["bytes_up"] if session.traffic else None,
+            bytes_down=session.traffic["bytes_down"] if session.traffic else None,
         )
         return record

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from browser_sessions.background_tasks import Background
-from browser_sessions.chromium.ports import ContextEvent
+from browser_sessions.chromium.ports import Assign, ContextEvent, leave_unassigned
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserTimeout,
     Draining,
+    EgressUnavailable,
     InvalidField,
     NoBrowser,
     PoolFull,
@@ -39,6 +40,7 @@ from browser_sessions.pool.admission import Admission
 from browser_sessions.pool.browsers.fleet import Fleet, Gone
 from browser_sessions.pool.live_session import Admitted, Live, Opened, Queued
 from browser_sessions.pool.registry import Registry
+from browser_sessions.pool.session_egress import SessionEgress
 from browser_sessions.pool.session_end import Ender
 from browser_sessions.tracing import span
 
@@ -87,6 +89,8 @@ class Starter:
     background: Background
     node: str
     work_dir: Path
+    egress: SessionEgress | None
+    """None without the egress proxy."""
     _opens: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(PARALLEL_OPENS))
     _starts: dict[str, _Start] = field(init=False, default_factory=dict)
     """By session id."""
@@ -113,7 +117,10 @@ class Starter:
         if ticket is None:
             session.move(SessionStatus.STARTING)
         self.registry.enlist(live)
-        making = asyncio.create_task(self._make(live, wait_seconds))
+        assign = leave_unassigned
+        if self.egress is not None:
+            assign = self.egress.assignment(principal, session)
+        making = asyncio.create_task(self._make(live, wait_seconds, assign))
         done = self.background.run(self._made_or_undone(live, making))
         self._starts[session.session_id] = _Start(making, done)
         return self._wait_for(live, done)
@@ -183,7 +190,7 @@ class Starter:
                 del self._starts[live.session.session_id]
             raise
 
-    async def _make(self, live: Live, wait_seconds: float) -> SessionRecord:
+    async def _make(self, live: Live, wait_seconds: float, assign: Assign) -> SessionRecord:
         session = live.session
         with span("session.create", session_id=session.session_id):
             with span("session.admit", wait_seconds=wait_seconds):
@@ -192,7 +199,7 @@ class Starter:
             context_died = asyncio.Event()
             try:
                 async with asyncio.timeout(self.limits.create_timeout_seconds):
-                    opened = live.state = await self._open(live, context_died)
+                    opened = live.state = await self._open(live, context_died, assign)
             except TimeoutError:
                 raise BrowserTimeout(
                     f"The session did not start within {self.limits.create_timeout_seconds:g} s. Try again.",
@@ -228,7 +235,7 @@ class Starter:
         live.state = Admitted()
         session.move(SessionStatus.STARTING)
 
-    async def _open(self, live: Live, context_died: asyncio.Event) -> Opened:
+    async def _open(self, live: Live, context_died: asyncio.Event, assign: Assign) -> Opened:
         """A context with a page in some browser; tried again when the browser dies meanwhile."""
         session = live.session
         for _ in range(OPEN_TRIES):
@@ -244,6 +251,7 @@ class Starter:
                             session.spec,
                             self.work_dir / session.session_id,
                             partial(self._happened, live, context_died),
+                            assign,
                             timeout=self.limits.create_timeout_seconds,
                         )
                 return Opened(slot, process, context)
@@ -266,7 +274,7 @@ class Starter:
     async def _undo(self, live: Live, error: BaseException) -> None:
         """Releases everything that a failed or cancelled create holds; its record stays, with the reason."""
         session = live.session
-        if isinstance(error, NoBrowser | StoreUnavailable):  # a 503 for the caller, like a rejection
+        if isinstance(error, NoBrowser | StoreUnavailable | EgressUnavailable):  # a 503 for the caller, like a rejection
             self.admission.refuse(error)
         match live.state:
             case Queued(ticket):

@@ -22,6 +22,7 @@ from browser_sessions.chromium.context.context_pages import Pages
 from browser_sessions.chromium.context.dialogs import Dialogs
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.downloads.session_downloads import Downloads
+from browser_sessions.chromium.driver.ready_contexts import EVERYTHING
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, PageCrashed, TargetClosed
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_registry import title_of
@@ -37,6 +38,8 @@ from browser_sessions.domain.errors import (
     TooManyPages,
 )
 from browser_sessions.domain.limits import MAX_PAGES, TEXT_CHARACTERS
+from browser_sessions.domain.session_spec import Proxy
+from browser_sessions.egress import EgressPort, Usage
 
 USAGE_SECONDS: Final = 1.0
 """Timeout for a renderer's metrics: an idle one responds in 5 ms, and `/health` has two seconds in all."""
@@ -51,13 +54,21 @@ class Context:
     """Implements `chromium.ports.ContextHandle` over a Playwright context."""
 
     def __init__(
-        self, host: Host, inner: BrowserContext, context_id: str, folder: Path, on_event: EventListener
+        self,
+        host: Host,
+        inner: BrowserContext,
+        context_id: str,
+        folder: Path,
+        port: EgressPort | None,
+        on_event: EventListener,
     ) -> None:
+        """`port` is its proxy, which is closed with it."""
         self._host = host
         self._calls = host.calls
         self._inner = inner
         self._context_id = context_id
         self._folder = folder
+        self._port = port
         self._on_event = on_event
         self._pages = Pages(host.calls, host.registry, context_id, folder.name)
         self._dialogs = Dialogs(host.calls, self._on_dialog_event)
@@ -81,6 +92,14 @@ class Context:
     @property
     def context_id(self) -> str:
         return self._context_id
+
+    @property
+    def proxy(self) -> Proxy | None:
+        return None if self._port is None else Proxy(self._port.server, EVERYTHING)
+
+    @property
+    def traffic(self) -> Usage | None:
+        return None if self._port is None else self._port.usage
 
     @property
     def owner(self) -> Owner:
@@ -276,6 +295,8 @@ class Context:
                 await self._host.cdp.root.call(
                     "Target.disposeBrowserContext", {"browserContextId": self._context_id}, timeout=timeout / 2
                 )
+        if self._port is not None:
+            await self._port.close()
         await remove(self._folder)
 
     async def _metrics(self, page_id: str, timeout: float) -> tuple[str, float, float] | None:
