@@ -29,7 +29,8 @@ from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.domain.clock import SystemClock
-from browser_sessions.egress import Egress, EgressPolicy, Refusal, Rules
+from browser_sessions.egress.egress import Egress, Refusal
+from browser_sessions.egress.rules import EgressPolicy, Rules
 from browser_sessions.events.log_and_metrics import project
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.pool.browsers.supervisor import Supervisor

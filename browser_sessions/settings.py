@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from browser_sessions.domain.download_ledger import DEFAULT_QUOTA_BYTES
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.limits import MAX_TIMEOUT_SECONDS
-from browser_sessions.egress import Rules
+from browser_sessions.egress.rules import Rules
 
 PREFIX: Final = "BROWSER_SESSIONS_"
 

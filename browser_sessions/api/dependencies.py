@@ -20,7 +20,7 @@ from browser_sessions.console.loop_lag import LoopLag
 from browser_sessions.console.overview import Overview
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import SessionRecord
-from browser_sessions.egress import Egress
+from browser_sessions.egress.egress import Egress
 from browser_sessions.events.session_archive import Archive
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.live.page_watch import PageWatch

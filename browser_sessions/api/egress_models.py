@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from browser_sessions.domain.egress_rules import EgressRules
-from browser_sessions.egress import Rules
+from browser_sessions.egress.rules import Rules
 
 MAX_RULES: Final = 200
 """Of one list: each connection is compared with all of them."""

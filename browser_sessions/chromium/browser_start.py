@@ -26,7 +26,7 @@ from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.chromium.process import Launched
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, NoBrowser, PageFailed
-from browser_sessions.egress import Egress
+from browser_sessions.egress.egress import Egress
 
 LAUNCH_SECONDS: Final = 15.0
 """Timeout of a launch: 0.1 s on an idle machine, seconds during many concurrent starts on two cores."""

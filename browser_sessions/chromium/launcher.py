@@ -24,7 +24,7 @@ from browser_sessions.chromium.process import ChromiumProcess, Launched, OnDeath
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.download_ledger import DEFAULT_QUOTA_BYTES
 from browser_sessions.domain.errors import NoBrowser, SettingsError
-from browser_sessions.egress import Egress, EgressPort
+from browser_sessions.egress.egress import Egress, EgressPort
 
 LAUNCH_TRIES: Final = 4
 """A launch is retried with a new driver if the driver died, and without the sandbox if that could not be set up."""

@@ -13,7 +13,8 @@ from browser_sessions.cdp.page_overrides import MethodCall
 from browser_sessions.domain.download_ledger import Download
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import Proxy, SessionSpec
-from browser_sessions.egress import EgressPort, Usage
+from browser_sessions.egress.egress import EgressPort
+from browser_sessions.egress.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)

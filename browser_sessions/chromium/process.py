@@ -29,7 +29,7 @@ from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
-from browser_sessions.egress import Egress
+from browser_sessions.egress.egress import Egress
 
 OnDeath = Callable[[BrowserProcess, EndReason], None]
 

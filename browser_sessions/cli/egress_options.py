@@ -8,7 +8,9 @@ import typer
 
 EgressAllow = Annotated[
     str | None,
-    typer.Option(metavar="A,B,...", help="Only these hosts, *.hosts or networks can be reached, each with or without :PORT."),
+    typer.Option(
+        metavar="A,B,...", help="Only these hosts, *.hosts or networks can be reached, each with or without :PORT."
+    ),
 ]
 EgressDeny = Annotated[str | None, typer.Option(metavar="A,B,...", help="These cannot be reached.")]
 

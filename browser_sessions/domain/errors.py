@@ -22,7 +22,7 @@ BrowserSessionsError
 │   ├── NoBrowser            Chromium does not start
 │   ├── Overloaded           the machine is short of memory, disk or descriptors
 │   ├── StoreUnavailable
-│   ├── EgressUnavailable    a session's egress proxy cannot listen
+│   ├── EgressUnavailable    no port for the session's proxy
 │   └── DevToolsUnavailable  no DevTools files for this Chromium
 ├── BrowserTimeout           the browser did not respond in time
 ├── BrowserGone              it died during the call
@@ -174,7 +174,7 @@ class StoreUnavailable(Unavailable):
 
 
 class EgressUnavailable(Unavailable):
-    """A session's egress proxy cannot listen: no descriptor or no port is free."""
+    """No port for the session's proxy could be opened, and no session goes without one."""
 
 
 class BrowserTimeout(BrowserSessionsError):

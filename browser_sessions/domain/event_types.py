@@ -52,7 +52,8 @@ _TYPES: Final = (
     EventType("session.active", ("seconds", "browser_id"), "Ready to use, `seconds` after the request."),
     EventType("session.extended", ("seconds",), "Its maximum lifetime was extended by `seconds`."),
     EventType(
-        "session.ended", ("status", "reason", "seconds", "closing_seconds", "bytes_up", "bytes_down"),
+        "session.ended",
+        ("status", "reason", "seconds", "closing_seconds", "bytes_up", "bytes_down"),
         "Final. The last event of a session.",
     ),
     EventType(

@@ -82,10 +82,7 @@ class SessionSpec:
         shown["permissions"] = list(self.permissions)
         shown["start_url"] = None if self.start_url is None else without_password(self.start_url)
         shown["geolocation"] = None if self.geolocation is None else asdict(self.geolocation)
-        shown["egress"] = {
-            "allow": None if self.egress.allow is None else list(self.egress.allow),
-            "deny": list(self.egress.deny),
-        }
+        shown["egress"] = None if self.egress == NO_RULES else asdict(self.egress)
         shown["extra_http_headers"] = {name: MASK for name, _ in self.extra_http_headers}
         if self.proxy is not None:
             shown["proxy"] = asdict(self.proxy) | {"password": None if self.proxy.password is None else MASK}

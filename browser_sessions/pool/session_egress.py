@@ -11,7 +11,10 @@ from browser_sessions.domain.egress_rules import EgressRules
 from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import Session
-from browser_sessions.egress import EgressPolicy, EgressPort, HostUsage, Rules, Upstream, Usage
+from browser_sessions.egress.egress import EgressPort
+from browser_sessions.egress.rules import EgressPolicy, Rules
+from browser_sessions.egress.upstream import Upstream
+from browser_sessions.egress.usage import HostUsage, Usage
 
 NOTHING = Rules.parse(["*"])
 """Denies what no `allow` names."""
@@ -53,7 +56,9 @@ def parsed(rules: EgressRules) -> tuple[Rules, Rules]:
 def traffic_of(usage: Usage) -> dict[str, Any]:
     """As JSON."""
     total: dict[str, Any] = {name: getattr(usage, name) for name in TOTALS}
-    return total | {"hosts": [{each.name: getattr(host, each.name) for each in fields(HostUsage)} for host in usage.hosts]}
+    return total | {
+        "hosts": [{each.name: getattr(host, each.name) for each in fields(HostUsage)} for host in usage.hosts]
+    }
 
 
 TOTALS = ("bytes_up", "bytes_down", "connections", "refused")

@@ -274,7 +274,9 @@ class Starter:
     async def _undo(self, live: Live, error: BaseException) -> None:
         """Releases everything that a failed or cancelled create holds; its record stays, with the reason."""
         session = live.session
-        if isinstance(error, NoBrowser | StoreUnavailable | EgressUnavailable):  # a 503 for the caller, like a rejection
+        if isinstance(
+            error, NoBrowser | StoreUnavailable | EgressUnavailable
+        ):  # a 503 for the caller, like a rejection
             self.admission.refuse(error)
         match live.state:
             case Queued(ticket):

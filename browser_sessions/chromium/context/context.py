@@ -22,8 +22,8 @@ from browser_sessions.chromium.context.context_pages import Pages
 from browser_sessions.chromium.context.dialogs import Dialogs
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.downloads.session_downloads import Downloads
-from browser_sessions.chromium.driver.ready_contexts import EVERYTHING
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, PageCrashed, TargetClosed
+from browser_sessions.chromium.driver.ready_contexts import EVERYTHING
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_registry import title_of
 from browser_sessions.chromium.ports import ContextEvent, Navigation, Owner, PageInfo, Picture
@@ -39,7 +39,8 @@ from browser_sessions.domain.errors import (
 )
 from browser_sessions.domain.limits import MAX_PAGES, TEXT_CHARACTERS
 from browser_sessions.domain.session_spec import Proxy
-from browser_sessions.egress import EgressPort, Usage
+from browser_sessions.egress.egress import EgressPort
+from browser_sessions.egress.usage import Usage
 
 USAGE_SECONDS: Final = 1.0
 """Timeout for a renderer's metrics: an idle one responds in 5 ms, and `/health` has two seconds in all."""

@@ -23,7 +23,7 @@ from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.chromium.ports import Assign
 from browser_sessions.domain.errors import BrowserGone, DownloadStarted, PageFailed, StartPageFailed, Unavailable
 from browser_sessions.domain.session_spec import SessionSpec
-from browser_sessions.egress import Egress, EgressPort
+from browser_sessions.egress.egress import Egress, EgressPort
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -26,7 +26,7 @@ from browser_sessions.cdp.page_overrides import (
 from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.chromium.driver.driver_network import ENABLE, EVENT, DriverNetwork
 from browser_sessions.chromium.driver.ready_contexts import ReadyContexts
-from browser_sessions.egress import Egress
+from browser_sessions.egress.egress import Egress
 
 EVENT_BYTES: Final = 2**20
 """Longer events of pages are truncated: Playwright would pass them on to our own event loop."""

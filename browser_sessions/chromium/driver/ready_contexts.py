@@ -18,7 +18,7 @@ import structlog
 from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser, BrowserSession, Target
 from browser_sessions.domain.errors import EgressUnavailable
-from browser_sessions.egress import Egress, EgressPort
+from browser_sessions.egress.egress import Egress, EgressPort
 
 IDLE_S: Final = 0.1
 """Delay between the last create and the next preparation: twice the time of a create, so that successive creates do not
