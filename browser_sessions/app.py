@@ -216,7 +216,6 @@ def build(settings: Settings, service: Service | None = None) -> FastAPI:
             egress=settings.egress,
         ),
         addresses=TicketAddresses(node.secrets.ticket_secret, node.clock, settings.public_url),
-        egress=node.egress,
         metrics=node.metrics,
         version=version("browser-sessions"),
         gateway=node.gateway,

@@ -145,8 +145,8 @@ class Settings(BaseSettings):
     )
     egress: bool = Field(
         True,
-        description="Send all traffic of sessions through the egress proxy, which refuses this machine, private networks "
-        "and other addresses that are not public. Turn it off only where something else filters.",
+        description="Send all traffic of sessions through the egress proxy, which refuses this machine, private "
+        "networks and other addresses that are not public. Turn it off only where something else filters.",
     )
     egress_allow: CommaSeparated = Field(
         (),

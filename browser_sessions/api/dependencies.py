@@ -20,7 +20,6 @@ from browser_sessions.console.loop_lag import LoopLag
 from browser_sessions.console.overview import Overview
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import SessionRecord
-from browser_sessions.egress.egress import Egress
 from browser_sessions.events.session_archive import Archive
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.live.page_watch import PageWatch
@@ -103,8 +102,6 @@ class Services:
     version: str
     console: Console
     gateway: Gateway
-    egress: Egress | None
-    """None where the server has it off."""
     ticket_secret: bytes = field(repr=False)
     streams: Counter[str] = field(default_factory=Counter)
     """Open event streams by principal."""

@@ -579,7 +579,8 @@ class PoolState(BaseModel):
 
 class SessionRow(BaseModel):
     """One session in the overview. `memory_bytes` is its share of its browser's memory: that is measured for the whole
-    process group, and sessions of one browser count alike. `responsive` is false while its page does not respond."""
+    process group, and sessions of one browser count alike. `bytes_up` and `bytes_down` have passed the
+    egress proxy. `responsive` is false while its page does not respond."""
 
     session_id: str
     status: StatusName
@@ -601,6 +602,8 @@ class SessionRow(BaseModel):
     viewers: int
     controlled_by: str | None
     memory_bytes: int | None
+    bytes_up: int | None
+    bytes_down: int | None
     responsive: bool
     browser_id: str | None
 

@@ -286,15 +286,15 @@ class BrowserProcess(Protocol):
         spec: SessionSpec,
         folder: Path,
         on_event: Callable[[ContextEvent], None],
-        assign: Assign = leave_unassigned,
         *,
         timeout: float,
+        assign: Assign = leave_unassigned,
     ) -> ContextHandle:
         """Opens a context with one page. An error or a cancellation leaves nothing behind.
 
         Raises `BrowserTimeout`, `BrowserGone`, `EgressUnavailable`, `InvalidField` (an option that Chromium rejects),
-        `StartPageFailed`. `assign` is called with its egress proxy before anything loads. `on_event` is called on the event loop; `context.died` means that the context was disposed of
-        without us.
+        `StartPageFailed`. `assign` is called with its egress proxy before anything loads. `on_event` is called on the
+        event loop; `context.died` means that the context was disposed of without us.
         """
 
     def keep_ready(self, on: bool) -> None:

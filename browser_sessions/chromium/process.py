@@ -123,9 +123,9 @@ class ChromiumProcess:
         spec: SessionSpec,
         folder: Path,
         on_event: Callable[[ContextEvent], None],
-        assign: Assign = leave_unassigned,
         *,
         timeout: float,
+        assign: Assign = leave_unassigned,
     ) -> ContextHandle:
         if not self.alive:
             raise BrowserGone("The browser has ended.")

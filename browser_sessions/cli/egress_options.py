@@ -8,9 +8,7 @@ import typer
 
 EgressAllow = Annotated[
     str | None,
-    typer.Option(
-        metavar="A,B,...", help="Only these hosts, *.hosts or networks can be reached, each with or without :PORT."
-    ),
+    typer.Option(metavar="A,B,...", help="Only these hosts, *.hosts or networks, each with an optional :PORT."),
 ]
 EgressDeny = Annotated[str | None, typer.Option(metavar="A,B,...", help="These cannot be reached.")]
 

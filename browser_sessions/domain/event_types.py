@@ -30,6 +30,8 @@ ROW_FIELDS: Final = (
     "viewers",
     "controlled_by",
     "memory_bytes",
+    "bytes_up",
+    "bytes_down",
     "responsive",
 )
 """Fields of a session's row in the overview that change during its life."""

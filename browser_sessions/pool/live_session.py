@@ -109,6 +109,7 @@ class Live:
         """What it looks like from outside now; from memory."""
         opened = self.state if isinstance(self.state, Opened) else None
         pages = opened.context.pages() if opened else ()
+        usage = opened.context.traffic if opened else None
         return SessionView(
             record=self.session.record(clock),
             title=clipped(pages[-1].title) if pages else "",
@@ -120,7 +121,8 @@ class Live:
             memory_bytes=opened.slot.memory_bytes // max(1, opened.slot.taken) or None if opened else None,
             responsive=self.responsive,
             browser_id=opened.slot.browser_id if opened else None,
-            traffic=self.traffic,
+            bytes_up=usage.bytes_up if usage else None,
+            bytes_down=usage.bytes_down if usage else None,
         )
 
     def attach(self, who: Attached) -> None:

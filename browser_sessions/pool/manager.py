@@ -73,7 +73,7 @@ class Pool:
             work_dir=work_dir,
             egress=egress,
         )
-        self.report = PoolReport(self.admission, self.registry, self.fleet, launcher, clock, node)
+        self.report = PoolReport(self.admission, self.registry, self.fleet, launcher, clock, node, self.ender.traffic)
         self._keyed: dict[tuple[str, str], asyncio.Future[None]] = {}
         """Creates under way by (owner, Idempotency-Key)."""
 

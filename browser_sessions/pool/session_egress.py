@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
-from browser_sessions.chromium.ports import Assign
 from browser_sessions.domain.egress_rules import EgressRules
-from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.principal import Principal
 from browser_sessions.domain.session import Session
 from browser_sessions.egress.egress import EgressPort
 from browser_sessions.egress.rules import EgressPolicy, Rules
 from browser_sessions.egress.upstream import Upstream
-from browser_sessions.egress.usage import HostUsage, Usage
+from browser_sessions.egress.usage import Usage
 
-NOTHING = Rules.parse(["*"])
+NOTHING: Final = Rules.parse(["*"])
 """Denies what no `allow` names."""
 
 
@@ -27,22 +25,12 @@ class SessionEgress:
     server: EgressPolicy
     rules_of: Callable[[Principal], EgressRules]
 
-    def assignment(self, principal: Principal, session: Session) -> Assign:
-        """Raises `InvalidField` for a proxy that cannot be used."""
-        spec, policy = session.spec, self.server
-        for level, rules in (("key", self.rules_of(principal)), ("session", spec.egress)):
-            allow, deny = parsed(rules)
-            if allow.items or deny.items:
-                policy = policy.with_narrower(allow, deny, level=level)
-        try:
-            upstream = None if spec.proxy is None else Upstream.parse(spec.proxy)
-        except ValueError as error:
-            raise InvalidField(("body", "proxy"), str(error)) from None
-
-        def assign(port: EgressPort) -> None:
-            port.assign(session.session_id, policy, upstream, spec.max_traffic_bytes)
-
-        return assign
+    def assign(self, principal: Principal, session: Session, port: EgressPort) -> None:
+        spec = session.spec
+        policy = self.server.with_narrower(*parsed(self.rules_of(principal)), level="key")
+        policy = policy.with_narrower(*parsed(spec.egress), level="session")
+        upstream = None if spec.proxy is None else Upstream.parse(spec.proxy)
+        port.assign(session.session_id, policy, upstream, spec.max_traffic_bytes)
 
 
 def parsed(rules: EgressRules) -> tuple[Rules, Rules]:
@@ -53,12 +41,11 @@ def parsed(rules: EgressRules) -> tuple[Rules, Rules]:
     return Rules.parse(rules.allow or ()), deny
 
 
+TOTALS: Final = ("bytes_up", "bytes_down", "connections", "refused")
+"""Of a session's traffic."""
+
+
 def traffic_of(usage: Usage) -> dict[str, Any]:
     """As JSON."""
-    total: dict[str, Any] = {name: getattr(usage, name) for name in TOTALS}
-    return total | {
-        "hosts": [{each.name: getattr(host, each.name) for each in fields(HostUsage)} for host in usage.hosts]
-    }
-
-
-TOTALS = ("bytes_up", "bytes_down", "connections", "refused")
+    totals: dict[str, Any] = {name: getattr(usage, name) for name in TOTALS}
+    return totals | {"hosts": [asdict(host) for host in usage.hosts]}

@@ -117,9 +117,7 @@ class Starter:
         if ticket is None:
             session.move(SessionStatus.STARTING)
         self.registry.enlist(live)
-        assign = leave_unassigned
-        if self.egress is not None:
-            assign = self.egress.assignment(principal, session)
+        assign = leave_unassigned if self.egress is None else partial(self.egress.assign, principal, session)
         making = asyncio.create_task(self._make(live, wait_seconds, assign))
         done = self.background.run(self._made_or_undone(live, making))
         self._starts[session.session_id] = _Start(making, done)
@@ -251,7 +249,7 @@ class Starter:
                             session.spec,
                             self.work_dir / session.session_id,
                             partial(self._happened, live, context_died),
-                            assign,
+                            assign=assign,
                             timeout=self.limits.create_timeout_seconds,
                         )
                 return Opened(slot, process, context)
@@ -274,9 +272,7 @@ class Starter:
     async def _undo(self, live: Live, error: BaseException) -> None:
         """Releases everything that a failed or cancelled create holds; its record stays, with the reason."""
         session = live.session
-        if isinstance(
-            error, NoBrowser | StoreUnavailable | EgressUnavailable
-        ):  # a 503 for the caller, like a rejection
+        if isinstance(error, NoBrowser | StoreUnavailable | EgressUnavailable):  # a 503, as for a rejection
             self.admission.refuse(error)
         match live.state:
             case Queued(ticket):

@@ -222,7 +222,7 @@ class ReadyContexts:
 
     def _make(self, making: _Ready) -> None:
         self._making = making
-        params = _CONTEXT
+        params: dict[str, Any] = _CONTEXT
         if making.port is not None:
             params = _CONTEXT | {"proxyServer": making.port.server, "proxyBypassList": EVERYTHING}
 

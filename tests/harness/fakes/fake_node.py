@@ -21,6 +21,7 @@ from browser_sessions.api.session_addresses import TicketAddresses
 from browser_sessions.auth.keyring import KeyRing
 from browser_sessions.auth.secrets_file import Secrets
 from browser_sessions.chromium.ports import (
+    Assign,
     BrowserProcess,
     ContextEvent,
     ContextHandle,
@@ -29,6 +30,7 @@ from browser_sessions.chromium.ports import (
     Navigation,
     PageInfo,
     Picture,
+    leave_unassigned,
 )
 from browser_sessions.domain.clock import Clock, SystemClock
 from browser_sessions.domain.download_ledger import Download, DownloadState
@@ -157,7 +159,13 @@ class DrivableContext(FakeContext):
 
 class DrivableProcess(FakeProcess):
     async def open_context(
-        self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
+        self,
+        spec: SessionSpec,
+        folder: Path,
+        on_event: Callable[[ContextEvent], None],
+        *,
+        timeout: float,
+        assign: Assign = leave_unassigned,
     ) -> ContextHandle:
         await self.launcher.gate.wait()
         if self.launcher.open_error is not None:
