@@ -38,6 +38,18 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A destination that a session was denied. `address` is None where the name alone was enough."""
+
+    host: str
+    port: int
+    address: str | None
+    rule: str
+    setting: str | None
+    """The setting in which it can be allowed; None: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A network, or a name: `*.` in front means the names below it, `*` alone everything."""
 

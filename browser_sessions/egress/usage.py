@@ -1,14 +1,18 @@
-"""What a session's traffic came to, in all and by host."""
+"""What a session's traffic came to, in all and by host, and what it may come to."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Final
 
+from browser_sessions.egress.rules import Refusal
+
 TOP_HOSTS: Final = 20
 _MOST_HOSTS: Final = 512
 """Hosts counted one by one; a page that asks for more loses the smallest, not the sums."""
+REFUSALS_REPORTED_PER_S: Final = 20
 
 
 @dataclass(slots=True)
@@ -53,3 +57,54 @@ class Usage:
                 self._hosts = {usage.host: usage for usage in largest}
             usage = self._hosts[host] = HostUsage(host)
         return usage
+
+
+class Meter:
+    """Counts a session's traffic, and reports its refusals and the moment when its limit is passed."""
+
+    def __init__(
+        self, usage: Usage, limit: int | None, on_limit: Callable[[], None], on_refused: Callable[[Refusal], None]
+    ) -> None:
+        """`limit`: bytes in both directions, None for no limit."""
+        self.over_limit = False
+        self._usage = usage
+        self._limit = limit
+        self._on_limit = on_limit
+        self._on_refused = on_refused
+        self._second = 0
+        self._reported = 0
+
+    def connected(self, host: str) -> tuple[Callable[[int], None], Callable[[int], None]]:
+        """Counts a connection to `host`. Returns what counts its bytes up, and down."""
+        usage, of_host, limit = self._usage, self._usage.of(host), self._limit
+        usage.connections += 1
+        of_host.connections += 1
+
+        def up(count: int) -> None:
+            usage.bytes_up += count
+            of_host.bytes_up += count
+            if limit is not None and usage.bytes > limit:
+                self._pass_limit()
+
+        def down(count: int) -> None:
+            usage.bytes_down += count
+            of_host.bytes_down += count
+            if limit is not None and usage.bytes > limit:
+                self._pass_limit()
+
+        return up, down
+
+    def refused(self, refusal: Refusal, now: float) -> None:
+        """`now` in seconds of any clock. Counts every refusal, and reports those within the limit of a second."""
+        self._usage.refused += 1
+        self._usage.of(refusal.host).refused += 1
+        if (second := int(now)) != self._second:
+            self._second, self._reported = second, 0
+        self._reported += 1
+        if self._reported <= REFUSALS_REPORTED_PER_S:
+            self._on_refused(refusal)
+
+    def _pass_limit(self) -> None:
+        if not self.over_limit:
+            self.over_limit = True
+            self._on_limit()

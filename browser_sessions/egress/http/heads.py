@@ -1,0 +1,200 @@
+"""Heads of requests and responses: what they ask for, and how long their bodies are.
+
+Requests are read strictly, since the browser writes them. Responses are read as leniently as Chromium does; one that is
+not in the strict form is passed on in the form in which it was understood, so that both agree where it ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self, TypeAlias
+
+from browser_sessions.egress.http.framing import Chunked, Counted, Framing, Malformed, UntilEnd
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_FIELDS: Final = rb"((?:" + _TOKEN + rb":[^\r\n\0]*\r\n)*)\r\n"
+_REQUEST: Final = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/1\.([01])\r\n" + _FIELDS)
+_RESPONSE: Final = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: [^\r\n\0]*)?\r\n" + _FIELDS)
+_LENIENT_STATUS: Final = re.compile(rb"HTTP/(\d)\.(\d) +([0-9]{3})(?:\D.*)?", re.IGNORECASE | re.DOTALL)
+_NAME: Final = re.compile(_TOKEN)
+_ABSOLUTE: Final = re.compile(rb"http://([^/?#]*)([/?][^#]*)?", re.IGNORECASE)
+_AUTHORITY: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+_HOP_BY_HOP: Final = frozenset(
+    {b"connection", b"host", b"keep-alive", b"proxy-authorization", b"proxy-connection", b"upgrade"}
+)
+_BODILESS: Final = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`name` is the host as it was spelt, for the resolver; `host` is for the rules."""
+
+    name: str
+    port: int
+
+    @property
+    def host(self) -> str:
+        return self.name.removesuffix(".").lower()
+
+    @classmethod
+    def parse(cls, authority: bytes, default_port: int | None) -> Self:
+        """Raises `Malformed`. Escapes, characters outside ASCII and user names are refused, not interpreted."""
+        parts = _AUTHORITY.fullmatch(authority.decode("latin-1"))
+        port = int(parts[2]) if parts and parts[2] else default_port
+        if parts is None or port is None or not 0 < port < 65536:
+            raise Malformed("the host or port is invalid")
+        return cls(parts[1].strip("[]"), port)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    method: bytes
+    target: Target
+    authority: bytes
+    path: bytes
+    """Empty for CONNECT."""
+    minor_version: int
+    headers: Headers
+
+    @classmethod
+    def parse(cls, head: bytes) -> Self:
+        """`head` ends with its empty line. Raises `Malformed`."""
+        parts = _REQUEST.fullmatch(head)
+        if parts is None:
+            raise Malformed("this is no HTTP request")
+        method, target, minor_version, fields = parts.groups()
+        if method == b"CONNECT":
+            return cls(method, Target.parse(target, None), target, b"", int(minor_version), _headers(fields))
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            raise Malformed("this is a proxy: requests need a complete http:// address, or CONNECT")
+        authority, path = absolute[1], absolute[2] or b"/"
+        path = b"/" + path if path.startswith(b"?") else path
+        return cls(method, Target.parse(authority, 80), authority, path, int(minor_version), _headers(fields))
+
+    @property
+    def wants_upgrade(self) -> bool:
+        return b"upgrade" in _values(self.headers, b"connection") and self.minor_version == 1
+
+    @property
+    def keep_alive(self) -> bool:
+        values = {*_values(self.headers, b"proxy-connection"), *_values(self.headers, b"connection")}
+        return b"close" not in values if self.minor_version else b"keep-alive" in values
+
+    def framing(self) -> Framing:
+        """Raises `Malformed` where two programs could disagree about the length."""
+        codings = _values(self.headers, b"transfer-encoding")
+        lengths = set(_values(self.headers, b"content-length"))
+        if codings:
+            if codings != [b"chunked"] or lengths or not self.minor_version:
+                raise Malformed("the body's length is ambiguous")
+            return Chunked()
+        return Counted(_length(lengths))
+
+    def forwarded(self, *, proxy_authorization: bytes | None = None, to_proxy: bool = False) -> bytes:
+        """The head for the origin, or with the complete address for another proxy."""
+        dropped = _HOP_BY_HOP.union(_values(self.headers, b"connection"))
+        address = b"http://" + self.authority + self.path if to_proxy else self.path
+        connection = b"keep-alive" if self.keep_alive else b"close"
+        lines = [
+            b"%s %s HTTP/1.%d" % (self.method, address, self.minor_version),
+            b"Host: " + self.authority,
+            b"Connection: " + (b"Upgrade" if self.wants_upgrade else connection),
+        ]
+        if proxy_authorization is not None:
+            lines.append(b"Proxy-Authorization: " + proxy_authorization)
+        for name, value in self.headers:
+            lower = name.lower()
+            if lower not in dropped or (lower == b"upgrade" and self.wants_upgrade):
+                lines.append(name + b":" + value)
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    status: int
+    minor_version: int
+    headers: Headers
+    raw: bytes
+    """What the browser is sent."""
+    ambiguous: bool
+    """Two programs could disagree about the body's length: nothing follows on this connection."""
+
+    @classmethod
+    def parse(cls, head: bytes) -> Self:
+        """Raises `Malformed`."""
+        if parts := _RESPONSE.fullmatch(head):
+            status, minor_version, headers, raw = int(parts[2]), int(parts[1]), _headers(parts[3]), head
+        else:
+            status, minor_version, headers, raw = _lenient(head)
+        lengths = _values(headers, b"content-length")
+        chunked = bool(_values(headers, b"transfer-encoding"))
+        if len(set(lengths)) > 1:
+            raise Malformed("the response has several lengths")
+        ambiguous = len(lengths) > 1 or (chunked and (bool(lengths) or not minor_version))
+        if ambiguous:
+            headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+            if not chunked:
+                headers.append((b"Content-Length", b" " + lengths[0]))
+            raw = _serialised(raw[: raw.index(b"\r\n")], headers)
+        return cls(status, minor_version, headers, raw, ambiguous)
+
+    @property
+    def keep_alive(self) -> bool:
+        values = _values(self.headers, b"connection")
+        return not self.ambiguous and (b"close" not in values if self.minor_version else b"keep-alive" in values)
+
+    def framing(self, method: bytes) -> Framing:
+        """Raises `Malformed`."""
+        if method == b"HEAD" or self.status in _BODILESS or self.status < 200:
+            return Counted(0)
+        if codings := _values(self.headers, b"transfer-encoding"):
+            return Chunked() if codings[-1] == b"chunked" and self.minor_version else UntilEnd()
+        if lengths := _values(self.headers, b"content-length"):
+            return Counted(_length(set(lengths)))
+        return UntilEnd()
+
+
+def _headers(fields: bytes) -> Headers:
+    return [(name, value) for name, _, value in (line.partition(b":") for line in fields.split(b"\r\n")[:-1])]
+
+
+def _values(headers: Headers, wanted: bytes) -> list[bytes]:
+    """The comma-separated values of all headers of that name, in lower case."""
+    found = [value for name, value in headers if len(name) == len(wanted) and name.lower() == wanted]
+    return [part for value in found for item in value.split(b",") if (part := item.strip(b" \t").lower())]
+
+
+def _length(lengths: Iterable[bytes]) -> int:
+    first, *others = lengths or (b"0",)
+    if others or not _DIGITS.fullmatch(first):
+        raise Malformed("the body's length is invalid")
+    return int(first)
+
+
+def _lenient(head: bytes) -> tuple[int, int, Headers, bytes]:
+    if b"\0" in head:
+        raise Malformed("the response's head has a NUL")
+    first, *lines = head.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
+    parts = _LENIENT_STATUS.fullmatch(first)
+    if parts is None:
+        raise Malformed("the response is no HTTP/1")
+    headers: Headers = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if line[:1] in (b" ", b"\t") and headers:
+            headers[-1] = (headers[-1][0], headers[-1][1] + b" " + line.strip(b" \t"))
+        elif colon and _NAME.fullmatch(name):
+            headers.append((name, value))
+    minor_version = 1 if (parts[1], parts[2]) >= (b"1", b"1") else 0
+    status_line = b"HTTP/1.%d %s" % (minor_version, first[parts.start(3) :])
+    return int(parts[3]), minor_version, headers, _serialised(status_line, headers)
+
+
+def _serialised(first: bytes, headers: Headers) -> bytes:
+    return b"\r\n".join([first, *(name + b":" + value for name, value in headers), b"", b""])

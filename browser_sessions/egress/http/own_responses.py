@@ -1,0 +1,52 @@
+"""Responses of the proxy's own: a page for a plain request, a text for a refused tunnel."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+from browser_sessions.egress.rules import Refusal
+
+ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+_TITLES: Final = {
+    400: "Bad Request",
+    403: "Forbidden",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    502: "Bad Gateway",
+    504: "Gateway Timeout",
+}
+_PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}}</style>
+<h1>{title}</h1>{paragraphs}</html>
+"""
+
+
+def response(status: int, title: str, lines: list[str], *, method: bytes, keep_alive: bool) -> bytes:
+    """`lines` are plain text, one paragraph each."""
+    if method == b"CONNECT":
+        kind, body = b"text/plain", "\n".join([title, *lines, ""]).encode()
+    else:
+        paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
+        kind, body = b"text/html", _PAGE.format(title=escape(title), paragraphs=paragraphs).encode()
+    head = (
+        b"HTTP/1.1 %d %s\r\nContent-Type: %s; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
+        b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\nConnection: %s\r\n\r\n"
+    ) % (status, _TITLES[status].encode(), kind, len(body), b"keep-alive" if keep_alive else b"close")
+    return head if method == b"HEAD" else head + body
+
+
+def explanation(refusal: Refusal) -> list[str]:
+    """What was denied, by which rule, and where it can be allowed."""
+    host = f"[{refusal.host}]" if ":" in refusal.host else refusal.host
+    means = f" ({refusal.address})" if refusal.address not in (None, refusal.host) else ""
+    lines = [
+        f"This session may not reach {host}:{refusal.port}{means}: the proxy's rules deny it.",
+        f"Rule: {refusal.rule}",
+    ]
+    if refusal.setting is None:
+        lines.append("No setting allows it.")
+    else:
+        lines.append(f"The setting that can allow it: {refusal.setting}")
+    return lines
