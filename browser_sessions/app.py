@@ -29,8 +29,8 @@ from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.domain.clock import SystemClock
-from browser_sessions.egress.egress import Egress, Refusal
-from browser_sessions.egress.rules import EgressPolicy, Rules
+from browser_sessions.egress.egress import Egress
+from browser_sessions.egress.rules import EgressPolicy, Refusal, Rules
 from browser_sessions.events.log_and_metrics import project
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.pool.browsers.supervisor import Supervisor
@@ -63,11 +63,9 @@ class Service:
         self.keyring = KeyRing(self.store, self.clock, self.secrets)
         self.own_ports: set[int] = {settings.port} - {0}
         """Ports that the service listens on, which no session reaches; the server adds the one it was given."""
-        user = browser_user()
         self.egress = (
             Egress(
                 own_ports=lambda: self.own_ports | self.launcher.own_ports,
-                browser_uid=os.geteuid() if user is None else user.uid,
                 on_refused=self._refused,
                 on_traffic_limit=self._traffic_limit,
                 upstream_names=settings.egress_upstream_resolves_names,
@@ -128,6 +126,8 @@ class Service:
             await self.keyring.load()
             await asyncio.to_thread(self._prepare_folders)
             await self.launcher.start()
+            if self.egress is not None:
+                self.egress.browser_uid = os.geteuid() if self.launcher.user is None else self.launcher.user.uid
             await self.pool.fleet.first()
             await self._prepare_devtools()
         except BaseException:

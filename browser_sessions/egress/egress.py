@@ -94,7 +94,7 @@ class Egress:
         self,
         *,
         own_ports: Callable[[], Collection[int]],
-        browser_uid: int | None,
+        browser_uid: int | None = None,
         on_refused: Callable[[str, Refusal], None],
         on_traffic_limit: Callable[[str], None],
         upstream_names: bool = False,
@@ -108,7 +108,7 @@ class Egress:
         self.lookup = lookup
         self.tls = tls or ssl.create_default_context()
         self._own_ports = own_ports
-        self._browser_uid = browser_uid
+        self.browser_uid = browser_uid
         self._uid_of: UidOf | None = best_source()
         self._ports: set[EgressPort] = set()
         self._addresses: frozenset[Address] = frozenset()
@@ -141,10 +141,10 @@ class Egress:
         return Machine(self._addresses, {*self._own_ports(), *(port.port for port in self._ports)})
 
     def accepts(self, client: Stream) -> bool:
-        if self._browser_uid is None or self._uid_of is None:
+        if self.browser_uid is None or self._uid_of is None:
             return True
         peer, here = (client.transport.get_extra_info(name) for name in ("peername", "sockname"))
-        return peer is not None and self._uid_of(peer, here) == self._browser_uid
+        return peer is not None and self._uid_of(peer, here) == self.browser_uid
 
     def closed(self, port: EgressPort) -> None:
         self._ports.discard(port)
