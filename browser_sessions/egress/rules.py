@@ -16,13 +16,13 @@ Level: TypeAlias = Literal["server", "key", "session"]
 
 _ALLOW: Final[dict[Level, str]] = {
     "server": "BROWSER_SESSIONS_EGRESS_ALLOW",
-    "key": "egress_allow of the key",
-    "session": "egress_allow of the session",
+    "key": "egress.allow of the key",
+    "session": "egress.allow of the session",
 }
 _DENY: Final[dict[Level, str]] = {
     "server": "BROWSER_SESSIONS_EGRESS_DENY",
-    "key": "egress_deny of the key",
-    "session": "egress_deny of the session",
+    "key": "egress.deny of the key",
+    "session": "egress.deny of the session",
 }
 _FORMS: Final = 'such as "shop.example", "*.shop.example", "10.1.0.0/16" or "[fd00::/8]:443"; a port may follow'
 _BRACKETED: Final = re.compile(r"\[([^\]]*)\](?::(\d+))?(/\d+)?", re.ASCII)
