@@ -19,6 +19,7 @@ from browser_sessions.egress.rules import EgressPolicy, Rules
 from browser_sessions.pool.session_egress import SessionEgress
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.service import ADMIN_KEY, Running, running
+from tests.harness.shared import SharedService
 from tests.harness.sites.listeners import ADDRESSES, Listeners, listeners
 from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
@@ -40,7 +41,8 @@ WAYS: Final = {
     "popup": "open(url)",
     "form": "(() => { const f = document.createElement('form'); f.method = 'post'; f.action = url;"
     " f.target = 'elsewhere'; document.body.append(f); f.submit() })()",
-    "download": "(() => { const a = document.createElement('a'); a.href = url; a.download = 'it'; a.click() })()",
+    "download": "(() => { const a = document.createElement('a'); a.href = url; a.download = 'it';"
+    " a.target = 'another'; a.click() })()",
     "preconnect": "(() => { for (const rel of ['dns-prefetch', 'preconnect', 'prefetch', 'preload']) {"
     " const l = document.createElement('link'); l.rel = rel; l.as = 'fetch'; l.href = url; document.head.append(l) }"
     " })()",
@@ -57,9 +59,16 @@ SETTLED_MS: Final = 1500
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+async def shared_closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedService]:
+    shared = SharedService(lambda: tmp_path_factory.mktemp("closed"), egress_allow=())
+    yield shared
+    await shared.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def closed(shared_closed: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     """A service whose sessions reach what the defaults allow."""
-    async with running(tmp_path_factory.mktemp("closed") / "data", egress_allow=()) as service:
+    async with shared_closed.lent(request.node) as service:
         yield service
 
 
@@ -96,7 +105,9 @@ async def in_all_ways(service: Running, session_id: str, host: str) -> None:
 
 async def test_with_default_settings_no_way_reaches_a_listener(closed: Running, traps: Listeners) -> None:
     target = f"http://127.0.0.1:{traps.port}/"
-    created = await closed.create(start_url=target)
+    started = await closed.create(start_url=target)
+    assert len(await refusals(closed, started["session_id"])) == 1
+    created = await closed.create()
     session_id = created["session_id"]
     for host in hosts(traps):
         await in_all_ways(closed, session_id, host)
