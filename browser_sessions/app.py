@@ -127,7 +127,7 @@ class Service:
             await asyncio.to_thread(self._prepare_folders)
             await self.launcher.start()
             if self.egress is not None:
-                self.egress.browser_uid = os.geteuid() if self.launcher.user is None else self.launcher.user.uid
+                self.egress.accept_only(os.geteuid() if self.launcher.user is None else self.launcher.user.uid)
             await self.pool.fleet.first()
             await self._prepare_devtools()
         except BaseException:

@@ -63,6 +63,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "browser.driver_hung": "Playwright's driver did not respond and was killed.",
     "devtools.cached": "DevTools' files were taken from a new Chromium; `isolated`: in a network of its own.",
     "devtools.not_available": "DevTools' files could not be read, with the reason; DevTools returns a problem.",
+    "egress.peers_unknown": "The system does not tell whose a connection is: other local users can use the proxies.",
     "egress.off": "Sessions connect directly, because of the setting.",
     "egress.refused": "A rule denied a connection of a session (level debug).",
     "egress.traffic_limit": "A session has reached its `max_traffic_bytes`.",

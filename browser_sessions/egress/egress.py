@@ -108,12 +108,18 @@ class Egress:
         self.lookup = lookup
         self.tls = tls or ssl.create_default_context()
         self._own_ports = own_ports
-        self.browser_uid = browser_uid
+        self._browser_uid: int | None = None
         self._uid_of: UidOf | None = best_source()
+        if browser_uid is not None:
+            self.accept_only(browser_uid)
         self._ports: set[EgressPort] = set()
         self._addresses: frozenset[Address] = frozenset()
         self._addresses_until = 0.0
-        if browser_uid is not None and self._uid_of is None:
+
+    def accept_only(self, uid: int) -> None:
+        """From now on, takes connections of this user only; of any before."""
+        self._browser_uid = uid
+        if self._uid_of is None:
             log.warning("egress.peers_unknown", detail="Other users of this machine can use the sessions' proxies.")
 
     async def open(self) -> EgressPort:
@@ -141,10 +147,10 @@ class Egress:
         return Machine(self._addresses, {*self._own_ports(), *(port.port for port in self._ports)})
 
     def accepts(self, client: Stream) -> bool:
-        if self.browser_uid is None or self._uid_of is None:
+        if self._browser_uid is None or self._uid_of is None:
             return True
         peer, here = (client.transport.get_extra_info(name) for name in ("peername", "sockname"))
-        return peer is not None and self._uid_of(peer, here) == self.browser_uid
+        return peer is not None and self._uid_of(peer, here) == self._browser_uid
 
     def closed(self, port: EgressPort) -> None:
         self._ports.discard(port)

@@ -198,7 +198,12 @@ def test_a_new_key_is_printed_once_and_is_in_the_json(service: Service) -> None:
     shown = bs("keys", "create", "ci", "--role", "operator")
     assert shown.stdout.count("bs_k1_secret") == 1
     assert "not shown again" in shown.stderr
-    assert json.loads(service.requests[0].content) == {"name": "ci", "role": "operator", "principal_id": None}
+    assert json.loads(service.requests[0].content) == {
+        "name": "ci",
+        "role": "operator",
+        "principal_id": None,
+        "egress": None,
+    }
     assert json.loads(bs("keys", "create", "ci", "--json").stdout)["key"] == "bs_k1_secret"
 
 
