@@ -46,6 +46,10 @@ class Upstream:
             raise ValueError("must have no user name or password in it: they are fields of their own")
         if (url.path or "/") != "/" or url.query or url.fragment:
             raise ValueError("must end with the port, such as http://proxy.example:3128")
+        if proxy.username is None and proxy.password is not None:
+            raise ValueError("a password needs a user name")
+        if url.scheme != "socks5" and ":" in (proxy.username or ""):
+            raise ValueError("a user name of an HTTP proxy has no colon")
         credentials = [part for part in (proxy.username, proxy.password) if part is not None]
         if url.scheme == "socks5" and any(not 0 < len(part.encode()) <= _SOCKS_LONGEST for part in credentials):
             raise ValueError(f"SOCKS 5 takes user names and passwords of 1 to {_SOCKS_LONGEST} bytes")

@@ -14,6 +14,7 @@ from browser_sessions.egress.rules import EgressPolicy, Refusal, Rules
 from browser_sessions.egress.upstream import Upstream
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LOOPBACK = EgressPolicy.of_server(allow=Rules.parse(["127.0.0.0/8"]))
 
 
@@ -151,3 +152,11 @@ def answering(*responses: bytes) -> Talk:
         await reader.read()
 
     return talk
+
+
+async def reset_or_ended(client: Client) -> bytes | None:
+    """What still came; None after a reset."""
+    try:
+        return await client.rest()
+    except ConnectionError:
+        return None
