@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -122,11 +122,12 @@ class Relay:
         reused, origin.used = origin.used, True
         stream.on_event = None
         head = request.forwarded(proxy_authorization=connection.proxy_authorization, to_proxy=connection.to_proxy)
-        stream.write(head)
         origin.up(len(head))
-        body = client.pipe(stream, request.framing(), origin.up)
-        body.add_done_callback(lambda sent: stream.reset() if sent.exception() else None)
-        with _ended_by(client, stream, body):
+        body = client.pipe(stream, request.framing(), origin.up, head=head)
+        if not body.done():
+            body.add_done_callback(lambda sent: stream.reset() if sent.exception() else None)
+        watch = _ClientWatch(client, stream, body)
+        try:
             try:
                 response_head = await self._response_head(request, origin)
                 framing = response_head.framing(request.method)
@@ -137,41 +138,40 @@ class Relay:
             except (Malformed, HeadTooLarge) as error:
                 reason = str(error) or "the response's head is too large"
                 raise Unreachable(f"{request.target.host} does not speak HTTP: {reason}.") from None
+            origin.down(len(response_head.raw))
             if response_head.status == 101:
-                client.on_event = None
+                client.write(response_head.raw)
+                watch.stop()
                 await both_ways(client, stream, origin.up, origin.down)
                 return False
             try:
-                await stream.pipe(client, framing, origin.down)
+                await stream.pipe(client, framing, origin.down, head=response_head.raw)
             except (ConnectionEnded, Malformed):
                 client.reset()  # a proper end would make an incomplete body look complete
                 return False
+        finally:
+            watch.stop()
         if not body.done():
             await self._linger()
             return False
         if framing.ends_with_connection or stream.unread or stream.ended:
             return False
-        stream.on_event = self._origin_spoke
+        stream.on_event = client.close  # an unasked response, or the end: as the browser would see it without a proxy
         return request.keep_alive and response_head.keep_alive
 
     async def _response_head(self, request: RequestHead, origin: _Origin) -> ResponseHead:
-        """The final one, or that of an upgrade; it and those before it have been passed on."""
+        """The final one, or that of an upgrade; those before it have been passed on."""
         while True:
             head = ResponseHead.parse(await origin.stream.read_head(MOST_RESPONSE_HEAD_BYTES))
             if head.status == 101 and not request.wants_upgrade:
                 raise Malformed("it switches protocols unasked")
             if head.status == 407:  # the browser would take it for this proxy's
                 raise Unreachable(f"The session's proxy {WANTS_LOGIN}" if origin.connection.to_proxy else _WRONG_407)
-            head.framing(request.method)
-            self._client.write(head.raw)
-            origin.down(len(head.raw))
             if head.status == 101 or head.status >= 200:
                 return head
+            self._client.write(head.raw)
+            origin.down(len(head.raw))
             await self._client.drained()
-
-    def _origin_spoke(self) -> None:
-        """A response that nobody asked for, or the end: as the browser would see it without a proxy."""
-        self._client.close()
 
     async def _respond(
         self, request: RequestHead | None, status: int, title: str, lines: list[str], *, keep: bool = False
@@ -222,24 +222,26 @@ async def both_ways(client: Stream, origin: Stream, up: Count, down: Count) -> N
             targets[way].write_eof()
 
 
-@contextmanager
-def _ended_by(client: Stream, stream: Stream, body: asyncio.Future[None]) -> Iterator[None]:
-    """While the response is awaited: what the client's end means to the origin is what it would without a proxy."""
-    timer: asyncio.TimerHandle | None = None
+class _ClientWatch:
+    """While a response is awaited, tells the origin of the client's end as if there were no proxy."""
 
-    def ended() -> None:
-        nonlocal timer
-        if client.lost:
-            stream.reset()
-        elif client.ended and body.done() and timer is None:
-            stream.write_eof()
-            timer = asyncio.get_running_loop().call_later(HALF_CLOSED_S, stream.reset)
+    def __init__(self, client: Stream, origin: Stream, body: asyncio.Future[None]) -> None:
+        self._client = client
+        self._origin = origin
+        self._body = body
+        self._timer: asyncio.TimerHandle | None = None
+        client.on_event = self._look
+        if client.ended:
+            self._look()
 
-    client.on_event = ended
-    ended()
-    try:
-        yield
-    finally:
-        client.on_event = None
-        if timer is not None:
-            timer.cancel()
+    def stop(self) -> None:
+        self._client.on_event = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._client.lost:
+            self._origin.reset()
+        elif self._client.ended and self._body.done() and self._timer is None:
+            self._origin.write_eof()
+            self._timer = asyncio.get_running_loop().call_later(HALF_CLOSED_S, self._origin.reset)

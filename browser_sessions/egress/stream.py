@@ -75,6 +75,9 @@ class Stream(asyncio.Protocol):
                     raise HeadTooLarge
                 if within is not None and deadline is None:
                     deadline = asyncio.get_running_loop().time() + within
+            if deadline is None:
+                await self._wait()
+                continue
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._wait()
@@ -87,12 +90,15 @@ class Stream(asyncio.Protocol):
             await self._wait()
         return self._taken(count)
 
-    def pipe(self, target: Stream | None, framing: Framing, count: Callable[[int], None]) -> asyncio.Future[None]:
+    def pipe(
+        self, target: Stream | None, framing: Framing, count: Callable[[int], None], *, head: bytes = b""
+    ) -> asyncio.Future[None]:
         """Passes on what `framing` takes, from now on and without a copy. None as `target` discards it.
 
+        `head` is written (not counted) before it, together with what has come of the body: one packet, where it fits.
         The future fails with `ConnectionEnded` if either side ends first, with `Malformed` as `framing` does.
         """
-        return Pipe(self, target, framing, count).start()
+        return Pipe(self, target, framing, count).start(head)
 
     def write(self, data: bytes) -> None:
         if not self.lost:
@@ -219,25 +225,29 @@ class Pipe:
         self._framing = framing
         self._count = count
 
-    def start(self) -> asyncio.Future[None]:
+    def start(self, head: bytes) -> asyncio.Future[None]:
         source, target = self.source, self.target
         source.pipe_out = self
         if target is not None:
             target.pipe_in = self
         unread, source.unread = source.unread, b""
-        if self._framing.done:
+        if target is not None and target.lost:
+            self.finish(ConnectionEnded(), unread)
+        elif self._framing.done:
+            if target is not None and head:
+                target.transport.write(head)
             self.finish(unread=unread)
-        elif target is not None and target.lost:
-            self.finish(ConnectionEnded())
         else:
             if unread:
-                self.feed(unread)
+                self.feed(unread, head)
+            elif target is not None and head:
+                target.transport.write(head)
             if source.ended and not self.finished.done():
                 self.end()
         source.update_reading()
         return self.finished
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes, head: bytes = b"") -> None:
         framing = self._framing
         try:
             taken = framing.take(data)
@@ -246,7 +256,8 @@ class Pipe:
             return
         self._count(taken)
         if self.target is not None:
-            self.target.transport.write(data if taken == len(data) else data[:taken])
+            body = data if taken == len(data) else data[:taken]
+            self.target.transport.write(head + body if head else body)
         if framing.done:
             self.finish(unread=data[taken:])
 

@@ -7,13 +7,12 @@ not in the strict form is passed on in the form in which it was understood, so t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
 from browser_sessions.egress.http.framing import Chunked, Counted, Framing, Malformed, UntilEnd
 
-Headers: TypeAlias = list[tuple[bytes, bytes]]
+Fields: TypeAlias = list[tuple[bytes, bytes]]
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELDS: Final = rb"((?:" + _TOKEN + rb":[^\r\n\0]*\r\n)*)\r\n"
@@ -51,6 +50,30 @@ class Target:
         return cls(parts[1].strip("[]"), port)
 
 
+class Headers:
+    """In their order and spelling, and by lower-case name."""
+
+    __slots__ = ("_by_name", "fields")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        by_name: dict[bytes, bytes] = {}
+        for name, value in fields:
+            lower = name.lower()
+            by_name[lower] = by_name[lower] + b"," + value if lower in by_name else value
+        self._by_name = by_name
+
+    def values(self, name: bytes) -> list[bytes]:
+        """The comma-separated values of all headers of that (lower-case) name, in lower case."""
+        found = self._by_name.get(name)
+        if found is None:
+            return []
+        return [part for item in found.lower().split(b",") if (part := item.strip(b" \t"))]
+
+    def serialised(self, first: bytes) -> bytes:
+        return b"\r\n".join([first, *[name + b":" + value for name, value in self.fields], b"", b""])
+
+
 @dataclass(frozen=True, slots=True)
 class RequestHead:
     method: bytes
@@ -60,6 +83,8 @@ class RequestHead:
     """Empty for CONNECT."""
     minor_version: int
     headers: Headers
+    wants_upgrade: bool
+    keep_alive: bool
 
     @classmethod
     def parse(cls, head: bytes) -> Self:
@@ -67,48 +92,50 @@ class RequestHead:
         parts = _REQUEST.fullmatch(head)
         if parts is None:
             raise Malformed("this is no HTTP request")
-        method, target, minor_version, fields = parts.groups()
+        method, target, minor, fields = parts.groups()
         if method == b"CONNECT":
-            return cls(method, Target.parse(target, None), target, b"", int(minor_version), _headers(fields))
-        absolute = _ABSOLUTE.fullmatch(target)
-        if absolute is None:
+            authority, path, port = target, b"", None
+        elif absolute := _ABSOLUTE.fullmatch(target):
+            authority, path, port = absolute[1], absolute[2] or b"/", 80
+            path = b"/" + path if path.startswith(b"?") else path
+        else:
             raise Malformed("this is a proxy: requests need a complete http:// address, or CONNECT")
-        authority, path = absolute[1], absolute[2] or b"/"
-        path = b"/" + path if path.startswith(b"?") else path
-        return cls(method, Target.parse(authority, 80), authority, path, int(minor_version), _headers(fields))
-
-    @property
-    def wants_upgrade(self) -> bool:
-        return b"upgrade" in _values(self.headers, b"connection") and self.minor_version == 1
-
-    @property
-    def keep_alive(self) -> bool:
-        values = {*_values(self.headers, b"proxy-connection"), *_values(self.headers, b"connection")}
-        return b"close" not in values if self.minor_version else b"keep-alive" in values
+        headers, minor_version = Headers(_fields(fields)), int(minor)
+        connection = headers.values(b"proxy-connection") + headers.values(b"connection")
+        return cls(
+            method,
+            Target.parse(authority, port),
+            authority,
+            path,
+            minor_version,
+            headers,
+            wants_upgrade=b"upgrade" in connection and minor_version == 1,
+            keep_alive=b"close" not in connection if minor_version else b"keep-alive" in connection,
+        )
 
     def framing(self) -> Framing:
         """Raises `Malformed` where two programs could disagree about the length."""
-        codings = _values(self.headers, b"transfer-encoding")
-        lengths = set(_values(self.headers, b"content-length"))
+        codings = self.headers.values(b"transfer-encoding")
+        lengths = self.headers.values(b"content-length")
         if codings:
             if codings != [b"chunked"] or lengths or not self.minor_version:
                 raise Malformed("the body's length is ambiguous")
             return Chunked()
-        return Counted(_length(lengths))
+        return Counted(_length(lengths) if lengths else 0)
 
     def forwarded(self, *, proxy_authorization: bytes | None = None, to_proxy: bool = False) -> bytes:
         """The head for the origin, or with the complete address for another proxy."""
-        dropped = _HOP_BY_HOP.union(_values(self.headers, b"connection"))
+        dropped = _HOP_BY_HOP.union(self.headers.values(b"connection"))
         address = b"http://" + self.authority + self.path if to_proxy else self.path
-        connection = b"keep-alive" if self.keep_alive else b"close"
+        connection = b"Upgrade" if self.wants_upgrade else b"keep-alive" if self.keep_alive else b"close"
         lines = [
             b"%s %s HTTP/1.%d" % (self.method, address, self.minor_version),
             b"Host: " + self.authority,
-            b"Connection: " + (b"Upgrade" if self.wants_upgrade else connection),
+            b"Connection: " + connection,
         ]
         if proxy_authorization is not None:
             lines.append(b"Proxy-Authorization: " + proxy_authorization)
-        for name, value in self.headers:
+        for name, value in self.headers.fields:
             lower = name.lower()
             if lower not in dropped or (lower == b"upgrade" and self.wants_upgrade):
                 lines.append(name + b":" + value)
@@ -122,59 +149,48 @@ class ResponseHead:
     headers: Headers
     raw: bytes
     """What the browser is sent."""
-    ambiguous: bool
-    """Two programs could disagree about the body's length: nothing follows on this connection."""
+    keep_alive: bool
 
     @classmethod
     def parse(cls, head: bytes) -> Self:
         """Raises `Malformed`."""
         if parts := _RESPONSE.fullmatch(head):
-            status, minor_version, headers, raw = int(parts[2]), int(parts[1]), _headers(parts[3]), head
+            status, minor_version, headers, raw = int(parts[2]), int(parts[1]), Headers(_fields(parts[3])), head
         else:
             status, minor_version, headers, raw = _lenient(head)
-        lengths = _values(headers, b"content-length")
-        chunked = bool(_values(headers, b"transfer-encoding"))
+        lengths = headers.values(b"content-length")
+        chunked = bool(headers.values(b"transfer-encoding"))
         if len(set(lengths)) > 1:
             raise Malformed("the response has several lengths")
+        # Two programs could disagree about the length, so it is said once, and nothing follows on this connection.
         ambiguous = len(lengths) > 1 or (chunked and (bool(lengths) or not minor_version))
         if ambiguous:
-            headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-            if not chunked:
-                headers.append((b"Content-Length", b" " + lengths[0]))
-            raw = _serialised(raw[: raw.index(b"\r\n")], headers)
-        return cls(status, minor_version, headers, raw, ambiguous)
-
-    @property
-    def keep_alive(self) -> bool:
-        values = _values(self.headers, b"connection")
-        return not self.ambiguous and (b"close" not in values if self.minor_version else b"keep-alive" in values)
+            fields = [(name, value) for name, value in headers.fields if name.lower() != b"content-length"]
+            headers = Headers(fields if chunked else [*fields, (b"Content-Length", b" " + lengths[0])])
+            raw = headers.serialised(raw[: raw.index(b"\r\n")])
+        connection = headers.values(b"connection")
+        keep_alive = b"close" not in connection if minor_version else b"keep-alive" in connection
+        return cls(status, minor_version, headers, raw, keep_alive and not ambiguous)
 
     def framing(self, method: bytes) -> Framing:
         """Raises `Malformed`."""
         if method == b"HEAD" or self.status in _BODILESS or self.status < 200:
             return Counted(0)
-        if codings := _values(self.headers, b"transfer-encoding"):
+        if codings := self.headers.values(b"transfer-encoding"):
             return Chunked() if codings[-1] == b"chunked" and self.minor_version else UntilEnd()
-        if lengths := _values(self.headers, b"content-length"):
-            return Counted(_length(set(lengths)))
+        if lengths := self.headers.values(b"content-length"):
+            return Counted(_length(lengths))
         return UntilEnd()
 
 
-def _headers(fields: bytes) -> Headers:
-    return [(name, value) for name, _, value in (line.partition(b":") for line in fields.split(b"\r\n")[:-1])]
+def _fields(lines: bytes) -> Fields:
+    return [(name, value) for name, _, value in [line.partition(b":") for line in lines.split(b"\r\n")[:-1]]]
 
 
-def _values(headers: Headers, wanted: bytes) -> list[bytes]:
-    """The comma-separated values of all headers of that name, in lower case."""
-    found = [value for name, value in headers if len(name) == len(wanted) and name.lower() == wanted]
-    return [part for value in found for item in value.split(b",") if (part := item.strip(b" \t").lower())]
-
-
-def _length(lengths: Iterable[bytes]) -> int:
-    first, *others = lengths or (b"0",)
-    if others or not _DIGITS.fullmatch(first):
+def _length(lengths: list[bytes]) -> int:
+    if len(set(lengths)) > 1 or not _DIGITS.fullmatch(lengths[0]):
         raise Malformed("the body's length is invalid")
-    return int(first)
+    return int(lengths[0])
 
 
 def _lenient(head: bytes) -> tuple[int, int, Headers, bytes]:
@@ -184,17 +200,14 @@ def _lenient(head: bytes) -> tuple[int, int, Headers, bytes]:
     parts = _LENIENT_STATUS.fullmatch(first)
     if parts is None:
         raise Malformed("the response is no HTTP/1")
-    headers: Headers = []
+    fields: Fields = []
     for line in lines:
         name, colon, value = line.partition(b":")
-        if line[:1] in (b" ", b"\t") and headers:
-            headers[-1] = (headers[-1][0], headers[-1][1] + b" " + line.strip(b" \t"))
+        if line[:1] in (b" ", b"\t") and fields:
+            fields[-1] = (fields[-1][0], fields[-1][1] + b" " + line.strip(b" \t"))
         elif colon and _NAME.fullmatch(name):
-            headers.append((name, value))
+            fields.append((name, value))
     minor_version = 1 if (parts[1], parts[2]) >= (b"1", b"1") else 0
     status_line = b"HTTP/1.%d %s" % (minor_version, first[parts.start(3) :])
-    return int(parts[3]), minor_version, headers, _serialised(status_line, headers)
-
-
-def _serialised(first: bytes, headers: Headers) -> bytes:
-    return b"\r\n".join([first, *(name + b":" + value for name, value in headers), b"", b""])
+    headers = Headers(fields)
+    return int(parts[3]), minor_version, headers, headers.serialised(status_line)
