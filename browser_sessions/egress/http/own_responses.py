@@ -17,6 +17,16 @@ _TITLES: Final = {
     502: "Bad Gateway",
     504: "Gateway Timeout",
 }
+_ERRORS: Final = {
+    400: "http_request_error",
+    403: "http_request_denied",
+    408: "http_request_error",
+    431: "http_request_error",
+    502: "destination_unavailable",
+    504: "connection_timeout",
+}
+PROXY_NAME: Final = "browser-sessions"
+"""In the header `Proxy-Status` (RFC 9209), by which the service tells these from responses of sites."""
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}}</style>
 <h1>{title}</h1>{paragraphs}</html>
@@ -26,15 +36,24 @@ _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{t
 def response(status: int, title: str, lines: list[str], *, method: bytes, keep_alive: bool) -> bytes:
     """`lines` are plain text, one paragraph each."""
     if method == b"CONNECT":
-        kind, body = b"text/plain", "\n".join([title, *lines, ""]).encode()
+        kind, body = "text/plain", "\n".join([title, *lines, ""]).encode()
     else:
         paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
-        kind, body = b"text/html", _PAGE.format(title=escape(title), paragraphs=paragraphs).encode()
+        kind, body = "text/html", _PAGE.format(title=escape(title), paragraphs=paragraphs).encode()
     head = (
-        b"HTTP/1.1 %d %s\r\nContent-Type: %s; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
-        b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\nConnection: %s\r\n\r\n"
-    ) % (status, _TITLES[status].encode(), kind, len(body), b"keep-alive" if keep_alive else b"close")
+        f"HTTP/1.1 {status} {_TITLES[status]}\r\n"
+        f"Proxy-Status: {_proxy_status(status, [title, *lines])}\r\n"
+        f"Content-Type: {kind}; charset=utf-8\r\nContent-Length: {len(body)}\r\nCache-Control: no-store\r\n"
+        "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
+        f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
+    ).encode()
     return head if method == b"HEAD" else head + body
+
+
+def _proxy_status(status: int, lines: list[str]) -> str:
+    """The last line is the most specific."""
+    details = "".join(each if " " <= each <= "~" and each not in '"\\' else "?" for each in lines[-1])
+    return f'{PROXY_NAME}; error={_ERRORS[status]}; details="{details}"'
 
 
 def explanation(refusal: Refusal) -> list[str]:

@@ -127,16 +127,16 @@ def test_a_level_only_narrows_the_one_above() -> None:
     assert refusal(key, "127.0.0.1", host="a.shop.example") is not None  # the server's defaults still hold
     assert refusal(key, "127.0.0.1", host="127.0.0.1") is not None
     assert refusal(key, "8.8.8.8", host="other.example") == Refused(
-        "everything else is denied", "egress_allow of the key"
+        "everything else is denied", "egress.allow of the key"
     )
     session = key.with_narrower(Rules.parse(["other.example", "a.shop.example:443"]), Rules(), level="session")
     assert refusal(session, "8.8.8.8", host="other.example") is not None
     assert refusal(session, "8.8.8.8", 443, host="a.shop.example") is None
     refused = refusal(session, "8.8.8.8", 80, host="a.shop.example")
-    assert refused == Refused("everything else is denied", "egress_allow of the session")
+    assert refused == Refused("everything else is denied", "egress.allow of the session")
     closed = session.with_narrower(Rules(), Rules.parse(["a.shop.example"]), level="session")
     assert refusal(closed, "8.8.8.8", 443, host="a.shop.example") == Refused(
-        "a.shop.example", "egress_deny of the session"
+        "a.shop.example", "egress.deny of the session"
     )
 
 
