@@ -67,5 +67,6 @@ def explanation(refusal: Refusal) -> list[str]:
     if refusal.setting is None:
         lines.append("No setting allows it.")
     else:
-        lines.append(f"The setting that can allow it: {refusal.setting}")
+        flag = " (serve --egress-allow)" if refusal.setting == "BROWSER_SESSIONS_EGRESS_ALLOW" else ""
+        lines.append(f"The setting that can allow it: {refusal.setting}{flag}")
     return lines
