@@ -70,7 +70,8 @@ class Dialer:
                 addresses = await self._checked(target, self.policy)
                 if upstream is None:
                     return Connection(await connect(addresses, target.port))
-                return await self._through(upstream, [str(address) for address in addresses], target.port, tunnel=True)
+                first_of_each_family = [str(address) for address in _families_in_turn(addresses)[:2]]
+                return await self._through(upstream, first_of_each_family, target.port, tunnel=True)
         except NotResolved as error:
             raise Unreachable(str(error)) from None
         except UpstreamFailed as error:

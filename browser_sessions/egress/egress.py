@@ -150,7 +150,10 @@ class Egress:
         if self._browser_uid is None or self._uid_of is None:
             return True
         peer, here = (client.transport.get_extra_info(name) for name in ("peername", "sockname"))
-        return peer is not None and self._uid_of(peer, here) == self._browser_uid
+        try:
+            return peer is not None and self._uid_of(peer, here) == self._browser_uid
+        except OSError:  # no descriptor is free
+            return False
 
     def closed(self, port: EgressPort) -> None:
         self._ports.discard(port)

@@ -27,7 +27,7 @@ def best_source() -> UidOf | None:
     for source in (uid_from_kernel, uid_from_proc):
         try:
             source(("127.0.0.1", 1), ("127.0.0.1", 1))
-        except OSError:
+        except (OSError, AttributeError):  # AttributeError: no netlink, as on macOS
             continue
         return source
     return None

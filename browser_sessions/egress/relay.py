@@ -131,6 +131,8 @@ class Relay:
             try:
                 response_head = await self._response_head(request, origin)
                 framing = response_head.framing(request.method)
+                if response_head.status == 101 and not body.done():
+                    raise Malformed("it switches protocols within a request")
             except ConnectionEnded:
                 if reused or client.ended:
                     raise

@@ -101,7 +101,7 @@ class Stream(asyncio.Protocol):
         return Pipe(self, target, framing, count).start(head)
 
     def write(self, data: bytes) -> None:
-        if not self.lost:
+        if not self.transport.is_closing():
             self.transport.write(data)
 
     async def drained(self) -> None:
@@ -126,10 +126,12 @@ class Stream(asyncio.Protocol):
 
     def reset(self) -> None:
         """At once, so that the peer does not take it for a proper end."""
-        if not self.lost:
+        if self.lost:
+            return
+        if not self.transport.is_closing():  # else its descriptor may be another's already
             raw = self.transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.transport.abort()
+        self.transport.abort()
 
     def keep_alive(self) -> None:
         """The kernel notices when the peer has vanished."""

@@ -22,10 +22,13 @@ _LENIENT_STATUS: Final = re.compile(rb"HTTP/(\d)\.(\d) +([0-9]{3})(?:\D.*)?", re
 _NAME: Final = re.compile(_TOKEN)
 _ABSOLUTE: Final = re.compile(rb"http://([^/?#]*)([/?][^#]*)?", re.IGNORECASE)
 _AUTHORITY: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
+_LONGEST_HOST: Final = 255
+"""More than any name in DNS; it is kept for the accounts."""
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _HOP_BY_HOP: Final = frozenset(
     {b"connection", b"host", b"keep-alive", b"proxy-authorization", b"proxy-connection", b"upgrade"}
 )
+_OF_THE_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -45,7 +48,7 @@ class Target:
         """Raises `Malformed`. Escapes, characters outside ASCII and user names are refused, not interpreted."""
         parts = _AUTHORITY.fullmatch(authority.decode("latin-1"))
         port = int(parts[2]) if parts and parts[2] else default_port
-        if parts is None or port is None or not 0 < port < 65536:
+        if parts is None or port is None or not 0 < port < 65536 or len(parts[1]) > _LONGEST_HOST:
             raise Malformed("the host or port is invalid")
         return cls(parts[1].strip("[]"), port)
 
@@ -125,7 +128,7 @@ class RequestHead:
 
     def forwarded(self, *, proxy_authorization: bytes | None = None, to_proxy: bool = False) -> bytes:
         """The head for the origin, or with the complete address for another proxy."""
-        dropped = _HOP_BY_HOP.union(self.headers.values(b"connection"))
+        dropped = _HOP_BY_HOP.union(self.headers.values(b"connection")) - _OF_THE_BODY
         address = b"http://" + self.authority + self.path if to_proxy else self.path
         connection = b"Upgrade" if self.wants_upgrade else b"keep-alive" if self.keep_alive else b"close"
         lines = [

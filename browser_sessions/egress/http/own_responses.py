@@ -60,13 +60,15 @@ def explanation(refusal: Refusal) -> list[str]:
     """What was denied, by which rule, and where it can be allowed."""
     host = f"[{refusal.host}]" if ":" in refusal.host else refusal.host
     means = f" ({refusal.address})" if refusal.address not in (None, refusal.host) else ""
-    lines = [
-        f"This session may not reach {host}:{refusal.port}{means}: the proxy's rules deny it.",
-        f"Rule: {refusal.rule}",
-    ]
     if refusal.setting is None:
-        lines.append("No setting allows it.")
+        remedy = "No setting allows it."
+    elif "deny" in refusal.setting.lower():
+        remedy = f"To allow it, remove this rule from {refusal.setting}."
     else:
         flag = " (serve --egress-allow)" if refusal.setting == "BROWSER_SESSIONS_EGRESS_ALLOW" else ""
-        lines.append(f"The setting that can allow it: {refusal.setting}{flag}")
-    return lines
+        remedy = f"To allow it, add {host}:{refusal.port} to {refusal.setting}{flag}."
+    return [
+        f"The rules of this session's proxy deny {host}:{refusal.port}{means}.",
+        f"Rule: {refusal.rule}",
+        remedy,
+    ]

@@ -112,6 +112,7 @@ def test_trailers_without_end_are_cut() -> None:
         "http://[fe80::1%25eth0]/",
         "http://\uff11\uff12\uff17.0.0.1/".encode().decode("latin-1"),
         "http://a.example/#b",
+        "http://" + "a." * 200 + "example/",
     ],
 )
 def test_targets_that_are_refused_not_interpreted(target: str) -> None:
@@ -167,6 +168,12 @@ def test_hop_by_hop_headers_stay_here() -> None:
     )
     assert head.forwarded() == b"GET /?q HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nA: b\r\n\r\n"
     assert not head.keep_alive
+
+
+def test_a_connection_header_takes_no_length_away() -> None:
+    head = request("http://a.example/", "Connection: content-length, X\r\nContent-Length: 3\r\nX: 1\r\n", method="POST")
+    assert b"Content-Length: 3\r\n" in head.forwarded()
+    assert b"X: 1" not in head.forwarded()
 
 
 def test_an_upgrade_is_passed_on() -> None:

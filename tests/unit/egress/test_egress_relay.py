@@ -63,5 +63,5 @@ async def test_a_denied_destination_is_a_page_that_names_rule_and_setting() -> N
         head, body = await under_test.get("http://10.0.0.1/")
         assert head.startswith(b"HTTP/1.1 403 ")
         assert b"10.0.0.0/8 (private network)" in body
-        assert b"BROWSER_SESSIONS_EGRESS_ALLOW" in body
+        assert b"add 10.0.0.1:80 to BROWSER_SESSIONS_EGRESS_ALLOW" in body
         assert [(session, refusal.address) for session, refusal in under_test.reports.refusals] == [("s1", "10.0.0.1")]
