@@ -11,7 +11,7 @@ from typing import Final
 
 from browser_sessions.egress.addresses import Address, Machine, canonical
 from browser_sessions.egress.http.heads import Target
-from browser_sessions.egress.resolver import NotResolved, Resolver
+from browser_sessions.egress.resolver import NotResolved, Resolver, is_localhost
 from browser_sessions.egress.rules import EgressPolicy, Refusal, Refused
 from browser_sessions.egress.stream import Stream
 from browser_sessions.egress.upstream import Upstream
@@ -84,13 +84,17 @@ class Dialer:
             raise Unreachable(f"No connection to {who}: {error.strerror or error}.") from None
 
     async def _checked(self, target: Target, policy: EgressPolicy) -> Sequence[Address]:
+        """One denied address denies the name; only of localhost, which is ours to resolve, one family is enough."""
         literal = _literal(target.host)
         addresses = (literal,) if literal else await self.resolver.resolve(target.name, target.port)
         machine = self.machine()
+        allowed = []
         for address in addresses:
-            if refused := policy.refusal(target.host, address, target.port, machine):
+            if (refused := policy.refusal(target.host, address, target.port, machine)) is None:
+                allowed.append(address)
+            elif not is_localhost(target.host) or (address is addresses[-1] and not allowed):
                 raise _denied(target, address, refused)
-        return addresses
+        return allowed
 
     async def _through(self, upstream: Upstream, hosts: Sequence[str], port: int, *, tunnel: bool) -> Connection:
         proxy = Target(upstream.host, upstream.port)

@@ -26,7 +26,14 @@ class NotResolved(Exception):
     """The text says why, for people."""
 
 
+def is_localhost(name: str) -> bool:
+    """RFC 6761: always this machine. Not every system's resolver knows the names below localhost, Chromium does."""
+    return f".{name.removesuffix('.').lower()}".endswith(".localhost")
+
+
 def system_lookup(name: str, port: int) -> list[str]:
+    if is_localhost(name):
+        return ["127.0.0.1", "::1"]
     # As bytes: a `str` would be encoded with IDNA first, which names with `_` do not pass.
     found = socket.getaddrinfo(name.encode("ascii"), port, type=socket.SOCK_STREAM)
     return [str(address[4][0]) for address in found]

@@ -168,6 +168,17 @@ async def test_with_one_address_allowed_that_one_is_reached_and_no_other(
     assert traffic["bytes_down"] > 0
 
 
+async def test_localhost_and_the_names_below_it_are_this_machine(closed: Running, site: Site) -> None:
+    """Though of its addresses only one is allowed."""
+    port = site.url.rpartition(":")[2]
+    with allowing(closed, "127.0.0.0/8"):
+        session_id = (await closed.create())["session_id"]
+    path = f"/v1/browser/sessions/{session_id}/pages/{await closed.first_page(session_id)}/navigate"
+    for host in ("localhost", "shop.localhost"):
+        navigated = await closed.http.post(path, json={"url": f"http://{host}:{port}/"})
+        assert navigated.json()["http_status"] == 200, navigated.text
+
+
 async def test_a_redirect_to_a_denied_address_is_refused(closed: Running, traps: Listeners, site: Site) -> None:
     site.redirects["/away"] = f"http://127.0.0.1:{traps.port}/"
     with allowing(closed, site.url.removeprefix("http://")):
