@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 from playwright.async_api import BrowserContext, Dialog, Page
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import CdpClosed, CdpError, Target
 from browser_sessions.chromium.context import page_actions
 from browser_sessions.chromium.context.action_queue import Action, ActionQueue, Ticket
@@ -296,8 +297,12 @@ class Context:
                 await self._host.cdp.root.call(
                     "Target.disposeBrowserContext", {"browserContextId": self._context_id}, timeout=timeout / 2
                 )
-        if self._port is not None:
+                closed = True
+        if self._port is not None and (closed or not self._host.alive()):
             await self._port.close()
+        elif self._port is not None:  # not before the context is gone: another session could get the same port
+            closing, background = self._port.close, Background()
+            self._host.cdp.closed.add_done_callback(lambda _: background.run(closing()))
         await remove(self._folder)
 
     async def _metrics(self, page_id: str, timeout: float) -> tuple[str, float, float] | None:
