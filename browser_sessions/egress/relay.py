@@ -98,6 +98,9 @@ class Relay:
             lines = explanation(denied.refusal)
             return await self._respond(request, 403, "Destination denied", lines, keep=keep_alive)
         except Unreachable as error:
+            if self._origin is not None:  # the rest of what it sent is no response to the next request
+                self._origin.stream.reset()
+                self._origin = None
             return await self._respond(request, 502, "No connection", [str(error)], keep=keep_alive)
 
     async def _dial(self, request: RequestHead, dialer: Dialer, meter: Meter) -> _Origin:

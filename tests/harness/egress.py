@@ -12,6 +12,7 @@ from browser_sessions.egress.egress import Egress, EgressPort
 from browser_sessions.egress.resolver import Lookup
 from browser_sessions.egress.rules import EgressPolicy, Refusal, Rules
 from browser_sessions.egress.upstream import Upstream
+from tests.harness.waiting import PATIENCE_S
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -65,13 +66,16 @@ class Client:
         self.send(f"{method} {url} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode() + body)
 
     async def head(self) -> bytes:
-        return await self.reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_S):  # pytest's own timeout does not interrupt uvloop
+            return await self.reader.readuntil(b"\r\n\r\n")
 
     async def body(self, length: int) -> bytes:
-        return await self.reader.readexactly(length)
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.reader.readexactly(length)
 
     async def rest(self) -> bytes:
-        return await self.reader.read()
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.reader.read()
 
     async def close(self) -> None:
         self.writer.close()

@@ -188,6 +188,21 @@ async def test_an_origin_that_is_gone_when_idle_takes_the_connection_along() -> 
         await client.close()
 
 
+async def test_an_origin_that_ends_a_reused_connection_ends_the_browsers_so_that_it_tries_again() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_head(reader)
+        writer.write(OK)
+        await request_head(reader)
+
+    async with origin(once) as port, proxy() as under_test:
+        client = await under_test.connect()
+        client.request(f"http://127.0.0.1:{port}/")
+        assert await client.head() + await client.body(2) == OK
+        client.request(f"http://127.0.0.1:{port}/")
+        assert await client.rest() == b""
+        await client.close()
+
+
 async def test_an_origin_that_closes_without_a_response() -> None:
     async def gone(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await request_head(reader)
@@ -210,10 +225,17 @@ async def test_an_origin_that_closes_without_a_response() -> None:
     ],
     ids=["no-http", "101-unasked", "407", "two-lengths", "no-length", "head-too-large"],
 )
-async def test_responses_that_are_not_passed_on(response: bytes) -> None:
+async def test_responses_that_are_not_passed_on_end_their_origins_connection(response: bytes) -> None:
     async with origin(answering(response)) as port, proxy() as under_test:
-        head, _ = await under_test.get(f"http://127.0.0.1:{port}/")
-        assert head.startswith(b"HTTP/1.1 502 ")
+        client = await under_test.connect()
+        for _ in range(2):
+            client.request(f"http://127.0.0.1:{port}/")
+            head = await client.head()
+            assert head.startswith(b"HTTP/1.1 502 ")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            assert b"No connection" in await client.body(length)
+        assert under_test.port.usage.connections == 2
+        await client.close()
 
 
 @pytest.mark.parametrize(
