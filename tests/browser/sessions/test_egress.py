@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import pytest_asyncio
 
+from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import EgressUnavailable
 from browser_sessions.egress.egress import EgressPort
 from browser_sessions.egress.rules import EgressPolicy, Rules
@@ -177,6 +178,12 @@ async def test_localhost_and_the_names_below_it_are_this_machine(closed: Running
     for host in ("localhost", "shop.localhost"):
         navigated = await closed.http.post(path, json={"url": f"http://{host}:{port}/"})
         assert navigated.json()["http_status"] == 200, navigated.text
+    neighbour = closed.inside.pool.context((await closed.create())["session_id"])
+    assert neighbour.proxy is not None
+    for own in (f"{closed.url}/healthz", neighbour.proxy.server):
+        navigated = await closed.http.post(path, json={"url": own})
+        assert navigated.json()["http_status"] == 403, navigated.text
+    assert {each["rule"] for each in await refusals(closed, session_id)} == {"the service's own ports"}
 
 
 async def test_a_redirect_to_a_denied_address_is_refused(closed: Running, traps: Listeners, site: Site) -> None:
@@ -223,6 +230,24 @@ async def test_a_session_beyond_its_traffic_is_cut_off(closed: Running, site: Si
     assert 0 < traffic["bytes_down"] <= 100_000 + 2**17
     metrics = (await closed.http.get("/metrics")).text
     assert 'browser_sessions_egress_bytes_total{direction="down"}' in metrics
+
+
+async def test_a_ready_context_has_its_proxy_before_a_session_takes_it(closed: Running) -> None:
+    first = (await closed.create())["session_id"]
+    process = closed.inside.pool.registry.lives[first].opened.process
+    assert isinstance(process, ChromiumProcess)
+    ready = process._link.ready
+    await until(lambda: len(ready) == len(process.unused_contexts) == 1, what="a context is ready")
+    prepared = set(process.unused_contexts)
+    taken = closed.inside.pool.context((await closed.create())["session_id"])
+    assert taken.context_id in prepared
+    assert taken.traffic is not None
+    await until(lambda: len(ready) == len(process.unused_contexts) == 1, what="another is ready")
+    port = ready.reserve()
+    assert port is not None
+    ready.give_up(port)
+    await until(lambda: len(ready) == 0 and not process.unused_contexts, what="the context is gone")
+    await port.close()
 
 
 async def test_a_create_without_a_port_fails_and_leaves_nothing(
