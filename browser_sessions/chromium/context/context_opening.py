@@ -69,7 +69,7 @@ async def open_context(
                 raise StartPageFailed(error.detail) from None
     except BaseException as error:
         await calls.finish(undo.aclose())
-        await asyncio.shield(_remove_folder(making, folder))
+        await asyncio.shield(_discard(making, folder, port))
         if isinstance(error, TargetClosed):
             raise BrowserGone("The browser or the page closed while the session was starting.") from None
         if isinstance(error, PageFailed):
@@ -86,7 +86,6 @@ async def _open_port(host: Host, egress: Egress, spec: SessionSpec, undo: AsyncE
         port = await egress.open()
     else:
         undo.callback(ready.give_up, port)
-    undo.push_async_callback(port.close)
     return port
 
 
@@ -132,7 +131,10 @@ async def _make_folder(folder: Path, user: BrowserUser | None) -> None:
         raise Unavailable(f"The session's folder could not be created: {error.strerror}. Is the disk full?") from error
 
 
-async def _remove_folder(making: asyncio.Task[None], folder: Path) -> None:
+async def _discard(making: asyncio.Task[None], folder: Path, port: EgressPort | None) -> None:
+    """What is left of a failed attempt when the browser is gone too."""
+    if port is not None:
+        await port.close()
     with contextlib.suppress(Unavailable):
         await making
     await remove(folder)

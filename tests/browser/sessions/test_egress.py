@@ -3,7 +3,10 @@ one and no other."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,6 +269,25 @@ async def test_a_create_without_a_port_fails_and_leaves_nothing(
     assert response.json()["type"].endswith("egress-unavailable")
     assert not closed.inside.pool.registry.sessions
     assert closed.inside.pool.admission.taken == 0
+
+
+async def test_no_port_is_left_of_failed_creates_and_a_browser_that_dies(closed: Running) -> None:
+    egress, fleet = closed.inside.egress, closed.inside.pool.fleet
+    assert egress is not None
+    await closed.create()
+    failing = [closed.http.post("/v1/browser/sessions", json={"timezone_id": "Nowhere/Land"}) for _ in range(4)]
+    under_way = asyncio.gather(*failing)
+    await asyncio.sleep(0)
+    for _, process in fleet.running:
+        os.kill(process.pid, signal.SIGKILL)
+    assert all(response.status_code >= 400 for response in await under_way)
+
+    def ready() -> int:
+        processes = [process for _, process in fleet.running if isinstance(process, ChromiumProcess)]
+        return sum(len(process._link.ready) for process in processes)
+
+    # those of ready contexts, and the browsers' own
+    await until(lambda: len(egress._ports) == ready() + 1, what="the ports are closed")
 
 
 async def test_without_the_egress_proxy_sessions_connect_directly(tmp_path: Path, site: Site) -> None:
