@@ -80,7 +80,17 @@ def test_chunks_end_where_they_end_however_they_arrive(
 
 @pytest.mark.parametrize(
     "body",
-    [b"x\r\n", b"-1\r\n", b"5\r\nabcdefg\r\n", b"5 5\r\n", b"\r\n", b"1\r\nab\r\n", b"f" * 5000, b"0x1\r\na\r\n"],
+    [
+        b"x\r\n",
+        b"-1\r\n",
+        b"5\r\nabcdefg\r\n",
+        b"3\r\nabcXX0\r\n\r\n",
+        b"5 5\r\n",
+        b"\r\n",
+        b"1\r\nab\r\n",
+        b"f" * 5000,
+        b"0x1\r\na\r\n",
+    ],
 )
 def test_chunks_that_are_none(body: bytes) -> None:
     with pytest.raises(Malformed):
