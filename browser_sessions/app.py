@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -27,12 +29,15 @@ from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.domain.clock import SystemClock
+from browser_sessions.egress.egress import Egress
+from browser_sessions.egress.rules import EgressPolicy, Refusal, Rules
 from browser_sessions.events.log_and_metrics import project
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.pool.browsers.supervisor import Supervisor
 from browser_sessions.pool.manager import Pool, PoolLimits
 from browser_sessions.pool.overload import Shedding
 from browser_sessions.pool.reaper import Reaper
+from browser_sessions.pool.session_egress import SessionEgress
 from browser_sessions.pool.upkeep import Upkeep
 from browser_sessions.settings import Settings
 from browser_sessions.store import EmbeddedStore, lock_data_folder
@@ -55,6 +60,19 @@ class Service:
         self._session_folders = self.work_dir / "sessions"
         """One folder for each session. Those found at start are leftovers: the lock on the data folder is ours."""
         self.store = EmbeddedStore(settings.database)
+        self.keyring = KeyRing(self.store, self.clock, self.secrets)
+        self.own_ports: set[int] = {settings.port} - {0}
+        """Ports that the service listens on, which no session reaches; the server adds the one it was given."""
+        self.egress = (
+            Egress(
+                own_ports=lambda: self.own_ports | self.launcher.own_ports,
+                on_refused=self._refused,
+                on_traffic_limit=self._traffic_limit,
+                upstream_names=settings.egress_upstream_resolves_names,
+            )
+            if settings.egress
+            else None
+        )
         self.launcher = PlaywrightLauncher(
             self.work_dir,
             settings.browser_executable,
@@ -62,8 +80,8 @@ class Service:
             self.clock,
             settings.max_download_bytes,
             settings.ready_contexts,
+            self.egress,
         )
-        self.keyring = KeyRing(self.store, self.clock, self.secrets)
         self.pool = Pool(
             self.launcher,
             self.store,
@@ -78,6 +96,12 @@ class Service:
             ),
             node=_node_name(settings.data_dir),
             work_dir=self._session_folders,
+            egress=SessionEgress(
+                EgressPolicy.of_server(Rules.parse(settings.egress_allow), Rules.parse(settings.egress_deny)),
+                self.keyring.egress_rules,
+            )
+            if settings.egress
+            else None,
         )
         self.keyring.on_revoked = self.pool.credential_revoked
         self.gateway = Gateway(self.pool, self.metrics)
@@ -102,11 +126,15 @@ class Service:
             await self.keyring.load()
             await asyncio.to_thread(self._prepare_folders)
             await self.launcher.start()
+            if self.egress is not None:
+                self.egress.accept_only(os.geteuid() if self.launcher.user is None else self.launcher.user.uid)
             await self.pool.fleet.first()
             await self._prepare_devtools()
         except BaseException:
             await self.stop()
             raise
+        if self.egress is None:
+            log.warning("egress.off", why="sessions reach whatever this machine reaches")
         if lost:
             log.warning("sessions.lost", count=lost, why="the server ended without closing them")
         shedding = Shedding(self.pool.admission, self.pool.fleet, self.settings.data_dir)
@@ -141,12 +169,22 @@ class Service:
         await self.console.archive.close()
         self.console.devtools.close()
         await self.launcher.stop()
+        if self.egress is not None:
+            await self.egress.aclose()
         await self.store.close()
         lock, self._lock = self._lock, None
         if lock is not None:
             if self.work_dir != self.settings.work_dir:
                 await asyncio.to_thread(folders.remove_if_empty, self.work_dir)
             lock.close()
+
+    def _refused(self, session_id: str, refusal: Refusal) -> None:
+        if (live := self.pool.registry.lives.get(session_id)) is not None:
+            live.publish("egress.refused", **asdict(refusal))
+
+    def _traffic_limit(self, session_id: str) -> None:
+        if (live := self.pool.registry.lives.get(session_id)) is not None:
+            live.publish("egress.traffic_limit", max_traffic_bytes=live.session.spec.max_traffic_bytes)
 
     def _prepare_folders(self) -> None:
         """Raises `SettingsError`."""
@@ -175,6 +213,7 @@ def build(settings: Settings, service: Service | None = None) -> FastAPI:
             default_idle_timeout_seconds=settings.default_idle_timeout_seconds,
             default_max_lifetime_seconds=settings.default_max_lifetime_seconds,
             max_lifetime_seconds=settings.max_lifetime_seconds,
+            egress=settings.egress,
         ),
         addresses=TicketAddresses(node.secrets.ticket_secret, node.clock, settings.public_url),
         metrics=node.metrics,

@@ -123,11 +123,12 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
     service = Service(settings)
     tracing.start(version("browser-sessions"), service.pool.node)
     try:
+        host, port = listener.getsockname()[:2]
+        service.own_ports.add(port)
         await service.start()
         server = DrainingServer(uvicorn_config(build(settings, service), settings), service)
         gc.collect()
         gc.freeze()  # what stays for ever: a full collection of its 110,000 objects would block the loop for 50 ms
-        host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         on_ready(service, f"http://{shown}:{port}")
         await server.serve(sockets=[listener])

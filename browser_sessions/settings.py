@@ -23,6 +23,7 @@ from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.limits import MAX_TIMEOUT_SECONDS
 from browser_sessions.domain.principal import Role
 from browser_sessions.domain.text import without_prefix
+from browser_sessions.egress.rules import Rules
 
 PREFIX: Final = "BROWSER_SESSIONS_"
 
@@ -177,6 +178,24 @@ class Settings(BaseSettings):
     trusted_proxies: CommaSeparated = Field(
         (), description="Addresses of proxies whose X-Forwarded-* headers are trusted, comma-separated."
     )
+    egress: bool = Field(
+        True,
+        description="Send all traffic of sessions through the egress proxy, which refuses this machine, private "
+        "networks and other addresses that are not public. Turn it off only where something else filters.",
+    )
+    egress_allow: CommaSeparated = Field(
+        (),
+        description="What sessions may reach besides public addresses: hosts, `*.hosts`, addresses and networks, each "
+        "with an optional `:port`, comma-separated.",
+    )
+    egress_deny: CommaSeparated = Field(
+        (), description="What no session may reach, in the same form; it takes precedence over what is allowed."
+    )
+    egress_upstream_resolves_names: bool = Field(
+        False,
+        description="Send host names to a session's own `proxy`, not the addresses that were checked: for proxies that "
+        "know other names. What such a name stands for is then not checked here.",
+    )
     share_browsers_between_principals: bool = Field(
         False, description="Let sessions of different principals share a Chromium process."
     )
@@ -196,7 +215,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "egress_allow", "egress_deny", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return _comma_separated(value)
@@ -239,6 +258,12 @@ class Settings(BaseSettings):
                 ipaddress.ip_network(text, strict=False)
             except ValueError:
                 raise ValueError(f"{text!r} must be an address or a network, such as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("egress_allow", "egress_deny")
+    @classmethod
+    def _known_rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Rules.parse(value)
         return value
 
     @model_validator(mode="after")

@@ -66,6 +66,11 @@ EVENTS: Final[Mapping[str, str]] = {
     "browser.driver_hung": "Playwright's driver did not respond and was killed.",
     "devtools.cached": "DevTools' files were taken from a new Chromium; `isolated`: in a network of its own.",
     "devtools.not_available": "DevTools' files could not be read, with the reason; DevTools returns a problem.",
+    "egress.peers_unknown": "The system does not tell whose a connection is: other local users can use the proxies.",
+    "egress.off": "Sessions connect directly, because of the setting.",
+    "egress.refused": "A rule denied a connection of a session (level debug).",
+    "egress.traffic_limit": "A session has reached its `max_traffic_bytes`.",
+    "egress.unavailable": "A proxy for a session could not listen, with the reason.",
     "gateway.client_silent": "A CDP client did not respond to pings; its connection was closed.",
     "gateway.client_slow": "A CDP client read too slowly; its connection was closed with 1013.",
     "connect.options_ignored": "A one-line connection used unknown options: `names`, `count`.",
@@ -293,6 +298,12 @@ class Metrics:
             f"{prefix}_gateway_messages", "Messages relayed or refused", ["direction", "outcome"], registry=registry
         )
         self.gateway_clients = Gauge(f"{prefix}_gateway_clients", "Clients connected over CDP", registry=registry)
+        self.egress_bytes = CountedElsewhere(
+            f"{prefix}_egress_bytes", "Bytes between sessions and the sites they reach", "direction", registry
+        )
+        self.egress_connections = CountedElsewhere(
+            f"{prefix}_egress_connections", "Connections of sessions, made or refused by a rule", "outcome", registry
+        )
         self.viewers = Gauge(f"{prefix}_viewers", "Open live views", registry=registry)
         self.loop_lag_seconds = Histogram(
             f"{prefix}_loop_lag_seconds", "Lag of the event loop", buckets=_SECONDS, registry=registry

@@ -3,6 +3,7 @@
 python scripts/bench.py status    # the status endpoint : a bare FastAPI endpoint with the same model
 python scripts/bench.py create    # create and DELETE : raw Playwright new_context + new_page and context.close()
 python scripts/bench.py gateway   # a client through the gateway : one on the debugging port of a bare Chromium
+python scripts/bench.py egress    # a page and 500 MB through the egress proxy : the same browser without it
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ BENCHES: Final = {
     "create": "scripts.bench_create",
     "gateway": "scripts.bench_gateway",
     "live": "scripts.bench_live",
+    "egress": "scripts.bench_egress",
 }
 """Modules by name; each has `async def run() -> bool`: true if its goals are met."""
 

@@ -67,6 +67,8 @@ _VALUES: Final[Mapping[tuple[str, str], str]] = {
     ("browsers", "state"): "`starting`, `running`, `retiring`",
     ("browser_restarts_total", "reason"): _listed(RESTART_REASONS),
     ("browsers_retired_total", "reason"): _listed(RETIREMENT_REASONS),
+    ("egress_bytes_total", "direction"): "`up`, `down`",
+    ("egress_connections_total", "outcome"): "`made`, `refused`",
     ("gateway_bytes_total", "direction"): "`to_browser`, `to_client`",
     ("gateway_messages_total", "direction"): "`to_browser`: responses and events are not counted",
     ("gateway_messages_total", "outcome"): "`passed`, `refused`",

@@ -43,6 +43,8 @@ class ApiOptions:
     default_max_lifetime_seconds: float = 3600.0
     max_lifetime_seconds: float | None = 86_400.0
     max_body_bytes: int = MAX_BODY_BYTES
+    egress: bool = True
+    """Whether sessions have the egress proxy."""
 
 
 Addresses = Callable[[Request, SessionRecord, Principal], tuple[str, str]]

@@ -64,6 +64,7 @@ TABLE: Final[Mapping[type[BaseException], Kind]] = {
     errors.NoBrowser: Kind(503, "no-browser", "Browser could not be started"),
     errors.Overloaded: Kind(503, "overloaded", "Out of memory, disk or file descriptors"),
     errors.StoreUnavailable: Kind(503, "store-unavailable", "Session store unavailable"),
+    errors.EgressUnavailable: Kind(503, "egress-unavailable", "Egress proxy unavailable"),
     errors.BrowserMissing: Kind(503, "browser-missing", "No browser installed"),
     errors.DevToolsUnavailable: Kind(503, "devtools-unavailable", "DevTools not available"),
     errors.BrowserTimeout: Kind(504, "browser-timeout", "Browser did not respond"),

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from browser_sessions.api.egress_models import EgressBody, EgressResponse, Traffic
 from browser_sessions.domain.download_ledger import DownloadState
+from browser_sessions.domain.egress_rules import NO_RULES
 from browser_sessions.domain.limits import MAX_SIDE, MAX_TIMEOUT_SECONDS, URL_CHARACTERS
 from browser_sessions.domain.session_spec import Geolocation, HttpCredentials, Isolation, Proxy, SessionSpec
 from browser_sessions.domain.urls import REFUSED, may_open
@@ -106,8 +108,6 @@ class ProxyBody(BaseModel):
         port = re.search(r":(\d+)$", self.server)
         if port is not None and not 1 <= int(port.group(1)[:6]) <= 65535:
             raise ValueError("server's port must be 1 to 65535")
-        if self.server.startswith("socks5") and (self.username or self.password):
-            raise ValueError("Chromium does not sign in at socks5 proxies: leave username and password out")
         return self
 
 
@@ -208,6 +208,10 @@ class CreateBrowserSession(BaseModel):
     java_script_enabled: bool = True
     offline: bool = False
     proxy: ProxyBody | None = None
+    egress: EgressBody | None = Field(None, description="What it can reach; null: all that the server allows")
+    max_traffic_bytes: int | None = Field(
+        None, ge=1, le=2**53, description="Sent and received together; then its connections are closed. null: no limit"
+    )
     storage_state: StorageState | None = None
     start_url: Address | None = None
     wait_seconds: float = Field(0.0, ge=0, le=600, allow_inf_nan=False, description="How long to wait for a free place")
@@ -255,6 +259,8 @@ class CreateBrowserSession(BaseModel):
             "java_script_enabled": self.java_script_enabled,
             "offline": self.offline,
             "proxy": Proxy(**self.proxy.model_dump()) if self.proxy else None,
+            "egress": self.egress.rules() if self.egress else NO_RULES,
+            "max_traffic_bytes": self.max_traffic_bytes,
             "storage_state": self.storage_state.as_playwright() if self.storage_state else None,
             "start_url": self.start_url,
             "metadata": tuple(self.metadata.items()),
@@ -312,6 +318,7 @@ class BrowserSessionDetails(WithTickets, BrowserSessionResponse):
     connect_url: str | None
     live_url: str | None
     options: dict[str, Any]
+    traffic: Traffic | None = Field(description="null before it starts, and where the server has the egress proxy off")
 
 
 class BrowserSessionList(BaseModel):
@@ -498,6 +505,9 @@ class CreateKeyBody(BaseModel):
         pattern=r"^[A-Za-z0-9_\-]+$",
         description="A second key for this principal; null: a new one",
     )
+    egress: EgressBody | None = Field(
+        None, description="What sessions created with it can reach; null: all that the server allows"
+    )
 
 
 class KeyResponse(BaseModel):
@@ -507,6 +517,7 @@ class KeyResponse(BaseModel):
     principal_id: str
     created_at: datetime
     revoked_at: datetime | None
+    egress: EgressResponse
 
 
 class KeyCreated(KeyResponse):
@@ -568,7 +579,8 @@ class PoolState(BaseModel):
 
 class SessionRow(BaseModel):
     """One session in the overview. `memory_bytes` is its share of its browser's memory: that is measured for the whole
-    process group, and sessions of one browser count alike. `responsive` is false while its page does not respond."""
+    process group, and sessions of one browser count alike. `bytes_up` and `bytes_down` have passed the
+    egress proxy. `responsive` is false while its page does not respond."""
 
     session_id: str
     status: StatusName
@@ -590,6 +602,8 @@ class SessionRow(BaseModel):
     viewers: int
     controlled_by: str | None
     memory_bytes: int | None
+    bytes_up: int | None
+    bytes_down: int | None
     responsive: bool
     browser_id: str | None
 

@@ -43,7 +43,7 @@ async def find_view(pool: Pool, principal: Principal, session_id: str) -> Sessio
     found = await find(pool, principal, session_id)
     if isinstance(found, Session):
         return pool.registry.lives[session_id].view(pool.clock)
-    return SessionView(found)
+    return SessionView.of_ended(found)
 
 
 async def find_active(pool: Pool, principal: Principal, session_id: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any, Final
 import langcodes
 
 from browser_sessions.api.dependencies import ApiOptions
-from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.api.models import CreateBrowserSession, ProxyBody
 from browser_sessions.domain.errors import InvalidField
-from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.domain.session_spec import Proxy, SessionSpec
+from browser_sessions.egress.upstream import Upstream
 
 _SHARED_BY_CONTEXTS: Final = frozenset({"clipboard-read", "clipboard-write", "clipboard-sanitized-write"})
 NEAR_NAMES: Final = 3
@@ -32,9 +33,34 @@ def resolve(asked: CreateBrowserSession, devices: Mapping[str, Mapping[str, Any]
         _check_lifetime(asked.max_lifetime_seconds, options.max_lifetime_seconds)
     if asked.locale is not None and not langcodes.tag_is_valid(asked.locale):
         raise InvalidField(("body", "locale"), "must be a language tag whose parts are registered, such as de-DE")
+    if options.egress:
+        _check_proxy(asked.proxy)
+    else:
+        _check_without_egress(asked)
     if asked.isolation != "browser":
         _check_permissions(asked.permissions)
     return asked.spec(**values)
+
+
+def _check_proxy(proxy: ProxyBody | None) -> None:
+    """Of the proxy that the egress proxy is to use."""
+    if proxy is not None:
+        try:
+            Upstream.parse(Proxy(**proxy.model_dump()))
+        except ValueError as error:
+            raise InvalidField(("body", "proxy"), str(error)) from None
+
+
+def _check_without_egress(asked: CreateBrowserSession) -> None:
+    """Options that the egress proxy implements, which this server has off."""
+    for name in ("egress", "max_traffic_bytes"):
+        if getattr(asked, name) is not None:
+            raise InvalidField(("body", name), "must be left out: the egress proxy of this server is off")
+    proxy = asked.proxy
+    if proxy is not None and proxy.server.startswith("socks5") and (proxy.username or proxy.password):
+        raise InvalidField(
+            ("body", "proxy"), "Chromium does not sign in at socks5 proxies: leave username and password out"
+        )
 
 
 def _check_permissions(permissions: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from browser_sessions.auth.credential_leases import Leases
 from browser_sessions.auth.secrets_file import SECRET_BYTES, Secrets
 from browser_sessions.auth.throttle import SignInThrottle
 from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.egress_rules import NO_RULES, EgressRules
 from browser_sessions.domain.errors import (
     Conflict,
     InvalidField,
@@ -151,6 +152,12 @@ class KeyRing:
         signed_out = self.is_signed_out(principal.sign_in)
         return found is not None and found[0].principal_id == principal.principal_id and not signed_out
 
+    def egress_rules(self, principal: Principal) -> EgressRules:
+        """For the sessions that are created with the principal's credential."""
+        kind, _, name = principal.credential.partition(":")
+        key = self._keys.get(name) if kind == "key" else None
+        return NO_RULES if key is None else key.egress
+
     @contextmanager
     def lease(self, principal: Principal) -> Iterator[asyncio.Event]:
         """Yields an event that is set when the principal's credential is, or was already, revoked, or they sign out."""
@@ -206,7 +213,9 @@ class KeyRing:
         """All keys, revoked ones included, newest first; the built-in one last."""
         return [*sorted(self._keys.values(), key=lambda key: (key.created_at, key.key_id), reverse=True), self._admin]
 
-    async def create_key(self, name: str, role: Role, principal_id: str | None) -> tuple[ApiKey, str]:
+    async def create_key(
+        self, name: str, role: Role, principal_id: str | None, egress: EgressRules = NO_RULES
+    ) -> tuple[ApiKey, str]:
         """A new key and its text, which is not stored. Raises `InvalidField`, `StoreUnavailable`."""
         if principal_id is not None and principal_id not in self._principals():
             raise InvalidField(
@@ -221,6 +230,7 @@ class KeyRing:
             role=role,
             secret_sha256=_digest(secret),
             created_at=self._clock.wall(),
+            egress=egress,
         )
         await self._store.put_key(key)
         self._keys[key_id] = key

@@ -26,6 +26,7 @@ from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.chromium.process import Launched
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, NoBrowser, PageFailed
+from browser_sessions.egress.egress import Egress
 
 LAUNCH_SECONDS: Final = 15.0
 """Timeout of a launch: 0.1 s on an idle machine, seconds during many concurrent starts on two cores."""
@@ -49,6 +50,10 @@ class LaunchOptions:
     """Limit of one session's downloads in total, and of its uploads."""
     ready_contexts: int
     """Number of contexts that each browser keeps ready for creates."""
+    egress: Egress | None
+    """Opens the proxy of each context. None: contexts use the session's own proxy, or none."""
+    refusing: str | None
+    """The proxy for everything outside contexts, which refuses it."""
 
 
 async def start_browser(
@@ -71,7 +76,7 @@ async def start_browser(
         folder = await asyncio.shield(making)
         child = await spawn(
             options.found.executable,
-            switches(folder.profile, marker, sandbox=options.sandbox),
+            switches(folder.profile, marker, sandbox=options.sandbox, proxy=options.refusing),
             environment(folder.home, folder.tmp),
             options.user,
         )
@@ -85,7 +90,7 @@ async def start_browser(
         processes = await cdp.root.call("SystemInfo.getProcessInfo", timeout=deadline.left)
         pid = int(next(each["id"] for each in processes["processInfo"] if each["type"] == "browser"))
         await asyncio.to_thread(cleanup.record_process, folder.path, pid, marker)
-        link = await cdp.connect(lambda session: PlaywrightLink(session, cdp), timeout=deadline.left)
+        link = await cdp.connect(lambda session: PlaywrightLink(session, cdp, options.egress), timeout=deadline.left)
         undo.callback(link.close)
         with options.endpoint.expect(link.socket) as address:
             browser = await calls(_connect(driver, address, timeout=deadline.left), timeout=deadline.left)
@@ -117,6 +122,7 @@ async def start_browser(
         clock=options.clock,
         file_bytes=options.file_bytes,
         ready_contexts=options.ready_contexts,
+        egress=options.egress,
         folders=(folder.path, folder.tmp),
     )
 

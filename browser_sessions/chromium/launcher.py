@@ -24,6 +24,7 @@ from browser_sessions.chromium.process import ChromiumProcess, Launched, OnDeath
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.download_ledger import DEFAULT_QUOTA_BYTES
 from browser_sessions.domain.errors import NoBrowser, SettingsError
+from browser_sessions.egress.egress import Egress, EgressPort
 
 LAUNCH_TRIES: Final = 4
 """A launch is retried with a new driver if the driver died, and without the sandbox if that could not be set up."""
@@ -52,7 +53,9 @@ class PlaywrightLauncher:
         clock: Clock,
         file_bytes: int = DEFAULT_QUOTA_BYTES,
         ready_contexts: int = 1,
+        egress: Egress | None = None,
     ) -> None:
+        """`egress` is the proxy of everything that contexts and browsers load; None: they connect directly."""
         self.found: BrowserFound | None = None
         self.user: BrowserUser | None = None
         self.sandbox = False
@@ -64,6 +67,8 @@ class PlaywrightLauncher:
         self._clock = clock
         self._file_bytes = file_bytes
         self._ready_contexts = ready_contexts
+        self._egress = egress
+        self._refusing: EgressPort | None = None
         self._run: cleanup.RunFolder | None = None
         self._endpoint: LocalEndpoint | None = None
         self._driver: Driver | None = None
@@ -78,6 +83,11 @@ class PlaywrightLauncher:
 
     def __repr__(self) -> str:
         return f"<PlaywrightLauncher {len(self._processes)} browsers, {len(self._launching)} starting>"
+
+    @property
+    def own_ports(self) -> frozenset[int]:
+        """TCP ports that it listens on, for the driver."""
+        return frozenset() if self._endpoint is None else frozenset({self._endpoint.port})
 
     @property
     def devices(self) -> dict[str, dict[str, Any]]:
@@ -98,6 +108,8 @@ class PlaywrightLauncher:
         except OSError as error:
             raise SettingsError(f"The work folder {self._work_dir} cannot be used: {error.strerror}") from error
         self._endpoint = await LocalEndpoint.open()
+        if self._egress is not None:
+            self._refusing = await self._egress.refusing()
         driver = await self._healthy_driver()
         self._devices = {name: dict(values) for name, values in driver.playwright.devices.items()}
         if not self.sandbox:
@@ -124,6 +136,8 @@ class PlaywrightLauncher:
                 await self._driver.stop()
         if self._endpoint is not None:
             self._endpoint.close()
+        if self._refusing is not None:
+            await self._refusing.close()
         await self._sweeping.finished()
         if self._run is not None:
             await asyncio.to_thread(cleanup.end_marked, self._run.marker(""))
@@ -146,6 +160,8 @@ class PlaywrightLauncher:
                 self._clock,
                 self._file_bytes,
                 self._ready_contexts,
+                self._egress,
+                None if self._refusing is None else self._refusing.server,
             )
             launched = await start_browser(options, driver, calls)
             if self.sandbox and not self._sandbox_verified:

@@ -12,8 +12,10 @@ from browser_sessions.cdp import Browser
 from browser_sessions.cdp.page_overrides import MethodCall
 from browser_sessions.domain.download_ledger import Download
 from browser_sessions.domain.session import EndReason
-from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.domain.session_spec import Proxy, SessionSpec
 from browser_sessions.domain.uploads import Upload
+from browser_sessions.egress.egress import EgressPort
+from browser_sessions.egress.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,14 @@ class Picture:
     omit_background: bool = False
 
 
+Assign = Callable[[EgressPort], None]
+"""Assigns a context's egress proxy, which refuses everything before, to its session."""
+
+
+def leave_unassigned(_port: EgressPort) -> None:
+    """For contexts that reach nothing."""
+
+
 class ContextHandle(Protocol):
     """One session's isolated browser context. Methods raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
     `PageFailed`."""
@@ -272,6 +282,14 @@ class ContextHandle(Protocol):
 
     async def storage_state(self, *, timeout: float) -> dict[str, Any]:
         """Cookies and local storage of the whole context, in Playwright's format."""
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The egress proxy, which contexts of the session's clients use too; None where the server has it off."""
+
+    @property
+    def traffic(self) -> Usage | None:
+        """What has passed the egress proxy so far; None where the server has it off."""
 
     @property
     def downloads(self) -> Downloads: ...
@@ -317,13 +335,19 @@ class BrowserProcess(Protocol):
     def alive(self) -> bool: ...
 
     async def open_context(
-        self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
+        self,
+        spec: SessionSpec,
+        folder: Path,
+        on_event: Callable[[ContextEvent], None],
+        *,
+        timeout: float,
+        assign: Assign = leave_unassigned,
     ) -> ContextHandle:
         """Opens a context with one page. An error or a cancellation leaves nothing behind.
 
-        Raises `BrowserTimeout`, `BrowserGone`, `InvalidField` (an option that Chromium rejects),
-        `StartPageFailed`. `on_event` is called on the event loop; `context.died` means that the context was disposed of
-        without us.
+        Raises `BrowserTimeout`, `BrowserGone`, `EgressUnavailable`, `InvalidField` (an option that Chromium rejects),
+        `StartPageFailed`. `assign` is called with its egress proxy before anything loads. `on_event` is called on the
+        event loop; `context.died` means that the context was disposed of without us.
         """
 
     def keep_ready(self, on: bool) -> None:

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, CDPSession
 from browser_sessions.cdp import Browser as CdpBrowser
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.chromium.context.context_host import Host
-from browser_sessions.chromium.context.context_opening import open_context
+from browser_sessions.chromium.context.context_opening import can_be_ready, open_context
 from browser_sessions.chromium.downloads.download_events import DownloadEvents
 from browser_sessions.chromium.driver.driver_process import Driver
 from browser_sessions.chromium.driver.playwright_calls import Calls, TargetClosed
@@ -24,12 +24,13 @@ from browser_sessions.chromium.launch.child import Child
 from browser_sessions.chromium.launch.exit_watch import ExitWatch
 from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.chromium.page_registry import PageRegistry
-from browser_sessions.chromium.ports import BrowserProcess, ContextEvent, ContextHandle
+from browser_sessions.chromium.ports import Assign, BrowserProcess, ContextEvent, ContextHandle, leave_unassigned
 from browser_sessions.chromium.renderers import Renderers
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
+from browser_sessions.egress.egress import Egress
 
 EXIT_SECONDS: Final = 0.05
 """Limit for how it exited to be known: milliseconds after it has closed its pipe, and a wrapper script has seen it."""
@@ -60,6 +61,7 @@ class Launched:
     file_bytes: int
     ready_contexts: int
     """Number of contexts to keep ready for creates."""
+    egress: Egress | None
     folders: tuple[Path, ...]
     """Removed when the browser has exited."""
 
@@ -100,6 +102,7 @@ class ChromiumProcess:
             user=launched.user,
             clock=launched.clock,
             file_bytes=launched.file_bytes,
+            egress=launched.egress,
             alive=lambda: self.alive,
         )
         self._renderers = Renderers(self.process_group)
@@ -122,14 +125,19 @@ class ChromiumProcess:
         return self._cleaning is not None and self._cleaning.done()
 
     async def open_context(
-        self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
+        self,
+        spec: SessionSpec,
+        folder: Path,
+        on_event: Callable[[ContextEvent], None],
+        *,
+        timeout: float,
+        assign: Assign = leave_unassigned,
     ) -> ContextHandle:
         if not self.alive:
             raise BrowserGone("The browser has ended.")
         try:
-            # the first document of a mobile context has properties that cannot be added later (`window.orientation`)
-            with self._link.ready.create(suitable=not (spec.is_mobile or spec.has_touch)):
-                return await open_context(self._host, spec, folder, on_event, timeout=timeout)
+            with self._link.ready.create(suitable=can_be_ready(spec)):
+                return await open_context(self._host, spec, folder, on_event, assign, timeout=timeout)
         finally:
             if spec.isolation is Isolation.BROWSER:  # no other session will use this browser
                 self._ready_contexts = 0

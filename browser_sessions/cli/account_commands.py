@@ -11,6 +11,7 @@ import typer
 
 from browser_sessions.api.models import KeyCreated, KeyList, KeyResponse, UserList, UserResponse
 from browser_sessions.cli.command_group import new_app
+from browser_sessions.cli.egress_options import EgressAllow, EgressDeny, egress_rules
 from browser_sessions.cli.exit_codes import ExitCode
 from browser_sessions.cli.output import prompting, show, show_json, warn
 from browser_sessions.cli.reports import CommandError
@@ -37,11 +38,15 @@ async def create_key(
     principal: Annotated[
         str | None, typer.Option(metavar="ID", help="The key's principal. Default: a new one.")
     ] = None,
+    egress_allow: EgressAllow = None,
+    egress_deny: EgressDeny = None,
 ) -> None:
-    """Create an API key. It is shown only once."""
-    made = await connection.client.call(
-        "POST", "/v1/auth/keys", body={"name": name, "role": role, "principal_id": principal}
-    )
+    """Create an API key. It is shown only once.
+
+    The egress options are for the sessions that are created with it.
+    """
+    body = {"name": name, "role": role, "principal_id": principal, "egress": egress_rules(egress_allow, egress_deny)}
+    made = await connection.client.call("POST", "/v1/auth/keys", body=body)
     if connection.as_json:
         show_json(made)
         return

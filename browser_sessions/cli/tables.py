@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from rich.table import Table
 from rich.text import Text
 
+from browser_sessions.api.egress_models import Traffic
 from browser_sessions.api.models import (
     BrowserSessionDetails,
     BrowserSessionHealth,
@@ -167,6 +168,8 @@ def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth |
         ("pages", details.pages),
         ("connections", details.connections),
     ]
+    if details.traffic is not None:
+        rows.append(("traffic", traffic_summary(details.traffic)))
     if health is not None:
         rows.append(("health", health_summary(health)))
     rows += [(f"metadata {key}", value) for key, value in details.metadata.items()]
@@ -248,6 +251,12 @@ def health_summary(health: BrowserSessionHealth) -> str:
         return f"unhealthy: {health.problem or 'no reason given'}"
     memory = "" if health.memory_bytes is None else f", {health.memory_bytes / 2**20:.1f} MiB"
     return f"healthy, responded in {health.latency_ms:.0f} ms{memory}"
+
+
+def traffic_summary(traffic: Traffic) -> str:
+    refused = f", {traffic.refused} refused" if traffic.refused else ""
+    megabytes = f"{traffic.bytes_up / 1e6:.1f} MB sent, {traffic.bytes_down / 1e6:.1f} MB received"
+    return f"{megabytes}, {traffic.connections} connections{refused}"
 
 
 def _is_set(name: str, value: object) -> bool:

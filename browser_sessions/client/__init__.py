@@ -66,7 +66,7 @@ from browser_sessions.client.errors import (
     WrongState,
 )
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
-from browser_sessions.client.session_options import RoleName, SessionOptions, StatusName, WaitUntil
+from browser_sessions.client.session_options import EgressOptions, RoleName, SessionOptions, StatusName, WaitUntil
 
 __all__ = [
     "ApiError",
@@ -85,6 +85,7 @@ __all__ = [
     "ControlResponse",
     "Download",
     "DownloadResponse",
+    "EgressOptions",
     "Forbidden",
     "HealthzResponse",
     "IdempotencyMismatch",

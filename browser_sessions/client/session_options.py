@@ -8,10 +8,21 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from browser_sessions.api.models import RoleName, StatusName
 
-__all__ = ["RoleName", "SessionOptions", "StatusName", "WaitUntil", "documented"]
+__all__ = ["EgressOptions", "RoleName", "SessionOptions", "StatusName", "WaitUntil", "documented"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
+
+
+class EgressOptions(TypedDict, total=False):
+    """Hosts, `*.hosts`, addresses and networks, each with an optional `:port`.
+
+    allow: only these can be reached; None: all that the server and the key allow
+    deny: these cannot be reached
+    """
+
+    allow: Sequence[str] | None
+    deny: Sequence[str]
 
 
 class SessionOptions(TypedDict, total=False):
@@ -37,6 +48,8 @@ class SessionOptions(TypedDict, total=False):
     java_script_enabled: True
     offline: False
     proxy: {"server": "http://host:port", "bypass": ..., "username": ..., "password": ...}
+    egress: {"allow": ["*.shop.example", "198.51.100.0/24:443"], "deny": [...]}: what it can reach of what is allowed
+    max_traffic_bytes: its connections are closed once it has sent and received that much; None: no limit
     storage_state: cookies and local storage, as `storage_state()` returns them
     start_url: the page is navigated there before the call returns
     wait_seconds: how long to wait for free capacity; 0
@@ -67,6 +80,8 @@ class SessionOptions(TypedDict, total=False):
     java_script_enabled: bool
     offline: bool
     proxy: Mapping[str, str | None] | None
+    egress: EgressOptions | None
+    max_traffic_bytes: int | None
     storage_state: Mapping[str, Any] | None
     start_url: str | None
     wait_seconds: float

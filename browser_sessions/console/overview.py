@@ -131,7 +131,7 @@ class Overview:
 
     def _ended(self, record: SessionRecord) -> SessionView:
         title, url, pages = self._seen.get(record.session_id, ("", "", 0))
-        return SessionView(record, title, url, pages)
+        return SessionView.of_ended(record, title, url, pages)
 
     def _happened(self, event: Event) -> None:
         """Keeps the last title and URL of a session."""

@@ -24,6 +24,7 @@ BrowserSessionsError
 │   ├── NoBrowser            Chromium does not start
 │   ├── Overloaded           the machine is short of memory, disk or descriptors
 │   ├── StoreUnavailable
+│   ├── EgressUnavailable    no port for the session's proxy
 │   └── DevToolsUnavailable  no DevTools files for this Chromium
 ├── BrowserTimeout           the browser did not respond in time
 ├── BrowserGone              it died during the call
@@ -189,6 +190,10 @@ class Overloaded(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The store could not write or read: disk full, locked, gone."""
+
+
+class EgressUnavailable(Unavailable):
+    """No port for the session's proxy could be opened, and no session goes without one."""
 
 
 class BrowserTimeout(BrowserSessionsError):

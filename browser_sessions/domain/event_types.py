@@ -30,6 +30,8 @@ ROW_FIELDS: Final = (
     "viewers",
     "controlled_by",
     "memory_bytes",
+    "bytes_up",
+    "bytes_down",
     "responsive",
 )
 """Fields of a session's row in the overview that change during its life."""
@@ -52,7 +54,9 @@ _TYPES: Final = (
     EventType("session.active", ("seconds", "browser_id"), "Ready to use, `seconds` after the request."),
     EventType("session.extended", ("seconds",), "Its maximum lifetime was extended by `seconds`."),
     EventType(
-        "session.ended", ("status", "reason", "seconds", "closing_seconds"), "Final. The last event of a session."
+        "session.ended",
+        ("status", "reason", "seconds", "closing_seconds", "bytes_up", "bytes_down"),
+        "Final. The last event of a session.",
     ),
     EventType(
         "session.updated",
@@ -88,6 +92,17 @@ _TYPES: Final = (
     ),
     EventType("download.started", ("page_id", "url", "filename"), "A download started."),
     EventType("download.finished", ("page_id", "filename", "state"), "`completed`, `canceled` or `over_quota`."),
+    EventType(
+        "egress.refused",
+        ("host", "port", "address", "rule", "setting"),
+        "A connection that the egress proxy refused: the `rule` that denies it and the `setting` that can allow it; at "
+        "most 20 a second.",
+    ),
+    EventType(
+        "egress.traffic_limit",
+        ("max_traffic_bytes",),
+        "The session has transferred `max_traffic_bytes`: its connections are closed and no others are made.",
+    ),
     EventType("dialog.opened", ("page_id", "type", "message"), "An alert, confirm, prompt or beforeunload is open."),
     EventType("dialog.closed", ("page_id", "accepted"), "A dialog was closed."),
     EventType(

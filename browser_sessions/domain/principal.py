@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from browser_sessions.domain.egress_rules import NO_RULES, EgressRules
+
 
 class Role(StrEnum):
     CLIENT = "client"
@@ -71,6 +73,8 @@ class ApiKey:
     secret_sha256: str
     created_at: datetime
     revoked_at: datetime | None = None
+    egress: EgressRules = NO_RULES
+    """For the sessions that are created with it."""
 
     @property
     def principal(self) -> Principal:

@@ -124,6 +124,8 @@ class SessionRecord:
     idempotency_key: str | None = None
     body_sha256: str | None = None
     version: int = 0
+    traffic: dict[str, Any] | None = None
+    """What it has sent and received; None before its end, and without the egress proxy."""
 
 
 @dataclass(eq=False, slots=True)
@@ -153,6 +155,8 @@ class Session:
     """Seconds by which the hard deadline was extended."""
     in_use: int = 0
     """Pending commands and calls. The idle timeout is suspended while there is one."""
+    traffic: dict[str, Any] | None = field(default=None, repr=False)
+    """Set at its end."""
     options: dict[str, Any] = field(init=False, repr=False)
     """`spec.options()`: every record has it, and a record is made for every read."""
 
@@ -246,6 +250,7 @@ class Session:
             idempotency_key=self.idempotency_key,
             body_sha256=self.body_sha256,
             version=self.version,
+            traffic=self.traffic,
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
+from browser_sessions.domain.egress_rules import NO_RULES, EgressRules
 from browser_sessions.domain.urls import without_password
 
 MASK: Final = "***"
@@ -69,6 +70,8 @@ class SessionSpec:
     java_script_enabled: bool = True
     offline: bool = False
     proxy: Proxy | None = None
+    egress: EgressRules = NO_RULES
+    max_traffic_bytes: int | None = None
     storage_state: dict[str, Any] | None = field(default=None, repr=False, hash=False)
     start_url: str | None = None
     metadata: tuple[tuple[str, str], ...] = ()
@@ -79,6 +82,7 @@ class SessionSpec:
         shown["permissions"] = list(self.permissions)
         shown["start_url"] = None if self.start_url is None else without_password(self.start_url)
         shown["geolocation"] = None if self.geolocation is None else asdict(self.geolocation)
+        shown["egress"] = None if self.egress == NO_RULES else asdict(self.egress)
         shown["extra_http_headers"] = {name: MASK for name, _ in self.extra_http_headers}
         if self.proxy is not None:
             shown["proxy"] = asdict(self.proxy) | {"password": None if self.proxy.password is None else MASK}

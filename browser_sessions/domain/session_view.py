@@ -28,10 +28,20 @@ class SessionView:
     responsive: bool = True
     """Whether its page responded when it was last probed."""
     browser_id: str | None = None
+    bytes_up: int | None = None
+    bytes_down: int | None = None
+    """Through the egress proxy; None without it."""
 
     def pick(self, names: Iterable[str]) -> dict[str, Any]:
         """The named fields, of the record or of the view, in this order."""
         return {name: getattr(self.record if name in _RECORDED else self, name) for name in names}
+
+    @classmethod
+    def of_ended(cls, record: SessionRecord, title: str = "", url: str = "", page_count: int = 0) -> SessionView:
+        traffic = record.traffic or {}
+        return cls(
+            record, title, url, page_count, bytes_up=traffic.get("bytes_up"), bytes_down=traffic.get("bytes_down")
+        )
 
 
 _RECORDED: Final = frozenset(field.name for field in fields(SessionRecord))

@@ -12,9 +12,11 @@ from browser_sessions.telemetry import Metrics
 
 log = structlog.get_logger()
 
-LOGGED: Final = ("session.", "browser.", "control.", "client.")
+LOGGED: Final = ("session.", "browser.", "control.", "client.", "egress.")
 """Events that are logged. What pages do (console, network, navigation) is in the event streams only."""
 NOT_LOGGED: Final = frozenset({"session.updated"})
+DETAILS: Final = frozenset({"egress.refused"})
+"""Logged at level debug: a page can cause twenty a second."""
 WARNINGS: Final = frozenset({"browser.died", "browser.start_failed"})
 
 
@@ -29,6 +31,8 @@ def _log(event: Event) -> None:
     facts = {"session_id": event.session_id, "owner": event.owner} if event.session_id else {}
     crashed = event.kind == "session.ended" and event.data.get("status") == "crashed"
     write = log.warning if crashed or event.kind in WARNINGS else log.info
+    if event.kind in DETAILS:
+        write = log.debug
     write(event.kind, **facts, **event.data)
 
 

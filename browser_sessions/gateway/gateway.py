@@ -75,7 +75,9 @@ class Gateway:
         def make(session: BrowserSession) -> Relay:
             shared = self._shared.get(session_id)
             if shared is None or not shared.clients:
-                shared = self._shared[session_id] = SharedSession(cdp, handle.context_id, live.session.spec.proxy)
+                shared = self._shared[session_id] = SharedSession(
+                    cdp, handle.context_id, handle.proxy or live.session.spec.proxy
+                )
             return Relay(session, live, handle, shared, options, self._pool.clock, self._traffic, devtools_of)
 
         try:

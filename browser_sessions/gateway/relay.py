@@ -103,6 +103,7 @@ class Relay:
         self._clock = clock
         self._traffic = traffic
         self._devtools_of = devtools_of
+        proxy = handle.proxy or live.session.spec.proxy
         self._replies = Replies(self.socket)
         self._overrides = ClientOverrides(session, handle.owner, shared.overrides)
         self._actions = Actions(
@@ -113,10 +114,10 @@ class Relay:
             handle.downloads,
             handle.owner,
             self._overrides,
-            live.session.spec.proxy,
+            proxy,
             self.socket.close,
         )
-        self._secret_login = live.session.spec.proxy is not None and live.session.spec.proxy.username is not None
+        self._secret_login = proxy is not None and proxy.username is not None
         """The proxy's credentials are removed from events for the client."""
         self._held: deque[bytes] = deque()
         self._held_bytes = 0

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from browser_sessions.domain.errors import (
     BrowserSessionsError,
     Draining,
+    EgressUnavailable,
     NoBrowser,
     Overloaded,
     PoolFull,
@@ -20,7 +21,7 @@ from browser_sessions.domain.errors import (
 )
 from browser_sessions.domain.principal import Role
 
-REFUSALS: Final = (Draining, NoBrowser, Overloaded, PoolFull, QuotaExceeded, StoreUnavailable)
+REFUSALS: Final = (Draining, EgressUnavailable, NoBrowser, Overloaded, PoolFull, QuotaExceeded, StoreUnavailable)
 Refusal = Draining | Overloaded | QuotaExceeded | PoolFull
 E = TypeVar("E", bound=BrowserSessionsError)
 

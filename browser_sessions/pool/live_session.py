@@ -16,6 +16,7 @@ from browser_sessions.domain.text import clipped
 from browser_sessions.pool.admission import QueueTicket
 from browser_sessions.pool.browsers.fleet import BrowserSlot
 from browser_sessions.pool.control_lock import ControlLock
+from browser_sessions.pool.session_egress import traffic_of
 
 
 class Attached(Protocol):
@@ -89,6 +90,12 @@ class Live:
         return self.state.context if isinstance(self.state, Opened) else None
 
     @property
+    def traffic(self) -> dict[str, Any] | None:
+        """None before it has a context, and without the egress proxy."""
+        usage = None if self.context is None else self.context.traffic
+        return None if usage is None else traffic_of(usage)
+
+    @property
     def clients(self) -> int:
         """Number of CDP clients."""
         return sum(who.drives for who in self.attached)
@@ -102,6 +109,7 @@ class Live:
         """What it looks like from outside now; from memory."""
         opened = self.state if isinstance(self.state, Opened) else None
         pages = opened.context.pages() if opened else ()
+        usage = opened.context.traffic if opened else None
         return SessionView(
             record=self.session.record(clock),
             title=clipped(pages[-1].title) if pages else "",
@@ -113,6 +121,8 @@ class Live:
             memory_bytes=opened.slot.memory_bytes // max(1, opened.slot.taken) or None if opened else None,
             responsive=self.responsive,
             browser_id=opened.slot.browser_id if opened else None,
+            bytes_up=usage.bytes_up if usage else None,
+            bytes_down=usage.bytes_down if usage else None,
         )
 
     def attach(self, who: Attached) -> None:

@@ -20,6 +20,7 @@ from browser_sessions.pool.admission import Admission
 from browser_sessions.pool.browsers.fleet import BrowserSlot, Fleet
 from browser_sessions.pool.pool_report import PoolReport
 from browser_sessions.pool.registry import Registry
+from browser_sessions.pool.session_egress import SessionEgress
 from browser_sessions.pool.session_end import CLOSE_TIMEOUT_S, Ender
 from browser_sessions.pool.session_start import Idempotency, PoolLimits, Starter
 
@@ -39,7 +40,9 @@ class Pool:
         *,
         node: str,
         work_dir: Path,
+        egress: SessionEgress | None = None,
     ) -> None:
+        """`egress` decides what a session may reach; None without the egress proxy."""
         self.node = node
         self.clock = clock
         self.limits = limits
@@ -68,8 +71,9 @@ class Pool:
             self.background,
             node=node,
             work_dir=work_dir,
+            egress=egress,
         )
-        self.report = PoolReport(self.admission, self.registry, self.fleet, launcher, clock, node)
+        self.report = PoolReport(self.admission, self.registry, self.fleet, launcher, clock, node, self.ender.traffic)
         self._keyed: dict[tuple[str, str], asyncio.Future[None]] = {}
         """Creates under way by (owner, Idempotency-Key)."""
 

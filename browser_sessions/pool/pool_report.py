@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from browser_sessions.pool.admission import Admission
 from browser_sessions.pool.browsers.fleet import BrowserSlot, Fleet, Gone, Retiring, Running
 from browser_sessions.pool.live_session import Live, Opened
 from browser_sessions.pool.registry import Registry
+from browser_sessions.pool.session_egress import TOTALS
 
 HEALTH_TIMEOUT_S: Final = 1.5
 """Seconds for each probe; they run concurrently. docs/api.md promises a response within two seconds."""
@@ -76,6 +78,8 @@ class PoolReport:
     launcher: BrowserLauncher
     clock: Clock
     node: str
+    ended_traffic: Counter[str]
+    """Of ended sessions, live: see `Ender`."""
 
     async def health(self, session_id: str) -> Health:
         """Probes the live browser now, within two seconds. Raises `SessionNotFound`."""
@@ -144,6 +148,14 @@ class PoolReport:
             refused_total=admission.refused.total(),
             browsers=[self._browser(slot) for slot in self.fleet.slots],
         )
+
+    def traffic(self) -> Counter[str]:
+        """Through the egress proxy, of all sessions since the start."""
+        total = Counter(self.ended_traffic)
+        for live in self.registry.lives.values():
+            if live.session.traffic is None:
+                total.update({name: count for name, count in (live.traffic or {}).items() if name in TOTALS})
+        return total
 
     def readiness(self) -> tuple[Sequence[str], Sequence[str]]:
         """(reasons why the node accepts no sessions, warnings for operators)."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from browser_sessions.background_tasks import Background
@@ -15,6 +16,7 @@ from browser_sessions.pool.admission import Admission
 from browser_sessions.pool.browsers.fleet import Fleet
 from browser_sessions.pool.live_session import Ending, Live, Opened
 from browser_sessions.pool.registry import Registry
+from browser_sessions.pool.session_egress import TOTALS
 from browser_sessions.tracing import span
 
 CLOSE_GRACE_S: Final = 0.5
@@ -36,6 +38,8 @@ class Ender:
     background: Background
     before_close: Callable[[Live], Awaitable[None]] | None = None
     """Awaited before the context closes, unless its browser died: captures the last picture. Short; raises nothing."""
+    traffic: Counter[str] = field(init=False, default_factory=Counter)
+    """Of all ended sessions."""
 
     def begin(self, live: Live, reason: EndReason) -> asyncio.Future[SessionRecord]:
         """The only way out of `active`. When it returns, the status has changed and the session accepts nothing more.
@@ -80,6 +84,8 @@ class Ender:
     async def retire(self, live: Live) -> SessionRecord:
         """Stores and publishes the final record."""
         session = live.session
+        session.traffic = live.traffic
+        self.traffic.update({name: count for name, count in (session.traffic or {}).items() if name in TOTALS})
         record = await self.registry.retire(live)
         ended = session.created if session.ended is None else session.ended
         was_active = isinstance(live.state, Ending)
@@ -91,5 +97,7 @@ class Ender:
             reason=record.end_reason.value if record.end_reason else None,
             seconds=round(ended - session.created, 3),
             closing_seconds=round(self.clock.monotonic() - ended, 4) if was_active else None,
+            bytes_up=session.traffic["bytes_up"] if session.traffic else None,
+            bytes_down=session.traffic["bytes_down"] if session.traffic else None,
         )
         return record

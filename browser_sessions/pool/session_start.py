@@ -11,12 +11,13 @@ from typing import Any, Final, NamedTuple
 
 from browser_sessions.background_tasks import Background
 from browser_sessions.chromium.deadline import Deadline
-from browser_sessions.chromium.ports import ContextEvent
+from browser_sessions.chromium.ports import Assign, ContextEvent, leave_unassigned
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserTimeout,
     Draining,
+    EgressUnavailable,
     InvalidField,
     NoBrowser,
     PoolFull,
@@ -40,6 +41,7 @@ from browser_sessions.pool.admission import Admission
 from browser_sessions.pool.browsers.fleet import Fleet, Gone
 from browser_sessions.pool.live_session import Admitted, Live, Opened, Queued
 from browser_sessions.pool.registry import Registry
+from browser_sessions.pool.session_egress import SessionEgress
 from browser_sessions.pool.session_end import Ender
 from browser_sessions.tracing import span
 
@@ -92,6 +94,8 @@ class Starter:
     background: Background
     node: str
     work_dir: Path
+    egress: SessionEgress | None
+    """None without the egress proxy."""
     _opens: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(PARALLEL_OPENS))
     _starts: dict[str, _Start] = field(init=False, default_factory=dict)
     """By session id."""
@@ -118,7 +122,8 @@ class Starter:
         if ticket is None:
             session.move(SessionStatus.STARTING)
         self.registry.enlist(live)
-        making = asyncio.create_task(self._make(live, wait_seconds))
+        assign = leave_unassigned if self.egress is None else partial(self.egress.assign, principal, session)
+        making = asyncio.create_task(self._make(live, wait_seconds, assign))
         done = self.background.run(self._made_or_undone(live, making))
         self._starts[session.session_id] = _Start(making, done)
         return self._wait_for(live, done)
@@ -188,7 +193,7 @@ class Starter:
                 del self._starts[live.session.session_id]
             raise
 
-    async def _make(self, live: Live, wait_seconds: float) -> SessionRecord:
+    async def _make(self, live: Live, wait_seconds: float, assign: Assign) -> SessionRecord:
         session = live.session
         with span("session.create", session_id=session.session_id):
             with span("session.admit", wait_seconds=wait_seconds):
@@ -198,7 +203,7 @@ class Starter:
             deadline = Deadline(self.limits.create_timeout_seconds)
             try:
                 async with asyncio.timeout(deadline.left + OVERTIME_S):
-                    opened = live.state = await self._open(live, context_died, deadline)
+                    opened = live.state = await self._open(live, context_died, assign, deadline)
             except StartPageFailed as error:
                 error.session_id = session.session_id
                 raise
@@ -237,7 +242,7 @@ class Starter:
         live.state = Admitted()
         session.move(SessionStatus.STARTING)
 
-    async def _open(self, live: Live, context_died: asyncio.Event, deadline: Deadline) -> Opened:
+    async def _open(self, live: Live, context_died: asyncio.Event, assign: Assign, deadline: Deadline) -> Opened:
         """A context with a page in some browser; tried again when the browser dies meanwhile."""
         session = live.session
         for _ in range(OPEN_TRIES):
@@ -253,6 +258,7 @@ class Starter:
                             session.spec,
                             self.work_dir / session.session_id,
                             partial(self._happened, live, context_died),
+                            assign=assign,
                             timeout=deadline.left,
                         )
                 return Opened(slot, process, context)
@@ -275,7 +281,7 @@ class Starter:
     async def _undo(self, live: Live, error: BaseException) -> None:
         """Releases everything that a failed or cancelled create holds; its record stays, with the reason."""
         session = live.session
-        if isinstance(error, NoBrowser | StoreUnavailable):  # a 503 for the caller, like a rejection
+        if isinstance(error, NoBrowser | StoreUnavailable | EgressUnavailable):  # a 503, as for a rejection
             self.admission.refuse(error)
         match live.state:
             case Queued(ticket):

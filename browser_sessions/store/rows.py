@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
 
+from browser_sessions.domain.egress_rules import NO_RULES, EgressRules
 from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.principal import ApiKey, Role, User
 from browser_sessions.domain.session import FINAL, EndReason, SessionRecord, SessionStatus
@@ -54,6 +55,7 @@ _CODECS: Final[dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
     "ended_at": (micros, moment),
     "metadata": (json.dumps, json.loads),
     "options": (json.dumps, json.loads),
+    "traffic": (json.dumps, json.loads),
 }
 """(encode, decode) of a field's values other than None; other fields are stored as they are."""
 
@@ -72,13 +74,14 @@ UPDATE: Final = (
 SELECT: Final = f"SELECT {_COLUMNS} FROM sessions"  # noqa: S608 - our own field names
 
 PUT_KEY: Final = """
-    INSERT INTO api_keys (key_id, principal_id, name, role, secret_sha256, created_at, revoked_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO api_keys (key_id, principal_id, name, role, secret_sha256, created_at, revoked_at, egress)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key_id) DO UPDATE SET principal_id = excluded.principal_id, name = excluded.name, role = excluded.role,
-        secret_sha256 = excluded.secret_sha256, created_at = excluded.created_at, revoked_at = excluded.revoked_at
+        secret_sha256 = excluded.secret_sha256, created_at = excluded.created_at, revoked_at = excluded.revoked_at,
+        egress = excluded.egress
 """
 KEYS: Final = """
-    SELECT key_id, principal_id, name, role, secret_sha256, created_at, revoked_at
+    SELECT key_id, principal_id, name, role, secret_sha256, created_at, revoked_at, egress
     FROM api_keys ORDER BY created_at, key_id
 """
 PUT_USER: Final = """
@@ -142,14 +145,26 @@ def key_row(key: ApiKey) -> tuple[Any, ...]:
         key.secret_sha256,
         micros(key.created_at),
         optional_micros(key.revoked_at),
+        None if key.egress == NO_RULES else json.dumps(asdict(key.egress)),
     )
 
 
 def key_of(row: Sequence[Any]) -> ApiKey:
-    key_id, principal_id, name, role, secret_sha256, created_at, revoked_at = row
+    key_id, principal_id, name, role, secret_sha256, created_at, revoked_at, egress = row
     return ApiKey(
-        key_id, principal_id, name, Role(role), secret_sha256, moment(created_at), _optional_moment(revoked_at)
+        key_id,
+        principal_id,
+        name,
+        Role(role),
+        secret_sha256,
+        moment(created_at),
+        _optional_moment(revoked_at),
+        NO_RULES if egress is None else _rules(**json.loads(egress)),
     )
+
+
+def _rules(allow: list[str] | None, deny: list[str]) -> EgressRules:
+    return EgressRules(None if allow is None else tuple(allow), tuple(deny))
 
 
 def user_row(user: User) -> tuple[Any, ...]:

@@ -72,6 +72,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
     ),
     ("CREATE TABLE sign_outs (sign_in TEXT NOT NULL PRIMARY KEY, expires_at INTEGER NOT NULL)",),
+    ("ALTER TABLE api_keys ADD COLUMN egress TEXT", "ALTER TABLE sessions ADD COLUMN traffic TEXT"),
 )
 """The schema version is the number of migrations applied. Never change a released one: add another."""
 

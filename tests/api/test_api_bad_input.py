@@ -88,6 +88,13 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     "proxy with a script": ('{"proxy": {"server": "javascript:alert(1)"}}', field("body", "proxy")),
     "proxy with an invalid port": ('{"proxy": {"server": "http://proxy.example:65536"}}', field("body", "proxy")),
     "proxy without server": ('{"proxy": {}}', field("body", "proxy", "server")),
+    "proxy with a path": ('{"proxy": {"server": "http://user@proxy.example/x"}}', field("body", "proxy")),
+    "egress rule with a scheme": (
+        '{"egress": {"allow": ["http://a.example"]}}',
+        field("body", "egress", "allow", 0),
+    ),
+    "egress network with bits too many": ('{"egress": {"deny": ["10.0.0.1/8"]}}', field("body", "egress", "deny", 0)),
+    "traffic zero": ('{"max_traffic_bytes": 0}', field("body", "max_traffic_bytes")),
     "scale zero": ('{"device_scale_factor": 0}', field("body", "device_scale_factor")),
     "scale of too many pixels": ('{"device_scale_factor": 10.1}', field("body", "device_scale_factor")),
     "reduced motion unknown": ('{"reduced_motion": true}', field("body", "reduced_motion")),

@@ -121,7 +121,15 @@ def series(scraped: str) -> set[str]:
 
 async def test_counters_begin_with_a_zero_for_every_reason(service: Node) -> None:
     found = series((await service.client.get("/metrics")).text)
-    refusals = ("draining", "no-browser", "overloaded", "pool-full", "quota-exceeded", "store-unavailable")
+    refusals = (
+        "draining",
+        "egress-unavailable",
+        "no-browser",
+        "overloaded",
+        "pool-full",
+        "quota-exceeded",
+        "store-unavailable",
+    )
     for name, label, values in (
         ("refused", "reason", refusals),
         ("sessions_ended", "reason", [reason.value for reason in EndReason]),

@@ -43,4 +43,5 @@ any_record = st.builds(
     idempotency_key=st.none() | st.builds(new_session_id),
     body_sha256=st.none() | text,
     version=st.integers(0, 2**31),
+    traffic=st.none() | st.dictionaries(text, json_values, max_size=4),
 )

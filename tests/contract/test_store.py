@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from browser_sessions.domain.egress_rules import EgressRules
 from browser_sessions.domain.errors import Conflict, StoreUnavailable
 from browser_sessions.domain.ports import SessionQuery, SessionStore
 from browser_sessions.domain.principal import ApiKey, Role, User
@@ -514,7 +515,8 @@ def a_user(**values: Any) -> User:
 async def test_keys_are_listed_oldest_first(store: SessionStore) -> None:
     assert await store.keys() == []
     young = a_key(key_id="key_1", created_at=NOON + MICROSECOND)
-    old = a_key(key_id="key_2", role=Role.ADMIN, revoked_at=NOON + SECOND)
+    rules = EgressRules(("*.shop.example",), ("10.0.0.0/8:443",))
+    old = a_key(key_id="key_2", role=Role.ADMIN, revoked_at=NOON + SECOND, egress=rules)
     await store.put_key(young)
     await store.put_key(old)
     assert await store.keys() == [old, young]

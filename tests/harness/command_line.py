@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from browser_sessions.cli import app
 from browser_sessions.client.discovery import announced_url
-from tests.harness.service import devtools
+from tests.harness.service import LOCAL_PAGES, devtools
 from tests.harness.waiting import until
 
 COMMAND = (sys.executable, "-m", "browser_sessions")
@@ -117,7 +117,7 @@ async def serving(data_dir: Path, *args: str, env: Mapping[str, str] | None = No
             *("serve", "--port", "0", *args),
             stdout=out,
             stderr=err,
-            env=environment(data_dir, env),
+            env=environment(data_dir, {"BROWSER_SESSIONS_EGRESS_ALLOW": LOCAL_PAGES, **(env or {})}),
             start_new_session=True,
         )
     try:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from browser_sessions.client.discovery import announced_url
 from tests.harness.paths import ROOT
+from tests.harness.service import LOCAL_PAGES
 from tests.harness.waiting import until
 
 PATIENCE_S: Final = 60.0
@@ -83,7 +84,7 @@ async def newcomer(home: Path) -> AsyncIterator[Newcomer]:
             *(sys.executable, "-m", "browser_sessions", "serve", "--port", "0"),
             stdout=log,
             stderr=log,
-            env=user.environment,
+            env=user.environment | {"BROWSER_SESSIONS_EGRESS_ALLOW": LOCAL_PAGES},
             cwd=home,
             start_new_session=True,
         )

@@ -26,6 +26,8 @@ from browser_sessions.settings import load
 from tests.harness.waiting import until
 
 ADMIN_KEY = "test-admin-key-0123456789"
+LOCAL_PAGES = "127.0.0.0/8,::1"
+"""What sessions may reach unless a test sets `egress_allow`: the tests' sites are on loopback."""
 
 
 @dataclass
@@ -93,9 +95,11 @@ def client(url: str, key: str | None) -> httpx.AsyncClient:
 async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     """The service in this process; `settings` are those of `browser_sessions.settings`."""
     devtools.copy_to(data_dir)
+    settings = {"egress_allow": LOCAL_PAGES} | settings
     chosen = load(data_dir=data_dir, port=0, admin_api_key=ADMIN_KEY, drain_seconds=0, **settings)
     listener = listen(chosen.host, chosen.port)
     node = Service(chosen)
+    node.own_ports.add(listener.getsockname()[1])
     await node.start()
     server = _Server(uvicorn_config(build(chosen, node), chosen))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -178,6 +182,7 @@ class ServerProcess:
             "BROWSER_SESSIONS_ADMIN_API_KEY": ADMIN_KEY,
             "BROWSER_SESSIONS_LOG_FORMAT": "json",
             "BROWSER_SESSIONS_DRAIN_SECONDS": "0",
+            "BROWSER_SESSIONS_EGRESS_ALLOW": LOCAL_PAGES,
             **{f"BROWSER_SESSIONS_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.process: asyncio.subprocess.Process | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import structlog
@@ -21,6 +22,7 @@ from browser_sessions.api.models import (
 )
 from browser_sessions.api.responses import problems
 from browser_sessions.auth.access_tokens import TOKEN_LIFETIME_S
+from browser_sessions.domain.egress_rules import NO_RULES
 from browser_sessions.domain.errors import Unauthenticated
 from browser_sessions.domain.principal import ApiKey, Role, User
 
@@ -59,7 +61,9 @@ async def get_token(
 @router.post("/keys", status_code=201, response_model=KeyCreated, responses=problems(400, 401, 403, 413, 415, 503))
 async def create_key(services: Here, by: Admin, body: CreateKeyBody) -> dict[str, Any]:
     """Create an API key. Only this response contains the key itself."""
-    key, text = await services.keyring.create_key(body.name, Role(body.role), body.principal_id)
+    key, text = await services.keyring.create_key(
+        body.name, Role(body.role), body.principal_id, body.egress.rules() if body.egress else NO_RULES
+    )
     log.info("auth.key_created", key_id=key.key_id, role=key.role.value, by=by.principal_id)
     return _key(key) | {"key": text}
 
@@ -110,6 +114,7 @@ def _key(key: ApiKey) -> dict[str, Any]:
         "principal_id": key.principal_id,
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
+        "egress": asdict(key.egress),
     }
 
 

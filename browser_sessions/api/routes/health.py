@@ -70,6 +70,9 @@ def refresh(services: Services) -> None:
     services.metrics.capacity.set(state.capacity)
     services.metrics.queue.set(state.queue)
     services.metrics.refused.counts = {TABLE[kind].slug: n for kind, n in services.pool.admission.refused.items()}
+    traffic = services.pool.report.traffic()
+    services.metrics.egress_bytes.counts = {"up": traffic["bytes_up"], "down": traffic["bytes_down"]}
+    services.metrics.egress_connections.counts = {"made": traffic["connections"], "refused": traffic["refused"]}
     services.metrics.viewers.set(sum(live.viewers for live in services.pool.registry.lives.values()))
     services.metrics.tasks.set(len(asyncio.all_tasks()))
     services.metrics.browser_contexts.set(sum(process.context_count for _, process in services.pool.fleet.running))

@@ -28,7 +28,13 @@ from browser_sessions.domain.session import EndReason, SessionStatus
 
 router = APIRouter(prefix="/v1/browser/sessions", tags=["sessions"], route_class=CheckedRoute)
 
-_DETAILS: Final = BrowserSessionDetails.model_fields.keys() - {"connections", "pages", "connect_url", "live_url"}
+_DETAILS: Final = BrowserSessionDetails.model_fields.keys() - {
+    "connections",
+    "pages",
+    "connect_url",
+    "live_url",
+    "traffic",
+}
 _LIST_PARAMETERS: Final = ("status", "limit", "cursor")
 
 
@@ -63,7 +69,7 @@ async def get_browser_session_details(
 ) -> dict[str, Any]:
     """Get all facts about a session, with fresh URLs to connect to it and to watch it."""
     view = await find_view(services.pool, principal, session_id)
-    record = view.record
+    record, live = view.record, services.pool.registry.lives.get(session_id)
     connect_url = live_url = None
     if not record.status.final:
         connect_url, live_url = services.addresses(request, record, principal)
@@ -72,6 +78,7 @@ async def get_browser_session_details(
         "pages": view.page_count if record.status is SessionStatus.ACTIVE else 0,
         "connect_url": connect_url,
         "live_url": live_url,
+        "traffic": record.traffic if live is None else live.traffic,
     }
 
 

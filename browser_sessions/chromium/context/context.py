@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 from playwright.async_api import BrowserContext, Dialog, Page
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import CdpClosed, CdpError, Target
 from browser_sessions.chromium.context import page_actions
 from browser_sessions.chromium.context.action_queue import Action, ActionQueue, Ticket
@@ -23,6 +24,7 @@ from browser_sessions.chromium.context.dialogs import Dialogs
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.downloads.session_downloads import Downloads
 from browser_sessions.chromium.driver.playwright_calls import CRASHED, NoResponse, PageCrashed, TargetClosed
+from browser_sessions.chromium.driver.ready_contexts import EVERYTHING
 from browser_sessions.chromium.observe.observer import Observer
 from browser_sessions.chromium.page_registry import title_of
 from browser_sessions.chromium.ports import ContextEvent, Navigation, Owner, PageInfo, Picture
@@ -38,6 +40,9 @@ from browser_sessions.domain.errors import (
     TooManyPages,
 )
 from browser_sessions.domain.limits import MAX_PAGES, TEXT_CHARACTERS
+from browser_sessions.domain.session_spec import Proxy
+from browser_sessions.egress.egress import EgressPort
+from browser_sessions.egress.usage import Usage
 
 USAGE_SECONDS: Final = 1.0
 """Timeout for a renderer's metrics: an idle one responds in 5 ms, and `/health` has two seconds in all."""
@@ -56,13 +61,21 @@ class Context:
     """Implements `chromium.ports.ContextHandle` over a Playwright context."""
 
     def __init__(
-        self, host: Host, inner: BrowserContext, context_id: str, folder: Path, on_event: EventListener
+        self,
+        host: Host,
+        inner: BrowserContext,
+        context_id: str,
+        folder: Path,
+        port: EgressPort | None,
+        on_event: EventListener,
     ) -> None:
+        """`port` is its proxy, which is closed with it."""
         self._host = host
         self._calls = host.calls
         self._inner = inner
         self._context_id = context_id
         self._folder = folder
+        self._port = port
         self._on_event = on_event
         self._pages = Pages(host, context_id, folder.name)
         self._dialogs = Dialogs(host.calls, self._on_dialog_event)
@@ -87,6 +100,14 @@ class Context:
     @property
     def context_id(self) -> str:
         return self._context_id
+
+    @property
+    def proxy(self) -> Proxy | None:
+        return None if self._port is None else Proxy(self._port.server, EVERYTHING)
+
+    @property
+    def traffic(self) -> Usage | None:
+        return None if self._port is None else self._port.usage
 
     @property
     def owner(self) -> Owner:
@@ -291,6 +312,12 @@ class Context:
                 await self._host.cdp.root.call(
                     "Target.disposeBrowserContext", {"browserContextId": self._context_id}, timeout=timeout / 2
                 )
+                closed = True
+        if self._port is not None and (closed or not self._host.alive()):
+            await self._port.close()
+        elif self._port is not None:  # not before the context is gone: another session could get the same port
+            closing, background = self._port.close, Background()
+            self._host.cdp.closed.add_done_callback(lambda _: background.run(closing()))
         await remove(self._folder)
 
     async def _metrics(self, page_id: str, timeout: float) -> tuple[str, float, float] | None:

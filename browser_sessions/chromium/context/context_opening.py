@@ -17,8 +17,10 @@ from browser_sessions.chromium.context.context_host import Host
 from browser_sessions.chromium.context.context_options import context_options, invalid_field
 from browser_sessions.chromium.deadline import Deadline, seconds
 from browser_sessions.chromium.driver.playwright_calls import TargetClosed
+from browser_sessions.chromium.driver.ready_contexts import EVERYTHING
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import BrowserUser
+from browser_sessions.chromium.ports import Assign
 from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserTimeout,
@@ -28,27 +30,39 @@ from browser_sessions.domain.errors import (
     Unavailable,
 )
 from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.egress.egress import Egress, EgressPort
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
+def can_be_ready(spec: SessionSpec) -> bool:
+    """Whether a context of these options may be one that was made before they were known: the first document of a
+    mobile context has properties that cannot be added later (`window.orientation`)."""
+    return not (spec.is_mobile or spec.has_touch)
+
+
 async def open_context(
-    host: Host, spec: SessionSpec, folder: Path, on_event: EventListener, *, timeout: float
+    host: Host, spec: SessionSpec, folder: Path, on_event: EventListener, assign: Assign, *, timeout: float
 ) -> Context:
     """See `BrowserProcess.open_context`."""
     deadline, calls = Deadline(timeout), host.calls
     start_url = None if spec.start_url is None else page_actions.check_address(spec.start_url, ("body", "start_url"))
     options = context_options(spec)
+    port: EgressPort | None = None
     making = asyncio.create_task(_make_folder(folder, host.user))
     undo = AsyncExitStack()
     try:
+        if host.egress is not None:
+            port = await _open_port(host, host.egress, spec, undo)
+            assign(port)
+            options["proxy"] = {"server": port.server, "bypass": EVERYTHING}
         inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
         undo.push_async_callback(inner.close)
         if spec.permissions:
             await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
         page, context = await _both(
-            _first_page(host, inner, deadline), _identify(host, inner, folder, making, on_event, undo, deadline)
+            _first_page(host, inner, deadline), _identify(host, inner, folder, port, making, on_event, undo, deadline)
         )
         (target,) = host.registry.pages(context.context_id)  # no client knows the context yet
         page_id = target.target_id
@@ -64,13 +78,24 @@ async def open_context(
                 raise StartPageFailed(f"the address did not respond within {seconds(timeout)}.") from None
     except BaseException as error:
         await calls.finish(undo.aclose())
-        await asyncio.shield(_remove_folder(making, folder))
+        await asyncio.shield(_discard(making, folder, port))
         if isinstance(error, TargetClosed):
             raise BrowserGone("The browser or the page closed while the session was starting.") from None
         if isinstance(error, PageFailed):
             raise invalid_field(error.detail, spec) or error from None
         raise
     return context
+
+
+async def _open_port(host: Host, egress: Egress, spec: SessionSpec, undo: AsyncExitStack) -> EgressPort:
+    """That of a ready context, else a new one."""
+    ready = host.link.ready
+    port = ready.reserve() if can_be_ready(spec) else None
+    if port is None:
+        port = await egress.open()
+    else:
+        undo.callback(ready.give_up, port)
+    return port
 
 
 async def _first_page(host: Host, inner: BrowserContext, deadline: Deadline) -> Page:
@@ -81,6 +106,7 @@ async def _identify(
     host: Host,
     inner: BrowserContext,
     folder: Path,
+    port: EgressPort | None,
     making: Awaitable[None],
     on_event: EventListener,
     undo: AsyncExitStack,
@@ -91,7 +117,7 @@ async def _identify(
     await host.calls(inner.grant_permissions([], origin=claim), timeout=deadline.left)
     context_id = host.link.claimed(claim)
     await asyncio.shield(making)
-    context = Context(host, inner, context_id, folder, on_event)
+    context = Context(host, inner, context_id, folder, port, on_event)
     undo.callback(context.stop_events)
     context.start_events()
     await context.downloads.allow(context_id, True, timeout=deadline.left)
@@ -114,7 +140,10 @@ async def _make_folder(folder: Path, user: BrowserUser | None) -> None:
         raise Unavailable(f"The session's folder could not be created: {error.strerror}. Is the disk full?") from error
 
 
-async def _remove_folder(making: asyncio.Task[None], folder: Path) -> None:
+async def _discard(making: asyncio.Task[None], folder: Path, port: EgressPort | None) -> None:
+    """What is left of a failed attempt when the browser is gone too."""
+    if port is not None:
+        await port.close()
     with contextlib.suppress(Unavailable):
         await making
     await remove(folder)

@@ -36,6 +36,7 @@ from browser_sessions.domain.errors import (
 from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.text import valid
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
+from browser_sessions.egress.http.own_responses import PROXY_NAME
 
 FULL_PAGE_HEIGHT: Final = 16_384
 """CSS pixels of a full-page screenshot: Chromium's largest texture, beyond which the image repeats or is blank."""
@@ -62,6 +63,10 @@ _NETWORK_ERROR: Final = re.compile(r"net::ERR_\w+")
 _DOWNLOAD: Final = "Download is starting"
 _ABORTED: Final = "net::ERR_ABORTED"
 """Of a download or an empty response: the page stays as it is."""
+_NO_CONNECTION: Final = re.compile(
+    rf'{re.escape(PROXY_NAME)}; error=(?:destination_unavailable|connection_timeout); details="(.*)"'
+)
+"""The header of a page by which the egress proxy says that there is no site: a failure, as without the proxy."""
 SCREENSHOT_TRIES: Final = 5
 """A newly committed document may have nothing to draw yet."""
 _NOTHING_TO_DRAW: Final = ("Unable to capture screenshot", "Not attached to an active page")
@@ -133,6 +138,8 @@ async def goto(
                     await asyncio.wait({error_page}, timeout=min(deadline.left, ERROR_PAGE_S))
                 raise
         committed()
+        if response is not None and (failure := _NO_CONNECTION.match(response.headers.get("proxy-status", ""))):
+            raise PageFailed(failure[1])
         if wait_until != "commit":
             try:
                 await calls(

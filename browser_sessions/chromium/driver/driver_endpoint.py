@@ -48,15 +48,19 @@ class LocalEndpoint:
         endpoint._server = await asyncio.get_running_loop().create_server(lambda: _Handshake(endpoint), _HOST, 0)
         return endpoint
 
+    @property
+    def port(self) -> int:
+        assert self._server is not None, "created with open()"
+        return int(self._server.sockets[0].getsockname()[1])
+
     @contextlib.contextmanager
     def expect(self, socket: asyncio.Protocol) -> Iterator[str]:
         """The address at which one connection is passed to `socket`, valid within the block. Contains a secret: never
         log it."""
-        assert self._server is not None, "created with open()"
         path = f"/{secrets.token_urlsafe(SECRET_BYTES)}"
         self._expected[path] = socket
         try:
-            yield f"ws://{_HOST}:{self._server.sockets[0].getsockname()[1]}{path}"
+            yield f"ws://{_HOST}:{self.port}{path}"
         finally:
             self._expected.pop(path, None)
 

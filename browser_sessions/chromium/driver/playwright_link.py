@@ -27,6 +27,7 @@ from browser_sessions.cdp.page_overrides import (
 from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.chromium.driver.driver_network import ENABLE, EVENT, DriverNetwork
 from browser_sessions.chromium.driver.ready_contexts import ReadyContexts
+from browser_sessions.egress.egress import Egress
 
 EVENT_BYTES: Final = 2**20
 """Longer events of pages are truncated: Playwright would pass them on to our own event loop."""
@@ -81,7 +82,7 @@ class PlaywrightLink:
     """Connects the driver's socket to a CDP browser session. Handles a few of Playwright's commands itself, as the
     gateway does for other clients, and forwards the rest."""
 
-    def __init__(self, session: BrowserSession, browser: Browser) -> None:
+    def __init__(self, session: BrowserSession, browser: Browser, egress: Egress | None = None) -> None:
         self.socket = ClientSocket(self, queue_bytes=QUEUE_BYTES)
         self._browser = browser
         self.on_lost: Callable[[], None] = _nothing
@@ -109,7 +110,7 @@ class PlaywrightLink:
         """Pages that a client has created with a size of its own."""
         self._network = DriverNetwork(lambda method, session_id: self._post(session_id, (method, {})))
         self.dialogs = OpenDialogs(lambda session_id, method, params: self._post(session_id, (method, params)))
-        self.ready = ReadyContexts(session, browser, self._adopt, self._forget)
+        self.ready = ReadyContexts(session, browser, egress, self._adopt, self._forget)
 
     def __repr__(self) -> str:
         return f"<PlaywrightLink {len(self._contexts)} contexts>"

@@ -13,17 +13,28 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser, BrowserSession, Target
+from browser_sessions.domain.errors import EgressUnavailable
+from browser_sessions.egress.egress import Egress, EgressPort
 
 IDLE_S: Final = 0.1
 """Delay between the last create and the next preparation: twice the time of a create, so that successive creates do not
 compete with it for the processor."""
 _CONTEXT: Final = {"disposeOnDetach": True}
 """Parameters of Playwright's `Target.createBrowserContext` for a session without a proxy."""
+EVERYTHING: Final = "<-loopback>"
+"""The bypass list of a context whose loopback requests use its proxy too, as all others do."""
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
 class _Ready:
+    port: EgressPort | None
+    """Refuses everything until a session has the context. None without the egress proxy."""
     context_id: str = ""
     """Empty until Chromium has created it."""
     attached: dict[str, Any] | None = None
@@ -41,6 +52,7 @@ class ReadyContexts:
         self,
         session: BrowserSession,
         browser: Browser,
+        egress: Egress | None,
         adopt: Callable[[str], None],
         forget: Callable[[str], None],
     ) -> None:
@@ -48,6 +60,7 @@ class ReadyContexts:
         disposal."""
         self._session = session
         self._browser = browser
+        self._egress = egress
         self._adopt = adopt
         self._forget = forget
         self._wanted = 0
@@ -57,11 +70,14 @@ class ReadyContexts:
         """How many of them cannot use a ready context."""
         self._making: _Ready | None = None
         self._ready: deque[_Ready] = deque()
+        self._reserved: dict[str, _Ready] = {}
+        """Contexts that a create will use, by the address of their proxy."""
         self._taken: dict[str, _Ready] = {}
         """Contexts whose page Playwright has not created yet, by context id."""
         self._disposed: set[str] = set()
         """Contexts whose disposal Chromium has not confirmed yet."""
         self._timer: asyncio.TimerHandle | None = None
+        self._background = Background()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -85,8 +101,9 @@ class ReadyContexts:
 
     @contextlib.contextmanager
     def create(self, *, suitable: bool) -> Iterator[None]:
-        """Surrounds a create. No context is prepared meanwhile, and with a create that is not `suitable` for a ready
-        context none is taken, because Playwright's commands do not show which create they belong to."""
+        """Surrounds a create. No context is prepared meanwhile. Without the egress proxy, none is taken either while
+        there is a create that is not `suitable` for one, because Playwright's commands do not show which create they
+        belong to; with it they do, by the address of the proxy."""
         self._creates += 1
         self._unsuitable += not suitable
         try:
@@ -100,18 +117,39 @@ class ReadyContexts:
         """The driver or the browser is gone, and all contexts with it."""
         self._closed = True
         self._stop_timer()
+        for each in (*self._ready, *((self._making,) if self._making else ())):
+            self._close_port(each)
         self._making = None
         self._ready.clear()
+        self._reserved.clear()
         self._taken.clear()
         self._disposed.clear()
+
+    def reserve(self) -> EgressPort | None:
+        """The proxy of a ready context, which Playwright gets for a context with this proxy; the port is the caller's
+        from now on. None if there is none."""
+        if self._egress is None or not self._ready:
+            return None
+        ready = self._ready.popleft()
+        port, ready.port = ready.port, None
+        assert port is not None, "the egress proxy is on"
+        self._reserved[port.server] = ready
+        return port
+
+    def give_up(self, port: EgressPort) -> None:
+        """The create has failed: disposes of the context of `reserve` if Playwright has not asked for it."""
+        if (ready := self._reserved.pop(port.server, None)) is not None:
+            self._dispose(ready)
 
     # -- Playwright's commands -------------------------------------------------------------------------------------
 
     def take(self, params: Mapping[str, Any]) -> str | None:
         """The id of a ready context for `Target.createBrowserContext`; None if a new one has to be created."""
-        if params != _CONTEXT or not self._ready or self._unsuitable:
-            return None
-        ready = self._ready.popleft()
+        ready = self._reserved.pop(params.get("proxyServer", ""), None)
+        if ready is None:
+            if self._egress is not None or params != _CONTEXT or not self._ready or self._unsuitable:
+                return None
+            ready = self._ready.popleft()
         self._taken[ready.context_id] = ready
         return ready.context_id
 
@@ -147,6 +185,10 @@ class ReadyContexts:
             if ready.page_id == target.target_id:
                 self._ready.remove(ready)
                 self._dispose(ready)
+        for server, ready in tuple(self._reserved.items()):
+            if ready.page_id == target.target_id:
+                del self._reserved[server]
+                self._dispose(ready)
         for ready in tuple(self._taken.values()):
             if ready.page_id == target.target_id:
                 del self._taken[ready.context_id]
@@ -162,11 +204,32 @@ class ReadyContexts:
     def _fill(self) -> None:
         if self._making is not None:
             return
-        making = self._making = _Ready()
+        if self._egress is None:
+            self._make(_Ready(None))
+        else:
+            _ = self._background.run(self._fill_with_proxy(self._egress))
+
+    async def _fill_with_proxy(self, egress: Egress) -> None:
+        try:
+            port = await egress.open()
+        except EgressUnavailable as error:  # a create reports it
+            log.warning("egress.unavailable", reason=error.detail)
+            return
+        if self._making is not None or self._closed:
+            await port.close()
+        else:
+            self._make(_Ready(port))
+
+    def _make(self, making: _Ready) -> None:
+        self._making = making
+        params: dict[str, Any] = _CONTEXT
+        if making.port is not None:
+            params = _CONTEXT | {"proxyServer": making.port.server, "proxyBypassList": EVERYTHING}
 
         def context_created(value: Mapping[str, Any] | None, _error: object) -> None:
             if value is None:
                 self._making = None
+                self._close_port(making)
                 return
             making.context_id = value["browserContextId"]
             self._adopt(making.context_id)
@@ -177,7 +240,7 @@ class ReadyContexts:
                 resumes=True,
             )
 
-        self._session.post("Target.createBrowserContext", _CONTEXT, context_created)
+        self._session.post("Target.createBrowserContext", params, context_created)
 
     def _page_created(self, making: _Ready) -> None:
         self._making = None
@@ -192,11 +255,16 @@ class ReadyContexts:
         context_id = ready.context_id
         self._disposed.add(context_id)
         self._forget(context_id)
+        self._close_port(ready)
         self._session.post(
             "Target.disposeBrowserContext",
             {"browserContextId": context_id},
             lambda *_: self._disposed.discard(context_id),
         )
+
+    def _close_port(self, ready: _Ready) -> None:
+        if ready.port is not None:
+            _ = self._background.run(ready.port.close())
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

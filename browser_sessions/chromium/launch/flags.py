@@ -37,6 +37,8 @@ _ENABLED_FEATURES: Final = (
 OWN: Final = (
     # WebRTC must not send UDP past a session's proxy. Of the spellings in use, only this one works (measured).
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    # HTTP/3 is not tried: it is UDP, which no proxy of a session carries.
+    "--disable-quic",
     # Warnings and above: at lower levels the pages' console output goes to standard error too.
     "--log-level=1",
 )
@@ -117,11 +119,13 @@ _SANDBOX_HELPER: Final = "CHROME_DEVEL_SANDBOX"
 """Path of the setuid sandbox helper, for systems without user namespaces."""
 
 
-def switches(profile: Path, marker: str, *, sandbox: bool) -> list[str]:
-    """The complete command line arguments, for a browser with the profile folder `profile`."""
+def switches(profile: Path, marker: str, *, sandbox: bool, proxy: str | None = None) -> list[str]:
+    """The complete command line arguments, for a browser with the profile folder `profile`. `proxy` is for everything
+    outside the contexts that have one of their own."""
+    proxied = () if proxy is None else (f"--proxy-server={proxy}", "--proxy-bypass-list=<-loopback>")
     no_sandbox = () if sandbox else ("--no-sandbox",)
     pages_last = () if shutil.which("nice") is None else (PAGES_LAST,)
-    return [*_FROM_PLAYWRIGHT, *OWN, *pages_last, *no_sandbox, f"{PROFILE}{profile}", MARKER + marker]
+    return [*_FROM_PLAYWRIGHT, *OWN, *pages_last, *no_sandbox, *proxied, f"{PROFILE}{profile}", MARKER + marker]
 
 
 def environment(home: Path, tmp: Path) -> dict[str, str]:

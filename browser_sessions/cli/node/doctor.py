@@ -88,6 +88,7 @@ def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Findin
         found.append(Finding("settings", "warning", " ".join(strange), "docs/settings.md lists them all."))
     else:
         found.append(Finding("settings", "ok", f"All can be used ({_set_by(environ)})."))
+    found.append(doctor_findings.on_egress(settings.egress, settings.egress_allow))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     found += asyncio.run(_live(settings))
     found.append(doctor_findings.on_folder(folder_at(settings.data_dir)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -64,6 +64,16 @@ def on_python(version: tuple[int, int, int]) -> Finding:
     if version[:2] < OLDEST_PYTHON:
         return Finding("python", "problem", f"Python {shown}.", "Use Python 3.11 or newer.")
     return Finding("python", "ok", f"Python {shown}.")
+
+
+def on_egress(on: bool, allow: Sequence[str]) -> Finding:
+    if not on:
+        says = "Off: sessions reach whatever this machine reaches, this service and private networks included."
+        return Finding("egress", "warning", says, "Turn BROWSER_SESSIONS_EGRESS on unless something else filters.")
+    if allow:
+        return Finding("egress", "ok", f"Sessions reach public addresses, and {', '.join(allow)}.")
+    says = "Sessions reach public addresses only. For pages on this machine: serve --egress-allow 127.0.0.0/8."
+    return Finding("egress", "ok", says)
 
 
 def on_folder(folder: Folder) -> Finding:

@@ -87,6 +87,10 @@ def warnings(service: Service, url: str) -> list[str]:
     found = unknown(os.environ)
     if not service.launcher.sandbox:
         found.append(f"Chromium runs without its sandbox. {service.launcher.sandbox_reason}")
+    if not service.settings.egress:
+        found.append(
+            "EGRESS is off: sessions reach whatever this machine reaches, this service and private networks included."
+        )
     public = service.settings.public_url or ""
     if not is_loopback(urlsplit(url).hostname or "") and not public.startswith("https://"):
         found.append(

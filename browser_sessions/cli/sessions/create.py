@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from browser_sessions.api.models import BrowserSessionCreated
+from browser_sessions.cli.egress_options import EgressAllow, EgressDeny, egress_rules
 from browser_sessions.cli.output import show, show_json
 from browser_sessions.cli.service_command import Connection, service_command
 from browser_sessions.cli.sessions.session_arguments import Metadata, metadata_pairs
@@ -64,6 +65,11 @@ async def create(
         str | None,
         typer.Option(metavar="FILE|-", help="Start with these cookies and local storage: see storage-state."),
     ] = None,
+    egress_allow: EgressAllow = None,
+    egress_deny: EgressDeny = None,
+    max_traffic: Annotated[
+        int | None, typer.Option(metavar="BYTES", help="Close its connections once it has transferred that much.")
+    ] = None,
     metadata: Metadata = None,
     json_body: Annotated[
         str | None,
@@ -92,6 +98,8 @@ async def create(
             "offline": offline,
             "bypass_csp": bypass_csp,
             "isolation": isolation,
+            "egress": egress_rules(egress_allow, egress_deny),
+            "max_traffic_bytes": max_traffic,
         }.items()
         if value is not None
     }

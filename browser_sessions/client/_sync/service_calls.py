@@ -19,7 +19,7 @@ from browser_sessions.api.models import (
 )
 from browser_sessions.client._sync.transport import Transport, parsed
 from browser_sessions.client.paths import KEYS, USERS, key_path, user_path
-from browser_sessions.client.session_options import RoleName
+from browser_sessions.client.session_options import EgressOptions, RoleName
 
 
 class ServiceCalls:
@@ -65,9 +65,17 @@ class ServiceCalls:
         """All API keys, revoked ones included, without their secrets (admins)."""
         return parsed(KeyList, self._transport.send("GET", KEYS)).keys
 
-    def create_key(self, name: str, *, role: RoleName = "client", principal_id: str | None = None) -> KeyCreated:
-        """Creates an API key (admins). Only this response contains its `key`."""
-        body = {"name": name, "role": role, "principal_id": principal_id}
+    def create_key(
+        self,
+        name: str,
+        *,
+        role: RoleName = "client",
+        principal_id: str | None = None,
+        egress: EgressOptions | None = None,
+    ) -> KeyCreated:
+        """Creates an API key (admins). Only this response contains its `key`. `egress`: what sessions created with it
+        can reach."""
+        body = {"name": name, "role": role, "principal_id": principal_id, "egress": egress}
         return parsed(KeyCreated, self._transport.send("POST", KEYS, body=body))
 
     def revoke_key(self, key_id: str) -> KeyResponse:

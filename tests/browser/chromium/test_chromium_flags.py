@@ -58,6 +58,9 @@ def test_no_switch_opens_a_port_or_is_repeated(tmp_path: Path) -> None:
     assert not [each for each in names if each.startswith("--remote-debugging") and each != "--remote-debugging-pipe"]
     assert "--no-sandbox" not in arguments
     assert "--no-sandbox" in switches(tmp_path, "run/brw_1", sandbox=False)
+    assert not [each for each in arguments if "proxy-server" in each]
+    proxied = switches(tmp_path, "run/brw_1", sandbox=True, proxy="http://127.0.0.1:1")
+    assert {"--proxy-server=http://127.0.0.1:1", "--proxy-bypass-list=<-loopback>"} < set(proxied)
 
 
 def test_the_environment_has_only_what_chromium_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,12 @@ class FakeProxy:
             fields = [line.partition(":") for line in head.split("\r\n")[1:]]
             given = next((value.strip() for name, _, value in fields if name.lower() == "proxy-authorization"), "")
             scheme, _, secret = given.partition(" ")
-            if self._wanted is not None and f"{scheme.lower()} {secret}" != self._wanted:
+            if head.startswith("CONNECT ") and self._wanted in (None, f"{scheme.lower()} {secret}"):
+                writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+                line = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                self.served.append(f"http://{address}{line.split(' ')[1]}")
+                status, body = "200 OK", "<title>through the proxy</title>"
+            elif self._wanted is not None and f"{scheme.lower()} {secret}" != self._wanted:
                 self.refused += 1
                 status, body = '407 Ask\r\nProxy-Authenticate: Basic realm="tests"', "refused"
             elif urlsplit(address).path == MEMBERS and "authorization: basic " + MEMBER not in head.lower():
@@ -139,6 +144,12 @@ class FakeProxy:
             pass  # the browser disconnected
         finally:
             writer.close()
+
+
+@pytest.fixture
+def names_go_to_proxies(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with `EGRESS_UPSTREAM_RESOLVES_NAMES`: nobody but a session's proxy knows example.test."""
+    monkeypatch.setattr(service.inside.egress, "upstream_names", True)
 
 
 @asynccontextmanager
@@ -184,6 +195,7 @@ async def title_by_raw(url: str, address: str) -> str:
 BY: Final = {"playwright": title_by_playwright, "puppeteer": title_by_puppeteer, "raw": title_by_raw}
 
 
+@pytest.mark.usefixtures("names_go_to_proxies")
 @pytest.mark.parametrize("credentials", ["anna:opensesame", pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("by", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node]), "raw"])
 async def test_a_context_created_by_a_client_uses_the_sessions_proxy(
@@ -210,6 +222,7 @@ async def test_a_context_created_by_a_client_uses_the_sessions_proxy(
 PASSWORD: Final = {"username": "anna", "password": "opensesame"}
 
 
+@pytest.mark.usefixtures("names_go_to_proxies")
 async def test_a_client_logs_in_at_sites_itself_behind_a_proxy_with_a_password(service: Running) -> None:
     """The context's first request is challenged by the proxy and then by the site."""
     async with fake_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
@@ -223,6 +236,7 @@ async def test_a_client_logs_in_at_sites_itself_behind_a_proxy_with_a_password(s
         await browser.close()
 
 
+@pytest.mark.usefixtures("names_go_to_proxies")
 async def test_concurrent_first_requests_all_pass_a_proxy_with_a_password(service: Running) -> None:
     async with fake_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
         created = await service.create(proxy={"server": proxy.url, **PASSWORD})
@@ -238,6 +252,7 @@ async def test_concurrent_first_requests_all_pass_a_proxy_with_a_password(servic
         await browser.close()
 
 
+@pytest.mark.usefixtures("names_go_to_proxies")
 async def test_the_proxys_password_is_not_revealed_to_clients(service: Running) -> None:
     """Requests carry it and are reported to clients with their headers."""
     async with fake_proxy("anna:opensesame") as proxy:

@@ -22,6 +22,7 @@ from tests.harness.clients.raw_cdp import raw
 from tests.harness.pixels import PixelReader
 from tests.harness.service import ADMIN_KEY, Running
 from tests.harness.sites.client_site import client_site
+from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -181,11 +182,11 @@ async def test_a_viewer_can_switch_pages_and_moves_to_the_newest_when_its_page_c
         assert "page" in (await viewer.message("problem"))["detail"]
 
 
-async def test_responses_are_reported_only_while_a_viewer_is_connected(service: Running) -> None:
+async def test_responses_are_reported_only_while_a_viewer_is_connected(service: Running, site: Site) -> None:
     session_id, _ = await ready(service)
     page_id = await service.first_page(session_id)
     journal = service.inside.pool.journal
-    url = f"{service.url}/healthz"
+    url = f"{site.url}/"
 
     async def visit() -> bool:
         path = f"{SESSIONS}/{session_id}/pages/{page_id}/navigate"
@@ -528,7 +529,7 @@ async def is_value(evaluate: Evaluate, element: str, value: str) -> bool:
 
 async def test_an_address_that_cannot_be_loaded_is_named_and_not_the_error_page(service: Running) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/gone"
+        url = f"https://127.0.0.1:{closed.getsockname()[1]}/gone"
     session_id, evaluate = await ready(service, f"<a href='{url}'>Go</a>")
     async with watching(live_url(service, session_id), keyed()) as viewer:
         await viewer.frame()
@@ -537,7 +538,7 @@ async def test_an_address_that_cannot_be_loaded_is_named_and_not_the_error_page(
         assert failed["pages"][0]["url"] == url
         await viewer.message("url", lambda message: message["url"] == url)
     failures = [event.data for event in service.inside.pool.journal.of(session_id) if event.kind == "network.failed"]
-    assert [(each["url"], each["error"]) for each in failures] == [(url, "net::ERR_CONNECTION_REFUSED")]
+    assert [(each["url"], each["error"]) for each in failures] == [(url, "net::ERR_TUNNEL_CONNECTION_FAILED")]
 
 
 async def test_the_reason_of_a_failed_page_is_kept_with_it_whoever_saw_it_fail(service: Running) -> None:

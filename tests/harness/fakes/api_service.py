@@ -163,12 +163,14 @@ DETAILS: dict[str, Any] = {
     "connect_url": "wss://browsers.example.com/v1/browser/sessions/x/cdp?ticket=t",
     "live_url": LIVE_URL,
     "options": {},
+    "traffic": None,
 }
-KEY_CREATED = {
+KEY_CREATED: dict[str, Any] = {
     "key_id": "k1",
     "principal_id": "p",
     "created_at": "2026-01-31T12:00:00Z",
     "revoked_at": None,
+    "egress": {"allow": None, "deny": []},
     "key": "bs_k1_secret",
 }
 

@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from browser_sessions.cdp import Browser
-from browser_sessions.chromium.ports import BrowserProcess, ContextEvent, ContextHandle, PageInfo
+from browser_sessions.chromium.ports import (
+    Assign,
+    BrowserProcess,
+    ContextEvent,
+    ContextHandle,
+    PageInfo,
+    leave_unassigned,
+)
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, NoBrowser
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.egress.usage import Usage
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 VERSION = "1.0.0.0"
@@ -45,6 +53,8 @@ class FakeContext:
         self.spec = spec
         self.on_event = on_event
         self.context_id = f"context-{id(self):x}"
+        self.proxy = None
+        self.traffic: Usage | None = None
         self.closed = False
         self.closing = asyncio.Event()
         self.closing.set()
@@ -96,7 +106,13 @@ class FakeProcess:
         return len(self.contexts)
 
     async def open_context(
-        self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
+        self,
+        spec: SessionSpec,
+        folder: Path,
+        on_event: Callable[[ContextEvent], None],
+        *,
+        timeout: float,
+        assign: Assign = leave_unassigned,
     ) -> ContextHandle:
         self.launcher.opening += 1
         self.launcher.most_opening = max(self.launcher.most_opening, self.launcher.opening)

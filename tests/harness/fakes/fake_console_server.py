@@ -45,7 +45,8 @@ def row(session_id: str, **changed: Any) -> Row:
         "title": "Example Domain", "url": "https://example.com/", "page_count": 1,
         "viewport_width": 1280, "viewport_height": 720, "created_at": stamp(-300), "last_activity": stamp(-5),
         "expires_at": stamp(295), "ended_at": None, "end_reason": None, "connections": 1, "viewers": 0,
-        "controlled_by": None, "memory_bytes": 182_000_000, "responsive": True, "metadata": {}, "isolation": "context",
+        "controlled_by": None, "memory_bytes": 182_000_000, "responsive": True,
+        "bytes_up": 41_000, "bytes_down": 2_300_000, "metadata": {}, "isolation": "context",
         "browser_id": "br_4f1c02a9",
     } | changed  # fmt: skip
 
@@ -257,6 +258,7 @@ def make_app(console: FakeConsole) -> FastAPI:
         return known | {
             "user_agent": None, "node": "node-1", "pages": known["page_count"], "idle_timeout_seconds": 300.0,
             "max_lifetime_seconds": 3600.0, "options": console.options,
+            "traffic": None,
             "connect_url": f"{host}/cdp?ticket=secret-ticket-of-this-session" if live else None,
             "live_url": f"{host}/live?ticket=secret" if live else None,
         }  # fmt: skip

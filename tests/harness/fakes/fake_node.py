@@ -22,6 +22,7 @@ from browser_sessions.auth.keyring import KeyRing
 from browser_sessions.auth.secrets_file import Secrets
 from browser_sessions.chromium.launch.folders import make_session
 from browser_sessions.chromium.ports import (
+    Assign,
     BrowserProcess,
     ContextEvent,
     ContextHandle,
@@ -30,6 +31,7 @@ from browser_sessions.chromium.ports import (
     Navigation,
     PageInfo,
     Picture,
+    leave_unassigned,
 )
 from browser_sessions.chromium.uploads.session_uploads import Uploads
 from browser_sessions.domain.clock import Clock, SystemClock
@@ -164,7 +166,13 @@ class DrivableContext(FakeContext):
 
 class DrivableProcess(FakeProcess):
     async def open_context(
-        self, spec: SessionSpec, folder: Path, on_event: Callable[[ContextEvent], None], *, timeout: float
+        self,
+        spec: SessionSpec,
+        folder: Path,
+        on_event: Callable[[ContextEvent], None],
+        *,
+        timeout: float,
+        assign: Assign = leave_unassigned,
     ) -> ContextHandle:
         await self.launcher.gate.wait()
         if self.launcher.open_error is not None:

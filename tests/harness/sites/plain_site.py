@@ -37,6 +37,8 @@ class Site:
         }
         self.headers: dict[str, str] = {}
         """A response header more of a path."""
+        self.redirects: dict[str, str] = {}
+        """Where a path redirects to."""
         self.locked: dict[str, str] = {}
         """`Authorization` that a path requires."""
         self.requests: list[tuple[str, dict[str, str]]] = []
@@ -67,6 +69,8 @@ class Site:
             status = "200 OK" if html is not None else "404 Not Found"
             if self.locked.get(path, sent := self.requests[-1][1].get("authorization")) != sent:
                 status = '401 Unauthorized\r\nWWW-Authenticate: Basic realm="site"'
+            if path in self.redirects:
+                status = f"302 Found\r\nLocation: {self.redirects[path]}"
             if more := self.headers.get(path):
                 status += f"\r\n{more}"
             writer.write(

@@ -194,11 +194,25 @@ def test_no_command_accepts_a_secret_as_an_argument() -> None:
             assert f"{name} " not in usage, (command, name)
 
 
+def test_egress_rules_are_comma_separated(service: Service) -> None:
+    assert bs("create", "--egress-allow", "a.example, *.b.example:443", "--max-traffic", "1000").exit_code == 0
+    body = json.loads(next(each for each in service.requests if each.method == "POST").content)
+    assert body["egress"] == {"allow": ["a.example", "*.b.example:443"], "deny": []}
+    assert body["max_traffic_bytes"] == 1000
+    assert bs("keys", "create", "ci", "--egress-deny", "10.0.0.0/8").exit_code == 0
+    assert json.loads(service.requests[-1].content)["egress"] == {"allow": None, "deny": ["10.0.0.0/8"]}
+
+
 def test_a_new_key_is_printed_once_and_is_in_the_json(service: Service) -> None:
     shown = bs("keys", "create", "ci", "--role", "operator")
     assert shown.stdout.count("bs_k1_secret") == 1
     assert "not shown again" in shown.stderr
-    assert json.loads(service.requests[0].content) == {"name": "ci", "role": "operator", "principal_id": None}
+    assert json.loads(service.requests[0].content) == {
+        "name": "ci",
+        "role": "operator",
+        "principal_id": None,
+        "egress": None,
+    }
     assert json.loads(bs("keys", "create", "ci", "--json").stdout)["key"] == "bs_k1_secret"
 
 
@@ -225,6 +239,11 @@ def test_serve_has_every_setting_as_a_flag() -> None:
     [
         (("--port", "99999"), "BROWSER_SESSIONS_PORT: Input should be less than or equal to 65535"),
         (("--store-url", "redis//x"), "BROWSER_SESSIONS_STORE_URL: must be "),
+        (
+            ("--egress-allow", "shop.example,http://a.example"),
+            "BROWSER_SESSIONS_EGRESS_ALLOW: 'http://a.example' must be a host, a network or an address",
+        ),
+        (("--egress-deny", "10.0.0.1/8"), "BROWSER_SESSIONS_EGRESS_DENY: '10.0.0.1/8' is no network"),
         (("--log-format", "xml"), "BROWSER_SESSIONS_LOG_FORMAT: Input should be 'console' or 'json'"),
     ],
 )

@@ -76,6 +76,20 @@ def test_port(port: int, refused: str, holder: str, state: State, text: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("on", "allow", "state", "text"),
+    [
+        (True, (), "ok", "serve --egress-allow 127.0.0.0/8"),
+        (True, ("10.0.0.0/8",), "ok", "public addresses, and 10.0.0.0/8"),
+        (False, (), "warning", "whatever this machine reaches"),
+    ],
+)
+def test_egress(on: bool, allow: tuple[str, ...], state: State, text: str) -> None:
+    found = doctor_findings.on_egress(on, allow)
+    assert found.state == state
+    assert text in found.says
+
+
+@pytest.mark.parametrize(
     ("gib", "sessions", "state", "do"),
     [(8, 64, "ok", ""), (8, 128, "ok", ""), (8, 129, "warning", "to 64"), (0.05, 4, "warning", "to 1")],
 )

@@ -55,6 +55,7 @@ def details(**fields: Any) -> BrowserSessionDetails:
             "connect_url": "ws://here/cdp?ticket=" + "t" * 300,
             "live_url": "ws://here/base/v1/browser/sessions/x/live?ticket=t",
             "options": {"locale": "de-CH", "is_mobile": False, "java_script_enabled": True, "permissions": []},
+            "traffic": None,
         }
         | fields
     )

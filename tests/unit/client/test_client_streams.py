@@ -207,6 +207,7 @@ async def test_options_are_httpxs() -> None:
         KeyCreated.model_validate(
             {"key": "secret", "key_id": "k", "name": "n", "role": "client", "principal_id": "p"}
             | {"created_at": "2026-01-31T12:00:00Z", "revoked_at": None}
+            | {"egress": {"allow": None, "deny": []}}
         ),
     ],
     ids=lambda answer: type(answer).__name__,

@@ -16,6 +16,12 @@ test("events are added to their lists", () => {
   assert.equal(log.network.length, 1);
 });
 
+test("refused connections in a row are one line, the last one", () => {
+  const refused = (port) => event("egress.refused", { host: "10.0.0.1", port, address: "10.0.0.1", rule: "10.0.0.0/8" });
+  const log = addEvents(EMPTY_LOG, [refused(1), refused(2), event("page.opened", { url: "https://x/" }), refused(3)]);
+  assert.deepEqual(log.timeline.map((line) => line.detail), ["10.0.0.1:2 (10.0.0.0/8)", "https://x/", "10.0.0.1:3 (10.0.0.0/8)"]);
+});
+
 test("replayed events are not added again", () => {
   const events = [event("console", { text: "1" }), event("console", { text: "2" })];
   const log = addEvents(EMPTY_LOG, events);

@@ -22,6 +22,7 @@ function split(id) {
 
 const WATCHES = "Viewer connected";
 const LEFT = "Viewer disconnected";
+const REFUSED = "Connection refused";
 const WATCHED = "Viewer connected and left";
 
 const LINES = {
@@ -39,6 +40,8 @@ const LINES = {
   "page.navigated": (d) => (d.error ? ["▲", `Not loaded: ${d.error}`, d.url, "bad"] : ["↗", d.title || "Navigated", d.url]),
   "download.started": (d) => ["↓", "Download started", d.filename],
   "download.finished": (d) => ["↓", "Download finished", d.filename],
+  "egress.refused": (d) => ["⊘", REFUSED, `${d.host}:${d.port} (${d.rule})`],
+  "egress.traffic_limit": () => ["⊘", "Traffic limit reached", "", "bad"],
   "dialog.opened": (d) => ["?", `Dialog: ${d.type ?? "alert"}`, d.message],
   "dialog.closed": () => ["?", "Dialog closed"],
   gap: () => ["…", "Some events are missing"],
@@ -50,9 +53,11 @@ function push(list, item) {
   return next;
 }
 
-/** A viewer who came and left while nothing else happened is one line, however often. */
+/** A viewer who came and left while nothing else happened is one line, however often. So are refused connections: the
+ * last one. */
 function pushStep(list, item) {
   const last = list.at(-1);
+  if (item.text === REFUSED && last?.text === REFUSED) return push(list.slice(0, -1), item);
   if (item.text === LEFT && last?.text === WATCHES) {
     const before = list.at(-2)?.text === WATCHED ? list.slice(0, -2) : list.slice(0, -1);
     return push(before, { ...last, text: WATCHED });

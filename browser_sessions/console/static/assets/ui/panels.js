@@ -22,6 +22,7 @@ export function Facts({ row }) {
       : html`<${Fact} name="Last activity"><${Age} of=${row.last_activity} /> ago<//><${Fact} name="Expires"><${Left} of=${row.expires_at} />${row.expires_at && ` · ${clock(row.expires_at)}`}<//>`}
     <${Fact} name="Viewport">${(live.value.viewport ?? [row.viewport_width, row.viewport_height]).join(" × ")}<//>
     ${row.status === "active" && html`<${Fact} name="Clients">${row.connections ?? 0}<//><${Fact} name="Memory">${bytes(row.memory_bytes)}<//>`}
+    ${row.bytes_up != null && html`<${Fact} name="Traffic">${bytes(row.bytes_up)} sent · ${bytes(row.bytes_down)} received<//>`}
     <${Fact} name="Isolation">${row.isolation}${row.browser_id && html` · <code>${clip(row.browser_id, 16)}</code>`}<//>
     ${Object.entries(row.metadata ?? {}).map(([key, value]) => html`<${Fact} key=${key} name=${clip(key, 64)}><${Foreign} text=${value} /><//>`)}
     ${details.connect_url && html`<${Fact} name="Connect"><code class="clipped">${maskTicket(details.connect_url)}</code><${Copy} text=${details.connect_url} what="connect URL" /><//>`}

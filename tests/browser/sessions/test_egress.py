@@ -1,0 +1,300 @@
+"""What a session reaches: with default settings no listener of this machine, in no way; with one address allowed, that
+one and no other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import pytest
+import pytest_asyncio
+
+from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.errors import EgressUnavailable
+from browser_sessions.egress.egress import EgressPort
+from browser_sessions.egress.rules import EgressPolicy, Rules
+from browser_sessions.pool.session_egress import SessionEgress
+from tests.harness.clients.raw_cdp import raw
+from tests.harness.service import ADMIN_KEY, Running, running
+from tests.harness.shared import SharedService
+from tests.harness.sites.listeners import ADDRESSES, Listeners, listeners
+from tests.harness.sites.plain_site import Site
+from tests.harness.waiting import until
+
+pytestmark = pytest.mark.browser
+
+WAYS: Final = {
+    "fetch": "fetch(url, {mode: 'no-cors'})",
+    "image": "new Promise(done => { const i = new Image(); i.onload = i.onerror = done; i.src = url })",
+    "frame": "new Promise(done => { const f = document.createElement('iframe'); f.onload = done; f.src = url;"
+    " document.body.append(f) })",
+    "script": "new Promise(done => { const s = document.createElement('script'); s.onload = s.onerror = done;"
+    " s.src = url; document.body.append(s) })",
+    "websocket": "new Promise(done => { new WebSocket(url.replace('http', 'ws')).onclose = done })",
+    "event source": "new Promise(done => { const e = new EventSource(url); e.onerror = () => { e.close(); done() } })",
+    "beacon": "navigator.sendBeacon(url)",
+    "worker": "new Promise(done => { const w = new Worker(URL.createObjectURL(new Blob(["
+    "`fetch('${url}', {mode: 'no-cors'}).catch(() => {}).then(() => postMessage(1))`]))); w.onmessage = done })",
+    "popup": "open(url)",
+    "form": "(() => { const f = document.createElement('form'); f.method = 'post'; f.action = url;"
+    " f.target = 'elsewhere'; document.body.append(f); f.submit() })()",
+    "download": "(() => { const a = document.createElement('a'); a.href = url; a.download = 'it';"
+    " a.target = 'another'; a.click() })()",
+    "preconnect": "(() => { for (const rel of ['dns-prefetch', 'preconnect', 'prefetch', 'preload']) {"
+    " const l = document.createElement('link'); l.rel = rel; l.as = 'fetch'; l.href = url; document.head.append(l) }"
+    " })()",
+    "style": "(() => { const s = document.createElement('style'); s.textContent = `@import '${url}'`;"
+    " document.head.append(s) })()",
+    "webrtc": "(async () => { const pc = new RTCPeerConnection({iceServers: [{urls: 'stun:' + new URL(url).host}]});"
+    " pc.createDataChannel('x'); await pc.setLocalDescription(await pc.createOffer()) })()",
+    "webtransport": "new WebTransport(url.replace('http:', 'https:')).ready",
+}
+"""JavaScript that makes the page reach `url`."""
+TCP: Final = WAYS.keys() - {"webrtc", "webtransport", "preconnect"}
+SETTLED_MS: Final = 1500
+"""The longest that a way may take; those that end earlier are not waited for."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedService]:
+    shared = SharedService(lambda: tmp_path_factory.mktemp("closed"), egress_allow=())
+    yield shared
+    await shared.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def closed(shared_closed: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    """A service whose sessions reach what the defaults allow."""
+    async with shared_closed.lent(request.node) as service:
+        yield service
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def traps() -> AsyncIterator[Listeners]:
+    async with listeners() as traps:
+        yield traps
+
+
+@contextmanager
+def allowing(service: Running, *rules: str) -> Iterator[None]:
+    """New sessions are created as with this `EGRESS_ALLOW`."""
+    starter = service.inside.pool.starter
+    before = starter.egress
+    starter.egress = SessionEgress(EgressPolicy.of_server(Rules.parse(rules)), service.inside.keyring.egress_rules)
+    try:
+        yield
+    finally:
+        starter.egress = before
+
+
+def hosts(traps: Listeners) -> list[str]:
+    return [f"[{each}]:{traps.port}" if ":" in each else f"{each}:{traps.port}" for each in ADDRESSES] + [
+        f"localhost:{traps.port}"
+    ]
+
+
+async def in_all_ways(service: Running, session_id: str, host: str) -> None:
+    """Tries all of `WAYS` at once; the paths of the requests are their names."""
+    tries = [f"(async url => {way})('http://{host}/{quote(name)}')" for name, way in WAYS.items()]
+    ends = f"Promise.race([Promise.allSettled([{', '.join(tries)}]), new Promise(d => setTimeout(d, {SETTLED_MS}))])"
+    await service.evaluate(session_id, f"{ends}.then(() => true)")
+
+
+async def test_with_default_settings_no_way_reaches_a_listener(closed: Running, traps: Listeners) -> None:
+    target = f"http://127.0.0.1:{traps.port}/"
+    started = await closed.create(start_url=target)
+    assert len(await refusals(closed, started["session_id"])) == 1
+    created = await closed.create()
+    session_id = created["session_id"]
+    for host in hosts(traps):
+        await in_all_ways(closed, session_id, host)
+    own = urlsplit(closed.url).netloc
+    navigated = await closed.http.post(
+        f"/v1/browser/sessions/{session_id}/pages/{await closed.first_page(session_id)}/navigate", json={"url": target}
+    )
+    assert navigated.json()["http_status"] == 403
+    page = await closed.evaluate(session_id, "document.documentElement.innerText")
+    assert "127.0.0.0/8" in page
+    assert "EGRESS_ALLOW" in page
+    async with raw(created["connect_url"]) as client:
+        refused = await client.ask("Target.createBrowserContext", {"proxyServer": f"127.0.0.1:{traps.port}"})
+        assert "error" in refused
+        context = (await client.call("Target.createBrowserContext", {"proxyBypassList": ""}))["browserContextId"]
+        for url in (target, f"http://{own}/healthz"):
+            page_id = (await client.call("Target.createTarget", {"url": url, "browserContextId": context}))["targetId"]
+            nested = await client.attach(page_id)
+            await client.value("fetch(location.href).catch(() => {})", nested)
+    assert traps.hits == []
+    traffic = (await closed.details(session_id))["traffic"]
+    assert traffic["connections"] == 0
+    assert traffic["refused"] >= len(TCP)
+    events = await refusals(closed, session_id)
+    assert events[0] == {
+        "host": "127.0.0.1",
+        "port": traps.port,
+        "address": "127.0.0.1",
+        "rule": "127.0.0.0/8 (loopback)",
+        "setting": "BROWSER_SESSIONS_EGRESS_ALLOW",
+    }
+
+
+async def refusals(service: Running, session_id: str) -> list[dict[str, Any]]:
+    history = (await service.http.get(f"/v1/browser/sessions/{session_id}/history")).json()
+    return [each["data"] for each in history["events"] if each["type"] == "egress.refused"]
+
+
+async def test_with_one_address_allowed_that_one_is_reached_and_no_other(
+    closed: Running, traps: Listeners, site: Site
+) -> None:
+    allowed = site.url.removeprefix("http://")
+    with allowing(closed, allowed):
+        created = await closed.create(start_url=site.url)
+    session_id = created["session_id"]
+    await in_all_ways(closed, session_id, allowed)
+    seen = {path for path, _ in site.requests}
+    assert {f"/{quote(name)}" for name in TCP} <= seen
+    for host in hosts(traps):
+        await in_all_ways(closed, session_id, host)
+    async with raw(created["connect_url"]) as client:
+        context = (await client.call("Target.createBrowserContext"))["browserContextId"]
+        await client.call("Target.createTarget", {"url": f"{site.url}/nested", "browserContextId": context})
+        await until(lambda: any(path == "/nested" for path, _ in site.requests), what="the client's context loads")
+    assert traps.hits == []
+    traffic = (await closed.details(session_id))["traffic"]
+    assert traffic["hosts"][0]["host"] == "127.0.0.1"
+    assert traffic["bytes_down"] > 0
+
+
+async def test_localhost_and_the_names_below_it_are_this_machine(closed: Running, site: Site) -> None:
+    """Though of its addresses only one is allowed."""
+    port = site.url.rpartition(":")[2]
+    with allowing(closed, "127.0.0.0/8"):
+        session_id = (await closed.create())["session_id"]
+    path = f"/v1/browser/sessions/{session_id}/pages/{await closed.first_page(session_id)}/navigate"
+    for host in ("localhost", "shop.localhost"):
+        navigated = await closed.http.post(path, json={"url": f"http://{host}:{port}/"})
+        assert navigated.json()["http_status"] == 200, navigated.text
+    neighbour = closed.inside.pool.context((await closed.create())["session_id"])
+    assert neighbour.proxy is not None
+    for own in (f"{closed.url}/healthz", neighbour.proxy.server):
+        navigated = await closed.http.post(path, json={"url": own})
+        assert navigated.json()["http_status"] == 403, navigated.text
+    assert {each["rule"] for each in await refusals(closed, session_id)} == {"the service's own ports"}
+
+
+async def test_a_redirect_to_a_denied_address_is_refused(closed: Running, traps: Listeners, site: Site) -> None:
+    site.redirects["/away"] = f"http://127.0.0.1:{traps.port}/"
+    with allowing(closed, site.url.removeprefix("http://")):
+        session_id = (await closed.create(start_url=f"{site.url}/away"))["session_id"]
+    (refused,) = await refusals(closed, session_id)
+    assert refused["port"] == traps.port
+    assert traps.hits == []
+
+
+async def test_a_key_and_a_session_narrow_what_the_server_allows(closed: Running, site: Site) -> None:
+    allowed = site.url.removeprefix("http://")
+    narrow = (
+        await closed.http.post("/v1/auth/keys", json={"name": "narrow", "egress": {"allow": ["a.example"]}})
+    ).json()
+    assert narrow["egress"] == {"allow": ["a.example"], "deny": []}
+    for options, key in (
+        ({"egress": {"deny": [allowed]}}, None),
+        ({"egress": {"allow": []}}, None),
+        ({}, narrow["key"]),
+    ):
+        with allowing(closed, allowed):
+            async with closed.caller(key or ADMIN_KEY) as http:
+                created = (await http.post("/v1/browser/sessions", json={"start_url": site.url, **options})).json()
+        (refused,) = await refusals(closed, created["session_id"])
+        assert refused["setting"].endswith("the key" if key else "the session")
+    assert site.requests == []
+
+
+async def test_a_session_beyond_its_traffic_is_cut_off(closed: Running, site: Site) -> None:
+    site.pages["/large"] = "x" * 200_000
+    with allowing(closed, site.url.removeprefix("http://")):
+        session_id = (await closed.create(start_url=site.url, max_traffic_bytes=100_000))["session_id"]
+    await closed.evaluate(session_id, "fetch('/large').then(r => r.text()).catch(() => {}).then(() => 1)")
+    await closed.evaluate(session_id, "fetch('/after').catch(() => {}).then(() => 1)")
+    assert "/after" not in {path for path, _ in site.requests}
+    history = (await closed.http.get(f"/v1/browser/sessions/{session_id}/history")).json()
+    (limit,) = [each["data"] for each in history["events"] if each["type"] == "egress.traffic_limit"]
+    assert limit == {"max_traffic_bytes": 100_000}
+    ended = await closed.http.delete(f"/v1/browser/sessions/{session_id}")
+    assert ended.status_code == 200
+    traffic = (await closed.details(session_id))["traffic"]
+    assert 0 < traffic["bytes_down"] <= 100_000 + 2**17
+    metrics = (await closed.http.get("/metrics")).text
+    assert 'browser_sessions_egress_bytes_total{direction="down"}' in metrics
+
+
+async def test_a_ready_context_has_its_proxy_before_a_session_takes_it(closed: Running) -> None:
+    first = (await closed.create())["session_id"]
+    process = closed.inside.pool.registry.lives[first].opened.process
+    assert isinstance(process, ChromiumProcess)
+    ready = process._link.ready
+    await until(lambda: len(ready) == len(process.unused_contexts) == 1, what="a context is ready")
+    prepared = set(process.unused_contexts)
+    taken = closed.inside.pool.context((await closed.create())["session_id"])
+    assert taken.context_id in prepared
+    assert taken.traffic is not None
+    await until(lambda: len(ready) == len(process.unused_contexts) == 1, what="another is ready")
+    port = ready.reserve()
+    assert port is not None
+    ready.give_up(port)
+    await until(lambda: len(ready) == 0 and not process.unused_contexts, what="the context is gone")
+    await port.close()
+
+
+async def test_a_create_without_a_port_fails_and_leaves_nothing(
+    closed: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse() -> EgressPort:
+        raise EgressUnavailable("No descriptor is free.")
+
+    egress = closed.inside.egress
+    assert egress is not None
+    for _, process in closed.inside.pool.fleet.running:
+        process.keep_ready(False)
+    monkeypatch.setattr(egress, "open", refuse)
+    response = await closed.http.post("/v1/browser/sessions", json={})
+    assert response.status_code == 503
+    assert response.json()["type"].endswith("egress-unavailable")
+    assert not closed.inside.pool.registry.sessions
+    assert closed.inside.pool.admission.taken == 0
+
+
+async def test_no_port_is_left_of_failed_creates_and_a_browser_that_dies(closed: Running) -> None:
+    egress, fleet = closed.inside.egress, closed.inside.pool.fleet
+    assert egress is not None
+    await closed.create()
+    failing = [closed.http.post("/v1/browser/sessions", json={"timezone_id": "Nowhere/Land"}) for _ in range(4)]
+    under_way = asyncio.gather(*failing)
+    await asyncio.sleep(0)
+    for _, process in fleet.running:
+        os.kill(process.pid, signal.SIGKILL)
+    assert all(response.status_code >= 400 for response in await under_way)
+
+    def ready() -> int:
+        processes = [process for _, process in fleet.running if isinstance(process, ChromiumProcess)]
+        return sum(len(process._link.ready) for process in processes)
+
+    # those of ready contexts, and the browsers' own
+    await until(lambda: len(egress._ports) == ready() + 1, what="the ports are closed")
+
+
+async def test_without_the_egress_proxy_sessions_connect_directly(tmp_path: Path, site: Site) -> None:
+    async with running(tmp_path / "data", egress=False) as service:
+        created = await service.create(start_url=site.url)
+        assert [path for path, _ in site.requests][:1] == ["/"]
+        assert (await service.details(created["session_id"]))["traffic"] is None
+        response = await service.http.post("/v1/browser/sessions", json={"max_traffic_bytes": 1})
+        assert response.status_code == 422
+        assert "egress proxy of this server is off" in json.dumps(response.json())
