@@ -72,6 +72,8 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "/v1/auth/users": {"username": "bob", "password": "correct horse battery"},
 }
 """Valid bodies by the end of the path, of operations that need one."""
+QUERIES: Final = {"/uploads": {"name": "a.txt"}}
+"""Queries by the end of the path, of operations that need one."""
 
 
 @pytest.fixture
@@ -159,10 +161,12 @@ async def test_every_operation_is_for_the_roles_of_the_docs(
         session_id = created.json()["session_id"]
         ids = {"page_id": "page-1", "download_id": "guid-1", "key_id": key["key_id"], "username": "ann"}
         body = next((body for end, body in BODIES.items() if path.endswith(end)), None)
+        query = next((query for end, query in QUERIES.items() if path.endswith(end)), None)
         response = await service.client.request(
             "HEAD" if path.endswith("/events") else method,  # a stream would not end
             address(path, session_id=session_id, **ids),
             json=body if method == "POST" else None,
+            params=query if method == "POST" else None,
             headers=mine,
         )
         status = response.status_code

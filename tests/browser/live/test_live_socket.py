@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -266,11 +267,13 @@ async def test_unauthorized_viewers_are_refused_before_the_upgrade(service: Runn
         (keyed(), "null", 403),
         (cookie, "http://evil.example", 403),
         (cookie, None, 403),
-        ({**keyed(), "Host": "evil.example"}, None, 421),
     ):
         found, body = await refused(url, headers, origin=origin)
         assert found == status, (headers, origin, body)
         assert body["detail"]
+    here = urlsplit(url)
+    foreign = here._replace(netloc="evil.example").geturl()
+    assert (await refused(foreign, keyed(), host=here.hostname, port=here.port))[0] == 421
     unknown, body = await refused(live_url(service, "ses_" + "0" * 32), client)
     assert unknown == 404
     assert (await refused(live_url(service, session_id, "?page_id=none"), keyed()))[0] == 404

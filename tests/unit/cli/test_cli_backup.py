@@ -39,6 +39,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(content)
+    (folder / "lock").chmod(0o600)
     os.utime(folder / "archive" / "ses_1.jpg", (1_000, 1_000))
     return folder
 
