@@ -94,7 +94,7 @@ async def test_every_requested_option_reaches_the_browser(service: Node) -> None
         extra_http_headers={"X-A": "b"},
         ignore_https_errors=True,
         java_script_enabled=False,
-        proxy={"server": "http://proxy.example:3128", "password": "canary"},
+        proxy={"server": "http://proxy.example:3128", "username": "u", "password": "canary"},
         storage_state={"cookies": [{"name": "a", "value": "canary", "domain": "a.example"}]},
         start_url="https://a.example/",
         metadata={"job": "7"},

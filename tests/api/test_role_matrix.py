@@ -159,7 +159,15 @@ async def test_every_operation_is_for_the_roles_of_the_docs(
         user = {"username": "ann", "password": "correct horse battery"}
         await service.client.post("/v1/auth/users", json=user, headers=admin)
         session_id = created.json()["session_id"]
-        ids = {"page_id": "page-1", "download_id": "guid-1", "key_id": key["key_id"], "username": "ann"}
+        uploads = f"{SESSIONS}/{session_id}/uploads"
+        upload = await service.client.post(uploads, params={"name": "b.txt"}, content=b"b", headers=admin)
+        ids = {
+            "upload_id": upload.json()["upload_id"],
+            "page_id": "page-1",
+            "download_id": "guid-1",
+            "key_id": key["key_id"],
+            "username": "ann",
+        }
         body = next((body for end, body in BODIES.items() if path.endswith(end)), None)
         query = next((query for end, query in QUERIES.items() if path.endswith(end)), None)
         response = await service.client.request(

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -90,6 +91,10 @@ async def assert_whole(store: EmbeddedStore, session_id: str, version: int) -> N
 
 
 # --- a full disk ---
+
+
+LARGER_THAN_THE_DISK: Final = 2 * 2**20
+"""Bytes. Between two writes, SQLite may reuse the space of its write-ahead log."""
 
 
 @dataclass
@@ -173,8 +178,8 @@ async def test_a_full_disk_refuses_writes_and_keeps_stored_records(disk: Disk) -
     assert len(inserted) >= 4
     assert not await in_transaction(disk.store), "an open transaction would block other writers"
     for call in (
-        disk.store.insert(a_record(metadata={"fill": "x" * 9_000})),
-        disk.store.update(replace(inserted[0], options={"big": "x" * 9_000}, version=2)),
+        disk.store.insert(a_record(metadata={"fill": "x" * LARGER_THAN_THE_DISK})),
+        disk.store.update(replace(inserted[0], options={"big": "x" * LARGER_THAN_THE_DISK}, version=2)),
     ):
         with pytest.raises(StoreUnavailable):
             await call

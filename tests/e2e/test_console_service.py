@@ -264,7 +264,7 @@ async def test_an_operator_signs_in_controls_a_session_and_ends_it(
         for title in ("Second", "Third"):
             await service.create(start_url=f"data:text/html,<title>{title}</title>", metadata={"n": title})
         await expect(page.locator(".card")).to_have_count(3, timeout=20_000)
-        await page.locator("#filter").fill("n=third")
+        await page.locator("#filter").fill("n=Third")
         await expect(page.locator(".card")).to_have_count(1)
         await page.locator("#filter").fill("form")
         await expect(page.locator(".card strong")).to_have_text("Form", timeout=20_000)

@@ -551,8 +551,8 @@ async def test_the_reason_of_a_failed_page_is_kept_with_it_whoever_saw_it_fail(s
     session_id = created["session_id"]
     first = await service.first_page(session_id)
     path = f"{SESSIONS}/{session_id}/pages/{first}/navigate"
-    names = {"url": "http://nowhere.example/", "error": "net::ERR_NAME_NOT_RESOLVED"}
-    refused_port = {"url": "http://127.0.0.1:4/", "error": "net::ERR_CONNECTION_REFUSED"}
+    names = {"url": "https://nowhere.example/", "error": "net::ERR_TUNNEL_CONNECTION_FAILED"}
+    refused_port = {"url": "https://127.0.0.1:4/", "error": "net::ERR_TUNNEL_CONNECTION_FAILED"}
     journal = service.inside.pool.journal
 
     def not_loaded() -> list[dict[str, Any]]:
