@@ -118,6 +118,7 @@ async def test_no_body_is_read_without_a_credential(service: Node) -> None:
         assert (response.status_code, read) == (401, False), (method, path)
 
 
+@pytest.mark.slow
 async def test_nothing_without_a_credential_adds_a_line_to_the_metrics(service: Node) -> None:
     before = (await service.client.get("/metrics")).text.splitlines()
     for method, path in itertools.product(METHODS.split(), sorted({path for _, path in ROUTES} | {"/none"})):

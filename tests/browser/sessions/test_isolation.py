@@ -174,7 +174,7 @@ async def reached(goto: Any, evaluate: Any, port: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["one", "other"])
+@pytest.mark.parametrize("name", [pytest.param("one", marks=pytest.mark.slow), "other"])
 async def test_a_page_cannot_reach_a_browser_through_any_port_of_the_service(deployment: Deployment, name: str) -> None:
     """The page navigates to each port through each loopback name and tries fetches and WebSockets. `one` shares its
     browser with another session of its owner; `other` has another owner."""

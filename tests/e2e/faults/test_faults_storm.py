@@ -43,7 +43,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     [
         pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        signal.SIGKILL,
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
     ],
     ids=lambda number: number.name,
 )

@@ -314,8 +314,8 @@ def walk(examples: int) -> Counter[str]:
     return passed
 
 
-def test_no_foreign_id_passes_in_a_thousand_random_sequences() -> None:
-    assert walk(1_000)["Pass"] > 0
+def test_no_foreign_id_passes_in_two_hundred_random_sequences() -> None:
+    assert walk(200)["Pass"] > 0
 
 
 @pytest.mark.slow
