@@ -39,6 +39,7 @@ BYTES_PER_SESSION: Final = 64 * 2**20
 MAX_DEFAULT_SESSIONS: Final = 500
 """Upper bound of the default, however much memory there is: live pages run out of cores before memory."""
 
+MAX_OPEN_FILES: Final = 65_536
 MAX_DEFAULT_CONNECTIONS: Final = 10_000
 """Upper bound of the default, however many file descriptors there are: more than clients and viewers of 500 sessions
 need."""
@@ -58,6 +59,15 @@ def memory_limit_bytes() -> int:
 def default_max_sessions() -> int:
     """As many sessions as fit half of the memory, at least 4 and at most `MAX_DEFAULT_SESSIONS`."""
     return max(4, min(MAX_DEFAULT_SESSIONS, memory_limit_bytes() // 2 // BYTES_PER_SESSION))
+
+
+def raise_open_files_limit() -> None:
+    """Raises the soft limit of open files to the hard one, at most `MAX_OPEN_FILES`: systems often set 1024, and each
+    connection of a session needs two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def default_max_connections() -> int:
@@ -133,7 +143,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         default_factory=default_max_connections,
         ge=1,
-        description="Open connections at once. Default: half of the file descriptors (`ulimit -n`).",
+        description="Open connections at once. Default: half of the file descriptors (`ulimit -Hn`).",
     )
     max_connections_per_address: int | None = Field(
         None,

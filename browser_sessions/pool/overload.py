@@ -56,7 +56,7 @@ def shortage(sample: Sample, *, short_already: bool = False) -> str:
     if sample.disk_bytes is not None and sample.disk_bytes < DISK_BYTES * factor:
         return f"The disk of the data folder is nearly full: {sample.disk_bytes // mega} MB are free."
     if sample.descriptors is not None and sample.descriptors < DESCRIPTORS * factor:
-        return f"The service is short of file descriptors: {sample.descriptors} are free. Raise the limit (ulimit -n)."
+        return f"The service is short of file descriptors: {sample.descriptors} are free. Raise the limit (ulimit -Hn)."
     return ""
 
 

@@ -163,11 +163,11 @@ def test_the_same_on_live_sessions(case: Any, served: Served) -> None:
     check(case, served, {"Authorization": f"Bearer {served.token}"}, live=True)
 
 
-@pytest.mark.parametrize("role", Role)
 @schema.parametrize()
 @few
-def test_the_same_with_a_key_of_each_role(case: Any, served: Served, role: Role) -> None:
-    check(case, served, {"X-API-Key": served.keys[role]}, live="session_id" in (case.path_parameters or ()))
+def test_the_same_with_a_key_of_each_other_role(case: Any, served: Served) -> None:
+    for role in (Role.CLIENT, Role.OPERATOR):
+        check(case, served, {"X-API-Key": served.keys[role]}, live="session_id" in (case.path_parameters or ()))
 
 
 def test_the_needed_checks_exist() -> None:

@@ -34,7 +34,7 @@ from browser_sessions.client.discovery import announced_pid
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserSessionsError, SettingsError
 from browser_sessions.domain.session_spec import SessionSpec
-from browser_sessions.settings import Settings, load, memory_limit_bytes, unknown
+from browser_sessions.settings import Settings, load, memory_limit_bytes, raise_open_files_limit, unknown
 
 TRY_SECONDS: Final = 60.0
 """For driver, browser and page together: they take one second here; a cold disk and a busy machine take more."""
@@ -79,6 +79,7 @@ def doctor(
 
 def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Finding]:
     """Everything, in the order in which a start would meet it."""
+    raise_open_files_limit()
     found = [doctor_findings.on_python(sys.version_info[:3])]
     try:
         settings = load(**flags)

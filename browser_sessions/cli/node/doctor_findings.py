@@ -131,11 +131,11 @@ def on_memory(limit_bytes: int, max_sessions: int) -> Finding:
     return Finding("memory", "ok", says)
 
 
-def on_open_files(soft_limit: int, max_sessions: int) -> Finding:
+def on_open_files(limit: int, max_sessions: int) -> Finding:
     needed = FILES_OF_OWN + FILES_PER_SESSION * max_sessions
-    says = f"{soft_limit} open files for each process; {max_sessions} sessions may need {needed}."
-    if soft_limit < needed:
-        return Finding("open files", "warning", says, f"Raise the limit before the start: ulimit -n {needed}")
+    says = f"{limit} open files for each process; {max_sessions} sessions may need {needed}."
+    if limit < needed:
+        return Finding("open files", "warning", says, f"Raise the limit before the start: ulimit -Hn {needed}")
     return Finding("open files", "ok", says)
 
 

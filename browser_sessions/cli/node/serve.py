@@ -17,7 +17,7 @@ from browser_sessions.cli.reports import reporting
 from browser_sessions.client.discovery import announce, withdraw
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.domain.urls import is_loopback
-from browser_sessions.settings import Settings, load, unknown
+from browser_sessions.settings import Settings, load, raise_open_files_limit, unknown
 
 if TYPE_CHECKING:
     from browser_sessions.app import Service
@@ -29,6 +29,7 @@ def serve(**flags: Any) -> None:
     Every option is also an environment variable: --max-sessions is BROWSER_SESSIONS_MAX_SESSIONS.
     """
     with reporting(ExitCode.USAGE):
+        raise_open_files_limit()
         settings = load(**values_of(flags))
         _run(settings)
 

@@ -91,7 +91,7 @@ async def test_a_full_disk_refuses_creates_with_the_reason_and_ends_no_session(t
 
 async def test_too_few_descriptors_refuse_creates_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    server = ServerProcess(tmp_path / "data")
+    server = ServerProcess(tmp_path / "data", max_connections=1_000)
     async with started_by(server, "prlimit", "--nofile=128:128") as service:
         session_id = (await service.create())["session_id"]
         reader, writers = None, []

@@ -104,7 +104,7 @@ def test_open_files_for_a_hundred_sessions(limit: int, state: State) -> None:
     found = doctor_findings.on_open_files(limit, 100)
     assert found.state == state
     assert "1056" in found.says
-    assert ("ulimit -n 1056" in found.do) is (state == "warning")
+    assert ("ulimit -Hn 1056" in found.do) is (state == "warning")
 
 
 @pytest.mark.parametrize(
@@ -245,3 +245,12 @@ def test_a_secret_leaves_the_environment_also_where_proc_shows_it() -> None:
     )
     assert secret not in ran.stdout
     assert "LAST=as it was" in ran.stdout
+
+
+def test_the_limit_of_open_files_is_raised_to_the_hard_one() -> None:
+    program = (
+        "import resource; from browser_sessions.settings import raise_open_files_limit; raise_open_files_limit();"
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    command = ["prlimit", "--nofile=100:200", sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "200 200\n"
