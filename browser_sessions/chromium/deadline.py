@@ -7,7 +7,7 @@ import asyncio
 
 def seconds(timeout: float) -> str:
     """In words, rounded: what is left of 30 seconds after some milliseconds is `30 s`."""
-    return f"{round(timeout, 1):g} s" if timeout > 1 else f"{timeout:.2g} s"
+    return f"{round(timeout, 1):g} s" if timeout > 0.2 else f"{timeout:.2g} s"
 
 
 class Deadline:
