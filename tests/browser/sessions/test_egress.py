@@ -7,24 +7,19 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import pytest
-import pytest_asyncio
 
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import EgressUnavailable
 from browser_sessions.egress.egress import EgressPort
-from browser_sessions.egress.rules import EgressPolicy, Rules
-from browser_sessions.pool.session_egress import SessionEgress
 from tests.harness.clients.raw_cdp import raw
+from tests.harness.egress_rules import allowing
 from tests.harness.service import ADMIN_KEY, Running, running
-from tests.harness.shared import SharedService
-from tests.harness.sites.listeners import ADDRESSES, Listeners, listeners
+from tests.harness.sites.listeners import ADDRESSES, Listeners
 from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
@@ -60,38 +55,6 @@ WAYS: Final = {
 TCP: Final = WAYS.keys() - {"webrtc", "webtransport", "preconnect"}
 SETTLED_MS: Final = 1500
 """The longest that a way may take; those that end earlier are not waited for."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shared_closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedService]:
-    shared = SharedService(lambda: tmp_path_factory.mktemp("closed"), egress_allow=())
-    yield shared
-    await shared.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def closed(shared_closed: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    """A service whose sessions reach what the defaults allow."""
-    async with shared_closed.lent(request.node) as service:
-        yield service
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def traps() -> AsyncIterator[Listeners]:
-    async with listeners() as traps:
-        yield traps
-
-
-@contextmanager
-def allowing(service: Running, *rules: str) -> Iterator[None]:
-    """New sessions are created as with this `EGRESS_ALLOW`."""
-    starter = service.inside.pool.starter
-    before = starter.egress
-    starter.egress = SessionEgress(EgressPolicy.of_server(Rules.parse(rules)), service.inside.keyring.egress_rules)
-    try:
-        yield
-    finally:
-        starter.egress = before
 
 
 def hosts(traps: Listeners) -> list[str]:

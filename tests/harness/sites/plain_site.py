@@ -64,17 +64,19 @@ class Site:
             if path == "/hang":
                 await reader.read()
                 return
-            html = self.pages.get(path.partition("?")[0])
+            known = path.partition("?")[0]
+            html = self.pages.get(known)
             body = (html if html is not None else "<title>Not found</title>").encode()
             status = "200 OK" if html is not None else "404 Not Found"
             if self.locked.get(path, sent := self.requests[-1][1].get("authorization")) != sent:
                 status = '401 Unauthorized\r\nWWW-Authenticate: Basic realm="site"'
-            if path in self.redirects:
-                status = f"302 Found\r\nLocation: {self.redirects[path]}"
-            if more := self.headers.get(path):
+            if known in self.redirects:
+                status = f"302 Found\r\nLocation: {self.redirects[known]}"
+            if more := self.headers.get(known):
                 status += f"\r\n{more}"
+            kind = "javascript" if known.endswith(".js") else "html"
             writer.write(
-                f"HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n"
+                f"HTTP/1.1 {status}\r\nContent-Type: text/{kind}; charset=utf-8\r\nConnection: close\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n".encode()
                 + body
             )
