@@ -30,7 +30,8 @@ SHARED_LOOP: Final = tuple(TESTS / name for name in ("browser", "e2e"))
 
 
 SLOW_TO_COLLECT: Final = TESTS / "api" / "test_schemathesis.py"
-"""Its cases are generated when it is collected, which takes longer than the collection of all other tests."""
+"""Its cases are generated when it is collected, which takes longer than the collection of all other tests. No file
+takes longer to run either."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -42,8 +43,8 @@ LONGEST_FIRST: Final = ("e2e", "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    folders = [TESTS / name for name in LONGEST_FIRST]
-    items.sort(key=lambda item: next((n for n, each in enumerate(folders) if each in item.path.parents), len(folders)))
+    first = [SLOW_TO_COLLECT, *(TESTS / name for name in LONGEST_FIRST)]
+    items.sort(key=lambda item: next((n for n, each in enumerate(first) if item.path.is_relative_to(each)), len(first)))
     for item in items:
         shared = any(folder in item.path.parents for folder in SHARED_LOOP)
         if shared and isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
