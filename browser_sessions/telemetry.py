@@ -285,6 +285,9 @@ class Metrics:
             "Browser contexts of sessions and their clients",
             registry=registry,
         )
+        self.ready_contexts = Gauge(
+            f"{prefix}_ready_contexts", "Browser contexts ready for the next creates", registry=registry
+        )
         self.browser_restarts = Counter(
             f"{prefix}_browser_restarts", "Browsers that died, hung or lost their driver", ["reason"], registry=registry
         )

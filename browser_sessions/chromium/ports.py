@@ -332,6 +332,10 @@ class BrowserProcess(Protocol):
         ready."""
 
     @property
+    def ready_count(self) -> int:
+        """Number of contexts that are ready for creates."""
+
+    @property
     def alive(self) -> bool: ...
 
     async def open_context(

@@ -147,6 +147,10 @@ class ChromiumProcess:
         self._link.ready.keep(self._ready_contexts if on else 0)
 
     @property
+    def ready_count(self) -> int:
+        return len(self._link.ready)
+
+    @property
     def unused_contexts(self) -> set[str]:
         """Contexts that are being prepared, ready or being disposed of: no session or client has used them."""
         return self._link.ready.context_ids

@@ -76,6 +76,7 @@ def refresh(services: Services) -> None:
     services.metrics.viewers.set(sum(live.viewers for live in services.pool.registry.lives.values()))
     services.metrics.tasks.set(len(asyncio.all_tasks()))
     services.metrics.browser_contexts.set(sum(process.context_count for _, process in services.pool.fleet.running))
+    services.metrics.ready_contexts.set(sum(process.ready_count for _, process in services.pool.fleet.running))
     browsers: dict[str, int] = dict.fromkeys(("starting", "running", "retiring"), 0)
     for browser in state.browsers:
         browsers[browser.state] = browsers.get(browser.state, 0) + 1

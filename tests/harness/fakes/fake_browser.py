@@ -105,6 +105,10 @@ class FakeProcess:
     def context_count(self) -> int:
         return len(self.contexts)
 
+    @property
+    def ready_count(self) -> int:
+        return int(self.keeps_ready)
+
     async def open_context(
         self,
         spec: SessionSpec,

@@ -76,7 +76,7 @@ async def metric(http: httpx.AsyncClient, name: str) -> float:
 
 async def at_rest(service: Running, server: ServerProcess, *, patient: bool, than: Left | None = None) -> Left:
     """Counts once the pool is idle: no session, no slot in use, no browser starting or ending, and only the spare
-    browser left, or (not `patient`) that and the one used last.
+    browser left, or (not `patient`) that and the one used last, each with its ready context.
 
     Takes the minimum of several counts: a file that is just being read is open in one of them, a leak in all. Counts
     until nothing exceeds `than`.
@@ -86,7 +86,9 @@ async def at_rest(service: Running, server: ServerProcess, *, patient: bool, tha
         pool = await pool_of(service)
         moving = [each for each in pool["browsers"] if each["dedicated"] or each["state"] != "running"]
         there = len(pool["browsers"])
-        return pool["taken"] == pool["queue"] == 0 and not moving and there == (1 if patient else 2)
+        if pool["taken"] or pool["queue"] or moving or there != (1 if patient else 2):
+            return False
+        return await metric(service.http, "browser_sessions_ready_contexts") == there
 
     await until(quiet, within=SETTLE_S, what="the pool is idle", every=0.2)
     least = await count(service, server)

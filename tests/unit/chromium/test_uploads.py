@@ -124,7 +124,8 @@ async def test_uploads_beyond_those_at_once_wait_without_being_read(tmp_path: Pa
     await until(lambda: len(begun) == AT_ONCE)
     go.set()
     await asyncio.gather(*adding)
-    assert begun == sorted(begun) == list(range(AT_ONCE + 3))
+    assert set(begun[:AT_ONCE]) == set(range(AT_ONCE)), "in turn; those that are let in together have no order"
+    assert set(begun) == set(range(AT_ONCE + 3))
 
 
 def test_the_number_of_files_is_limited() -> None:
