@@ -345,6 +345,18 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
 
+    def send_receive_event_to_app(self) -> None:
+        """uvicorn logs a client's invalid UTF-8 as an error with a traceback, so clients could fill the log."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self.conn.send_close(1007)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
     def handle_parser_exception(self) -> None:
         """After a violation of the protocol, uvicorn takes what the application sends for a bug of the application."""
         super().handle_parser_exception()

@@ -71,6 +71,8 @@ async def _websocket() -> WebSocketsSansIOProtocol:
                 "close_sent",
                 "handshake_complete",
                 "handle_parser_exception",
+                "send_receive_event_to_app",
+                "curr_msg_data_type",
                 "keepalive_timeout",
                 "disconnected",
                 "connections",

@@ -7,6 +7,7 @@ import contextlib
 from typing import Any, Final
 
 from fastapi import APIRouter, WebSocket
+from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from browser_sessions.api.caller_credentials import Caller, CheckedRoute, by_ticket, credentials_of, identify
@@ -35,16 +36,21 @@ CLOSE_S: Final = 2.0
 
 
 class _Socket:
-    """`live.viewer.Channel` over a WebSocket that was accepted."""
+    """`live.viewer.Channel` over a WebSocket that was accepted. Raises `WebSocketDisconnect`."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
 
     async def send_bytes(self, data: bytes) -> None:
-        await self._websocket.send_bytes(data)
+        await self._send({"type": "websocket.send", "bytes": data})
 
     async def send_text(self, data: str) -> None:
-        await self._websocket.send_text(data)
+        await self._send({"type": "websocket.send", "text": data})
+
+    async def _send(self, message: Message) -> None:
+        if self._websocket.application_state is not WebSocketState.CONNECTED:  # another task's message has shown it
+            raise WebSocketDisconnect(1006)
+        await self._websocket.send(message)
 
     async def receive(self) -> str | None:
         message = await self._websocket.receive()

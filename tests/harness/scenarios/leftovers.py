@@ -88,7 +88,7 @@ async def at_rest(service: Running, server: ServerProcess, *, patient: bool, tha
         there = len(pool["browsers"])
         if pool["taken"] or pool["queue"] or moving or there != (1 if patient else 2):
             return False
-        return await metric(service.http, "browser_sessions_ready_contexts") == there
+        return await contexts_ready(service)
 
     await until(quiet, within=SETTLE_S, what="the pool is idle", every=0.2)
     least = await count(service, server)
@@ -98,6 +98,12 @@ async def at_rest(service: Running, server: ServerProcess, *, patient: bool, tha
         if await quiet():
             least = least.least(await count(service, server))
     return least
+
+
+async def contexts_ready(service: Running) -> bool:
+    """Whether each shared browser has its ready context, whose proxy is a descriptor of the server."""
+    shared = [each for each in (await pool_of(service))["browsers"] if not each["dedicated"]]
+    return await metric(service.http, "browser_sessions_ready_contexts") == len(shared)
 
 
 async def pool_of(service: Running) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.harness.clients.live_client import LiveClient, watching
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.scenarios.leftovers import descriptors_of, metric
+from tests.harness.scenarios.leftovers import contexts_ready, descriptors_of, metric
 from tests.harness.service import Running
 from tests.harness.sites.moving_page import MOVING
 from tests.harness.waiting import until
@@ -93,6 +93,7 @@ async def silence(service: Running, rounds: int) -> Silent:
         _, at_page = await client.page()
         await viewer.frame()
         await until(lambda: _alone(service), what="the healthy clients are counted", every=0.2)
+        await until(lambda: contexts_ready(service), what="the contexts for the next creates are ready", every=0.2)
         counts = await _counts(service)
         seen = Silent(before=server.memory_info().rss)
         for number in range(rounds):
