@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from rich.console import Console
 from rich.table import Table
 
-from browser_sessions.api.models import BrowserSessionResponse
+from browser_sessions.api.models.session_models import BrowserSessionResponse
 from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
 from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.server import listen, uvicorn_config

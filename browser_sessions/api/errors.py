@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
 
-from browser_sessions.api.models import Problem
+from browser_sessions.api.models.problem import Problem
 from browser_sessions.domain import errors
 from browser_sessions.domain.text import clipped, without_prefix
 

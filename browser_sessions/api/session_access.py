@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-from browser_sessions.api.models import BrowserSessionResponse
+from browser_sessions.api.models.session_models import BrowserSessionResponse
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import SessionNotFound
 from browser_sessions.domain.principal import Action, Principal, may

@@ -9,7 +9,7 @@ from typing import Any, Final
 import langcodes
 
 from browser_sessions.api.dependencies import ApiOptions
-from browser_sessions.api.models import CreateBrowserSession, ProxyBody
+from browser_sessions.api.models.create_body import CreateBrowserSession, ProxyBody
 from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.session_spec import Proxy, SessionSpec
 from browser_sessions.egress.upstream import Upstream

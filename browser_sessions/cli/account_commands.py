@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from browser_sessions.api.models import KeyCreated, KeyList, KeyResponse, UserList, UserResponse
+from browser_sessions.api.models.account_models import KeyCreated, KeyList, KeyResponse, UserList, UserResponse
 from browser_sessions.cli.command_group import new_app
 from browser_sessions.cli.egress_options import EgressAllow, EgressDeny, egress_rules
 from browser_sessions.cli.exit_codes import ExitCode

@@ -10,17 +10,16 @@ from urllib.parse import urlsplit
 from rich.table import Table
 from rich.text import Text
 
-from browser_sessions.api.egress_models import Traffic
-from browser_sessions.api.models import (
+from browser_sessions.api.models.account_models import KeyResponse, UserResponse
+from browser_sessions.api.models.download_models import DownloadResponse
+from browser_sessions.api.models.egress_models import Traffic
+from browser_sessions.api.models.page_models import PageResponse
+from browser_sessions.api.models.session_models import (
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,
-    DownloadResponse,
-    KeyResponse,
-    PageResponse,
-    UserResponse,
 )
-from browser_sessions.api.upload_models import UploadResponse
+from browser_sessions.api.models.upload_models import UploadResponse
 from browser_sessions.cli.output import plain
 from browser_sessions.cli.sessions.end_reasons import WHY_ENDED
 from browser_sessions.domain.session import SessionStatus
@@ -30,7 +29,7 @@ WITH_TIMES: Final = 120
 """Columns of the terminal from which these fit beside the whole id and 30 characters of owner, host and page."""
 
 Row = Mapping[str, Any]
-"""A session's row of the overview, `api.models.SessionRow` as JSON."""
+"""A session's row of the overview, `api.models.overview_models.SessionRow` as JSON."""
 
 _STYLES: Final[Mapping[str, str]] = {
     "queued": "yellow",

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import cleandoc
 from typing import Any, Literal, TypedDict, TypeVar
 
-from browser_sessions.api.models import RoleName, StatusName
+from browser_sessions.api.models.account_models import RoleName
+from browser_sessions.api.models.session_models import StatusName
 
 __all__ = ["EgressOptions", "RoleName", "SessionOptions", "StatusName", "WaitUntil", "documented"]
 

@@ -25,7 +25,7 @@ HEALTH_TIMEOUT_S: Final = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The result of a probe; see api.models.BrowserSessionHealth."""
+    """The result of a probe; see api.models.session_models.BrowserSessionHealth."""
 
     healthy: bool
     status: SessionStatus

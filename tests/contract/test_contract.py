@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.api.models import BrowserSessionResponse
+from browser_sessions.api.models.session_models import BrowserSessionResponse
 from tests.harness.fakes.fake_node import Node, node
 
 CONTRACT: dict[str, Any] = json.loads((Path(__file__).parent / "get_browser_session.json").read_text())

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Request
 
 from browser_sessions.api.caller_credentials import Admin, CheckedRoute
 from browser_sessions.api.dependencies import Here
-from browser_sessions.api.models import (
+from browser_sessions.api.models.account_models import (
     CreateKeyBody,
     CreateUserBody,
     KeyCreated,

@@ -10,7 +10,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here, Services
-from browser_sessions.api.models import LiveTicket, OverviewResponse, SessionHistory, SessionRow
+from browser_sessions.api.models.event_models import SessionHistory
+from browser_sessions.api.models.live_models import LiveTicket
+from browser_sessions.api.models.overview_models import OverviewResponse, SessionRow
 from browser_sessions.api.responses import problems
 from browser_sessions.api.routes.events import event_id
 from browser_sessions.api.session_access import find, find_record

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from browser_sessions.api.caller_credentials import Caller, CheckedRoute, by_ticket
 from browser_sessions.api.dependencies import Here, Services
 from browser_sessions.api.middleware.origin import base_url
-from browser_sessions.api.models import DevToolsBody, DevToolsResponse
+from browser_sessions.api.models.live_models import DevToolsBody, DevToolsResponse
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find_active
 from browser_sessions.auth.tickets import mint

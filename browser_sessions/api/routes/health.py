@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 from browser_sessions.api.caller_credentials import Operator
 from browser_sessions.api.dependencies import Here, Services
 from browser_sessions.api.errors import TABLE
-from browser_sessions.api.models import HealthzResponse, PoolState, ReadyzResponse
+from browser_sessions.api.models.node_models import HealthzResponse, PoolState, ReadyzResponse
 from browser_sessions.api.responses import problems
 
 router = APIRouter(tags=["service"])

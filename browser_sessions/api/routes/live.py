@@ -14,7 +14,7 @@ from browser_sessions.api.caller_credentials import Caller, CheckedRoute, by_tic
 from browser_sessions.api.dependencies import Here, Services
 from browser_sessions.api.errors import response_for
 from browser_sessions.api.middleware.origin import check_origin
-from browser_sessions.api.models import ControlBody, ControlResponse
+from browser_sessions.api.models.live_models import ControlBody, ControlResponse
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active
 from browser_sessions.auth.credential_leases import REVOKED, until_revoked

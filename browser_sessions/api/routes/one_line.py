@@ -25,7 +25,7 @@ from browser_sessions.api.caller_credentials import by_ticket, identify
 from browser_sessions.api.dependencies import Here, Launch, Services
 from browser_sessions.api.errors import invalid_response
 from browser_sessions.api.middleware.origin import base_url, check_origin
-from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.api.models.create_body import CreateBrowserSession
 from browser_sessions.api.routes.cdp import as_json, carry, refuse
 from browser_sessions.api.spec_resolution import resolve
 from browser_sessions.auth.tickets import mint

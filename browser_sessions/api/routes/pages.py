@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Response
 
 from browser_sessions.api.caller_credentials import Caller, CheckedRoute
 from browser_sessions.api.dependencies import Here, Services
-from browser_sessions.api.models import (
+from browser_sessions.api.models.page_models import (
     EvaluateBody,
     EvaluateResponse,
     NavigateBody,

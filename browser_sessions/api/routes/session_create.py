@@ -25,7 +25,8 @@ from browser_sessions.api.caller_credentials import Caller, identify
 from browser_sessions.api.dependencies import Services
 from browser_sessions.api.middleware.client_disconnect import unless_disconnected
 from browser_sessions.api.middleware.edge import CREATED
-from browser_sessions.api.models import BrowserSessionCreated, CreateBrowserSession
+from browser_sessions.api.models.create_body import CreateBrowserSession
+from browser_sessions.api.models.session_models import BrowserSessionCreated
 from browser_sessions.api.query_parameters import refuse_unknown
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import summary

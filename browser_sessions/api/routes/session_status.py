@@ -19,7 +19,7 @@ from browser_sessions.api.caller_credentials import DeclaredByContract, identify
 from browser_sessions.api.dependencies import Services
 from browser_sessions.api.errors import is_bug, response_for
 from browser_sessions.api.middleware.edge import STATUS_ROUTE
-from browser_sessions.api.models import BrowserSessionResponse
+from browser_sessions.api.models.session_models import BrowserSessionResponse
 from browser_sessions.api.query_parameters import refuse_unknown
 from browser_sessions.api.session_access import find, live_summary, summary
 from browser_sessions.domain.errors import BrowserSessionsError

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from browser_sessions.api.caller_credentials import Caller, CheckedRoute
 from browser_sessions.api.dependencies import Here
 from browser_sessions.api.list_cursor import cursor_after, moment_of
-from browser_sessions.api.models import (
+from browser_sessions.api.models.session_models import (
     LIST_LIMIT,
     BrowserSessionDetails,
     BrowserSessionHealth,

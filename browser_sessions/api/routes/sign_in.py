@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here, Services
 from browser_sessions.api.middleware.origin import base_url, check_same_site, is_ours
-from browser_sessions.api.models import SignInBody, WhoAmI
+from browser_sessions.api.models.account_models import SignInBody, WhoAmI
 from browser_sessions.auth.console_cookie import cookie_of, set_cookie
 from browser_sessions.domain.errors import Forbidden, InvalidField, Unauthenticated
 from browser_sessions.domain.principal import Principal

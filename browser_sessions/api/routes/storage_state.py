@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here
-from browser_sessions.api.models import StorageState
+from browser_sessions.api.models.storage_models import StorageState
 from browser_sessions.api.responses import problems
 from browser_sessions.api.routes.pages import driving
 

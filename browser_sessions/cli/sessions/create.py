@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from browser_sessions.api.models import BrowserSessionCreated
+from browser_sessions.api.models.session_models import BrowserSessionCreated
 from browser_sessions.cli.egress_options import EgressAllow, EgressDeny, egress_rules
 from browser_sessions.cli.output import show, show_json
 from browser_sessions.cli.service_command import Connection, service_command

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from browser_sessions.api.models import SessionEvent
+from browser_sessions.api.models.event_models import SessionEvent
 from browser_sessions.cli.exit_codes import ExitCode
 from browser_sessions.cli.output import plain, show_json
 from browser_sessions.cli.reports import CommandError, report_error

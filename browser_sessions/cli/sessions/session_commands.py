@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from rich.text import Text
 
-from browser_sessions.api.models import (
+from browser_sessions.api.models.session_models import (
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from browser_sessions.api.models import LIST_LIMIT, BrowserSessionList
+from browser_sessions.api.models.session_models import LIST_LIMIT, BrowserSessionList
 from browser_sessions.cli.output import console, plain, show, show_json
 from browser_sessions.cli.reports import report_error
 from browser_sessions.cli.service_command import Connection, service_command

@@ -11,7 +11,7 @@ from typing import Final, Self, Unpack
 
 import httpx
 
-from browser_sessions.api.models import BrowserSessionCreated, BrowserSessionResponse
+from browser_sessions.api.models.session_models import BrowserSessionCreated, BrowserSessionResponse
 from browser_sessions.client._async.operations import Operations
 from browser_sessions.client._async.session_handle import Session
 from browser_sessions.client._async.transport import Transport

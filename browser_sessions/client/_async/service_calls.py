@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from browser_sessions.api.models import (
-    HealthzResponse,
+from browser_sessions.api.models.account_models import (
     KeyCreated,
     KeyList,
     KeyResponse,
-    OverviewResponse,
-    PoolState,
-    ReadyzResponse,
     TokenResponse,
     UserList,
     UserResponse,
 )
+from browser_sessions.api.models.node_models import HealthzResponse, PoolState, ReadyzResponse
+from browser_sessions.api.models.overview_models import OverviewResponse
 from browser_sessions.client._async.transport import Transport, parsed
 from browser_sessions.client.paths import KEYS, USERS, key_path, user_path
 from browser_sessions.client.session_options import EgressOptions, RoleName

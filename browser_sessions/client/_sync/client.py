@@ -12,7 +12,7 @@ from typing import Final, Self, Unpack
 
 import httpx
 
-from browser_sessions.api.models import BrowserSessionCreated, BrowserSessionResponse
+from browser_sessions.api.models.session_models import BrowserSessionCreated, BrowserSessionResponse
 from browser_sessions.client._sync.operations import Operations
 from browser_sessions.client._sync.session_handle import SyncSession
 from browser_sessions.client._sync.transport import Transport

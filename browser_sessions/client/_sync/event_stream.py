@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from browser_sessions.api.models import SessionEvent
+from browser_sessions.api.models.event_models import SessionEvent
 from browser_sessions.client._sync.transport import Transport
 from browser_sessions.client.concurrency import sync_sleep
 from browser_sessions.client.errors import Busy, NotReachable, UnexpectedResponse

@@ -6,7 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from browser_sessions.api.models import EvaluateResponse, NavigationResponse, PageContent, PageList, PageResponse
+from browser_sessions.api.models.page_models import (
+    EvaluateResponse,
+    NavigationResponse,
+    PageContent,
+    PageList,
+    PageResponse,
+)
 from browser_sessions.client._sync.transport import Transport, parsed
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions, pdf_query, screenshot_query
 from browser_sessions.client.paths import page_path, session_path

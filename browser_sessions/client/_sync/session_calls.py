@@ -7,18 +7,15 @@ import uuid
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, Unpack
 
-from browser_sessions.api.models import (
+from browser_sessions.api.models.event_models import SessionEvent, SessionHistory
+from browser_sessions.api.models.live_models import ControlResponse, DevToolsResponse, LiveTicket
+from browser_sessions.api.models.session_models import (
     LIST_LIMIT,
     BrowserSessionCreated,
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionList,
     BrowserSessionResponse,
-    ControlResponse,
-    DevToolsResponse,
-    LiveTicket,
-    SessionEvent,
-    SessionHistory,
 )
 from browser_sessions.client._sync.event_stream import event_stream
 from browser_sessions.client._sync.transport import Transport, decoded, parsed

@@ -8,21 +8,17 @@ from collections.abc import Generator, Iterable, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Unpack, get_args
 
-from browser_sessions.api.models import (
+from browser_sessions.api.models.download_models import DownloadResponse
+from browser_sessions.api.models.event_models import SessionEvent, SessionHistory
+from browser_sessions.api.models.live_models import ControlResponse, LiveTicket
+from browser_sessions.api.models.page_models import NavigationResponse, PageContent, PageResponse
+from browser_sessions.api.models.session_models import (
     BrowserSessionCreated,
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,
-    ControlResponse,
-    DownloadResponse,
-    LiveTicket,
-    NavigationResponse,
-    PageContent,
-    PageResponse,
-    SessionEvent,
-    SessionHistory,
 )
-from browser_sessions.api.upload_models import UploadResponse
+from browser_sessions.api.models.upload_models import UploadResponse
 from browser_sessions.client._sync.file_calls import SyncDownload
 from browser_sessions.client._sync.operations import Operations
 from browser_sessions.client.concurrency import sync_sleep

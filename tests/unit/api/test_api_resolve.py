@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from browser_sessions.api.dependencies import ApiOptions
-from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.api.models.create_body import CreateBrowserSession
 from browser_sessions.api.routes.session_create import digest
 from browser_sessions.api.spec_resolution import resolve
 from browser_sessions.domain.errors import InvalidField

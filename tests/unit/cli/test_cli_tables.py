@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from browser_sessions.api.models import BrowserSessionDetails, BrowserSessionHealth, BrowserSessionResponse
+from browser_sessions.api.models.session_models import (
+    BrowserSessionDetails,
+    BrowserSessionHealth,
+    BrowserSessionResponse,
+)
 from browser_sessions.cli.output import plain
 from browser_sessions.cli.tables import console_address, details_table, duration, end_of, facts, moment, sessions_table
 from browser_sessions.domain.session import SessionStatus

@@ -14,7 +14,7 @@ import pytest
 
 import browser_sessions
 from browser_sessions import client as sdk
-from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.api.models.create_body import CreateBrowserSession
 from browser_sessions.client import (
     ApiError,
     Client,

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from browser_sessions import Client, InvalidArgument, SyncClient
-from browser_sessions.api.models import BrowserSessionCreated
+from browser_sessions.api.models.session_models import BrowserSessionCreated
 from browser_sessions.client import Session, SyncSession
 from browser_sessions.client.upload_files import PIECE_BYTES
 from tests.harness.fakes.scripted_service import CREATED, ID, ScriptedService, ok

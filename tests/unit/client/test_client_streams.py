@@ -11,13 +11,9 @@ import httpx
 import pytest
 
 from browser_sessions import Client, SessionEvent, StatusName, SyncClient
-from browser_sessions.api.models import (
-    BrowserSessionCreated,
-    DevToolsResponse,
-    KeyCreated,
-    LiveTicket,
-    TokenResponse,
-)
+from browser_sessions.api.models.account_models import KeyCreated, TokenResponse
+from browser_sessions.api.models.live_models import DevToolsResponse, LiveTicket
+from browser_sessions.api.models.session_models import BrowserSessionCreated
 from browser_sessions.client import (
     InvalidArgument,
     NotFound,

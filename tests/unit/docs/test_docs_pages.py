@@ -16,7 +16,7 @@ import typer
 from typer.main import get_command
 
 from browser_sessions.api.errors import TABLE
-from browser_sessions.api.models import CreateBrowserSession
+from browser_sessions.api.models.create_body import CreateBrowserSession
 from browser_sessions.cli import app
 from browser_sessions.cli.exit_codes import ExitCode
 from browser_sessions.domain.session import SessionStatus
