@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from browser_sessions.cdp.cdp_session import BrowserSession, OnResponse, Session
+from browser_sessions.cdp.browser_session import BrowserSession
+from browser_sessions.cdp.cdp_session import OnResponse, Session
 from browser_sessions.cdp.pauses import Pauses
 
 CALL_S: Final = 5.0

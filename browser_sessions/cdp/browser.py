@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from browser_sessions.cdp.auto_attachers import AutoAttachers
-from browser_sessions.cdp.cdp_session import BrowserSession, Client, OnResponse, Session
+from browser_sessions.cdp.browser_session import BrowserSession, Client
+from browser_sessions.cdp.cdp_session import OnResponse, Session
 from browser_sessions.cdp.connection import Connection
 from browser_sessions.cdp.errors import CdpClosed, CdpError
 from browser_sessions.cdp.pauses import Pauses

@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
-from browser_sessions.cdp import Browser, BrowserSession, CdpClosed, CdpError, Session, Target
+from browser_sessions.cdp import (
+    Browser,
+    BrowserSession,
+    CdpClosed,
+    CdpError,
+    Session,
+    Target,
+    browser_session,
+    cdp_session,
+)
 from browser_sessions.cdp import browser as browser_module
-from browser_sessions.cdp import cdp_session as session_module
 from browser_sessions.cdp.browser import CLOSES
 from browser_sessions.cdp.cdp_session import UNREAD_BYTES
 from browser_sessions.cdp.messages import FIRST_OWN_ID, LAST_ID, encode, read, without_session
@@ -278,7 +286,7 @@ class TestEvents:
             decoded.append(len(message))
             return read(message)
 
-        monkeypatch.setattr(session_module, "read", counted)
+        monkeypatch.setattr(cdp_session, "read", counted)
         received: list[int] = []
         page.on(method, lambda params: received.append(len(params["text"])))
         scripted.event(method, {"text": "x" * UNREAD_BYTES}, page.session_id)
@@ -505,7 +513,7 @@ class TestClients:
         client = await connect(browser)
         client.session.create_target({}, lambda _: False, client.note("by itself"), resumes=True)
         await settled(browser)
-        monkeypatch.setattr(session_module, "ATTACH_WAIT_S", 0.02)
+        monkeypatch.setattr(browser_session, "ATTACH_WAIT_S", 0.02)
         client.session.create_target({}, lambda _: True, client.note("late"), resumes=True)
         scripted.replies["Target.createTarget"] = refuse
         client.session.create_target({}, lambda _: True, client.note("refused"), resumes=True)
