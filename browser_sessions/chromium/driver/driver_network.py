@@ -21,7 +21,7 @@ DISABLE: Final = "Network.disable"
 _NEEDS_NETWORK: Final = ("Network.", "Fetch.")
 """Other `Network` settings take effect only while the domain is enabled, and Playwright matches intercepted requests to
 its events."""
-EVENT: Final = b'{"method":"Network.'
+NETWORK_EVENT: Final = b'{"method":"Network.'
 _REQUEST: Final = b'{"method":"Network.requestWillBeSent","params":{'
 _RESPONSE: Final = b'{"method":"Network.responseReceived",'
 _DOCUMENT: Final = re.compile(rb'"requestId":"([^"]+)","loaderId":"\1"')

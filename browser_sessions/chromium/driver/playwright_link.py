@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -25,7 +23,8 @@ from browser_sessions.cdp.page_overrides import (
     to_repeat,
 )
 from browser_sessions.cdp.websocket import ClientSocket
-from browser_sessions.chromium.driver.driver_network import ENABLE, EVENT, DriverNetwork
+from browser_sessions.chromium.driver.driver_network import ENABLE, NETWORK_EVENT, DriverNetwork
+from browser_sessions.chromium.driver.driver_runtime import RUNTIME_EVENT, DriverRuntime
 from browser_sessions.chromium.driver.ready_contexts import ReadyContexts
 from browser_sessions.egress.egress import Egress
 
@@ -33,18 +32,6 @@ EVENT_BYTES: Final = 2**20
 """Longer events of pages are truncated: Playwright would pass them on to our own event loop."""
 STRING_CHARACTERS: Final = 2**16
 """Length of a string in a truncated event."""
-_DROPPED_EVENTS: Final = (
-    b'{"method":"Runtime.consoleAPICalled"',
-    b'{"method":"Runtime.exceptionThrown"',
-)
-"""The service does not read the console through Playwright, and a page can log faster than the driver reads."""
-_EXECUTION_CONTEXT: Final = b'{"method":"Runtime.executionContext'
-FLOOD_EVENTS: Final = 1000
-"""Dropped events of one page within a second that disable its `Runtime` domain for `FLOOD_S`. A page that logs 100,000
-lines a second keeps its browser from responding to any client (measured: for five seconds)."""
-FLOOD_S: Final = 2.0
-RELEASE_EVERY: Final = 100
-"""Dropped events after which Chromium may release the objects in them, which it keeps for Playwright to inspect."""
 QUEUE_BYTES: Final = 256 * 2**20
 """Unread messages of the driver before it is disconnected, which ends all sessions of the browser."""
 _TRUNCATED_EVENTS: Final = frozenset(
@@ -66,16 +53,6 @@ _IGNORED_COMMANDS: Final = frozenset({"Log.enable"})
 """Commands that only enable events which the service does not use."""
 _ATTACHED_TYPES: Final = frozenset({"page", "service_worker"})
 """Target types that Playwright uses at the browser's level; it detaches from all others."""
-
-
-@dataclass(slots=True)
-class _Flood:
-    """Dropped events of one page within a second."""
-
-    since: float
-    disabled: bool
-    """Whether the page's `Runtime` domain was disabled."""
-    events: int = 0
 
 
 class PlaywrightLink:
@@ -102,13 +79,12 @@ class PlaywrightLink:
         """Playwright's permission grants, by context."""
         self._unloaded: set[str] = set()
         """Pages without a URL yet."""
-        self._execution_contexts: dict[bytes, set[str]] = {}
-        """Unique ids of those reported to Playwright, by its CDP session."""
-        self._floods: dict[bytes, _Flood] = {}
-        """By Playwright's CDP session."""
         self._keeps_size: set[str] = set()
         """Pages that a client has created with a size of its own."""
         self._network = DriverNetwork(lambda method, session_id: self._post(session_id, (method, {})))
+        self._runtime = DriverRuntime(
+            lambda session_id, method, params: self._post(session_id, (method, params)), session.holds
+        )
         self.dialogs = OpenDialogs(lambda session_id, method, params: self._post(session_id, (method, params)))
         self.ready = ReadyContexts(session, browser, egress, self._adopt, self._forget)
 
@@ -267,16 +243,13 @@ class PlaywrightLink:
     def receive(self, message: bytes, session_id: bytes | None) -> None:
         if session_id is not None and session_id.decode() in self._hidden:
             return
-        if message.startswith(EVENT) and session_id is not None:
+        if session_id is not None and message.startswith(NETWORK_EVENT):
             if not self._network.forwards_event(message, session_id.decode()):
                 return
-        elif message.startswith(_DROPPED_EVENTS):
-            self._count_dropped(session_id)
-            return
         elif (
-            message.startswith(_EXECUTION_CONTEXT)
-            and session_id is not None
-            and not self._changes_contexts(message, session_id)
+            session_id is not None
+            and message.startswith(RUNTIME_EVENT)
+            and not self._runtime.forwards_event(message, session_id.decode())
         ):
             return
         if len(message) > EVENT_BYTES and event_method(message) in _TRUNCATED_EVENTS:
@@ -286,47 +259,6 @@ class PlaywrightLink:
             if page_id is not None:
                 self.dialogs.receive(message, session_id.decode(), page_id)
         self.socket.send(without_session(message) if session_id is None else message)
-
-    def _changes_contexts(self, message: bytes, session_id: bytes) -> bool:
-        """False for a context that is reported again because `Runtime` was enabled again. Playwright would replace what
-        it has of it, and fail the evaluations under way ("Execution context was destroyed")."""
-        known, event = self._execution_contexts.setdefault(session_id, set()), read(message)
-        params = event["params"]
-        match event["method"]:
-            case "Runtime.executionContextCreated":
-                unique_id = params["context"]["uniqueId"]
-                if unique_id in known:
-                    return False
-                known.add(unique_id)
-            case "Runtime.executionContextDestroyed":
-                known.discard(params["executionContextUniqueId"])
-            case _:
-                known.clear()
-        return True
-
-    def _count_dropped(self, session_id: bytes | None) -> None:
-        if self._session is None or session_id is None:
-            return
-        flood = self._floods.get(session_id)
-        loop = asyncio.get_running_loop()
-        if flood is None or loop.time() - flood.since > 1.0:
-            flood = self._floods[session_id] = _Flood(loop.time(), disabled=flood is not None and flood.disabled)
-        flood.events += 1
-        if flood.events % RELEASE_EVERY == 0:
-            group = {"objectGroup": "console"}
-            self._session.post("Runtime.releaseObjectGroup", group, session_id=session_id.decode())
-        if flood.events >= FLOOD_EVENTS and not flood.disabled:
-            flood.disabled = True
-            self._session.post("Runtime.disable", session_id=session_id.decode())
-            loop.call_later(FLOOD_S, self._enable_runtime, session_id)
-
-    def _enable_runtime(self, session_id: bytes) -> None:
-        """Enables the domain again, which also reports execution contexts to Playwright. Console entries collected in
-        the meantime are discarded first: Chromium would send them all at once."""
-        self._floods.pop(session_id, None)
-        if self._session is not None and self._session.holds(session_id.decode()):
-            for method in ("Runtime.discardConsoleEntries", "Runtime.enable"):
-                self._session.post(method, session_id=session_id.decode())
 
     def target_event(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
         if method == "Target.attachedToTarget" and session_id is None and self.ready.withhold(params):
@@ -347,8 +279,7 @@ class PlaywrightLink:
         elif method == "Target.attachedToTarget" and params["targetInfo"]["type"] == "iframe":
             self._pages[params["sessionId"]] = params["targetInfo"]["targetId"]
         elif method == "Target.detachedFromTarget":
-            self._floods.pop(params["sessionId"].encode(), None)
-            self._execution_contexts.pop(params["sessionId"].encode(), None)
+            self._runtime.detached(params["sessionId"])
             self._network.detached(params["sessionId"])
             if params["sessionId"] in self._hidden:
                 self._hidden.remove(params["sessionId"])

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from browser_sessions.cdp import Browser, BrowserSession
-from browser_sessions.chromium.driver import playwright_link, ready_contexts
+from browser_sessions.chromium.driver import driver_runtime, playwright_link, ready_contexts
+from browser_sessions.chromium.driver.driver_runtime import FLOOD_EVENTS, RELEASE_EVERY
 from browser_sessions.chromium.driver.playwright_link import (
     EVENT_BYTES,
-    FLOOD_EVENTS,
-    RELEASE_EVERY,
     STRING_CHARACTERS,
     PlaywrightLink,
 )
@@ -298,7 +297,7 @@ class TestEvents:
     async def test_a_console_flood_disables_the_runtime_domain_for_a_while(
         self, driver: DriverLink, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(playwright_link, "FLOOD_S", 0.02)
+        monkeypatch.setattr(driver_runtime, "FLOOD_S", 0.02)
         session_id = await self.page(driver)
         for _ in range(FLOOD_EVENTS + 10):
             driver.chromium.event("Runtime.consoleAPICalled", {}, session_id)
