@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
 
-from browser_sessions.api.models.problem import Problem
 from browser_sessions.domain import errors
 from browser_sessions.domain.text import clipped, without_prefix
 
@@ -27,6 +27,16 @@ JITTER: Final = 0.5
 """`Retry-After` is up to half as long again, at random: callers refused together do not come back together."""
 MAX_ERRORS: Final = 50
 """Validation errors in one response: a large body does not make a large response."""
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    session_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

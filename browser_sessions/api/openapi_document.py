@@ -11,7 +11,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
-from browser_sessions.api.models.problem import Problem
+from browser_sessions.api.errors import Problem
 
 _VALIDATION_ERROR: Final[dict[str, Any]] = {
     "title": "ValidationError",

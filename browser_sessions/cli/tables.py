@@ -11,15 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from browser_sessions.api.models.account_models import KeyResponse, UserResponse
-from browser_sessions.api.models.download_models import DownloadResponse
 from browser_sessions.api.models.egress_models import Traffic
+from browser_sessions.api.models.file_models import DownloadResponse, UploadResponse
 from browser_sessions.api.models.page_models import PageResponse
 from browser_sessions.api.models.session_models import (
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,
 )
-from browser_sessions.api.models.upload_models import UploadResponse
 from browser_sessions.cli.output import plain
 from browser_sessions.cli.sessions.end_reasons import WHY_ENDED
 from browser_sessions.domain.session import SessionStatus

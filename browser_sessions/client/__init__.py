@@ -10,8 +10,8 @@ with SyncClient() as client, client.session(start_url="https://example.com") as 
 import logging
 
 from browser_sessions.api.models.account_models import KeyCreated, KeyResponse, TokenResponse, UserResponse
-from browser_sessions.api.models.download_models import DownloadResponse
 from browser_sessions.api.models.event_models import SessionEvent, SessionHistory
+from browser_sessions.api.models.file_models import DownloadResponse, UploadResponse
 from browser_sessions.api.models.live_models import ControlResponse, LiveTicket
 from browser_sessions.api.models.node_models import HealthzResponse, PoolState, ReadyzResponse
 from browser_sessions.api.models.overview_models import OverviewResponse
@@ -23,7 +23,6 @@ from browser_sessions.api.models.session_models import (
     BrowserSessionList,
     BrowserSessionResponse,
 )
-from browser_sessions.api.models.upload_models import UploadResponse
 from browser_sessions.client._async.client import Client
 from browser_sessions.client._async.file_calls import Download
 from browser_sessions.client._async.session_handle import Session

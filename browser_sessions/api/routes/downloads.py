@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here
-from browser_sessions.api.models.download_models import DownloadList, DownloadResponse
+from browser_sessions.api.models.file_models import DownloadList, DownloadResponse
 from browser_sessions.api.responses import problems
 from browser_sessions.api.routes.pages import BYTES_HEADERS, bytes_of, driving
 from browser_sessions.api.session_access import find

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from browser_sessions.api import upload_body
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here
-from browser_sessions.api.models.upload_models import UploadList, UploadResponse
+from browser_sessions.api.models.file_models import UploadList, UploadResponse
 from browser_sessions.api.responses import problems
 from browser_sessions.api.routes.pages import bytes_of, driving
 from browser_sessions.api.session_access import find

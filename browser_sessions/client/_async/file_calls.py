@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from os import PathLike
 from pathlib import Path
 
-from browser_sessions.api.models.download_models import DownloadList, DownloadResponse
-from browser_sessions.api.models.upload_models import UploadList, UploadResponse
+from browser_sessions.api.models.file_models import DownloadList, DownloadResponse, UploadList, UploadResponse
 from browser_sessions.client._async.transport import Transport, parsed
 from browser_sessions.client.concurrency import async_blocking
 from browser_sessions.client.errors import InvalidArgument

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Unpack, get_args
 
-from browser_sessions.api.models.download_models import DownloadResponse
 from browser_sessions.api.models.event_models import SessionEvent, SessionHistory
+from browser_sessions.api.models.file_models import DownloadResponse, UploadResponse
 from browser_sessions.api.models.live_models import ControlResponse, LiveTicket
 from browser_sessions.api.models.page_models import NavigationResponse, PageContent, PageResponse
 from browser_sessions.api.models.session_models import (
@@ -17,7 +17,6 @@ from browser_sessions.api.models.session_models import (
     BrowserSessionHealth,
     BrowserSessionResponse,
 )
-from browser_sessions.api.models.upload_models import UploadResponse
 from browser_sessions.client._async.file_calls import Download
 from browser_sessions.client._async.operations import Operations
 from browser_sessions.client.concurrency import async_sleep

@@ -8,8 +8,7 @@ from collections.abc import Generator, Sequence
 from os import PathLike
 from pathlib import Path
 
-from browser_sessions.api.models.download_models import DownloadList, DownloadResponse
-from browser_sessions.api.models.upload_models import UploadList, UploadResponse
+from browser_sessions.api.models.file_models import DownloadList, DownloadResponse, UploadList, UploadResponse
 from browser_sessions.client._sync.transport import Transport, parsed
 from browser_sessions.client.concurrency import sync_blocking
 from browser_sessions.client.errors import InvalidArgument

@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterable, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Unpack, get_args
 
-from browser_sessions.api.models.download_models import DownloadResponse
 from browser_sessions.api.models.event_models import SessionEvent, SessionHistory
+from browser_sessions.api.models.file_models import DownloadResponse, UploadResponse
 from browser_sessions.api.models.live_models import ControlResponse, LiveTicket
 from browser_sessions.api.models.page_models import NavigationResponse, PageContent, PageResponse
 from browser_sessions.api.models.session_models import (
@@ -18,7 +18,6 @@ from browser_sessions.api.models.session_models import (
     BrowserSessionHealth,
     BrowserSessionResponse,
 )
-from browser_sessions.api.models.upload_models import UploadResponse
 from browser_sessions.client._sync.file_calls import SyncDownload
 from browser_sessions.client._sync.operations import Operations
 from browser_sessions.client.concurrency import sync_sleep

@@ -1,4 +1,4 @@
-"""Files that the pages of a session have downloaded."""
+"""Files of a session: what its pages have downloaded, and what they may be given."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ class DownloadResponse(BaseModel):
 
 class DownloadList(BaseModel):
     downloads: list[DownloadResponse]
+
+
+class UploadResponse(BaseModel):
+    upload_id: str
+    name: str
+    size: int
+    path: str
+
+
+class UploadList(BaseModel):
+    uploads: list[UploadResponse]
