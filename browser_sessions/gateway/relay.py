@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -25,6 +23,8 @@ from browser_sessions.domain.session import EndReason
 from browser_sessions.gateway.client_overrides import ClientOverrides
 from browser_sessions.gateway.client_replies import Replies
 from browser_sessions.gateway.command_actions import Actions
+from browser_sessions.gateway.held_commands import HeldCommands
+from browser_sessions.gateway.pending_commands import PendingCommands
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
 from browser_sessions.gateway.proxy_login import without_login
@@ -42,8 +42,6 @@ from browser_sessions.gateway.scope.command_decision import (
 from browser_sessions.gateway.shared_session import SharedSession
 from browser_sessions.pool.live_session import Live
 
-MAX_HELD_BYTES: Final = 4 * 2**20
-"""Commands that may wait while somebody else has control; beyond that we stop reading from the client."""
 CALL_TIMEOUT_S: Final = 5.0
 """For calls that Chromium's browser process completes in a millisecond; a swamped one took a second."""
 _RESPONSE: Final = b'{"id":'
@@ -102,7 +100,6 @@ class Relay:
         self._handle = handle
         self._clock = clock
         self._traffic = traffic
-        self._devtools_of = devtools_of
         proxy = handle.proxy or live.session.spec.proxy
         self._replies = Replies(self.socket)
         self._overrides = ClientOverrides(session, handle.owner, shared.overrides)
@@ -119,16 +116,13 @@ class Relay:
         )
         self._secret_login = proxy is not None and proxy.username is not None
         """The proxy's credentials are removed from events for the client."""
-        self._held: deque[bytes] = deque()
-        self._held_bytes = 0
-        self._releasing: asyncio.Task[None] | None = None
+        self._held = HeldCommands(live.control, devtools_of, self.socket, self._handle_command)
+        self._pending = PendingCommands(live.session, clock)
         self._deferred: dict[str, list[Event]] = {}
         """Deferred attach events of service workers, by target."""
         self._stop_listening: Callable[[], None] | None = None
         """Unsubscribes from downloads."""
         self._background = Background()
-        self._pending: Counter[str | None] = Counter()
-        """Commands without a response, by CDP session: the session is in use while there is one."""
         shared.clients.append(self)
 
     def __repr__(self) -> str:
@@ -156,7 +150,7 @@ class Relay:
     @property
     def received(self) -> int:
         """Bytes from the client that are not handled yet: commands that wait for control, half of a large one."""
-        return self._held_bytes + self.socket.half_message
+        return self._held.size + self.socket.half_message
 
     def begin(self) -> None:
         """To be called once the client's socket has its transport."""
@@ -167,8 +161,8 @@ class Relay:
 
     def command(self, payload: bytes) -> None:
         """A message from the client. Counts as activity once it is handled, even if it is refused."""
-        if self._held or (self.live.control.held and not self.live.control.held_by(self._devtools_of)):
-            self._hold(payload)
+        if self._held.must_wait:
+            self._held.add(payload)
         else:
             self._handle_command(payload)
 
@@ -179,11 +173,8 @@ class Relay:
         self.gone = True
         if self.socket.code == TOO_SLOW:
             log.info("gateway.client_slow", session_id=self.live.session.session_id)
-        self._held.clear()
-        for level in tuple(self._pending):
-            self._drop_pending(level)
-        if self._releasing is not None:
-            self._releasing.cancel()
+        self._held.close()
+        self._pending.drop_all()
         if self._stop_listening is not None:
             self._stop_listening()
         self.session.close()
@@ -267,8 +258,7 @@ class Relay:
         self.session.send(
             encode(command.call_id, command.method, params, command.session_id or self.session.session_id)
         )
-        self.live.session.begin_use(self._clock.monotonic())
-        self._pending[command.session_id] += 1
+        self._pending.sent(command.session_id)
 
     def _respond_to(self, command: Command) -> OnResponse:
         def on_response(value: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> None:
@@ -288,25 +278,6 @@ class Relay:
 
         self.session.post(command.method, ask.params, on_response, session_id=ask.session_id)
 
-    def _hold(self, payload: bytes) -> None:
-        """Queues a command while somebody else has control. Beyond `MAX_HELD_BYTES` we stop reading."""
-        self._held.append(payload)
-        self._held_bytes += len(payload)
-        if self._held_bytes > MAX_HELD_BYTES:
-            self.socket.pause(PauseReason.CONTROL, True)
-        if self._releasing is None:
-            self._releasing = asyncio.create_task(self._release_held())
-
-    async def _release_held(self) -> None:
-        while self._held and not self.gone:
-            await self.live.control.until_free(self)
-            while self._held and not self.live.control.held and not self.gone:
-                payload = self._held.popleft()
-                self._held_bytes -= len(payload)
-                self._handle_command(payload)
-        self._releasing = None
-        self.socket.pause(PauseReason.CONTROL, False)
-
     # -- events of the session's contexts --------------------------------------------------------------------------
 
     def offer(self, target: Target) -> bool:
@@ -321,7 +292,7 @@ class Relay:
 
     def target_crashed(self, target_id: str, params: Mapping[str, Any]) -> None:
         for session in self.scope.sessions_on(target_id):
-            self._drop_pending(session)
+            self._pending.drop(session)
         status, code = str(params.get("status", "")), int(params.get("errorCode", 0))
         self._emit(self.scope.on_target_crashed(target_id, status, code))
 
@@ -340,7 +311,7 @@ class Relay:
         if self._secret_login:
             message = without_login(message)
         if message.startswith(_RESPONSE):
-            self._response_received(None if session_id is None else session_id.decode())
+            self._pending.answered(None if session_id is None else session_id.decode())
             if (failed := failed_navigation(message)) is not None:
                 self._handle.load_failed(*failed)
         elif message.startswith(_TRACE_DONE):
@@ -368,9 +339,7 @@ class Relay:
             self._send_deferred(info["targetId"])
             return
         if method == "Target.detachedFromTarget":
-            for level in tuple(self._pending):  # the detached session, and those attached through it
-                if level is not None and not self.scope.holds(level):
-                    self._drop_pending(level)
+            self._pending.drop_unless(self.scope.holds)
             target_id = event.params["targetId"]
             self.session.pauses.release(target_id, self.session)
             self._send_deferred(target_id)
@@ -402,21 +371,6 @@ class Relay:
 
     def _send_deferred(self, target_id: str) -> None:
         self._emit(self._deferred.pop(target_id, []))
-
-    def _response_received(self, level: str | None) -> None:
-        left = self._pending[level] - 1
-        if left >= 0:  # negative: the response to a command that is forwarded without being counted
-            self.live.session.end_use(self._clock.monotonic())
-        if left > 0:
-            self._pending[level] = left
-        else:
-            del self._pending[level]
-
-    def _drop_pending(self, level: str | None) -> None:
-        """There will be no more responses on this CDP session."""
-        pending = self._pending.pop(level, 0)
-        if pending:
-            self.live.session.end_use(self._clock.monotonic(), uses=pending)
 
     def browser_full(self, full: bool) -> None:
         self.socket.pause(PauseReason.BROWSER_FULL, full)
