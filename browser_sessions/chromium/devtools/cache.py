@@ -90,6 +90,9 @@ class DevToolsCache:
 
     def check(self, version: str) -> None:
         """Raises `DevToolsUnavailable` if this version is not available."""
+        self._archive_of(version)
+
+    def _archive_of(self, version: str) -> zipfile.ZipFile:
         if self._archive is None:
             raise DevToolsUnavailable(f"DevTools is not available. {self._unavailable_reason}")
         if version != self._version:
@@ -97,6 +100,7 @@ class DevToolsCache:
                 f"DevTools is available for Chromium {self._version}, but the session's is {version}: "
                 "restart the service after an update of Chromium."
             )
+        return self._archive
 
     async def file(self, version: str, path: str) -> bytes:
         """A file of the front end. Raises `NotFound`, `DevToolsUnavailable`."""
@@ -113,9 +117,7 @@ class DevToolsCache:
             archive.close()
 
     async def _read(self, version: str, member: str) -> bytes:
-        self.check(version)
-        assert self._archive is not None
-        return await asyncio.to_thread(self._unpack, self._archive, member)
+        return await asyncio.to_thread(self._unpack, self._archive_of(version), member)
 
     def _unpack(self, archive: zipfile.ZipFile, member: str) -> bytes:
         with self._lock:  # threads share the file's position

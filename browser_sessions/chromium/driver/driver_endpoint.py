@@ -32,8 +32,8 @@ _UNLOGGED: Final = logging.Logger("handshake", level=logging.CRITICAL + 1)  # no
 class LocalEndpoint:
     """One per service. Create it with `open`."""
 
-    def __init__(self) -> None:
-        self._server: asyncio.Server | None = None
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
         self._expected: dict[str, asyncio.Protocol] = {}
         """By path."""
         self._handshakes: set[_Handshake] = set()
@@ -44,13 +44,15 @@ class LocalEndpoint:
     @classmethod
     async def open(cls) -> LocalEndpoint:
         """Raises `OSError`."""
-        endpoint = cls()
-        endpoint._server = await asyncio.get_running_loop().create_server(lambda: _Handshake(endpoint), _HOST, 0)
+        endpoint: LocalEndpoint
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Handshake(endpoint), _HOST, 0, start_serving=False)
+        endpoint = cls(server)
+        await server.start_serving()
         return endpoint
 
     @property
     def port(self) -> int:
-        assert self._server is not None, "created with open()"
         return int(self._server.sockets[0].getsockname()[1])
 
     @contextlib.contextmanager
@@ -65,8 +67,7 @@ class LocalEndpoint:
             self._expected.pop(path, None)
 
     def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        self._server.close()
         for handshake in tuple(self._handshakes):
             handshake.abort()
 

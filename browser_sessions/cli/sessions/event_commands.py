@@ -71,7 +71,10 @@ async def _print(
         wanted = of_types(types or ())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--type") from None
-    found = _following(connection, session_id, after) if follow else _kept(client, session_id, after)
+    if follow or session_id is None:  # only sessions have a history
+        found = _following(connection, session_id, after)
+    else:
+        found = _kept(client, session_id, after)
     try:
         async with aclosing(found):
             async for event in found:
@@ -85,8 +88,7 @@ async def _print(
         raise typer.Exit(ExitCode.OK) from None  # Ctrl-C is how following ends
 
 
-async def _kept(client: Client, session_id: str | None, after: str | None) -> AsyncGenerator[SessionEvent]:
-    assert session_id is not None, "only sessions have a history"
+async def _kept(client: Client, session_id: str, after: str | None) -> AsyncGenerator[SessionEvent]:
     kept = (await client.history(session_id)).events
     ids = [each.id for each in kept]
     if after is not None and after not in ids:
