@@ -81,6 +81,7 @@ class Service:
             settings.max_download_bytes,
             settings.ready_contexts,
             self.egress,
+            settings.spare_contexts,
         )
         self.pool = Pool(
             self.launcher,

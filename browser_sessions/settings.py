@@ -157,6 +157,13 @@ class Settings(BaseSettings):
         le=10,
         description="Contexts with a page that each browser keeps ready for creates, about 20 MB each; 0: none.",
     )
+    spare_contexts: int = Field(
+        8,
+        ge=0,
+        le=50,
+        description="Contexts that each browser prepares with the options of recent creates, for the next ones with "
+        "the same, at most; about 20 MB each. As many are kept as were lately missing at once; 0: none.",
+    )
     max_download_bytes: int = Field(
         DEFAULT_QUOTA_BYTES,
         ge=0,

@@ -286,7 +286,12 @@ class Metrics:
             registry=registry,
         )
         self.ready_contexts = Gauge(
-            f"{prefix}_ready_contexts", "Browser contexts ready for the next creates", registry=registry
+            f"{prefix}_ready_contexts", "Browser contexts ready for creates with any options", registry=registry
+        )
+        self.spare_contexts = Gauge(
+            f"{prefix}_spare_contexts",
+            "Browser contexts prepared with the options of earlier creates",
+            registry=registry,
         )
         self.browser_restarts = Counter(
             f"{prefix}_browser_restarts", "Browsers that died, hung or lost their driver", ["reason"], registry=registry

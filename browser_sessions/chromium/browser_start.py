@@ -49,6 +49,7 @@ class LaunchOptions:
     file_bytes: int
     """Limit of one session's downloads in total, and of its uploads."""
     ready_contexts: int
+    spare_contexts: int
     """Number of contexts that each browser keeps ready for creates."""
     egress: Egress | None
     """Opens the proxy of each context. None: contexts use the session's own proxy, or none."""
@@ -122,6 +123,7 @@ async def start_browser(
         clock=options.clock,
         file_bytes=options.file_bytes,
         ready_contexts=options.ready_contexts,
+        spare_contexts=options.spare_contexts,
         egress=options.egress,
         folders=(folder.path, folder.tmp),
     )

@@ -54,6 +54,7 @@ class PlaywrightLauncher:
         file_bytes: int = DEFAULT_QUOTA_BYTES,
         ready_contexts: int = 1,
         egress: Egress | None = None,
+        spare_contexts: int = 0,
     ) -> None:
         """`egress` is the proxy of everything that contexts and browsers load; None: they connect directly."""
         self.found: BrowserFound | None = None
@@ -68,6 +69,7 @@ class PlaywrightLauncher:
         self._file_bytes = file_bytes
         self._ready_contexts = ready_contexts
         self._egress = egress
+        self._spare_contexts = spare_contexts
         self._refusing: EgressPort | None = None
         self._run: cleanup.RunFolder | None = None
         self._endpoint: LocalEndpoint | None = None
@@ -160,6 +162,7 @@ class PlaywrightLauncher:
                 self._clock,
                 self._file_bytes,
                 self._ready_contexts,
+                self._spare_contexts,
                 self._egress,
                 None if self._refusing is None else self._refusing.server,
             )

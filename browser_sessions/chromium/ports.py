@@ -333,7 +333,11 @@ class BrowserProcess(Protocol):
 
     @property
     def ready_count(self) -> int:
-        """Number of contexts that are ready for creates."""
+        """Number of contexts that are ready for creates with any options."""
+
+    @property
+    def spare_count(self) -> int:
+        """Number of contexts that are prepared with the options of earlier creates."""
 
     @property
     def alive(self) -> bool: ...

@@ -11,10 +11,18 @@ from typing import Final
 import structlog
 from playwright.async_api import Browser, CDPSession
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser as CdpBrowser
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.chromium.context.context_host import Host
-from browser_sessions.chromium.context.context_opening import can_be_ready, open_context
+from browser_sessions.chromium.context.context_opening import (
+    can_be_ready,
+    dispose,
+    is_usable,
+    open_context,
+    prepare_spare,
+)
+from browser_sessions.chromium.context.spare_contexts import Prepared, Spares
 from browser_sessions.chromium.downloads.download_events import DownloadEvents
 from browser_sessions.chromium.driver.driver_process import Driver
 from browser_sessions.chromium.driver.playwright_calls import Calls, TargetClosed
@@ -34,6 +42,9 @@ from browser_sessions.egress.egress import Egress
 
 EXIT_SECONDS: Final = 0.05
 """Limit for how it exited to be known: milliseconds after it has closed its pipe, and a wrapper script has seen it."""
+
+SPARE_SECONDS: Final = 30.0
+"""Limit for the preparation of a spare context, which takes 40 ms."""
 
 OnDeath = Callable[[BrowserProcess, EndReason], None]
 
@@ -61,6 +72,8 @@ class Launched:
     file_bytes: int
     ready_contexts: int
     """Number of contexts to keep ready for creates."""
+    spare_contexts: int
+    """Most contexts to prepare with the options of earlier creates."""
     egress: Egress | None
     folders: tuple[Path, ...]
     """Removed when the browser has exited."""
@@ -110,6 +123,17 @@ class ChromiumProcess:
         self.cdp.closed.add_done_callback(lambda _: self._exited())
         self._link.on_lost = self._link_lost
         self._ready_contexts = launched.ready_contexts
+        self._spare_contexts = launched.spare_contexts
+        self._spares = Spares(
+            self._spare_contexts,
+            through_relay=launched.egress is not None,
+            prepare=self._prepare_spare,
+            usable=lambda spare: is_usable(self._host, spare),
+            dispose=self._dispose,
+        )
+        self._disposing: set[str] = set()
+        """Spare contexts that are closing."""
+        self._background = Background()
         self.keep_ready(True)
 
     def __repr__(self) -> str:
@@ -136,24 +160,38 @@ class ChromiumProcess:
         if not self.alive:
             raise BrowserGone("The browser has ended.")
         try:
-            with self._link.ready.create(suitable=can_be_ready(spec)):
-                return await open_context(self._host, spec, folder, on_event, assign, timeout=timeout)
+            with self._spares.create(), self._link.ready.create(suitable=can_be_ready(spec)):
+                return await open_context(self._host, self._spares, spec, folder, on_event, assign, timeout=timeout)
         finally:
             if spec.isolation is Isolation.BROWSER:  # no other session will use this browser
-                self._ready_contexts = 0
+                self._ready_contexts = self._spare_contexts = 0
                 self.keep_ready(False)
 
     def keep_ready(self, on: bool) -> None:
         self._link.ready.keep(self._ready_contexts if on else 0)
+        self._spares.keep(self._spare_contexts if on else 0)
 
     @property
     def ready_count(self) -> int:
         return len(self._link.ready)
 
     @property
+    def spare_count(self) -> int:
+        return len(self._spares)
+
+    @property
     def unused_contexts(self) -> set[str]:
         """Contexts that are being prepared, ready or being disposed of: no session or client has used them."""
-        return self._link.ready.context_ids
+        return self._link.ready.context_ids | self._spares.context_ids | self._disposing
+
+    async def _prepare_spare(self, options: SessionSpec) -> Prepared:
+        with self._link.ready.create(suitable=can_be_ready(options)):
+            return await prepare_spare(self._host, options, timeout=SPARE_SECONDS)
+
+    def _dispose(self, spare: Prepared) -> None:
+        self._disposing.add(spare.context_id)
+        closing = self._background.run(dispose(self._host, spare))
+        closing.add_done_callback(lambda _: self._disposing.discard(spare.context_id))
 
     async def _probe_driver(self, timeout: float) -> None:
         """A coroutine of its own, because Playwright's call must not be created before it is awaited: the probe may be
@@ -245,6 +283,7 @@ class ChromiumProcess:
         process_group.kill(self.process_group)
         self._calls.end("The browser has ended.")
         self._registry.stop()
+        self._spares.close()
         self._downloads.stop()
         self._cleaning = asyncio.create_task(self._clean(requested=self._closing))
         if self._closing:

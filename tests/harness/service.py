@@ -93,9 +93,10 @@ def client(url: str, key: str | None) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
-    """The service in this process; `settings` are those of `browser_sessions.settings`."""
+    """The service in this process; `settings` are those of `browser_sessions.settings`. It prepares no contexts for the
+    options of earlier creates, which would cost each test's session the time of another."""
     devtools.copy_to(data_dir)
-    settings = {"egress_allow": LOCAL_PAGES} | settings
+    settings = {"egress_allow": LOCAL_PAGES, "spare_contexts": 0} | settings
     chosen = load(data_dir=data_dir, port=0, admin_api_key=ADMIN_KEY, drain_seconds=0, **settings)
     listener = listen(chosen.host, chosen.port)
     node = Service(chosen)

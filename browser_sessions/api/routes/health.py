@@ -77,6 +77,7 @@ def refresh(services: Services) -> None:
     services.metrics.tasks.set(len(asyncio.all_tasks()))
     services.metrics.browser_contexts.set(sum(process.context_count for _, process in services.pool.fleet.running))
     services.metrics.ready_contexts.set(sum(process.ready_count for _, process in services.pool.fleet.running))
+    services.metrics.spare_contexts.set(sum(process.spare_count for _, process in services.pool.fleet.running))
     browsers: dict[str, int] = dict.fromkeys(("starting", "running", "retiring"), 0)
     for browser in state.browsers:
         browsers[browser.state] = browsers.get(browser.state, 0) + 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from playwright.async_api import BrowserContext, Page
 
@@ -15,6 +15,7 @@ from browser_sessions.chromium.context import page_actions
 from browser_sessions.chromium.context.context import Context, EventListener, remove
 from browser_sessions.chromium.context.context_host import Host
 from browser_sessions.chromium.context.context_options import context_options, invalid_field
+from browser_sessions.chromium.context.spare_contexts import Prepared, Spares
 from browser_sessions.chromium.deadline import Deadline, seconds
 from browser_sessions.chromium.driver.playwright_calls import TargetClosed
 from browser_sessions.chromium.driver.ready_contexts import EVERYTHING
@@ -23,6 +24,7 @@ from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.chromium.ports import Assign
 from browser_sessions.domain.errors import (
     BrowserGone,
+    BrowserSessionsError,
     BrowserTimeout,
     DownloadStarted,
     PageFailed,
@@ -32,6 +34,8 @@ from browser_sessions.domain.errors import (
 from browser_sessions.domain.session_spec import SessionSpec
 from browser_sessions.egress.egress import Egress, EgressPort
 
+CLOSE_SECONDS: Final = 5.0
+"""Limit for an unused context to close, which takes 10 ms."""
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -43,33 +47,43 @@ def can_be_ready(spec: SessionSpec) -> bool:
 
 
 async def open_context(
-    host: Host, spec: SessionSpec, folder: Path, on_event: EventListener, assign: Assign, *, timeout: float
+    host: Host,
+    spares: Spares,
+    spec: SessionSpec,
+    folder: Path,
+    on_event: EventListener,
+    assign: Assign,
+    *,
+    timeout: float,
 ) -> Context:
     """See `BrowserProcess.open_context`."""
-    deadline, calls = Deadline(timeout), host.calls
+    deadline = Deadline(timeout)
     start_url = None if spec.start_url is None else page_actions.check_address(spec.start_url, ("body", "start_url"))
-    options = context_options(spec)
-    port: EgressPort | None = None
     making = asyncio.create_task(_make_folder(folder, host.user))
     undo = AsyncExitStack()
+    port: EgressPort | None = None
     try:
-        if host.egress is not None:
+        prepared = spares.take(spec)
+        if prepared is not None:
+            undo.push_async_callback(prepared.inner.close)
+            port = prepared.port
+        elif host.egress is not None:
             port = await _open_port(host, host.egress, spec, undo)
+        if port is not None:
             assign(port)
-            options["proxy"] = {"server": port.server, "bypass": EVERYTHING}
-        inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
-        undo.push_async_callback(inner.close)
-        if spec.permissions:
-            await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
-        page, context = await _both(
-            _first_page(host, inner, deadline), _identify(host, inner, folder, port, making, on_event, undo, deadline)
-        )
-        (target,) = host.registry.pages(context.context_id)  # no client knows the context yet
-        page_id = target.target_id
-        context.first_page_ready(page, page_id)
+        if prepared is None:
+            prepared = await _prepare(host, spec, port, undo, deadline)
+        await asyncio.shield(making)
+        context = Context(host, prepared.inner, prepared.context_id, folder, port, on_event)
+        undo.callback(context.stop_events)
+        context.start_events()
+        context.first_page_ready(prepared.page, prepared.page_id)
+        await context.downloads.allow(prepared.context_id, True, timeout=deadline.left)
         if start_url is not None:
             try:
-                await page_actions.goto(host, page, page_id, start_url, wait_until="commit", timeout=deadline.left)
+                await page_actions.goto(
+                    host, prepared.page, prepared.page_id, start_url, wait_until="commit", timeout=deadline.left
+                )
             except DownloadStarted:
                 pass
             except PageFailed as error:
@@ -77,7 +91,7 @@ async def open_context(
             except BrowserTimeout:
                 raise StartPageFailed(f"the address did not respond within {seconds(timeout)}.") from None
     except BaseException as error:
-        await calls.finish(undo.aclose())
+        await host.calls.finish(undo.aclose())
         await asyncio.shield(_discard(making, folder, port))
         if isinstance(error, TargetClosed):
             raise BrowserGone("The browser or the page closed while the session was starting.") from None
@@ -85,6 +99,36 @@ async def open_context(
             raise invalid_field(error.detail, spec) or error from None
         raise
     return context
+
+
+async def prepare_spare(host: Host, options: SessionSpec, *, timeout: float) -> Prepared:
+    """A context for a session to come. Raises any `BrowserSessionsError`."""
+    undo = AsyncExitStack()
+    port = None
+    try:
+        if host.egress is not None:
+            port = await _open_port(host, host.egress, options, undo)
+        return await _prepare(host, options, port, undo, Deadline(timeout))
+    except BaseException as error:
+        await host.calls.finish(undo.aclose())
+        if port is not None:
+            await asyncio.shield(port.close())
+        if isinstance(error, TargetClosed):
+            raise BrowserGone("The browser or the page closed.") from None
+        raise
+
+
+def is_usable(host: Host, spare: Prepared) -> bool:
+    """Whether its page is as it was made."""
+    pages = host.registry.pages(spare.context_id)
+    return [page.target_id for page in pages] == [spare.page_id] and not pages[0].crashed
+
+
+async def dispose(host: Host, spare: Prepared) -> None:
+    with contextlib.suppress(BrowserSessionsError, TargetClosed):
+        await host.calls(spare.inner.close(), timeout=CLOSE_SECONDS)
+    if spare.port is not None:  # not before the context is gone: another session could get the same port
+        await spare.port.close()
 
 
 async def _open_port(host: Host, egress: Egress, spec: SessionSpec, undo: AsyncExitStack) -> EgressPort:
@@ -98,30 +142,31 @@ async def _open_port(host: Host, egress: Egress, spec: SessionSpec, undo: AsyncE
     return port
 
 
+async def _prepare(
+    host: Host, spec: SessionSpec, port: EgressPort | None, undo: AsyncExitStack, deadline: Deadline
+) -> Prepared:
+    options = context_options(spec)
+    if port is not None:
+        options["proxy"] = {"server": port.server, "bypass": EVERYTHING}
+    calls = host.calls
+    inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
+    undo.push_async_callback(inner.close)
+    if spec.permissions:
+        await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
+    page, context_id = await _both(_first_page(host, inner, deadline), _identify(host, inner, deadline))
+    (target,) = host.registry.pages(context_id)  # no client knows the context yet
+    return Prepared(inner, context_id, page, target.target_id, port)
+
+
 async def _first_page(host: Host, inner: BrowserContext, deadline: Deadline) -> Page:
     return await host.calls(inner.new_page(), timeout=deadline.left)
 
 
-async def _identify(
-    host: Host,
-    inner: BrowserContext,
-    folder: Path,
-    port: EgressPort | None,
-    making: Awaitable[None],
-    on_event: EventListener,
-    undo: AsyncExitStack,
-    deadline: Deadline,
-) -> Context:
-    """Learns the context's id and allows its downloads, while its page opens."""
+async def _identify(host: Host, inner: BrowserContext, deadline: Deadline) -> str:
+    """The context's id, while its page opens."""
     claim = host.link.claim()
     await host.calls(inner.grant_permissions([], origin=claim), timeout=deadline.left)
-    context_id = host.link.claimed(claim)
-    await asyncio.shield(making)
-    context = Context(host, inner, context_id, folder, port, on_event)
-    undo.callback(context.stop_events)
-    context.start_events()
-    await context.downloads.allow(context_id, True, timeout=deadline.left)
-    return context
+    return host.link.claimed(claim)
 
 
 async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.session_spec import Geolocation, Isolation, Proxy, SessionSpec
 from tests.harness.clients.raw_cdp import raw
+from tests.harness.scenarios.leftovers import metric
 from tests.harness.service import running
 from tests.harness.shared import Death
 from tests.harness.sites.plain_site import Site
@@ -92,6 +94,10 @@ async def spare_context(chromium: ChromiumProcess) -> str:
     return context_id
 
 
+async def spare_of_any(chromium: ChromiumProcess) -> None:
+    await until(lambda: len(chromium._link.ready) == 1, what="a spare context for any options")
+
+
 async def opened(chromium: ChromiumProcess, folder: Path, spec: SessionSpec | None = None) -> Context:
     handle = await chromium.open_context(spec or SessionSpec(), folder, lambda _: None, timeout=OPEN_SECONDS)
     assert isinstance(handle, Context)
@@ -114,6 +120,16 @@ def renderers(chromium: ChromiumProcess) -> list[int]:
         except psutil.Error:
             continue
     return found
+
+
+async def learn(chromium: ChromiumProcess, spec: SessionSpec, folder: Path, *, at_once: int = 1) -> None:
+    """Lets the browser prepare contexts for these options."""
+    chromium._spare_contexts = 4
+    chromium.keep_ready(True)
+    handles = await asyncio.gather(*(opened(chromium, folder / f"learn{n}", spec) for n in range(at_once)))
+    for handle in handles:
+        await handle.close(timeout=10)
+    await until(lambda: len(chromium._spares) == at_once, what="contexts are prepared")
 
 
 async def test_the_spare_context_is_used_by_the_next_create_and_replaced(
@@ -167,6 +183,97 @@ async def test_the_pause_limit_of_a_spare_page_starts_with_its_use(
     await handle.close(timeout=10)
 
 
+async def test_creates_with_the_options_of_earlier_ones_use_contexts_that_were_prepared_for_them(
+    chromium: ChromiumProcess, tmp_path: Path
+) -> None:
+    spec = SPECS["desktop"]
+    await learn(chromium, spec, tmp_path, at_once=3)
+    prepared = chromium._spares.context_ids
+    await chromium.probe(timeout=10)
+    assert chromium.context_count == 0
+    other = await opened(chromium, tmp_path / "other", replace(spec, viewport_width=1110))
+    same = replace(spec, idle_timeout_seconds=1.0, max_lifetime_seconds=None, metadata=(("run", "7"),))
+    handles = await asyncio.gather(*(opened(chromium, tmp_path / f"s{n}", same) for n in range(4)))
+    assert other.context_id not in prepared
+    assert prepared < {handle.context_id for handle in handles}
+    for handle in handles:
+        page_id = handle.pages()[0].page_id
+        assert await handle.evaluate(page_id, "[innerWidth, navigator.userAgent]", timeout=10) == [1111, "Agent/1"]
+    assert len({handle.context_id for handle in handles}) == 4
+    await handles[0].close(timeout=10)
+    assert handles[0].context_id not in await contexts_in(chromium), "a used context is not prepared again"
+
+
+async def test_a_prepared_context_whose_renderer_died_is_not_used(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    await learn(chromium, SPECS["desktop"], tmp_path)
+    (prepared,) = chromium._spares.context_ids
+    await spare_of_any(chromium)
+    for pid in renderers(chromium):
+        os.kill(pid, signal.SIGKILL)
+    (page,) = chromium._registry.pages(prepared)
+    await until(lambda: page.crashed, what="the crash is noticed")
+    handle = await opened(chromium, tmp_path / "session", SPECS["desktop"])
+    assert handle.context_id != prepared
+    assert await handle.evaluate(handle.pages()[0].page_id, "innerWidth", timeout=10) == 1111
+
+    async def gone() -> bool:
+        return prepared not in await contexts_in(chromium)
+
+    await until(gone, what="the lost context is gone")
+
+
+@pytest.mark.parametrize("end", ["pressure", "close", "kill"])
+async def test_prepared_contexts_end_with_the_memory_for_them_and_with_their_browser(
+    chromium: ChromiumProcess, tmp_path: Path, deaths: list[Death], end: str
+) -> None:
+    await learn(chromium, SPECS["desktop"], tmp_path, at_once=2)
+    prepared = chromium._spares.context_ids
+    if end == "pressure":
+        chromium.keep_ready(False)
+
+        async def gone() -> bool:
+            return not prepared & await contexts_in(chromium) and not chromium.unused_contexts
+
+        await until(gone, what="they are gone")
+        await opened(chromium, tmp_path / "session", SPECS["desktop"])
+        assert chromium._spares._timer is None
+    elif end == "close":
+        await chromium.close(timeout=10)
+    else:
+        os.kill(chromium.pid, signal.SIGKILL)
+        await until(lambda: len(deaths) == 1, what="the death is reported")
+        await chromium.wait_cleaned()
+    assert len(chromium._spares) == 0
+
+
+async def test_a_session_in_a_prepared_context_has_its_own_rules_and_events(tmp_path: Path, site: Site) -> None:
+    async with running(tmp_path / "data", spare_contexts=2) as service:
+
+        async def prepared() -> bool:
+            return await metric(service.http, "browser_sessions_spare_contexts") == 1
+
+        first = await service.create(user_agent="Agent/1", egress={"deny": ["127.0.0.1"]}, metadata={"run": "1"})
+        await service.http.delete(f"/v1/browser/sessions/{first['session_id']}")
+        await until(prepared, what="a context is prepared")
+        made = await service.create(user_agent="Agent/1", start_url=site.url, metadata={"run": "2"})
+        session_id = made["session_id"]
+        assert await metric(service.http, "browser_sessions_spare_contexts") == 0, "it was used"
+        assert await service.evaluate(session_id, "navigator.userAgent") == "Agent/1"
+        details = await service.details(session_id)
+        assert details["traffic"]["bytes_down"] > 0
+        assert details["traffic"]["refused"] == 0
+        events = [event.kind for event in service.inside.pool.journal.since(0, session_id=session_id)[0]]
+        assert events.count("page.opened") == 1
+        await until(prepared, what="the next context is prepared")
+        denied = await service.create(user_agent="Agent/1", egress={"deny": ["127.0.0.1"]})
+        site.requests.clear()
+        page_id = await service.first_page(denied["session_id"])
+        path = f"/v1/browser/sessions/{denied['session_id']}/pages/{page_id}/navigate"
+        assert (await service.http.post(path, json={"url": site.url})).status_code in (200, 409)
+        assert site.requests == []
+        assert (await service.details(denied["session_id"]))["traffic"]["refused"] == 1
+
+
 async def test_a_mobile_session_does_not_use_the_spare_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
     ready = await spare_context(chromium)
     handle = await opened(chromium, tmp_path / "phone", SPECS["phone"])
@@ -176,11 +283,19 @@ async def test_a_mobile_session_does_not_use_the_spare_context(chromium: Chromiu
 
 
 @pytest.mark.parametrize(
-    "name", ["desktop", "phone", *(pytest.param(name, marks=pytest.mark.slow) for name in ("plain", "own browser"))]
+    ("name", "prepared"),
+    [
+        ("desktop", False),
+        ("phone", False),
+        ("phone", True),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("plain", "own browser")),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("plain", "desktop")),
+    ],
 )
 async def test_a_spare_context_is_indistinguishable_to_pages_and_servers(
-    chromium: ChromiumProcess, tmp_path: Path, site: Site, name: str
+    chromium: ChromiumProcess, tmp_path: Path, site: Site, name: str, prepared: bool
 ) -> None:
+    """`prepared`: with the options of the session already, else for any."""
     spec = SPECS[name]
     site.pages["/next"] = "<title>Next</title><script>window.seen_first = window.first</script>"
     reported: list[list[tuple[str, str]]] = []
@@ -207,8 +322,14 @@ async def test_a_spare_context_is_indistinguishable_to_pages_and_servers(
         site.requests.clear()
         return [*seen, requests]
 
-    context_id = await spare_context(chromium)
+    if prepared:
+        spec = replace(spec, storage_state=None)
+        await learn(chromium, spec, tmp_path)
+        (context_id,) = chromium._spares.context_ids
+    else:
+        context_id = await spare_context(chromium)
     with_it = await observe(tmp_path / "with")
+    assert (context_id in chromium.unused_contexts) is (spec.is_mobile and not prepared)
     chromium.keep_ready(False)
     await until(lambda: not chromium.unused_contexts, what="no spare context")
     without = await observe(tmp_path / "without")

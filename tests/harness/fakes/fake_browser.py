@@ -109,6 +109,10 @@ class FakeProcess:
     def ready_count(self) -> int:
         return int(self.keeps_ready)
 
+    @property
+    def spare_count(self) -> int:
+        return 0
+
     async def open_context(
         self,
         spec: SessionSpec,

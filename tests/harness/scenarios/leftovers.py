@@ -124,7 +124,8 @@ async def count(service: Running, server: ServerProcess) -> Left:
         processes=unknown,
         zombies=zombies,
         folders=await asyncio.to_thread(_folders, server.data_dir, len(known)),
-        descriptors=await asyncio.to_thread(descriptors_of, server),
+        descriptors=await asyncio.to_thread(descriptors_of, server)
+        - int(await metric(service.http, "browser_sessions_spare_contexts")),  # each has its proxy
         open_files=await asyncio.to_thread(_open_files, server.pid),
         tasks=int(await metric(service.http, "browser_sessions_tasks")),
         rss=psutil.Process(server.pid).memory_info().rss,
