@@ -84,8 +84,8 @@ async def test_with_one_address_allowed_that_one_is_reached_and_no_other(
         created = await closed.create(start_url=site.url)
     session_id = created["session_id"]
     await in_all_ways(closed, session_id, allowed)
-    seen = {path for path, _ in site.requests}
-    assert {f"/{quote(name)}" for name in TCP} <= seen
+    expected = {f"/{quote(name)}" for name in TCP}
+    await until(lambda: expected <= {path for path, _ in site.requests}, what="each has arrived")
     for host in hosts(traps):
         await in_all_ways(closed, session_id, host)
     async with raw(created["connect_url"]) as client:

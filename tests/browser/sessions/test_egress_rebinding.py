@@ -25,6 +25,7 @@ from tests.harness.service import Running
 from tests.harness.sites.listeners import Listeners
 from tests.harness.sites.name_server import NameServer, asking, name_server
 from tests.harness.sites.plain_site import Site, plain_site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="mounting needs root")
@@ -91,8 +92,9 @@ async def test_a_name_that_changes_after_the_check_leads_where_it_was_checked(
     name = rebinding.name((ALLOWED,), (LOOPBACK,))
     session_id = (await rebinding.service.create(start_url=f"http://{name}:{traps.port}/"))["session_id"]
     await in_all_ways(rebinding.service, session_id, f"{name}:{traps.port}")
+    paths = {f"/{quote(way)}" for way in TCP}
+    await until(lambda: paths <= {path for path, _ in allowed.requests}, what="all have arrived")
     assert traps.hits == []
-    assert {"/", *(f"/{quote(way)}" for way in TCP)} <= {path for path, _ in allowed.requests}
     assert rebinding.names.asked[name] == 1  # by the browser neither
 
 
@@ -109,12 +111,17 @@ async def test_a_name_that_has_changed_is_refused_in_all_ways(
     assert await rebinding.navigate(session_id, url) == 403
     opened = await service.http.post(f"/v1/browser/sessions/{session_id}/pages", json={"url": f"{url}tab"})
     assert opened.status_code == 201, opened.text
+
+    async def refused_all() -> bool:
+        refused: int = (await service.details(session_id))["traffic"]["refused"]
+        return refused >= len(TCP) + 2
+
+    await until(refused_all, what="all have been refused")
     assert traps.hits == []
     assert len(allowed.requests) == before
     assert rebinding.names.asked[name] == 2
     refused = [each for each in await rebinding.refusals(session_id) if each["host"] == name]
     assert {each["address"] for each in refused} == {LOOPBACK}
-    assert (await service.details(session_id))["traffic"]["refused"] >= len(TCP) + 2
 
 
 @as_root
@@ -150,6 +157,7 @@ async def test_a_redirect_to_a_name_that_has_changed_is_refused(
         (ALLOWED, LOOPBACK),
         (ALLOWED, "::1"),
         (ALLOWED, "::ffff:127.0.0.1"),
+        (ALLOWED, "64:ff9b::7f00:1"),
         ("2606:2800:21f::1", "127.0.0.2"),
     ],
     ids="+".join,
