@@ -3,7 +3,7 @@
 python scripts/bench.py status    # the status endpoint : a bare FastAPI endpoint with the same model
 python scripts/bench.py create    # create and DELETE : raw Playwright new_context + new_page and context.close()
 python scripts/bench.py gateway   # a client through the gateway : one on the debugging port of a bare Chromium
-python scripts/bench.py egress    # a page and 500 MB through the egress proxy : the same browser without it
+python scripts/bench.py egress    # a page, 500 MB and a create with the egress proxy : without it; the loop's lag
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ async def run() -> bool:
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.launch(executable_path=locate(None).executable)
         for n in range(ROUNDS + WARM_UP):
-            service_times.append(await _with_service(service, n))
-            unprepared.append(await _with_service(without, n))
+            service_times.append(await create_and_end(service, n))
+            unprepared.append(await create_and_end(without, n))
             raw_times.append(await _with_playwright(browser, n))
         await browser.close()
     made, ended = "raw: new_context + new_page", "raw: context.close()"
@@ -70,7 +70,7 @@ def _show(title: str, names: tuple[str, str], service_times: Times, raw_times: T
     return met
 
 
-async def _with_service(service: Running, n: int) -> tuple[float, float]:
+async def create_and_end(service: Running, n: int) -> tuple[float, float]:
     """Each session has a different viewport and user agent."""
     await asyncio.sleep(PAUSE_S)
     started_at = time.perf_counter()

@@ -1,4 +1,5 @@
-"""Pages and large responses through the egress proxy, compared with the same browser without it.
+"""Pages and large responses through the egress proxy, compared with the same browser without it; then creates of a
+service with it and of one without, and the lag of a service whose sessions all load at once.
 
 The origin (Node), the browser and the proxy are processes of their own; what is compared alternates in one run.
 """
@@ -25,6 +26,7 @@ from rich.table import Table
 from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.egress.egress import Egress
 from browser_sessions.egress.rules import EgressPolicy, Rules
+from scripts.bench_egress_service import creates, crowd
 from tests.harness.paths import ROOT
 
 PAGE_GOAL: Final = 1.15
@@ -36,6 +38,8 @@ PAGES: Final = 40
 WARM_UP: Final = 4
 LARGE_ROUNDS: Final = 7
 SCHEMES: Final = ("http", "https", "h2")
+_CPU: Final = ("proxy's CPU ms", "browser's CPU ms, direct", "through the proxy")
+"""Columns; processor time for one page or response."""
 _ORIGIN: Final = ROOT / "tests" / "harness" / "sites" / "many_resources.mjs"
 _READ_ALL: Final = """async () => {
     const started = performance.now(), reader = (await fetch('/big')).body.getReader()
@@ -54,9 +58,12 @@ async def run() -> bool:
                 for scheme, port in zip(SCHEMES, ports, strict=True)
             ]
             met = await _compare("A page of 110 resources", browser, server, proxy, urls, PAGES, PAGE_GOAL, _load)
-            return met & await _compare(
+            met &= await _compare(
                 "500 MB", browser, server, proxy, urls[:2], LARGE_ROUNDS, LARGE_GOAL, _download, warm_up=1
             )
+            await browser.close()
+            met &= await creates(Path(folder) / "creates")
+            return met & await crowd(Path(folder) / "crowd", urls[0])
 
 
 async def _load(page: Page, url: str) -> float:
@@ -83,7 +90,7 @@ async def _compare(
     *,
     warm_up: int = WARM_UP,
 ) -> bool:
-    table = Table("", "direct ms", "through the proxy ms", "ratio", "proxy's CPU ms", title=title)
+    table = Table("", "direct ms", "through the proxy ms", "ratio", *_CPU, title=title)
     met = True
     for scheme, url in zip(SCHEMES, urls, strict=False):
         contexts = [
@@ -94,16 +101,18 @@ async def _compare(
         for page in pages:
             await page.goto(url)
         taken: tuple[list[float], list[float]] = ([], [])
-        cpu = 0.0
+        ran, proxy_ran = [0.0, 0.0], 0.0
         for number in range(rounds + warm_up):
-            if number == warm_up:
-                cpu = _cpu(proxy)
-            for page, times in zip(pages, taken, strict=True):
-                times.append(await measure(page, url))
-        each_cpu = (_cpu(proxy) - cpu) / rounds
+            for side, page in enumerate(pages):
+                before = _cpu(*_browsers()), _cpu(proxy)
+                seconds = await measure(page, url)
+                if number >= warm_up:
+                    taken[side].append(seconds)
+                    ran[side] += _cpu(*_browsers()) - before[0]
+                    proxy_ran += _cpu(proxy) - before[1]
         for context in contexts:
             await context.close()
-        direct, through = (statistics.median(times[warm_up:]) for times in taken)
+        direct, through = (statistics.median(times) for times in taken)
         ratio = through / direct
         met &= ratio <= goal
         table.add_row(
@@ -111,15 +120,20 @@ async def _compare(
             f"{1000 * direct:.1f}",
             f"{1000 * through:.1f}",
             f"[{'green' if ratio <= goal else 'red'}]{ratio:.2f}[/] (≤ {goal})",
-            f"{1000 * each_cpu:.1f}",
+            *(f"{1000 * seconds / rounds:.1f}" for seconds in (proxy_ran, *ran)),
         )
     Console().print(table)
     return met
 
 
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+def _browsers() -> list[psutil.Process]:
+    """The browser's processes: those of this process's descendants that are neither Node nor Python."""
+    return [each for each in psutil.Process().children(recursive=True) if each.name().startswith(("chrom", "headless"))]
+
+
+def _cpu(*processes: psutil.Process) -> float:
+    """User and system seconds."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 @asynccontextmanager

@@ -39,6 +39,8 @@ class Stream(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, on_connected: Callable[[Stream], None] | None = None, *, tls: bool = False) -> None:
+        self.loop = asyncio.get_running_loop()
+        """Kept: before Python 3.12, each question for it is a system call."""
         self.unread = b""
         self.ended = False
         """No more bytes will come."""
@@ -74,7 +76,7 @@ class Stream(asyncio.Protocol):
                 if searched >= limit:
                     raise HeadTooLarge
                 if within is not None and deadline is None:
-                    deadline = asyncio.get_running_loop().time() + within
+                    deadline = self.loop.time() + within
             if deadline is None:
                 await self._wait()
                 continue
@@ -107,7 +109,7 @@ class Stream(asyncio.Protocol):
     async def drained(self) -> None:
         """Returns when there is room for more, or the connection is lost."""
         if self.full and not self.lost:
-            self._drained = asyncio.get_running_loop().create_future()
+            self._drained = self.loop.create_future()
             await self._drained
 
     def write_eof(self) -> None:
@@ -121,7 +123,7 @@ class Stream(asyncio.Protocol):
     async def closed(self) -> None:
         """Returns when everything is written and the connection is gone."""
         if not self.lost:
-            self._closed = asyncio.get_running_loop().create_future()
+            self._closed = self.loop.create_future()
             await self._closed
 
     def reset(self) -> None:
@@ -206,7 +208,7 @@ class Stream(asyncio.Protocol):
     async def _wait(self) -> None:
         if self.ended:
             raise ConnectionEnded
-        self._more = asyncio.get_running_loop().create_future()
+        self._more = self.loop.create_future()
         await self._more
 
     def _notify(self) -> None:
@@ -222,8 +224,7 @@ class Pipe:
     def __init__(self, source: Stream, target: Stream | None, framing: Framing, count: Callable[[int], None]) -> None:
         self.source = source
         self.target = target
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.finished.add_done_callback(_retrieved)
+        self.finished: asyncio.Future[None] = source.loop.create_future()
         self._framing = framing
         self._count = count
 
@@ -278,14 +279,9 @@ class Pipe:
                 self.finished.set_result(None)
             else:
                 self.finished.set_exception(error)
+                self.finished.exception()  # seen: whoever does not await a pipe learns of it from the other side
 
 
 def _set(waiter: asyncio.Future[None] | None) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
-
-
-def _retrieved(finished: asyncio.Future[None]) -> None:
-    """Marks a failure as seen: whoever does not await a pipe learns of it from the other side."""
-    if not finished.cancelled():
-        finished.exception()

@@ -16,6 +16,7 @@ Fields: TypeAlias = list[tuple[bytes, bytes]]
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELDS: Final = rb"((?:" + _TOKEN + rb":[^\r\n\0]*\r\n)*)\r\n"
+_FIELD: Final = re.compile(rb"([^:]+):([^\r]*)\r\n")
 _REQUEST: Final = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/1\.([01])\r\n" + _FIELDS)
 _RESPONSE: Final = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: [^\r\n\0]*)?\r\n" + _FIELDS)
 _LENIENT_STATUS: Final = re.compile(rb"HTTP/(\d)\.(\d) +([0-9]{3})(?:\D.*)?", re.IGNORECASE | re.DOTALL)
@@ -71,13 +72,15 @@ class Headers:
         found = self._by_name.get(name)
         if found is None:
             return []
+        if b"," not in found:
+            return [value] if (value := found.strip(b" \t").lower()) else []
         return [part for item in found.lower().split(b",") if (part := item.strip(b" \t"))]
 
     def serialised(self, first: bytes) -> bytes:
         return b"\r\n".join([first, *[name + b":" + value for name, value in self.fields], b"", b""])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestHead:
     method: bytes
     target: Target
@@ -103,7 +106,7 @@ class RequestHead:
             path = b"/" + path if path.startswith(b"?") else path
         else:
             raise Malformed("this is a proxy: requests need a complete http:// address, or CONNECT")
-        headers, minor_version = Headers(_fields(fields)), int(minor)
+        headers, minor_version = Headers(_FIELD.findall(fields)), int(minor)
         connection = headers.values(b"proxy-connection") + headers.values(b"connection")
         return cls(
             method,
@@ -128,7 +131,9 @@ class RequestHead:
 
     def forwarded(self, *, proxy_authorization: bytes | None = None, to_proxy: bool = False) -> bytes:
         """The head for the origin, or with the complete address for another proxy."""
-        dropped = _HOP_BY_HOP.union(self.headers.values(b"connection")) - _OF_THE_BODY
+        dropped = _HOP_BY_HOP
+        if named := self.headers.values(b"connection"):
+            dropped = dropped.union(named) - _OF_THE_BODY
         address = b"http://" + self.authority + self.path if to_proxy else self.path
         connection = b"Upgrade" if self.wants_upgrade else b"keep-alive" if self.keep_alive else b"close"
         lines = [
@@ -145,7 +150,7 @@ class RequestHead:
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResponseHead:
     status: int
     minor_version: int
@@ -158,7 +163,7 @@ class ResponseHead:
     def parse(cls, head: bytes) -> Self:
         """Raises `Malformed`."""
         if parts := _RESPONSE.fullmatch(head):
-            status, minor_version, headers, raw = int(parts[2]), int(parts[1]), Headers(_fields(parts[3])), head
+            status, minor_version, headers, raw = int(parts[2]), int(parts[1]), Headers(_FIELD.findall(parts[3])), head
         else:
             status, minor_version, headers, raw = _lenient(head)
         lengths = headers.values(b"content-length")
@@ -184,10 +189,6 @@ class ResponseHead:
         if lengths := self.headers.values(b"content-length"):
             return Counted(_length(lengths))
         return UntilEnd()
-
-
-def _fields(lines: bytes) -> Fields:
-    return [(name, value) for name, _, value in [line.partition(b":") for line in lines.split(b"\r\n")[:-1]]]
 
 
 def _length(lengths: list[bytes]) -> int:

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -18,6 +18,7 @@ from browser_sessions.domain.errors import EgressUnavailable
 from browser_sessions.egress.egress import EgressPort
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.egress_rules import allowing
+from tests.harness.scenarios.egress_attacks import TCP, in_all_ways
 from tests.harness.service import ADMIN_KEY, Running, running
 from tests.harness.sites.listeners import ADDRESSES, Listeners
 from tests.harness.sites.plain_site import Site
@@ -25,49 +26,11 @@ from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 
-WAYS: Final = {
-    "fetch": "fetch(url, {mode: 'no-cors'})",
-    "image": "new Promise(done => { const i = new Image(); i.onload = i.onerror = done; i.src = url })",
-    "frame": "new Promise(done => { const f = document.createElement('iframe'); f.onload = done; f.src = url;"
-    " document.body.append(f) })",
-    "script": "new Promise(done => { const s = document.createElement('script'); s.onload = s.onerror = done;"
-    " s.src = url; document.body.append(s) })",
-    "websocket": "new Promise(done => { new WebSocket(url.replace('http', 'ws')).onclose = done })",
-    "event source": "new Promise(done => { const e = new EventSource(url); e.onerror = () => { e.close(); done() } })",
-    "beacon": "navigator.sendBeacon(url)",
-    "worker": "new Promise(done => { const w = new Worker(URL.createObjectURL(new Blob(["
-    "`fetch('${url}', {mode: 'no-cors'}).catch(() => {}).then(() => postMessage(1))`]))); w.onmessage = done })",
-    "popup": "open(url)",
-    "form": "(() => { const f = document.createElement('form'); f.method = 'post'; f.action = url;"
-    " f.target = 'elsewhere'; document.body.append(f); f.submit() })()",
-    "download": "(() => { const a = document.createElement('a'); a.href = url; a.download = 'it';"
-    " a.target = 'another'; a.click() })()",
-    "preconnect": "(() => { for (const rel of ['dns-prefetch', 'preconnect', 'prefetch', 'preload']) {"
-    " const l = document.createElement('link'); l.rel = rel; l.as = 'fetch'; l.href = url; document.head.append(l) }"
-    " })()",
-    "style": "(() => { const s = document.createElement('style'); s.textContent = `@import '${url}'`;"
-    " document.head.append(s) })()",
-    "webrtc": "(async () => { const pc = new RTCPeerConnection({iceServers: [{urls: 'stun:' + new URL(url).host}]});"
-    " pc.createDataChannel('x'); await pc.setLocalDescription(await pc.createOffer()) })()",
-    "webtransport": "new WebTransport(url.replace('http:', 'https:')).ready",
-}
-"""JavaScript that makes the page reach `url`."""
-TCP: Final = WAYS.keys() - {"webrtc", "webtransport", "preconnect"}
-SETTLED_MS: Final = 1500
-"""The longest that a way may take; those that end earlier are not waited for."""
-
 
 def hosts(traps: Listeners) -> list[str]:
     return [f"[{each}]:{traps.port}" if ":" in each else f"{each}:{traps.port}" for each in ADDRESSES] + [
         f"localhost:{traps.port}"
     ]
-
-
-async def in_all_ways(service: Running, session_id: str, host: str) -> None:
-    """Tries all of `WAYS` at once; the paths of the requests are their names."""
-    tries = [f"(async url => {way})('http://{host}/{quote(name)}')" for name, way in WAYS.items()]
-    ends = f"Promise.race([Promise.allSettled([{', '.join(tries)}]), new Promise(d => setTimeout(d, {SETTLED_MS}))])"
-    await service.evaluate(session_id, f"{ends}.then(() => true)")
 
 
 async def test_with_default_settings_no_way_reaches_a_listener(closed: Running, traps: Listeners) -> None:
@@ -121,8 +84,8 @@ async def test_with_one_address_allowed_that_one_is_reached_and_no_other(
         created = await closed.create(start_url=site.url)
     session_id = created["session_id"]
     await in_all_ways(closed, session_id, allowed)
-    seen = {path for path, _ in site.requests}
-    assert {f"/{quote(name)}" for name in TCP} <= seen
+    expected = {f"/{quote(name)}" for name in TCP}
+    await until(lambda: expected <= {path for path, _ in site.requests}, what="each has arrived")
     for host in hosts(traps):
         await in_all_ways(closed, session_id, host)
     async with raw(created["connect_url"]) as client:

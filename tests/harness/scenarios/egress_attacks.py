@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
+from tests.harness.service import Running
 from tests.harness.sites.plain_site import Site
 
 SPELLINGS: Final = (
@@ -189,3 +191,42 @@ def prepare(site: Site, target: str) -> None:
     ):
         site.headers[path] = header.format(f"{target}/{name}")
     site.redirects["/away"] = f"{target}/redirected"
+
+
+WAYS: Final = {
+    "fetch": "fetch(url, {mode: 'no-cors'})",
+    "image": "new Promise(done => { const i = new Image(); i.onload = i.onerror = done; i.src = url })",
+    "frame": "new Promise(done => { const f = document.createElement('iframe'); f.onload = done; f.src = url;"
+    " document.body.append(f) })",
+    "script": "new Promise(done => { const s = document.createElement('script'); s.onload = s.onerror = done;"
+    " s.src = url; document.body.append(s) })",
+    "websocket": "new Promise(done => { new WebSocket(url.replace('http', 'ws')).onclose = done })",
+    "event source": "new Promise(done => { const e = new EventSource(url); e.onerror = () => { e.close(); done() } })",
+    "beacon": "navigator.sendBeacon(url)",
+    "worker": "new Promise(done => { const w = new Worker(URL.createObjectURL(new Blob(["
+    "`fetch('${url}', {mode: 'no-cors'}).catch(() => {}).then(() => postMessage(1))`]))); w.onmessage = done })",
+    "popup": "open(url)",
+    "form": "(() => { const f = document.createElement('form'); f.method = 'post'; f.action = url;"
+    " f.target = 'elsewhere'; document.body.append(f); f.submit() })()",
+    "download": "(() => { const a = document.createElement('a'); a.href = url; a.download = 'it';"
+    " a.target = 'another'; a.click() })()",
+    "preconnect": "(() => { for (const rel of ['dns-prefetch', 'preconnect', 'prefetch', 'preload']) {"
+    " const l = document.createElement('link'); l.rel = rel; l.as = 'fetch'; l.href = url; document.head.append(l) }"
+    " })()",
+    "style": "(() => { const s = document.createElement('style'); s.textContent = `@import '${url}'`;"
+    " document.head.append(s) })()",
+    "webrtc": "(async () => { const pc = new RTCPeerConnection({iceServers: [{urls: 'stun:' + new URL(url).host}]});"
+    " pc.createDataChannel('x'); await pc.setLocalDescription(await pc.createOffer()) })()",
+    "webtransport": "new WebTransport(url.replace('http:', 'https:')).ready",
+}
+"""JavaScript that makes the page reach `url`."""
+TCP: Final = WAYS.keys() - {"webrtc", "webtransport", "preconnect"}
+SETTLED_MS: Final = 1500
+"""The longest that a way may take; those that end earlier are not waited for."""
+
+
+async def in_all_ways(service: Running, session_id: str, host: str) -> None:
+    """Tries all of `WAYS` at once; the paths of the requests are their names."""
+    tries = [f"(async url => {way})('http://{host}/{quote(name)}')" for name, way in WAYS.items()]
+    ends = f"Promise.race([Promise.allSettled([{', '.join(tries)}]), new Promise(d => setTimeout(d, {SETTLED_MS}))])"
+    await service.evaluate(session_id, f"{ends}.then(() => true)")

@@ -59,7 +59,9 @@ class Heads:
     latencies: dict[str, list[float]] = field(default_factory=dict)
     """Seconds of the probes meanwhile."""
     held: dict[str, int] = field(default_factory=dict)
-    """The largest increase of the server's memory in bytes."""
+    """The largest increase of the server's memory since `memory_before`, in bytes."""
+    memory_before: int = 0
+    """Before the first attack."""
 
 
 async def heads(
@@ -88,10 +90,10 @@ async def heads(
     return seen
 
 
-def as_promised(name: str, ended: Counter[str]) -> bool:
+def promised(name: str) -> set[str]:
     """A client that still sends may not see the response before its connection is closed."""
     status = ENDLESS[name][2] if name in ENDLESS else 408
-    return set(ended) <= {str(status), "closed"}
+    return {str(status), "closed"} if status else {"closed"}
 
 
 async def _endless(port: int, start: bytes, repeated: bytes, size: int) -> str:
@@ -154,7 +156,8 @@ async def _measured(service: Running, folder: Path, name: str, seen: Heads) -> A
     command = (sys.executable, "-m", __name__, service.url, str(file))
     probe = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
     await until(lambda: file.exists() and file.stat().st_size, what="the probe has begun", every=0.05)
-    before = most = server.memory_info().rss
+    most = server.memory_info().rss
+    seen.memory_before = seen.memory_before or most
 
     async def watch() -> None:
         nonlocal most
@@ -170,7 +173,7 @@ async def _measured(service: Running, folder: Path, name: str, seen: Heads) -> A
         watching.cancel()
         probe.kill()
         await probe.wait()
-    seen.held[name] = max(seen.held.get(name, 0), most - before)
+    seen.held[name] = max(seen.held.get(name, 0), most - seen.memory_before)
     seen.latencies.setdefault(name, []).extend(map(float, file.read_text().splitlines()[:-1]))
 
 
