@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from browser_sessions.api.client_certificate_models import MAX_CLIENT_CERTIFICATES, ClientCertificateBody
 from browser_sessions.api.egress_models import EgressBody, EgressResponse, Traffic
 from browser_sessions.domain.download_ledger import DownloadState
 from browser_sessions.domain.egress_rules import NO_RULES
@@ -203,6 +204,9 @@ class CreateBrowserSession(BaseModel):
     forced_colors: Literal["active", "none"] | None = None
     extra_http_headers: dict[str, HeaderValue] = Field(default_factory=dict, max_length=64)
     http_credentials: HttpCredentialsBody | None = Field(None, description="For HTTP authentication (401)")
+    client_certificates: list[ClientCertificateBody] = Field(
+        default_factory=list, max_length=MAX_CLIENT_CERTIFICATES, description="For sites that ask for one"
+    )
     ignore_https_errors: bool = False
     bypass_csp: bool = Field(False, description="Ignores the pages' Content-Security-Policy")
     java_script_enabled: bool = True

@@ -30,7 +30,7 @@ from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
-from browser_sessions.egress.egress import Egress
+from browser_sessions.egress.egress import BrowserEgress
 
 EXIT_SECONDS: Final = 0.05
 """Limit for how it exited to be known: milliseconds after it has closed its pipe, and a wrapper script has seen it."""
@@ -61,7 +61,7 @@ class Launched:
     file_bytes: int
     ready_contexts: int
     """Number of contexts to keep ready for creates."""
-    egress: Egress | None
+    egress: BrowserEgress | None
     folders: tuple[Path, ...]
     """Removed when the browser has exited."""
 

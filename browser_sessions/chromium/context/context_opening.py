@@ -30,7 +30,7 @@ from browser_sessions.domain.errors import (
     Unavailable,
 )
 from browser_sessions.domain.session_spec import SessionSpec
-from browser_sessions.egress.egress import Egress, EgressPort
+from browser_sessions.egress.egress import BrowserEgress, EgressPort
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -87,7 +87,7 @@ async def open_context(
     return context
 
 
-async def _open_port(host: Host, egress: Egress, spec: SessionSpec, undo: AsyncExitStack) -> EgressPort:
+async def _open_port(host: Host, egress: BrowserEgress, spec: SessionSpec, undo: AsyncExitStack) -> EgressPort:
     """That of a ready context, else a new one."""
     ready = host.link.ready
     port = ready.reserve() if can_be_ready(spec) else None
