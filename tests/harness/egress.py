@@ -111,7 +111,7 @@ async def proxy(
         **({} if lookup is None else {"lookup": lookup}),
     )
     try:
-        port = await egress.open()
+        port = await (egress.for_browser() if client_tls else egress).open()
         port.assign("s1", policy, upstream, max_traffic_bytes, client_tls)
         yield Proxy(egress, port, reports)
     finally:

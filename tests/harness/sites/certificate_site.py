@@ -29,7 +29,8 @@ class CertificateSite:
             return None
         headers = Headers({"Access-Control-Allow-Origin": "*", "Connection": "close"})
         if request.path in self.redirects:
-            return Response(HTTPStatus.FOUND, "", headers | {"Location": self.redirects[request.path]})
+            headers["Location"] = self.redirects[request.path]
+            return Response(HTTPStatus.FOUND, "", headers)
         headers["Content-Type"] = "text/html"
         return Response(HTTPStatus.OK, "", headers, f"<title>{name}</title><body>{name}</body>".encode())
 
