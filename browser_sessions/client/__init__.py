@@ -66,7 +66,14 @@ from browser_sessions.client.errors import (
     WrongState,
 )
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
-from browser_sessions.client.session_options import EgressOptions, RoleName, SessionOptions, StatusName, WaitUntil
+from browser_sessions.client.session_options import (
+    ClientCertificateOptions,
+    EgressOptions,
+    RoleName,
+    SessionOptions,
+    StatusName,
+    WaitUntil,
+)
 
 __all__ = [
     "ApiError",
@@ -79,6 +86,7 @@ __all__ = [
     "BrowserTimeout",
     "Busy",
     "Client",
+    "ClientCertificateOptions",
     "ClientClosed",
     "ClientError",
     "Conflict",

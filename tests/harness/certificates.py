@@ -65,4 +65,4 @@ def common_name(certificate: dict[str, Any] | None) -> str:
     """Of a peer's certificate as `ssl` gives it; "nobody" without."""
     if not certificate:
         return "nobody"
-    return next(value for part in certificate["subject"] for name, value in part if name == "commonName")
+    return next(str(value) for part in certificate["subject"] for name, value in part if name == "commonName")

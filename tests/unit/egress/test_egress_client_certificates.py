@@ -155,10 +155,10 @@ def test_each_browser_trusts_a_key_of_its_own_whose_hash_is_that_of_its_certific
     one, other = RelayCertificate(), RelayCertificate()
     assert one.spki_hash != other.spki_hash
     assert len(b64decode(one.spki_hash)) == 32
-    memory = ssl.MemoryBIO(), ssl.MemoryBIO()
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     lenient = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     lenient.check_hostname, lenient.verify_mode = False, ssl.CERT_NONE
-    client, server = lenient.wrap_bio(*memory), one.tls.wrap_bio(*reversed(memory), server_side=True)
+    client, server = lenient.wrap_bio(down, up), one.tls.wrap_bio(up, down, server_side=True)
     for side in (client, server, client):
         try:
             side.do_handshake()
