@@ -31,8 +31,10 @@ MOST_ITERATIONS: Final = 1_000_000
 """Of the derivation of a key's password: a third of a second. There is no bound otherwise."""
 _RSA: Final = re.compile(rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01.{1,64}?\x03\x82(..)\x00\x30", re.DOTALL)
 """An RSA public key and its length (RFC 8017, appendix A.1)."""
-_MOST_RSA_BYTES: Final = 4096 // 8 + 32
-"""A signature with more bits would stop the event loop for longer than 10 ms."""
+MOST_RSA_BITS: Final = 4096
+"""A signature with more would stop the event loop for longer than 10 ms."""
+_AROUND_MODULUS: Final = 32
+"""Bytes of a public key besides it."""
 
 
 class InvalidCertificate(Exception):
@@ -107,8 +109,12 @@ def _check_certificate(pem: str) -> None:
         ders = [_decoded(block) for block in blocks]
     except (ValueError, ssl.SSLError):
         raise InvalidCertificate("cert", "must be a certificate in PEM, with those between it and its root") from None
-    if any(int.from_bytes(length, "big") > _MOST_RSA_BYTES for der in ders for length in _RSA.findall(der)):
-        raise InvalidCertificate("cert", "has an RSA key of more than 4096 bits")
+    if any(
+        int.from_bytes(length, "big") > MOST_RSA_BITS // 8 + _AROUND_MODULUS
+        for der in ders
+        for length in _RSA.findall(der)
+    ):
+        raise InvalidCertificate("cert", f"has an RSA key of more than {MOST_RSA_BITS} bits")
 
 
 def _check_key(pem: str) -> None:
