@@ -20,7 +20,10 @@ NEAR_NAMES: Final = 3
 
 
 def resolve(asked: CreateBrowserSession, devices: Mapping[str, Mapping[str, Any]], options: ApiOptions) -> SessionSpec:
-    """The caller's values override the device's, those override the defaults. Raises `InvalidField`."""
+    """The caller's values override the device's, those override the defaults. Raises `InvalidField`.
+
+    Without the client certificates, which take time to read.
+    """
     values: dict[str, Any] = {}
     if asked.device is not None:
         values |= _device_values(asked.device, devices)
@@ -53,8 +56,8 @@ def _check_proxy(proxy: ProxyBody | None) -> None:
 
 def _check_without_egress(asked: CreateBrowserSession) -> None:
     """Options that the egress proxy implements, which this server has off."""
-    for name in ("egress", "max_traffic_bytes"):
-        if getattr(asked, name) is not None:
+    for name in ("egress", "max_traffic_bytes", "client_certificates"):
+        if getattr(asked, name):
             raise InvalidField(("body", name), "must be left out: the egress proxy of this server is off")
     proxy = asked.proxy
     if proxy is not None and proxy.server.startswith("socks5") and (proxy.username or proxy.password):

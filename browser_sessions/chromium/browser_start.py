@@ -72,12 +72,19 @@ async def start_browser(
     )
     undo = AsyncExitStack()
     undo.push_async_callback(_remove_folder, making)
+    egress = None if options.egress is None else options.egress.for_browser()
     child: Child | None = None
     try:
         folder = await asyncio.shield(making)
         child = await spawn(
             options.found.executable,
-            switches(folder.profile, marker, sandbox=options.sandbox, proxy=options.refusing),
+            switches(
+                folder.profile,
+                marker,
+                sandbox=options.sandbox,
+                proxy=options.refusing,
+                trusted_key=None if egress is None else egress.certificate.spki_hash,
+            ),
             environment(folder.home, folder.tmp),
             options.user,
         )
@@ -91,7 +98,7 @@ async def start_browser(
         processes = await cdp.root.call("SystemInfo.getProcessInfo", timeout=deadline.left)
         pid = int(next(each["id"] for each in processes["processInfo"] if each["type"] == "browser"))
         await asyncio.to_thread(cleanup.record_process, folder.path, pid, marker)
-        link = await cdp.connect(lambda session: PlaywrightLink(session, cdp, options.egress), timeout=deadline.left)
+        link = await cdp.connect(lambda session: PlaywrightLink(session, cdp, egress), timeout=deadline.left)
         undo.callback(link.close)
         with options.endpoint.expect(link.socket) as address:
             browser = await calls(_connect(driver, address, timeout=deadline.left), timeout=deadline.left)
@@ -124,7 +131,7 @@ async def start_browser(
         file_bytes=options.file_bytes,
         ready_contexts=options.ready_contexts,
         spare_contexts=options.spare_contexts,
-        egress=options.egress,
+        egress=egress,
         folders=(folder.path, folder.tmp),
     )
 

@@ -38,7 +38,7 @@ from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
-from browser_sessions.egress.egress import Egress
+from browser_sessions.egress.egress import BrowserEgress
 
 EXIT_SECONDS: Final = 0.05
 """Limit for how it exited to be known: milliseconds after it has closed its pipe, and a wrapper script has seen it."""
@@ -74,7 +74,7 @@ class Launched:
     """Number of contexts to keep ready for creates."""
     spare_contexts: int
     """Most contexts to prepare with the options of earlier creates."""
-    egress: Egress | None
+    egress: BrowserEgress | None
     folders: tuple[Path, ...]
     """Removed when the browser has exited."""
 

@@ -56,7 +56,14 @@ from browser_sessions.client.errors import (
     WrongState,
 )
 from browser_sessions.client.page_options import PdfOptions, ScreenshotOptions
-from browser_sessions.client.session_options import EgressOptions, RoleName, SessionOptions, StatusName, WaitUntil
+from browser_sessions.client.session_options import (
+    ClientCertificateOptions,
+    EgressOptions,
+    RoleName,
+    SessionOptions,
+    StatusName,
+    WaitUntil,
+)
 
 __all__ = [
     "ApiError",
@@ -69,6 +76,7 @@ __all__ = [
     "BrowserTimeout",
     "Busy",
     "Client",
+    "ClientCertificateOptions",
     "ClientClosed",
     "ClientError",
     "Conflict",

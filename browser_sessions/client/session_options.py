@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import cleandoc
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, Required, TypedDict, TypeVar
 
 from browser_sessions.api.models.account_models import RoleName
 from browser_sessions.api.models.session_models import StatusName
 
-__all__ = ["EgressOptions", "RoleName", "SessionOptions", "StatusName", "WaitUntil", "documented"]
+__all__ = [
+    "ClientCertificateOptions",
+    "EgressOptions",
+    "RoleName",
+    "SessionOptions",
+    "StatusName",
+    "WaitUntil",
+    "documented",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
@@ -24,6 +32,20 @@ class EgressOptions(TypedDict, total=False):
 
     allow: Sequence[str] | None
     deny: Sequence[str]
+
+
+class ClientCertificateOptions(TypedDict, total=False):
+    """PEM texts of a certificate that one site sees.
+
+    origin: such as "https://shop.example:8443"
+    cert, key: the certificate, with those between it and its root, and its private key
+    passphrase: of an encrypted key
+    """
+
+    origin: Required[str]
+    cert: Required[str]
+    key: Required[str]
+    passphrase: str | None
 
 
 class SessionOptions(TypedDict, total=False):
@@ -44,6 +66,7 @@ class SessionOptions(TypedDict, total=False):
     reduced_motion, forced_colors: "reduce" or "no-preference"; "active" or "none"
     extra_http_headers: sent with every request of its pages
     http_credentials: {"username": ..., "password": ..., "origin": the only site that gets them, "send": ...}
+    client_certificates: [{"origin": "https://shop.example", "cert": PEM, "key": PEM, "passphrase": ...}]
     ignore_https_errors: accept invalid certificates; False
     bypass_csp: ignore the pages' Content-Security-Policy; False
     java_script_enabled: True
@@ -76,6 +99,7 @@ class SessionOptions(TypedDict, total=False):
     forced_colors: Literal["active", "none"] | None
     extra_http_headers: Mapping[str, str]
     http_credentials: Mapping[str, str | None] | None
+    client_certificates: Sequence[ClientCertificateOptions]
     ignore_https_errors: bool
     bypass_csp: bool
     java_script_enabled: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
@@ -43,6 +44,18 @@ class HttpCredentials:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a session shows to one origin. Certificate and key are only inside `tls`, which is not printed."""
+
+    origin: str
+    fingerprint: str = field(repr=False)
+    """SHA-256 of all that was given."""
+    host: str
+    port: int
+    tls: ssl.SSLContext = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSpec:
     """Every option of a session. Times in seconds, sizes in CSS pixels; None means the browser's default or none."""
 
@@ -65,6 +78,7 @@ class SessionSpec:
     forced_colors: str | None = None
     extra_http_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     http_credentials: HttpCredentials | None = None
+    client_certificates: tuple[ClientCertificate, ...] = ()
     ignore_https_errors: bool = False
     bypass_csp: bool = False
     java_script_enabled: bool = True
@@ -88,6 +102,7 @@ class SessionSpec:
             shown["proxy"] = asdict(self.proxy) | {"password": None if self.proxy.password is None else MASK}
         if self.http_credentials is not None:
             shown["http_credentials"] = asdict(self.http_credentials) | {"password": MASK}
+        shown["client_certificates"] = [{"origin": each.origin} for each in self.client_certificates]
         if self.storage_state is not None:
             shown["storage_state"] = {
                 "cookies": len(self.storage_state.get("cookies", ())),

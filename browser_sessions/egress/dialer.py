@@ -13,7 +13,7 @@ from browser_sessions.egress.addresses import Address, Machine, canonical
 from browser_sessions.egress.http.heads import Target
 from browser_sessions.egress.resolver import NotResolved, Resolver, is_localhost
 from browser_sessions.egress.rules import EgressPolicy, Refusal, Refused
-from browser_sessions.egress.stream import Stream
+from browser_sessions.egress.stream import ConnectionEnded, Stream
 from browser_sessions.egress.upstream import Upstream
 from browser_sessions.egress.upstream_handshake import UpstreamFailed, basic_credentials, open_tunnel
 
@@ -33,6 +33,10 @@ class Denied(Exception):
 
 class Unreachable(Exception):
     """The destination is allowed, but there is no connection. The text says why, for people."""
+
+
+class Untrusted(Exception):
+    """The destination's own certificate is not trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,22 @@ class Dialer:
         except OSError as error:
             who = "the session's proxy" if upstream is not None else f"{target.host}:{target.port}"
             raise Unreachable(f"No connection to {who}: {error.strerror or error}.") from None
+
+    async def dial_tls(self, target: Target, tls: ssl.SSLContext) -> Connection:
+        """With TLS to the destination, which may show it a client certificate. Also raises `Untrusted`."""
+        connection = await self.dial(target, tunnel=True)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await connection.stream.start_tls(tls, server_hostname=target.host)
+        except BaseException as error:
+            connection.stream.reset()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise Untrusted(error.verify_message) from None
+            if isinstance(error, (OSError, ConnectionEnded)):
+                reason = getattr(error, "reason", None) or "no handshake"
+                raise Unreachable(f"TLS with {target.host}:{target.port} failed: {reason}.") from None
+            raise
+        return connection
 
     async def _checked(self, target: Target, policy: EgressPolicy) -> Sequence[Address]:
         """One denied address denies the name; only of localhost, which is ours to resolve, one family is enough."""

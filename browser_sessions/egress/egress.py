@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
@@ -16,7 +17,8 @@ from browser_sessions.domain.errors import EgressUnavailable
 from browser_sessions.egress.addresses import Address, Machine
 from browser_sessions.egress.dialer import Dialer
 from browser_sessions.egress.peer import UidOf, best_source
-from browser_sessions.egress.relay import Relay
+from browser_sessions.egress.relay import ClientTls, Relay
+from browser_sessions.egress.relay_certificate import RelayCertificate, untrusted
 from browser_sessions.egress.resolver import Lookup, Resolver, system_lookup
 from browser_sessions.egress.rules import EgressPolicy, Refusal
 from browser_sessions.egress.stream import Stream
@@ -37,9 +39,11 @@ class EgressPort:
     """What Chromium takes as the proxy of a context, with the bypass list `<-loopback>`."""
     usage: Usage
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, egress: Egress, certificate: RelayCertificate) -> None:
         self.usage = Usage()
         self._egress = egress
+        self._certificate = certificate
+        self._client_tls: ClientTls = {}
         self._relays = Background()
         self._resolver: Resolver | None = None
         self._dialer: Dialer | None = None
@@ -55,7 +59,12 @@ class EgressPort:
         self.server = f"http://127.0.0.1:{self.port}"
 
     def assign(
-        self, session_id: str, policy: EgressPolicy, upstream: Upstream | None, max_traffic_bytes: int | None
+        self,
+        session_id: str,
+        policy: EgressPolicy,
+        upstream: Upstream | None,
+        max_traffic_bytes: int | None,
+        client_tls: ClientTls | None = None,
     ) -> None:
         """From now on the port is the session's; before, it refuses everything."""
         egress = self._egress
@@ -64,6 +73,7 @@ class EgressPort:
             asyncio.get_running_loop().call_soon(self._relays.cancel)
             egress.on_traffic_limit(session_id)
 
+        self._client_tls = client_tls or {}
         self._resolver = Resolver(egress.lookup)
         self._dialer = Dialer(policy, self._resolver, egress.machine, upstream, egress.upstream_names, egress.tls)
         self._meter = Meter(
@@ -84,7 +94,8 @@ class EgressPort:
         if len(self._relays) >= MOST_CONNECTIONS or not self._egress.accepts(client):
             client.reset()
         else:
-            _ = self._relays.run(Relay(client, self._dialer, self._meter).run())
+            relay = Relay(client, self._dialer, self._meter, self._client_tls, self._certificate)
+            _ = self._relays.run(relay.run())
 
 
 class Egress:
@@ -122,9 +133,12 @@ class Egress:
         if self._uid_of is None:
             log.warning("egress.peers_unknown", detail="Other users of this machine can use the sessions' proxies.")
 
-    async def open(self) -> EgressPort:
-        """A new port, which refuses everything until it is assigned. Raises `EgressUnavailable`."""
-        port = EgressPort(self)
+    async def open(self, certificate: RelayCertificate | None = None) -> EgressPort:
+        """A new port, which refuses everything until it is assigned. `certificate` is one that its browser trusts.
+
+        Raises `EgressUnavailable`.
+        """
+        port = EgressPort(self, certificate or untrusted())
         try:
             await port.listen()
         except OSError as error:
@@ -135,6 +149,9 @@ class Egress:
     async def refusing(self) -> EgressPort:
         """A port that is never assigned, for the browser's own traffic. Raises `EgressUnavailable`."""
         return await self.open()
+
+    def for_browser(self) -> BrowserEgress:
+        return BrowserEgress(self, RelayCertificate())
 
     async def aclose(self) -> None:
         await asyncio.gather(*(port.close() for port in tuple(self._ports)))
@@ -157,6 +174,18 @@ class Egress:
 
     def closed(self, port: EgressPort) -> None:
         self._ports.discard(port)
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserEgress:
+    """The ports of one browser, which trusts the certificate and no other browser does."""
+
+    egress: Egress
+    certificate: RelayCertificate
+
+    async def open(self) -> EgressPort:
+        """As `Egress.open`."""
+        return await self.egress.open(self.certificate)
 
 
 def _addresses_of_this_machine() -> frozenset[Address]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from browser_sessions.egress.dialer import Connection, Denied, Dialer, Unreachable
+from browser_sessions.egress.dialer import CONNECT_S, Connection, Denied, Dialer, Unreachable, Untrusted
 from browser_sessions.egress.http.framing import Malformed, UntilEnd
 from browser_sessions.egress.http.heads import RequestHead, ResponseHead, Target
 from browser_sessions.egress.http.own_responses import ESTABLISHED, explanation, response
+from browser_sessions.egress.relay_certificate import RelayCertificate, untrusted
 from browser_sessions.egress.stream import ConnectionEnded, HeadTooLarge, HeadTooSlow, Stream
 from browser_sessions.egress.upstream_handshake import WANTS_LOGIN
 from browser_sessions.egress.usage import Meter
@@ -28,6 +30,8 @@ _LINGER_S: Final = 2.0
 _WRONG_407: Final = "The origin asked for a proxy's user name and password, which only a proxy may."
 
 Count: TypeAlias = Callable[[int], None]
+ClientTls: TypeAlias = Mapping[tuple[str, int], ssl.SSLContext]
+"""For the origins (host, port) that a session shows a client certificate."""
 
 
 @dataclass(slots=True)
@@ -48,10 +52,19 @@ class _Origin:
 class Relay:
     """`dialer` and `meter` are the session's; None while the port belongs to none."""
 
-    def __init__(self, client: Stream, dialer: Dialer | None, meter: Meter | None) -> None:
+    def __init__(
+        self,
+        client: Stream,
+        dialer: Dialer | None,
+        meter: Meter | None,
+        client_tls: ClientTls,
+        certificate: RelayCertificate,
+    ) -> None:
         self._client = client
         self._dialer = dialer
         self._meter = meter
+        self._client_tls = client_tls
+        self._certificate = certificate
         self._origin: _Origin | None = None
 
     async def run(self) -> None:
@@ -85,6 +98,10 @@ class Relay:
             if self._meter.over_limit:
                 lines = ["The session has used all of its max_traffic_bytes."]
                 return await self._respond(request, 403, "Traffic limit reached", lines, keep=keep_alive)
+            tls = self._client_tls.get((request.target.host, request.target.port))
+            if request.method == b"CONNECT" and tls is not None:
+                await self._show_certificate(request, self._dialer, self._meter, tls)
+                return False
             if request.method == b"CONNECT":
                 origin = await self._dial(request, self._dialer, self._meter)
                 client.write(ESTABLISHED)
@@ -109,9 +126,28 @@ class Relay:
             self._origin.stream.close()
             self._origin = None
         tunnel = request.method == b"CONNECT" or request.wants_upgrade
-        connection = await dialer.dial(request.target, tunnel=tunnel)
+        return self._connected(request, await dialer.dial(request.target, tunnel=tunnel), meter)
+
+    def _connected(self, request: RequestHead, connection: Connection, meter: Meter) -> _Origin:
         self._origin = _Origin(request.target, connection, *meter.connected(request.target.host))
         return self._origin
+
+    async def _show_certificate(self, request: RequestHead, dialer: Dialer, meter: Meter, tls: ssl.SSLContext) -> None:
+        """TLS ends here, and begins again with the session's client certificate."""
+        client = self._client
+        try:
+            origin = self._connected(request, await dialer.dial_tls(request.target, tls), meter)
+            certificate = self._certificate
+        except Untrusted:  # the browser is to say so
+            origin, certificate = None, untrusted()
+        client.write(ESTABLISHED)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await client.start_tls(certificate.tls)
+        except (OSError, TimeoutError):
+            return
+        if origin is not None:
+            await until_one_ends(client, origin.stream, origin.up, origin.down)
 
     def _reusable(self, request: RequestHead) -> _Origin | None:
         origin = self._origin
@@ -225,6 +261,14 @@ async def both_ways(client: Stream, origin: Stream, up: Count, down: Count) -> N
             return
         for way in ended:
             targets[way].write_eof()
+
+
+async def until_one_ends(client: Stream, origin: Stream, up: Count, down: Count) -> None:
+    """Bytes in both directions until one side has ended, then the other gets what is on its way."""
+    ways = client.pipe(origin, UntilEnd(), up), origin.pipe(client, UntilEnd(), down)
+    await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    for stream in (client, origin):
+        stream.close()
 
 
 class _ClientWatch:

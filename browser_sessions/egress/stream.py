@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from typing import Final, cast
@@ -102,6 +103,28 @@ class Stream(asyncio.Protocol):
         """
         return Pipe(self, target, framing, count).start(head)
 
+    async def start_tls(self, tls: ssl.SSLContext, *, server_hostname: str | None = None) -> None:
+        """From now on the bytes are those inside TLS; as the server, if there is no `server_hostname`.
+
+        Raises `OSError`, and `ConnectionEnded` if the peer has sent something already.
+        """
+        if self.unread or self.ended:
+            raise ConnectionEnded
+        loop, server_side = asyncio.get_running_loop(), server_hostname is None
+        self._tls = True
+        try:
+            transport = await loop.start_tls(
+                self.transport, self, tls, server_side=server_side, server_hostname=server_hostname
+            )
+            if transport is None:
+                raise ConnectionResetError
+        except BaseException:
+            self.transport.abort()
+            self.connection_lost(None)  # a failed handshake does not report it
+            raise
+        self.transport = transport
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+
     def write(self, data: bytes) -> None:
         if not self.transport.is_closing():
             self.transport.write(data)
@@ -113,6 +136,7 @@ class Stream(asyncio.Protocol):
             await self._drained
 
     def write_eof(self) -> None:
+        """Not over TLS, where a connection cannot be half open."""
         if not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
 

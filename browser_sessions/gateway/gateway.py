@@ -68,6 +68,7 @@ class Gateway:
         handle, cdp = live.opened.context, live.opened.process.cdp
         options = Options(
             own_browser=live.session.spec.isolation is Isolation.BROWSER,
+            client_certificates=bool(live.session.spec.client_certificates),
             uploads=handle.uploads.paths,
         )
         devtools_of = None if page_id is None else principal.principal_id

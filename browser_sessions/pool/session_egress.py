@@ -30,7 +30,8 @@ class SessionEgress:
         policy = self.server.with_narrower(*parsed(self.rules_of(principal)), level="key")
         policy = policy.with_narrower(*parsed(spec.egress), level="session")
         upstream = None if spec.proxy is None else Upstream.parse(spec.proxy)
-        port.assign(session.session_id, policy, upstream, spec.max_traffic_bytes)
+        client_tls = {(each.host, each.port): each.tls for each in spec.client_certificates}
+        port.assign(session.session_id, policy, upstream, spec.max_traffic_bytes, client_tls)
 
 
 def parsed(rules: EgressRules) -> tuple[Rules, Rules]:

@@ -106,6 +106,26 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
         '{"http_credentials": {"username": "a", "password": "b", "origin": "https://a.example/x"}}',
         field("body", "http_credentials", "origin"),
     ),
+    "certificate without a key": (
+        '{"client_certificates": [{"origin": "https://a.example", "cert": "c"}]}',
+        field("body", "client_certificates", 0, "key"),
+    ),
+    "certificate that is none": (
+        '{"client_certificates": [{"origin": "https://a.example", "cert": "c", "key": "canary"}]}',
+        field("body", "client_certificates", 0, "cert"),
+    ),
+    "certificate for a path": (
+        '{"client_certificates": [{"origin": "https://a.example/x", "cert": "c", "key": "canary"}]}',
+        field("body", "client_certificates", 0, "origin"),
+    ),
+    "certificate for http": (
+        '{"client_certificates": [{"origin": "http://a.example", "cert": "c", "key": "canary"}]}',
+        field("body", "client_certificates", 0, "origin"),
+    ),
+    "nine certificates": (
+        json.dumps({"client_certificates": [{"origin": "https://a.example", "cert": "c", "key": "canary"}] * 9}),
+        field("body", "client_certificates"),
+    ),
     "storage state no object": ('{"storage_state": "cookies.json"}', field("body", "storage_state")),
     "storage state cookie without value": (
         '{"storage_state": {"cookies": [{"name": "a", "domain": "b"}]}}',
@@ -150,6 +170,7 @@ async def test_an_invalid_body_is_refused_with_the_field(
     status, loc = expected
     assert response.status_code == status, response.text
     assert len(response.content) < 5_000
+    assert "canary" not in response.text
     if loc is not None:
         assert loc in [error["loc"] for error in response.json()["detail"]]
         assert all(set(error) == {"loc", "msg", "type"} for error in response.json()["detail"])

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from browser_sessions.egress.egress import Egress, EgressPort
+from browser_sessions.egress.relay import ClientTls
 from browser_sessions.egress.resolver import Lookup
 from browser_sessions.egress.rules import EgressPolicy, Refusal, Rules
 from browser_sessions.egress.upstream import Upstream
@@ -96,6 +97,7 @@ async def proxy(
     upstream_names: bool = False,
     browser_uid: int | None = None,
     tls: ssl.SSLContext | None = None,
+    client_tls: ClientTls | None = None,
 ) -> AsyncIterator[Proxy]:
     """A port of the session "s1"."""
     reports = Reports()
@@ -109,8 +111,8 @@ async def proxy(
         **({} if lookup is None else {"lookup": lookup}),
     )
     try:
-        port = await egress.open()
-        port.assign("s1", policy, upstream, max_traffic_bytes)
+        port = await (egress.for_browser() if client_tls else egress).open()
+        port.assign("s1", policy, upstream, max_traffic_bytes, client_tls)
         yield Proxy(egress, port, reports)
     finally:
         await egress.aclose()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from browser_sessions.api.models.client_certificate_models import MAX_CLIENT_CERTIFICATES, ClientCertificateBody
 from browser_sessions.api.models.egress_models import EgressBody
 from browser_sessions.api.models.model_parts import REQUEST, Address, HeaderValue, Printable
 from browser_sessions.api.models.storage_models import StorageState
@@ -100,6 +101,9 @@ class CreateBrowserSession(BaseModel):
     forced_colors: Literal["active", "none"] | None = None
     extra_http_headers: dict[str, HeaderValue] = Field(default_factory=dict, max_length=64)
     http_credentials: HttpCredentialsBody | None = Field(None, description="For HTTP authentication (401)")
+    client_certificates: list[ClientCertificateBody] = Field(
+        default_factory=list, max_length=MAX_CLIENT_CERTIFICATES, description="For sites that ask for one"
+    )
     ignore_https_errors: bool = False
     bypass_csp: bool = Field(False, description="Ignores the pages' Content-Security-Policy")
     java_script_enabled: bool = True
@@ -111,7 +115,7 @@ class CreateBrowserSession(BaseModel):
     )
     storage_state: StorageState | None = None
     start_url: Address | None = None
-    wait_seconds: float = Field(0.0, ge=0, le=600, allow_inf_nan=False, description="How long to wait for free capacity")
+    wait_seconds: float = Field(0.0, ge=0, le=600, allow_inf_nan=False, description="How long to wait for capacity")
     metadata: dict[
         Annotated[Printable, Field(min_length=1, max_length=64)], Annotated[Printable, Field(max_length=512)]
     ] = Field(default_factory=dict, max_length=32)

@@ -48,6 +48,10 @@ ALIKE: Final = 0.8
 MAX_IGNORED_LOGGED: Final = 20
 MAX_NAME: Final = 64
 """Unknown options, and characters of each, in one log line."""
+_NO_KEYS_IN_ADDRESSES: Final = (
+    "is no option of an address, since addresses are logged: create the session with POST /v1/browser/sessions, and "
+    "open its connect_url"
+)
 _FIELDS: Final = (*CreateBrowserSession.model_fields, "keep_alive_seconds")
 
 
@@ -193,6 +197,8 @@ def _asked(query: Mapping[str, str], *, warn: bool = True) -> Asked:
     Unknown options are ignored, with a warning in the log. Raises `InvalidField` for one of ours that is
     misspelt, `ValidationError`.
     """
+    if "client_certificates" in query:
+        raise InvalidField(("query", "client_certificates"), _NO_KEYS_IN_ADDRESSES)
     body: dict[str, Any] = {}
     ignored: list[str] = []
     for name, text in query.items():

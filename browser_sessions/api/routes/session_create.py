@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from browser_sessions.api.caller_credentials import Caller, identify
+from browser_sessions.api.client_certificates import with_client_certificates
 from browser_sessions.api.dependencies import Services
 from browser_sessions.api.middleware.client_disconnect import unless_disconnected
 from browser_sessions.api.middleware.edge import CREATED
@@ -85,7 +86,9 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
         pool.admission.check(principal.principal_id, principal.role)
     asked = _validated(fields)
     spec = resolve(asked, pool.launcher.devices, services.options)
-    if key is None:  # no await since the check above
+    if asked.client_certificates:
+        spec = await with_client_certificates(spec, asked)
+    if key is None:  # usually no await since the check above
         beginning = pool.starter.begin(principal, spec, wait_seconds=asked.wait_seconds)
         record, new = await unless_disconnected(request, beginning), True
     else:
@@ -133,7 +136,7 @@ def digest(spec: SessionSpec) -> str:
     ordered = replace(
         spec, metadata=tuple(sorted(spec.metadata)), extra_http_headers=tuple(sorted(spec.extra_http_headers))
     )
-    return hashlib.sha256(orjson.dumps(ordered, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(orjson.dumps(ordered, default=lambda _tls: None, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _checked(idempotency_key: str) -> str:

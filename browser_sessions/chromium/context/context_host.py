@@ -19,7 +19,7 @@ from browser_sessions.chromium.page_registry import PageRegistry
 from browser_sessions.chromium.page_session import call, page_session
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import PageFailed
-from browser_sessions.egress.egress import Egress
+from browser_sessions.egress.egress import BrowserEgress
 
 CHECK_SECONDS: Final = 2.0
 """Timeout of calls to the browser process alone, which take a millisecond."""
@@ -40,7 +40,7 @@ class Host:
     clock: Clock
     file_bytes: int
     """Limit of one session's downloads in total, and of its uploads."""
-    egress: Egress | None
+    egress: BrowserEgress | None
     """Opens each context's proxy; None: contexts use the session's own, or none."""
     alive: Callable[[], bool]
 

@@ -32,7 +32,7 @@ from browser_sessions.domain.errors import (
     Unavailable,
 )
 from browser_sessions.domain.session_spec import SessionSpec
-from browser_sessions.egress.egress import Egress, EgressPort
+from browser_sessions.egress.egress import BrowserEgress, EgressPort
 
 CLOSE_SECONDS: Final = 5.0
 """Limit for an unused context to close, which takes 10 ms."""
@@ -131,7 +131,7 @@ async def dispose(host: Host, spare: Prepared) -> None:
         await spare.port.close()
 
 
-async def _open_port(host: Host, egress: Egress, spec: SessionSpec, undo: AsyncExitStack) -> EgressPort:
+async def _open_port(host: Host, egress: BrowserEgress, spec: SessionSpec, undo: AsyncExitStack) -> EgressPort:
     """That of a ready context, else a new one."""
     ready = host.link.ready
     port = ready.reserve() if can_be_ready(spec) else None

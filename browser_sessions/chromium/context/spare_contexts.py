@@ -65,6 +65,7 @@ def options_of(spec: SessionSpec, *, through_relay: bool) -> SessionSpec | None:
         device=None,
         proxy=None if through_relay else spec.proxy,
         egress=plain.egress,
+        client_certificates=(),
         max_traffic_bytes=None,
         start_url=None,
         metadata=(),

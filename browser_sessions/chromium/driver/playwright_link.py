@@ -26,7 +26,7 @@ from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.chromium.driver.driver_network import ENABLE, NETWORK_EVENT, DriverNetwork
 from browser_sessions.chromium.driver.driver_runtime import RUNTIME_EVENT, DriverRuntime
 from browser_sessions.chromium.driver.ready_contexts import ReadyContexts
-from browser_sessions.egress.egress import Egress
+from browser_sessions.egress.egress import BrowserEgress
 
 EVENT_BYTES: Final = 2**20
 """Longer events of pages are truncated: Playwright would pass them on to our own event loop."""
@@ -59,7 +59,7 @@ class PlaywrightLink:
     """Connects the driver's socket to a CDP browser session. Handles a few of Playwright's commands itself, as the
     gateway does for other clients, and forwards the rest."""
 
-    def __init__(self, session: BrowserSession, browser: Browser, egress: Egress | None = None) -> None:
+    def __init__(self, session: BrowserSession, browser: Browser, egress: BrowserEgress | None = None) -> None:
         self.socket = ClientSocket(self, queue_bytes=QUEUE_BYTES)
         self._browser = browser
         self.on_lost: Callable[[], None] = _nothing

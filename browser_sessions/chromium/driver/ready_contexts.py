@@ -18,7 +18,7 @@ import structlog
 from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser, BrowserSession, Target
 from browser_sessions.domain.errors import EgressUnavailable
-from browser_sessions.egress.egress import Egress, EgressPort
+from browser_sessions.egress.egress import BrowserEgress, EgressPort
 
 IDLE_S: Final = 0.1
 """Delay between the last create and the next preparation: twice the time of a create, so that successive creates do not
@@ -52,7 +52,7 @@ class ReadyContexts:
         self,
         session: BrowserSession,
         browser: Browser,
-        egress: Egress | None,
+        egress: BrowserEgress | None,
         adopt: Callable[[str], None],
         forget: Callable[[str], None],
     ) -> None:
@@ -209,7 +209,7 @@ class ReadyContexts:
         else:
             _ = self._background.run(self._fill_with_proxy(self._egress))
 
-    async def _fill_with_proxy(self, egress: Egress) -> None:
+    async def _fill_with_proxy(self, egress: BrowserEgress) -> None:
         try:
             port = await egress.open()
         except EgressUnavailable as error:  # a create reports it

@@ -119,13 +119,26 @@ _SANDBOX_HELPER: Final = "CHROME_DEVEL_SANDBOX"
 """Path of the setuid sandbox helper, for systems without user namespaces."""
 
 
-def switches(profile: Path, marker: str, *, sandbox: bool, proxy: str | None = None) -> list[str]:
+def switches(
+    profile: Path, marker: str, *, sandbox: bool, proxy: str | None = None, trusted_key: str | None = None
+) -> list[str]:
     """The complete command line arguments, for a browser with the profile folder `profile`. `proxy` is for everything
-    outside the contexts that have one of their own."""
+    outside the contexts that have one of their own; `trusted_key` is the hash of a key that certificates of every site
+    may have."""
     proxied = () if proxy is None else (f"--proxy-server={proxy}", "--proxy-bypass-list=<-loopback>")
+    trusting = () if trusted_key is None else (f"--ignore-certificate-errors-spki-list={trusted_key}",)
     no_sandbox = () if sandbox else ("--no-sandbox",)
     pages_last = () if shutil.which("nice") is None else (PAGES_LAST,)
-    return [*_FROM_PLAYWRIGHT, *OWN, *pages_last, *no_sandbox, *proxied, f"{PROFILE}{profile}", MARKER + marker]
+    return [
+        *_FROM_PLAYWRIGHT,
+        *OWN,
+        *pages_last,
+        *no_sandbox,
+        *proxied,
+        *trusting,
+        f"{PROFILE}{profile}",
+        MARKER + marker,
+    ]
 
 
 def environment(home: Path, tmp: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ from browser_sessions.api.models.session_models import BrowserSessionCreated
 from browser_sessions.cli.egress_options import EgressAllow, EgressDeny, egress_rules
 from browser_sessions.cli.output import show, show_json
 from browser_sessions.cli.service_command import Connection, service_command
+from browser_sessions.cli.sessions.client_certificate_option import ClientCertificate, client_certificates
 from browser_sessions.cli.sessions.session_arguments import Metadata, metadata_pairs
 from browser_sessions.cli.tables import console_address, end_of, facts, status_text
 from browser_sessions.client.errors import ClientError
@@ -50,6 +51,7 @@ async def create(
     http_credentials: Annotated[
         str | None, typer.Option(metavar="FILE|-", help='{"username": ..., "password": ...} for sites that ask.')
     ] = None,
+    client_certificate: ClientCertificate = None,
     isolation: Annotated[
         str | None,
         typer.Option(metavar="context|browser", help="browser: a Chromium process of its own."),
@@ -115,6 +117,8 @@ async def create(
         body["storage_state"] = _json_object(storage_state, "--storage-state")
     if http_credentials is not None:
         body["http_credentials"] = _json_object(http_credentials, "--http-credentials")
+    if client_certificate:
+        body["client_certificates"] = client_certificates(client_certificate)
     if metadata:
         body["metadata"] = {**(body.get("metadata") or {}), **metadata_pairs(metadata)}
     made = await connection.client.create_from(body)

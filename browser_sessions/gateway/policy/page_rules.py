@@ -137,6 +137,13 @@ def _pastes(params: dict[str, Any]) -> bool:
     return pastes(key, code, virtual_key, int(modifiers))
 
 
+def _shows_certificates(command: Command, scope: Scope, options: Options) -> Decision:
+    """Other sessions of the browser accept a chain that contains the certificate of the egress relay."""
+    if options.client_certificates and not options.own_browser:
+        return Refuse(SERVER_ERROR, f"{command.method} needs isolation: browser in a session with client_certificates")
+    return Pass()
+
+
 def _resume(command: Command, scope: Scope, options: Options) -> Decision:
     return Pass() if command.session_id is None else Do(Resume(command.session_id))
 
@@ -154,5 +161,7 @@ PAGE_HANDLERS: Final = {
     "Fetch.continueRequest": _continue_request,
     "Fetch.takeResponseBodyAsStream": _with_stream,
     "Network.loadNetworkResource": _load_network_resource,
+    "Network.getCertificate": _shows_certificates,
+    "Security.enable": _shows_certificates,
     "Runtime.runIfWaitingForDebugger": _resume,
 }

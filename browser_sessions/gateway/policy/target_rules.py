@@ -34,6 +34,9 @@ from browser_sessions.gateway.scope.target_filters import BadFilter, TargetFilte
 _UNSUPPORTED: Final = ("hidden", "enableBeginFrameControl")
 """Parameters of `createTarget` that would make a page that other clients cannot use."""
 
+_NETWORK_OPTIONS: Final = ": proxy, or client_certificates instead of a context's clientCertificates"
+"""Playwright replaces the latter by a proxy in its own process."""
+
 _ONLY_FLAT: Final = Refuse(INVALID_PARAMS, "Only flatten protocol is supported: pass flatten: true")
 
 
@@ -158,7 +161,8 @@ def _detach_from_target(command: Command, scope: Scope, options: Options) -> Dec
 def _create_browser_context(command: Command, scope: Scope, options: Options) -> Decision:
     for name in ("proxyServer", "proxyBypassList", "originsWithUniversalNetworkAccess"):
         if command.params.get(name):
-            return Refuse(INVALID_PARAMS, f"{name}: set the network options when you create the session")
+            hint = _NETWORK_OPTIONS if name == "proxyServer" else ""
+            return Refuse(INVALID_PARAMS, f"{name}: set the network options when you create the session{hint}")
     if len(scope.contexts.nested) >= MAX_NESTED:
         return Refuse(
             SERVER_ERROR, f"The session has reached its limit of {MAX_NESTED} browser contexts: dispose of one first"

@@ -21,6 +21,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from browser_sessions.auth.console_cookie import COOKIE
+from tests.harness.certificates import Authority
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.service import ADMIN_KEY, Running, ServerProcess, client
 from tests.harness.sites.client_site import ClientSite, client_site
@@ -32,10 +33,14 @@ pytestmark = pytest.mark.browser
 SESSIONS: Final = "/v1/browser/sessions"
 KEPT_SECRET: Final = {
     name: f"canary-{name}-0123456789"
-    for name in ("password", "wrong-password", "proxy", "header", "http-credentials", "url")
+    for name in ("password", "wrong-password", "proxy", "header", "http-credentials", "url", "passphrase")
 }
 """Secrets that no response may contain either."""
-OTHERS: Final = {"cookie-of-a-site": "canary-cookie-0123456789", "storage": "canary-storage-0123456789"}
+OTHERS: Final = {
+    "cookie-of-a-site": "canary-cookie-0123456789",
+    "storage": "canary-storage-0123456789",
+    "upload": "canary-upload-0123456789",
+}
 """Secrets that some responses contain, such as the storage state."""
 
 
@@ -80,7 +85,7 @@ async def test_no_secret_leaves_the_service(
     service = await server.start(["env", *(f"{name}={value}" for name, value in traced.items())])
     leaks = Leaks(KEPT_SECRET | OTHERS | {"admin key": ADMIN_KEY})
     try:
-        session_id = await use_everything(service, site, leaks)
+        session_id = await use_everything(service, site, leaks, Authority(tmp_path))
         search_processes(server, leaks)
         await crash_the_browser(server, service, session_id)
         leaks.search("metrics", (await service.http.get("/metrics")).text)
@@ -126,7 +131,7 @@ async def test_a_password_in_an_address_is_in_no_response_and_no_event(service: 
     assert masked >= {"pages", "details", "downloads", "history", "json"}
 
 
-async def use_everything(service: Running, site: ClientSite, leaks: Leaks) -> str:
+async def use_everything(service: Running, site: ClientSite, leaks: Leaks, authority: Authority) -> str:
     """Puts every secret wherever it can be sent. Returns a session that is active."""
     key = await service.key(name="canary")
     leaks.secrets["client key"] = key.split("_", 2)[2]
@@ -140,6 +145,13 @@ async def use_everything(service: Running, site: ClientSite, leaks: Leaks) -> st
             "origins": [{"origin": site.url, "localStorage": [{"name": "a", "value": OTHERS["storage"]}]}],
         },
     }
+    pair = authority.sign("ann")
+    locked = authority.encrypted(pair, KEPT_SECRET["passphrase"])
+    for name, file in (("key", pair.key), ("encrypted key", locked.key)):
+        leaks.secrets[f"certificate's {name}"] = file.read_text().splitlines()[1]
+    certificate = locked.for_origin("https://127.0.0.1", passphrase=KEPT_SECRET["passphrase"])
+    options["client_certificates"] = [certificate]
+    unlocked = certificate | {"passphrase": KEPT_SECRET["wrong-password"]}
     proxy = {"server": "http://127.0.0.1:9", "username": "ann", "password": KEPT_SECRET["proxy"]}
     async with service.caller(key) as caller:
         session_id: str = (await caller.post(SESSIONS, json=options)).json()["session_id"]
@@ -147,12 +159,17 @@ async def use_everything(service: Running, site: ClientSite, leaks: Leaks) -> st
         for body in (
             options | {"proxy": proxy, "start_url": with_password},
             options | {"start_url": with_password},
+            options | {"client_certificates": [unlocked]},
+            options | {"client_certificates": [certificate | {"cert": certificate["key"]}]},
             {"proxy": {"server": f"http://ann:{KEPT_SECRET['proxy']}@proxy.example:1"}},
             {"unknown": KEPT_SECRET["password"], KEPT_SECRET["header"]: 1} | options,
         ):
             refused = await caller.post(SESSIONS, json=body)
             if refused.status_code != 422:  # names the caller's unknown field
                 leaks.search(f"response to {sorted(body)}", refused.text, KEPT_SECRET | {"admin key": ADMIN_KEY})
+        await caller.post(
+            f"{SESSIONS}/{session_id}/uploads", params={"name": "a.txt"}, content=OTHERS["upload"].encode()
+        )
         pages = f"{SESSIONS}/{session_id}/pages"
         page_id = (await caller.get(pages)).json()["pages"][0]["page_id"]
         for address in (with_password, f"{with_password}report.txt", with_password.replace("127.0.0.1", "no.invalid")):

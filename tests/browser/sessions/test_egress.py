@@ -182,7 +182,7 @@ async def test_a_ready_context_has_its_proxy_before_a_session_takes_it(closed: R
 async def test_a_create_without_a_port_fails_and_leaves_nothing(
     closed: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse() -> EgressPort:
+    async def refuse(*_: object) -> EgressPort:
         raise EgressUnavailable("No descriptor is free.")
 
     egress = closed.inside.egress

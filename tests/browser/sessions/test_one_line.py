@@ -206,6 +206,14 @@ async def test_an_invalid_value_is_refused(service: Running) -> None:
     assert response.json()["detail"][0]["loc"] == ["query", "viewport_width"]
 
 
+async def test_a_key_in_an_address_is_refused(service: Running) -> None:
+    certificates = '[{"origin": "https://a.example", "cert": "c", "key": "k"}]'
+    response = await service.http.get("/json/version", params={"client_certificates": certificates})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["query", "client_certificates"]
+    assert "POST" in response.json()["detail"][0]["msg"]
+
+
 @pytest.mark.parametrize("path", ["/json/version", "/json/version/", "/json", "/json/list", "/json/protocol"])
 async def test_requests_without_a_key_are_refused(service: Running, path: str) -> None:
     async with service.caller(None) as http:

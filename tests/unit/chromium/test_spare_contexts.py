@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
@@ -14,9 +15,10 @@ from browser_sessions.chromium.context import spare_contexts
 from browser_sessions.chromium.context.spare_contexts import Prepared, Spares, options_of
 from browser_sessions.domain.egress_rules import EgressRules
 from browser_sessions.domain.errors import BrowserTimeout
-from browser_sessions.domain.session_spec import HttpCredentials, Isolation, Proxy, SessionSpec
+from browser_sessions.domain.session_spec import ClientCertificate, HttpCredentials, Isolation, Proxy, SessionSpec
 from tests.harness.waiting import until
 
+CERTIFICATE = ClientCertificate("https://a.example", "", "a.example", 443, ssl.create_default_context())
 NARROW, WIDE = SessionSpec(viewport_width=300), SessionSpec(viewport_width=3000)
 
 
@@ -167,6 +169,7 @@ async def test_the_number_of_options_is_limited(monkeypatch: pytest.MonkeyPatch)
         {"metadata": (("a", "b"),)},
         {"start_url": "https://example.com/"},
         {"egress": EgressRules(deny=("*",)), "max_traffic_bytes": 5},
+        {"client_certificates": (CERTIFICATE,)},
         {"proxy": Proxy("http://proxy.example:3128")},
         {"device": "Desktop Chrome"},
     ],

@@ -203,6 +203,23 @@ def test_egress_rules_are_comma_separated(service: Service) -> None:
     assert json.loads(service.requests[-1].content)["egress"] == {"allow": None, "deny": ["10.0.0.0/8"]}
 
 
+def test_client_certificates_are_read_from_files(service: Service, tmp_path: Path) -> None:
+    for name in ("cert", "key", "passphrase"):
+        (tmp_path / name).write_text(f"the {name}\n")
+    files = ",".join(f"{name}={tmp_path / name}" for name in ("cert", "key", "passphrase"))
+    bank = f"origin=https://bank.example,{files}"
+    shop = f"origin=https://shop.example,cert={tmp_path / 'cert'},key={tmp_path / 'key'}"
+    assert bs("create", "--client-certificate", bank, "--client-certificate", shop).exit_code == 0
+    body = json.loads(next(each for each in service.requests if each.method == "POST").content)
+    pem = {"cert": "the cert\n", "key": "the key\n"}
+    assert body["client_certificates"] == [
+        {"origin": "https://bank.example", "passphrase": "the passphrase"} | pem,
+        {"origin": "https://shop.example"} | pem,
+    ]
+    for wrong in ("cert=a,key=b", f"{shop},pfx=a", "origin=https://a.example,cert=/none,key=/none"):
+        assert bs("create", "--client-certificate", wrong).exit_code == 2
+
+
 def test_a_new_key_is_printed_once_and_is_in_the_json(service: Service) -> None:
     shown = bs("keys", "create", "ci", "--role", "operator")
     assert shown.stdout.count("bs_k1_secret") == 1

@@ -712,3 +712,13 @@ class TestADedicatedBrowser:
         assert decide(read, scope, ALONE) == Ask({"handle": "9", "size": 100}, None, Reading.TRACE)
         assert isinstance(decide(cdp("IO.read", {"handle": "9", "offset": 5}), scope, ALONE), Refuse)
         assert decide(cdp("IO.close", {"handle": "9"}), scope, ALONE) == Pass({"handle": "9"})
+
+
+@pytest.mark.parametrize("method", ["Network.getCertificate", "Security.enable"])
+def test_the_certificate_that_a_browser_trusts_is_not_shown_where_sessions_share_it(method: str) -> None:
+    command = cdp(method, {"origin": "https://a.example"} if method.startswith("Network") else {}, "S-PAGE")
+    refused = decide(command, session_scope(), Options(client_certificates=True))
+    assert isinstance(refused, Refuse)
+    assert "isolation: browser" in refused.message
+    for options in (Options(client_certificates=True, own_browser=True), SHARED):
+        assert decide(command, session_scope(), options) == Pass()
