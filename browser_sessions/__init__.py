@@ -1,7 +1,7 @@
 """Live browser sessions: real headless Chromium, isolated contexts, exact expiry.
 
-What a program needs is here; it is loaded when it is first named, so that the rooms of the service, which are inside
-this package too, do not load the SDK.
+What a program needs is here; it is loaded when it is first named, so that the packages of the service, which are inside
+this one too, do not load the SDK.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class BrowserState(BaseModel):
 
 
 class PoolState(BaseModel):
-    """The node's places and processes."""
+    """The node's capacity and processes."""
 
     node: str
     capacity: int
