@@ -115,7 +115,9 @@ class CreateBrowserSession(BaseModel):
     )
     storage_state: StorageState | None = None
     start_url: Address | None = None
-    wait_seconds: float = Field(0.0, ge=0, le=600, allow_inf_nan=False, description="How long to wait for capacity")
+    wait_seconds: float = Field(
+        0.0, ge=0, le=600, allow_inf_nan=False, description="How long to wait for free capacity"
+    )
     metadata: dict[
         Annotated[Printable, Field(min_length=1, max_length=64)], Annotated[Printable, Field(max_length=512)]
     ] = Field(default_factory=dict, max_length=32)
