@@ -55,7 +55,7 @@ LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 2**20
 """What is read, and thrown away, from a client that was refused while it still sends."""
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _IN_LOWER_CASE: Final = frozenset({b"get ", b"put "})
 """Methods of `/json/…` as some tools write them."""
 
@@ -104,12 +104,12 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        for number in SIGNALS:
             loop.add_signal_handler(number, self.signalled)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
