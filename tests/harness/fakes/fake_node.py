@@ -98,7 +98,7 @@ class DrivableContext(FakeContext):
     ) -> None:
         super().__init__(process, spec, on_event)
         make_session(folder, None)
-        self.uploads = Uploads(folder / "uploads", None, UPLOAD_QUOTA)
+        self.uploads = Uploads(folder / "uploads", None, UPLOAD_QUOTA, on_event)
         self.action_error: Exception | None = None
         self.downloads = OneDownload()
         self.evaluated: Any = None
