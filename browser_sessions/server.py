@@ -22,7 +22,7 @@ from browser_sessions.app import Service, build
 from browser_sessions.connections import Connections
 from browser_sessions.domain.errors import SettingsError
 from browser_sessions.settings import Settings
-from browser_sessions.uvicorn_adapter import Config, Server
+from browser_sessions.uvicorn_adapter import SIGNALS, Config, Server
 
 log = structlog.get_logger()
 
@@ -65,6 +65,24 @@ class DrainingServer(Server):
             await self._service.drain()
         finally:
             self.exit()
+
+
+class _Start:
+    """Handles signals until uvicorn does: the first cancels the current task, the second kills every Chromium."""
+
+    def __init__(self, service: Service) -> None:
+        self.cancelled = False
+        self._service = service
+        self._task = asyncio.current_task()
+        for number in SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled)
+
+    def _signalled(self) -> None:
+        if self.cancelled or self._task is None:
+            self._service.pool.fleet.kill()
+        else:
+            self.cancelled = True
+            self._task.cancel()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -114,7 +132,8 @@ def raise_priority() -> None:
 
 
 async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) -> None:
-    """Serves until a signal ends it. `on_ready` is called with the node and its URL once it accepts sessions.
+    """Serves until a signal ends it, also during the start. `on_ready` is called with the node and its URL once it
+    accepts sessions.
 
     Raises what `Service.start` raises, and `SettingsError` when the port is taken.
     """
@@ -122,6 +141,7 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
     raise_priority()
     service = Service(settings)
     tracing.start(version("browser-sessions"), service.pool.node)
+    start = _Start(service)
     try:
         host, port = listener.getsockname()[:2]
         service.own_ports.add(port)
@@ -132,6 +152,10 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
         shown = f"[{host}]" if ":" in host else host
         on_ready(service, f"http://{shown}:{port}")
         await server.serve(sockets=[listener])
+    except asyncio.CancelledError:
+        if not start.cancelled:
+            raise
+        log.info("server.start_cancelled", why="a signal came")
     finally:
         await service.stop()
         await tracing.stop()

@@ -12,11 +12,13 @@ import contextlib
 import re
 import signal
 import socket
+import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 import uvicorn
+from httptools import HttpParserUpgrade
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -42,13 +44,18 @@ one or two."""
 BODY_TIMEOUT_S: Final = 30.0
 BODY_BYTES: Final = 64 * 2**10
 """In each `BODY_TIMEOUT_S`, at least so much of a body must come, or its end: 2 KiB a second."""
+UNREAD_TIMEOUT_S: Final = 60.0
+"""How long a client may read nothing of a response. Twice what a client of the gateway has, whose messages take memory
+of others; event streams send a heartbeat more often, so this finds their dead readers too."""
+EARLY_BYTES: Final = 64 * 2**10
+"""Of frames that a client sends before its handshake has its response; then we stop reading."""
 MAX_PIPELINED: Final = 100
 """Requests that wait on one connection until earlier ones have their response. No browser sends any."""
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 2**20
 """What is read, and thrown away, from a client that was refused while it still sends."""
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _IN_LOWER_CASE: Final = frozenset({b"get ", b"put "})
 """Methods of `/json/…` as some tools write them."""
 
@@ -97,12 +104,12 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        for number in SIGNALS:
             loop.add_signal_handler(number, self.signalled)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -135,11 +142,14 @@ class HttpProtocol(HttpToolsProtocol):
     _refusal: tuple[Kind, str] | None = None
     _refused = False
     _discarded = 0
+    _chunk = b""
+    """What the parser reads now."""
 
     # -- connection ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        _limit_unread(transport)
         if _connections(self.config).open(transport, self.client[0] if self.client else ""):
             self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)
         else:
@@ -163,9 +173,20 @@ class HttpProtocol(HttpToolsProtocol):
                 head, end, body = data.partition(b"\r\n\r\n")
                 data = _H2C.sub(b"", head) + end + body
         self._fed += len(data)
+        self._chunk = data
         super().data_received(data)
+        self._chunk = b""
         if (self._fed or self._part) and not self._refused:
             self._incomplete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """uvicorn drops the frames that came with the request."""
+        super().handle_websocket_upgrade()
+        upgrade = sys.exception()
+        assert isinstance(upgrade, HttpParserUpgrade)
+        frames = self._chunk[upgrade.args[0] :]
+        if frames and not self.transport.is_closing():
+            cast(asyncio.Protocol, self.transport.get_protocol()).data_received(frames)
 
     # -- parser ----------------------------------------------------------------------------------------------------
 
@@ -310,13 +331,34 @@ def _problem(kind: Kind, detail: str) -> bytes:
     return bytes(problem_response(kind, detail).body)
 
 
+def _limit_unread(transport: asyncio.Transport) -> None:
+    """Lets the kernel (Linux) end a connection whose peer takes nothing of what waits for it, also after our close."""
+    connection = transport.get_extra_info("socket")
+    if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_TIMEOUT_S * 1000))
+
+
 def _connections(config: uvicorn.Config) -> Connections:
     assert isinstance(config, Config)
     return config.connections
 
 
 class TakeOverProtocol(WebSocketsSansIOProtocol):
-    """Does the handshake, and hands the connection over when the application calls the extension `TAKE_OVER`."""
+    """Does the handshake, and hands the connection over when the application calls the extension `TAKE_OVER`.
+
+    Frames that come before the handshake has its response wait for it: uvicorn would respond to them first, and what it
+    has read would be lost to a successor."""
+
+    _early = b""
+    _successor: Any = None
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated or (self.handshake_complete and not self._early):
+            super().data_received(data)
+            return
+        self._early += data
+        if len(self._early) > EARLY_BYTES:
+            self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         _connections(self.config).close(self.transport)
@@ -342,6 +384,8 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         """A refusal completes the handshake too: uvicorn does not note it, and logs an error."""
         await super().send(message)
+        if message["type"] == "websocket.accept" and self._early:
+            self.loop.call_soon(self._deliver_early)  # a successor takes over before
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
 
@@ -367,6 +411,12 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
         super().keepalive_timeout()
         self.disconnected = True
 
+    def _deliver_early(self) -> None:
+        early, self._early = self._early, b""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            (self if self._successor is None else self._successor).data_received(early)
+
     def take_over(self, successor: Any) -> None:
         """Hands the transport to `successor`, right after `websocket.accept` was sent and before any other await.
 
@@ -382,5 +432,6 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
             _connections(self.config).close(self.transport)
 
         successor.closed.add_done_callback(closed)
+        self._successor = successor
         self.transport.set_protocol(successor)
         successor.connection_made(self.transport)

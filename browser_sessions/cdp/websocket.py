@@ -8,7 +8,17 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol, cast
 
-from browser_sessions.cdp.websocket_frames import CLOSE, PING, PONG, TEXT, ClientFrames, FrameError, close, head
+from browser_sessions.cdp.websocket_frames import (
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    ClientFrames,
+    FrameError,
+    check_close,
+    close,
+    head,
+)
 
 WRITE_BYTES: Final = 2**20
 """Size of the transport's write buffer. The rest is queued here, where a close can overtake it."""
@@ -295,8 +305,8 @@ class ClientSocket(asyncio.Protocol):
 
     def _closed_by_client(self, payload: bytes) -> None:
         assert self._transport is not None
-        if len(payload) == 1 and self._state is State.OPEN:
-            raise FrameError(1002, "a close code has two bytes")
+        if self._state is State.OPEN:
+            check_close(payload)
         self._frame(CLOSE, payload[:2])
         self._end()
         self._abort_after(CLOSING_S)  # the client may never read the queue

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close
 from websockets.speedups import apply_mask
 
 from browser_sessions.cdp.pipe import MAX_COMMAND_BYTES
@@ -45,6 +47,17 @@ def head(opcode: int, length: int) -> bytes:
 def close(code: int, reason: str) -> bytes:
     """The payload of a close frame, with the reason truncated to `MAX_REASON_BYTES`."""
     return struct.pack("!H", code) + reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
+
+
+def check_close(payload: bytes) -> None:
+    """Raises `FrameError` for the payload of a close frame that no client may send (RFC 6455, section 7.4)."""
+    try:
+        if payload:
+            Close.parse(payload).check()
+    except ProtocolError:
+        raise FrameError(1002, "invalid close code") from None
+    except UnicodeDecodeError:
+        raise FrameError(1007, "the reason is not UTF-8") from None
 
 
 class ClientFrames:

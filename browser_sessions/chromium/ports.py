@@ -162,8 +162,9 @@ class Downloads(Protocol):
     def all(self) -> list[Download]:
         """Oldest first."""
 
-    def complete(self, download_id: str) -> tuple[Download, Path]:
-        """A complete download and its file. Raises `DownloadNotFound`, `Conflict` (not complete)."""
+    async def open(self, download_id: str) -> tuple[Download, int]:
+        """A complete download and a descriptor of its file, which the caller closes. Raises `DownloadNotFound`,
+        `Conflict` (not complete)."""
 
     async def remove(self, download_id: str) -> None:
         """Removes a download and its file, which frees its quota; a running one is cancelled. Raises

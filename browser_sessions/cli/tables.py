@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from browser_sessions.api.models.account_models import KeyResponse, UserResponse
-from browser_sessions.api.models.egress_models import Traffic
+from browser_sessions.api.models.egress_models import EgressResponse, Traffic
 from browser_sessions.api.models.file_models import DownloadResponse, UploadResponse
 from browser_sessions.api.models.page_models import PageResponse
 from browser_sessions.api.models.session_models import (
@@ -221,12 +221,13 @@ def uploads_table(uploads: Sequence[UploadResponse]) -> Table:
 
 def keys_table(keys: Sequence[KeyResponse], now: datetime) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("KEY", "NAME", "ROLE", "PRINCIPAL", "AGE", "REVOKED"):
+    for name in ("KEY", "NAME", "ROLE", "PRINCIPAL", "AGE", "REVOKED", "EGRESS"):
         table.add_column(name)
     for key in keys:
         revoked = "" if key.revoked_at is None else f"{duration((now - key.revoked_at).total_seconds())} ago"
         age = duration((now - key.created_at).total_seconds())
-        table.add_row(*map(plain, (key.key_id, key.name, key.role, key.principal_id, age, revoked)))
+        cells = (key.key_id, key.name, key.role, key.principal_id, age, revoked, egress_summary(key.egress))
+        table.add_row(*map(plain, cells))
     return table
 
 
@@ -249,6 +250,13 @@ def health_summary(health: BrowserSessionHealth) -> str:
         return f"unhealthy: {health.problem or 'no reason given'}"
     memory = "" if health.memory_bytes is None else f", {health.memory_bytes / 2**20:.1f} MiB"
     return f"healthy, responded in {health.latency_ms:.0f} ms{memory}"
+
+
+def egress_summary(rules: EgressResponse) -> str:
+    """What narrows a key's egress; empty if nothing does."""
+    allow = "" if rules.allow is None else f"only {', '.join(rules.allow) or 'nothing'}"
+    deny = f"not {', '.join(rules.deny)}" if rules.deny else ""
+    return "; ".join(filter(None, (allow, deny)))
 
 
 def traffic_summary(traffic: Traffic) -> str:

@@ -92,6 +92,8 @@ _TYPES: Final = (
     ),
     EventType("download.started", ("page_id", "url", "filename"), "A download started."),
     EventType("download.finished", ("page_id", "filename", "state"), "`completed`, `canceled` or `over_quota`."),
+    EventType("upload.added", ("upload_id", "name", "size"), "A file of `size` bytes was uploaded to the session."),
+    EventType("upload.removed", ("upload_id", "name", "size"), "It was removed."),
     EventType(
         "egress.refused",
         ("host", "port", "address", "rule", "setting"),

@@ -177,8 +177,7 @@ class Relay:
         self._pending.drop_all()
         if self._stop_listening is not None:
             self._stop_listening()
-        self.session.close()
-        self._overrides.undo()
+        self.session.close(self._overrides.undo)
         self._actions.client_gone()
         self._shared.remove(self)
         self.live.detach(self)
@@ -255,9 +254,11 @@ class Relay:
             self.session.post_when_running(held.target_id, command.method, params, held.session_id)
             self._replies.answer(command, {})
             return
-        self.session.send(
-            encode(command.call_id, command.method, params, command.session_id or self.session.session_id)
-        )
+        message = encode(command.call_id, command.method, params, command.session_id or self.session.session_id)
+        if command.method == "Page.disable":
+            self.session.without_dialog(command.session_id or "", lambda: self.session.send(message))
+        else:
+            self.session.send(message)
         self._pending.sent(command.session_id)
 
     def _respond_to(self, command: Command) -> OnResponse:

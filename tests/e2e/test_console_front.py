@@ -639,6 +639,20 @@ async def test_every_fact_of_a_card_is_inside_it(operator: Browser, width: int) 
         assert cut == []
 
 
+async def test_the_pools_memory_is_a_dash_until_it_is_measured(operator: Browser) -> None:
+    point = {"at": stamp(), "active": 0, "queue": 0, "refused": 0, "memory_bytes": 0, "loop_lag_ms": 1.0, "browsers": 1}
+    browser: dict[str, Any] = {"browser_id": "browser-1", "state": "running", "memory_bytes": None}
+    pool = {"taken": 0, "capacity": 20, "queue": 0, "refused_total": 0, "warm_spares": 1, "draining": False}
+    console = FakeConsole(rows=fleet(1), pool=pool | {"browsers": [browser]})
+    console.history = {"step_seconds": 10, "points": [point]}
+    async with watching(operator, console) as (page, _):
+        memory = page.locator(".tile", has_text="Memory").locator("b")
+        await expect(memory).to_have_text("\u2013")
+        browser["memory_bytes"] = 182_000_000
+        await page.reload()
+        await expect(memory).to_have_text("182 MB")
+
+
 async def test_rows_follow_the_events_without_a_reload(operator: Browser) -> None:
     console = FakeConsole(rows=fleet(2))
     async with watching(operator, console) as (page, _):

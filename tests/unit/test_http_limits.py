@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from browser_sessions import uvicorn_adapter
+from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.connections import Connections
-from browser_sessions.uvicorn_adapter import MAX_HEADERS, MAX_LINE_BYTES, MAX_PIPELINED, Config
-from tests.harness.clients.ws_frames import BROKEN
+from browser_sessions.gateway.gateway import TAKE_OVER
+from browser_sessions.uvicorn_adapter import EARLY_BYTES, MAX_HEADERS, MAX_LINE_BYTES, MAX_PIPELINED, Config
+from tests.harness.clients.ws_frames import BROKEN, masked
 from tests.harness.waiting import until
 
 ANY = 1_000
@@ -286,6 +289,84 @@ async def test_sending_to_a_websocket_that_broke_the_protocol_is_no_bug() -> Non
         async with asyncio.timeout(10):
             assert isinstance(await ended, OSError), "as for any other client that is gone"
         writer.close()
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends the first two texts back, after a handshake that takes some iterations of the loop."""
+    await receive()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await send({"type": "websocket.accept"})
+    for _ in range(2):
+        await send({"type": "websocket.send", "text": (await receive())["text"]})
+
+
+class _Commands:
+    """The listener of a `ClientSocket`, which sends everything back."""
+
+    def __init__(self) -> None:
+        self.socket = ClientSocket(self)
+
+    def command(self, payload: bytes) -> None:
+        self.socket.send(payload)
+
+    def client_gone(self) -> None:
+        """Nothing to clean up."""
+
+
+async def taken_over(scope: Scope, receive: Receive, send: Send) -> None:
+    commands = _Commands()
+    await receive()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await send({"type": "websocket.accept"})
+    scope["extensions"][TAKE_OVER](commands.socket)
+    await commands.socket.closed
+
+
+@pytest.mark.parametrize("application", [echo, taken_over])
+@pytest.mark.parametrize("apart", [False, True])
+async def test_frames_that_come_before_the_handshake_has_its_response_are_not_lost(
+    application: ASGIApp, apart: bool
+) -> None:
+    """In one piece with the request, or after it."""
+    long = b"y" * (2 * EARLY_BYTES)
+    first, second = masked(1, b"first"), masked(1, long)
+    async with serving(application=application) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for piece in (UPGRADE % b"", first, second) if apart else (UPGRADE % b"" + first + second,):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            assert await reader.readexactly(7) == b"\x81\x05first"
+            assert await reader.readexactly(10 + len(long)) == b"\x81\x7f" + len(long).to_bytes(8) + long
+        writer.close()
+        await until(lambda: not served.state.connections, what="the connection has ended")
+
+
+@pytest.mark.parametrize("size", [2**25, 2**22])
+async def test_a_client_that_does_not_read_its_response_is_disconnected(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the rest of the response fits into our buffers, and we have closed the connection."""
+    monkeypatch.setattr(uvicorn_adapter, "UNREAD_TIMEOUT_S", 0.5)
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+        await send({"type": "http.response.body", "body": b"x" * size})
+
+    async with serving(application=large) as served:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", served.port))
+        client.sendall(head())
+        await until(lambda: served.connections.count == 1, what="the connection is open")
+        await until(lambda: not served.connections.count, what="the connection is closed")
+        client.close()
+        answer = await served.ask(head())
+        assert len(answer.partition(b"\r\n\r\n")[2]) == size, "one that reads gets all of it"
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
 from browser_sessions.api.caller_credentials import Caller
 from browser_sessions.api.dependencies import Here
@@ -19,6 +21,26 @@ router = APIRouter(prefix="/v1/browser/sessions/{session_id}/downloads", tags=["
 
 MEDIA_TYPE: Final = "application/octet-stream"
 """Whatever the site declared: a file of a site must not be rendered by the caller's browser."""
+
+
+class _OpenFile(FileResponse):
+    """Sends a file by its descriptor, which it closes."""
+
+    def __init__(self, descriptor: int, filename: str) -> None:
+        super().__init__(
+            f"/dev/fd/{descriptor}",
+            media_type=MEDIA_TYPE,
+            filename=filename,
+            headers=dict(BYTES_HEADERS),
+            stat_result=os.fstat(descriptor),
+        )
+        self._descriptor = descriptor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            os.close(self._descriptor)
 
 
 @router.get("", responses=problems(401, 404))
@@ -39,8 +61,8 @@ async def list_downloads(session_id: str, services: Here, principal: Caller) -> 
 async def get_download(session_id: str, download_id: str, services: Here, principal: Caller) -> FileResponse:
     """Get a complete file; 409 while it is in progress or when it was cancelled. Counts as activity."""
     async with driving(services, principal, session_id) as context:
-        found, path = context.downloads.complete(download_id)
-        return FileResponse(path, media_type=MEDIA_TYPE, filename=found.filename, headers=dict(BYTES_HEADERS))
+        found, descriptor = await context.downloads.open(download_id)
+        return _OpenFile(descriptor, found.filename)
 
 
 @router.delete("/{download_id}", status_code=204, responses=problems(401, 404, 409))

@@ -83,7 +83,7 @@ class Context:
         self.downloads = Downloads(
             host.downloads, host.calls, host.clock, folder / "downloads", host.file_bytes, self._publish
         )
-        self.uploads = Uploads(folder / "uploads", host.user, host.file_bytes)
+        self.uploads = Uploads(folder / "uploads", host.user, host.file_bytes, self._publish)
         self._opening = 0
         """Pages that are being created: they count against the limit too."""
         self._navigating: Counter[str] = Counter()

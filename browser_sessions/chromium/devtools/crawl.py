@@ -64,6 +64,8 @@ SWITCHES: Final = (
     "--no-startup-window",  # no page, hence no renderer
     "--no-sandbox",  # the sandbox is for renderers, and cannot be set up inside a user namespace
     "--host-resolver-rules=MAP * ~NOTFOUND",  # no name lookups
+    "--proxy-server=http://none.invalid:1",  # no connections: the proxy's name has no address either
+    "--proxy-bypass-list=<-loopback>",  # nor to this machine
     "--disable-background-networking",
     "--disable-breakpad",
     "--disable-component-update",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -74,14 +76,17 @@ class Downloads:
     def all(self) -> list[Download]:
         return [replace(each) for each in self._ledger.all()]
 
-    def complete(self, download_id: str) -> tuple[Download, Path]:
-        """A complete download and its file. Raises `DownloadNotFound`, `Conflict` (not complete)."""
+    async def open(self, download_id: str) -> tuple[Download, int]:
+        """As `ports.Downloads.open`."""
         download = self._ledger.get(download_id)
         if download is None:
             raise DownloadNotFound(download_id)
         if download.state is not DownloadState.COMPLETED:
             raise Conflict(f"The download is not complete: it is {download.state.value}.")
-        return download, self.folder / download_id
+        try:
+            return download, await asyncio.to_thread(_open, self.folder / download_id)
+        except OSError:
+            raise DownloadNotFound(download_id) from None
 
     async def remove(self, download_id: str) -> None:
         """As `ports.Downloads.remove`."""
@@ -152,3 +157,14 @@ class Downloads:
         self._running.pop(download.download_id, None)
         data = {"page_id": download.page_id, "filename": download.filename, "state": state.value}
         self._publish(ContextEvent("download.finished", data))
+
+
+def _open(path: Path) -> int:
+    """Opens a file that Chromium has written. Raises `OSError` for links and pipes, which one in an attacker's hands
+    may have put there."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    found, folder = os.fstat(descriptor), path.parent.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != folder.st_uid:  # a hard link to a file of somebody else
+        os.close(descriptor)
+        raise PermissionError(0, "not a file of the browser")
+    return descriptor

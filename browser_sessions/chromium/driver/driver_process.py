@@ -45,6 +45,7 @@ _INHERITED: Final = (
     "PW_CLI_DISPLAY_VERSION",
 )
 """The driver's whole environment: no settings of ours, no secrets, no proxy for its connection to us."""
+_START_ABANDONED: Final = "Connection.initialize_playwright: "
 _LOST_PIPE: Final = "Connection closed while reading from the driver"
 
 log = structlog.get_logger()
@@ -193,15 +194,15 @@ def _kill(pid: int) -> None:
 class _LostPipeFilter:
     """A loop exception handler that drops the error of a dead driver and passes on all others.
 
-    When the driver dies, Playwright sets an exception on a future that it never awaits, which asyncio reports as an
-    error. `ExitWatch` has reported the exit already.
+    When the driver dies, also during its start, Playwright sets an exception on a future that it never awaits, which
+    asyncio reports as an error. `ExitWatch`, or `start`, has reported it already.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._next = loop.get_exception_handler()
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if _LOST_PIPE in str(context.get("exception", "")):
+        if any(each in str(context.get("exception", "")) for each in (_LOST_PIPE, _START_ABANDONED)):
             return
         if self._next is None:
             loop.default_exception_handler(context)

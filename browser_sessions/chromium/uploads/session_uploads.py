@@ -13,13 +13,15 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Callable, Container
 from pathlib import Path
 from typing import Final
 
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import BrowserUser
+from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.domain.errors import BrowserGone, Conflict, Unavailable
+from browser_sessions.domain.limits import TEXT_CHARACTERS
 from browser_sessions.domain.uploads import Ledger, Slot, Upload
 
 WRITE_BYTES: Final = 2**20
@@ -33,8 +35,11 @@ _TAKEN: Final = (FileExistsError, NotADirectoryError, IsADirectoryError)
 class Uploads:
     """Implements `chromium.ports.Uploads`."""
 
-    def __init__(self, folder: Path, user: BrowserUser | None, limit_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, user: BrowserUser | None, limit_bytes: int, publish: Callable[[ContextEvent], None]
+    ) -> None:
         self._folder = folder
+        self._publish = publish
         self._user = user
         self._ledger = Ledger(limit_bytes)
         self._placing = asyncio.Lock()
@@ -59,6 +64,11 @@ class Uploads:
         removed = self._ledger.remove(upload_id)
         async with self._placing:
             await asyncio.to_thread(self._remove, removed)
+        self._report("upload.removed", removed)
+
+    def _report(self, kind: str, upload: Upload) -> None:
+        data = {"upload_id": upload.upload_id, "name": upload.name[:TEXT_CHARACTERS], "size": upload.size}
+        self._publish(ContextEvent(kind, data))
 
     def close(self) -> None:
         """Ends uploads in progress. The caller removes the folder."""
@@ -84,7 +94,9 @@ class Uploads:
             if not isinstance(error, OSError):
                 raise
             raise self._translated(error) from error
-        return self._ledger.complete(slot, path)
+        done = self._ledger.complete(slot, path)
+        self._report("upload.added", done)
+        return done
 
     async def _receive(self, slot: Slot, descriptor: int, content: AsyncIterator[bytes]) -> None:
         waiting = bytearray()

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from websockets.asyncio.client import connect
 
 from browser_sessions.chromium.devtools import cache as cache_module
 from browser_sessions.chromium.devtools import crawl
@@ -24,6 +25,7 @@ from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launch.executable import version as query_version
 from browser_sessions.domain.errors import DevToolsUnavailable, NotFound
 from tests.harness.service import running
+from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -241,6 +243,44 @@ async def test_the_browsers_port_is_in_another_network_namespace_where_possible(
         isolated = json.loads(archive.read(crawl.ABOUT))["isolated"]
     assert isolated == (ours not in theirs)
     assert crawlers() == []
+
+
+async def test_its_browser_reaches_nothing(
+    executable: Path, temporary: Path, nobody_user: tuple[int, int] | None, site: Site
+) -> None:
+    """By a page, which takes the way of the browser's own requests. It has none itself."""
+    if nobody_user is not None:
+        os.chown(temporary, *nobody_user)
+    uid, gid = nobody_user or (None, None)
+    process = await asyncio.create_subprocess_exec(
+        *(executable, *crawl.SWITCHES, f"--user-data-dir={temporary}/profile"),
+        env={"HOME": str(temporary), "PATH": os.environ["PATH"]},
+        stderr=asyncio.subprocess.DEVNULL,
+        user=uid,
+        group=gid,
+        extra_groups=None if uid is None else (),
+    )
+    try:
+        listens = temporary / "profile" / "DevToolsActivePort"
+        await until(lambda: listens.exists() and len(listens.read_text().split()) == 2, what="it listens")
+        port, path = listens.read_text().split()
+        async with connect(f"ws://127.0.0.1:{port}{path}") as client:
+
+            async def call(method: str, params: dict[str, Any], session_id: str | None = None) -> Any:
+                message = {"id": 1, "method": method, "params": params}
+                await client.send(json.dumps(message if session_id is None else message | {"sessionId": session_id}))
+                while (received := json.loads(await client.recv())).get("id") != 1:
+                    pass
+                return received["result"]
+
+            target = await call("Target.createTarget", {"url": "about:blank"})
+            attached = await call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
+            for url in (site.url, "http://192.0.2.1/", "https://a.example/"):
+                navigated = await call("Page.navigate", {"url": url}, attached["sessionId"])
+                assert navigated["errorText"] == "net::ERR_PROXY_CONNECTION_FAILED"
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def test_the_profile_left_by_a_killed_service_is_removed_by_the_next(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -245,6 +246,34 @@ async def test_a_client_can_deny_downloads_while_it_is_connected(service: Runnin
 async def enable_downloads(client: Raw) -> None:
     params = {"behavior": "allowAndName", "downloadPath": "/anywhere", "eventsEnabled": True}
     await client.call("Browser.setDownloadBehavior", params)
+
+
+PLANTED: Final[dict[str, Callable[[Path, Path], object]]] = {
+    "symbolic link": lambda path, secret: path.symlink_to(secret),
+    "pipe": lambda path, _secret: os.mkfifo(path),
+    "hard link": lambda path, secret: path.hardlink_to(secret),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+async def test_a_file_that_is_not_the_browsers_is_not_sent(service: Running, site: ClientSite, planted: str) -> None:
+    """A Chromium in an attacker's hands may write anything into the folder of downloads."""
+    if planted == "hard link" and os.geteuid() != 0:
+        pytest.skip("the browser has the service's user")
+    session_id = (await service.create(start_url=site.url))["session_id"]
+    await service.evaluate(session_id, CLICK)
+    (found,) = await ended(service, session_id)
+    url = f"/v1/browser/sessions/{session_id}/downloads/{found['download_id']}"
+    part = await service.http.get(url, headers={"Range": "bytes=5-7"})
+    assert (part.status_code, part.content) == (206, REPORT[5:8])
+
+    folder = service.inside.work_dir / "sessions" / session_id
+    file, secret = folder / "downloads" / found["download_id"], folder / "secret"
+    secret.write_text("the service's")
+    file.unlink()
+    PLANTED[planted](file, secret)
+    response = await service.http.get(url, timeout=10)
+    assert (response.status_code, "download-not-found" in response.text) == (404, True), response.text
 
 
 FOR_FILES: Final = {

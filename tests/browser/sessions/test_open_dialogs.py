@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
+from browser_sessions.cdp import CdpError
 from tests.harness.clients.live_client import watching
 from tests.harness.service import ADMIN_KEY, Running
 from tests.harness.waiting import until
@@ -105,6 +106,52 @@ async def test_a_dialog_that_opens_during_a_navigation_does_not_wait_for_the_per
         respond.set()
         await until(lambda: _title(service, session_id) == "slow", what="the new document")
         assert await service.evaluate(session_id, "1", page_id) == 1
+
+
+@pytest.mark.parametrize("leaves", ["disconnects", "detaches", "disables the page's domain"])
+async def test_a_client_that_leaves_a_dialog_open_in_a_navigation_ends_no_browser(
+    service: Running, leaves: str
+) -> None:
+    """The new document is committed: Chromium itself would abort. Only the page is closed."""
+    other = (await service.create(start_url="data:text/html,other"))["session_id"]
+    session_id = (await service.create(start_url="data:text/html,first"))["session_id"]
+    page_id = await service.first_page(session_id)
+    opened, closed = count(service, session_id, "dialog.opened"), count(service, session_id, "page.closed")
+    page = service.inside.pool.registry.live(session_id).opened.process.cdp.attached_page(page_id)
+    assert page is not None
+
+    async def committed() -> bool:
+        try:
+            await page.call("Page.getNavigationHistory", timeout=10)
+        except CdpError as error:
+            return "Not attached to an active page" in error.message
+        return False
+
+    url = f"{service.url.replace('http', 'ws')}{SESSIONS}/{session_id}/cdp"
+    async with slow_page() as (slow, respond), connect(url, additional_headers=KEY) as client:
+
+        async def send(call_id: int, method: str, **rest: object) -> None:
+            await client.send(json.dumps({"id": call_id, "method": method, **rest}))
+
+        await send(1, "Target.attachToTarget", params={"targetId": page_id, "flatten": True})
+        attached = await _response(client.recv, 1)
+        await send(2, "Page.enable", sessionId=attached["sessionId"])
+        await _response(client.recv, 2)
+        await service.evaluate(session_id, f"location = {slow!r}; setTimeout(() => confirm('sure?'), 100); 1", page_id)
+        await until(lambda: opened() == 1, what="the dialog is open")
+        respond.set()
+        await until(committed, what="the document is committed")
+        if leaves == "disconnects":
+            await client.close()
+        elif leaves == "detaches":
+            await send(3, "Target.detachFromTarget", params={"sessionId": attached["sessionId"]})
+        else:
+            await send(3, "Page.disable", sessionId=attached["sessionId"])
+        await until(lambda: closed() == 1, what="the page is closed")
+    response = await service.http.post(f"{SESSIONS}/{session_id}/pages", json={})
+    assert response.status_code == 201, response.text
+    assert await service.evaluate(session_id, "1", response.json()["page_id"]) == 1
+    assert await service.evaluate(other, "document.body.textContent") == "other"
 
 
 def _title(service: Running, session_id: str) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import CDPSession, Page, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
+from browser_sessions import uvicorn_adapter
 from tests.harness.clients.node_client import needs_node, run_node
-from tests.harness.service import Running
+from tests.harness.service import ADMIN_KEY, Running
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 
@@ -146,3 +150,34 @@ async def test_playwrights_own_set_input_files_works_with_45_mb(service: Running
         await page.evaluate(f"document.body.innerHTML = {INPUTS!r}")
         await page.set_input_files("#one", file, timeout=200_000)
         assert await page.evaluate(HASH) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+async def test_uploads_are_events(service: Running) -> None:
+    session_id = (await service.create())["session_id"]
+    made = await upload(service, session_id, "docs/a.txt", b"four")
+    base = f"/v1/browser/sessions/{session_id}/uploads"
+    refused = await service.http.post(base, params={"name": "docs/a.txt"}, content=b"taken")
+    assert refused.status_code == 409
+    assert (await service.http.delete(f"{base}/{made['upload_id']}")).status_code == 204
+    events = [each for each in service.inside.pool.journal.of(session_id) if each.kind.startswith("upload.")]
+    data = {"upload_id": made["upload_id"], "name": "docs/a.txt", "size": 4}
+    assert [(each.kind, each.data) for each in events] == [("upload.added", data), ("upload.removed", data)]
+
+
+async def test_an_upload_that_stalls_is_a_408_and_leaves_nothing(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uvicorn_adapter, "BODY_TIMEOUT_S", 0.2)
+    session_id = (await service.create())["session_id"]
+    folder = service.inside.work_dir / "sessions" / session_id / "uploads"
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
+    writer.write(
+        f"POST /v1/browser/sessions/{session_id}/uploads?name=a.txt HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"X-API-Key: {ADMIN_KEY}\r\nContent-Length: 1000\r\n\r\nthe beginning".encode()
+    )
+    async with asyncio.timeout(20):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+    await until(lambda: folder.exists() and not list(folder.iterdir()), what="the part is removed")
+    assert service.inside.pool.context(session_id).uploads.all() == []
+    assert not service.inside.pool.registry.live(session_id).session.in_use

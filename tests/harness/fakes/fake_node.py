@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -80,13 +81,13 @@ class OneDownload:
     def all(self) -> list[Download]:
         return [Download("guid-1", None, "https://a.example/report", "report.txt", EPOCH, DownloadState.COMPLETED, 6)]
 
-    def complete(self, download_id: str) -> tuple[Download, Path]:
+    async def open(self, download_id: str) -> tuple[Download, int]:
         if download_id != "guid-1":
             raise DownloadNotFound(download_id)
-        return self.all()[0], Path(__file__)
+        return self.all()[0], os.open(__file__, os.O_RDONLY)
 
     async def remove(self, download_id: str) -> None:
-        self.complete(download_id)
+        os.close((await self.open(download_id))[1])
 
 
 class DrivableContext(FakeContext):
@@ -97,7 +98,7 @@ class DrivableContext(FakeContext):
     ) -> None:
         super().__init__(process, spec, on_event)
         make_session(folder, None)
-        self.uploads = Uploads(folder / "uploads", None, UPLOAD_QUOTA)
+        self.uploads = Uploads(folder / "uploads", None, UPLOAD_QUOTA, on_event)
         self.action_error: Exception | None = None
         self.downloads = OneDownload()
         self.evaluated: Any = None

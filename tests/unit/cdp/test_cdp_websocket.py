@@ -192,10 +192,28 @@ def test_a_close_before_the_transport_is_sent_once_it_is_there() -> None:
         assert (client.close_rcvd, receiver.gone) == (Close(1011, "the browser crashed"), 1)
 
 
+INVALID_CODES = (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 0xFFFF)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999])
+def test_a_valid_close_code_is_sent_back(code: int) -> None:
+    with loop():
+        side, wire, receiver, client = joined()
+        side.data_received(masked(8, code.to_bytes(2) + "späť".encode()))
+        client.receive_data(wire.take())
+        assert (client.close_rcvd, receiver.gone) == (Close(code, ""), 1)
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
-    [*BROKEN.values(), (masked(2, b"x"), 1003), (masked(8, b"x"), 1002)],
-    ids=[*BROKEN, "binary", "close of one byte"],  # not the bytes, which have random masks
+    [
+        *BROKEN.values(),
+        (masked(2, b"x"), 1003),
+        (masked(8, b"x"), 1002),
+        *((masked(8, code.to_bytes(2)), 1002) for code in INVALID_CODES),
+        (masked(8, b"\x03\xe8\xff"), 1007),
+    ],
+    ids=[*BROKEN, "binary", "close of one byte", *map(str, INVALID_CODES), "reason"],  # not the bytes: random masks
 )
 def test_a_protocol_violation_closes_with_a_reason(data: bytes, code: int) -> None:
     with loop():

@@ -49,7 +49,7 @@ async def pieces(*content: bytes) -> AsyncIterator[bytes]:
 
 def uploads(session: Path, *, limit: int = 100, user: BrowserUser | None = None) -> Uploads:
     make_session(session, user)
-    return Uploads(session / "uploads", user, limit)
+    return Uploads(session / "uploads", user, limit, lambda _event: None)
 
 
 def on_disk(session: Path) -> list[str]:

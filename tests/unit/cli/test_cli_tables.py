@@ -9,13 +9,24 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from browser_sessions.api.models.account_models import KeyResponse
+from browser_sessions.api.models.egress_models import EgressResponse
 from browser_sessions.api.models.session_models import (
     BrowserSessionDetails,
     BrowserSessionHealth,
     BrowserSessionResponse,
 )
 from browser_sessions.cli.output import plain
-from browser_sessions.cli.tables import console_address, details_table, duration, end_of, facts, moment, sessions_table
+from browser_sessions.cli.tables import (
+    console_address,
+    details_table,
+    duration,
+    end_of,
+    facts,
+    keys_table,
+    moment,
+    sessions_table,
+)
 from browser_sessions.domain.session import SessionStatus
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -257,3 +268,30 @@ def test_health_is_described_in_one_line(fields: dict[str, Any], expected: str) 
 
 def test_facts_are_aligned_in_columns() -> None:
     assert text(facts([("name", "one"), ("n", "\x1bx")])) == "name  one\nn     �x"
+
+
+@pytest.mark.parametrize(
+    ("allow", "deny", "expected"),
+    [
+        (None, [], ""),
+        ([], [], "only nothing"),
+        (["*.a.example", "b.example:443"], [], "only *.a.example, b.example:443"),
+        (None, ["c.example"], "not c.example"),
+        (["a.example"], ["b.example"], "only a.example; not b.example"),
+    ],
+)
+def test_a_keys_egress_rules_are_in_its_row(allow: list[str] | None, deny: list[str], expected: str) -> None:
+    key = KeyResponse(
+        key_id="key_1",
+        name="n",
+        role="client",
+        principal_id="prn_1",
+        created_at=NOW,
+        revoked_at=None,
+        egress=EgressResponse(allow=allow, deny=deny),
+    )
+    console = Console(width=200, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(keys_table([key], NOW))
+    heading, row = captured.get().splitlines()
+    assert row[heading.index("EGRESS") :].rstrip() == expected

@@ -24,6 +24,20 @@ def test_every_used_metric_exists(name: str) -> None:
     assert used - known == set()
 
 
+NOT_SHOWN = {
+    "browser_sessions_browser_contexts",
+    "browser_sessions_browsers_retired",
+    "browser_sessions_process_max_fds",
+    "browser_sessions_process_start_time_seconds",
+    "browser_sessions_process_virtual_memory_bytes",
+}
+
+
+def test_the_dashboard_shows_every_metric_but_a_few() -> None:
+    text = (DEPLOY / "grafana-dashboard.json").read_text(encoding="utf-8")
+    assert {family.name for family in Metrics().registry.collect() if family.name not in text} == NOT_SHOWN
+
+
 def test_every_panel_of_the_dashboard_has_a_query() -> None:
     dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text(encoding="utf-8"))
     assert all(panel["targets"][0]["expr"] for panel in dashboard["panels"])

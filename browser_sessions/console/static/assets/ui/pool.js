@@ -12,7 +12,7 @@ export function Pool() {
   if (!state) return null;
   const odd = (name) => state.browsers.filter((browser) => browser.state === name).length;
   const note = ["retiring", "starting", "dead"].filter(odd).map((name) => `${odd(name)} ${name}`)[0];
-  const memory = state.browsers.reduce((sum, browser) => sum + (browser.memory_bytes ?? 0), 0) || newest()?.memory_bytes;
+  const memory = state.browsers.reduce((sum, browser) => sum + (browser.memory_bytes ?? 0), 0) || newest()?.memory_bytes || null; // 0 before the first measurement
   const queue = state.draining ? "draining" : "waiting";
   return html`<section class="pool" aria-label="Pool">
     <${Tile} name="active" label="Slots" value=${state.taken} of="of ${state.capacity}" />
