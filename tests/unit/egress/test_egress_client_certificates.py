@@ -324,7 +324,10 @@ async def test_through_an_upstream_proxy(authority: Authority, ann: Pair, scheme
             assert (await request_head(reader)).startswith(b"CONNECT ")
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         there, to = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(_copy(reader, to), _copy(there, writer))
+        try:
+            await asyncio.gather(_copy(reader, to), _copy(there, writer))
+        finally:
+            to.transport.abort()
 
     serving = authority.server_tls(asks=False) if scheme == "https" else None
     async with origin(says_who(), tls=authority.server_tls()) as port, origin(hop, tls=serving) as at:
