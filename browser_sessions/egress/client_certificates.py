@@ -51,9 +51,11 @@ def read_client_certificate(
     """Blocks for up to a second. Raises `InvalidCertificate`."""
     host, port = parse_origin(origin)
     chain, private_key = _certificates(cert), _private_key(key)
-    tls = ssl.create_default_context()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ignore_https_errors:
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    else:
+        tls.load_default_certs()
     tls.set_alpn_protocols(["http/1.1"])
     tls.set_ciphers("DEFAULT:!kDHE")  # which Chromium does not offer either; its cost is the server's choice
     wants_passphrase = False
