@@ -14,8 +14,8 @@ from pydantic_core import Url
 from browser_sessions.domain.session_spec import ClientCertificate
 from browser_sessions.egress.pem import load_cert_chain
 
-_BLOCK: Final = re.compile(r"-----BEGIN ([^\r\n-]+)-----(.*?)-----END \1-----", re.DOTALL)
 _PRIVATE_KEY: Final = "PRIVATE KEY"
+_NO_KEY: Final = "must be a private key in PEM"
 _SEQUENCE: Final = rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)"
 _PBKDF2: Final = re.compile(
     _SEQUENCE * 2
@@ -50,11 +50,12 @@ def read_client_certificate(
 ) -> ClientCertificate:
     """Blocks for up to a second. Raises `InvalidCertificate`."""
     host, port = parse_origin(origin)
-    _check_certificate(cert)
-    _check_key(key)
-    tls = ssl.create_default_context()
+    chain, private_key = _certificates(cert), _private_key(key)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ignore_https_errors:
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    else:
+        tls.load_default_certs()
     tls.set_alpn_protocols(["http/1.1"])
     tls.set_ciphers("DEFAULT:!kDHE")  # which Chromium does not offer either; its cost is the server's choice
     wants_passphrase = False
@@ -65,7 +66,7 @@ def read_client_certificate(
         return passphrase or ""
 
     try:
-        load_cert_chain(tls, cert, key, password)
+        load_cert_chain(tls, chain, private_key, password)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise InvalidCertificate("key", "must be the private key of cert: it belongs to another") from None
@@ -74,12 +75,12 @@ def read_client_certificate(
         if wants_passphrase:
             problem = "is wrong" if passphrase else "must be given: the key is encrypted"
             raise InvalidCertificate("passphrase", problem) from None
-        raise InvalidCertificate("key", "must be a private key in PEM") from None
-    except ValueError:  # OpenSSL's limit is below ours
-        raise InvalidCertificate("passphrase", "is too long") from None
+        raise InvalidCertificate("key", _NO_KEY) from None
+    except ValueError:  # it is too long, or not Unicode
+        raise InvalidCertificate("passphrase", "cannot be used") from None
     material = hashlib.sha256()
     for part in (cert, key, passphrase or ""):
-        material.update(hashlib.sha256(part.encode()).digest())
+        material.update(hashlib.sha256(part.encode(errors="surrogatepass")).digest())
     return ClientCertificate(origin_of(host, port), material.hexdigest(), host, port, tls)
 
 
@@ -100,41 +101,53 @@ def origin_of(host: str, port: int) -> str:
     return f"https://{f'[{host}]' if ':' in host else host}{'' if port == 443 else f':{port}'}"
 
 
-def _check_certificate(pem: str) -> None:
-    blocks = [content for label, content in _BLOCK.findall(pem) if label.endswith("CERTIFICATE")]
+def _certificates(pem: str) -> str:
+    """Those in the text, without what is around them."""
+    blocks = [(label, content) for label, content in _blocks(pem) if label.endswith("CERTIFICATE")]
+    chain = "".join(_pem(*block) for block in blocks)
     try:
-        if not blocks:
-            raise ValueError
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
-        ders = [_decoded(block) for block in blocks]
+        ders = [_decoded(content) for _, content in blocks]
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=chain)
     except (ValueError, ssl.SSLError):
         raise InvalidCertificate("cert", "must be a certificate in PEM, with those between it and its root") from None
-    if any(
-        int.from_bytes(length, "big") > MOST_RSA_BITS // 8 + _AROUND_MODULUS
-        for der in ders
-        for length in _RSA.findall(der)
-    ):
+    most = MOST_RSA_BITS // 8 + _AROUND_MODULUS
+    if any(int.from_bytes(length, "big") > most for der in ders for length in _RSA.findall(der)):
         raise InvalidCertificate("cert", f"has an RSA key of more than {MOST_RSA_BITS} bits")
+    return chain
 
 
-def _check_key(pem: str) -> None:
-    blocks = [(label, content) for label, content in _BLOCK.findall(pem) if label.endswith(_PRIVATE_KEY)]
-    if len(blocks) != 1 or pem.count(f"{_PRIVATE_KEY}-----") != 2:
+def _private_key(pem: str) -> str:
+    """The one in the text, without what is around it."""
+    blocks = [(label, content) for label, content in _blocks(pem) if label.endswith(_PRIVATE_KEY)]
+    if len(blocks) != 1:
         raise InvalidCertificate("key", "must be one private key in PEM")
     label, content = blocks[0]
-    if label != "ENCRYPTED PRIVATE KEY":
-        return
-    try:
-        der = _decoded(content)
-    except ValueError:
-        raise InvalidCertificate("key", "must be a private key in PEM") from None
-    iterations = _iterations(der)
-    if iterations is None:
-        message = "must be encrypted with PBKDF2: convert it with openssl pkcs8 -topk8 -v2 aes256"
-        raise InvalidCertificate("key", message)
-    if iterations > MOST_ITERATIONS:
-        message = f"has {iterations} iterations of PBKDF2, at most {MOST_ITERATIONS} are accepted"
-        raise InvalidCertificate("key", message)
+    if label == f"ENCRYPTED {_PRIVATE_KEY}":
+        try:
+            iterations = _iterations(_decoded(content))
+        except ValueError:
+            raise InvalidCertificate("key", _NO_KEY) from None
+        if iterations is None:
+            message = "must be encrypted with PBKDF2: convert it with openssl pkcs8 -topk8 -v2 aes256"
+            raise InvalidCertificate("key", message)
+        if iterations > MOST_ITERATIONS:
+            message = f"has {iterations} iterations of PBKDF2, at most {MOST_ITERATIONS} are accepted"
+            raise InvalidCertificate("key", message)
+    return _pem(label, content)
+
+
+def _blocks(pem: str) -> list[tuple[str, str]]:
+    """(label, content) of each."""
+    parts = pem.split("-----")
+    return [
+        (begin.removeprefix("BEGIN "), content)
+        for begin, content, end in zip(parts, parts[1:], parts[2:], strict=False)
+        if begin.startswith("BEGIN ") and end == begin.replace("BEGIN", "END", 1) and content.isascii()
+    ]
+
+
+def _pem(label: str, content: str) -> str:
+    return f"-----BEGIN {label}-----{content}-----END {label}-----\n"
 
 
 def _iterations(der: bytes) -> int | None:

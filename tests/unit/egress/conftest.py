@@ -14,6 +14,6 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     del config
     loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
-    if item.path.stem == "test_egress_relay":
+    if item.path.stem in ("test_egress_relay", "test_egress_client_certificates"):
         loops["asyncio"] = asyncio.new_event_loop
     return loops

@@ -70,6 +70,13 @@ def test_an_origin_is_a_host_and_a_port(ann: Pair, given: str, host: str, port: 
     assert "tls" not in repr(found)
 
 
+def test_text_around_the_blocks_is_left_out(ann: Pair) -> None:
+    found = read(
+        ann, cert=f"Bag Attributes\n    friendlyName: Ännchen\n{ann.cert.read_text()}", key=f"ü {ann.key.read_text()}"
+    )
+    assert found.host == "shop.example"
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -81,6 +88,8 @@ def test_an_origin_is_a_host_and_a_port(ann: Pair, given: str, host: str, port: 
         "https://shop.example?",
         "https://ann:secret@shop.example",
         "https://shop.example/path",
+        "https://\ud800.example",
+        "https://\0",
         "https://shop.example#a",
     ],
 )
@@ -102,16 +111,18 @@ def test_the_field_that_is_wrong_is_named_without_its_content(authority: Authori
         refusal(ann, key="nothing"),
         refusal(ann, key=cert),
         refusal(ann, key=broken),
+        refusal(ann, key=key.replace(key[60:62], "ä")),
         refusal(ann, key=key + other),
         refusal(ann, key=other),
         refusal(locked),
         refusal(locked, passphrase="wrong-passphrase"),
         refusal(locked, passphrase="x" * 5000),
+        refusal(locked, passphrase="\ud800"),
     ]
-    assert [field for field, _ in found] == ["cert"] * 3 + ["key"] * 5 + ["passphrase"] * 3
-    assert "belongs to another" in found[7][1]
-    assert "must be given" in found[8][1]
-    assert found[9][1] == "is wrong"
+    assert [field for field, _ in found] == ["cert"] * 3 + ["key"] * 6 + ["passphrase"] * 4
+    assert "belongs to another" in found[8][1]
+    assert "must be given" in found[9][1]
+    assert found[10][1] == "is wrong"
     material = {*cert.split(), *key.split(), *other.split(), "right-passphrase", "wrong-passphrase"} - {
         "PRIVATE",
         "KEY-----",
@@ -324,7 +335,10 @@ async def test_through_an_upstream_proxy(authority: Authority, ann: Pair, scheme
             assert (await request_head(reader)).startswith(b"CONNECT ")
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         there, to = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(_copy(reader, to), _copy(there, writer))
+        try:
+            await asyncio.gather(_copy(reader, to), _copy(there, writer))
+        finally:
+            to.transport.abort()
 
     serving = authority.server_tls(asks=False) if scheme == "https" else None
     async with origin(says_who(), tls=authority.server_tls()) as port, origin(hop, tls=serving) as at:
