@@ -26,8 +26,9 @@ install: setup ## Create .venv with all dependencies and check for a browser
 run: setup ## Start the service on http://127.0.0.1:8000
 	@exec $(BIN)/browser-sessions serve $(ARGS)
 
+# Each process of a run would load schemathesis, whose tests are slow ones.
 test: setup-tests ## Run the tests; many drive a real Chromium
-	@$(BIN)/python -m pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -p no:schemathesis -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: setup-tests ## Run the long ones: soaks, faults, fuzzing, exact expiries
 	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

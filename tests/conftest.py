@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -42,12 +43,22 @@ LONGEST_FIRST: Final = ("e2e", "browser")
 """Folders whose tests take longest, the longest first: the processes of a run then end at about the same time."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@functools.cache
+def rank(path: Path) -> int:
+    """The place of a file in the run. Cached, because 4,000 tests ask and comparing paths is slow."""
     first = [SLOW_TO_COLLECT, *(TESTS / name for name in LONGEST_FIRST)]
-    items.sort(key=lambda item: next((n for n, each in enumerate(first) if item.path.is_relative_to(each)), len(first)))
+    return next((n for n, each in enumerate(first) if path.is_relative_to(each)), len(first))
+
+
+@functools.cache
+def in_shared_loop(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in SHARED_LOOP)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: rank(item.path))
     for item in items:
-        shared = any(folder in item.path.parents for folder in SHARED_LOOP)
-        if shared and isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
+        if in_shared_loop(item.path) and isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
             if "plain_loop" not in item.fixturenames:
                 item.fixturenames.insert(0, "plain_loop")

@@ -156,19 +156,18 @@ async def test_every_operation_is_for_the_roles_of_the_docs(
         if (method, path) in OPEN:
             continue
         created = await service.client.post(SESSIONS, headers=mine if own else theirs)
-        key = (await service.client.post("/v1/auth/keys", json={"name": "a"}, headers=admin)).json()
-        user = {"username": "ann", "password": "correct horse battery"}
-        await service.client.post("/v1/auth/users", json=user, headers=admin)
         session_id = created.json()["session_id"]
-        uploads = f"{SESSIONS}/{session_id}/uploads"
-        upload = await service.client.post(uploads, params={"name": "b.txt"}, content=b"b", headers=admin)
-        ids = {
-            "upload_id": upload.json()["upload_id"],
-            "page_id": "page-1",
-            "download_id": "guid-1",
-            "key_id": key["key_id"],
-            "username": "ann",
-        }
+        ids = {"page_id": "page-1", "download_id": "guid-1", "username": "ann"}
+        if "{key_id}" in path:
+            key = await service.client.post("/v1/auth/keys", json={"name": "a"}, headers=admin)
+            ids["key_id"] = key.json()["key_id"]
+        if "{username}" in path:
+            user = {"username": "ann", "password": "correct horse battery"}
+            await service.client.post("/v1/auth/users", json=user, headers=admin)
+        if "{upload_id}" in path:
+            uploads = f"{SESSIONS}/{session_id}/uploads"
+            upload = await service.client.post(uploads, params={"name": "b.txt"}, content=b"b", headers=admin)
+            ids["upload_id"] = upload.json()["upload_id"]
         body = next((body for end, body in BODIES.items() if path.endswith(end)), None)
         query = next((query for end, query in QUERIES.items() if path.endswith(end)), None)
         response = await service.client.request(

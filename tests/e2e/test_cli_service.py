@@ -8,15 +8,17 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 import pytest_asyncio
+from typer.testing import CliRunner
 
 from browser_sessions import Client, Session
+from browser_sessions.cli import app
 from browser_sessions.client import NotFound
 from tests.harness.command_line import COMMAND, PATIENCE_S, Serving, bs, environment, on_a_terminal, serving
 from tests.harness.waiting import until
@@ -414,31 +416,30 @@ async def test_ls_shows_whole_ids_on_80_columns_and_truncates_nothing_in_a_pipe(
 async def test_the_shell_completes_ids(service: Serving, client: Client, tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("browser-sessions")
 
-    async def completed(line: str, env: Mapping[str, str] | None = None) -> list[str]:
-        """Completions for the last word of a command line."""
-        variables = {
-            "_BROWSER_SESSIONS_COMPLETE": "complete_bash",
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(line.count(" ")),
-        }
-        process = await asyncio.create_subprocess_exec(
-            script,
-            env=environment(service.data_dir, {**variables, **(env or {})}),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(PATIENCE_S):
-            out, err = await process.communicate()
-        assert err == b""
-        return out.decode().split()
+    def asked(line: str) -> dict[str, str]:
+        """What bash sets to ask for completions of the last word of a command line."""
+        return {"_BROWSER_SESSIONS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+
+    async def completed(line: str, data_dir: Path = service.data_dir) -> list[str]:
+        env = asked(line) | {"BROWSER_SESSIONS_DATA_DIR": str(data_dir)}
+        done = await asyncio.to_thread(CliRunner().invoke, app, [], env=env, prog_name="browser-sessions")
+        assert done.stderr == ""
+        return done.stdout.split()
 
     live, ended = [(await client.create()).session_id for _ in range(2)]
     await client.end(ended)
+    process = await asyncio.create_subprocess_exec(
+        script,
+        env=environment(service.data_dir, asked(f"browser-sessions show {live[:20]}")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        assert await process.communicate() == (f"{live}\n".encode(), b"")
     assert await completed(f"browser-sessions show {live[:20]}") == [live]
     assert await completed(f"browser-sessions open {ended[:20]}") == [ended]
     assert live in await completed("browser-sessions end ses_")
     assert await completed(f"browser-sessions end {ended[:20]}") == []
     page = (await client.pages(live))[0].page_id
     assert await completed(f"browser-sessions evaluate {live} 1 --page ") == [page]
-    nowhere = {"BROWSER_SESSIONS_DATA_DIR": str(tmp_path)}
-    assert await completed("browser-sessions show ses_", nowhere) == []
+    assert await completed("browser-sessions show ses_", tmp_path) == []

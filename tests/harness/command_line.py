@@ -110,7 +110,7 @@ class Serving:
 @asynccontextmanager
 async def serving(data_dir: Path, *args: str, env: Mapping[str, str] | None = None) -> AsyncIterator[Serving]:
     folder, name = data_dir.parent, data_dir.name
-    devtools.copy_to(data_dir)
+    await devtools.copy_to(data_dir)
     with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.err").open("wb") as err:
         process = await asyncio.create_subprocess_exec(
             *COMMAND,

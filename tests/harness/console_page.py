@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from playwright.async_api import Browser, BrowserContext, Page
 
@@ -21,11 +21,17 @@ DRAW = """([width, height, colour]) => {
 }"""
 
 
+_drawn: Final[dict[tuple[str, int, int], bytes]] = {}
+"""A page takes a renderer process, and nearly every test has the same picture."""
+
+
 async def jpeg(operator: Browser, colour: str, width: int = 1280, height: int = 720) -> bytes:
-    page = await operator.new_page()
-    drawn = await page.evaluate(DRAW, [width, height, colour])
-    await page.close()
-    return base64.b64decode(drawn)
+    known = (colour, width, height)
+    if known not in _drawn:
+        page = await operator.new_page()
+        _drawn[known] = base64.b64decode(await page.evaluate(DRAW, [width, height, colour]))
+        await page.close()
+    return _drawn[known]
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from browser_sessions.client.discovery import announced_url
 from tests.harness.paths import ROOT
-from tests.harness.service import LOCAL_PAGES
+from tests.harness.service import LOCAL_PAGES, devtools
 from tests.harness.waiting import until
 
 PATIENCE_S: Final = 60.0
@@ -79,6 +79,7 @@ class Newcomer:
 @asynccontextmanager
 async def newcomer(home: Path) -> AsyncIterator[Newcomer]:
     user = Newcomer(home)
+    await devtools.copy_to(user.data)
     with (home / "serve.log").open("wb") as log:
         serving = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "browser_sessions", "serve", "--port", "0"),
@@ -93,6 +94,7 @@ async def newcomer(home: Path) -> AsyncIterator[Newcomer]:
         url = announced_url(user.data)
         assert url is not None, user.log
         user.url = url
+        devtools.keep(user.data)
         yield user
         serving.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):

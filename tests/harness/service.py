@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -95,7 +97,7 @@ def client(url: str, key: str | None) -> httpx.AsyncClient:
 async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     """The service in this process; `settings` are those of `browser_sessions.settings`. It prepares no contexts for the
     options of earlier creates, which would cost each test's session the time of another."""
-    devtools.copy_to(data_dir)
+    await devtools.copy_to(data_dir)
     settings = {"egress_allow": LOCAL_PAGES, "spare_contexts": 0} | settings
     chosen = load(data_dir=data_dir, port=0, admin_api_key=ADMIN_KEY, drain_seconds=0, **settings)
     listener = listen(chosen.host, chosen.port)
@@ -119,15 +121,33 @@ async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
 
 class Devtools:
     """DevTools' files of the first service of a run, for the data folders of the others: reading them from Chromium
-    takes two seconds of the processor. Test processes of one run share a folder."""
+    takes two seconds of the processor. Test processes of one run share a folder: the others wait for the first."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None
+        self._first: int | None = None
+        """An open file with the lock of the process that reads them."""
 
-    def copy_to(self, data_dir: Path) -> None:
+    async def copy_to(self, data_dir: Path) -> None:
         if self.folder is not None and not (data_dir / "devtools").exists():
+            await self._wait_for_the_first(self.folder)
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copytree(self.folder, data_dir / "devtools", ignore=shutil.ignore_patterns("*.new"))
+            shutil.copytree(self.folder, data_dir / "devtools", ignore=shutil.ignore_patterns("*.new", "lock"))
+
+    async def _wait_for_the_first(self, folder: Path) -> None:
+        """Returns once there are files, or when this process is the one that reads them."""
+        if self._first is None:
+            self._first = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+        with contextlib.suppress(AssertionError):  # the first service failed: this one reads them itself
+            await until(lambda: list(folder.glob("*.zip")) or self._locked())
+
+    def _locked(self) -> bool:
+        assert self._first is not None
+        try:
+            fcntl.lockf(self._first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def keep(self, data_dir: Path) -> None:
         if self.folder is None:
@@ -138,6 +158,9 @@ class Devtools:
                 draft = self.folder / f"{os.getpid()}.new"
                 shutil.copy(archive, draft)
                 draft.replace(self.folder / archive.name)
+        if self._first is not None:
+            os.close(self._first)
+            self._first = None
 
 
 devtools = Devtools()
@@ -200,7 +223,7 @@ class ServerProcess:
         that executes the server, to set limits and mounts."""
         address = self.data_dir / "service.json"
         address.unlink(missing_ok=True)
-        devtools.copy_to(self.data_dir)
+        await devtools.copy_to(self.data_dir)
         began = asyncio.get_running_loop().time()
         with (self.data_dir.parent / "server.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(

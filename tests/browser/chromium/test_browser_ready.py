@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,6 @@ from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def chromium(own_chromium: ChromiumProcess) -> ChromiumProcess:
-    """A dedicated browser, because these tests count its contexts."""
-    return own_chromium
 
 
 OPEN_SECONDS = 30.0
@@ -85,6 +80,22 @@ SPECS = {
     ),
     "own browser": SessionSpec(isolation=Isolation.BROWSER, viewport_width=900, permissions=("notifications",)),
 }
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chromium(chromium: ChromiumProcess) -> AsyncIterator[ChromiumProcess]:
+    """The shared browser, with no context but a spare one that no test has touched."""
+    await spare_context(chromium)
+    await until(lambda: len(renderers(chromium)) == 1, what="only the spare context's renderer")
+    ready = chromium._ready_contexts
+    yield chromium
+    if chromium.alive:
+        chromium._ready_contexts = ready  # a session that took the browser for itself has set it to none
+        chromium._spare_contexts = 0
+        chromium._spares.close()
+        chromium.keep_ready(False)
+        await until(lambda: not chromium.unused_contexts, what="no spare context")
+        chromium.keep_ready(True)
 
 
 async def spare_context(chromium: ChromiumProcess) -> str:
@@ -220,30 +231,6 @@ async def test_a_prepared_context_whose_renderer_died_is_not_used(chromium: Chro
         return prepared not in await contexts_in(chromium)
 
     await until(gone, what="the lost context is gone")
-
-
-@pytest.mark.parametrize("end", ["pressure", "close", "kill"])
-async def test_prepared_contexts_end_with_the_memory_for_them_and_with_their_browser(
-    chromium: ChromiumProcess, tmp_path: Path, deaths: list[Death], end: str
-) -> None:
-    await learn(chromium, SPECS["desktop"], tmp_path, at_once=2)
-    prepared = chromium._spares.context_ids
-    if end == "pressure":
-        chromium.keep_ready(False)
-
-        async def gone() -> bool:
-            return not prepared & await contexts_in(chromium) and not chromium.unused_contexts
-
-        await until(gone, what="they are gone")
-        await opened(chromium, tmp_path / "session", SPECS["desktop"])
-        assert chromium._spares._timer is None
-    elif end == "close":
-        await chromium.close(timeout=10)
-    else:
-        os.kill(chromium.pid, signal.SIGKILL)
-        await until(lambda: len(deaths) == 1, what="the death is reported")
-        await chromium.wait_cleaned()
-    assert len(chromium._spares) == 0
 
 
 async def test_a_session_in_a_prepared_context_has_its_own_rules_and_events(tmp_path: Path, site: Site) -> None:
@@ -414,18 +401,6 @@ async def test_a_spare_context_whose_renderer_died_is_not_used(chromium: Chromiu
     assert await contexts_in(chromium) == {handle.context_id, after}
 
 
-@pytest.mark.parametrize("killed", ["browser", "driver"])
-async def test_the_spare_context_ends_with_its_browser_and_its_driver(
-    chromium: ChromiumProcess, deaths: list[Death], killed: str
-) -> None:
-    await spare_context(chromium)
-    os.kill(chromium.pid if killed == "browser" else chromium.driver.pid, signal.SIGKILL)
-    await until(lambda: len(deaths) == 1, what="the death is reported")
-    await chromium.wait_cleaned()
-    assert chromium.unused_contexts == set()
-    assert not chromium._link.ready._timer
-
-
 @pytest.mark.parametrize("isolation", ["context", "browser"])
 async def test_clients_do_not_see_the_spare_context(tmp_path: Path, isolation: str) -> None:
     async with running(tmp_path / "data") as service:
@@ -457,7 +432,20 @@ async def test_clients_do_not_see_the_spare_context(tmp_path: Path, isolation: s
             assert not any(page_id in received for page_id in pages)
 
 
-async def test_a_dedicated_browser_prepares_no_spare_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_no_spare_context_is_prepared_when_the_setting_is_zero(tmp_path: Path) -> None:
+    async with running(tmp_path / "data", ready_contexts=0) as service:
+        await service.create()
+        (process,) = [process for slot, process in service.inside.pool.fleet.running if slot.taken]
+        assert isinstance(process, ChromiumProcess)
+        assert process._link.ready._timer is None
+        assert process.unused_contexts == set()
+
+
+# -- browsers of their own: the tests end them, or a session takes one for itself -------------------------------------
+
+
+async def test_a_dedicated_browser_prepares_no_spare_context(own_chromium: ChromiumProcess, tmp_path: Path) -> None:
+    chromium = own_chromium
     before = await spare_context(chromium)
     handle = await opened(chromium, tmp_path / "session", SPECS["own browser"])
     assert (handle.context_id, chromium.unused_contexts) == (before, set())
@@ -466,10 +454,39 @@ async def test_a_dedicated_browser_prepares_no_spare_context(chromium: ChromiumP
     assert await contexts_in(chromium) == {before}
 
 
-async def test_no_spare_context_is_prepared_when_the_setting_is_zero(tmp_path: Path) -> None:
-    async with running(tmp_path / "data", ready_contexts=0) as service:
-        await service.create()
-        (process,) = [process for slot, process in service.inside.pool.fleet.running if slot.taken]
-        assert isinstance(process, ChromiumProcess)
-        assert process._link.ready._timer is None
-        assert process.unused_contexts == set()
+@pytest.mark.parametrize("killed", ["browser", "driver"])
+async def test_the_spare_context_ends_with_its_browser_and_its_driver(
+    own_chromium: ChromiumProcess, deaths: list[Death], killed: str
+) -> None:
+    chromium = own_chromium
+    await spare_context(chromium)
+    os.kill(chromium.pid if killed == "browser" else chromium.driver.pid, signal.SIGKILL)
+    await until(lambda: len(deaths) == 1, what="the death is reported")
+    await chromium.wait_cleaned()
+    assert chromium.unused_contexts == set()
+    assert not chromium._link.ready._timer
+
+
+@pytest.mark.parametrize("end", ["pressure", "close", "kill"])
+async def test_prepared_contexts_end_with_the_memory_for_them_and_with_their_browser(
+    own_chromium: ChromiumProcess, tmp_path: Path, deaths: list[Death], end: str
+) -> None:
+    chromium = own_chromium
+    await learn(chromium, SPECS["desktop"], tmp_path, at_once=2)
+    prepared = chromium._spares.context_ids
+    if end == "pressure":
+        chromium.keep_ready(False)
+
+        async def gone() -> bool:
+            return not prepared & await contexts_in(chromium) and not chromium.unused_contexts
+
+        await until(gone, what="they are gone")
+        await opened(chromium, tmp_path / "session", SPECS["desktop"])
+        assert chromium._spares._timer is None
+    elif end == "close":
+        await chromium.close(timeout=10)
+    else:
+        os.kill(chromium.pid, signal.SIGKILL)
+        await until(lambda: len(deaths) == 1, what="the death is reported")
+        await chromium.wait_cleaned()
+    assert len(chromium._spares) == 0

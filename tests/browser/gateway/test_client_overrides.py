@@ -8,7 +8,7 @@ import itertools
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -346,8 +346,17 @@ CLIENT_LIBRARIES: Final[dict[str, Callable[[Subject], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("client", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node])])
-@pytest.mark.parametrize("kind", SESSIONS)
+QUICK: Final = {("named", "playwright"), ("plain", "puppeteer"), ("phone", "playwright")}
+"""Each client and each kind of session at least once; the other pairs are slow."""
+
+
+def pairs() -> Iterator[Any]:
+    for pair in itertools.product(SESSIONS, ("playwright", "puppeteer")):
+        node = [pytest.mark.node, needs_node] if "puppeteer" in pair else []
+        yield pytest.param(*pair, marks=[*node, *([] if pair in QUICK else [pytest.mark.slow])])
+
+
+@pytest.mark.parametrize(("kind", "client"), list(pairs()))
 async def test_overrides_of_playwright_or_puppeteer_apply_until_it_disconnects(
     service: Running, site: Site, client: str, kind: str
 ) -> None:

@@ -15,7 +15,7 @@ from tests.harness.sites.client_site import ClientSite, client_site
 
 pytestmark = pytest.mark.browser
 
-POPUPS: Final = 25
+POPUPS: Final = pytest.mark.parametrize("popups", [8, pytest.param(25, marks=pytest.mark.slow)])
 """Enough to notice late init scripts: without pausing windows, a third to two thirds of them run too late."""
 FIRST: Final = "({marker: window.first, agent: window.agent, width: window.width, other: window.others ?? null})"
 PAGE: Final = "/first"
@@ -27,8 +27,9 @@ def site() -> Iterator[ClientSite]:
         yield served
 
 
+@POPUPS
 async def test_an_init_script_of_a_playwright_client_runs_before_the_first_script_of_every_popup(
-    service: Running, site: ClientSite
+    service: Running, site: ClientSite, popups: int
 ) -> None:
     created = await service.create(viewport_width=700, user_agent="popups/1.0")
     async with async_playwright() as playwright:
@@ -38,7 +39,7 @@ async def test_an_init_script_of_a_playwright_client_runs_before_the_first_scrip
         page = context.pages[0]
         await page.goto(site.url)
         results = []
-        for _ in range(POPUPS):
+        for _ in range(popups):
             async with page.expect_popup() as expected:
                 await page.evaluate(f"void window.open('{PAGE}')")
             popup = await expected.value
@@ -46,7 +47,7 @@ async def test_an_init_script_of_a_playwright_client_runs_before_the_first_scrip
             results.append(await popup.evaluate(FIRST))
             await popup.close()
         await browser.close()
-    assert results == [first(marker="init")] * POPUPS
+    assert results == [first(marker="init")] * popups
 
 
 async def test_an_init_script_runs_in_a_blank_popup_that_the_opener_scripts(service: Running, site: ClientSite) -> None:
@@ -63,8 +64,9 @@ async def test_an_init_script_runs_in_a_blank_popup_that_the_opener_scripts(serv
         await browser.close()
 
 
+@POPUPS
 async def test_init_scripts_of_two_clients_both_run_before_a_popups_first_script(
-    service: Running, site: ClientSite
+    service: Running, site: ClientSite, popups: int
 ) -> None:
     created = await service.create(viewport_width=700, user_agent="popups/1.0")
     async with raw(created["connect_url"]) as one, raw(created["connect_url"]) as other:
@@ -77,7 +79,7 @@ async def test_init_scripts_of_two_clients_both_run_before_a_popups_first_script
         await one.call("Page.navigate", {"url": site.url}, page)
         await one.event("Page.loadEventFired")
         results = []
-        for number in range(POPUPS):
+        for number in range(popups):
             await one.value(f"void (window.opened = window.open('{PAGE}?{number}'))", page)
             results.append(
                 await one.value(f"new Promise(done => setInterval(() => opened.first && done({opened(FIRST)})))", page)
@@ -85,17 +87,20 @@ async def test_init_scripts_of_two_clients_both_run_before_a_popups_first_script
             await one.value("opened.close()", page)
         for worker in workers:
             worker.cancel()
-    assert results == [first(marker="init", other="also")] * POPUPS
+    assert results == [first(marker="init", other="also")] * popups
 
 
-async def test_popups_of_a_session_without_clients_have_its_options(service: Running, site: ClientSite) -> None:
+@POPUPS
+async def test_popups_of_a_session_without_clients_have_its_options(
+    service: Running, site: ClientSite, popups: int
+) -> None:
     """The service itself resumes windows of sessions without clients, once the session's options are applied."""
     created = await service.create()
     other_session = await service.create(viewport_width=700, user_agent="popups/1.0", start_url=site.url)
     async with raw(created["connect_url"]) as client:
         await client.auto_attach()
         results = []
-        for number in range(POPUPS):
+        for number in range(popups):
             script = f"""new Promise(done => {{
                 const opened = window.open('{PAGE}?{number}')
                 const timer = setInterval(() => {{
@@ -106,7 +111,7 @@ async def test_popups_of_a_session_without_clients_have_its_options(service: Run
                 }})
             }})"""
             results.append(await service.evaluate(other_session["session_id"], script))
-    assert results == [first(marker="none")] * POPUPS
+    assert results == [first(marker="none")] * popups
 
 
 def first(*, marker: str, other: str | None = None) -> dict[str, Any]:

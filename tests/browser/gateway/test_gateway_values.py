@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 import pytest
+import pytest_asyncio
 from rich.console import Console
 
-from tests.harness.scenarios.nasty_values import caller, environment, fuzz
+from tests.harness.scenarios.nasty_values import Environment, caller, environment, fuzz
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -34,8 +36,14 @@ FATAL: Final[list[tuple[str, dict[str, Any]]]] = [
 """Each of these crashes a bare headless shell 156 or blocks it for a long time."""
 
 
-async def test_values_that_crash_a_bare_chromium_are_refused_with_the_parameters_name(tmp_path: Path) -> None:
-    async with environment(tmp_path) as env, caller(env) as sender:
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def env(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Environment]:
+    async with environment(tmp_path_factory.mktemp("values")) as env:
+        yield env
+
+
+async def test_values_that_crash_a_bare_chromium_are_refused_with_the_parameters_name(env: Environment) -> None:
+    async with caller(env) as sender:
         for method, params in FATAL:
             error = (await sender.client.ask(method, params, sender.at_page))["error"]
             assert error["code"] == -32602, method
@@ -44,8 +52,8 @@ async def test_values_that_crash_a_bare_chromium_are_refused_with_the_parameters
         assert await env.harm() is None
 
 
-async def test_a_value_of_the_wrong_type_gets_chromiums_error(tmp_path: Path) -> None:
-    async with environment(tmp_path) as env, caller(env) as sender:
+async def test_a_value_of_the_wrong_type_gets_chromiums_error(env: Environment) -> None:
+    async with caller(env) as sender:
         names: list[Any] = [{}, [], None, 1]
         for name in names:
             feature = {"name": name, "value": "x"}
@@ -56,8 +64,8 @@ async def test_a_value_of_the_wrong_type_gets_chromiums_error(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-async def test_window_sizes_that_crash_the_gpu_process_are_refused(tmp_path: Path) -> None:
-    async with environment(tmp_path) as env, caller(env) as sender:
+async def test_window_sizes_that_crash_the_gpu_process_are_refused(env: Environment) -> None:
+    async with caller(env) as sender:
         window = {"windowId": sender.known["windowId"]}
         for size in ({"width": 8192}, {"width": 65536}, {"height": 65536}, {"height": 8192}):
             response = await sender.client.ask("Browser.setContentsSize", {**window, **size}, sender.at_page)
@@ -76,11 +84,10 @@ async def test_fuzzed_values_of_every_method_do_not_affect_other_sessions(tmp_pa
     assert found.answered > 0.9 * found.sent
 
 
-async def test_the_fuzzer_notices_an_ended_process(tmp_path: Path) -> None:
-    async with environment(tmp_path) as env:
-        pid, kind = next((pid, kind) for pid, kind in env.processes().items() if kind == "utility")
-        env.remember_processes()
-        assert await env.harm() is None
-        psutil.Process(pid).kill()
-        await until(lambda: pid not in env.processes(), what="the process has ended")
-        assert await env.harm() == f"ended: {kind}"
+async def test_the_fuzzer_notices_an_ended_process(env: Environment) -> None:
+    pid, kind = next((pid, kind) for pid, kind in env.processes().items() if kind == "utility")
+    env.remember_processes()
+    assert await env.harm() is None
+    psutil.Process(pid).kill()
+    await until(lambda: pid not in env.processes(), what="the process has ended")
+    assert await env.harm() == f"ended: {kind}"

@@ -100,7 +100,7 @@ async def test_every_window_loads_beside_every_second_client(
     check(await run_settings(server, site, settings(site, client, where)))
 
 
-@pytest.mark.parametrize("beside", ["no clients", "stalled clients"])
+@pytest.mark.parametrize("beside", ["stalled clients", pytest.param("no clients", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("driver", CLIENTLESS)
 async def test_a_session_without_a_client_opens_its_windows(
     server: Running, site: WindowSite, driver: str, beside: str

@@ -283,11 +283,14 @@ FOR_FILES: Final = {
 }
 
 
+@pytest.mark.parametrize("windows", [2, pytest.param(MAX_PAGES + 2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("script", FOR_FILES.values(), ids=FOR_FILES)
-async def test_a_window_opened_for_a_download_closes(service: Running, site: ClientSite, script: str) -> None:
+async def test_a_window_opened_for_a_download_closes(
+    service: Running, site: ClientSite, script: str, windows: int
+) -> None:
     """As in a headed browser. Open windows would soon reach the session's page limit."""
     session_id = (await service.create(start_url=site.url))["session_id"]
-    for count in range(1, MAX_PAGES + 3):
+    for count in range(1, windows + 1):
         await service.evaluate(session_id, script)
         await ended(service, session_id, count)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -178,6 +180,11 @@ runpy.run_module("browser_sessions", run_name="__main__")
 @pytest.mark.parametrize("module", ["typer", "browser_sessions.cli.sessions.session_list"])
 def test_ctrl_c_while_the_command_line_loads_is_an_exit_code(module: str) -> None:
     interrupted = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_IMPORT, module, "ls"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", INTERRUPTED_IMPORT, module, "ls"],
+        capture_output=True,
+        text=True,
+        check=False,
+        # A test run in the background of a script ignores SIGINT, and the command would inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert (interrupted.returncode, interrupted.stdout, interrupted.stderr) == (130, "", "")
