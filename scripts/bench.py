@@ -17,10 +17,10 @@ from typing import Final
 from rich.console import Console
 
 BENCHES: Final = {
-    "status": "scripts.bench_status",
-    "create": "scripts.bench_create",
-    "gateway": "scripts.bench_gateway",
-    "live": "scripts.bench_live",
+    "status": "scripts.benches.status",
+    "create": "scripts.benches.lifecycle",
+    "gateway": "scripts.benches.gateway",
+    "live": "scripts.benches.live",
     "egress": "scripts.bench_egress",
 }
 """Modules by name; each has `async def run() -> bool`: true if its goals are met."""

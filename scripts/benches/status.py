@@ -25,7 +25,7 @@ from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.server import listen, uvicorn_config
 from browser_sessions.settings import load as load_settings
 from browser_sessions.store import EmbeddedStore
-from scripts.bench_load import Load, load
+from scripts.benches.http_load import Load, load
 from tests.harness.service import ADMIN_KEY, ServerProcess
 
 GOAL: Final = 1.5
@@ -33,7 +33,7 @@ GOAL: Final = 1.5
 ROUNDS: Final = 7
 ROUND_S: Final = 1.5
 CONNECTIONS: Final = 8
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
 STORED: Final = (1, 5_000)
 
 
@@ -138,7 +138,7 @@ async def _bare_server() -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "scripts.bench_status",
+        "scripts.benches.status",
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
     )
