@@ -1,92 +1,129 @@
-"""Creating a session over HTTP (record on disk, page ready) and ending it, compared with raw Playwright's `new_context`
-+ `new_page` and `context.close()`.
+"""`create`, `connect` and `release`: a session over HTTP, compared with a context of a running browser.
 
-By default the service prepares a context with a page between two creates, so that a create only sets its options. A
-second service prepares none: the duration of a create that immediately follows others. Raw Playwright creates
-everything on request.
+Before each measurement, whichever side it is of, the services have prepared their contexts (`sides.settled`); raw
+Playwright prepares nothing. "Options never seen" are a new user agent and viewport each time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import statistics
-import tempfile
 import time
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
-from playwright.async_api import Browser, async_playwright
-from rich.console import Console
-from rich.table import Table
+from scripts.benches.report import Bench
+from scripts.benches.sides import (
+    OTHER,
+    Opened,
+    Sides,
+    end,
+    options,
+    raw_context,
+    raw_options,
+    seconds,
+    session,
+    settled,
+)
+from tests.harness.service import Running
 
-from browser_sessions.chromium.launch.executable import locate
-from tests.harness.service import Running, serving
-
-CREATE_GOAL: Final = 1.15
-DELETE_GOAL: Final = 3.0
-"""Medians of the service divided by those of raw Playwright, at most."""
-ROUNDS: Final = 40
-WARM_UP: Final = 5
-PAUSE_S: Final = 0.3
-"""Pause between two measurements, so that preparation and cleanup after the first do not slow the second."""
-
-Times = list[tuple[float, float]]
-"""Seconds to create and to end."""
-
-
-async def run() -> bool:
-    service_times: Times = []
-    unprepared: Times = []
-    raw_times: Times = []
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        service = await stack.enter_async_context(serving(folder / "ready", log_level="warning"))
-        without = await stack.enter_async_context(serving(folder / "unprepared", log_level="warning", ready_contexts=0))
-        playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(executable_path=locate(None).executable)
-        for n in range(ROUNDS + WARM_UP):
-            service_times.append(await _with_service(service, n))
-            unprepared.append(await _with_service(without, n))
-            raw_times.append(await _with_playwright(browser, n))
-        await browser.close()
-    made, ended = "raw: new_context + new_page", "raw: context.close()"
-    created = _show("create", ("service: POST until 201", made), service_times, raw_times, 0, CREATE_GOAL)
-    _show("create, no prepared context", ("service: POST until 201", made), unprepared, raw_times, 0, CREATE_GOAL)
-    deleted = _show("delete", ("service: DELETE until 200", ended), service_times, raw_times, 1, DELETE_GOAL)
-    return created and deleted
+ROUNDS: Final = 60
+SEEN: Final = "options seen before"
+NEVER: Final = "options never seen"
+UNPREPARED: Final = "nothing prepared"
+RAW: Final = "raw"
 
 
-def _show(title: str, names: tuple[str, str], service_times: Times, raw_times: Times, which: int, goal: float) -> bool:
-    table = Table("", "median ms", "p95 ms", title=title)
-    medians = []
-    for name, pairs in zip(names, (service_times, raw_times), strict=True):
-        times = sorted(pair[which] for pair in pairs[WARM_UP:])
-        medians.append(statistics.median(times))
-        table.add_row(name, f"{medians[-1] * 1000:.1f}", f"{times[int(len(times) * 0.95)] * 1000:.1f}")
-    ratio = medians[0] / medians[1]
-    met = ratio <= goal
-    Console().print(table, f"ratio {ratio:.2f}, goal: at most {goal}: {'met' if met else 'missed'}")
-    return met
+async def create(bench: Bench) -> None:
+    """POST until 201; the page is ready then."""
+    async with Sides() as sides:
+        seen, never = await _seen(sides), await sides.service(NEVER)
+        unprepared = await sides.service(UNPREPARED, ready_contexts=0, spare_contexts=0)
+        browser = await sides.raw()
+
+        async def quiet() -> None:
+            await asyncio.gather(settled(seen, spares=1), settled(never))
+
+        async def post(service: Running, number: int) -> float:
+            await quiet()
+            started_at = time.perf_counter()
+            created = await service.create(**options(number))
+            took = time.perf_counter() - started_at
+            await end(service, created)
+            return took
+
+        async def new_page(number: int) -> float:
+            await quiet()
+            started_at = time.perf_counter()
+            context = await browser.new_context(**raw_options(number))
+            await context.new_page()
+            took = time.perf_counter() - started_at
+            await context.close()
+            return took
+
+        measured: dict[str, Callable[[int], Awaitable[float]]] = {
+            SEEN: lambda _: post(seen, 0),
+            NEVER: partial(post, never),
+            UNPREPARED: partial(post, unprepared),
+            RAW: new_page,
+        }
+        took = await bench.alternate("POST", measured, ROUNDS)
+    what, compared = "POST until 201", "raw new_context + new_page"
+    bench.durations(f"{what}, {SEEN}", took[SEEN], compared, took[RAW], median=0.25, p99=0.6)
+    bench.durations(f"{what}, {NEVER}", took[NEVER], compared, took[RAW], median=1.1)
+    bench.durations(f"{what}, {UNPREPARED}", took[UNPREPARED], compared, took[RAW])
 
 
-async def _with_service(service: Running, n: int) -> tuple[float, float]:
-    """Each session has a different viewport and user agent."""
-    await asyncio.sleep(PAUSE_S)
-    started_at = time.perf_counter()
-    created = await service.create(viewport_width=1000 + n, user_agent=f"bench-{n}")
-    made = time.perf_counter()
-    response = await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
-    ended = time.perf_counter()
-    response.raise_for_status()
-    return made - started_at, ended - made
+async def connect(bench: Bench) -> None:
+    """POST until the first evaluated result of a client that connects with `connect_over_cdp`."""
+    async with Sides() as sides:
+        seen, never, playwright = await _seen(sides), await sides.service(NEVER), await sides.playwright()
+        browser = await sides.raw()
+
+        async def first_result(opened: Callable[[int], Opened], number: int) -> float:
+            await asyncio.gather(settled(seen, spares=1), settled(never))
+            started_at = time.perf_counter()
+            async with opened(number) as page:
+                assert await page.evaluate("1 + 1") == 2
+                return time.perf_counter() - started_at
+
+        measured = {
+            SEEN: partial(first_result, lambda _: session(seen, playwright, **options(0))),
+            NEVER: partial(first_result, lambda number: session(never, playwright, **options(number))),
+            RAW: partial(first_result, partial(raw_context, browser)),
+        }
+        if bench.against:
+            measured[OTHER] = partial(first_result, await sides.other(bench.against))
+        took = await bench.alternate("POST to the first result", measured, ROUNDS)
+    what, compared = "POST to the first result", "raw new_context + new_page + evaluate"
+    bench.durations(f"{what}, {SEEN}", took[SEEN], compared, took[RAW], median=1.0, p95=1.5)
+    bench.durations(f"{what}, {NEVER}", took[NEVER], compared, took[RAW], median=1.8)
+    if bench.against:
+        bench.durations(f"connect to the first result, {OTHER}", took[OTHER], compared, took[RAW])
 
 
-async def _with_playwright(browser: Browser, n: int) -> tuple[float, float]:
-    await asyncio.sleep(PAUSE_S)
-    started_at = time.perf_counter()
-    context = await browser.new_context(viewport={"width": 1000 + n, "height": 720}, user_agent=f"bench-{n}")
-    await context.new_page()
-    made = time.perf_counter()
-    await context.close()
-    return made - started_at, time.perf_counter() - made
+async def release(bench: Bench) -> None:
+    """DELETE until 200."""
+    async with Sides() as sides:
+        service, browser = await _seen(sides), await sides.raw()
+
+        async def deleted(_: int) -> float:
+            created = await service.create(**options(0))
+            await settled(service, spares=1)
+            return await seconds(end(service, created))
+
+        async def closed(number: int) -> float:
+            context = await browser.new_context(**raw_options(number))
+            await context.new_page()
+            await settled(service, spares=1)
+            return await seconds(context.close())
+
+        took = await bench.alternate("DELETE", {SEEN: deleted, RAW: closed}, ROUNDS)
+    bench.durations("DELETE until 200", took[SEEN], "raw context.close()", took[RAW], median=1.5)
+
+
+async def _seen(sides: Sides) -> Running:
+    """A service that keeps a spare for the options of number 0."""
+    service = await sides.service(SEEN)
+    await end(service, await service.create(**options(0)))
+    return service

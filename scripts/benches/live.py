@@ -1,4 +1,4 @@
-"""The live view: frames and bytes per second for one, four and ten viewers of an animated page, the delay until a
+"""`live`: frames and bytes per second for one, four and ten viewers of an animated page, the delay until a
 change is shown, processor time of the server, and the effect of a stalled viewer on others.
 
 The viewers are this process; the service and its Chromium are other processes. All share two cores.
@@ -10,20 +10,19 @@ import asyncio
 import json
 import statistics
 import struct
-import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any, Final
 
-import psutil
-from rich.console import Console
-from rich.table import Table
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.harness.service import ADMIN_KEY, Running, serving
+from scripts.benches.report import Bench
+from scripts.benches.sides import Sides, cpu_of, end, seconds
+from scripts.figures import quantile
+from tests.harness.service import ADMIN_KEY, Running
 from tests.harness.sites.moving_page import MOVING
 
 VIEWERS: Final = (1, 4, 10)
@@ -71,84 +70,74 @@ class Viewer:
             return
 
 
-async def run() -> bool:
-    console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        async with serving(Path(folder) / "data", log_level="warning") as service:
-            await _frames(service, console)
-            await _delay(service, console)
-            return await _stalled(service, console)
+async def run(bench: Bench) -> None:
+    async with Sides() as sides:
+        service = await sides.service()
+        for count in bench.track("frames", VIEWERS):
+            await _frames(bench, service, count)
+        await _delay(bench, service)
+        await _stalled(bench, service)
 
 
-async def _frames(service: Running, console: Console) -> None:
-    table = Table("viewers", "frames/s each", "MB/s in all", "kB a frame", "page paints/s", "server CPU", "browser CPU")
-    for count in VIEWERS:
-        session_id, page_id = await _session(service, MOVING)
-        async with _viewers(service, session_id, count) as viewers:
-            await asyncio.sleep(WARM_UP_S)
-            server, browser = _cpu()
-            painted = await service.evaluate(session_id, "window.painted", page_id)
-            before = [(viewer.frames, viewer.size) for viewer in viewers]
-            started_at = time.perf_counter()
-            await asyncio.sleep(SECONDS)
-            took = time.perf_counter() - started_at
-            painted = await service.evaluate(session_id, "window.painted", page_id) - painted
-            frames = [viewer.frames - was[0] for viewer, was in zip(viewers, before, strict=True)]
-            size = sum(viewer.size - was[1] for viewer, was in zip(viewers, before, strict=True))
-            server_after, browser_after = _cpu()
-        await service.http.delete(f"/v1/browser/sessions/{session_id}")
-        table.add_row(
-            str(count),
-            f"{statistics.mean(frames) / took:.1f}",
-            f"{size / took / 1e6:.2f}",
-            f"{size / max(1, sum(frames)) / 1000:.0f}",
-            f"{painted / took:.0f}",
-            f"{(server_after - server) / took:.0%}",
-            f"{(browser_after - browser) / took:.0%}",
-        )
-    console.print(table)
-
-
-async def _delay(service: Running, console: Console) -> None:
-    """Time from a change in the page, by the page's clock, until a viewer has the frame that shows it."""
-    session_id, page_id = await _session(service, STATIC)
-    delays: list[float] = []
-    async with _viewers(service, session_id, 1) as [viewer]:
+async def _frames(bench: Bench, service: Running, count: int) -> None:
+    session, page_id = await _session(service, MOVING)
+    session_id = session["session_id"]
+    async with _viewers(service, session_id, count) as viewers:
         await asyncio.sleep(WARM_UP_S)
-        for number in range(1, CHANGES + 1):
+        server, browser = _cpu(service)
+        painted = await service.evaluate(session_id, "window.painted", page_id)
+        before = [(viewer.frames, viewer.size) for viewer in viewers]
+        took = await seconds(asyncio.sleep(bench.seconds(SECONDS)))
+        painted = await service.evaluate(session_id, "window.painted", page_id) - painted
+        frames = [viewer.frames - was[0] for viewer, was in zip(viewers, before, strict=True)]
+        size = sum(viewer.size - was[1] for viewer, was in zip(viewers, before, strict=True))
+        server_after, browser_after = _cpu(service)
+    await end(service, session)
+    who = f"{count} viewer{'s' if count > 1 else ''}"
+    paints = "paints of the page"
+    bench.figure(f"frames to each of {who}", "/s", statistics.mean(frames) / took, painted / took, paints)
+    bench.figure(f"data, {who}", "MB/s", size / took / 1e6)
+    bench.figure(f"a frame, {who}", "kB", size / max(1, sum(frames)) / 1000)
+    bench.figure(f"processor time of the server, {who}", "% of a core", 100 * (server_after - server) / took)
+    bench.figure(f"processor time of the browser, {who}", "% of a core", 100 * (browser_after - browser) / took)
+
+
+async def _delay(bench: Bench, service: Running) -> None:
+    """Time from a change in the page, by the page's clock, until a viewer has the frame that shows it."""
+    session, page_id = await _session(service, STATIC)
+    delays: list[float] = []
+    async with _viewers(service, session["session_id"], 1) as [viewer]:
+        await asyncio.sleep(WARM_UP_S)
+        for number in bench.track("changes", range(1, bench.rounds(CHANGES) + 1)):
             seen = viewer.newest[0]
             script = f"(h.textContent = {number}, document.body.style.background = 'rgb({number * 8},0,0)', Date.now())"
-            changed = await service.evaluate(session_id, script, page_id)
+            changed = await service.evaluate(session["session_id"], script, page_id)
             async with asyncio.timeout(5):
                 while viewer.newest[0] == seen:
                     viewer.arrived.clear()
                     await viewer.arrived.wait()
             delays.append(viewer.newest[1] * 1000 - changed)
             await asyncio.sleep(0.3)  # the page is static in between, like a page in use
-    await service.http.delete(f"/v1/browser/sessions/{session_id}")
-    worst = sorted(delays)[int(len(delays) * 0.95)]
-    console.print(f"a change is shown after {statistics.median(delays):.0f} ms (median), {worst:.0f} ms (p95)")
+    await end(service, session)
+    bench.figure("a change until a viewer has its frame, median", "ms", statistics.median(delays))
+    bench.figure("a change until a viewer has its frame, p95", "ms", quantile(delays, 0.95))
 
 
-async def _stalled(service: Running, console: Console) -> bool:
-    session_id, _ = await _session(service, MOVING)
-    alone: list[float] = []
-    beside: list[float] = []
-    for _ in range(ROUNDS):
-        for rates, stalled in ((alone, 0), (beside, 1)):
-            async with _viewers(service, session_id, 1 + stalled, stalled=stalled) as viewers:
-                await asyncio.sleep(WARM_UP_S)
-                before, started_at = viewers[0].frames, time.perf_counter()
-                await asyncio.sleep(STALLED_SECONDS)
-                rates.append((viewers[0].frames - before) / (time.perf_counter() - started_at))
-    await service.http.delete(f"/v1/browser/sessions/{session_id}")
-    ratio = statistics.median(with_it / without for with_it, without in zip(beside, alone, strict=True))
-    met = ratio >= STALLED_GOAL
-    console.print(
-        f"a healthy viewer beside a stalled one: {statistics.median(beside):.1f} frames/s, alone "
-        f"{statistics.median(alone):.1f}: {ratio:.2f} of it (goal {STALLED_GOAL}) {'met' if met else 'MISSED'}"
-    )
-    return met
+async def _stalled(bench: Bench, service: Running) -> None:
+    session, _ = await _session(service, MOVING)
+
+    async def rate(stalled: int, _: int) -> float:
+        async with _viewers(service, session["session_id"], 1 + stalled, stalled=stalled) as viewers:
+            await asyncio.sleep(WARM_UP_S)
+            before = viewers[0].frames
+            took = await seconds(asyncio.sleep(bench.seconds(STALLED_SECONDS)))
+            return (viewers[0].frames - before) / took
+
+    measured = {"alone": partial(rate, 0), "beside": partial(rate, 1)}
+    rates = await bench.alternate("a stalled viewer", measured, ROUNDS, warm_up=0)
+    await end(service, session)
+    what = "frames to a viewer beside a stalled one"
+    bench.paired(what, "/s", rates["beside"], "alone", rates["alone"], goal=STALLED_GOAL, at_least=True)
 
 
 class _viewers(AsyncExitStack):  # noqa: N801 - used as a function
@@ -184,28 +173,16 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _session(service: Running, html: str) -> tuple[str, str]:
-    session_id = (await service.create())["session_id"]
-    page_id = await service.first_page(session_id)
+async def _session(service: Running, html: str) -> tuple[dict[str, Any], str]:
+    session = await service.create()
+    page_id = await service.first_page(session["session_id"])
     url = "data:text/html," + html.replace("%", "%25").replace("\n", " ")
-    path = f"/v1/browser/sessions/{session_id}/pages/{page_id}/navigate"
+    path = f"/v1/browser/sessions/{session['session_id']}/pages/{page_id}/navigate"
     (await service.http.post(path, json={"url": url})).raise_for_status()
-    return session_id, page_id
+    return session, page_id
 
 
-def _cpu() -> tuple[float, float]:
+def _cpu(service: Running) -> tuple[float, float]:
     """Processor seconds so far of the service and of all its child processes."""
-    me = psutil.Process()
-    server = next(child for child in me.children() if "browser_sessions" in " ".join(child.cmdline()))
-    others = 0.0
-    for child in server.children(recursive=True):
-        try:
-            others += _seconds(child)
-        except psutil.Error:
-            continue
-    return _seconds(server), others
-
-
-def _seconds(process: psutil.Process) -> float:
-    times: Any = process.cpu_times()
-    return float(times.user + times.system)
+    server, *others = service.own_process.tree()
+    return cpu_of([server]), cpu_of(others)

@@ -1,87 +1,81 @@
-"""The status endpoint compared with a bare FastAPI endpoint of the same model: same uvicorn settings, same run."""
+"""`status`: the status endpoint compared with a bare FastAPI endpoint of the same model and uvicorn settings, and the
+reaper, with one record and with 100,000."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import statistics
 import sys
-import tempfile
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import httpx
 import uvicorn
 from fastapi import FastAPI
-from rich.console import Console
-from rich.table import Table
 
 from browser_sessions.api.models import BrowserSessionResponse
 from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
 from browser_sessions.domain.session_spec import Isolation
+from browser_sessions.pool.reaper import Reaper
 from browser_sessions.server import listen, uvicorn_config
 from browser_sessions.settings import load as load_settings
 from browser_sessions.store import EmbeddedStore
 from scripts.benches.http_load import Load, load
-from tests.harness.service import ADMIN_KEY, ServerProcess
+from scripts.benches.report import Bench
+from scripts.benches.sides import Sides, seconds
+from scripts.figures import quantile
+from tests.harness.service import ADMIN_KEY, running
 
 GOAL: Final = 1.5
 """Requests per second divided by those of the bare endpoint, at least."""
-ROUNDS: Final = 7
+FLAT_GOAL: Final = 0.95
+"""The rate with many records divided by that with one, at least."""
+ROUNDS: Final = 15
 ROUND_S: Final = 1.5
 CONNECTIONS: Final = 8
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
-STORED: Final = (1, 5_000)
+RECORDS: Final = 100_000
+TICKS: Final = 200
+TICK_GOAL_MS: Final = 5.0
+KEY: Final = {"X-API-Key": ADMIN_KEY}
 
 
-async def run() -> bool:
-    console, met = Console(), True
-    table = Table("records", "requests/s", "bare", "ratio", "p99 ms", "bare p99 ms", title="status endpoint")
-    for records in STORED:
-        ours, bare = await _compare(records)
-        ratio = statistics.median(a.rate / b.rate for a, b in zip(ours, bare, strict=True))
-        met &= ratio >= GOAL
-        table.add_row(
-            str(records),
-            f"{statistics.median(r.rate for r in ours):.0f}",
-            f"{statistics.median(r.rate for r in bare):.0f}",
-            f"{ratio:.2f}",
-            f"{statistics.median(r.percentile(0.99) for r in ours) * 1000:.2f}",
-            f"{statistics.median(r.percentile(0.99) for r in bare) * 1000:.2f}",
-        )
-    console.print(table, f"goal: ratio at least {GOAL}: {'met' if met else 'missed'}")
-    return met
+async def run(bench: Bench) -> None:
+    records = 1_000 if bench.quick else RECORDS
+    async with Sides() as sides:
+        bare = await sides.child(sys.executable, "-m", "scripts.benches.status")
+        places = {"bare": (bare, "/v1/browser/sessions/ses_0")}
+        for name, stored in (("one", 0), ("many", records)):
+            await _fill(sides.folder / name / "data" / "sessions.db", stored)
+            service = await sides.service(name)
+            places[name] = (service.url, f"/v1/browser/sessions/{(await service.create())['session_id']}")
 
+        async def rate(url: str, path: str, _: int) -> Load:
+            return await load(url, path, KEY, connections=CONNECTIONS, seconds=bench.seconds(ROUND_S))
 
-async def _compare(records: int) -> tuple[list[Load], list[Load]]:
-    ours: list[Load] = []
-    bare: list[Load] = []
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
-        data.mkdir()
-        await _fill(data / "sessions.db", records - 1)
-        server = ServerProcess(data, log_level="warning")
-        service = await server.start()
-        try:
-            async with _bare_server() as bare_url:
-                created = await service.create()
-                path = f"/v1/browser/sessions/{created['session_id']}"
-                for _ in range(ROUNDS):
-                    for results, url, where, headers in (
-                        (ours, service.url, path, {"X-API-Key": ADMIN_KEY}),
-                        (bare, bare_url, "/v1/browser/sessions/ses_0", {"X-API-Key": ADMIN_KEY}),
-                    ):
-                        results.append(await load(url, where, headers, connections=CONNECTIONS, seconds=ROUND_S))
-        finally:
-            await service.http.aclose()
-            await server.stop()
-    return ours[1:], bare[1:]  # the first round warms both
+        measured = {name: partial(rate, *place) for name, place in places.items()}
+        loads = await bench.alternate("GET", measured, ROUNDS, warm_up=1)
+        await _fill(sides.folder / "tick" / "sessions.db", records)
+        async with running(sides.folder / "tick") as service:
+            await service.create()
+            reaper, ticks = Reaper(service.inside.pool), []
+            for _ in range(TICKS):
+                ticks.append(await seconds(reaper.turn()))
+                await asyncio.sleep(0)
+    rates = {name: [each.rate for each in found] for name, found in loads.items()}
+    compared = "a bare FastAPI endpoint"
+    bench.paired("GET status, one record", "/s", rates["one"], compared, rates["bare"], goal=GOAL, at_least=True)
+    what = f"GET status, {records:,} records"
+    bench.paired(what, "/s", rates["many"], compared, rates["bare"], goal=GOAL, at_least=True)
+    bench.paired(what, "/s", rates["many"], "one record", rates["one"], goal=FLAT_GOAL, at_least=True)
+    latencies = {name: [took for each in found for took in each.latencies] for name, found in loads.items()}
+    bench.durations(f"{what}, {CONNECTIONS} connections", latencies["many"], compared, latencies["bare"])
+    tick = 1000 * quantile(ticks, 0.99)
+    bench.figure(f"the reaper's tick, {records:,} records, p99", "ms", tick, goal=TICK_GOAL_MS)
 
 
 async def _fill(database: Path, records: int) -> None:
+    database.parent.mkdir(parents=True)
     store = EmbeddedStore(database)
     await store.open()
     now = datetime.now(UTC)
@@ -106,8 +100,8 @@ async def _fill(database: Path, records: int) -> None:
         options={},
         version=1,
     )
-    for start in range(0, records, 200):
-        batch = range(start, min(start + 200, records))
+    for start in range(0, records, 2_000):
+        batch = range(start, min(start + 2_000, records))
         await asyncio.gather(*(store.insert(replace(ended, session_id=f"ses_bench{n}")) for n in batch))
     await store.close()
 
@@ -131,26 +125,6 @@ def bare_app() -> FastAPI:
         )
 
     return app
-
-
-@contextlib.asynccontextmanager
-async def _bare_server() -> AsyncIterator[str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "scripts.benches.status",
-        stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-    )
-    assert process.stdout is not None
-    try:
-        url = (await process.stdout.readline()).decode().strip()
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-            await http.get("/v1/browser/sessions/ses_0")
-        yield url
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def _serve_bare() -> None:
