@@ -24,7 +24,6 @@ SESSIONS: Final = 20
 CONTEXTS: Final = (1, 5, 10, 20, 30, 40, 50, 60)
 DEFAULT: Final[int] = Settings.model_fields["max_sessions_per_browser"].default
 EVERY_S: Final = 2.0
-ALONE_EVERY_S: Final = 0.2
 PHASE_S: Final = 20.0
 CURVE_GOAL: Final = 2.0
 """Up to the default of MAX_SESSIONS_PER_BROWSER."""
@@ -95,33 +94,32 @@ async def _curve(bench: Bench) -> None:
         crowd, alone = await sides.service("crowd", **settings), await sides.service("alone", **settings)
         single = await sides.enter_async_context(session(alone, playwright))
         pages: list[Page] = []
+        base: list[float] = []
+        took: dict[int, list[float]] = {}
         for count in bench.track("contexts in one process", counts):
             while len(pages) < count:
                 pages.append(await sides.enter_async_context(session(crowd, playwright)))
-            base = await _loads(single, url, 0.0, bench.seconds(PHASE_S), ALONE_EVERY_S)
+            base += await _loads(single, url, 0.0, bench.seconds(PHASE_S))
+            delays = (EVERY_S * number / count for number in range(count))
             phases = [
-                _loads(page, url, n * EVERY_S / count, bench.seconds(PHASE_S), EVERY_S) for n, page in enumerate(pages)
+                _loads(page, url, delay, bench.seconds(PHASE_S)) for page, delay in zip(pages, delays, strict=True)
             ]
-            took = [each for phase in await asyncio.gather(*phases) for each in phase]
-            bench.figure(
-                f"goto, p95, {count} contexts in one process",
-                "ms",
-                1000 * quantile(took, 0.95),
-                1000 * quantile(base, 0.95),
-                "one alone",
-                goal=CURVE_GOAL if count <= DEFAULT else None,
-                at=count,
-            )
+            took[count] = [each for phase in await asyncio.gather(*phases) for each in phase]
+    for count, each in took.items():
+        what = f"goto, {count} context{'s' if count > 1 else ''} in one process"
+        goal = CURVE_GOAL if count <= DEFAULT else None
+        p95 = 1000 * quantile(each, 0.95), 1000 * quantile(base, 0.95)
+        bench.figure(what, "ms", *p95, "one alone", goal=goal, quantile="p95", at=count)
 
 
-async def _loads(page: Page, url: str, delay: float, for_s: float, every: float) -> list[float]:
-    """Seconds of each load. They begin `every` given seconds, or when the one before has ended."""
+async def _loads(page: Page, url: str, delay: float, for_s: float) -> list[float]:
+    """Seconds of each load. One begins every `EVERY_S`, or when the one before has ended."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     took: list[float] = []
     await page.goto(url)
     while (now := loop.time()) - began < for_s or not took:
-        await asyncio.sleep(max(0.0, began + delay + len(took) * every - now))
+        await asyncio.sleep(max(0.0, began + delay + len(took) * EVERY_S - now))
         took.append(await seconds(page.goto(url)))
     return took
 

@@ -117,7 +117,7 @@ async def _crowd(bench: Bench, service: Running, port: str) -> None:
         await end(service, each)
     what = f"calls of {CLIENTS} clients at once"
     bench.paired(what, "/s", rates[OURS], BARE, rates[BARE], goal=CROWD_GOAL, at_least=True)
-    frames = f"of {CLIENTS * CROWD_CALLS} responses and {PER_PAGE} times as many events, missed"
+    frames = f"missed of {CLIENTS * CROWD_CALLS:,} responses and {PER_PAGE} times as many events"
     bench.figure(frames, "frames", missed, goal=0)
 
 

@@ -10,21 +10,25 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import psutil
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launch.executable import version as browser_version
-from scripts.figures import quantile
+from scripts import figures
 
 QUICK_ROUNDS: Final = 2
 QUICK_S: Final = 2.0
 """With --quick, which only shows that a bench runs."""
+P99_FROM: Final = 100
+"""Rounds; with fewer, a p99 is the slowest of them, and is shown only if it has a goal."""
 
 T = TypeVar("T")
 
@@ -35,6 +39,8 @@ class Figure:
 
     bench: str
     what: str
+    quantile: str
+    """Its name, if the figure is one of several."""
     unit: str
     ours: float
     compared: str | None
@@ -105,11 +111,12 @@ class Bench:
         value: float | None = None,
         goal: float | None = None,
         at_least: bool = False,
+        quantile: str = "",
         at: int | None = None,
     ) -> None:
         if value is None:
             value = ours if base is None else ours / max(base, 1e-9)
-        self.figures.append(Figure(self.name, what, unit, ours, compared, base, value, goal, at_least, at))
+        self.figures.append(Figure(self.name, what, quantile, unit, ours, compared, base, value, goal, at_least, at))
 
     def durations(
         self,
@@ -124,13 +131,16 @@ class Bench:
     ) -> None:
         """Seconds: the ratio of each quantile to the same of the other side, and the goals of these."""
         for name, part, goal in (("median", 0.5, median), ("p95", 0.95, p95), ("p99", 0.99, p99)):
+            if name == "p99" and goal is None and len(ours) < P99_FROM:
+                continue
             self.figure(
-                f"{what}, {name}",
+                what,
                 "ms",
                 1000 * _quantile(ours, part),
                 1000 * _quantile(base, part),
                 compared,
                 goal=goal,
+                quantile=name,
             )
 
     def paired(
@@ -174,23 +184,25 @@ class Bench:
         }
 
     def print_table(self) -> None:
-        table = Table("bench", "figure", "measured", "compared with", "", "ratio", "goal", "")
-        last = ""
-        for each in self.figures:
-            result = {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}[each.met]
-            table.add_row("" if each.bench == last else each.bench, *cells(asdict(each)), result)
-            last = each.bench
+        """A row for all that was compared at once, a line of it for each quantile."""
+        table = Table("figure", "", "measured", "other", "ratio", "goal", "", box=box.SIMPLE)
+        for (name, what, compared), group in groupby(self.figures, lambda each: (each.bench, each.what, each.compared)):
+            lines = [(*cells(asdict(each)), _RESULTS[each.met]) for each in group]
+            text = f"[bold]{name}[/] {what}" + (f" : [dim]{compared}[/]" if compared else "")
+            table.add_row(text, *("\n".join(column) for column in zip(*lines, strict=True)))
         self.console.print(table)
 
 
-def cells(figure: Mapping[str, Any]) -> tuple[str, ...]:
-    """Of a figure's JSON: what, measured, compared with, that of the other, ratio, goal."""
+_RESULTS: Final = {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}
+
+
+def cells(figure: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    """Of a figure's JSON: quantile, measured, that of the other, ratio, goal."""
     unit, goal, base = figure["unit"], figure["goal"], figure["base"]
-    bound = "" if goal is None else f"{'≥' if figure['at_least'] else '≤'} {goal:g}{'' if base is not None else unit}"
+    bound = "" if goal is None else f"{'≥' if figure['at_least'] else '≤'} {goal:g}{f' {unit}' if base is None else ''}"
     return (
-        figure["what"],
+        figure["quantile"],
         f"{_rounded(figure['ours'])} {unit}",
-        figure["compared"] or "",
         "" if base is None else f"{_rounded(base)} {unit}",
         "" if base is None else f"{figure['value']:.2f}",
         bound,
@@ -202,7 +214,7 @@ def _rounded(number: float) -> str:
 
 
 def _quantile(seconds: Sequence[float], part: float) -> float:
-    return statistics.median(seconds) if part == 0.5 else quantile(seconds, part)
+    return statistics.median(seconds) if part == 0.5 else figures.quantile(seconds, part)
 
 
 def _processor() -> str:
