@@ -170,7 +170,7 @@ class Bench:
             "date": datetime.now(UTC).date().isoformat(),
             "command": f"python {command}",
             "quick": self.quick,
-            "against": self.against,
+            "against": self.against and self.against.partition("?")[0],
             "machine": {
                 "processor": _processor(),
                 "cores": len(os.sched_getaffinity(0)),
