@@ -74,8 +74,8 @@ def main() -> None:
     parser.add_argument(
         "--against",
         metavar="URL",
-        help=f"another CDP service to compare in {', '.join(AGAINST)}: its WebSocket address, or an http address whose "
-        "/json/version names it",
+        help=f"another CDP service to compare in {', '.join(AGAINST)}: its WebSocket address, an http address whose "
+        "/json/version names it, or that of a WebDriver (chromedriver, a Grid node)",
     )
     options = parser.parse_args()
     names = list(AGAINST if options.against else BENCHES) if "all" in options.names else options.names

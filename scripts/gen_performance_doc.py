@@ -91,7 +91,7 @@ def density(figures: list[dict[str, Any]]) -> str | None:
         parts.append(line((LEFT, y(top * share)), (WIDTH - RIGHT, y(top * share)), "#ddd"))
         parts.append(text(LEFT - 8, y(top * share) + 4, f"{top * share:.0f}", "end"))
     parts.append(line((LEFT, y(limit)), (WIDTH - RIGHT, y(limit)), "#c00", "6 4"))
-    parts.append(text(WIDTH - RIGHT, y(limit) - 6, "twice that of one alone", "end"))
+    parts.append(text(LEFT + 4, y(limit) - 6, "twice that of one alone", "start"))
     path = " ".join(f"{x(at)},{y(ms)}" for at, ms, _ in points)
     parts.append(f'<polyline points="{path}" fill="none" stroke="#06c" stroke-width="2"/>')
     for at, ms, _ in points:

@@ -15,7 +15,7 @@ from browser_sessions.chromium.launch.executable import locate
 from scripts.benches.report import Bench
 from scripts.benches.sides import (
     OTHER,
-    Opened,
+    Opener,
     Sides,
     end,
     options,
@@ -42,7 +42,7 @@ async def parallel(bench: Bench) -> None:
 async def _without_spares(bench: Bench) -> None:
     """20 creates at once with nothing prepared: how many a second."""
     async with Sides() as sides:
-        service, browser = await sides.service(spare_contexts=0, ready_contexts=0), await sides.raw()
+        service, browser = await sides.in_use(spare_contexts=0, ready_contexts=0), await sides.raw()
 
         async def create(number: int) -> Callable[[], Awaitable[Any]]:
             return partial(end, service, await service.create(**options(number)))
@@ -80,7 +80,7 @@ async def _without_spares(bench: Bench) -> None:
 async def _burst(bench: Bench) -> None:
     """8 creates at once with options of an earlier burst: the slowest."""
     async with Sides() as sides:
-        service, browser = await sides.service(spare_contexts=BURST), await sides.raw()
+        service, browser = await sides.in_use(spare_contexts=BURST), await sides.raw()
         for created in await asyncio.gather(*(service.create(**options(0)) for _ in range(BURST))):
             await end(service, created)
 
@@ -129,7 +129,7 @@ async def loop(bench: Bench) -> None:
             finally:
                 await own.close()
 
-        async def sessions(opened: Callable[[int], Opened], _: int) -> float:
+        async def sessions(opened: Opener, _: int) -> float:
             started_at = time.perf_counter()
             until, done = started_at + bench.seconds(LOOP_S), 0
 

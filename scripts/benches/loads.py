@@ -11,7 +11,7 @@ from typing import Final
 import psutil
 
 from scripts.benches.report import Bench
-from scripts.benches.sides import OTHER, Sides, cpu_of, seconds, settled, tree, websocket_of
+from scripts.benches.sides import OTHER, Sides, cpu_of, other_session, seconds, settled, tree
 from tests.harness.bare_chromium import bare_chromium, browser_among, browser_of, switches_of
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.service import Running
@@ -56,8 +56,8 @@ async def run(bench: Bench) -> None:
         found = browser_among(psutil.Process().children(), f"--user-data-dir={profile}")
         loading[BARE] = Loading([await _own_page(sides, port) for _ in range(PAGES)], found)
         if bench.against:
-            address = await websocket_of(bench.against)
-            loading[OTHER] = Loading([await _own_page(sides, address) for _ in range(PAGES)], None)
+            sessions = [await sides.enter_async_context(other_session(bench.against)) for _ in range(PAGES)]
+            loading[OTHER] = Loading([await _own_page(sides, address) for address, _ in sessions], None)
         for service in services.values():
             await settled(service)
         measured = {name: partial(side.load, url) for name, side in loading.items()}

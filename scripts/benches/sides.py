@@ -7,6 +7,7 @@ Each side has a Playwright driver of its own. The service is a process of its ow
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -26,7 +27,6 @@ Opened: TypeAlias = AbstractAsyncContextManager[Page]
 Opener: TypeAlias = Callable[[int], Opened]
 """Opens the session of a number; the options of each number are different, unless the side says otherwise."""
 
-RAW: Final = "raw Playwright"
 OTHER: Final = "the other service"
 SETTLE_S: Final = 0.6
 """Preparation begins 0.2 s after a create and takes 0.1 s, twice for a new kind of context."""
@@ -54,6 +54,12 @@ class Sides(AsyncExitStack):
         settings = {"log_level": "warning", "max_sessions": 120} | settings
         return await self.enter_async_context(serving(self.folder / name / "data", **settings))
 
+    async def in_use(self, name: str = "service", **settings: Any) -> Running:
+        """A service with a live session: a browser that is empty for 30 s ends, and what it has prepared with it."""
+        service = await self.service(name, **settings)
+        await service.create()
+        return service
+
     async def playwright(self) -> Playwright:
         return await self.enter_async_context(async_playwright())
 
@@ -68,13 +74,17 @@ class Sides(AsyncExitStack):
 
         @asynccontextmanager
         async def opened(number: int) -> AsyncIterator[Page]:
-            browser = await playwright.chromium.connect_over_cdp(await websocket_of(url))
-            try:
-                context = await browser.new_context(**raw_options(number))
-                yield await context.new_page()
-                await context.close()
-            finally:
-                await browser.close()
+            async with other_session(url) as (address, whole):
+                browser = await playwright.chromium.connect_over_cdp(address)
+                try:
+                    if whole:
+                        yield browser.contexts[0].pages[0]
+                    else:
+                        context = await browser.new_context(**raw_options(number))
+                        yield await context.new_page()
+                        await context.close()
+                finally:
+                    await browser.close()
 
         return opened
 
@@ -120,15 +130,37 @@ async def raw_context(browser: Browser, number: int) -> AsyncIterator[Page]:
         await context.close()
 
 
-async def websocket_of(url: str) -> str:
-    """Of a service: `url` itself, or what `/json/version` of an http address names."""
+@asynccontextmanager
+async def other_session(url: str) -> AsyncIterator[tuple[str, bool]]:
+    """The WebSocket address to connect to for one session of another service, and whether its browser is made for that
+    session and has a page: a WebDriver's. Without one, `url` itself, or what `/json/version` names."""
     if url.startswith("ws"):
-        return url
-    async with httpx.AsyncClient(trust_env=False) as http:
-        response = await http.get(f"{url.rstrip('/')}/json/version")
-        response.raise_for_status()
-        address: str = response.json()["webSocketDebuggerUrl"]
-        return address
+        yield url, False
+        return
+    async with httpx.AsyncClient(base_url=url, timeout=60.0, trust_env=False) as http:
+        if (response := await http.get("/json/version")).is_success:
+            yield response.json()["webSocketDebuggerUrl"], False
+            return
+        response = (await http.post("/session", json=_WEBDRIVER)).raise_for_status()
+        made = response.json()["value"]
+        try:
+            capabilities = made["capabilities"]
+            if "se:cdp" in capabilities:
+                yield capabilities["se:cdp"], True
+                return
+            at = f"http://{capabilities['goog:chromeOptions']['debuggerAddress']}/json/version"
+            yield (await http.get(at)).json()["webSocketDebuggerUrl"], True
+        finally:
+            (await http.delete(f"/session/{made['sessionId']}")).raise_for_status()
+
+
+_ARGUMENTS: Final = ["--headless", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+_WEBDRIVER: Final = {
+    "capabilities": {
+        "alwaysMatch": {"goog:chromeOptions": {"binary": str(locate(None).executable), "args": _ARGUMENTS}}
+    }
+}
+"""A session with the same browser; the WebDriver is on this machine."""
 
 
 async def settled(service: Running, *, spares: int = 0, ready: int = 1) -> None:
