@@ -4,6 +4,8 @@ reaper, with one record and with 100,000."""
 from __future__ import annotations
 
 import asyncio
+import logging
+import shutil
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -46,7 +49,12 @@ async def run(bench: Bench) -> None:
         bare = await sides.child(sys.executable, "-m", "scripts.benches.status")
         places = {"bare": (bare, "/v1/browser/sessions/ses_0")}
         for name, stored in (("one", 0), ("many", records)):
-            await _fill(sides.folder / name / "data" / "sessions.db", stored)
+            database = sides.folder / name / "data" / "sessions.db"
+            await _fill(database, stored)
+            if name == "many":
+                copy = sides.folder / "tick" / "sessions.db"
+                copy.parent.mkdir()
+                shutil.copy(database, copy)
             service = await sides.service(name)
             places[name] = (service.url, f"/v1/browser/sessions/{(await service.create())['session_id']}")
 
@@ -55,8 +63,8 @@ async def run(bench: Bench) -> None:
 
         measured = {name: partial(rate, *place) for name, place in places.items()}
         loads = await bench.alternate("GET", measured, ROUNDS, warm_up=1)
-        await _fill(sides.folder / "tick" / "sessions.db", records)
-        async with running(sides.folder / "tick", log_level="warning") as service:
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+        async with running(sides.folder / "tick") as service:
             await service.create()
             reaper, ticks = Reaper(service.inside.pool), []
             for _ in range(TICKS):
