@@ -49,7 +49,7 @@ fmt: setup ## Format the code and fix lint findings where possible
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: setup ## Run a benchmark: make bench ARGS=status
+bench: setup ## Run benchmarks: make bench ARGS=status, or ARGS=all
 	@$(BIN)/python scripts/bench.py $(ARGS)
 
 soak: setup ## Create and end sessions for minutes and check for leaks

@@ -100,7 +100,7 @@ async def pull(service: Running, folder: Path, rounds: int) -> tuple[list[float]
     measured, other = await service.create(), await service.create()
     async with bare_chromium(folder / "profile") as port, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(raw(url)) for url in (port, measured["connect_url"])]
-        pages = [await _own_page(clients[0]), (await clients[1].page())[1]]
+        pages = [await clients[0].attach(await clients[0].new_page()), (await clients[1].page())[1]]
         urls = (port, other["connect_url"])
         for _ in range(rounds):
             for side in (0, 1):
@@ -110,13 +110,6 @@ async def pull(service: Running, folder: Path, rounds: int) -> tuple[list[float]
     for created in (measured, other):
         await service.http.delete(f"/v1/browser/sessions/{created['session_id']}")
     return taken
-
-
-async def _own_page(client: Raw) -> str:
-    """A page in a new context, so that on a bare port, too, each client has its own context and renderer."""
-    context = (await client.call("Target.createBrowserContext"))["browserContextId"]
-    params = {"url": "about:blank", "browserContextId": context}
-    return await client.attach((await client.call("Target.createTarget", params))["targetId"])
 
 
 # -- pages that load -------------------------------------------------------------------------------------------------

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from browser_sessions.chromium.launch.executable import locate, sandbox_expected
 from tests.harness.service import ServerProcess
@@ -25,15 +27,26 @@ _OURS: Final = (
 """Switches for the service's own connection, bookkeeping and user; not part of the comparison."""
 
 
-def switches_of(server: ServerProcess) -> list[str]:
-    """The other switches of the service's browser, to start the bare one with."""
-    for process in server.tree():
+def browser_among(processes: Iterable[psutil.Process], argument: str) -> psutil.Process:
+    """The main process of the browser that has an argument which begins so."""
+    for process in processes:
         arguments = process.cmdline()
-        if any(each.startswith("--browser-sessions-run=") for each in arguments) and not any(
+        if any(each.startswith(argument) for each in arguments) and not any(
             each.startswith("--type=") for each in arguments
         ):
-            return [each for each in arguments[1:] if each.startswith("--") and not each.startswith(_OURS)]
-    raise AssertionError("the service has no browser")
+            return process
+    raise AssertionError(f"no browser with {argument}")
+
+
+def browser_of(server: ServerProcess) -> psutil.Process:
+    """The main process of the service's browser."""
+    return browser_among(server.tree(), "--browser-sessions-run=")
+
+
+def switches_of(server: ServerProcess) -> list[str]:
+    """The other switches of the service's browser, to start the bare one with."""
+    arguments = browser_of(server).cmdline()[1:]
+    return [each for each in arguments if each.startswith("--") and not each.startswith(_OURS)]
 
 
 @asynccontextmanager

@@ -46,6 +46,11 @@ class Running:
         assert self.node is not None
         return self.node
 
+    @property
+    def own_process(self) -> ServerProcess:
+        assert self.process is not None
+        return self.process
+
     async def create(self, **options: Any) -> dict[str, Any]:
         response = await self.http.post("/v1/browser/sessions", json=options)
         assert response.status_code == 201, response.text

@@ -87,6 +87,13 @@ class Raw:
         target_id = next(info["targetId"] for info in targets if info["type"] == "page")
         return target_id, await self.attach(target_id)
 
+    async def new_page(self) -> str:
+        """The target id of a page in a new context, like that of a session."""
+        context = (await self.call("Target.createBrowserContext"))["browserContextId"]
+        params = {"url": "about:blank", "browserContextId": context}
+        target_id: str = (await self.call("Target.createTarget", params))["targetId"]
+        return target_id
+
     async def auto_attach(self, *, wait: bool = True) -> None:
         await self.call("Target.setAutoAttach", {"autoAttach": True, "waitForDebuggerOnStart": wait, "flatten": True})
 

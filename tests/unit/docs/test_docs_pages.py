@@ -80,7 +80,7 @@ def test_an_old_curl_knows_every_option(page: Path) -> None:
     assert "--json" in curl_options(f"{code}\ncurl --json '{{}}' $URL")
 
 
-@pytest.mark.parametrize("page", ["settings", "telemetry"])
+@pytest.mark.parametrize("page", ["settings", "telemetry", "performance"])
 def test_generated_pages_are_up_to_date(page: str) -> None:
     script = f"scripts/gen_{page}_doc.py"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

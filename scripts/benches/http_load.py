@@ -19,10 +19,6 @@ class Load:
     def rate(self) -> float:
         return self.requests / self.seconds
 
-    def percentile(self, share: float) -> float:
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
 
 class _Connection(asyncio.Protocol):
     """Sends the next request as soon as it has the whole response, until `stopping` is set."""
