@@ -55,6 +55,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "browser.died": "A Chromium died, or was killed because it hung; its sessions are `crashed`.",
     "browser.fatal_error": "The last fatal error that a process of the Chromium of `browser.died` wrote.",
     "browser.ended": "A Chromium was closed.",
+    "browser.driver_is_root": "Playwright's driver runs as root, as the service does, with the reason.",
     "browser.no_sandbox": "Chromium runs without its sandbox, with the reason.",
     "browser.close_forced": "A Chromium did not exit on request and was killed.",
     "browser.survived_kill": "A process of a killed Chromium still exists.",

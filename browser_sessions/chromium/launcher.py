@@ -13,12 +13,12 @@ from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.chromium.browser_start import LaunchOptions, start_browser
 from browser_sessions.chromium.driver.driver_endpoint import LocalEndpoint
-from browser_sessions.chromium.driver.driver_process import Driver
+from browser_sessions.chromium.driver.driver_process import Driver, can_run_driver
 from browser_sessions.chromium.driver.playwright_calls import Calls
 from browser_sessions.chromium.launch import cleanup, process_group
 from browser_sessions.chromium.launch.child import SANDBOX_FAILED
 from browser_sessions.chromium.launch.executable import BrowserFound, locate, sandbox_expected
-from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can_run
+from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can_run, driver_user
 from browser_sessions.chromium.ports import BrowserProcess
 from browser_sessions.chromium.process import ChromiumProcess, Launched, OnDeath
 from browser_sessions.domain.clock import Clock
@@ -41,8 +41,8 @@ class PlaywrightLauncher:
     """Implements `chromium.ports.BrowserLauncher`.
 
     After `start`: `found` is the executable, `sandbox` whether Chromium's sandbox is used, `sandbox_reason` why not,
-    `version` Chromium's version (empty until the first launch), `user` the user that Chromium runs as, None for our
-    own.
+    `version` Chromium's version (empty until the first launch), `user` and `driver_user` the users that Chromium and
+    Playwright's driver run as, None for our own, `driver_reason` why the driver is root, if it is.
     """
 
     def __init__(
@@ -59,6 +59,8 @@ class PlaywrightLauncher:
         """`egress` is the proxy of everything that contexts and browsers load; None: they connect directly."""
         self.found: BrowserFound | None = None
         self.user: BrowserUser | None = None
+        self.driver_user: BrowserUser | None = None
+        self.driver_reason = ""
         self.sandbox = False
         self.sandbox_reason = ""
         self.version = ""
@@ -109,6 +111,7 @@ class PlaywrightLauncher:
             self._run = await asyncio.to_thread(cleanup.RunFolder.create, self._work_dir, self.user)
         except OSError as error:
             raise SettingsError(f"The work folder {self._work_dir} cannot be used: {error.strerror}") from error
+        await self._choose_driver_user(self._run)
         self._endpoint = await LocalEndpoint.open()
         if self._egress is not None:
             self._refusing = await self._egress.refusing()
@@ -116,6 +119,18 @@ class PlaywrightLauncher:
         self._devices = {name: dict(values) for name, values in driver.playwright.devices.items()}
         if not self.sandbox:
             log.warning("browser.no_sandbox", reason=self.sandbox_reason)
+        if self.driver_reason:
+            log.warning("browser.driver_is_root", reason=self.driver_reason)
+
+    async def _choose_driver_user(self, run: cleanup.RunFolder) -> None:
+        user = driver_user()
+        if user is not None:
+            folder = await asyncio.to_thread(run.driver_folder, user)
+            if await can_run_driver(folder, user):
+                self.driver_user = user
+            else:
+                self.driver_reason = f"The user {user.name} cannot run Playwright's driver, so it runs as root."
+            await asyncio.to_thread(cleanup.remove, folder)
 
     async def launch(self, on_death: OnDeath) -> BrowserProcess:
         for tries_left in reversed(range(LAUNCH_TRIES)):
@@ -196,8 +211,8 @@ class PlaywrightLauncher:
                 log.error("browser.driver_hung", pid=driver.pid)
                 await driver.stop(timeout=0.0)
             assert self._run is not None, "start() was called"
-            folder = await asyncio.to_thread(self._run.driver_folder)
-            self._driver = await Driver.start(folder, self._driver_exited)
+            folder = await asyncio.to_thread(self._run.driver_folder, self.driver_user)
+            self._driver = await Driver.start(folder, self._driver_exited, user=self.driver_user)
             log.info("browser.driver_started", pid=self._driver.pid)
             return self._driver
 

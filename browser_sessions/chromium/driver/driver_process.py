@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ import structlog
 from playwright.async_api import Error, Playwright, async_playwright
 
 from browser_sessions.chromium.launch.exit_watch import ExitWatch
+from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.domain.errors import NoBrowser
 
 START_SECONDS: Final = 20.0
@@ -31,6 +33,7 @@ _DRIVER_ARGUMENT: Final = "run-driver"
 """The driver's last argument, which distinguishes it from other children that start at the same time."""
 _NODE_SETTING: Final = "PLAYWRIGHT_NODEJS_PATH"
 """Playwright's variable for the Node executable to start."""
+_FILES: Final = Path(playwright.__file__).parent / "driver"
 _INHERITED: Final = (
     "PATH",
     "HOME",
@@ -45,6 +48,12 @@ _INHERITED: Final = (
     "PW_CLI_DISPLAY_VERSION",
 )
 """The driver's whole environment: no settings of ours, no secrets, no proxy for its connection to us."""
+_PROBE_SECONDS: Final = 10.0
+"""For Node to start and read a file, which takes 0.05 s."""
+_NODE: Final = "/proc/self/fd/3 --preserve-symlinks --preserve-symlinks-main"
+_PACKAGE: Final = "/proc/self/fd/4"
+"""Node and the driver's files as descriptors that we open, so that the driver's user need not be able to enter their
+folder, such as a virtual environment below /root. Without the options, Node would look for their real paths."""
 _START_ABANDONED: Final = "Connection.initialize_playwright: "
 _LOST_PIPE: Final = "Connection closed while reading from the driver"
 
@@ -58,7 +67,7 @@ class Driver:
         self.playwright = playwright
         self.pid = pid
         self.folder = folder
-        """Its TMPDIR."""
+        """Of its wrapper script and its TMPDIR."""
         self.suspect = False
         """A launch through it failed: check that it responds before the next use."""
         self.dead: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -71,17 +80,24 @@ class Driver:
         return self._watch.alive and not self._watch.exiting
 
     @classmethod
-    async def start(cls, folder: Path, on_exit: Callable[[Driver], None], *, timeout: float = START_SECONDS) -> Driver:
-        """Starts a driver with the temporary folder `folder`. `on_exit` is called once, when it exits. Raises
-        `NoBrowser`."""
+    async def start(
+        cls,
+        folder: Path,
+        on_exit: Callable[[Driver], None],
+        *,
+        user: BrowserUser | None = None,
+        timeout: float = START_SECONDS,
+    ) -> Driver:
+        """Starts a driver with its files in `folder`, as `user` if given. `on_exit` is called once, when it exits.
+        Raises `NoBrowser`."""
         _ignore_lost_pipes(asyncio.get_running_loop())
         me = psutil.Process()
         before = {child.pid for child in me.children()}
         try:
-            wrapper = await asyncio.to_thread(_node_wrapper, folder)
+            wrapper = await asyncio.to_thread(_node_wrapper, folder, user)
         except OSError as error:
             raise NoBrowser(f"Playwright's driver did not start: {error}") from error
-        starting = asyncio.create_task(_start({"TMPDIR": str(folder), **wrapper}))
+        starting = asyncio.create_task(_start({"TMPDIR": str(folder / "tmp"), **wrapper}))
         try:
             done, _ = await asyncio.wait({starting}, timeout=timeout)
             if not done:
@@ -151,25 +167,66 @@ async def _start(environment: Mapping[str, str]) -> Playwright:
                 os.environ[name] = value
 
 
-def _node_wrapper(folder: Path) -> dict[str, str]:
-    """Environment with which Playwright starts Node through a wrapper script: with the few variables that it needs, and
-    in a session of its own, so that a signal to our process group (a process manager's SIGTERM, a closed terminal) does
-    not kill the driver under sessions that may still finish.
+async def can_run_driver(folder: Path, user: BrowserUser) -> bool:
+    """Whether the driver can run as `user`, tried in a new driver's folder: Node starts and can read the driver's files
+    and its TMPDIR."""
+    return await asyncio.to_thread(_can_run_driver, folder, user)
+
+
+def _can_run_driver(folder: Path, user: BrowserUser) -> bool:
+    reads = (
+        "const fs = require('fs'); fs.accessSync(process.argv[1], fs.constants.R_OK); fs.readdirSync(process.argv[2])"
+    )
+    try:
+        script = _script(folder, user, f"{_NODE} -e {shlex.quote(reads)} {_PACKAGE}/cli.js")
+        tried = subprocess.run(
+            [script, "cli.js", folder / "tmp"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=_PROBE_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return tried.returncode == 0
+
+
+def _node_wrapper(folder: Path, user: BrowserUser | None) -> dict[str, str]:
+    """Environment with which Playwright starts Node through a wrapper script: with the few variables that it needs, as
+    `user`, and in a session of its own, so that a signal to our process group (a process manager's SIGTERM, a closed
+    terminal) does not kill the driver under sessions that may still finish.
 
     Empty if files in `folder` cannot be executed: the driver then inherits our environment, from which `settings.load`
     has removed our secrets. No session of its own if the system has no setsid(1). The driver exits with its pipe to us
     in any case. Raises `OSError`. Blocks: call in a thread.
     """
-    node = os.environ.get(_NODE_SETTING) or str(Path(playwright.__file__).parent / "driver" / "node")
-    setsid = shutil.which("setsid")
-    if shutil.which(node) is None:
+    if _node() is None:
         return {}
-    words = ["exec env -i", *(f'${{{name}+"{name}=${name}"}}' for name in _INHERITED)]
-    words += [shlex.quote(each) for each in (setsid, node) if each is not None]
-    script = folder / "node"
-    script.write_text("#!/bin/sh\n" + " ".join([*words, '"$@"']) + "\n", encoding="utf-8")
-    script.chmod(0o700)
+    run = shlex.quote(str(_node())) if user is None else f"{_NODE} {_PACKAGE}/cli.js"
+    script = _script(folder, user, run)
     return {_NODE_SETTING: str(script)} if os.access(script, os.X_OK) else {}
+
+
+def _script(folder: Path, user: BrowserUser | None, run: str) -> Path:
+    """A script that ends as `run` with its arguments, for `user` without the first one, which is `cli.js`. Raises
+    `OSError`."""
+    lines, words = ["#!/bin/sh", "cd /"], ["exec env -i", *(f'${{{name}+"{name}=${name}"}}' for name in _INHERITED)]
+    if user is not None:
+        lines += [f"exec 3<{shlex.quote(str(_node()))} 4<{shlex.quote(str(_FILES / 'package'))}", "shift"]
+        words.append(f"HOME={shlex.quote(str(folder / 'tmp'))}")
+    if (setsid := shutil.which("setsid")) is not None:
+        words.append(shlex.quote(setsid))
+    if user is not None:
+        words.append(f"setpriv --reuid={user.uid} --regid={user.gid} --clear-groups --no-new-privs --inh-caps=-all")
+    script = folder / "node"
+    script.write_text("\n".join([*lines, " ".join([*words, run, '"$@"']), ""]), encoding="utf-8")
+    script.chmod(0o700)
+    return script
+
+
+def _node() -> str | None:
+    return shutil.which(os.environ.get(_NODE_SETTING) or str(_FILES / "node"))
 
 
 async def _ping(playwright: Playwright) -> None:

@@ -120,11 +120,12 @@ class RunFolder:
         me.write(path / _RUN_RECORD)
         return cls(path, user)
 
-    def driver_folder(self) -> Path:
-        """Creates the TMPDIR of a new driver. Raises `OSError`."""
+    def driver_folder(self, user: BrowserUser | None = None) -> Path:
+        """Creates the folder of a new driver, ours, with a `tmp` of the user that it runs as. Raises `OSError`."""
         self._drivers += 1
         path = self.path / f"driver-{self._drivers}"
-        path.mkdir(mode=0o700)
+        folders.make_traversable(path, user)
+        folders.make(path / "tmp", user)
         return path
 
     def browser_folder(self, browser_id: str, *, with_socket: bool) -> BrowserFolder:

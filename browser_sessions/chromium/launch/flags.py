@@ -43,6 +43,9 @@ OWN: Final = (
     "--log-level=1",
 )
 """Switches that Playwright does not use."""
+NO_NAMES: Final = "--host-resolver-rules=MAP * ^NOTFOUND , EXCLUDE 127.0.0.1"
+"""Chromium looks up no names: a proxy gets them as they are, and ours are on 127.0.0.1. Otherwise WebRTC asks name
+servers, and the local network by multicast, for the host names in a page's ICE candidates, past the proxy."""
 PAGES_LAST: Final = "--zygote-cmd-prefix=nice -n 7"
 """Renderers give way to their browser process, which all sessions of the browser share (docs/decisions/0016). The
 zygotes, from which renderers are forked, are started through `nice` (coreutils), which must be on PATH."""
@@ -125,7 +128,7 @@ def switches(
     """The complete command line arguments, for a browser with the profile folder `profile`. `proxy` is for everything
     outside the contexts that have one of their own; `trusted_key` is the hash of a key that certificates of every site
     may have."""
-    proxied = () if proxy is None else (f"--proxy-server={proxy}", "--proxy-bypass-list=<-loopback>")
+    proxied = () if proxy is None else (f"--proxy-server={proxy}", "--proxy-bypass-list=<-loopback>", NO_NAMES)
     trusting = () if trusted_key is None else (f"--ignore-certificate-errors-spki-list={trusted_key}",)
     no_sandbox = () if sandbox else ("--no-sandbox",)
     pages_last = () if shutil.which("nice") is None else (PAGES_LAST,)

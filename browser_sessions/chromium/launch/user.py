@@ -1,4 +1,4 @@
-"""The user that Chromium runs as when the service is root."""
+"""The users that Chromium and Playwright's driver run as when the service is root."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ NAME: Final = "browser-sessions"
 """System user that Chromium runs as if it exists."""
 NOBODY: Final = 65534
 """Unprivileged user and group otherwise: the kernel's overflow id, `nobody` in every distribution."""
+DRIVER: Final = 65533
+"""User and group of the driver: an id that distributions leave unused, so no other process can signal or trace it."""
 RUN_SECONDS: Final = 10.0
 """For `--version`, which takes 0.2 s, and seconds with a cold disk on a busy machine."""
 
@@ -49,6 +51,11 @@ def browser_user() -> BrowserUser | None:
         if found.pw_uid != 0 and found.pw_gid != 0:
             return BrowserUser(found.pw_uid, found.pw_gid, NAME)
     return BrowserUser(NOBODY, NOBODY, "nobody")
+
+
+def driver_user() -> BrowserUser | None:
+    """The user that the driver runs as, which is not Chromium's; None if the service is not root."""
+    return BrowserUser(DRIVER, DRIVER, str(DRIVER)) if os.geteuid() == 0 else None
 
 
 async def can_run(executable: Path, user: BrowserUser) -> bool:

@@ -143,7 +143,7 @@ async def try_browser(settings: Settings) -> list[Finding]:
         began = time.monotonic()
         try:
             await launcher.start()
-            found.append(Finding("driver", "ok", "Playwright's driver runs."))
+            found.append(doctor_findings.on_driver(launcher.driver_reason))
             found.append(doctor_findings.on_sandbox(launcher.sandbox, launcher.sandbox_reason))
             process = await launcher.launch(lambda _process, _reason: None)
             context = await process.open_context(

@@ -195,6 +195,14 @@ def on_sandbox(sandbox: bool, reason: str) -> Finding:
     )
 
 
+def on_driver(reason: str) -> Finding:
+    """`reason`: why it is root, empty if it is not."""
+    if not reason:
+        return Finding("driver", "ok", "Playwright's driver runs.")
+    do = "Run the service as an ordinary user, or give it setpriv (util-linux) and packages that all users may read."
+    return Finding("driver", "warning", reason, do)
+
+
 def on_browser(shown: str, executable: Path, source: str, *, full: bool) -> Finding:
     says = f"{shown}, {source}: {executable}"
     if full:

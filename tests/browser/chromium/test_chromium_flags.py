@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Error, async_playwright
 
-from browser_sessions.chromium.launch.flags import LEFT_OUT, MARKER, OWN, PAGES_LAST, PROFILE, environment, switches
+from browser_sessions.chromium.launch.flags import (
+    LEFT_OUT,
+    MARKER,
+    NO_NAMES,
+    OWN,
+    PAGES_LAST,
+    PROFILE,
+    environment,
+    switches,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -58,9 +67,9 @@ def test_no_switch_opens_a_port_or_is_repeated(tmp_path: Path) -> None:
     assert not [each for each in names if each.startswith("--remote-debugging") and each != "--remote-debugging-pipe"]
     assert "--no-sandbox" not in arguments
     assert "--no-sandbox" in switches(tmp_path, "run/brw_1", sandbox=False)
-    assert not [each for each in arguments if "proxy-server" in each]
+    assert not [each for each in arguments if "proxy-server" in each or "resolver" in each]
     proxied = switches(tmp_path, "run/brw_1", sandbox=True, proxy="http://127.0.0.1:1")
-    assert {"--proxy-server=http://127.0.0.1:1", "--proxy-bypass-list=<-loopback>"} < set(proxied)
+    assert {"--proxy-server=http://127.0.0.1:1", "--proxy-bypass-list=<-loopback>", NO_NAMES} < set(proxied)
 
 
 def test_the_environment_has_only_what_chromium_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import psutil
 import pytest
 import uvloop
 
+from browser_sessions.chromium.driver import driver_process
 from browser_sessions.chromium.launch import folders, process_group
 from browser_sessions.chromium.launch.child import (
     PIPE_BYTES,
@@ -33,6 +35,8 @@ from browser_sessions.chromium.launch.child import (
 from browser_sessions.chromium.launch.executable import locate, sandbox_expected
 from browser_sessions.chromium.launch.flags import MARKER, environment, switches
 from browser_sessions.chromium.launch.user import BrowserUser, browser_user, can_run
+from browser_sessions.chromium.launcher import PlaywrightLauncher
+from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import NoBrowser, SettingsError
 from tests.harness.paths import ROOT
 from tests.harness.service import ADMIN_KEY, ServerProcess, running
@@ -473,6 +477,12 @@ def opens(path: Path, user: BrowserUser) -> bool:
     return tried.returncode == 0
 
 
+def may_signal(pid: int, user: BrowserUser) -> bool:
+    kill = ["sh", "-c", f"kill -0 {pid}"]
+    tried = subprocess.run(kill, stderr=subprocess.DEVNULL, user=user.uid, extra_groups=(), check=False)
+    return tried.returncode == 0
+
+
 @ROOT_ONLY
 async def test_the_browser_user_can_enter_its_own_folders_only(open_folder: Path) -> None:
     assert USER is not None
@@ -486,7 +496,7 @@ async def test_the_browser_user_can_enter_its_own_folders_only(open_folder: Path
         assert {path.name for path in reached} == {"sessions", "home", "profile", "tmp"}
         assert {path.stat().st_mode & 0o777 for path in reached} == {0o711, 0o700}
         assert not USER.may_enter(data)
-        assert not any(USER.may_enter(path) for path in work.glob("run-*/driver-*"))
+        assert not any(USER.may_enter(path) for path in work.glob("run-*/driver-*/tmp"))
         assert {path.stat().st_uid for path in (work, work / "sessions", *work.glob("run-*"))} == {0}
         for hidden in (work, work / "sessions", *work.glob("run-*")):
             assert hidden.stat().st_mode & 0o066 == 0, "others must not list or write it"
@@ -499,6 +509,56 @@ async def test_the_browser_user_can_enter_its_own_folders_only(open_folder: Path
 
         assert (work / "sessions" / session_id).exists()
     assert not work.exists(), "a stopped service must remove its work folder"
+
+
+@ROOT_ONLY
+async def test_as_root_the_driver_is_a_third_user_without_rights(open_folder: Path) -> None:
+    """Nothing of it is Chromium's user's to signal or to read, and the data folder is not its own to read."""
+    assert USER is not None
+    data = open_folder / "data"
+    async with running(data) as service:
+        await service.create()
+        launcher = service.inside.launcher
+        driver, user = launcher._driver, launcher.driver_user
+        assert driver is not None
+        assert user is not None
+        assert user.uid not in (0, USER.uid)
+        found = status(psutil.Process(driver.pid))
+        assert {found["Uid"], found["Gid"]} == {"\t".join([str(user.uid)] * 4)}
+        assert found["Groups"] == ""
+        assert found["NoNewPrivs"] == "1"
+        assert {int(found[each], 16) for each in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+        assert await asyncio.to_thread(readable, data, user) == []
+        assert list(driver.folder.parent.glob("driver-*")) == [driver.folder]
+        assert [path for path in (driver.folder, *driver.folder.iterdir()) if path.stat().st_uid == user.uid] == [
+            driver.folder / "tmp"
+        ]
+        for each in ("environ", "mem", "fd"):
+            assert not opens(Path(f"/proc/{driver.pid}/{each}"), USER)
+        assert may_signal(driver.pid, user)
+        assert not may_signal(driver.pid, USER)
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize(("mode", "unprivileged"), [(0o644, True), (0o600, False)], ids=["readable", "not readable"])
+async def test_the_drivers_files_need_not_be_reachable_but_readable(
+    tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch, mode: int, unprivileged: bool
+) -> None:
+    assert tmp_path.parent.stat().st_mode & 0o077 == 0
+    shutil.copytree(driver_process._FILES / "package", tmp_path / "package", symlinks=True)
+    (tmp_path / "package" / "cli.js").chmod(mode)
+    (tmp_path / "node").symlink_to(driver_process._FILES / "node")
+    monkeypatch.setattr(driver_process, "_FILES", tmp_path)
+    launcher = PlaywrightLauncher(open_folder / "work", None, False, SystemClock())
+    await launcher.start()
+    try:
+        driver = launcher._driver
+        assert driver is not None
+        assert (launcher.driver_user is not None, launcher.driver_reason == "") == (unprivileged, unprivileged)
+        assert (psutil.Process(driver.pid).uids().real != 0) is unprivileged
+        assert await driver.responds(timeout=20)
+    finally:
+        await launcher.stop()
 
 
 @ROOT_ONLY

@@ -1,12 +1,15 @@
-"""Names whose addresses change between two look-ups: none leads a page to a listener that is not allowed.
+"""Names whose addresses change between two look-ups: none leads a page to a listener that is not allowed. And names in
+WebRTC: Chromium looks up none.
 
 The service and its browsers ask a name server of the test's, through the system's resolver.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +17,7 @@ from itertools import count
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+import psutil
 import pytest
 import pytest_asyncio
 from cachetools import TTLCache
@@ -35,6 +39,24 @@ LOOPBACK: Final = "127.0.0.1"
 FLOOD: Final = 256
 """As many names as a session remembers: after so many others, it has forgotten one."""
 SOCKET: Final = "(url => new Promise(done => { new WebSocket(url).onclose = () => done(true) }))"
+MULTICAST_DNS: Final = ("224.0.0.251", 5353)
+ICE: Final = """(async (port, tag) => {
+  const [a, b, c] = [0, 0, {iceServers: [{urls: [`turn:turn-${tag}.example:${port}?transport=tcp`,
+    `turn:turn-udp-${tag}.example:${port}`, `stun:stun-${tag}.example:${port}`], username: 'u', credential: 'p'}]}]
+    .map(options => new RTCPeerConnection(options || {}));
+  a.createDataChannel('x');
+  await a.setLocalDescription(await a.createOffer());
+  await b.setRemoteDescription(a.localDescription);
+  await b.setLocalDescription(await b.createAnswer());
+  await a.setRemoteDescription(b.localDescription);
+  for (const end of [`udp 1 udp-${tag}.example ${port} typ host`, `udp 1 lan-${tag}.local ${port} typ host`,
+    `tcp 1 tcp-${tag}.example ${port} typ host tcptype passive`])
+    await a.addIceCandidate({candidate: `candidate:1 1 ${end}`, sdpMid: '0'});
+  c.createDataChannel('x');
+  await c.setLocalDescription(await c.createOffer());
+  return true
+})"""
+"""JavaScript by which a page has WebRTC use names: of candidates, and of STUN and TURN servers."""
 _numbers: Final = count()
 
 
@@ -67,6 +89,17 @@ class Rebinding:
     async def refusals(self, session_id: str) -> list[dict[str, Any]]:
         history = (await self.service.http.get(f"/v1/browser/sessions/{session_id}/history")).json()
         return [each["data"] for each in history["events"] if each["type"] == "egress.refused"]
+
+
+def _own_addresses() -> list[str]:
+    """The machine's IPv4 addresses that are not on loopback: multicast DNS uses their interfaces."""
+    found = [
+        each.address
+        for addresses in psutil.net_if_addrs().values()
+        for each in addresses
+        if each.family == socket.AF_INET
+    ]
+    return [each for each in found if not each.startswith("127.")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -182,6 +215,36 @@ async def test_a_name_that_leads_to_the_services_own_port_is_refused(rebinding: 
         name = rebinding.name(answer)
         assert await rebinding.navigate(session_id, f"http://{name}:{own}/healthz") == 403
     assert {each["rule"] for each in await rebinding.refusals(session_id)} == {"the service's own ports"}
+
+
+@as_root
+async def test_webrtc_looks_up_no_names_and_reaches_turn_servers_through_the_proxy(
+    rebinding: Rebinding, traps: Listeners, allowed: Site
+) -> None:
+    page, tag = rebinding.name((ALLOWED,)), f"w{next(_numbers)}"
+    session_id = (await rebinding.service.create(start_url=f"http://{page}:{traps.port}/"))["session_id"]
+    turn = f"turn-{tag}.example"
+
+    async def turn_reached() -> bool:
+        traffic = (await rebinding.service.details(session_id))["traffic"]
+        return turn in {each["host"] for each in traffic["hosts"] if each["bytes_up"]}
+
+    rebinding.names.asked.clear()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as multicast:
+        multicast.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Chromium's
+        multicast.bind(MULTICAST_DNS)
+        for address in _own_addresses():
+            group = socket.inet_aton(MULTICAST_DNS[0]) + socket.inet_aton(address)
+            multicast.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+        multicast.setblocking(False)
+        assert await rebinding.service.evaluate(session_id, f"{ICE}({traps.port}, '{tag}')")
+        await until(turn_reached, what="the proxy has reached the TURN server")
+        heard = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.append(multicast.recv(2**16))
+    assert rebinding.names.asked == {turn: 1}  # by the proxy
+    assert not [each for each in heard if tag.encode() in each]
 
 
 async def test_after_its_time_in_the_cache_a_name_is_checked_again_and_a_kept_connection_leads_where_it_did(

@@ -173,6 +173,12 @@ def test_no_sandbox_is_a_warning_with_its_reason() -> None:
     assert "As root there is none." in without.says
 
 
+def test_a_driver_that_is_root_is_a_warning_with_its_reason() -> None:
+    assert doctor_findings.on_driver("").state == "ok"
+    root = doctor_findings.on_driver("Nobody else can run it.")
+    assert (root.state, root.says) == ("warning", "Nobody else can run it.")
+
+
 def test_the_data_folder_is_examined_without_creating_it(tmp_path: Path) -> None:
     missing = folder_at(tmp_path / "a" / "b")
     assert (missing.exists, missing.is_folder, missing.writable) == (False, True, True)
