@@ -69,6 +69,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "egress.peers_unknown": "The system does not tell whose a connection is: other local users can use the proxies.",
     "egress.off": "Sessions connect directly, because of the setting.",
     "egress.refused": "A rule denied a connection of a session (level debug).",
+    "egress.failed": "A connection of a session failed (level debug).",
     "egress.traffic_limit": "A session has reached its `max_traffic_bytes`.",
     "egress.unavailable": "A proxy for a session could not listen, with the reason.",
     "gateway.client_silent": "A CDP client did not respond to pings; its connection was closed.",
