@@ -29,6 +29,7 @@ MASK: Final = "***"
 
 EVENTS: Final[Mapping[str, str]] = {
     "tracing.not_installed": "Tracing is configured, but OpenTelemetry is not installed: install the extra.",
+    "server.start_cancelled": "A signal ended the service while it started.",
     "server.draining": "SIGTERM: no new sessions; live ones may finish.",
     "server.stopping_now": "A second signal: the server stops at once.",
     "connections.refused": "Connections beyond the limit of `all` or of one `address` (`limit_of`), `count` of them.",
@@ -55,6 +56,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "browser.died": "A Chromium died, or was killed because it hung; its sessions are `crashed`.",
     "browser.fatal_error": "The last fatal error that a process of the Chromium of `browser.died` wrote.",
     "browser.ended": "A Chromium was closed.",
+    "browser.no_spare": "A context for a session to come could not be prepared, with the reason (level debug).",
     "browser.no_sandbox": "Chromium runs without its sandbox, with the reason.",
     "browser.close_forced": "A Chromium did not exit on request and was killed.",
     "browser.survived_kill": "A process of a killed Chromium still exists.",
