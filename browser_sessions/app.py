@@ -31,6 +31,7 @@ from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.egress.egress import Egress
 from browser_sessions.egress.rules import EgressPolicy, Refusal, Rules
+from browser_sessions.egress.usage import Failed
 from browser_sessions.events.log_and_metrics import project
 from browser_sessions.gateway.gateway import Gateway
 from browser_sessions.pool.browsers.supervisor import Supervisor
@@ -67,6 +68,7 @@ class Service:
             Egress(
                 own_ports=lambda: self.own_ports | self.launcher.own_ports,
                 on_refused=self._refused,
+                on_failed=self._failed,
                 on_traffic_limit=self._traffic_limit,
                 upstream_names=settings.egress_upstream_resolves_names,
             )
@@ -182,6 +184,10 @@ class Service:
     def _refused(self, session_id: str, refusal: Refusal) -> None:
         if (live := self.pool.registry.lives.get(session_id)) is not None:
             live.publish("egress.refused", **asdict(refusal))
+
+    def _failed(self, session_id: str, failed: Failed) -> None:
+        if (live := self.pool.registry.lives.get(session_id)) is not None:
+            live.publish("egress.failed", **asdict(failed))
 
     def _traffic_limit(self, session_id: str) -> None:
         if (live := self.pool.registry.lives.get(session_id)) is not None:

@@ -206,7 +206,9 @@ class Settings(BaseSettings):
         "with an optional `:port`, comma-separated.",
     )
     egress_deny: CommaSeparated = Field(
-        (), description="What no session may reach, in the same form; it takes precedence over what is allowed."
+        (),
+        description="What no session may reach, in the same form; it takes precedence over what is allowed. `*` is "
+        "everything that `EGRESS_ALLOW` does not name.",
     )
     egress_upstream_resolves_names: bool = Field(
         False,

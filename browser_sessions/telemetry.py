@@ -29,6 +29,7 @@ MASK: Final = "***"
 
 EVENTS: Final[Mapping[str, str]] = {
     "tracing.not_installed": "Tracing is configured, but OpenTelemetry is not installed: install the extra.",
+    "server.start_cancelled": "A signal ended the service while it started.",
     "server.draining": "SIGTERM: no new sessions; live ones may finish.",
     "server.stopping_now": "A second signal: the server stops at once.",
     "connections.refused": "Connections beyond the limit of `all` or of one `address` (`limit_of`), `count` of them.",
@@ -56,6 +57,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "browser.fatal_error": "The last fatal error that a process of the Chromium of `browser.died` wrote.",
     "browser.ended": "A Chromium was closed.",
     "browser.driver_is_root": "Playwright's driver runs as root, as the service does, with the reason.",
+    "browser.no_spare": "A context for a session to come could not be prepared, with the reason (level debug).",
     "browser.no_sandbox": "Chromium runs without its sandbox, with the reason.",
     "browser.close_forced": "A Chromium did not exit on request and was killed.",
     "browser.survived_kill": "A process of a killed Chromium still exists.",
@@ -70,6 +72,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "egress.peers_unknown": "The system does not tell whose a connection is: other local users can use the proxies.",
     "egress.off": "Sessions connect directly, because of the setting.",
     "egress.refused": "A rule denied a connection of a session (level debug).",
+    "egress.failed": "A connection of a session failed (level debug).",
     "egress.traffic_limit": "A session has reached its `max_traffic_bytes`.",
     "egress.unavailable": "A proxy for a session could not listen, with the reason.",
     "gateway.client_silent": "A CDP client did not respond to pings; its connection was closed.",

@@ -168,7 +168,11 @@ async def _child(*command: str) -> AsyncIterator[tuple[int, str]]:
 
 async def _serve() -> None:
     egress = Egress(
-        own_ports=set, browser_uid=os.geteuid(), on_refused=lambda *_: None, on_traffic_limit=lambda _: None
+        own_ports=set,
+        browser_uid=os.geteuid(),
+        on_refused=lambda *_: None,
+        on_failed=lambda *_: None,
+        on_traffic_limit=lambda _: None,
     )
     port = await egress.open()
     port.assign("bench", EgressPolicy.of_server(allow=Rules.parse(["127.0.0.0/8"])), None, None)

@@ -210,12 +210,25 @@ _EXPECTED: Final = {
 """What a field's regular expression says, in words."""
 
 
+_MEMBERS: Final = {
+    "egress": "allow and deny",
+    "proxy": "server, and bypass, username and password if needed",
+    "geolocation": "latitude and longitude",
+    "http_credentials": "username and password",
+    "client_certificates": "origin, cert and key",
+}
+"""Of objects in requests."""
+
+
 def _in_characters(error: Mapping[str, Any]) -> Mapping[str, Any]:
     """The message in the caller's terms: pydantic writes of items where our own validator of a string ran before its
     length check, and of attributes where a body is no object or is not sent as JSON."""
     context = error.get("ctx", {})
     if error["type"] == "model_attributes_type" and error["loc"] == ("body",):
         return {**error, "msg": "must be a JSON object, sent as Content-Type: application/json", "type": "dict_type"}
+    if error["type"] in ("model_type", "model_attributes_type"):
+        members = next((_MEMBERS[part] for part in reversed(error["loc"]) if part in _MEMBERS), "")
+        return {**error, "msg": f"must be an object{members and f' with {members}'}", "type": "dict_type"}
     if error["type"] == "string_pattern_mismatch":
         fields = [part for part in error["loc"] if part in _EXPECTED]
         return {**error, "msg": f"must be {_EXPECTED[fields[-1]]}"} if fields else error

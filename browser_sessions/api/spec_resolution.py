@@ -12,7 +12,7 @@ from browser_sessions.api.dependencies import ApiOptions
 from browser_sessions.api.models.create_body import CreateBrowserSession, ProxyBody
 from browser_sessions.domain.errors import InvalidField
 from browser_sessions.domain.session_spec import Proxy, SessionSpec
-from browser_sessions.egress.upstream import Upstream
+from browser_sessions.egress.upstream import InvalidProxy, Upstream
 
 _SHARED_BY_CONTEXTS: Final = frozenset({"clipboard-read", "clipboard-write", "clipboard-sanitized-write"})
 NEAR_NAMES: Final = 3
@@ -50,8 +50,8 @@ def _check_proxy(proxy: ProxyBody | None) -> None:
     if proxy is not None:
         try:
             Upstream.parse(Proxy(**proxy.model_dump()))
-        except ValueError as error:
-            raise InvalidField(("body", "proxy"), str(error)) from None
+        except InvalidProxy as error:
+            raise InvalidField(("body", "proxy", error.field), str(error)) from None
 
 
 def _check_without_egress(asked: CreateBrowserSession) -> None:
@@ -62,7 +62,8 @@ def _check_without_egress(asked: CreateBrowserSession) -> None:
     proxy = asked.proxy
     if proxy is not None and proxy.server.startswith("socks5") and (proxy.username or proxy.password):
         raise InvalidField(
-            ("body", "proxy"), "Chromium does not sign in at socks5 proxies: leave username and password out"
+            ("body", "proxy", "username"),
+            "Chromium does not sign in at socks5 proxies: leave it and password out",
         )
 
 

@@ -119,6 +119,8 @@ class _Form:
         _, parameters = parse_options_header(value)
         filename = parameters.get(b"filename")
         if filename is None:
+            if parameters.get(b"name") == b"name":  # could come after the file, whose place depends on it
+                raise InvalidField(("body", "name"), "must be sent as ?name=, or as the filename of the form's file")
             return
         if self.filename is not None:
             raise InvalidField(("body", "file"), "send one file a request")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections import deque
 from collections.abc import Hashable
 from typing import Final
@@ -42,10 +43,9 @@ class Throttle:
         now = self._clock.monotonic()
         times = self._attempted_at.get(key)
         if times and len(times) == self._attempts and now - times[0] < self._window:
-            raise QuotaExceeded(
-                "Too many sign-in attempts. Wait before the next one.",
-                retry_after=self._window - (now - times[0]),
-            )
+            wait = self._window - (now - times[0])
+            text = f"Too many sign-in attempts. Wait {math.ceil(wait)} s before the next one."
+            raise QuotaExceeded(text, retry_after=wait)
 
     def count(self, key: Hashable) -> None:
         """Counts an attempt."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from browser_sessions.cdp import Browser
 from browser_sessions.cdp.page_overrides import MethodCall
 from browser_sessions.domain.download_ledger import Download
+from browser_sessions.domain.errors import PageFailed
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import Proxy, SessionSpec
 from browser_sessions.domain.uploads import Upload
@@ -93,7 +94,8 @@ class FileChooser:
     """As the input's attribute: untrusted text."""
 
 
-ChooserListener = Callable[[FileChooser], None]
+ChooserListener = Callable[[FileChooser | None], None]
+"""Called with None when the page no longer waits for the last one: it has another document, or files were chosen."""
 
 
 class FrameSubscription(Protocol):
@@ -261,6 +263,9 @@ class ContextHandle(Protocol):
 
     def load_failed(self, page_id: str, error: str) -> None:
         """A client's navigation of a page failed. No error if it is not one of these pages."""
+
+    async def explained(self, page_id: str, failed: PageFailed, address: str) -> PageFailed:
+        """The error of a navigation to `address`, with the egress proxy's reason where Chromium's error has none."""
 
     async def open_page(self, url: str | None, *, timeout: float) -> PageInfo:
         """Also raises `TooManyPages`."""

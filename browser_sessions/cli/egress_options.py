@@ -10,7 +10,7 @@ EgressAllow = Annotated[
     str | None,
     typer.Option(metavar="A,B,...", help="Only these hosts, *.hosts or networks, each with an optional :PORT."),
 ]
-EgressDeny = Annotated[str | None, typer.Option(metavar="A,B,...", help="These cannot be reached.")]
+EgressDeny = Annotated[str | None, typer.Option(metavar="A,B,...", help="Not these; *: all but what is allowed.")]
 
 
 def egress_rules(allow: str | None, deny: str | None) -> dict[str, Any] | None:

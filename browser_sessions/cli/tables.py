@@ -166,6 +166,8 @@ def details_table(details: BrowserSessionDetails, health: BrowserSessionHealth |
         ("pages", details.pages),
         ("connections", details.connections),
     ]
+    if details.key_egress is not None:
+        rows.append(("egress of its key", egress_summary(details.key_egress)))
     if details.traffic is not None:
         rows.append(("traffic", traffic_summary(details.traffic)))
     if health is not None:

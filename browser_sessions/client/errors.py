@@ -142,7 +142,7 @@ class WrongState(Conflict):
 
 
 class PageFailed(Conflict):
-    """The page did not load (`detail` has the browser's error, such as `net::ERR_CONNECTION_REFUSED`), or an action on
+    """The page did not load (`detail` says why), or an action on
     it failed."""
 
 

@@ -101,6 +101,12 @@ _TYPES: Final = (
         "most 20 a second.",
     ),
     EventType(
+        "egress.failed",
+        ("host", "port", "reason"),
+        "A connection of the egress proxy that failed though it is allowed, such as to a name that does not exist; at "
+        "most 20 a second.",
+    ),
+    EventType(
         "egress.traffic_limit",
         ("max_traffic_bytes",),
         "The session has transferred `max_traffic_bytes`: its connections are closed and no others are made.",

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from browser_sessions.domain.clock import Clock
+from browser_sessions.domain.egress_rules import NO_RULES, EgressRules
 from browser_sessions.domain.errors import IllegalTransition, WrongState
 from browser_sessions.domain.session_spec import Isolation, SessionSpec
 
@@ -157,6 +158,8 @@ class Session:
     """Pending commands and calls. The idle timeout is suspended while there is one."""
     traffic: dict[str, Any] | None = field(default=None, repr=False)
     """Set at its end."""
+    key_egress: EgressRules = field(default=NO_RULES, repr=False)
+    """The rules of the key that it was created with."""
     options: dict[str, Any] = field(init=False, repr=False)
     """`spec.options()`: every record has it, and a record is made for every read."""
 

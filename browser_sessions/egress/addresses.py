@@ -43,6 +43,8 @@ DENIED: Final[dict[Network, str]] = {
     }.items()
 }
 
+THIS_MACHINE: Final = "127.0.0.0/8,::1"
+"""The rules that allow loopback: `localhost` has an address of each family."""
 _EMBEDDED_LAST: Final = tuple(
     IPv6Network(network)
     for network in (

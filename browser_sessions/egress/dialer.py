@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,20 +16,22 @@ from browser_sessions.egress.resolver import NotResolved, Resolver, is_localhost
 from browser_sessions.egress.rules import EgressPolicy, Refusal, Refused
 from browser_sessions.egress.stream import ConnectionEnded, Stream
 from browser_sessions.egress.upstream import Upstream
-from browser_sessions.egress.upstream_handshake import UpstreamFailed, basic_credentials, open_tunnel
+from browser_sessions.egress.upstream_handshake import TunnelRefused, UpstreamFailed, basic_credentials, open_tunnel
 
 CONNECT_S: Final = 10.0
 """For all attempts at one destination, an upstream's handshake included."""
 _HEAD_START_S: Final = 0.25
 """RFC 8305's recommendation, before the next address is tried too."""
+UPSTREAM_NAMES: Final = "BROWSER_SESSIONS_EGRESS_UPSTREAM_RESOLVES_NAMES"
 
 
 class Denied(Exception):
-    """The rules deny the destination."""
+    """The rules deny the destination; or only some of its addresses, and none of the others (`tried`) is reachable."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Refusal, tried: str | None = None) -> None:
         super().__init__(refusal.rule)
         self.refusal = refusal
+        self.tried = tried
 
 
 class Unreachable(Exception):
@@ -71,13 +74,16 @@ class Dialer:
             async with asyncio.timeout(CONNECT_S):
                 if upstream is not None and literal is None and self.upstream_names:
                     return await self._through(upstream, [target.name], target.port, tunnel=tunnel)
-                addresses = await self._checked(target, self.policy)
+                checked = await self._checked(target, self.policy)
                 if upstream is None:
-                    return Connection(await connect(addresses, target.port))
-                first_of_each_family = [str(address) for address in _families_in_turn(addresses)[:2]]
+                    return Connection(await _reach(target, checked))
+                first_of_each_family = [str(address) for address in _families_in_turn(checked.addresses)[:2]]
                 return await self._through(upstream, first_of_each_family, target.port, tunnel=True)
         except NotResolved as error:
             raise Unreachable(str(error)) from None
+        except TunnelRefused as error:
+            hint = "" if tunnel else f" With {UPSTREAM_NAMES} at the server, http: pages of a name need no CONNECT."
+            raise Unreachable(f"The session's proxy {error}{hint}") from None
         except UpstreamFailed as error:
             raise Unreachable(f"The session's proxy {error}") from None
         except TimeoutError:
@@ -85,7 +91,7 @@ class Dialer:
             raise Unreachable(f"{who} did not respond within {CONNECT_S:g} s.") from None
         except OSError as error:
             who = "the session's proxy" if upstream is not None else f"{target.host}:{target.port}"
-            raise Unreachable(f"No connection to {who}: {error.strerror or error}.") from None
+            raise Unreachable(f"No connection to {who}: {_reason(error)}.") from None
 
     async def dial_tls(self, target: Target, tls: ssl.SSLContext) -> Connection:
         """With TLS to the destination, which may show it a client certificate. Also raises `Untrusted`."""
@@ -103,28 +109,30 @@ class Dialer:
             raise
         return connection
 
-    async def _checked(self, target: Target, policy: EgressPolicy) -> Sequence[Address]:
+    async def _checked(self, target: Target, policy: EgressPolicy) -> _Checked:
         """One denied address denies the name; only of localhost, which is ours to resolve, one family is enough."""
         literal = _literal(target.host)
         addresses = (literal,) if literal else await self.resolver.resolve(target.name, target.port)
         machine = self.machine()
-        allowed = []
+        allowed, left_out = [], None
         for address in addresses:
             if (refused := policy.refusal(target.host, address, target.port, machine)) is None:
                 allowed.append(address)
             elif not is_localhost(target.host) or (address is addresses[-1] and not allowed):
                 raise _denied(target, address, refused)
-        return allowed
+            else:
+                left_out = _denied(target, address, refused)
+        return _Checked(allowed, left_out)
 
     async def _through(self, upstream: Upstream, hosts: Sequence[str], port: int, *, tunnel: bool) -> Connection:
         proxy = Target(upstream.host, upstream.port)
         policy = self.policy.for_upstream()
         if refused := policy.refusal_of_host(proxy.host, proxy.port):
             raise _denied(proxy, None, refused)
-        addresses = await self._checked(proxy, policy)
+        checked = await self._checked(proxy, policy)
         tls = self.tls if upstream.scheme == "https" else None
         for last, host in enumerate(hosts, start=1 - len(hosts)):
-            stream = await connect(addresses, upstream.port, tls=tls, server_hostname=upstream.host)
+            stream = await _reach(proxy, checked, tls=tls)
             if not tunnel and upstream.scheme != "socks5":
                 return Connection(stream, to_proxy=True, proxy_authorization=basic_credentials(upstream))
             try:
@@ -136,6 +144,25 @@ class Dialer:
             else:
                 return Connection(stream)
         raise AssertionError("a name has at least one address")
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """`addresses` may be dialled; `left_out` is about one that may not."""
+
+    addresses: Sequence[Address]
+    left_out: Denied | None
+
+
+async def _reach(target: Target, checked: _Checked, *, tls: ssl.SSLContext | None = None) -> Stream:
+    """Raises `OSError`, or `Denied` if the rules left out the only addresses that might have responded."""
+    try:
+        return await connect(checked.addresses, target.port, tls=tls, server_hostname=target.host)
+    except OSError as error:
+        if (left_out := checked.left_out) is None:
+            raise
+        tried = f"No connection to {target.host}:{target.port} at {checked.addresses[0]}: {_reason(error)}."
+        raise Denied(left_out.refusal, tried) from None
 
 
 async def connect(
@@ -199,6 +226,13 @@ def _literal(host: str) -> Address | None:
         return canonical(host)
     except ValueError:
         return None
+
+
+def _reason(error: OSError) -> str:
+    """The system's words; asyncio's loop has its own for refused connections."""
+    if isinstance(error, ConnectionError) and error.errno is not None:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def _denied(target: Target, address: Address | None, refused: Refused) -> Denied:

@@ -16,6 +16,7 @@ from browser_sessions.background_tasks import Background
 from browser_sessions.domain.errors import EgressUnavailable
 from browser_sessions.egress.addresses import Address, Machine
 from browser_sessions.egress.dialer import Dialer
+from browser_sessions.egress.failures import Failures
 from browser_sessions.egress.peer import UidOf, best_source
 from browser_sessions.egress.relay import ClientTls, Relay
 from browser_sessions.egress.relay_certificate import RelayCertificate, untrusted
@@ -23,7 +24,7 @@ from browser_sessions.egress.resolver import Lookup, Resolver, system_lookup
 from browser_sessions.egress.rules import EgressPolicy, Refusal
 from browser_sessions.egress.stream import Stream
 from browser_sessions.egress.upstream import Upstream
-from browser_sessions.egress.usage import Meter, Usage
+from browser_sessions.egress.usage import Failed, Meter, Usage
 
 log = structlog.get_logger()
 
@@ -38,9 +39,11 @@ class EgressPort:
     server: str
     """What Chromium takes as the proxy of a context, with the bypass list `<-loopback>`."""
     usage: Usage
+    failures: Failures
 
     def __init__(self, egress: Egress, certificate: RelayCertificate) -> None:
         self.usage = Usage()
+        self.failures = Failures()
         self._egress = egress
         self._certificate = certificate
         self._client_tls: ClientTls = {}
@@ -77,7 +80,11 @@ class EgressPort:
         self._resolver = Resolver(egress.lookup)
         self._dialer = Dialer(policy, self._resolver, egress.machine, upstream, egress.upstream_names, egress.tls)
         self._meter = Meter(
-            self.usage, max_traffic_bytes, on_limit, lambda refusal: egress.on_refused(session_id, refusal)
+            self.usage,
+            max_traffic_bytes,
+            on_limit,
+            lambda refusal: egress.on_refused(session_id, refusal),
+            lambda failed: egress.on_failed(session_id, failed),
         )
 
     async def close(self) -> None:
@@ -94,7 +101,7 @@ class EgressPort:
         if len(self._relays) >= MOST_CONNECTIONS or not self._egress.accepts(client):
             client.reset()
         else:
-            relay = Relay(client, self._dialer, self._meter, self._client_tls, self._certificate)
+            relay = Relay(client, self._dialer, self._meter, self._client_tls, self._certificate, self.failures)
             _ = self._relays.run(relay.run())
 
 
@@ -107,6 +114,7 @@ class Egress:
         own_ports: Callable[[], Collection[int]],
         browser_uid: int | None = None,
         on_refused: Callable[[str, Refusal], None],
+        on_failed: Callable[[str, Failed], None],
         on_traffic_limit: Callable[[str], None],
         upstream_names: bool = False,
         lookup: Lookup = system_lookup,
@@ -114,6 +122,7 @@ class Egress:
     ) -> None:
         """`upstream_names`: names go to upstream proxies unresolved. `tls` is for https:// ones."""
         self.on_refused = on_refused
+        self.on_failed = on_failed
         self.on_traffic_limit = on_traffic_limit
         self.upstream_names = upstream_names
         self.lookup = lookup

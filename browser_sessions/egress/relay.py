@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from browser_sessions.egress.dialer import CONNECT_S, Connection, Denied, Dialer, Unreachable, Untrusted
+from browser_sessions.egress.failures import Failures
 from browser_sessions.egress.http.framing import Malformed, UntilEnd
 from browser_sessions.egress.http.heads import RequestHead, ResponseHead, Target
 from browser_sessions.egress.http.own_responses import ESTABLISHED, explanation, response
 from browser_sessions.egress.relay_certificate import RelayCertificate, untrusted
 from browser_sessions.egress.stream import ConnectionEnded, HeadTooLarge, HeadTooSlow, Stream
 from browser_sessions.egress.upstream_handshake import WANTS_LOGIN
-from browser_sessions.egress.usage import Meter
+from browser_sessions.egress.usage import Count, Failed, Meter
 
 MOST_REQUEST_HEAD_BYTES: Final = 64 * 1024
 MOST_RESPONSE_HEAD_BYTES: Final = 256 * 1024
@@ -29,9 +30,12 @@ _LINGER_S: Final = 2.0
 
 _WRONG_407: Final = "The origin asked for a proxy's user name and password, which only a proxy may."
 
-Count: TypeAlias = Callable[[int], None]
 ClientTls: TypeAlias = Mapping[tuple[str, int], ssl.SSLContext]
 """For the origins (host, port) that a session shows a client certificate."""
+
+
+class _OverLimit(Exception):
+    """A head exceeds what is left of the session's `max_traffic_bytes`."""
 
 
 @dataclass(slots=True)
@@ -59,18 +63,20 @@ class Relay:
         meter: Meter | None,
         client_tls: ClientTls,
         certificate: RelayCertificate,
+        failures: Failures,
     ) -> None:
         self._client = client
         self._dialer = dialer
         self._meter = meter
         self._client_tls = client_tls
         self._certificate = certificate
+        self._failures = failures
         self._origin: _Origin | None = None
 
     async def run(self) -> None:
         """Until both sides are closed. When cancelled, they are at once."""
         try:
-            with suppress(ConnectionEnded, HeadTooSlow):
+            with suppress(ConnectionEnded, HeadTooSlow, _OverLimit):
                 while await self._request():
                     await self._client.drained()
             await self._close()
@@ -94,7 +100,7 @@ class Relay:
         keep_alive = request.keep_alive and not has_body
         try:
             if self._dialer is None or self._meter is None:
-                return await self._respond(request, 403, "Denied", ["No session has this proxy."], keep=keep_alive)
+                return await self._respond(request, 403, "Denied", ["No session has this port."], keep=keep_alive)
             if self._meter.over_limit:
                 lines = ["The session has used all of its max_traffic_bytes."]
                 return await self._respond(request, 403, "Traffic limit reached", lines, keep=keep_alive)
@@ -112,12 +118,15 @@ class Relay:
         except Denied as denied:
             assert self._meter is not None
             self._meter.refused(denied.refusal, asyncio.get_running_loop().time())
-            lines = explanation(denied.refusal)
+            lines = [*([denied.tried] if denied.tried else []), *explanation(denied.refusal)]
             return await self._respond(request, 403, "Destination denied", lines, keep=keep_alive)
         except Unreachable as error:
             if self._origin is not None:  # the rest of what it sent is no response to the next request
                 self._origin.stream.reset()
                 self._origin = None
+            assert self._meter is not None
+            failed = Failed(request.target.host, request.target.port, str(error))
+            self._meter.failed(failed, asyncio.get_running_loop().time())
             return await self._respond(request, 502, "No connection", [str(error)], keep=keep_alive)
 
     async def _dial(self, request: RequestHead, dialer: Dialer, meter: Meter) -> _Origin:
@@ -161,7 +170,8 @@ class Relay:
         reused, origin.used = origin.used, True
         stream.on_event = None
         head = request.forwarded(proxy_authorization=connection.proxy_authorization, to_proxy=connection.to_proxy)
-        origin.up(len(head))
+        if origin.up(len(head)) < len(head):
+            raise _OverLimit
         body = client.pipe(stream, request.framing(), origin.up, head=head)
         if not body.done():
             body.add_done_callback(lambda sent: stream.reset() if sent.exception() else None)
@@ -179,7 +189,8 @@ class Relay:
             except (Malformed, HeadTooLarge) as error:
                 reason = str(error) or "the response's head is too large"
                 raise Unreachable(f"{request.target.host} does not speak HTTP: {reason}.") from None
-            origin.down(len(response_head.raw))
+            if origin.down(len(response_head.raw)) < len(response_head.raw):
+                raise _OverLimit
             if response_head.status == 101:
                 client.write(response_head.raw)
                 watch.stop()
@@ -210,15 +221,19 @@ class Relay:
                 raise Unreachable(f"The session's proxy {WANTS_LOGIN}" if origin.connection.to_proxy else _WRONG_407)
             if head.status == 101 or head.status >= 200:
                 return head
+            if origin.down(len(head.raw)) < len(head.raw):
+                raise _OverLimit
             self._client.write(head.raw)
-            origin.down(len(head.raw))
             await self._client.drained()
 
     async def _respond(
         self, request: RequestHead | None, status: int, title: str, lines: list[str], *, keep: bool = False
     ) -> bool:
-        method = b"" if request is None else request.method
-        self._client.write(response(status, title, lines, method=method, keep_alive=keep))
+        method, text = b"" if request is None else request.method, " ".join(lines)
+        if request is not None and method == b"CONNECT":
+            self._failures.add_tunnel(request.target.host, request.target.port, text)
+        response_id = self._failures.add_response(text)
+        self._client.write(response(status, title, lines, response_id, method=method, keep_alive=keep))
         if not keep:
             await self._linger()
         return keep
@@ -230,7 +245,7 @@ class Relay:
         self._client.write_eof()
         with suppress(TimeoutError, ConnectionEnded):
             async with asyncio.timeout(_LINGER_S):
-                await self._client.pipe(None, UntilEnd(), lambda _: None)
+                await self._client.pipe(None, UntilEnd(), lambda count: count)
 
     async def _close(self) -> None:
         streams = [self._client, *([self._origin.stream] if self._origin else [])]

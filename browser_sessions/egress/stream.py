@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from browser_sessions.egress.http.framing import Framing, Malformed
+from browser_sessions.egress.usage import Count
 
 WRITE_BUFFER_BYTES: Final = 256 * 1024
 """A stream that has more to write pauses the one that feeds it, of which one read (256 KiB) may still come: 512 KiB."""
@@ -93,13 +94,12 @@ class Stream(asyncio.Protocol):
             await self._wait()
         return self._taken(count)
 
-    def pipe(
-        self, target: Stream | None, framing: Framing, count: Callable[[int], None], *, head: bytes = b""
-    ) -> asyncio.Future[None]:
+    def pipe(self, target: Stream | None, framing: Framing, count: Count, *, head: bytes = b"") -> asyncio.Future[None]:
         """Passes on what `framing` takes, from now on and without a copy. None as `target` discards it.
 
         `head` is written (not counted) before it, together with what has come of the body: one packet, where it fits.
-        The future fails with `ConnectionEnded` if either side ends first, with `Malformed` as `framing` does.
+        The future fails with `ConnectionEnded` if either side ends first or `count` lets less through (this stream is
+        reset then), with `Malformed` as `framing` does.
         """
         return Pipe(self, target, framing, count).start(head)
 
@@ -245,7 +245,7 @@ class Pipe:
 
     __slots__ = ("_count", "_framing", "finished", "source", "target")
 
-    def __init__(self, source: Stream, target: Stream | None, framing: Framing, count: Callable[[int], None]) -> None:
+    def __init__(self, source: Stream, target: Stream | None, framing: Framing, count: Count) -> None:
         self.source = source
         self.target = target
         self.finished: asyncio.Future[None] = source.loop.create_future()
@@ -281,11 +281,14 @@ class Pipe:
         except Malformed as error:
             self.finish(error)
             return
-        self._count(taken)
+        passed = self._count(taken)
         if self.target is not None:
-            body = data if taken == len(data) else data[:taken]
+            body = data if passed == len(data) else data[:passed]
             self.target.transport.write(head + body if head else body)
-        if framing.done:
+        if passed < taken:
+            self.source.reset()
+            self.finish(ConnectionEnded())
+        elif framing.done:
             self.finish(unread=data[taken:])
 
     def end(self) -> None:

@@ -18,6 +18,14 @@ _SOCKS_LONGEST: Final = 255
 """Bytes of a user name or password in RFC 1929."""
 
 
+class InvalidProxy(ValueError):
+    """`field` is the one that is invalid. The text says what would be right, without the password."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """`bypass` has the hosts that go without it."""
@@ -32,27 +40,27 @@ class Upstream:
 
     @classmethod
     def parse(cls, proxy: Proxy) -> Self:
-        """Raises `ValueError`, whose text says what is wrong and what would be right, without the password."""
+        """Raises `InvalidProxy`."""
         server = proxy.server if "://" in proxy.server else f"http://{proxy.server}"
         try:
             url = Url(server)
         except ValueError:
             url = None
         if url is None or not url.host:
-            raise ValueError("must be an address such as http://proxy.example:3128")
+            raise InvalidProxy("server", "must be an address such as http://proxy.example:3128")
         if url.scheme not in _PORTS:
-            raise ValueError(f"must begin with http://, https:// or socks5://, not {url.scheme}://")
+            raise InvalidProxy("server", f"must begin with http://, https:// or socks5://, not {url.scheme}://")
         if url.username or url.password:
-            raise ValueError("must have no user name or password in it: they are fields of their own")
+            raise InvalidProxy("server", "must have no user name or password in it: they are fields of their own")
         if (url.path or "/") != "/" or url.query or url.fragment:
-            raise ValueError("must end with the port, such as http://proxy.example:3128")
+            raise InvalidProxy("server", "must end with the port, such as http://proxy.example:3128")
         if proxy.username is None and proxy.password is not None:
-            raise ValueError("a password needs a user name")
+            raise InvalidProxy("username", "must be given with a password")
         if url.scheme != "socks5" and ":" in (proxy.username or ""):
-            raise ValueError("a user name of an HTTP proxy has no colon")
-        credentials = [part for part in (proxy.username, proxy.password) if part is not None]
-        if url.scheme == "socks5" and any(not 0 < len(part.encode()) <= _SOCKS_LONGEST for part in credentials):
-            raise ValueError(f"SOCKS 5 takes user names and passwords of 1 to {_SOCKS_LONGEST} bytes")
+            raise InvalidProxy("username", "must have no colon for an HTTP proxy")
+        for name, value in (("username", proxy.username), ("password", proxy.password)):
+            if url.scheme == "socks5" and value is not None and not 0 < len(value.encode()) <= _SOCKS_LONGEST:
+                raise InvalidProxy(name, f"must have 1 to {_SOCKS_LONGEST} bytes for SOCKS 5")
         items = [item for text in (proxy.bypass or "").replace(";", ",").split(",") if (item := text.strip())]
         return cls(
             cast("Scheme", url.scheme),
@@ -72,5 +80,8 @@ class Upstream:
 
 
 def _bypass_rule(item: str) -> Rule:
-    """Chromium's forms: `.shop.example` is `*.shop.example`."""
-    return Rule.parse(f"*{item}" if item.startswith(".") else item)
+    """Chromium's forms: `.shop.example` is `*.shop.example`. Raises `InvalidProxy`."""
+    try:
+        return Rule.parse(f"*{item}" if item.startswith(".") else item)
+    except ValueError as error:
+        raise InvalidProxy("bypass", str(error)) from None

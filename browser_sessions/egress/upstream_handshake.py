@@ -24,11 +24,15 @@ _SOCKS_REPLIES: Final = {
     7: "command not supported",
     8: "address type not supported",
 }
-WANTS_LOGIN: Final = "does not accept the user name and password, or needs them."
+WANTS_LOGIN: Final = "needs a user name and password, or others: give them as username and password of proxy."
 
 
 class UpstreamFailed(Exception):
     """The text continues "The session's proxy"."""
+
+
+class TunnelRefused(UpstreamFailed):
+    """An HTTP proxy does not allow CONNECT to this port or host."""
 
 
 def basic_credentials(upstream: Upstream) -> bytes | None:
@@ -57,10 +61,11 @@ async def _connect(stream: Stream, upstream: Upstream, host: str, port: int) -> 
     head = ResponseHead.parse(await stream.read_head(_MOST_HEAD_BYTES))
     while 100 <= head.status < 200:
         head = ResponseHead.parse(await stream.read_head(_MOST_HEAD_BYTES))
-    if head.status == 407:
+    if head.status in (401, 407):
         raise UpstreamFailed(WANTS_LOGIN)
     if not 200 <= head.status < 300:
-        raise UpstreamFailed(f"refused a tunnel to {authority} with status {head.status}.")
+        must = f"It has to allow CONNECT to port {port}."
+        raise TunnelRefused(f"refused a tunnel to {authority} with status {head.status}. {must}")
 
 
 async def _socks5(stream: Stream, upstream: Upstream, host: str, port: int) -> None:

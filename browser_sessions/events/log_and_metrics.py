@@ -15,7 +15,7 @@ log = structlog.get_logger()
 LOGGED: Final = ("session.", "browser.", "control.", "client.", "egress.")
 """Events that are logged. What pages do (console, network, navigation) is in the event streams only."""
 NOT_LOGGED: Final = frozenset({"session.updated"})
-DETAILS: Final = frozenset({"egress.refused"})
+DETAILS: Final = frozenset({"egress.refused", "egress.failed"})
 """Logged at level debug: a page can cause twenty a second."""
 WARNINGS: Final = frozenset({"browser.died", "browser.start_failed"})
 

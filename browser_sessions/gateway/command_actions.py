@@ -17,6 +17,7 @@ from browser_sessions.gateway.client_overrides import ClientOverrides
 from browser_sessions.gateway.client_replies import Replies
 from browser_sessions.gateway.scope.client_scope import Scope
 from browser_sessions.gateway.scope.command_decision import (
+    INVALID_PARAMS,
     NO_WEB_CONTENTS,
     SERVER_ERROR,
     Action,
@@ -33,6 +34,7 @@ from browser_sessions.gateway.scope.command_decision import (
     Discover,
     DisposeContext,
     GetWindow,
+    GiveFolder,
     Reading,
     Resume,
     SetDownloads,
@@ -112,6 +114,8 @@ class Actions:
                 self._capture_whole_page(command)
             case GetWindow():
                 self._get_window(command, action.target_id)
+            case GiveFolder():
+                self._give_folder(command)
             case Resume():
                 self._resume(command, action.session_id)
             case CloseConnection():
@@ -326,6 +330,22 @@ class Actions:
         else:
             page.post(command.method, None, on_response)
 
+    # -- uploads ---------------------------------------------------------------------------------------------------
+
+    def _give_folder(self, command: Command) -> None:
+        params = command.params
+
+        def on_response(value: Result, error: Result) -> None:
+            if value is None:
+                self._replies.pass_error(command, error)
+            elif "webkitdirectory" not in value["node"].get("attributes", ())[::2]:
+                self._replies.refuse(command, INVALID_PARAMS, NO_FOLDER)
+            else:
+                self._session.post(command.method, params, self._respond_to(command), session_id=command.session_id)
+
+        node = {name: value for name, value in params.items() if name != "files"}
+        self._session.post("DOM.describeNode", node, on_response, session_id=command.session_id)
+
     # -- downloads -------------------------------------------------------------------------------------------------
 
     def _set_downloads(self, command: Command, action: SetDownloads) -> None:
@@ -358,6 +378,7 @@ class Actions:
         return on_response
 
 
+NO_FOLDER: Final = "files: a folder goes into an <input webkitdirectory> only; this input takes files"
 PAGE_TOO_LARGE: Final = f"Page is too large: at most {MAX_PIXELS} pixels; capture parts of it, with `clip`"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::]", "[::1]", "<loopback>", "<-loopback>"})
 

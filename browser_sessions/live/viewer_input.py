@@ -160,7 +160,10 @@ class ViewerInput:
                 await self._watch_choosers(page_id)
             if kind in _NAVIGATIONS:
                 self._handle.close_dialog(page_id)
-            await self._handle.screen(page_id).dispatch_input(message, timeout=timeout)
+            try:
+                await self._handle.screen(page_id).dispatch_input(message, timeout=timeout)
+            except PageFailed as failed:
+                raise await self._handle.explained(page_id, failed, str(message.get("url", ""))) from None
             if _may_open_picker(message) and len(self._looking) < MAX_LOOKS:
                 _ = self._looking.run(self._look_for_picker(page_id))
 
@@ -170,22 +173,31 @@ class ViewerInput:
             opened = partial(self._chooser_opened, page_id)
             self._watched[page_id] = await self._handle.screen(page_id).watch_choosers(opened, timeout=INPUT_TIMEOUT_S)
 
-    def _chooser_opened(self, page_id: str, chooser: FileChooser) -> None:
-        self._choosers[page_id] = chooser
-        _ = self._looking.run(self._offer(page_id, chooser))
+    def _chooser_opened(self, page_id: str, chooser: FileChooser | None) -> None:
+        if chooser is None:
+            self._choosers.pop(page_id, None)
+            _ = self._looking.run(self._withdraw(page_id))
+        else:
+            self._choosers[page_id] = chooser
+            _ = self._looking.run(self._offer(page_id, chooser))
 
     async def _offer(self, page_id: str, chooser: FileChooser) -> None:
         facts = {"multiple": chooser.multiple, "directory": chooser.directory, "accept": chooser.accept}
         await self._send("file_chooser", page_id=page_id, **facts)
+
+    async def _withdraw(self, page_id: str) -> None:
+        await self._send("file_chooser_closed", page_id=page_id)
 
     async def _choose_files(self, page_id: str, message: Message) -> None:
         path_of = {each.upload_id: each.path for each in self._handle.uploads.all()}
         ids = message.get("upload_ids")
         if not isinstance(ids, list) or not all(isinstance(each, str) and each in path_of for each in ids):
             raise InvalidField(("upload_ids",), "must be a list of ids of the session's uploads")
-        if (chooser := self._choosers.pop(page_id, None)) is None:
+        if (chooser := self._choosers.get(page_id)) is None:
             raise PageFailed("The page does not ask for files.")
         paths = list(dict.fromkeys(path_of[each] for each in ids))
+        if not chooser.directory and any(path.endswith("/") for path in paths):
+            raise InvalidField(("upload_ids",), "must be files: the page's input does not take a folder")
         await self._handle.screen(page_id).choose_files(chooser, paths, timeout=PAGE_TIMEOUT_S)
 
     async def _look_for_picker(self, page_id: str) -> None:

@@ -27,7 +27,8 @@ class SessionEgress:
 
     def assign(self, principal: Principal, session: Session, port: EgressPort) -> None:
         spec = session.spec
-        policy = self.server.with_narrower(*parsed(self.rules_of(principal)), level="key")
+        session.key_egress = self.rules_of(principal)
+        policy = self.server.with_narrower(*parsed(session.key_egress), level="key")
         policy = policy.with_narrower(*parsed(spec.egress), level="session")
         upstream = None if spec.proxy is None else Upstream.parse(spec.proxy)
         client_tls = {(each.host, each.port): each.tls for each in spec.client_certificates}

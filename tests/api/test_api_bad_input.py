@@ -84,11 +84,25 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     ),
     "permissions no list": ('{"permissions": "camera"}', field("body", "permissions")),
     "color scheme unknown": ('{"color_scheme": "sepia"}', field("body", "color_scheme")),
-    "proxy of a foreign scheme": ('{"proxy": {"server": "ftp://proxy.example"}}', field("body", "proxy")),
-    "proxy with a script": ('{"proxy": {"server": "javascript:alert(1)"}}', field("body", "proxy")),
-    "proxy with an invalid port": ('{"proxy": {"server": "http://proxy.example:65536"}}', field("body", "proxy")),
+    "proxy of a foreign scheme": ('{"proxy": {"server": "ftp://proxy.example"}}', field("body", "proxy", "server")),
+    "proxy with a script": ('{"proxy": {"server": "javascript:alert(1)"}}', field("body", "proxy", "server")),
+    "proxy with an invalid port": (
+        '{"proxy": {"server": "http://a.example:65536"}}',
+        field("body", "proxy", "server"),
+    ),
+    "proxy with a bad bypass": (
+        '{"proxy": {"server": "http://a.example", "bypass": "a b"}}',
+        field("body", "proxy", "bypass"),
+    ),
+    "proxy with a password alone": (
+        '{"proxy": {"server": "http://a.example", "password": "x"}}',
+        field("body", "proxy", "username"),
+    ),
+    "proxy as text": ('{"proxy": "http://a.example"}', field("body", "proxy")),
+    "egress as a list": ('{"egress": ["a.example"]}', field("body", "egress")),
+    "geolocation as text": ('{"geolocation": "here"}', field("body", "geolocation")),
     "proxy without server": ('{"proxy": {}}', field("body", "proxy", "server")),
-    "proxy with a path": ('{"proxy": {"server": "http://user@proxy.example/x"}}', field("body", "proxy")),
+    "proxy with a path": ('{"proxy": {"server": "http://user@proxy.example/x"}}', field("body", "proxy", "server")),
     "egress rule with a scheme": (
         '{"egress": {"allow": ["http://a.example"]}}',
         field("body", "egress", "allow", 0),
@@ -174,7 +188,8 @@ async def test_an_invalid_body_is_refused_with_the_field(
     if loc is not None:
         assert loc in [error["loc"] for error in response.json()["detail"]]
         assert all(set(error) == {"loc", "msg", "type"} for error in response.json()["detail"])
-        assert not [error for error in response.json()["detail"] if "pattern" in error["msg"]], "explained in words"
+        words = [error["msg"] for error in response.json()["detail"]]
+        assert not [word for word in words if "pattern" in word or "Body" in word], "explained in words"
     else:
         assert response.headers["content-type"] == "application/problem+json"
     assert not service.pool.registry.sessions, "no session may be created"

@@ -89,6 +89,8 @@ async def test_a_form_that_is_wrong_is_refused_by_the_field(service: Node, path:
         (file_part("a") + file_part("b") + last, ["body", "file"]),
         (file_part("a"), ["body"]),
         (file_part("a")[:-9], ["body"]),
+        (part('Content-Disposition: form-data; name="name"') + file_part("a") + last, ["body", "name"]),
+        (file_part("a") + part('Content-Disposition: form-data; name="name"') + last, ["body", "name"]),
         (b"no form", ["body"]),
         (part("no header") + last, ["body"]),
         (part("X: " + "x" * 5000) + last, ["body"]),

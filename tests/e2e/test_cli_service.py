@@ -149,6 +149,14 @@ async def test_a_page_is_driven_by_commands(service: Serving, client: Client, tm
         return 'level=warning text="two words"' in (await service.bs("logs", session)).out
 
     await until(logged, within=PATIENCE_S, what="the console line is logged")
+    for refused in (
+        await service.bs("goto", session, "https://10.1.2.3/"),
+        await service.bs("pages", "open", session, "http://10.1.2.3/"),
+        await service.bs("create", "http://10.1.2.3/"),
+    ):
+        assert refused.code == 1
+        assert "The egress rules of this session deny 10.1.2.3:" in " ".join(refused.err.split())
+    assert "egress.refused host=10.1.2.3 port=443" in (await service.bs("logs", session)).out
     assert (await service.bs("health", session)).code == 0
     before = await client.get(session)
     assert (await service.bs("keepalive", session, "--extend", "60")).code == 0

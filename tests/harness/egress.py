@@ -13,6 +13,7 @@ from browser_sessions.egress.relay import ClientTls
 from browser_sessions.egress.resolver import Lookup
 from browser_sessions.egress.rules import EgressPolicy, Refusal, Rules
 from browser_sessions.egress.upstream import Upstream
+from browser_sessions.egress.usage import Failed
 from tests.harness.waiting import PATIENCE_S
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -25,6 +26,7 @@ class Reports:
     """What the proxy has reported."""
 
     refusals: list[tuple[str, Refusal]] = field(default_factory=list)
+    failures: list[Failed] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
 
 
@@ -105,6 +107,7 @@ async def proxy(
         own_ports=lambda: own_ports or set(),
         browser_uid=browser_uid,
         on_refused=lambda session_id, refusal: reports.refusals.append((session_id, refusal)),
+        on_failed=lambda _, failed: reports.failures.append(failed),
         on_traffic_limit=reports.limits.append,
         upstream_names=upstream_names,
         tls=tls,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from browser_sessions.api.models.client_certificate_models import MAX_CLIENT_CERTIFICATES, ClientCertificateBody
 from browser_sessions.api.models.egress_models import EgressBody
@@ -46,14 +46,15 @@ class ProxyBody(BaseModel):
     username: Printable | None = Field(None, max_length=256)
     password: Printable | None = Field(None, max_length=256)
 
-    @model_validator(mode="after")
-    def _known_scheme(self) -> ProxyBody:
-        if not re.fullmatch(r"(?:(?:https?|socks5)://)?[A-Za-z0-9._\-\[\]:]+", self.server):
-            raise ValueError("server must be http://host:port, https://host:port or socks5://host:port")
-        port = re.search(r":(\d+)$", self.server)
+    @field_validator("server")
+    @classmethod
+    def _known_scheme(cls, server: str) -> str:
+        if not re.fullmatch(r"(?:(?:https?|socks5)://)?[A-Za-z0-9._\-\[\]:]+", server):
+            raise ValueError("must be http://host:port, https://host:port or socks5://host:port")
+        port = re.search(r":(\d+)$", server)
         if port is not None and not 1 <= int(port.group(1)[:6]) <= 65535:
-            raise ValueError("server's port must be 1 to 65535")
-        return self
+            raise ValueError("must have a port of 1 to 65535")
+        return server
 
 
 class HttpCredentialsBody(BaseModel):

@@ -33,7 +33,11 @@ class EgressBody(BaseModel):
     allow: list[Rule] | None = Field(
         None, max_length=MAX_RULES, description="Only these can be reached; null: all that is allowed otherwise"
     )
-    deny: list[Rule] = Field(default_factory=list, max_length=MAX_RULES, description="These cannot be reached")
+    deny: list[Rule] = Field(
+        default_factory=list,
+        max_length=MAX_RULES,
+        description="These cannot be reached; `*`: all that `allow` does not name",
+    )
 
     def rules(self) -> EgressRules:
         return EgressRules(None if self.allow is None else tuple(self.allow), tuple(self.deny))

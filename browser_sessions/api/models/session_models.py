@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from browser_sessions.api.models.egress_models import Traffic
+from browser_sessions.api.models.egress_models import EgressResponse, Traffic
 from browser_sessions.api.models.model_parts import REQUEST, WithTickets
 from browser_sessions.domain.limits import MAX_TIMEOUT_SECONDS
 
@@ -56,6 +56,9 @@ class BrowserSessionDetails(WithTickets, BrowserSessionResponse):
     connect_url: str | None
     live_url: str | None
     options: dict[str, Any]
+    key_egress: EgressResponse | None = Field(
+        description="The rules of the key that it was created with; null without any, and once it has ended"
+    )
     traffic: Traffic | None = Field(description="null before it starts, and where the server has the egress proxy off")
 
 

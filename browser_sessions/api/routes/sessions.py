@@ -22,6 +22,7 @@ from browser_sessions.api.models.session_models import (
 from browser_sessions.api.query_parameters import metadata_filters
 from browser_sessions.api.responses import problems
 from browser_sessions.api.session_access import find, find_active, find_record, find_view, summary
+from browser_sessions.domain.egress_rules import NO_RULES
 from browser_sessions.domain.ports import SessionQuery
 from browser_sessions.domain.principal import Action, may
 from browser_sessions.domain.session import EndReason, SessionStatus
@@ -33,6 +34,7 @@ _DETAILS: Final = BrowserSessionDetails.model_fields.keys() - {
     "pages",
     "connect_url",
     "live_url",
+    "key_egress",
     "traffic",
 }
 _LIST_PARAMETERS: Final = ("status", "limit", "cursor")
@@ -78,6 +80,7 @@ async def get_browser_session_details(
         "pages": view.page_count if record.status is SessionStatus.ACTIVE else 0,
         "connect_url": connect_url,
         "live_url": live_url,
+        "key_egress": None if live is None or live.session.key_egress == NO_RULES else live.session.key_egress,
         "traffic": record.traffic if live is None else live.traffic,
     }
 

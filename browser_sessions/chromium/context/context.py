@@ -42,6 +42,7 @@ from browser_sessions.domain.errors import (
 from browser_sessions.domain.limits import MAX_PAGES, TEXT_CHARACTERS
 from browser_sessions.domain.session_spec import Proxy
 from browser_sessions.egress.egress import EgressPort
+from browser_sessions.egress.failures import Failures
 from browser_sessions.egress.usage import Usage
 
 USAGE_SECONDS: Final = 1.0
@@ -108,6 +109,10 @@ class Context:
     @property
     def traffic(self) -> Usage | None:
         return None if self._port is None else self._port.usage
+
+    @property
+    def _failures(self) -> Failures | None:
+        return None if self._port is None else self._port.failures
 
     @property
     def owner(self) -> Owner:
@@ -343,13 +348,17 @@ class Context:
                 address,
                 wait_until=wait_until,
                 timeout=deadline.left,
+                failures=self._failures,
                 committed=ticket.committed,
             )
         except PageFailed as failed:
             self._report_failure(page_id, failed.detail)
-            raise
+            raise await self.explained(page_id, failed, address) from None
         finally:
             self._navigating -= Counter({page_id: 1})
+
+    async def explained(self, page_id: str, failed: PageFailed, address: str) -> PageFailed:
+        return await page_actions.explained(self._host, page_id, failed, self._failures, address)
 
     def _report_failure(self, page_id: str, detail: str) -> None:
         if (error := page_actions.network_error(detail)) is not None:

@@ -80,14 +80,22 @@ async def open_context(
         context.first_page_ready(prepared.page, prepared.page_id)
         await context.downloads.allow(prepared.context_id, True, timeout=deadline.left)
         if start_url is not None:
+            failures = None if port is None else port.failures
             try:
                 await page_actions.goto(
-                    host, prepared.page, prepared.page_id, start_url, wait_until="commit", timeout=deadline.left
+                    host,
+                    prepared.page,
+                    prepared.page_id,
+                    start_url,
+                    wait_until="commit",
+                    timeout=deadline.left,
+                    failures=failures,
                 )
             except DownloadStarted:
                 pass
             except PageFailed as error:
-                raise StartPageFailed(error.detail) from None
+                explained = await page_actions.explained(host, prepared.page_id, error, failures, start_url)
+                raise StartPageFailed(explained.detail) from None
             except BrowserTimeout:
                 raise StartPageFailed(f"the address did not respond within {seconds(timeout)}.") from None
     except BaseException as error:

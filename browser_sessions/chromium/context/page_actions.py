@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, TypeVar, cast
 
 from playwright.async_api import FloatRect, Frame, Locator, Page
+from pydantic_core import Url
 
 from browser_sessions.chromium.context.context_host import CHECK_SECONDS, Host
 from browser_sessions.chromium.context.javascript_values import (
@@ -36,7 +37,8 @@ from browser_sessions.domain.errors import (
 from browser_sessions.domain.limits import MAX_PIXELS
 from browser_sessions.domain.text import valid
 from browser_sessions.domain.urls import REFUSED, may_open, normalise
-from browser_sessions.egress.http.own_responses import PROXY_NAME
+from browser_sessions.egress.failures import Failures
+from browser_sessions.egress.http.own_responses import response_id_of
 
 FULL_PAGE_HEIGHT: Final = 16_384
 """CSS pixels of a full-page screenshot: Chromium's largest texture, beyond which the image repeats or is blank."""
@@ -63,10 +65,8 @@ _NETWORK_ERROR: Final = re.compile(r"net::ERR_\w+")
 _DOWNLOAD: Final = "Download is starting"
 _ABORTED: Final = "net::ERR_ABORTED"
 """Of a download or an empty response: the page stays as it is."""
-_NO_CONNECTION: Final = re.compile(
-    rf'{re.escape(PROXY_NAME)}; error=(?:destination_unavailable|connection_timeout); details="(.*)"'
-)
-"""The header of a page by which the egress proxy says that there is no site: a failure, as without the proxy."""
+_NO_TUNNEL: Final = "net::ERR_TUNNEL_CONNECTION_FAILED"
+"""Whatever the reason of the egress proxy was."""
 SCREENSHOT_TRIES: Final = 5
 """A newly committed document may have nothing to draw yet."""
 _NOTHING_TO_DRAW: Final = ("Unable to capture screenshot", "Not attached to an active page")
@@ -108,10 +108,12 @@ async def goto(
     *,
     wait_until: str,
     timeout: float,
+    failures: Failures | None,
     committed: Callable[[], None] = lambda: None,
 ) -> int | None:
     """Navigates and returns the HTTP status of the main resource, None if there is none (data:, about:, the same
-    document). Raises `DownloadStarted`. `committed` is called when the new document is committed.
+    document). Raises `DownloadStarted`. `committed` is called when the new document is committed. `failures` are those
+    of the egress proxy, whose own pages are failures too.
 
     If the response has not begun at the deadline or on cancellation, the navigation is aborted, because Playwright
     blocks other calls to the page during a navigation. A committed one continues to load.
@@ -138,8 +140,10 @@ async def goto(
                     await asyncio.wait({error_page}, timeout=min(deadline.left, ERROR_PAGE_S))
                 raise
         committed()
-        if response is not None and (failure := _NO_CONNECTION.match(response.headers.get("proxy-status", ""))):
-            raise PageFailed(failure[1])
+        if response is not None and failures is not None:
+            response_id = response_id_of(response.headers.get("proxy-status", ""))
+            if response_id is not None and (reason := failures.of_response(response_id)) is not None:
+                raise PageFailed(reason)
         if wait_until != "commit":
             try:
                 await calls(
@@ -150,6 +154,21 @@ async def goto(
                 await _check_not_hung(host, page_id)
                 raise
     return None if response is None else response.status
+
+
+async def explained(
+    host: Host, page_id: str, failed: PageFailed, failures: Failures | None, address: str
+) -> PageFailed:
+    """Instead of Chromium's error, which is the same for every tunnel, the reason of the egress proxy. `address` is the
+    one that was asked for; the page's, after redirects, is preferred."""
+    if failures is None or network_error(failed.detail) != _NO_TUNNEL:
+        return failed
+    with suppress(BrowserSessionsError, ValueError):
+        (found,) = await host.call_page(page_id, ("Page.getFrameTree", {}), timeout=CHECK_SECONDS)
+        url = Url(found["frameTree"]["frame"].get("unreachableUrl", address))
+        reason = failures.of_tunnel((url.host or "").strip("[]").removesuffix("."), url.port or 443)
+        return failed if reason is None else PageFailed(reason)
+    return failed
 
 
 def network_error(detail: str) -> str | None:

@@ -25,7 +25,9 @@ class FileChoosers:
     def __init__(self, attached: Callable[[float], Awaitable[Session]]) -> None:
         self._attached = attached
         self._listeners: list[ChooserListener] = []
-        self._off: Callable[[], None] | None = None
+        self._off: list[Callable[[], None]] = []
+        self._frame: str | None = None
+        """The frame of the last chooser, while it is open."""
         self._reading = Background()
 
     async def watch(self, listener: ChooserListener, *, timeout: float) -> Callable[[], None]:
@@ -33,16 +35,20 @@ class FileChoosers:
         it."""
         session = await self._attached(timeout)
         self._listeners.append(listener)
-        if self._off is None:
-            self._off = session.on("Page.fileChooserOpened", partial(self._opened, session))
+        if not self._off:
+            self._off = [
+                session.on("Page.fileChooserOpened", partial(self._opened, session)),
+                session.on("Page.frameNavigated", self._navigated),
+            ]
             session.post(INTERCEPT, {"enabled": True})
 
         def stop() -> None:
             if listener in self._listeners:
                 self._listeners.remove(listener)
-            if not self._listeners and self._off is not None:
-                self._off()
-                self._off = None
+            if not self._listeners and self._off:
+                for off in self._off:
+                    off()
+                self._off.clear()
                 if not session.closed.done():
                     session.post(INTERCEPT, {"enabled": False})
 
@@ -56,6 +62,7 @@ class FileChoosers:
             await call(session, "DOM.setFileInputFiles", files, timeout=timeout)
         except CdpError as error:
             raise PageFailed(error.message) from None
+        self._closed()
 
     def _opened(self, session: Session, params: dict[str, Any]) -> None:
         _ = self._reading.run(self._report(session, params))
@@ -76,5 +83,16 @@ class FileChoosers:
             directory="webkitdirectory" in attributes,
             accept=attributes.get("accept", "")[:TEXT_CHARACTERS],
         )
+        self._frame = params["frameId"]
         for listener in tuple(self._listeners):
             listener(chooser)
+
+    def _navigated(self, params: dict[str, Any]) -> None:
+        if "parentId" not in params["frame"] or params["frame"]["id"] == self._frame:
+            self._closed()
+
+    def _closed(self) -> None:
+        if self._frame is not None:
+            self._frame = None
+            for listener in tuple(self._listeners):
+                listener(None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from browser_sessions.egress.addresses import THIS_MACHINE
 from browser_sessions.settings import BYTES_PER_SESSION
 
 State = Literal["ok", "warning", "problem"]
@@ -70,9 +71,12 @@ def on_egress(on: bool, allow: Sequence[str]) -> Finding:
     if not on:
         says = "Off: sessions reach whatever this machine reaches, this service and private networks included."
         return Finding("egress", "warning", says, "Turn BROWSER_SESSIONS_EGRESS on unless something else filters.")
+    if "*" in allow:
+        says = "EGRESS_ALLOW has *: sessions reach whatever this machine reaches, private networks included."
+        return Finding("egress", "warning", says, "Name the hosts and networks that sessions need.")
     if allow:
         return Finding("egress", "ok", f"Sessions reach public addresses, and {', '.join(allow)}.")
-    says = "Sessions reach public addresses only. For pages on this machine: serve --egress-allow 127.0.0.0/8."
+    says = f"Sessions reach public addresses only. For pages on this machine: serve --egress-allow {THIS_MACHINE}."
     return Finding("egress", "ok", says)
 
 

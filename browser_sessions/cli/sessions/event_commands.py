@@ -20,7 +20,15 @@ from browser_sessions.domain.event_types import of_types
 
 RECONNECT_S: Final = 1.0
 """A restart takes three."""
-LOGGED: Final = ("console", "page.error", "page.crashed", "network.failed")
+LOGGED: Final = (
+    "console",
+    "page.error",
+    "page.crashed",
+    "network.failed",
+    "egress.refused",
+    "egress.failed",
+    "egress.traffic_limit",
+)
 """The types of events that `logs` prints."""
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")]

@@ -167,14 +167,18 @@ class ResponseHead:
         else:
             status, minor_version, headers, raw = _lenient(head)
         lengths = headers.values(b"content-length")
-        chunked = bool(headers.values(b"transfer-encoding"))
+        codings = _codings(headers)
+        chunked = minor_version and b"chunked" in codings  # all others Chromium ignores, in HTTP/1.0 this one too
         if len(set(lengths)) > 1:
             raise Malformed("the response has several lengths")
         # Two programs could disagree about the length, so it is said once, and nothing follows on this connection.
-        ambiguous = len(lengths) > 1 or (chunked and (bool(lengths) or not minor_version))
+        ambiguous = len(lengths) > 1 or bool(codings and (lengths or not minor_version))
         if ambiguous:
-            fields = [(name, value) for name, value in headers.fields if name.lower() != b"content-length"]
-            headers = Headers(fields if chunked else [*fields, (b"Content-Length", b" " + lengths[0])])
+            dropped = {b"content-length"} if chunked else _OF_THE_BODY
+            fields = [(name, value) for name, value in headers.fields if name.lower() not in dropped]
+            if lengths and not chunked:
+                fields.append((b"Content-Length", b" " + lengths[0]))
+            headers = Headers(fields)
             raw = headers.serialised(raw[: raw.index(b"\r\n")])
         connection = headers.values(b"connection")
         keep_alive = b"close" not in connection if minor_version else b"keep-alive" in connection
@@ -184,11 +188,16 @@ class ResponseHead:
         """Raises `Malformed`."""
         if method == b"HEAD" or self.status in _BODILESS or self.status < 200:
             return Counted(0)
-        if codings := self.headers.values(b"transfer-encoding"):
+        if codings := _codings(self.headers):
             return Chunked() if codings[-1] == b"chunked" and self.minor_version else UntilEnd()
         if lengths := self.headers.values(b"content-length"):
             return Counted(_length(lengths))
         return UntilEnd()
+
+
+def _codings(headers: Headers) -> list[bytes]:
+    """Of a response's body. `identity` is none."""
+    return [coding for coding in headers.values(b"transfer-encoding") if coding != b"identity"]
 
 
 def _length(lengths: list[bytes]) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Final
 
+from browser_sessions.egress.addresses import THIS_MACHINE
 from browser_sessions.egress.rules import Refusal
 
 ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -26,15 +28,16 @@ _ERRORS: Final = {
     504: "connection_timeout",
 }
 PROXY_NAME: Final = "browser-sessions"
-"""In the header `Proxy-Status` (RFC 9209), by which the service tells these from responses of sites."""
+"""In the header `Proxy-Status` (RFC 9209). A site can send the same, but not an `id` that is known."""
+_ID: Final = re.compile(rf"{re.escape(PROXY_NAME)};.* id=([0-9a-f]{{32}})")
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}}</style>
 <h1>{title}</h1>{paragraphs}</html>
 """
 
 
-def response(status: int, title: str, lines: list[str], *, method: bytes, keep_alive: bool) -> bytes:
-    """`lines` are plain text, one paragraph each."""
+def response(status: int, title: str, lines: list[str], response_id: str, *, method: bytes, keep_alive: bool) -> bytes:
+    """`lines` are plain text, one paragraph each. `response_id` is 32 hexadecimal digits."""
     if method == b"CONNECT":
         kind, body = "text/plain", "\n".join([title, *lines, ""]).encode()
     else:
@@ -42,12 +45,18 @@ def response(status: int, title: str, lines: list[str], *, method: bytes, keep_a
         kind, body = "text/html", _PAGE.format(title=escape(title), paragraphs=paragraphs).encode()
     head = (
         f"HTTP/1.1 {status} {_TITLES[status]}\r\n"
-        f"Proxy-Status: {_proxy_status(status, [title, *lines])}\r\n"
+        f"Proxy-Status: {_proxy_status(status, [title, *lines])}; id={response_id}\r\n"
         f"Content-Type: {kind}; charset=utf-8\r\nContent-Length: {len(body)}\r\nCache-Control: no-store\r\n"
         "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
         f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
     ).encode()
     return head if method == b"HEAD" else head + body
+
+
+def response_id_of(proxy_status: str) -> str | None:
+    """What a response that may be a site's says in this header."""
+    found = _ID.fullmatch(proxy_status)
+    return None if found is None else found[1]
 
 
 def _proxy_status(status: int, lines: list[str]) -> str:
@@ -66,9 +75,10 @@ def explanation(refusal: Refusal) -> list[str]:
         remedy = f"To allow it, remove this rule from {refusal.setting}."
     else:
         flag = " (serve --egress-allow)" if refusal.setting == "BROWSER_SESSIONS_EGRESS_ALLOW" else ""
-        remedy = f"To allow it, add {host}:{refusal.port} to {refusal.setting}{flag}."
+        machine = f", or {THIS_MACHINE} for all of this machine" if "(loopback)" in refusal.rule else ""
+        remedy = f"To allow it, add {host}:{refusal.port} to {refusal.setting}{flag}{machine}."
     return [
-        f"The rules of this session's proxy deny {host}:{refusal.port}{means}.",
-        f"Rule: {refusal.rule}",
+        f"The egress rules of this session deny {host}:{refusal.port}{means}.",
+        f"Rule: {refusal.rule}.",
         remedy,
     ]

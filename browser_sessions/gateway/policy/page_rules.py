@@ -18,6 +18,7 @@ from browser_sessions.gateway.scope.command_decision import (
     CaptureWholePage,
     Decision,
     Do,
+    GiveFolder,
     Pass,
     Reading,
     Refuse,
@@ -107,12 +108,15 @@ def _print_to_pdf(command: Command, scope: Scope, options: Options) -> Decision:
 
 
 def _files_refused(files: list[str], options: Options) -> bool:
-    """Whether `files` names anything but uploads. Playwright leaves out the slash at the end of a folder."""
-    return any(file not in options.uploads and f"{file}/" not in options.uploads for file in files)
+    """Whether `files` names anything but uploads."""
+    return any(file not in options.uploads for file in files)
 
 
 def _set_file_input_files(command: Command, scope: Scope, options: Options) -> Decision:
-    return Refuse(INVALID_PARAMS, _NO_FILES) if _files_refused(command.params["files"], options) else Pass()
+    files = command.params["files"]
+    if _files_refused(files, options):
+        return Refuse(INVALID_PARAMS, _NO_FILES)
+    return Do(GiveFolder()) if any(file.endswith("/") for file in files) else Pass()
 
 
 def _dispatch_drag_event(command: Command, scope: Scope, options: Options) -> Decision:

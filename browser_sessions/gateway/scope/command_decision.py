@@ -162,6 +162,12 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveFolder:
+    """`DOM.setFileInputFiles` with a folder: refused unless the input takes one, since Chromium would make a file of
+    it."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseConnection:
     """`Browser.close`: respond `{}`, then close this client's connection (1000), not the browser or the session."""
 
@@ -179,6 +185,7 @@ Action = (
     | SetDownloads
     | CaptureWholePage
     | GetWindow
+    | GiveFolder
     | Resume
     | CloseConnection
 )

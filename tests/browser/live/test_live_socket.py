@@ -520,10 +520,26 @@ async def test_a_file_chooser_is_sent_to_who_has_control_and_takes_uploads(servi
         await viewer.message("problem", lambda message: "upload_ids" in message["detail"])
         await viewer.send("choose_files", upload_ids=[uploaded["b.txt"], uploaded["a.txt"]])
         await until(lambda: is_title(evaluate, "a.txt,b.txt"), what="the input has the files")
+        assert await viewer.message("file_chooser_closed") == {"type": "file_chooser_closed", "page_id": page_id}
+        viewer.messages.clear()
+        await click(viewer, 150, 120)
+        await viewer.message("file_chooser")
+
+        async def folder_refused() -> bool:  # at most one problem a second is sent
+            await viewer.send("choose_files", upload_ids=[uploaded["docs/c.txt"]])
+            return any("does not take a folder" in each.get("detail", "") for each in viewer.messages)
+
+        await until(folder_refused, every=0.2, what="the folder is refused")
         await click(viewer, 150, 220)
         await viewer.message("file_chooser", lambda message: message["directory"])
         await viewer.send("choose_files", upload_ids=[uploaded["docs/c.txt"], uploaded["docs/d.txt"]])
         await until(lambda: is_title(evaluate, "docs/c.txt,docs/d.txt"), what="the input has the folder")
+        await viewer.message("file_chooser_closed")
+        viewer.messages.clear()
+        await click(viewer, 150, 120)
+        await viewer.message("file_chooser")
+        await viewer.send("reload")
+        await viewer.message("file_chooser_closed")
 
 
 async def is_value(evaluate: Evaluate, element: str, value: str) -> bool:
@@ -576,6 +592,8 @@ async def test_the_reason_of_a_failed_page_is_kept_with_it_whoever_saw_it_fail(s
         opened = await viewer.message("pages", lambda message: message["pages"][1:] and message["pages"][1]["error"])
         assert (opened["pages"][-1]["url"], opened["pages"][-1]["error"]) == (unsafe, "net::ERR_UNSAFE_PORT")
         assert not_loaded()[2:] == [{"url": unsafe, "error": "net::ERR_UNSAFE_PORT"}]
+        await viewer.send("navigate", url=names["url"])
+        await viewer.message("problem", lambda message: "nowhere.example could not be resolved" in message["detail"])
 
 
 async def test_a_dialog_waits_for_the_holder_of_the_control_lock(service: Running) -> None:

@@ -35,8 +35,11 @@ def hosts(traps: Listeners) -> list[str]:
 
 async def test_with_default_settings_no_way_reaches_a_listener(closed: Running, traps: Listeners) -> None:
     target = f"http://127.0.0.1:{traps.port}/"
-    started = await closed.create(start_url=target)
-    assert len(await refusals(closed, started["session_id"])) == 1
+    started = await closed.http.post("/v1/browser/sessions", json={"start_url": target})
+    assert started.status_code == 409
+    words = f"The egress rules of this session deny 127.0.0.1:{traps.port}. Rule: 127.0.0.0/8 (loopback). To allow it,"
+    assert started.json()["detail"].startswith(f"Start page failed: {words}")
+    assert len(await refusals(closed, started.json()["session_id"])) == 1
     created = await closed.create()
     session_id = created["session_id"]
     for host in hosts(traps):
@@ -45,7 +48,8 @@ async def test_with_default_settings_no_way_reaches_a_listener(closed: Running, 
     navigated = await closed.http.post(
         f"/v1/browser/sessions/{session_id}/pages/{await closed.first_page(session_id)}/navigate", json={"url": target}
     )
-    assert navigated.json()["http_status"] == 403
+    assert navigated.status_code == 409
+    assert navigated.json()["detail"].startswith(words)
     page = await closed.evaluate(session_id, "document.documentElement.innerText")
     assert "127.0.0.0/8" in page
     assert "EGRESS_ALLOW" in page
@@ -111,17 +115,73 @@ async def test_localhost_and_the_names_below_it_are_this_machine(closed: Running
     assert neighbour.proxy is not None
     for own in (f"{closed.url}/healthz", neighbour.proxy.server):
         navigated = await closed.http.post(path, json={"url": own})
-        assert navigated.json()["http_status"] == 403, navigated.text
+        assert navigated.status_code == 409, navigated.text
     assert {each["rule"] for each in await refusals(closed, session_id)} == {"the service's own ports"}
 
 
 async def test_a_redirect_to_a_denied_address_is_refused(closed: Running, traps: Listeners, site: Site) -> None:
     site.redirects["/away"] = f"http://127.0.0.1:{traps.port}/"
     with allowing(closed, site.url.removeprefix("http://")):
-        session_id = (await closed.create(start_url=f"{site.url}/away"))["session_id"]
-    (refused,) = await refusals(closed, session_id)
+        failed = (await closed.http.post("/v1/browser/sessions", json={"start_url": f"{site.url}/away"})).json()
+    assert f"127.0.0.1:{traps.port}" in failed["detail"]
+    (refused,) = await refusals(closed, failed["session_id"])
     assert refused["port"] == traps.port
     assert traps.hits == []
+
+
+async def test_every_way_to_open_a_page_says_why_there_is_no_connection(closed: Running, site: Site) -> None:
+    """As `http:` does, so does `https:`, of which Chromium says only that the tunnel failed."""
+    hop = site.url.removeprefix("http://")
+    site.redirects["/secure"] = "https://10.9.8.7/"
+    site.pages["/no"] = "<title>No</title>"
+    site.headers["/no"] = f'Proxy-Status: browser-sessions; error=x; details="x"; id={"0" * 32}'
+    with allowing(closed, hop, "127.0.0.1:4"):
+        session_id = (await closed.create())["session_id"]
+        through = (await closed.create(proxy={"server": f"http://{hop}"}))["session_id"]
+    pages = f"/v1/browser/sessions/{session_id}/pages"
+    navigate = f"{pages}/{await closed.first_page(session_id)}/navigate"
+    for url, words in (
+        (
+            "https://10.9.8.7/",
+            "The egress rules of this session deny 10.9.8.7:443. Rule: 10.0.0.0/8 (private",
+        ),
+        ("https://[fd00::1]:444/", "The egress rules of this session deny [fd00::1]:444. Rule: fc00::/7"),
+        (f"{site.url}/secure", "The egress rules of this session deny 10.9.8.7:443."),
+        ("https://127.0.0.1:4/", "No connection to 127.0.0.1:4: Connection refused."),
+        ("http://127.0.0.1:4/", "No connection to 127.0.0.1:4: Connection refused."),
+        ("https://nowhere.invalid/", "The name nowhere.invalid could not be resolved"),
+        ("http://nowhere.invalid/", "The name nowhere.invalid could not be resolved"),
+    ):
+        for path in (navigate, pages):
+            failed = await closed.http.post(path, json={"url": url})
+            assert failed.status_code == 409, (url, failed.text)
+            assert failed.json()["detail"].startswith(words), failed.text
+    listed = (await closed.http.get(pages)).json()["pages"]
+    assert len(listed) == 1, "pages that failed are closed"
+    history = (await closed.http.get(f"/v1/browser/sessions/{session_id}/history")).json()
+    failures = [each["data"] for each in history["events"] if each["type"] == "egress.failed"]
+    assert {"host": "127.0.0.1", "port": 4, "reason": "No connection to 127.0.0.1:4: Connection refused."} in failures
+    forged = await closed.http.post(navigate, json={"url": f"{site.url}/no"})
+    assert forged.status_code == 200, "a site's own header is no failure"
+    page_id = await closed.first_page(through)
+    refused = await closed.http.post(
+        f"/v1/browser/sessions/{through}/pages/{page_id}/navigate", json={"url": "https://192.31.196.1/"}
+    )
+    assert refused.json()["detail"].startswith("The session's proxy refused a tunnel to 192.31.196.1:443"), refused.text
+    started = await closed.http.post("/v1/browser/sessions", json={"start_url": "https://10.9.8.7/"})
+    assert started.status_code == 409
+    assert " Rule: 10.0.0.0/8 (private" in started.json()["detail"]
+
+
+async def test_a_page_beyond_the_traffic_limit_says_so(closed: Running, site: Site) -> None:
+    with allowing(closed, site.url.removeprefix("http://")):
+        session_id = (await closed.create(max_traffic_bytes=10))["session_id"]
+    navigate = f"/v1/browser/sessions/{session_id}/pages/{await closed.first_page(session_id)}/navigate"
+    await closed.http.post(navigate, json={"url": site.url})
+    for url in (site.url, site.url.replace("http:", "https:")):
+        failed = await closed.http.post(navigate, json={"url": url})
+        assert failed.status_code == 409, failed.text
+        assert failed.json()["detail"] == "The session has used all of its max_traffic_bytes."
 
 
 async def test_a_key_and_a_session_narrow_what_the_server_allows(closed: Running, site: Site) -> None:
@@ -137,10 +197,14 @@ async def test_a_key_and_a_session_narrow_what_the_server_allows(closed: Running
     ):
         with allowing(closed, allowed):
             async with closed.caller(key or ADMIN_KEY) as http:
-                created = (await http.post("/v1/browser/sessions", json={"start_url": site.url, **options})).json()
-        (refused,) = await refusals(closed, created["session_id"])
+                failed = (await http.post("/v1/browser/sessions", json={"start_url": site.url, **options})).json()
+        (refused,) = await refusals(closed, failed["session_id"])
+        assert refused["setting"] in failed["detail"]
         assert refused["setting"].endswith("the key" if key else "the session")
     assert site.requests == []
+    async with closed.caller(narrow["key"]) as http:
+        created = (await http.post("/v1/browser/sessions", json={})).json()
+    assert (await closed.details(created["session_id"]))["key_egress"] == {"allow": ["a.example"], "deny": []}
 
 
 async def test_a_session_beyond_its_traffic_is_cut_off(closed: Running, site: Site) -> None:
@@ -156,7 +220,7 @@ async def test_a_session_beyond_its_traffic_is_cut_off(closed: Running, site: Si
     ended = await closed.http.delete(f"/v1/browser/sessions/{session_id}")
     assert ended.status_code == 200
     traffic = (await closed.details(session_id))["traffic"]
-    assert 0 < traffic["bytes_down"] <= 100_000 + 2**17
+    assert 0 < traffic["bytes_down"] + traffic["bytes_up"] <= 100_000
     metrics = (await closed.http.get("/metrics")).text
     assert 'browser_sessions_egress_bytes_total{direction="down"}' in metrics
 

@@ -81,6 +81,9 @@ async def test_a_pages_inputs_take_the_uploads_of_its_session_and_nothing_else(
         inside = str(Path(one["path"]).parent)
         host = ("/etc/passwd", inside, f"{inside}/other.txt", f"{folder}a.txt", f"{inside}/../../x", f"{one['path']}\0")
         assert {await refusal(cdp, path) for path in (foreign["path"], *host)} == {never}
+        assert await refusal(cdp, folder[:-1]) == never, "without its slash"
+        assert "webkitdirectory" in await refusal(cdp, folder)
+        assert await page.evaluate("[...one.files].map(file => file.name)") == ["Grüße.txt"]
         element = await page.query_selector("#all")
         assert element is not None
         with pytest.raises(PlaywrightError, match="uploads"):  # Playwright sends the folder's path

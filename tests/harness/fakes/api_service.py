@@ -163,6 +163,7 @@ DETAILS: dict[str, Any] = {
     "connect_url": "wss://browsers.example.com/v1/browser/sessions/x/cdp?ticket=t",
     "live_url": LIVE_URL,
     "options": {},
+    "key_egress": None,
     "traffic": None,
 }
 KEY_CREATED: dict[str, Any] = {

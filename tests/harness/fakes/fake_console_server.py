@@ -258,6 +258,7 @@ def make_app(console: FakeConsole) -> FastAPI:
         return known | {
             "user_agent": None, "node": "node-1", "pages": known["page_count"], "idle_timeout_seconds": 300.0,
             "max_lifetime_seconds": 3600.0, "options": console.options,
+            "key_egress": None,
             "traffic": None,
             "connect_url": f"{host}/cdp?ticket=secret-ticket-of-this-session" if live else None,
             "live_url": f"{host}/live?ticket=secret" if live else None,

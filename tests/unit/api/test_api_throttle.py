@@ -37,6 +37,7 @@ def test_attempts_beyond_the_limit_are_refused_until_the_window_has_moved() -> N
     with pytest.raises(QuotaExceeded) as refusal:
         attempt(throttle, "ann")
     assert refusal.value.retry_after == pytest.approx(30.0)
+    assert "Wait 30 s" in refusal.value.detail
     clock.advance(30.0)
     attempt(throttle, "ann")
 

@@ -78,8 +78,9 @@ def test_port(port: int, refused: str, holder: str, state: State, text: str) -> 
 @pytest.mark.parametrize(
     ("on", "allow", "state", "text"),
     [
-        (True, (), "ok", "serve --egress-allow 127.0.0.0/8"),
+        (True, (), "ok", "serve --egress-allow 127.0.0.0/8,::1"),
         (True, ("10.0.0.0/8",), "ok", "public addresses, and 10.0.0.0/8"),
+        (True, ("a.example", "*"), "warning", "EGRESS_ALLOW has *"),
         (False, (), "warning", "whatever this machine reaches"),
     ],
 )

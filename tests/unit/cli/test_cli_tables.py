@@ -70,6 +70,7 @@ def details(**fields: Any) -> BrowserSessionDetails:
             "connect_url": "ws://here/cdp?ticket=" + "t" * 300,
             "live_url": "ws://here/base/v1/browser/sessions/x/live?ticket=t",
             "options": {"locale": "de-CH", "is_mobile": False, "java_script_enabled": True, "permissions": []},
+            "key_egress": None,
             "traffic": None,
         }
         | fields
@@ -197,6 +198,8 @@ def test_details_list_only_options_that_differ_from_the_defaults() -> None:
         assert fact in shown, fact
     for absent in ("is_mobile", "java_script_enabled", "permissions", "health", "ended"):
         assert absent not in shown
+    narrowed = details(key_egress={"allow": ["*.shop.example"], "deny": []})
+    assert "egress of its key  only *.shop.example" in text(details_table(narrowed, None, NOW))
 
 
 def test_a_session_is_watched_in_the_console_at_the_public_address() -> None:

@@ -13,9 +13,10 @@ import pytest
 from browser_sessions.domain.errors import EgressUnavailable
 from browser_sessions.egress import dialer, egress
 from browser_sessions.egress.addresses import canonical
+from browser_sessions.egress.http.own_responses import response_id_of
 from browser_sessions.egress.peer import best_source, uid_from_kernel, uid_from_proc
-from browser_sessions.egress.rules import EgressPolicy
-from tests.harness.egress import LOOPBACK, OK, answering, origin, proxy, request_head, reset_or_ended
+from browser_sessions.egress.rules import EgressPolicy, Rules
+from tests.harness.egress import LOOPBACK, OK, Client, answering, origin, proxy, request_head, reset_or_ended
 from tests.harness.waiting import until
 
 
@@ -193,6 +194,84 @@ async def test_the_traffic_limit_closes_connections_and_says_so() -> None:
         assert b"max_traffic_bytes" in body
         assert under_test.reports.limits == ["s1"]
         await client.close()
+
+
+async def test_nothing_passes_beyond_the_traffic_limit() -> None:
+    async def much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000)
+        await writer.drain()
+        await reader.read()
+
+    async def takes(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        while await reader.read(2**20):
+            pass
+
+    async def get(client: Client, port: int) -> int:
+        client.request(f"http://127.0.0.1:{port}/")
+        return len(await reset_or_ended(client) or b"")
+
+    for limit in (1_000, 5_000_000):
+        async with origin(much) as port, proxy(max_traffic_bytes=limit) as under_test:
+            clients = [await under_test.connect() for _ in range(5)]
+            received = await asyncio.gather(*(get(client, port) for client in clients))
+            assert sum(received) <= limit
+            assert limit - 200 < under_test.port.usage.bytes <= limit
+            for client in clients:
+                await client.close()
+        async with origin(takes) as port, proxy(max_traffic_bytes=limit) as under_test:
+            client = await under_test.tunnel("127.0.0.1", port)
+            client.send(b"x" * (limit + 1))
+            await reset_or_ended(client)
+            assert under_test.port.usage.bytes == limit
+            await client.close()
+
+
+async def test_what_a_rule_leaves_out_of_localhost_is_said_when_the_rest_does_not_respond() -> None:
+    async with origin(answering(OK), host="::1") as port, proxy() as under_test:
+        head, body = await under_test.get(f"http://localhost:{port}/")
+        assert head.startswith(b"HTTP/1.1 403 ")
+        text = body.decode()
+        assert f"No connection to localhost:{port} at 127.0.0.1: " in text
+        assert f"deny localhost:{port} (::1)" in text
+        assert "::1/128 (loopback)" in text
+        assert "127.0.0.0/8,::1 for all of this machine" in text
+        ((_, refusal),) = under_test.reports.refusals
+        assert refusal.address == "::1"
+    both = EgressPolicy.of_server(allow=Rules.parse(["127.0.0.0/8", "::1"]))
+    async with origin(answering(OK), host="::1") as port, proxy(both) as under_test:
+        assert (await under_test.get(f"http://localhost:{port}/"))[1] == b"ok"
+        head, body = await under_test.get("http://localhost:1/")
+        assert head.startswith(b"HTTP/1.1 502 ")
+        assert not under_test.reports.refusals
+        assert [(failed.host, failed.port) for failed in under_test.reports.failures] == [("localhost", 1)]
+
+
+async def test_the_proxy_knows_its_own_responses_and_why_a_tunnel_failed() -> None:
+    forged = b"HTTP/1.1 403 No\r\nProxy-Status: browser-sessions; error=x; id=%s\r\nContent-Length: 0\r\n\r\n"
+    async with origin(answering(forged % (b"0" * 32))) as port, proxy() as under_test:
+
+        async def reason(url: str) -> str | None:
+            head, _ = await under_test.get(url)
+            (status,) = [line[14:] for line in head.decode().splitlines() if line.startswith("Proxy-Status: ")]
+            response_id = response_id_of(status)
+            assert response_id is not None
+            return under_test.port.failures.of_response(response_id)
+
+        assert await reason(f"http://127.0.0.1:{port}/") is None
+        refused = await reason("http://10.0.0.1/")
+        assert refused is not None
+        assert refused.startswith("The egress rules of this session deny 10.0.0.1:80. Rule: 10.0.0.0/8 (private netw")
+        assert await reason("http://127.0.0.1:1/") == "No connection to 127.0.0.1:1: Connection refused."
+        for host, known in (("10.0.0.1", refused.replace(":80", ":443")), ("127.0.0.1", None)):
+            client = await under_test.connect()
+            client.send(f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())
+            head = await client.head()
+            await client.close()
+            told = under_test.port.failures.of_tunnel(host, 443)
+            assert told is not None
+            assert known is None or told == known
+            assert head.startswith(b"HTTP/1.1 403 " if known else b"HTTP/1.1 502 ")
 
 
 async def test_addresses_that_refuse_or_hang_delay_the_next_a_little_only() -> None:

@@ -40,6 +40,17 @@ async def test_a_client_that_does_not_read_stops_the_origin() -> None:
         raw.close()
 
 
+async def test_a_coding_that_is_none_does_not_keep_a_response_open() -> None:
+    identity = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok"
+    async with origin(answering(identity, OK)) as port, proxy() as under_test:
+        client = await under_test.connect()
+        for _ in range(2):  # on one connection
+            client.request(f"http://127.0.0.1:{port}/")
+            assert (await client.head()).startswith(b"HTTP/1.1 200 ")
+            assert await client.body(2) == b"ok"
+        await client.close()
+
+
 async def test_a_client_that_closes_its_half_gets_its_response() -> None:
     seen = asyncio.Event()
 

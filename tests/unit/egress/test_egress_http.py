@@ -202,6 +202,9 @@ def test_an_upgrade_is_passed_on() -> None:
         ("Transfer-Encoding: chunked\r\n", 200, "GET", Chunked),
         ("Transfer-Encoding: gzip, chunked\r\n", 200, "GET", Chunked),
         ("Transfer-Encoding: chunked, gzip\r\n", 200, "GET", UntilEnd),
+        ("Transfer-Encoding: identity\r\nContent-Length: 5\r\n", 200, "GET", Counted),
+        ("Transfer-Encoding: gzip\r\nContent-Length: 5\r\n", 200, "GET", Counted),
+        ("Transfer-Encoding: identity, chunked\r\n", 200, "GET", Chunked),
         ("", 200, "GET", UntilEnd),
     ],
 )
@@ -217,6 +220,9 @@ def test_a_response_with_chunks_and_a_length_is_passed_on_with_one_of_them() -> 
     assert type(head.framing(b"GET")) is Chunked
     assert b"Content-Length" not in head.raw
     assert not head.keep_alive
+    head = response("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "HTTP/1.0 200 OK")
+    assert head.raw.endswith(b"200 OK\r\nContent-Length: 5\r\n\r\n")
+    assert type(head.framing(b"GET")) is Counted
     with pytest.raises(Malformed):
         response("Content-Length: 5\r\nContent-Length: 6\r\n")
     assert response("Content-Length: 5, 5\r\n").raw.endswith(b"Content-Length: 5\r\n\r\n")

@@ -38,7 +38,12 @@ def test_heads_and_bodies_are_told_apart_in_any_pieces(
         for body in bodies:
             assert await source.read_head(1000) == HEAD
             counted: list[int] = []
-            await source.pipe(target, Counted(len(body)), counted.append, head=b"head:")
+
+            def count(size: int, counted: list[int] = counted) -> int:
+                counted.append(size)
+                return size
+
+            await source.pipe(target, Counted(len(body)), count, head=b"head:")
             assert b"".join(call.args[0] for call in written.write.call_args_list) == b"head:" + body
             assert sum(counted) == len(body)
             written.write.reset_mock()
@@ -52,7 +57,7 @@ async def test_a_full_target_pauses_its_source_until_it_has_room() -> None:
     source, reading = connected()
     target, writing = connected()
     writing.set_write_buffer_limits.assert_called_with(high=WRITE_BUFFER_BYTES)
-    piped = source.pipe(target, Counted(100), lambda _: None)
+    piped = source.pipe(target, Counted(100), lambda count: count)
     target.pause_writing()
     reading.pause_reading.assert_called_once_with()
     reading.resume_reading.assert_not_called()

@@ -6,7 +6,7 @@ import pytest
 
 from browser_sessions.domain.session_spec import Proxy
 from browser_sessions.egress.addresses import canonical
-from browser_sessions.egress.upstream import Upstream
+from browser_sessions.egress.upstream import InvalidProxy, Upstream
 
 
 @pytest.mark.parametrize(
@@ -25,21 +25,22 @@ def test_a_server_in_its_forms(server: str, meant: tuple[str, str, int]) -> None
 
 
 @pytest.mark.parametrize(
-    ("proxy", "hint"),
+    ("proxy", "field", "hint"),
     [
-        (Proxy("socks4://proxy.example"), "socks5://"),
-        (Proxy("http://"), "http://proxy.example:3128"),
-        (Proxy("http://user:secret@proxy.example"), "fields of their own"),
-        (Proxy("http://proxy.example/path"), "end with the port"),
-        (Proxy("socks5://proxy.example", username="", password="secret"), "1 to 255"),
-        (Proxy("socks5://proxy.example", username="u" * 256, password="secret"), "1 to 255"),
-        (Proxy("http://proxy.example", bypass="a.example, b c"), "'b c' must be"),
-        (Proxy("http://proxy.example", username="a:b"), "colon"),
+        (Proxy("socks4://proxy.example"), "server", "socks5://"),
+        (Proxy("http://"), "server", "http://proxy.example:3128"),
+        (Proxy("http://user:secret@proxy.example"), "server", "fields of their own"),
+        (Proxy("http://proxy.example/path"), "server", "end with the port"),
+        (Proxy("socks5://proxy.example", username="", password="secret"), "username", "1 to 255"),
+        (Proxy("socks5://proxy.example", username="u", password="secret" * 99), "password", "1 to 255"),
+        (Proxy("http://proxy.example", bypass="a.example, b c"), "bypass", "'b c' must be"),
+        (Proxy("http://proxy.example", username="a:b"), "username", "colon"),
     ],
 )
-def test_what_is_no_proxy_is_said_without_its_password(proxy: Proxy, hint: str) -> None:
-    with pytest.raises(ValueError, match=r".") as caught:
+def test_what_is_no_proxy_is_said_without_its_password(proxy: Proxy, field: str, hint: str) -> None:
+    with pytest.raises(InvalidProxy) as caught:
         Upstream.parse(proxy)
+    assert caught.value.field == field
     assert hint in str(caught.value)
     assert "secret" not in str(caught.value)
 

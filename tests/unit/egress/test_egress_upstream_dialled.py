@@ -156,7 +156,12 @@ async def no_socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     ("scheme", "talk", "words"),
     [
         ("http", HttpProxy(b"HTTP/1.1 407 Login\r\nContent-Length: 0\r\n\r\n").talk, "user name and password"),
-        ("http", HttpProxy(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").talk, "refused a tunnel to 127.0.0.9:80"),
+        ("http", HttpProxy(b"HTTP/1.1 401 Login\r\nContent-Length: 0\r\n\r\n").talk, "username and password of proxy"),
+        (
+            "http",
+            HttpProxy(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").talk,
+            "CONNECT to port 80. With BROWSER",
+        ),
         ("http", HttpProxy(b"\0\0\0\0\r\n\r\n").talk, "does not speak its protocol"),
         ("http", hangs, "did not respond"),
         ("socks5", SocksProxy(accepts=False).talk, "user name and password"),
@@ -164,7 +169,7 @@ async def no_socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         ("socks5", no_socks, "does not speak SOCKS 5"),
         ("socks5", hangs, "did not respond"),
     ],
-    ids=["407", "403", "no-http", "hangs", "socks-login", "socks-refused", "no-socks", "socks-hangs"],
+    ids=["407", "401", "403", "no-http", "hangs", "socks-login", "socks-refused", "no-socks", "socks-hangs"],
 )
 async def test_an_upstream_that_fails_is_a_502_with_words(
     scheme: str, talk: Talk, words: str, monkeypatch: pytest.MonkeyPatch

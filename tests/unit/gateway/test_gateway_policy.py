@@ -24,6 +24,7 @@ from browser_sessions.gateway.scope.command_decision import (
     DisposeContext,
     Do,
     GetWindow,
+    GiveFolder,
     Pass,
     Reading,
     Refuse,
@@ -544,7 +545,7 @@ class TestFiles:
             ([FILE], True),
             ([FILE, FILE], True),
             ([FOLDER], True),
-            ([FOLDER.rstrip("/")], True),
+            ([FOLDER.rstrip("/")], False),
             ([f"{FOLDER}b.txt"], False),
             (["/data/s1/uploads"], False),
             (["/data/s1/uploads/upl_1"], False),
@@ -562,9 +563,8 @@ class TestFiles:
     )
     def test_only_uploads(self, files: Any, pass_: bool) -> None:
         wanted = Pass if pass_ else Refuse
-        assert isinstance(
-            decide(cdp("DOM.setFileInputFiles", {"files": files}, "S-PAGE"), session_scope(), SHARED), wanted
-        )
+        decision = decide(cdp("DOM.setFileInputFiles", {"files": files}, "S-PAGE"), session_scope(), SHARED)
+        assert decision == Do(GiveFolder()) if files == [FOLDER] else isinstance(decision, wanted)
         drag = cdp("Input.dispatchDragEvent", {"type": "drop", "data": {"items": [], "files": files}}, "S-PAGE")
         assert isinstance(decide(drag, session_scope(), SHARED), wanted)
 

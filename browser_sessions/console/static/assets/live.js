@@ -123,6 +123,7 @@ export class LiveView {
       case "pages":
         this.pageId = message.page_id;
         patchLive({ pages: message.pages, pageId: message.page_id });
+        if (!message.pages.some((page) => page.page_id === live.value.chooser?.page_id)) patchLive({ chooser: null });
         if (!message.page_id) {
           this.header = null;
           patchLive({ drawn: false, url: "", title: "" });
@@ -137,6 +138,9 @@ export class LiveView {
         break;
       case "file_chooser":
         patchLive({ chooser: message });
+        break;
+      case "file_chooser_closed":
+        if (live.value.chooser?.page_id === message.page_id) patchLive({ chooser: null });
         break;
       case "download":
         say("The address is a file. It is downloaded into the session; the page stays.");

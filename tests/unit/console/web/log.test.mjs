@@ -22,6 +22,12 @@ test("refused connections in a row are one line, the last one", () => {
   assert.deepEqual(log.timeline.map((line) => line.detail), ["10.0.0.1:2 (10.0.0.0/8)", "https://x/", "10.0.0.1:3 (10.0.0.0/8)"]);
 });
 
+test("failed connections are lines with their reason, and in a row one line", () => {
+  const failed = (port) => event("egress.failed", { host: "a.example", port, reason: "No." });
+  const log = addEvents(EMPTY_LOG, [failed(1), failed(2), event("egress.refused", { host: "b.example", port: 3, rule: "b.example" })]);
+  assert.deepEqual(log.timeline.map((line) => `${line.text}: ${line.detail}`), ["Connection failed: a.example:2 (No.)", "Connection refused: b.example:3 (b.example)"]);
+});
+
 test("replayed events are not added again", () => {
   const events = [event("console", { text: "1" }), event("console", { text: "2" })];
   const log = addEvents(EMPTY_LOG, events);

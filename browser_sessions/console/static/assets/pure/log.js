@@ -23,6 +23,7 @@ function split(id) {
 const WATCHES = "Viewer connected";
 const LEFT = "Viewer disconnected";
 const REFUSED = "Connection refused";
+const FAILED = "Connection failed";
 const WATCHED = "Viewer connected and left";
 
 const LINES = {
@@ -43,6 +44,7 @@ const LINES = {
   "upload.added": (d) => ["↑", "Uploaded", d.name],
   "upload.removed": (d) => ["↑", "Upload removed", d.name],
   "egress.refused": (d) => ["⊘", REFUSED, `${d.host}:${d.port} (${d.rule})`],
+  "egress.failed": (d) => ["⊘", FAILED, `${d.host}:${d.port} (${d.reason})`],
   "egress.traffic_limit": () => ["⊘", "Traffic limit reached", "", "bad"],
   "dialog.opened": (d) => ["?", `Dialog: ${d.type ?? "alert"}`, d.message],
   "dialog.closed": () => ["?", "Dialog closed"],
@@ -55,11 +57,11 @@ function push(list, item) {
   return next;
 }
 
-/** A viewer who came and left while nothing else happened is one line, however often. So are refused connections: the
- * last one. */
+/** A viewer who came and left while nothing else happened is one line, however often. So are refused
+ * connections, and failed ones: the last one. */
 function pushStep(list, item) {
   const last = list.at(-1);
-  if (item.text === REFUSED && last?.text === REFUSED) return push(list.slice(0, -1), item);
+  if ((item.text === REFUSED || item.text === FAILED) && last?.text === item.text) return push(list.slice(0, -1), item);
   if (item.text === LEFT && last?.text === WATCHES) {
     const before = list.at(-2)?.text === WATCHED ? list.slice(0, -2) : list.slice(0, -1);
     return push(before, { ...last, text: WATCHED });

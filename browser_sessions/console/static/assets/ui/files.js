@@ -12,10 +12,12 @@ export function FileChooser({ of, id, view }) {
   const [state, setState] = useState({ busy: false, text: "" });
   useLayoutEffect(() => field.current.focus(), [of]);
   const close = () => patchLive({ chooser: null });
+  const what = of.directory ? "a folder" : of.multiple ? "files" : "a file";
   const submit = async (event) => {
     event.preventDefault();
     const files = [...field.current.files];
-    if (state.busy || !files.length) return;
+    if (state.busy) return;
+    if (!files.length) return setState({ busy: false, text: `Choose ${what} first.` });
     try {
       const ids = await uploadFiles(id, files, (n) => setState({ busy: true, text: `Uploading ${n} of ${files.length}…` }));
       view.current.send({ type: "choose_files", upload_ids: ids });
@@ -27,7 +29,6 @@ export function FileChooser({ of, id, view }) {
   const key = (event) => {
     if (event.key === "Escape" && !state.busy) close();
   };
-  const what = of.directory ? "a folder" : of.multiple ? "files" : "a file";
   return html`<div class="veil ask" role="dialog" aria-labelledby="asks-files"><form onSubmit=${submit} onKeyDown=${key}>
     <p id="asks-files">The page asks for ${what}.</p>
     <input type="file" ref=${field} aria-label="Your ${of.directory ? "folder" : "files"}" multiple=${of.multiple} webkitdirectory=${of.directory} accept=${of.accept || null} disabled=${state.busy} />
