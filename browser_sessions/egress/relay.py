@@ -15,8 +15,9 @@ from browser_sessions.egress.http.heads import RequestHead, ResponseHead, Target
 from browser_sessions.egress.http.own_responses import ESTABLISHED, explanation, response
 from browser_sessions.egress.relay_certificate import RelayCertificate, untrusted
 from browser_sessions.egress.stream import ConnectionEnded, HeadTooLarge, HeadTooSlow, Stream
-from browser_sessions.egress.upstream_handshake import WANTS_LOGIN
+from browser_sessions.egress.upstream_handshake import MOST_INTERIM, WANTS_LOGIN
 from browser_sessions.egress.usage import Meter
+from browser_sessions.loop_shares import Share
 
 MOST_REQUEST_HEAD_BYTES: Final = 64 * 1024
 MOST_RESPONSE_HEAD_BYTES: Final = 256 * 1024
@@ -50,19 +51,21 @@ class _Origin:
 
 
 class Relay:
-    """`dialer` and `meter` are the session's; None while the port belongs to none."""
+    """`dialer`, `meter` and `share` are the session's; None while the port belongs to none."""
 
     def __init__(
         self,
         client: Stream,
         dialer: Dialer | None,
         meter: Meter | None,
+        share: Share | None,
         client_tls: ClientTls,
         certificate: RelayCertificate,
     ) -> None:
         self._client = client
         self._dialer = dialer
         self._meter = meter
+        self._share = share
         self._client_tls = client_tls
         self._certificate = certificate
         self._origin: _Origin | None = None
@@ -162,7 +165,7 @@ class Relay:
         stream.on_event = None
         head = request.forwarded(proxy_authorization=connection.proxy_authorization, to_proxy=connection.to_proxy)
         origin.up(len(head))
-        body = client.pipe(stream, request.framing(), origin.up, head=head)
+        body = client.pipe(stream, request.framing(), origin.up, head=head, share=self._share)
         if not body.done():
             body.add_done_callback(lambda sent: stream.reset() if sent.exception() else None)
         watch = _ClientWatch(client, stream, body)
@@ -186,7 +189,7 @@ class Relay:
                 await both_ways(client, stream, origin.up, origin.down)
                 return False
             try:
-                await stream.pipe(client, framing, origin.down, head=response_head.raw)
+                await stream.pipe(client, framing, origin.down, head=response_head.raw, share=self._share)
             except (ConnectionEnded, Malformed):
                 client.reset()  # a proper end would make an incomplete body look complete
                 return False
@@ -202,7 +205,7 @@ class Relay:
 
     async def _response_head(self, request: RequestHead, origin: _Origin) -> ResponseHead:
         """The final one, or that of an upgrade; those before it have been passed on."""
-        while True:
+        for _ in range(1 + MOST_INTERIM):
             head = ResponseHead.parse(await origin.stream.read_head(MOST_RESPONSE_HEAD_BYTES))
             if head.status == 101 and not request.wants_upgrade:
                 raise Malformed("it switches protocols unasked")
@@ -213,6 +216,7 @@ class Relay:
             self._client.write(head.raw)
             origin.down(len(head.raw))
             await self._client.drained()
+        raise Malformed(f"it sends more than {MOST_INTERIM} interim responses")
 
     async def _respond(
         self, request: RequestHead | None, status: int, title: str, lines: list[str], *, keep: bool = False

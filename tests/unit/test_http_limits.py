@@ -17,6 +17,7 @@ from browser_sessions import uvicorn_adapter
 from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.connections import Connections
 from browser_sessions.gateway.gateway import TAKE_OVER
+from browser_sessions.loop_shares import Shares
 from browser_sessions.uvicorn_adapter import EARLY_BYTES, MAX_HEADERS, MAX_LINE_BYTES, MAX_PIPELINED, Config
 from tests.harness.clients.ws_frames import BROKEN, masked
 from tests.harness.waiting import until
@@ -67,7 +68,9 @@ class Served:
 
 @asynccontextmanager
 async def serving(connections: Connections | None = None, application: ASGIApp = app) -> AsyncIterator[Served]:
-    config = Config(application, connections or Connections(ANY, ANY), log_config=None, ws_per_message_deflate=False)
+    config = Config(
+        application, connections or Connections(ANY, ANY), Shares(), log_config=None, ws_per_message_deflate=False
+    )
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     server = await loop.create_server(lambda: uvicorn_adapter.HttpProtocol(config, state, {}), "127.0.0.1", 0)

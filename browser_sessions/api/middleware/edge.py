@@ -180,12 +180,12 @@ class Edge:
         async def bounded() -> Message:
             message = await receive()
             if message["type"] == "http.request" and (size := len(message.get("body", b""))):
-                holder = _holder(scope)
-                taken[holder] += size
-                self._held[holder] += size
+                whose = holder(scope)
+                taken[whose] += size
+                self._held[whose] += size
                 if taken.total() > self._max_body:
                     raise HTTPException(413)
-                if self._held[holder] > PRINCIPAL_BODIES:
+                if self._held[whose] > PRINCIPAL_BODIES:
                     raise HTTPException(429, headers={"Retry-After": "1"})
             return message
 
@@ -212,8 +212,8 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send, response:
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
 
-def _holder(scope: Scope) -> str:
-    """Who holds the memory of a request: its principal, or its address while the principal is not known."""
+def holder(scope: Scope) -> str:
+    """Whose memory and time a request takes: its principal, or its address while the principal is not known."""
     principal: Principal | None = scope.get("browser_sessions.principal")
     address: str = (scope.get("client") or ("",))[0]
     return address if principal is None else principal.principal_id
