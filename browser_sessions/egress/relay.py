@@ -205,7 +205,8 @@ class Relay:
 
     async def _response_head(self, request: RequestHead, origin: _Origin) -> ResponseHead:
         """The final one, or that of an upgrade; those before it have been passed on."""
-        for _ in range(1 + MOST_INTERIM):
+        interim = 0
+        while True:
             head = ResponseHead.parse(await origin.stream.read_head(MOST_RESPONSE_HEAD_BYTES))
             if head.status == 101 and not request.wants_upgrade:
                 raise Malformed("it switches protocols unasked")
@@ -213,10 +214,12 @@ class Relay:
                 raise Unreachable(f"The session's proxy {WANTS_LOGIN}" if origin.connection.to_proxy else _WRONG_407)
             if head.status == 101 or head.status >= 200:
                 return head
+            interim += 1
+            if interim > MOST_INTERIM:
+                raise Malformed(f"it sends more than {MOST_INTERIM} interim responses")
             self._client.write(head.raw)
             origin.down(len(head.raw))
             await self._client.drained()
-        raise Malformed(f"it sends more than {MOST_INTERIM} interim responses")
 
     async def _respond(
         self, request: RequestHead | None, status: int, title: str, lines: list[str], *, keep: bool = False
