@@ -34,6 +34,7 @@ from browser_sessions.egress.rules import EgressPolicy, Refusal, Rules
 from browser_sessions.egress.usage import Failed
 from browser_sessions.events.log_and_metrics import project
 from browser_sessions.gateway.gateway import Gateway
+from browser_sessions.loop_shares import Shares
 from browser_sessions.pool.browsers.supervisor import Supervisor
 from browser_sessions.pool.manager import Pool, PoolLimits
 from browser_sessions.pool.overload import Shedding
@@ -62,6 +63,7 @@ class Service:
         """One folder for each session. Those found at start are leftovers: the lock on the data folder is ours."""
         self.store = EmbeddedStore(settings.database)
         self.keyring = KeyRing(self.store, self.clock, self.secrets)
+        self.shares = Shares()
         self.own_ports: set[int] = {settings.port} - {0}
         """Ports that the service listens on, which no session reaches; the server adds the one it was given."""
         self.egress = (
@@ -71,6 +73,7 @@ class Service:
                 on_failed=self._failed,
                 on_traffic_limit=self._traffic_limit,
                 upstream_names=settings.egress_upstream_resolves_names,
+                shares=self.shares,
             )
             if settings.egress
             else None
@@ -107,7 +110,7 @@ class Service:
             else None,
         )
         self.keyring.on_revoked = self.pool.credential_revoked
-        self.gateway = Gateway(self.pool, self.metrics)
+        self.gateway = Gateway(self.pool, self.metrics, self.shares)
         self.console = Console.over(self.pool, self.keyring, self.secrets, settings.data_dir, self.metrics)
         project(self.pool.journal, self.metrics)
         self._lock: IO[str] | None = None

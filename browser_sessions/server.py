@@ -21,6 +21,7 @@ from browser_sessions import tracing
 from browser_sessions.app import Service, build
 from browser_sessions.connections import Connections
 from browser_sessions.domain.errors import SettingsError
+from browser_sessions.loop_shares import Shares
 from browser_sessions.settings import Settings
 from browser_sessions.uvicorn_adapter import SIGNALS, Config, Server
 
@@ -106,11 +107,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: FastAPI, settings: Settings) -> Config:
+def uvicorn_config(app: FastAPI, settings: Settings, shares: Shares) -> Config:
     """How uvicorn runs the application: our own log, no banner; `api.middleware.origin` reads proxy headers."""
     return Config(
         app,
         Connections(settings.max_connections, settings.connections_per_address, settings.trusted_proxies),
+        shares,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -146,7 +148,7 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
         host, port = listener.getsockname()[:2]
         service.own_ports.add(port)
         await service.start()
-        server = DrainingServer(uvicorn_config(build(settings, service), settings), service)
+        server = DrainingServer(uvicorn_config(build(settings, service), settings, service.shares), service)
         gc.collect()
         gc.freeze()  # what stays for ever: a full collection of its 110,000 objects would block the loop for 50 ms
         shown = f"[{host}]" if ":" in host else host

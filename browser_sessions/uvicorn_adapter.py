@@ -19,7 +19,8 @@ from typing import Any, Final, cast
 import structlog
 import uvicorn
 from httptools import HttpParserUpgrade
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
@@ -27,9 +28,11 @@ from websockets.http11 import Request
 from websockets.http11 import Response as HandshakeResponse
 
 from browser_sessions.api.errors import PROBLEM_JSON, Kind, problem_response
+from browser_sessions.api.middleware.edge import holder
 from browser_sessions.connections import Connections
 from browser_sessions.domain.errors import RETRY_AFTER_SECONDS
 from browser_sessions.gateway.gateway import TAKE_OVER
+from browser_sessions.loop_shares import Share, Shares
 
 log = structlog.get_logger()
 
@@ -51,6 +54,10 @@ EARLY_BYTES: Final = 64 * 2**10
 """Of frames that a client sends before its handshake has its response; then we stop reading."""
 MAX_PIPELINED: Final = 100
 """Requests that wait on one connection until earlier ones have their response. No browser sends any."""
+PIECE_BYTES: Final = 4096
+"""Of what may have chunks, parsed at once: 700 chunks of a byte take the parser 0.8 ms."""
+CHUNKS_PER_STEP: Final = 8
+"""Chunks whose parsing takes as long as a step of `loop_shares`."""
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 2**20
 """What is read, and thrown away, from a client that was refused while it still sends."""
@@ -78,11 +85,12 @@ http11.MAX_NUM_HEADERS = MAX_HEADERS
 
 
 class Config(uvicorn.Config):
-    """Runs the protocols of this module, which share `connections`."""
+    """Runs the protocols of this module, which have `connections` and `shares` in common."""
 
-    def __init__(self, app: ASGIApp, connections: Connections, **options: Any) -> None:
+    def __init__(self, app: ASGIApp, connections: Connections, shares: Shares, **options: Any) -> None:
         super().__init__(app, http=HttpProtocol, ws=TakeOverProtocol, **options)
         self.connections = connections
+        self.shares = shares
 
 
 class Server(uvicorn.Server):
@@ -122,6 +130,26 @@ class _Refused(Exception):
     """Stops the parser: the request gets the response in `HttpProtocol._refusal`."""
 
 
+class _Flow(FlowControl):
+    """Does not read on while something that was read has not been parsed."""
+
+    held = False
+
+    def hold(self, held: bool) -> None:
+        self.held = held
+        if self._transport.is_closing():
+            return
+        if held:
+            self._transport.pause_reading()
+        elif not self.read_paused:
+            self._transport.resume_reading()
+
+    def resume_reading(self) -> None:
+        super().resume_reading()
+        if self.held:
+            self.hold(True)
+
+
 class HttpProtocol(HttpToolsProtocol):
     """Limits the size and the time of a request's head, the time of its body, and the number of connections: the parser
     has no limits. Refuses with problems, as the application does, what is beyond them and what is no HTTP.
@@ -130,6 +158,7 @@ class HttpProtocol(HttpToolsProtocol):
     HTTP/2. Only the beginning of a request is changed: any other data may be the middle of a body.
 
     A request in one piece, which nearly all are, costs some comparisons; timers start for requests in pieces only.
+    Chunked bodies are parsed within the share that their sender has of the loop.
     """
 
     url = b""
@@ -144,20 +173,27 @@ class HttpProtocol(HttpToolsProtocol):
     _discarded = 0
     _chunk = b""
     """What the parser reads now."""
+    _unparsed = b""
+    _unchunked = PIECE_BYTES
+    """Bytes that may be parsed at once: the rest of a body of known length has no chunks."""
+    _chunks = 0
+    _share: Share | None = None
 
     # -- connection ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow: _Flow = _Flow(transport)
         _limit_unread(transport)
-        if _connections(self.config).open(transport, self.client[0] if self.client else ""):
+        if _config(self).connections.open(transport, self.client[0] if self.client else ""):
             self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)
         else:
             self._refuse(_TOO_MANY, "This service has too many open connections, in all or from this address.")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        _connections(self.config).close(self.transport)
+        self._unparsed = b""
+        _config(self).connections.close(self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -172,6 +208,34 @@ class HttpProtocol(HttpToolsProtocol):
             if b"h2c" in data:
                 head, end, body = data.partition(b"\r\n\r\n")
                 data = _H2C.sub(b"", head) + end + body
+        if len(data) <= self._unchunked and not self._unparsed:
+            self._parse(data)
+            return
+        self._unparsed += data
+        self._share = _config(self).shares.of(f"http {self._holder}")
+        if not self._share.run(self._parse_some):
+            self.flow.hold(True)
+
+    @property
+    def _holder(self) -> str:
+        return holder(cast(Scope, self.scope) if self._part else {"client": self.client})
+
+    def _parse_some(self, steps: int) -> int:
+        """`loop_shares.Work`"""
+        while self._unparsed and not (self._refused or self.transport.is_closing()):
+            if steps <= 0:
+                return 0
+            size = self._unchunked or PIECE_BYTES
+            piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
+            self._chunks = 0
+            self._parse(piece)
+            steps -= self._chunks // CHUNKS_PER_STEP
+        if self.flow.held:
+            self.flow.hold(False)
+        self._unparsed = b""
+        return max(1, steps)
+
+    def _parse(self, data: bytes) -> None:
         self._fed += len(data)
         self._chunk = data
         super().data_received(data)
@@ -184,7 +248,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
         upgrade = sys.exception()
         assert isinstance(upgrade, HttpParserUpgrade)
-        frames = self._chunk[upgrade.args[0] :]
+        frames, self._unparsed = self._chunk[upgrade.args[0] :] + self._unparsed, b""
+        if self.flow.held:
+            self.flow.hold(False)
         if frames and not self.transport.is_closing():
             cast(asyncio.Protocol, self.transport.get_protocol()).data_received(frames)
 
@@ -219,11 +285,14 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._part = _BODY
         self._fed = 0
+        self._unchunked = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         if not self.parser.should_upgrade():
             self.headers = []  # trailers do not join the headers
 
     def on_body(self, body: bytes) -> None:
         self._fed = 0
+        self._chunks += 1
+        self._unchunked = max(0, self._unchunked - len(body))
         self._body_bytes += len(body)
         super().on_body(body)
 
@@ -232,6 +301,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_timer()
         self._part = _NOTHING
         self._fed = 0
+        self._unchunked = PIECE_BYTES
         super().on_message_complete()
 
     # -- limits ----------------------------------------------------------------------------------------------------
@@ -257,7 +327,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _body_timed_out(self) -> None:
         """Bodies may take longer while they come at some speed, or while it is we who do not read."""
-        if self._body_bytes >= BODY_BYTES or self.flow.read_paused:
+        if self._body_bytes >= BODY_BYTES or self.flow.read_paused or self.flow.held:
             self._body_bytes = 0
             self._timer = self.loop.call_later(BODY_TIMEOUT_S, self._body_timed_out)
         else:
@@ -338,31 +408,94 @@ def _limit_unread(transport: asyncio.Transport) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_TIMEOUT_S * 1000))
 
 
-def _connections(config: uvicorn.Config) -> Connections:
-    assert isinstance(config, Config)
-    return config.connections
+def _config(protocol: HttpProtocol | TakeOverProtocol) -> Config:
+    assert isinstance(protocol.config, Config)
+    return protocol.config
 
 
 class TakeOverProtocol(WebSocketsSansIOProtocol):
     """Does the handshake, and hands the connection over when the application calls the extension `TAKE_OVER`.
 
     Frames that come before the handshake has its response wait for it: uvicorn would respond to them first, and what it
-    has read would be lost to a successor."""
+    has read would be lost to a successor. Later ones are parsed within the share that their sender has of the loop, and
+    no more while messages wait for the application."""
 
     _early = b""
     _successor: Any = None
+    _unparsed = b""
+    _head = b""
+    """Of a frame whose length has not come completely."""
+    _frame_bytes = 0
+    """Of a frame that has begun, to come."""
+    _waits = False
+    """Whether `_parse` will be called in a later turn."""
+    _share: Share | None = None
 
     def data_received(self, data: bytes) -> None:
-        if not self.handshake_initiated or (self.handshake_complete and not self._early):
+        if not self.handshake_initiated:
             super().data_received(data)
+            return
+        if self.handshake_complete and not self._early:
+            self._unparsed, self._head = self._unparsed + self._head + data, b""
+            self._go_on()
             return
         self._early += data
         if len(self._early) > EARLY_BYTES:
             self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        _connections(self.config).close(self.transport)
+        _config(self).connections.close(self.transport)
+        self._unparsed = b""
         super().connection_lost(exc)
+
+    def _go_on(self) -> None:
+        if not self._waits and (self.queue.empty() or self.close_sent):
+            if self._share is None:
+                self._share = _config(self).shares.of(f"http {holder(cast(Scope, self.scope))}")
+            self._waits = not self._share.run(self._parse)
+        if self._unparsed and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def _parse(self, steps: int) -> int:
+        """`loop_shares.Work`: a step a frame."""
+        self._waits = False
+        if self.transport.is_closing():
+            self._unparsed = b""
+        if not self._unparsed or not (self.queue.empty() or self.close_sent):
+            return steps  # `receive` goes on
+        end, frames = self._first(steps)
+        data, self._unparsed = self._unparsed[:end], self._unparsed[end:]
+        if frames < steps:
+            self._head, self._unparsed = self._unparsed, b""
+        if data:
+            super().data_received(data)
+        if self._unparsed:
+            self._waits = True
+            return 0
+        if not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+        return max(1, steps - frames)
+
+    def _first(self, most: int) -> tuple[int, int]:
+        """The length of the first `most` frames in `_unparsed` together, or of as many as there are, and their number.
+        The last may be incomplete, but has its length."""
+        data, end, frames = self._unparsed, self._frame_bytes, 0
+        while frames < most and len(data) >= end + 2:
+            size, start = data[end + 1] & 0x7F, end + 2
+            if size >= 126:
+                start += 2 if size == 126 else 8
+                if len(data) < start:
+                    break
+                size = int.from_bytes(data[end + 2 : start])
+            end, frames = start + 4 + size, frames + 1
+        self._frame_bytes = max(0, end - len(data))
+        return min(end, len(data)), frames
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        if self._unparsed:
+            self._go_on()
+        return message
 
     def handle_connect(self, event: Request) -> None:
         refuse = self.conn.reject
@@ -388,6 +521,8 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
             self.loop.call_soon(self._deliver_early)  # a successor takes over before
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
+        if self._unparsed:
+            self._go_on()  # the client's close is among it, after ours
 
     def send_receive_event_to_app(self) -> None:
         """uvicorn logs a client's invalid UTF-8 as an error with a traceback, so clients could fill the log."""
@@ -429,7 +564,7 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
 
         def closed(_: object) -> None:
             self.connections.discard(successor)
-            _connections(self.config).close(self.transport)
+            _config(self).connections.close(self.transport)
 
         successor.closed.add_done_callback(closed)
         self._successor = successor

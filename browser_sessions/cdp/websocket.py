@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
+from itertools import chain
 from typing import Final, Protocol, cast
 
 from browser_sessions.cdp.websocket_frames import (
     CLOSE,
+    CONTINUATION,
     PING,
     PONG,
     TEXT,
@@ -19,6 +22,7 @@ from browser_sessions.cdp.websocket_frames import (
     close,
     head,
 )
+from browser_sessions.loop_shares import Share
 
 WRITE_BYTES: Final = 2**20
 """Size of the transport's write buffer. The rest is queued here, where a close can overtake it."""
@@ -34,6 +38,8 @@ LINGER_S: Final = 30.0
 """The same for a client that was too slow, so that it can still read the reason."""
 LARGE_BYTES: Final = 2**20
 """From this length on, an incomplete message counts towards a limit over several clients."""
+STEP_BYTES: Final = 4096
+"""Of a message take about as long to decode as a short message to handle."""
 COPY_BYTES: Final = 64 * 2**10
 """From this length, copying a message costs more than a second write."""
 
@@ -52,6 +58,7 @@ class PauseReason(Enum):
     BROWSER_FULL = "too many commands wait for the browser"
     CONTROL = "a person has control, and too many commands wait"
     PRINCIPAL_FULL = "the principal's clients send too many large messages at once"
+    NO_TIME = "the principal's share of the event loop is used up"
 
 
 class Listener(Protocol):
@@ -66,7 +73,8 @@ class Listener(Protocol):
 class ClientSocket(asyncio.Protocol):
     """Receives and sends text messages, responds to pings, closes with a code and a reason."""
 
-    def __init__(self, listener: Listener, *, queue_bytes: int | None = None) -> None:
+    def __init__(self, listener: Listener, *, queue_bytes: int | None = None, share: Share | None = None) -> None:
+        """`share`: in which messages are handled; None for a client that is trusted."""
         loop = asyncio.get_running_loop()
         self.last_received = loop.time()
         """When the client last sent data, on the loop's clock."""
@@ -82,7 +90,10 @@ class ClientSocket(asyncio.Protocol):
         self._queue_bytes = QUEUE_BYTES if queue_bytes is None else queue_bytes
         self._loop = loop
         self._state = State.CONNECTING
+        self._share = share
         self._frames = ClientFrames()
+        self._received: Iterator[tuple[int, bytes]] | None = None
+        """What has been received and not handled."""
         self._invalid = False
         """The client has violated the protocol, or is too slow: its further data is ignored."""
         self._paused: set[PauseReason] = set()
@@ -188,6 +199,7 @@ class ClientSocket(asyncio.Protocol):
         self._end()
         self._state = State.CLOSED
         self._frames = ClientFrames()
+        self._received = None
         self._queue.clear()
         self._queued = 0
         if self._abort_timer is not None:
@@ -216,9 +228,21 @@ class ClientSocket(asyncio.Protocol):
         self.last_received = self._loop.time()
         if self._invalid:
             return
+        received = self._frames.feed(data)
+        self._received = received if self._received is None else chain(self._received, received)
+        if self._share is None:
+            self._handle(sys.maxsize)
+        elif not self._share.run(self._handle):
+            self.pause(PauseReason.NO_TIME, True)
+
+    def _handle(self, steps: int) -> int:
+        """`loop_shares.Work`: handles what has been received, a step a frame, and more for a long one."""
+        if self._received is None:
+            return steps
         before = self.half_message
         try:
-            for opcode, payload in self._frames.feed(data):
+            for opcode, payload in self._received:
+                steps -= 1 + len(payload) // STEP_BYTES
                 if opcode == TEXT:
                     if self._state is State.OPEN:
                         self._listener.command(payload)
@@ -226,16 +250,26 @@ class ClientSocket(asyncio.Protocol):
                     self._frame(PONG, payload)
                 elif opcode == CLOSE:
                     self._closed_by_client(payload)
-                    return
-                elif opcode != PONG:
+                    break
+                elif opcode not in (PONG, CONTINUATION):
                     self.close(1003, "CDP messages are text")
+                if steps <= 0:
+                    return 0
         except FrameError as error:
             self._ignore()
             self.close(error.code, error.reason)
+        except BaseException:
+            if self._transport is not None:  # else it would stay paused
+                self._transport.abort()
+            raise
+        self._received = None
+        if self._paused:
+            self.pause(PauseReason.NO_TIME, False)
         if self.code == TOO_SLOW and self.half_message:
             self._ignore()
         if self.on_half_message is not None and (before or self.half_message):
             self.on_half_message()
+        return steps
 
     def _ignore(self) -> None:
         """Drops what the client has sent, and ignores the rest."""
@@ -319,8 +353,8 @@ class ClientSocket(asyncio.Protocol):
         if self._state is State.OPEN:
             self._state = State.CLOSING
             self._listener.client_gone()
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()  # for the client's own close frame
+            for reason in self._paused - {PauseReason.NO_TIME}:
+                self.pause(reason, False)  # for the client's own close frame
         elif self._state is State.CONNECTING:
             self._state = State.CLOSED
             self._listener.client_gone()

@@ -79,7 +79,8 @@ class ClientFrames:
         return len(self._held) + len(self._message)
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """(opcode, payload) of every complete message and control frame. Raises `FrameError`."""
+        """(opcode, payload) of every complete message and control frame, and (CONTINUATION, b"") for a fragment that
+        does not complete one: it takes time too. Raises `FrameError`."""
         if self._held or len(data) < self._need:
             self._held += data
             if len(self._held) < self._need:
@@ -110,8 +111,8 @@ class ClientFrames:
                 position = after
                 if first & 0x80 and (opcode := first & 0x0F) != CONTINUATION and not self._kind:
                     yield opcode, payload
-                elif (message := self._join(first, payload)) is not None:
-                    yield message
+                else:
+                    yield self._join(first, payload)
         finally:
             if position < end:
                 self._held += memoryview(data)[position:]
@@ -130,7 +131,7 @@ class ClientFrames:
         elif length + len(self._message) > MAX_MESSAGE_BYTES:
             raise FrameError(1009, f"message longer than {MAX_MESSAGE_BYTES} bytes")
 
-    def _join(self, first: int, payload: bytes) -> tuple[int, bytes] | None:
+    def _join(self, first: int, payload: bytes) -> tuple[int, bytes]:
         opcode = first & 0x0F
         if opcode >= CLOSE:
             return opcode, payload
@@ -139,7 +140,7 @@ class ClientFrames:
         self._kind = self._kind or opcode
         self._message += payload
         if not first & 0x80:
-            return None
+            return CONTINUATION, b""
         whole = self._kind, bytes(self._message)
         self._kind, self._message = 0, bytearray()
         return whole

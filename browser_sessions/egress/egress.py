@@ -25,6 +25,7 @@ from browser_sessions.egress.rules import EgressPolicy, Refusal
 from browser_sessions.egress.stream import Stream
 from browser_sessions.egress.upstream import Upstream
 from browser_sessions.egress.usage import Failed, Meter, Usage
+from browser_sessions.loop_shares import Share, Shares
 
 log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ class EgressPort:
         self._resolver: Resolver | None = None
         self._dialer: Dialer | None = None
         self._meter: Meter | None = None
+        self._share: Share | None = None
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -68,8 +70,11 @@ class EgressPort:
         upstream: Upstream | None,
         max_traffic_bytes: int | None,
         client_tls: ClientTls | None = None,
+        *,
+        principal_id: str = "",
     ) -> None:
-        """From now on the port is the session's; before, it refuses everything."""
+        """From now on the port is the session's; before, it refuses everything. `principal_id`: its owner's, whose
+        sessions share the time that the proxy spends on them."""
         egress = self._egress
 
         def on_limit() -> None:
@@ -77,6 +82,7 @@ class EgressPort:
             egress.on_traffic_limit(session_id)
 
         self._client_tls = client_tls or {}
+        self._share = egress.shares.of(f"egress {principal_id}")
         self._resolver = Resolver(egress.lookup)
         self._dialer = Dialer(policy, self._resolver, egress.machine, upstream, egress.upstream_names, egress.tls)
         self._meter = Meter(
@@ -101,7 +107,9 @@ class EgressPort:
         if len(self._relays) >= MOST_CONNECTIONS or not self._egress.accepts(client):
             client.reset()
         else:
-            relay = Relay(client, self._dialer, self._meter, self._client_tls, self._certificate, self.failures)
+            relay = Relay(
+                client, self._dialer, self._meter, self._share, self._client_tls, self._certificate, self.failures
+            )
             _ = self._relays.run(relay.run())
 
 
@@ -119,6 +127,7 @@ class Egress:
         upstream_names: bool = False,
         lookup: Lookup = system_lookup,
         tls: ssl.SSLContext | None = None,
+        shares: Shares | None = None,
     ) -> None:
         """`upstream_names`: names go to upstream proxies unresolved. `tls` is for https:// ones."""
         self.on_refused = on_refused
@@ -126,6 +135,7 @@ class Egress:
         self.on_traffic_limit = on_traffic_limit
         self.upstream_names = upstream_names
         self.lookup = lookup
+        self.shares = shares or Shares()
         self.tls = tls or ssl.create_default_context()
         self._own_ports = own_ports
         self._browser_uid: int | None = None

@@ -16,8 +16,9 @@ from browser_sessions.egress.http.heads import RequestHead, ResponseHead, Target
 from browser_sessions.egress.http.own_responses import ESTABLISHED, explanation, response
 from browser_sessions.egress.relay_certificate import RelayCertificate, untrusted
 from browser_sessions.egress.stream import ConnectionEnded, HeadTooLarge, HeadTooSlow, Stream
-from browser_sessions.egress.upstream_handshake import WANTS_LOGIN
+from browser_sessions.egress.upstream_handshake import MOST_INTERIM, WANTS_LOGIN
 from browser_sessions.egress.usage import Count, Failed, Meter
+from browser_sessions.loop_shares import Share
 
 MOST_REQUEST_HEAD_BYTES: Final = 64 * 1024
 MOST_RESPONSE_HEAD_BYTES: Final = 256 * 1024
@@ -54,13 +55,14 @@ class _Origin:
 
 
 class Relay:
-    """`dialer` and `meter` are the session's; None while the port belongs to none."""
+    """`dialer`, `meter` and `share` are the session's; None while the port belongs to none."""
 
     def __init__(
         self,
         client: Stream,
         dialer: Dialer | None,
         meter: Meter | None,
+        share: Share | None,
         client_tls: ClientTls,
         certificate: RelayCertificate,
         failures: Failures,
@@ -68,6 +70,7 @@ class Relay:
         self._client = client
         self._dialer = dialer
         self._meter = meter
+        self._share = share
         self._client_tls = client_tls
         self._certificate = certificate
         self._failures = failures
@@ -172,7 +175,7 @@ class Relay:
         head = request.forwarded(proxy_authorization=connection.proxy_authorization, to_proxy=connection.to_proxy)
         if origin.up(len(head)) < len(head):
             raise _OverLimit
-        body = client.pipe(stream, request.framing(), origin.up, head=head)
+        body = client.pipe(stream, request.framing(), origin.up, head=head, share=self._share)
         if not body.done():
             body.add_done_callback(lambda sent: stream.reset() if sent.exception() else None)
         watch = _ClientWatch(client, stream, body)
@@ -197,7 +200,7 @@ class Relay:
                 await both_ways(client, stream, origin.up, origin.down)
                 return False
             try:
-                await stream.pipe(client, framing, origin.down, head=response_head.raw)
+                await stream.pipe(client, framing, origin.down, head=response_head.raw, share=self._share)
             except (ConnectionEnded, Malformed):
                 client.reset()  # a proper end would make an incomplete body look complete
                 return False
@@ -213,6 +216,7 @@ class Relay:
 
     async def _response_head(self, request: RequestHead, origin: _Origin) -> ResponseHead:
         """The final one, or that of an upgrade; those before it have been passed on."""
+        interim = 0
         while True:
             head = ResponseHead.parse(await origin.stream.read_head(MOST_RESPONSE_HEAD_BYTES))
             if head.status == 101 and not request.wants_upgrade:
@@ -221,6 +225,9 @@ class Relay:
                 raise Unreachable(f"The session's proxy {WANTS_LOGIN}" if origin.connection.to_proxy else _WRONG_407)
             if head.status == 101 or head.status >= 200:
                 return head
+            interim += 1
+            if interim > MOST_INTERIM:
+                raise Malformed(f"it sends more than {MOST_INTERIM} interim responses")
             if origin.down(len(head.raw)) < len(head.raw):
                 raise _OverLimit
             self._client.write(head.raw)

@@ -7,16 +7,20 @@ import re
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import Callable
 from typing import Final, cast
 
 from browser_sessions.egress.http.framing import Framing, Malformed
 from browser_sessions.egress.usage import Count
+from browser_sessions.loop_shares import Share
 
 WRITE_BUFFER_BYTES: Final = 256 * 1024
 """A stream that has more to write pauses the one that feeds it, of which one read (256 KiB) may still come: 512 KiB."""
 _UNREAD_BYTES: Final = 256 * 1024
 """What is kept of a stream that nobody reads before it is paused; no head is longer."""
+LINES_PER_STEP: Final = 16
+"""Lines between chunks whose reading takes as long as a step of `loop_shares`."""
 _KEEPALIVE_S: Final = 45
 """As Chromium's own connections: for NATs, and against origins that have vanished."""
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
@@ -94,14 +98,23 @@ class Stream(asyncio.Protocol):
             await self._wait()
         return self._taken(count)
 
-    def pipe(self, target: Stream | None, framing: Framing, count: Count, *, head: bytes = b"") -> asyncio.Future[None]:
+    def pipe(
+        self,
+        target: Stream | None,
+        framing: Framing,
+        count: Count,
+        *,
+        head: bytes = b"",
+        share: Share | None = None,
+    ) -> asyncio.Future[None]:
         """Passes on what `framing` takes, from now on and without a copy. None as `target` discards it.
 
         `head` is written (not counted) before it, together with what has come of the body: one packet, where it fits.
+        `share`: in which chunks are read; not needed where there are none.
         The future fails with `ConnectionEnded` if either side ends first or `count` lets less through (this stream is
         reset then), with `Malformed` as `framing` does.
         """
-        return Pipe(self, target, framing, count).start(head)
+        return Pipe(self, target, framing, count, share).start(head)
 
     async def start_tls(self, tls: ssl.SSLContext, *, server_hostname: str | None = None) -> None:
         """From now on the bytes are those inside TLS; as the server, if there is no `server_hostname`.
@@ -170,7 +183,7 @@ class Stream(asyncio.Protocol):
     def update_reading(self) -> None:
         """Reads on if there is room for what would come."""
         pipe = self.pipe_out
-        should = len(self.unread) < _UNREAD_BYTES if pipe is None else pipe.target is None or not pipe.target.full
+        should = len(self.unread) < _UNREAD_BYTES if pipe is None else pipe.takes_more
         if should != self._reading and not self.ended and not self.transport.is_closing():
             self._reading = should
             if should:
@@ -243,14 +256,30 @@ class Stream(asyncio.Protocol):
 class Pipe:
     """A body on its way from one stream to another."""
 
-    __slots__ = ("_count", "_framing", "finished", "source", "target")
+    __slots__ = ("_count", "_framing", "_head", "_share", "_unread", "finished", "source", "target")
 
-    def __init__(self, source: Stream, target: Stream | None, framing: Framing, count: Count) -> None:
+    def __init__(
+        self,
+        source: Stream,
+        target: Stream | None,
+        framing: Framing,
+        count: Count,
+        share: Share | None,
+    ) -> None:
         self.source = source
         self.target = target
         self.finished: asyncio.Future[None] = source.loop.create_future()
         self._framing = framing
         self._count = count
+        self._share = share if framing.has_lines else None
+        self._head = b""
+        """To be written before the body."""
+        self._unread = b""
+        """What has come and waits for the share."""
+
+    @property
+    def takes_more(self) -> bool:
+        return not self._unread and (self.target is None or not self.target.full)
 
     def start(self, head: bytes) -> asyncio.Future[None]:
         source, target = self.source, self.target
@@ -266,7 +295,8 @@ class Pipe:
             self.finish(unread=unread)
         else:
             if unread:
-                self.feed(unread, head)
+                self._head = head
+                self.feed(unread)
             elif target is not None and head:
                 target.transport.write(head)
             if source.ended and not self.finished.done():
@@ -274,25 +304,49 @@ class Pipe:
         source.update_reading()
         return self.finished
 
-    def feed(self, data: bytes, head: bytes = b"") -> None:
-        framing = self._framing
+    def feed(self, data: bytes) -> None:
+        self._unread += data
+        if self._share is None:
+            self._pass_on(sys.maxsize)
+        elif not self._share.run(self._pass_on):
+            self.source.update_reading()
+
+    def _pass_on(self, steps: int) -> int:
+        """`loop_shares.Work`"""
+        if self.finished.done():
+            return steps
+        framing, data, lines = self._framing, self._unread, self._framing.lines
         try:
-            taken = framing.take(data)
+            taken = framing.take(data, lines + steps * LINES_PER_STEP)
         except Malformed as error:
             self.finish(error)
-            return
+            return steps
         passed = self._count(taken)
         if self.target is not None:
             body = data if passed == len(data) else data[:passed]
-            self.target.transport.write(head + body if head else body)
+            self.target.transport.write(self._head + body if self._head else body)
+            self._head = b""
         if passed < taken:
+            self._unread = b""
             self.source.reset()
             self.finish(ConnectionEnded())
         elif framing.done:
             self.finish(unread=data[taken:])
+        elif taken < len(data):
+            self._unread = data[taken:]
+            return 0
+        else:
+            self._unread = b""
+            if self._share is not None:
+                self.source.update_reading()
+                if self.source.ended:
+                    self.end()
+        return max(1, steps - (framing.lines - lines) // LINES_PER_STEP)
 
     def end(self) -> None:
         """The source has no more."""
+        if self._unread:
+            return  # `_pass_on` comes to it
         self.finish(None if self._framing.ends_with_connection else ConnectionEnded())
 
     def finish(self, error: Exception | None = None, unread: bytes = b"") -> None:

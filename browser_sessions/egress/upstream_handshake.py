@@ -12,6 +12,8 @@ from browser_sessions.egress.stream import ConnectionEnded, HeadTooLarge, Stream
 from browser_sessions.egress.upstream import Upstream
 
 _MOST_HEAD_BYTES: Final = 64 * 1024
+MOST_INTERIM: Final = 16
+"""Responses before the final one. Sites send one or two (100, 103)."""
 _NO_LOGIN, _LOGIN, _NONE_OF_THESE = 0, 2, 0xFF
 _NAME, _V4, _V6 = 3, 1, 4
 _SOCKS_REPLIES: Final = {
@@ -59,8 +61,10 @@ async def _connect(stream: Stream, upstream: Upstream, host: str, port: int) -> 
         request += b"Proxy-Authorization: " + credentials + b"\r\n"
     stream.write(request + b"\r\n")
     head = ResponseHead.parse(await stream.read_head(_MOST_HEAD_BYTES))
-    while 100 <= head.status < 200:
+    interim = 0
+    while 100 <= head.status < 200 and interim < MOST_INTERIM:
         head = ResponseHead.parse(await stream.read_head(_MOST_HEAD_BYTES))
+        interim += 1
     if head.status in (401, 407):
         raise UpstreamFailed(WANTS_LOGIN)
     if not 200 <= head.status < 300:

@@ -17,6 +17,7 @@ from browser_sessions.domain.session_spec import Isolation
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.relay import CALL_TIMEOUT_S, Relay, Traffic
 from browser_sessions.gateway.shared_session import SharedSession
+from browser_sessions.loop_shares import Shares
 from browser_sessions.pool.manager import Pool
 from browser_sessions.telemetry import Metrics
 
@@ -44,8 +45,9 @@ log = structlog.get_logger()
 class Gateway:
     """The CDP clients of the sessions of one pool."""
 
-    def __init__(self, pool: Pool, metrics: Metrics) -> None:
+    def __init__(self, pool: Pool, metrics: Metrics, shares: Shares) -> None:
         self._pool = pool
+        self._shares = shares
         self._metrics = metrics
         self._shared: dict[str, SharedSession] = {}
         """Sessions with clients, by session id."""
@@ -79,7 +81,8 @@ class Gateway:
                 shared = self._shared[session_id] = SharedSession(
                     cdp, handle.context_id, handle.proxy or live.session.spec.proxy
                 )
-            return Relay(session, live, handle, shared, options, self._pool.clock, self._traffic, devtools_of)
+            share = self._shares.of(f"cdp {principal.principal_id}")
+            return Relay(session, live, handle, shared, options, self._pool.clock, self._traffic, share, devtools_of)
 
         try:
             relay = await cdp.connect(make, timeout=CALL_TIMEOUT_S)

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from browser_sessions.cdp.websocket import ClientSocket, PauseReason
+from browser_sessions.cdp.websocket import STEP_BYTES, ClientSocket, PauseReason
+from browser_sessions.loop_shares import Share
 from browser_sessions.pool.control_lock import ControlLock
 
 MAX_HELD_BYTES: Final = 4 * 2**20
@@ -16,12 +17,19 @@ MAX_HELD_BYTES: Final = 4 * 2**20
 
 class HeldCommands:
     def __init__(
-        self, control: ControlLock, principal_id: str | None, socket: ClientSocket, handle: Callable[[bytes], None]
+        self,
+        control: ControlLock,
+        principal_id: str | None,
+        socket: ClientSocket,
+        share: Share,
+        handle: Callable[[bytes], None],
     ) -> None:
-        """`principal_id`: whose own control does not hold the commands. `handle` gets each command, in order."""
+        """`principal_id`: whose own control does not hold the commands. `handle` gets each command, in order, within
+        `share`."""
         self._control = control
         self._principal_id = principal_id
         self._socket = socket
+        self._share = share
         self._handle = handle
         self._commands: deque[bytes] = deque()
         self._releasing: asyncio.Task[None] | None = None
@@ -51,9 +59,15 @@ class HeldCommands:
     async def _release(self) -> None:
         while self._commands:
             await self._control.until_free(self)
-            while self._commands and not self._control.held:
-                payload = self._commands.popleft()
-                self.size -= len(payload)
-                self._handle(payload)
+            await self._share.finish(self._handle_some)
         self._releasing = None
         self._socket.pause(PauseReason.CONTROL, False)
+
+    def _handle_some(self, steps: int) -> int:
+        """`loop_shares.Work`"""
+        while steps > 0 and self._commands and not self._control.held:
+            payload = self._commands.popleft()
+            self.size -= len(payload)
+            steps -= 1 + len(payload) // STEP_BYTES
+            self._handle(payload)
+        return steps

@@ -40,6 +40,7 @@ from browser_sessions.gateway.scope.command_decision import (
     Resume,
 )
 from browser_sessions.gateway.shared_session import SharedSession
+from browser_sessions.loop_shares import Share
 from browser_sessions.pool.live_session import Live
 
 CALL_TIMEOUT_S: Final = 5.0
@@ -86,15 +87,16 @@ class Relay:
         options: Options,
         clock: Clock,
         traffic: Traffic,
+        share: Share,
         devtools_of: str | None,
     ) -> None:
-        """`devtools_of`: the principal_id of the user of this DevTools connection, whose own control does not block
-        it."""
+        """`share`: of the client's principal. `devtools_of`: the principal_id of the user of this DevTools connection,
+        whose own control does not block it."""
         self.session = session
         self.live = live
         self.options = options
         self.scope = Scope(shared.contexts)
-        self.socket = ClientSocket(self)
+        self.socket = ClientSocket(self, share=share)
         self.gone = False
         self._shared = shared
         self._handle = handle
@@ -116,7 +118,7 @@ class Relay:
         )
         self._secret_login = proxy is not None and proxy.username is not None
         """The proxy's credentials are removed from events for the client."""
-        self._held = HeldCommands(live.control, devtools_of, self.socket, self._handle_command)
+        self._held = HeldCommands(live.control, devtools_of, self.socket, share, self._handle_command)
         self._pending = PendingCommands(live.session, clock)
         self._deferred: dict[str, list[Event]] = {}
         """Deferred attach events of service workers, by target."""

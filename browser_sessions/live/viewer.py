@@ -31,6 +31,10 @@ BATCH_S: Final = 0.05
 MAX_MESSAGE_BYTES: Final = 512 * 1024
 """A paste of 100,000 characters, each of up to four bytes."""
 
+MESSAGES_PER_S: Final = 500
+"""Of a viewer: it is read no faster. The console sends an `ack` a frame, and a move of the mouse a refresh of its
+screen."""
+
 _PAGE_EVENTS: Final = frozenset({"page.opened", "page.closed", "page.crashed", "page.navigated"})
 _CONTROL_EVENTS: Final = frozenset({"control.taken", "control.released", "control.waiting"})
 _CONNECTION_EVENTS: Final = frozenset({"client.connected", "client.disconnected"})
@@ -193,9 +197,14 @@ class Viewer:
     # -- messages from the viewer ----------------------------------------------------------------------------------
 
     async def _receive(self) -> None:
+        number, since = 0, self._loop.time()
         while (text := await self._channel.receive()) is not None:
             if len(text) > MAX_MESSAGE_BYTES:
                 raise Disconnected(1009, f"a message may have {MAX_MESSAGE_BYTES} bytes")
+            number += 1
+            if number > MESSAGES_PER_S:
+                await asyncio.sleep(since + 1.0 - self._loop.time())
+                number, since = 1, self._loop.time()
             try:
                 message = orjson.loads(text)
                 if not isinstance(message, dict):

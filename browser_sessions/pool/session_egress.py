@@ -32,7 +32,14 @@ class SessionEgress:
         policy = policy.with_narrower(*parsed(spec.egress), level="session")
         upstream = None if spec.proxy is None else Upstream.parse(spec.proxy)
         client_tls = {(each.host, each.port): each.tls for each in spec.client_certificates}
-        port.assign(session.session_id, policy, upstream, spec.max_traffic_bytes, client_tls)
+        port.assign(
+            session.session_id,
+            policy,
+            upstream,
+            spec.max_traffic_bytes,
+            client_tls,
+            principal_id=principal.principal_id,
+        )
 
 
 def parsed(rules: EgressRules) -> tuple[Rules, Rules]:

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from browser_sessions.api.models.session_models import BrowserSessionResponse
 from browser_sessions.domain.session import EndReason, SessionRecord, SessionStatus
 from browser_sessions.domain.session_spec import Isolation
+from browser_sessions.loop_shares import Shares
 from browser_sessions.pool.reaper import Reaper
 from browser_sessions.server import listen, uvicorn_config
 from browser_sessions.settings import load as load_settings
@@ -138,7 +139,7 @@ def bare_app() -> FastAPI:
 def _serve_bare() -> None:
     listener = listen("127.0.0.1", 0)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    uvicorn.Server(uvicorn_config(bare_app(), load_settings())).run(sockets=[listener])
+    uvicorn.Server(uvicorn_config(bare_app(), load_settings(), Shares())).run(sockets=[listener])
 
 
 if __name__ == "__main__":

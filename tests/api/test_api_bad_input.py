@@ -458,3 +458,10 @@ async def test_errors_do_not_echo_input(service: Node) -> None:
         response = await service.client.post("/v1/auth/users", json=body, headers=headers)
         assert response.status_code == 422
         assert "canary" not in response.text
+
+
+async def test_a_url_has_a_limit_of_parameters(service: Node) -> None:
+    """Reading thousands takes the loop some milliseconds, also before the credential is checked."""
+    for count, status in ((edge.MAX_PARAMETERS, 401), (edge.MAX_PARAMETERS + 1, 400)):
+        response = await service.client.get("/json/version?" + "&".join(f"x{number}=" for number in range(count)))
+        assert response.status_code == status, response.text

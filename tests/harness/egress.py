@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from browser_sessions.egress.egress import Egress, EgressPort
 from browser_sessions.egress.relay import ClientTls
-from browser_sessions.egress.resolver import Lookup
+from browser_sessions.egress.resolver import Lookup, system_lookup
 from browser_sessions.egress.rules import EgressPolicy, Refusal, Rules
 from browser_sessions.egress.upstream import Upstream
 from browser_sessions.egress.usage import Failed
@@ -111,7 +111,7 @@ async def proxy(
         on_traffic_limit=reports.limits.append,
         upstream_names=upstream_names,
         tls=tls,
-        **({} if lookup is None else {"lookup": lookup}),
+        lookup=lookup or system_lookup,
     )
     try:
         port = await (egress.for_browser() if client_tls else egress).open()

@@ -109,7 +109,7 @@ async def running(data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
     node = Service(chosen)
     node.own_ports.add(listener.getsockname()[1])
     await node.start()
-    server = _Server(uvicorn_config(build(chosen, node), chosen))
+    server = _Server(uvicorn_config(build(chosen, node), chosen, node.shares))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:

@@ -17,7 +17,18 @@ from browser_sessions import uvicorn_adapter
 from browser_sessions.cdp.websocket import ClientSocket
 from browser_sessions.connections import Connections
 from browser_sessions.gateway.gateway import TAKE_OVER
-from browser_sessions.uvicorn_adapter import EARLY_BYTES, MAX_HEADERS, MAX_LINE_BYTES, MAX_PIPELINED, Config
+from browser_sessions.loop_shares import STEPS, Shares
+from browser_sessions.uvicorn_adapter import (
+    CHUNKS_PER_STEP,
+    EARLY_BYTES,
+    MAX_HEADERS,
+    MAX_LINE_BYTES,
+    MAX_PIPELINED,
+    PIECE_BYTES,
+    Config,
+    HttpProtocol,
+    TakeOverProtocol,
+)
 from tests.harness.clients.ws_frames import BROKEN, masked
 from tests.harness.waiting import until
 
@@ -67,7 +78,9 @@ class Served:
 
 @asynccontextmanager
 async def serving(connections: Connections | None = None, application: ASGIApp = app) -> AsyncIterator[Served]:
-    config = Config(application, connections or Connections(ANY, ANY), log_config=None, ws_per_message_deflate=False)
+    config = Config(
+        application, connections or Connections(ANY, ANY), Shares(), log_config=None, ws_per_message_deflate=False
+    )
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     server = await loop.create_server(lambda: uvicorn_adapter.HttpProtocol(config, state, {}), "127.0.0.1", 0)
@@ -390,3 +403,79 @@ def test_the_limit_of_an_address_is_not_for_loopback_and_proxies(addresses: list
         connections.close(number)
     assert (connections.count, len(connections._by_origin)) == (0, 0)
     assert connections.open("again", addresses[0])
+
+
+async def test_chunks_of_a_byte_are_parsed_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections send them: they have one address."""
+    parse, parsed, most = HttpProtocol.on_body, 0, 0
+    loop = asyncio.get_running_loop()
+
+    def on_body(protocol: HttpProtocol, body: bytes) -> None:
+        nonlocal parsed
+        parsed += 1
+        parse(protocol, body)
+
+    def turn() -> None:
+        nonlocal parsed, most
+        most, parsed = max(most, parsed), 0
+        loop.call_soon(turn)
+
+    monkeypatch.setattr(HttpProtocol, "on_body", on_body)
+    sent = head("Transfer-Encoding: chunked", method="POST") + b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n"
+    async with serving() as served:
+        loop.call_soon(turn)
+        answers = await asyncio.gather(*(served.ask(sent) for _ in range(5)))
+    assert [status_of(answer) for answer in answers] == [200] * 5
+    assert [json.loads(answer.partition(b"\r\n\r\n")[2])["length"] for answer in answers] == [20_000] * 5
+    a_piece = PIECE_BYTES // 6 + 1
+    assert most <= 5 * a_piece + 2 * (a_piece + STEPS * CHUNKS_PER_STEP), "first pieces, the allowance and a slice"
+
+
+async def test_a_large_body_with_a_length_is_parsed_as_it_comes() -> None:
+    size = 5_000_000
+    async with serving() as served:
+        answer = await served.ask(head(f"Content-Length: {size}", method="POST") + b"x" * size)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["length"] == size
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 300_000])
+async def test_messages_of_a_websocket_come_in_slices_and_in_order(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, parsed, most = TakeOverProtocol.handle_text, 0, 0
+    loop = asyncio.get_running_loop()
+    count = 400 if size < 4096 else 5_000
+    received: list[str] = []
+
+    def handle_text(protocol: TakeOverProtocol, event: object) -> None:
+        nonlocal parsed
+        parsed += 1
+        parse(protocol, event)  # type: ignore[arg-type]
+
+    def turn() -> None:
+        nonlocal parsed, most
+        most, parsed = max(most, parsed), 0
+        loop.call_soon(turn)
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            received.append(message["text"])
+        await send({"type": "websocket.close", "code": 1000})
+
+    monkeypatch.setattr(TakeOverProtocol, "handle_text", handle_text)
+    texts = [f"{number}" + "x" * (number % 300) for number in range(count)]
+    frames = b"".join(masked(1, text.encode()) for text in texts) + masked(8, b"\x03\xe8")
+    async with serving(application=reading) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(UPGRADE % b"")
+        await reader.readuntil(b"\r\n\r\n")
+        loop.call_soon(turn)
+        for at in range(0, len(frames), size):
+            writer.write(frames[at : at + size])
+            if at % 100 == 0:
+                await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            await reader.read()
+        writer.close()
+    assert received == texts
+    assert most <= 3 * STEPS, "the allowance, a slice, and what the allowance has grown by"

@@ -47,6 +47,8 @@ _HOST_NOT_ALLOWED: Final = Kind(421, "host-not-allowed", "Host name not allowed"
 _BAD_REQUEST: Final = Kind(400, "bad-request", "Bad request")
 _TOO_LARGE: Final = Kind(413, "too-large", "Request body too large")
 _UNSUPPORTED: Final = Kind(415, "unsupported-media-type", "Unsupported media type")
+MAX_PARAMETERS: Final = 250
+"""Of a URL's query. An event stream with all of its filters has fewer."""
 DISCARDED_BYTES: Final = 64 * 2**20
 PRINCIPAL_BODIES: Final = 64 * 2**20
 """Bytes of the bodies of a principal's requests under way; before it is known, of an address's. A thousand creates have
@@ -124,6 +126,8 @@ class Edge:
         try:
             if host is None:
                 await _two_hosts()(scope, receive, response)
+            elif scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+                await _too_many_parameters()(scope, receive, response)
             elif not self._hosts.allows(host):
                 await _host_not_allowed()(scope, receive, response)
             elif scope["method"] not in _BODILESS and _UPLOAD_PATH.fullmatch(scope["path"]):
@@ -163,6 +167,8 @@ class Edge:
         try:
             if host is None:
                 await refuse_websocket(scope, receive, response, _two_hosts())
+            elif scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+                await refuse_websocket(scope, receive, response, _too_many_parameters())
             elif self._hosts.allows(host):
                 await self._app(scope, receive, response)
             else:
@@ -180,12 +186,12 @@ class Edge:
         async def bounded() -> Message:
             message = await receive()
             if message["type"] == "http.request" and (size := len(message.get("body", b""))):
-                holder = _holder(scope)
-                taken[holder] += size
-                self._held[holder] += size
+                whose = holder(scope)
+                taken[whose] += size
+                self._held[whose] += size
                 if taken.total() > self._max_body:
                     raise HTTPException(413)
-                if self._held[holder] > PRINCIPAL_BODIES:
+                if self._held[whose] > PRINCIPAL_BODIES:
                     raise HTTPException(429, headers={"Retry-After": "1"})
             return message
 
@@ -212,8 +218,8 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send, response:
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
 
-def _holder(scope: Scope) -> str:
-    """Who holds the memory of a request: its principal, or its address while the principal is not known."""
+def holder(scope: Scope) -> str:
+    """Whose memory and time a request takes: its principal, or its address while the principal is not known."""
     principal: Principal | None = scope.get("browser_sessions.principal")
     address: str = (scope.get("client") or ("",))[0]
     return address if principal is None else principal.principal_id
@@ -266,6 +272,10 @@ def _unknown_type(path: str) -> Response:
 
 def _two_hosts() -> Response:
     return problem_response(_BAD_REQUEST, "The request has more than one Host header.")
+
+
+def _too_many_parameters() -> Response:
+    return problem_response(_BAD_REQUEST, f"The URL has more than {MAX_PARAMETERS} parameters.")
 
 
 def _host_not_allowed() -> Response:

@@ -45,6 +45,9 @@ KEY_NAMES: Final = ("token", "apiKey", "api_key")
 """Query parameters that may hold a key; the first one present is used. Never logged, and in no URL that we return."""
 ALIKE: Final = 0.8
 """Similarity from which an unknown option counts as a misspelling of ours: `viewportWidth` has 0.96, `timeout` 0.59."""
+MAX_COMPARED: Final = 5
+MAX_COMPARED_NAME: Final = 40
+"""Unknown options that are compared with ours, and characters of each: it takes time."""
 MAX_IGNORED_LOGGED: Final = 20
 MAX_NAME: Final = 64
 """Unknown options, and characters of each, in one log line."""
@@ -194,8 +197,8 @@ def _by_key(services: Services, scope: Scope, query: dict[str, str]) -> Principa
 def _asked(query: Mapping[str, str], *, warn: bool = True) -> Asked:
     """The query as a request body: JSON numbers, booleans, null and objects are parsed, everything else is text.
 
-    Unknown options are ignored, with a warning in the log. Raises `InvalidField` for one of ours that is
-    misspelt, `ValidationError`.
+    Unknown options are ignored, with a warning in the log. Raises `InvalidField` where one of the first
+    unknown ones is a misspelling of ours, `ValidationError`.
     """
     if "client_certificates" in query:
         raise InvalidField(("query", "client_certificates"), _NO_KEYS_IN_ADDRESSES)
@@ -206,7 +209,7 @@ def _asked(query: Mapping[str, str], *, warn: bool = True) -> Asked:
             continue
         field = CreateBrowserSession.model_fields.get(name)
         if field is None:
-            if (meant := _meant(name)) is not None:
+            if len(ignored) < MAX_COMPARED and (meant := _meant(name)) is not None:
                 raise InvalidField(("query", name[:MAX_NAME]), f"is unknown. Did you mean {meant}?")
             ignored.append(name[:MAX_NAME])
             continue
@@ -223,10 +226,10 @@ def _asked(query: Mapping[str, str], *, warn: bool = True) -> Asked:
 def _meant(name: str) -> str | None:
     """The option that `name` is a misspelling or a prefix of."""
     plain = name.lower().replace("-", "_")
-    if plain.startswith("_"):
+    if plain.startswith("_") or len(plain) > MAX_COMPARED_NAME:
         return None  # a Chromium switch, as other services accept them
     begun = next((field for field in _FIELDS if field.startswith(f"{plain}_")), None)
-    near = difflib.get_close_matches(plain[:MAX_NAME], _FIELDS, 1, ALIKE)
+    near = difflib.get_close_matches(plain, _FIELDS, 1, ALIKE)
     return near[0] if near else begun
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Final, Protocol
 
 _MOST_IN_LINE: Final = 4096
@@ -18,21 +19,27 @@ class Malformed(Exception):
 class Framing(Protocol):
     done: bool
     ends_with_connection: bool
+    has_lines: bool
+    """Whether `take` takes time: other bodies are not looked at."""
+    lines: int
+    """Those that were read: sizes of chunks and trailers."""
 
-    def take(self, data: bytes) -> int:
-        """The number of bytes at the beginning of `data` that belong to the body. Raises `Malformed`."""
+    def take(self, data: bytes, most_lines: int = sys.maxsize) -> int:
+        """The number of bytes at the beginning of `data` that belong to the body, as far as `lines` is below
+        `most_lines`. Raises `Malformed`."""
 
 
 class Counted:
     """A body of a known length."""
 
-    ends_with_connection = False
+    ends_with_connection = has_lines = False
+    lines = 0
 
     def __init__(self, length: int) -> None:
         self._left = length
         self.done = length == 0
 
-    def take(self, data: bytes) -> int:
+    def take(self, data: bytes, most_lines: int = sys.maxsize) -> int:
         taken = min(self._left, len(data))
         self._left -= taken
         self.done = self._left == 0
@@ -43,12 +50,13 @@ class UntilEnd:
     """Everything until the connection ends."""
 
     ends_with_connection = True
-    done = False
+    done = has_lines = False
+    lines = 0
 
     def __init__(self) -> None:
         self.total = 0
 
-    def take(self, data: bytes) -> int:
+    def take(self, data: bytes, most_lines: int = sys.maxsize) -> int:
         self.total += len(data)
         return len(data)
 
@@ -57,9 +65,11 @@ class Chunked:
     """Chunks, then trailers up to an empty line."""
 
     ends_with_connection = False
+    has_lines = True
 
     def __init__(self) -> None:
         self.done = False
+        self.lines = 0
         self._left = 0
         """Bytes of the chunk that are to come, with the line's end after it."""
         self._line = b""
@@ -67,15 +77,16 @@ class Chunked:
         self._in_trailers = False
         self._trailers = 0
 
-    def take(self, data: bytes) -> int:
+    def take(self, data: bytes, most_lines: int = sys.maxsize) -> int:
         at = 0
-        while not self.done and at < len(data):
+        while not self.done and at < len(data) and self.lines < most_lines:
             if self._left:
                 step = min(self._left, len(data) - at)
                 self._check_end(data, at, step)
                 self._left -= step
                 at += step
                 continue
+            self.lines += 1
             end = data.find(b"\n", at) + 1
             line = self._line + data[at : end or len(data)]
             if len(line) > _MOST_IN_LINE:

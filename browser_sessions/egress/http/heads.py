@@ -23,6 +23,8 @@ _LENIENT_STATUS: Final = re.compile(rb"HTTP/(\d)\.(\d) +([0-9]{3})(?:\D.*)?", re
 _NAME: Final = re.compile(_TOKEN)
 _ABSOLUTE: Final = re.compile(rb"http://([^/?#]*)([/?][^#]*)?", re.IGNORECASE)
 _AUTHORITY: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
+MOST_LINES: Final = 1000
+"""Of a head: each takes time. Sites send some hundred at most."""
 _LONGEST_HOST: Final = 255
 """More than any name in DNS; it is kept for the accounts."""
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
@@ -95,6 +97,7 @@ class RequestHead:
     @classmethod
     def parse(cls, head: bytes) -> Self:
         """`head` ends with its empty line. Raises `Malformed`."""
+        _check_lines(head)
         parts = _REQUEST.fullmatch(head)
         if parts is None:
             raise Malformed("this is no HTTP request")
@@ -162,6 +165,7 @@ class ResponseHead:
     @classmethod
     def parse(cls, head: bytes) -> Self:
         """Raises `Malformed`."""
+        _check_lines(head)
         if parts := _RESPONSE.fullmatch(head):
             status, minor_version, headers, raw = int(parts[2]), int(parts[1]), Headers(_FIELD.findall(parts[3])), head
         else:
@@ -198,6 +202,11 @@ class ResponseHead:
 def _codings(headers: Headers) -> list[bytes]:
     """Of a response's body. `identity` is none."""
     return [coding for coding in headers.values(b"transfer-encoding") if coding != b"identity"]
+
+
+def _check_lines(head: bytes) -> None:
+    if head.count(b"\n") > MOST_LINES:
+        raise Malformed(f"it has more than {MOST_LINES} headers")
 
 
 def _length(lengths: list[bytes]) -> int:

@@ -42,6 +42,7 @@ from browser_sessions.domain.principal import Role
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
 from browser_sessions.gateway.gateway import Gateway
+from browser_sessions.loop_shares import Shares
 from browser_sessions.pool.manager import Pool, PoolLimits
 from browser_sessions.store import EmbeddedStore
 from browser_sessions.telemetry import Metrics
@@ -249,7 +250,7 @@ def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int)
             metrics,
             "0.0.0",
             console,
-            Gateway(pool, metrics),
+            Gateway(pool, metrics, Shares()),
             own.ticket_secret,
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from websockets.uri import parse_uri
 
 from browser_sessions.cdp import websocket
 from browser_sessions.cdp.websocket import COPY_BYTES, WRITE_BYTES, ClientSocket, PauseReason
+from browser_sessions.loop_shares import STEPS, Shares
 from tests.harness.clients.ws_frames import BROKEN, masked
 from tests.harness.waiting import until
 
@@ -465,3 +467,83 @@ def test_shutdown_closes_with_1001() -> None:
         side.shutdown()
         client.receive_data(wire.take())
         assert (client.close_rcvd.code, receiver.gone) == (1001, 1)
+
+
+FLOODS = {
+    "commands": (b"".join(masked(1, b"%d" % number) for number in range(1000)), 1000),
+    "pings": (masked(9, b"") * 1000, 0),
+    "pongs": (masked(10, b"") * 1000, 0),
+    "fragments": (masked(1, b"", fin=False) + masked(0, b"", fin=False) * 1000 + masked(0, b"x"), 1),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+async def test_a_flood_is_handled_in_slices_and_not_read_meanwhile(name: str) -> None:
+    flood, commands = FLOODS[name]
+    receiver, wire, share = Receiver(), Wire(), Shares().of("a")
+    side = wire.protocol = ClientSocket(receiver, share=share)
+    side.connection_made(wire)
+    side.data_received(flood)
+    assert len(receiver.commands) <= STEPS
+    assert len(wire.sent) <= STEPS * 2, "pongs of two bytes"
+    assert not reads(wire)
+    assert side.paused, "its silence does not count"
+    seen = [len(receiver.commands)]
+    async with asyncio.timeout(30):
+        while not wire.reading:
+            await asyncio.sleep(0)
+            seen.append(len(receiver.commands))
+    assert max(after - before for before, after in pairwise(seen)) <= STEPS
+    assert len(receiver.commands) == commands
+    if name == "commands":
+        assert receiver.commands == [b"%d" % number for number in range(1000)]
+
+
+async def test_clients_of_one_principal_have_one_share_and_others_their_own() -> None:
+    shares = Shares()
+    sides = []
+    for holder in ("a", "a", "b"):
+        wire, receiver = Wire(), Receiver()
+        side = wire.protocol = ClientSocket(receiver, share=shares.of(holder))
+        side.connection_made(wire)
+        sides.append((side, wire, receiver))
+    flood = masked(1, b"{}") * 1000
+    sides[0][0].data_received(flood)
+    for side, _, _ in sides[1:]:
+        side.data_received(masked(1, b"{}") * 10)
+    assert [wire.reading for _, wire, _ in sides] == [False, False, True]
+    assert [len(receiver.commands) for _, _, receiver in sides] == [STEPS, 0, 10]
+    async with asyncio.timeout(30):
+        await until(lambda: reads(sides[1][1]))
+    assert not reads(sides[0][1]), "they take turns"
+
+
+async def test_a_flooding_client_that_is_closed_is_not_read_until_its_flood_is_over() -> None:
+    receiver, wire, share = Receiver(), Wire(), Shares().of("a")
+    side = wire.protocol = ClientSocket(receiver, share=share)
+    side.connection_made(wire)
+    side.data_received(masked(1, b"{}") * 1000 + masked(8, b""))
+    side.close(1000, "")
+    assert not wire.reading
+    handled = len(receiver.commands)
+    async with asyncio.timeout(30):
+        await until(lambda: wire.closed)
+    assert len(receiver.commands) == handled
+
+
+async def test_an_error_in_a_later_turn_ends_the_connection() -> None:
+    class Failing(Receiver):
+        def command(self, payload: bytes) -> None:
+            super().command(payload)
+            if len(self.commands) > STEPS:
+                raise ValueError
+
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    wire = Wire()
+    side = wire.protocol = ClientSocket(Failing(), share=Shares().of("a"))
+    side.connection_made(wire)
+    side.data_received(masked(1, b"{}") * 1000)
+    async with asyncio.timeout(30):
+        await until(lambda: wire.aborted)
+    assert [type(each) for each in reported] == [ValueError]

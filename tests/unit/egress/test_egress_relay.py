@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.harness.egress import answering, origin, proxy, request_head
+import pytest
+
+from tests.harness.egress import OK, answering, origin, proxy, request_head
 
 
 async def test_a_get_reaches_the_origin_as_without_a_proxy() -> None:
@@ -65,3 +67,21 @@ async def test_a_denied_destination_is_a_page_that_names_rule_and_setting() -> N
         assert b"10.0.0.0/8 (private network)" in body
         assert b"add 10.0.0.1:80 to BROWSER_SESSIONS_EGRESS_ALLOW" in body
         assert [(session, refusal.address) for session, refusal in under_test.reports.refusals] == [("s1", "10.0.0.1")]
+
+
+@pytest.mark.parametrize(("interim", "status"), [(16, b"200"), (17, b"502")])
+async def test_interim_responses_are_passed_on_up_to_a_limit(interim: int, status: bytes) -> None:
+    async with origin(answering(b"HTTP/1.1 103 Early Hints\r\n\r\n" * interim + OK)) as port, proxy() as under_test:
+        client = await under_test.connect()
+        client.request(f"http://127.0.0.1:{port}/")
+        heads = [await client.head() for _ in range(17)]
+        assert [each[9:12] for each in heads] == [b"103"] * 16 + [status]
+        await client.close()
+
+
+@pytest.mark.parametrize(("lines", "status"), [(990, b"200"), (1001, b"502")])
+async def test_heads_have_a_limit_of_lines(lines: int, status: bytes) -> None:
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + b"a:b\r\n" * lines + b"\r\n"
+    async with origin(answering(response)) as port, proxy() as under_test:
+        head, _ = await under_test.get(f"http://127.0.0.1:{port}/")
+        assert head[9:12] == status
