@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import gc
 import os
@@ -36,6 +37,11 @@ close first and no request meets a connection that is being closed."""
 VIEWER_MESSAGE_BYTES: Final = 2**20
 """Of one message of a live view's viewer; `live.viewer` has a lower limit. CDP connections are taken over from uvicorn
 and have the limit of `cdp.websocket_frames`."""
+
+MMAP_BYTES: Final = 2**20
+"""Blocks of this size and more are returned to the system as soon as they are freed."""
+_M_TRIM_THRESHOLD: Final = -1  # <malloc.h>
+_M_MMAP_THRESHOLD: Final = -3
 
 NICENESS: Final = -7
 """Of the event loop's thread, where the system permits it (root, CAP_SYS_NICE), so that pages that keep all processors
@@ -133,6 +139,15 @@ def raise_priority() -> None:
             Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
+def return_large_blocks() -> None:
+    """glibc raises its threshold up to 32 MiB as larger blocks are freed, and then keeps them in a heap for each
+    thread: after large responses, 100 MiB and more. Other C libraries have no such call."""
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, 2 * MMAP_BYTES)  # glibc's own ratio; 128 KiB otherwise, now that it adapts no more
+
+
 async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) -> None:
     """Serves until a signal ends it, also during the start. `on_ready` is called with the node and its URL once it
     accepts sessions.
@@ -141,6 +156,7 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
     """
     listener = listen(settings.host, settings.port)
     raise_priority()
+    return_large_blocks()
     service = Service(settings)
     tracing.start(version("browser-sessions"), service.pool.node)
     start = _Start(service)

@@ -241,6 +241,10 @@ RETIREMENT_REASONS: Final = ("dedicated session ended", "age", "sessions served"
 """Of `placement.recycle_reason`."""
 
 
+FILE_DIRECTIONS: Final = ("upload", "download")
+FILE_OUTCOMES: Final = ("accepted", "refused")
+
+
 class CountedElsewhere(Collector):
     """A counter of values that are counted elsewhere: `counts`, by the value of its one label."""
 
@@ -316,6 +320,15 @@ class Metrics:
         self.egress_connections = CountedElsewhere(
             f"{prefix}_egress_connections", "Connections of sessions, made or refused by a rule", "outcome", registry
         )
+        self.files = Counter(
+            f"{prefix}_files",
+            "Files uploaded to sessions and downloaded by their pages; of refused downloads the first ten of a session",
+            ["direction", "outcome"],
+            registry=registry,
+        )
+        self.file_bytes = Counter(
+            f"{prefix}_file_bytes", "Bytes of the accepted ones", ["direction"], registry=registry
+        )
         self.viewers = Gauge(f"{prefix}_viewers", "Open live views", registry=registry)
         self.loop_lag_seconds = Histogram(
             f"{prefix}_loop_lag_seconds", "Lag of the event loop", buckets=_SECONDS, registry=registry
@@ -337,6 +350,10 @@ class Metrics:
             self.browsers_retired.labels(retirement_reason)
         for direction in ("to_browser", "to_client"):
             self.gateway_bytes.labels(direction)
+        for direction in FILE_DIRECTIONS:
+            self.file_bytes.labels(direction)
+            for outcome in FILE_OUTCOMES:
+                self.files.labels(direction, outcome)
         for outcome in ("passed", "refused"):
             self.gateway_messages.labels("to_browser", outcome)
         self._anonymous = self.http_seconds.labels(*ANONYMOUS)

@@ -16,7 +16,15 @@ from browser_sessions.api.errors import TABLE
 from browser_sessions.api.middleware.edge import UNKNOWN_ROUTE
 from browser_sessions.domain.session import SessionStatus
 from browser_sessions.pool.admission import REFUSALS
-from browser_sessions.telemetry import ANONYMOUS, EVENTS, RESTART_REASONS, RETIREMENT_REASONS, UNKNOWN_METHOD, Metrics
+from browser_sessions.telemetry import (
+    ANONYMOUS,
+    EVENTS,
+    FILE_DIRECTIONS,
+    RESTART_REASONS,
+    RETIREMENT_REASONS,
+    UNKNOWN_METHOD,
+    Metrics,
+)
 
 PREFIX: Final = "browser_sessions_"
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "telemetry.md"
@@ -67,6 +75,9 @@ _VALUES: Final[Mapping[tuple[str, str], str]] = {
     ("browsers", "state"): "`starting`, `running`, `retiring`",
     ("browser_restarts_total", "reason"): _listed(RESTART_REASONS),
     ("browsers_retired_total", "reason"): _listed(RETIREMENT_REASONS),
+    ("files_total", "direction"): _listed(FILE_DIRECTIONS),
+    ("files_total", "outcome"): "`accepted`, `refused`: beyond a limit, or, of an upload, its name is taken",
+    ("file_bytes_total", "direction"): _listed(FILE_DIRECTIONS),
     ("egress_bytes_total", "direction"): "`up`, `down`",
     ("egress_connections_total", "outcome"): "`made`, `refused`",
     ("gateway_bytes_total", "direction"): "`to_browser`, `to_client`",

@@ -77,7 +77,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
     openapi_document.install(app)
     errors.install(app)
     app.add_middleware(StatusMiddleware, services=services, route=status)
-    app.add_middleware(Edge, options=services.options, metrics=services.metrics)
+    app.add_middleware(Edge, options=services.options, metrics=services.metrics, unsent=services.unsent)
     if (tracer := tracing.tracer()) is not None:
         from browser_sessions.api.middleware.request_spans import Traced  # OpenTelemetry is an extra
 

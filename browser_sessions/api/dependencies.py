@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
+from browser_sessions.api.large_responses import UnsentResponses
 from browser_sessions.api.request_queue import RequestQueue
 from browser_sessions.auth.console_cookie import Cookies
 from browser_sessions.auth.keyring import KeyRing
@@ -109,6 +110,7 @@ class Services:
     """Live ones by ticket."""
     slow_requests: RequestQueue = field(default_factory=RequestQueue)
     """Actions on pages, and creates that may wait."""
+    unsent: UnsentResponses = field(default_factory=UnsentResponses)
 
 
 async def services_of(request: Request) -> Services:

@@ -84,6 +84,9 @@ class ClientSocket(asyncio.Protocol):
         """The code that we have closed it with."""
         self.on_backlog: Callable[[], None] | None = None
         """Called when a message is queued, for a limit over several clients."""
+        self.may_send: Callable[[int], bool] | None = None
+        """Asked before a message longer than `WRITE_BYTES` is sent, for a limit over several clients. False: the client
+        is closed instead."""
         self.on_half_message: Callable[[], None] | None = None
         """Called when part of a large message has arrived, and when it is complete."""
         self._listener = listener
@@ -116,12 +119,19 @@ class ClientSocket(asyncio.Protocol):
     @property
     def waiting(self) -> int:
         """Bytes that the client has not read yet, as far as we know: kernel buffers are not included."""
+        if self._state is State.CLOSED:
+            return 0
         return self._queued + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     @property
     def backlog(self) -> int:
         """Unread bytes without the largest message, which alone does not mean that the client is slow."""
         return max(0, self.waiting - self._largest)
+
+    @property
+    def largest(self) -> int:
+        """What is unread of the largest message."""
+        return min(self._largest, self.waiting)
 
     @property
     def half_message(self) -> int:
@@ -135,6 +145,10 @@ class ClientSocket(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         """Sends a message as one text frame."""
+        large = len(payload) > WRITE_BYTES and self._state is State.OPEN
+        if large and self.may_send is not None and not self.may_send(len(payload)):
+            self.close(TOO_SLOW, "this principal's clients have too many unread messages for another large one")
+            return
         self._frame(TEXT, payload)
 
     def ping(self) -> None:
@@ -181,6 +195,11 @@ class ClientSocket(asyncio.Protocol):
         self._frame(CLOSE, close(code, reason))
         self._end()
         self._abort_after(LINGER_S if code == TOO_SLOW else CLOSING_S)
+
+    def abort(self) -> None:
+        """Ends the connection at once, which drops what the client has not read."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def shutdown(self) -> None:
         """Called when the HTTP server stops."""

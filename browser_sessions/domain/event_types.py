@@ -91,7 +91,11 @@ _TYPES: Final = (
         "live view.",
     ),
     EventType("download.started", ("page_id", "url", "filename"), "A download started."),
-    EventType("download.finished", ("page_id", "filename", "state"), "`completed`, `canceled` or `over_quota`."),
+    EventType(
+        "download.finished",
+        ("page_id", "filename", "state", "size"),
+        "`completed`, with its `size` in bytes, `canceled` or `over_quota`.",
+    ),
     EventType("upload.added", ("upload_id", "name", "size"), "A file of `size` bytes was uploaded to the session."),
     EventType("upload.removed", ("upload_id", "name", "size"), "It was removed."),
     EventType(

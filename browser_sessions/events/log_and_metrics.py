@@ -44,6 +44,12 @@ def _count(metrics: Metrics) -> Callable[[Event], None]:
             metrics.sessions_ended.labels(event.data["reason"] or "unknown").inc()
             if (closing := event.data.get("closing_seconds")) is not None:
                 metrics.end_seconds.observe(closing)
+        elif event.kind == "upload.added":
+            _accepted(metrics, "upload", event)
+        elif event.kind == "download.finished" and event.data["state"] == "completed":
+            _accepted(metrics, "download", event)
+        elif event.kind == "download.finished" and event.data["state"] == "over_quota":
+            metrics.files.labels("download", "refused").inc()
         elif event.kind == "browser.started":
             metrics.browser_start_seconds.observe(event.data["seconds"])
         elif event.kind == "browser.died":
@@ -52,3 +58,8 @@ def _count(metrics: Metrics) -> Callable[[Event], None]:
             metrics.browsers_retired.labels(event.data["reason"]).inc()
 
     return count
+
+
+def _accepted(metrics: Metrics, direction: str, event: Event) -> None:
+    metrics.files.labels(direction, "accepted").inc()
+    metrics.file_bytes.labels(direction).inc(event.data["size"])

@@ -9,7 +9,7 @@ import structlog
 
 from browser_sessions.background_tasks import every
 from browser_sessions.cdp import BrowserSession, CdpClosed, CdpError
-from browser_sessions.cdp.websocket import TOO_SLOW, PauseReason
+from browser_sessions.cdp.websocket import TOO_SLOW, ClientSocket, PauseReason
 from browser_sessions.domain.close_codes import PING_TIMEOUT
 from browser_sessions.domain.errors import BrowserGone, Conflict
 from browser_sessions.domain.principal import Principal
@@ -36,6 +36,9 @@ MAX_PRINCIPAL_BYTES: Final = 48 * 2**20
 the limit of one client. A client that reads has little more than one message in transit, so hundreds stay far below.
 
 The same again for what they send, besides the largest: incomplete messages, and commands that wait for control."""
+MAX_UNREAD_BYTES: Final = 96 * 2**20
+"""All unread messages for a principal's clients, besides the largest of them all: a client whose next large one would
+exceed it is closed. More than what clients that read have in transit."""
 MAX_CLIENTS: Final = 16
 """Clients of one session: a few tools and a person's DevTools; each uses memory in the browser."""
 
@@ -97,6 +100,7 @@ class Gateway:
             raise
         self._relays.add(relay)
         relay.socket.on_backlog = lambda: self._check_principal(live.session.owner)
+        relay.socket.may_send = lambda size: self._has_room(live.session.owner, size)
         relay.socket.on_half_message = lambda: self._pace(live.session.owner)
         return relay
 
@@ -114,7 +118,8 @@ class Gateway:
         now = asyncio.get_running_loop().time()
         for relay in tuple(self._relays):
             if relay.gone:
-                self._relays.discard(relay)
+                if not relay.socket.waiting:  # until then its memory counts
+                    self._relays.discard(relay)
                 continue
             side = relay.socket
             if side.stalled_for(now) > STALL_TIMEOUT_S:
@@ -134,6 +139,17 @@ class Gateway:
         sockets = [relay.socket for relay in self._relays if not relay.gone and relay.live.session.owner == owner]
         if sum(socket.backlog for socket in sockets) > MAX_PRINCIPAL_BYTES:
             max(sockets, key=lambda socket: socket.backlog).close(TOO_SLOW, "the client does not read")
+
+    def _has_room(self, owner: str, size: int) -> bool:
+        """Whether another large message may wait for one of the owner's clients. Drops what waits for those that are
+        closed already, if that makes room."""
+        relays = [relay for relay in self._relays if relay.live.session.owner == owner]
+        if _fits([relay.socket for relay in relays], size):
+            return True
+        for relay in relays:
+            if relay.gone:
+                relay.socket.abort()
+        return _fits([relay.socket for relay in relays if not relay.gone], size)
 
     def _pace(self, owner: str) -> None:
         """Stops reading from the owner's clients that send large messages while all of them exceed the limit together,
@@ -160,6 +176,11 @@ class Gateway:
         metrics.gateway_messages.labels("to_browser", "refused").inc(total.refused - reported.refused)
         passed = (total.commands - total.refused) - (reported.commands - reported.refused)
         metrics.gateway_messages.labels("to_browser", "passed").inc(passed)
-        metrics.gateway_clients.set(len(self._relays))
+        metrics.gateway_clients.set(sum(not relay.gone for relay in self._relays))
         reported.bytes_up, reported.bytes_down = total.bytes_up, total.bytes_down
         reported.commands, reported.refused = total.commands, total.refused
+
+
+def _fits(sockets: list[ClientSocket], size: int) -> bool:
+    unread = size + sum(socket.waiting for socket in sockets)
+    return unread - max(size, *(socket.largest for socket in sockets), 0) <= MAX_UNREAD_BYTES

@@ -136,6 +136,7 @@ async def test_counters_begin_with_a_zero_for_every_reason(service: Node) -> Non
         ("browser_restarts", "reason", RESTART_REASONS),
         ("browsers_retired", "reason", RETIREMENT_REASONS),
         ("gateway_bytes", "direction", ("to_browser", "to_client")),
+        ("file_bytes", "direction", ("upload", "download")),
     ):
         started = {each for each in found if each.startswith(f"browser_sessions_{name}_total")}
         assert started == {f'browser_sessions_{name}_total{{{label}="{value}"}}' for value in values}

@@ -124,6 +124,8 @@ async def test_more_than_the_quota_is_refused_whether_it_is_announced_or_not(ser
         problem = response.json()
         assert (problem["status"], problem["type"]) == (413, "urn:browser-sessions:problem:upload-too-large")
         assert str(UPLOAD_QUOTA - 2**20) in problem["detail"]
+    labels = {"direction": "upload", "outcome": "refused"}
+    assert service.metrics.registry.get_sample_value("browser_sessions_files_total", labels) == len(bodies)
     fits = await service.client.post(path, headers=ADMIN, params={"name": "b"}, content=large[2**20 :])
     assert fits.status_code == 201, fits.text
 

@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from browser_sessions.api.dependencies import ApiOptions
-from browser_sessions.api.errors import INTERNAL, Kind, problem_response
+from browser_sessions.api.errors import INTERNAL, Kind, problem_response, response_for
+from browser_sessions.api.large_responses import PIECE_BYTES, UnsentResponses, dropped
 from browser_sessions.api.middleware.origin import Hosts, apply_forwarded, networks
 from browser_sessions.domain.principal import Principal
 from browser_sessions.telemetry import REQUEST_ID, Metrics
@@ -66,14 +67,22 @@ class _HeadSent(Exception):
 
 @dataclass(slots=True)
 class _Response:
-    """Passes the response on: notes its status, adds the common headers, drops the body for HEAD."""
+    """Passes the response on: notes its status, adds the common headers, drops the body for HEAD, sends a large one in
+    pieces."""
 
+    scope: Scope
     send: Send
     request_id: bytes
+    unsent: UnsentResponses
     head: bool = False
     close_on_error: Callable[[], bool] = bool
     """Whether the body is too long to be read to its end after an error."""
     status: int = 0
+    start: Message | None = None
+    """The start of a large response, which is held back until there is a body."""
+    dropped: int | None = None
+    """Bytes of a body that exceeds what its caller may leave unread: nothing of the response is sent. No error, whose
+    traceback would hold the body."""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] in _STARTS:
@@ -85,19 +94,51 @@ class _Response:
             if self.status >= 400 and self.close_on_error():
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
+            self.start = self.dropped = None
+            if not self.head and _length(headers) > PIECE_BYTES:
+                self.start = message
+                return
         elif self.head and message["type"] == "http.response.body":
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
             if message.get("more_body"):
                 raise _HeadSent
             return
+        elif len(message.get("body", b"")) > PIECE_BYTES:
+            await self._in_pieces(message)
+            return
+        elif self.dropped is not None:
+            return
+        elif self.start is not None:
+            await self._begin()
         await self.send(message)
+
+    async def _in_pieces(self, message: Message) -> None:
+        """A body counts as a whole until its end has left, because it is held as a whole."""
+        body: bytes = message["body"]
+        holder = _holder(self.scope)
+        if self.start is not None and not self.unsent.fits(holder, len(body)):
+            self.start, self.dropped = None, len(body)
+            return
+        with self.unsent.holding(holder, len(body)):
+            await self._begin()
+            for at in range(0, len(body), PIECE_BYTES):
+                piece = body[at : at + PIECE_BYTES]
+                await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+            if not message.get("more_body", False):  # sent when the last piece has left
+                await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _begin(self) -> None:
+        if self.start is not None:
+            start, self.start = self.start, None
+            await self.send(start)
 
 
 class Edge:
     """Pure ASGI, because every status request passes it: a task group or a Request object would cost speed."""
 
-    def __init__(self, app: ASGIApp, options: ApiOptions, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, options: ApiOptions, metrics: Metrics, unsent: UnsentResponses) -> None:
         self._app = app
+        self._unsent = unsent
         self._metrics = metrics
         self._hosts = Hosts(options.listen_host, options.public_url, options.allowed_hosts)
         self._trusted = networks(options.trusted_proxies)
@@ -122,7 +163,7 @@ class Edge:
         head = scope["method"] == "HEAD"
         if head:  # as GET, without the body (RFC 9110, section 9.3.2)
             scope = {**scope, "method": "GET"}
-        response = _Response(send, request_id, head)
+        response = _Response(scope, send, request_id, self._unsent, head)
         try:
             if host is None:
                 await _two_hosts()(scope, receive, response)
@@ -146,9 +187,11 @@ class Edge:
             pass
         except Exception:
             log.exception("http.failed", method=scope["method"], route=_route(scope))
-            if response.status:
+            if response.status and response.start is None:
                 raise  # the response has begun: closing the connection says that it is incomplete
             await problem_response(Kind(500, "internal", "Internal error"), INTERNAL)(scope, receive, response)
+        if response.dropped is not None:
+            await response_for(dropped(response.dropped))(scope, receive, response)
         seconds = time.perf_counter() - began
         route = _route(scope)
         self._metrics.answered(
@@ -163,7 +206,7 @@ class Edge:
         began = time.perf_counter()
         host, request_id, _ = _headers_of(scope)
         REQUEST_ID.set(request_id.decode("ascii"))
-        response = _Response(send, request_id)
+        response = _Response(scope, send, request_id, self._unsent)
         try:
             if host is None:
                 await refuse_websocket(scope, receive, response, _two_hosts())
@@ -241,6 +284,10 @@ def _headers_of(scope: Scope) -> tuple[bytes | None, bytes, int | None]:
         elif name == b"content-length" and value.isdigit():
             length = int(value[:20])
     return None if several else host or b"", request_id or secrets.token_hex(8).encode(), length
+
+
+def _length(headers: list[tuple[bytes, bytes]]) -> int:
+    return next((int(value) for name, value in headers if name == b"content-length"), 0)
 
 
 def _has_unknown_type(scope: Scope, length: int | None) -> bool:

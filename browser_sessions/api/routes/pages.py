@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from browser_sessions.api.caller_credentials import Caller, CheckedRoute
 from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.large_responses import bounded
 from browser_sessions.api.models.page_models import (
     EvaluateBody,
     EvaluateResponse,
@@ -45,12 +46,21 @@ CLOSE_TIMEOUT_S: Final = 5.0
 """Closing takes milliseconds and does not need the renderer."""
 _PAGE_PROBLEMS: Final = (401, 404, 409, 503, 504)
 _BODY_PROBLEMS: Final = (400, 401, 404, 409, 413, 415, 503, 504)
+_LARGE_PROBLEMS: Final = (401, 404, 409, 429, 503, 504)
 _SIDES: Final = ("top", "right", "bottom", "left")
 BYTES_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
 """Content of a page must not be rendered as a page of this service in the caller's browser."""
+
+
+async def large_response(services: Here, principal: Caller) -> None:
+    """For operations with a response that may be large. Raises `QuotaExceeded`."""
+    services.unsent.check(principal.principal_id)
+
+
+MAY_BE_LARGE: Final = [Depends(large_response)]
 
 
 def bytes_of(media_type: str) -> dict[str, Any]:
@@ -146,7 +156,8 @@ async def navigate_page(
 @router.get(
     "/{page_id}/screenshot",
     response_class=Response,
-    responses=problems(*_PAGE_PROBLEMS)
+    dependencies=MAY_BE_LARGE,
+    responses=problems(*_LARGE_PROBLEMS)
     | {200: {"content": bytes_of("image/png") | bytes_of("image/jpeg") | bytes_of("image/webp")}},
 )
 async def take_screenshot(
@@ -172,26 +183,36 @@ async def take_screenshot(
     )
     async with driving(services, principal, session_id) as context:
         image = await context.screenshot(page_id, picture, timeout=READ_TIMEOUT_S)
+    bounded(image, "The screenshot", "Take a part of it with clip, or another format, or a lower quality.")
     return _file(image, f"image/{query.format}", f"screenshot.{query.format}")
 
 
-@router.get("/{page_id}/content", response_model=PageContent, responses=problems(*_PAGE_PROBLEMS))
-async def get_page_content(session_id: str, page_id: str, services: Here, principal: Caller) -> dict[str, Any]:
+@router.get(
+    "/{page_id}/content",
+    response_model=PageContent,
+    dependencies=MAY_BE_LARGE,
+    responses=problems(*_LARGE_PROBLEMS),
+)
+async def get_page_content(session_id: str, page_id: str, services: Here, principal: Caller) -> Response:
     """Get the page's current HTML."""
     async with driving(services, principal, session_id) as context:
         content = await context.content(page_id, timeout=READ_TIMEOUT_S)
         page = next((page for page in context.pages() if page.page_id == page_id), None)
-    return {
+    fields = {
         "url": valid(page.url) if page else "",
         "title": valid(page.title) if page else "",
         "content": valid(content),
     }
+    body = await asyncio.to_thread(orjson.dumps, fields)
+    bounded(body, "The page's HTML as JSON", "Read parts of it with evaluate, or over CDP.")
+    return Response(body, media_type="application/json")
 
 
 @router.get(
     "/{page_id}/pdf",
     response_class=Response,
-    responses=problems(*_PAGE_PROBLEMS) | {200: {"content": bytes_of("application/pdf")}},
+    dependencies=MAY_BE_LARGE,
+    responses=problems(*_LARGE_PROBLEMS) | {200: {"content": bytes_of("application/pdf")}},
 )
 async def print_page(
     session_id: str, page_id: str, services: Here, principal: Caller, query: Annotated[PdfQuery, Query()]
@@ -204,17 +225,25 @@ async def print_page(
             raise InvalidField(("query", name), "must be more than zero")
     async with driving(services, principal, session_id) as context:
         document = await context.pdf(page_id, options | {"margin": margins}, timeout=READ_TIMEOUT_S)
+    bounded(document, "The PDF", "Print some of its pages with page_ranges.")
     return _file(document, "application/pdf", "page.pdf")
 
 
-@router.post("/{page_id}/evaluate", response_model=EvaluateResponse, responses=problems(*_BODY_PROBLEMS))
+@router.post(
+    "/{page_id}/evaluate",
+    response_model=EvaluateResponse,
+    dependencies=MAY_BE_LARGE,
+    responses=problems(429, *_BODY_PROBLEMS),
+)
 async def evaluate_in_page(
     session_id: str, page_id: str, services: Here, principal: Caller, body: EvaluateBody
 ) -> Response:
     """Evaluate a JavaScript expression. Promises are awaited; the value is written by the rules of JSON.stringify."""
     async with acting(services, principal, session_id, body.timeout_seconds) as (context, left):
         result = await context.evaluate(page_id, body.expression, timeout=left)
-    return Response(await asyncio.to_thread(_result, result), media_type="application/json")
+    text = await asyncio.to_thread(_result, result)
+    bounded(text, "The value as JSON", "Return less, or parts of it.", ScriptFailed)
+    return Response(text, media_type="application/json")
 
 
 def _result(value: Any) -> bytes:

@@ -13,7 +13,7 @@ from browser_sessions.api.models.file_models import UploadList, UploadResponse
 from browser_sessions.api.responses import problems
 from browser_sessions.api.routes.pages import bytes_of, driving
 from browser_sessions.api.session_access import find
-from browser_sessions.domain.errors import InvalidField
+from browser_sessions.domain.errors import Conflict, InvalidField, UploadTooLarge
 from browser_sessions.domain.session import SessionStatus
 from browser_sessions.domain.uploads import name_problem
 
@@ -51,7 +51,11 @@ async def upload_file(
         body = await upload_body.read(request, name)
         if (problem := name_problem(body.name)) is not None:
             raise InvalidField(body.where, problem)
-        uploaded = await context.uploads.add(body.name, body.size, body.content)
+        try:
+            uploaded = await context.uploads.add(body.name, body.size, body.content)
+        except (UploadTooLarge, Conflict):
+            services.metrics.files.labels("upload", "refused").inc()
+            raise
         return UploadResponse.model_validate(uploaded, from_attributes=True)
 
 

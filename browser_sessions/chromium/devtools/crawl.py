@@ -125,6 +125,7 @@ def run(job: Job, output: BinaryIO) -> None:
     """Raises `CrawlError`, `OSError`, `HTTPException`, `ValueError`. Leaves no process behind."""
     _adopt_orphans()
     isolated = _can_isolate(job) and _isolate(job)
+    _guard()
     user = job["user"]
     chromium = subprocess.Popen(
         [job["executable"], *SWITCHES, f"--user-data-dir={job['profile']}"],
@@ -202,6 +203,22 @@ def _adopt_orphans() -> None:
     """Makes this process a child subreaper (Linux), so that it can wait for all its descendants."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _guard() -> None:
+    """Starts a process that kills the group when this process has died, even by SIGKILL: Chromium would live on. Linux
+    can signal a child instead, but ours may be a shell that runs Chromium."""
+    waits, held = os.pipe()
+    if os.fork():
+        os.close(waits)
+        return  # `held` stays open as long as this process lives; no program inherits it
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.close(held)
+        os.read(waits, 1)
+        os.killpg(0, signal.SIGKILL)
+    finally:
+        os._exit(1)
 
 
 def _end_all() -> None:

@@ -155,7 +155,12 @@ class Downloads:
 
     def _finished(self, download: Download, state: DownloadState) -> None:
         self._running.pop(download.download_id, None)
-        data = {"page_id": download.page_id, "filename": download.filename, "state": state.value}
+        data = {
+            "page_id": download.page_id,
+            "filename": download.filename,
+            "state": state.value,
+            "size": download.received_bytes if state is DownloadState.COMPLETED else None,
+        }
         self._publish(ContextEvent("download.finished", data))
 
 

@@ -123,6 +123,41 @@ async def test_clients_of_one_principal_share_a_memory_limit(server: Running, ma
         assert await client.value("6 * 7", at_page) == 42
 
 
+async def test_one_large_message_at_a_time_waits_for_a_principals_clients(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one closes its client with the reason, until the first is read; other principals have their own."""
+    monkeypatch.setattr(gateway, "MAX_UNREAD_BYTES", 8 * MIB)
+    large = f"'x'.repeat({32 * MIB})"
+    created = await service.create()
+    async with service.caller(await service.key()) as other:
+        elsewhere = (await other.post("/v1/browser/sessions")).json()
+        async with (
+            raw(created["connect_url"]) as first,
+            raw(created["connect_url"]) as second,
+            raw(created["connect_url"]) as third,
+            raw(elsewhere["connect_url"]) as foreign,
+        ):
+            pages = {client: (await client.page())[1] for client in (first, second, third, foreign)}
+            first.socket.transport.pause_reading()
+            asked = asyncio.create_task(first.value(large, pages[first]))
+            sides = {relay.socket for relay in service.inside.gateway._relays}
+            await until(lambda: max(side.waiting for side in sides) > 8 * MIB, what="the first one waits")
+            closed = asyncio.create_task(second.value(large, pages[second]))
+            await second.closed.wait()
+            assert (second.close_code, second.close_reason) == (
+                1013,
+                "this principal's clients have too many unread messages for another large one",
+            )
+            closed.cancel()
+            assert len(await third.value("'x'.repeat(4000000)", pages[third])) == 4_000_000, "smaller ones go on"
+            assert len(await foreign.value(large, pages[foreign])) == 32 * MIB
+            first.socket.transport.resume_reading()
+            assert len(await asked) == 32 * MIB, "a client that reads gets its message"
+            assert len(await third.value(large, pages[third])) == 32 * MIB
+        await other.delete(f"/v1/browser/sessions/{elsewhere['session_id']}")
+
+
 @pytest.mark.slow
 async def test_half_messages_of_one_principal_use_little_memory_and_leave_none(
     server: Running, make: Callable[[], Any]

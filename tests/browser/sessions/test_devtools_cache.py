@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import stat
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -87,6 +88,11 @@ def crawlers(temporary: Path) -> list[psutil.Process]:
             if str(temporary) in " ".join(each.cmdline()):
                 found.append(each)
     return found
+
+
+def browser_runs(temporary: Path) -> bool:
+    running = (each for each in crawlers(temporary) if each.is_running())
+    return any("--remote-debugging-port=0" in " ".join(each.cmdline()) for each in running)
 
 
 def never(_job: crawl.Job, _output: Any) -> None:
@@ -230,7 +236,7 @@ async def test_a_cancelled_extraction_leaves_nothing(
     folder: Path, temporary: Path, executable: Path, version: str, nobody_user: tuple[int, int] | None
 ) -> None:
     preparing = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody_user))
-    await until(lambda: len(crawlers(temporary)) > 1, what="its browser runs", every=0.02)
+    await until(lambda: browser_runs(temporary), what="its browser runs")
     preparing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await preparing
@@ -244,7 +250,7 @@ async def test_the_browsers_port_is_in_another_network_namespace_where_possible(
 ) -> None:
     """With a network namespace, the debugging port is not reachable from this one."""
     making = asyncio.create_task(DevToolsCache(folder).prepare(version, executable, nobody_user))
-    await until(lambda: len(crawlers(temporary)) > 1, what="its browser runs", every=0.02)
+    await until(lambda: browser_runs(temporary), what="its browser runs")
     ours = Path("/proc/self/ns/net").stat().st_ino
     theirs = {Path(f"/proc/{each.pid}/ns/net").stat().st_ino for each in crawlers(temporary)[1:]}
     await making
@@ -345,3 +351,32 @@ async def test_the_extraction_process_kills_itself_after_its_time_limit(tmp_path
     )
     assert await process.wait() == -signal.SIGKILL
     await until(lambda: crawlers(temporary) == [], what="no process is left")
+
+
+async def test_the_browser_ends_with_an_extraction_process_that_is_killed_alone(
+    temporary: Path, executable: Path, nobody_user: tuple[int, int] | None
+) -> None:
+    """The process waits for the browser's port, which a wrapper hides from it."""
+    profile = temporary / "browser-sessions-devtools-killed"
+    profile.mkdir()
+    if nobody_user is not None:
+        os.chown(profile, *nobody_user)
+    slow = temporary / "chromium"
+    slow.write_text(f'#!/bin/sh\n"{executable}" "$@" 2>/dev/null\n')
+    slow.chmod(0o755)
+    environment = {"HOME": str(profile), "PATH": os.environ["PATH"]}
+    job = crawl.Job(executable=str(slow), profile=str(profile), environment=environment, user=nobody_user, seconds=60)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", crawl.__file__, json.dumps(job)),
+        stdout=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        await until(lambda: (profile / "DevToolsActivePort").exists(), what="its browser runs")
+        assert browser_runs(temporary)
+        process.kill()
+        await process.wait()
+        await until(lambda: not crawlers(temporary), what="the whole group has ended")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -119,6 +119,28 @@ async def test_a_download_is_listed_and_served_as_the_site_sent_it(service: Runn
     assert (await service.http.get(url)).status_code == 409
 
 
+async def test_files_are_counted_by_direction_and_outcome(service: Running, site: ClientSite) -> None:
+    def counts() -> list[float]:
+        value = service.inside.metrics.registry.get_sample_value
+        kinds = [("upload", "accepted"), ("download", "accepted"), ("download", "refused")]
+        files = [
+            value("browser_sessions_files_total", {"direction": direction, "outcome": outcome})
+            for direction, outcome in kinds
+        ]
+        sizes = [value("browser_sessions_file_bytes_total", {"direction": each}) for each in ("upload", "download")]
+        return [each or 0 for each in files + sizes]
+
+    before = counts()
+    session_id = (await service.create(start_url=site.url))["session_id"]
+    uploaded = await service.http.post(f"/v1/browser/sessions/{session_id}/uploads?name=a", content=b"12345")
+    assert uploaded.status_code == 201
+    await service.evaluate(session_id, CLICK)
+    await ended(service, session_id)
+    await service.evaluate(session_id, f"void (location.href = '{site.url}/endless')")
+    await ended(service, session_id, count=2)
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [1, 1, 1, 5, len(REPORT)]
+
+
 async def test_downloads_of_a_playwright_client_are_reported_to_it_and_kept(service: Running, site: ClientSite) -> None:
     created = await service.create()
     async with async_playwright() as playwright:

@@ -353,6 +353,16 @@ def test_the_largest_message_does_not_count_against_the_queue(monkeypatch: pytes
         assert lengths(client, wire) == [(Opcode.TEXT, n * WRITE_BYTES) for n in (1, 20, 1, 1)]
 
 
+def test_a_large_message_that_may_not_be_sent_closes_the_client_instead() -> None:
+    with loop():
+        side, wire, receiver, client = joined()
+        side.may_send = lambda size: False
+        side.send(b"x" * WRITE_BYTES)
+        side.send(b"x" * (WRITE_BYTES + 1))
+        assert [each for each in lengths(client, wire) if each[0] == Opcode.TEXT] == [(Opcode.TEXT, WRITE_BYTES)]
+        assert (client.close_rcvd.code, receiver.gone) == (1013, 1)
+
+
 def test_a_client_that_never_reads_is_closed_and_can_still_read_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "QUEUE_BYTES", 4 * WRITE_BYTES)
     with loop() as running:
