@@ -143,7 +143,7 @@ class Service:
             log.warning("egress.off", why="sessions reach whatever this machine reaches")
         if lost:
             log.warning("sessions.lost", count=lost, why="the server ended without closing them")
-        shedding = Shedding(self.pool.admission, self.pool.fleet, self.settings.data_dir)
+        shedding = Shedding(self.pool.admission, self.pool.fleet, self.settings.data_dir, self.work_dir)
         await shedding.turn()  # before the first create
         retention = timedelta(hours=self.settings.retention_hours)
         for loop in (

@@ -35,6 +35,9 @@ class Client(Protocol):
     def target_event(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
         """A decoded event of the `Target` domain. `session_id` is None for one on the browser session itself."""
 
+    def failed(self) -> None:
+        """The handling of one of its messages has raised, which is a bug: its state may be wrong."""
+
     def browser_lost(self) -> None:
         """The browser is gone, or has detached this session."""
 
@@ -270,6 +273,10 @@ class BrowserSession(Caller):
             self._root.post("Target.detachFromTarget", {"sessionId": self.session_id})
         if then is not None:
             then()
+
+    def failed(self) -> None:
+        if self.client is not None:
+            self.client.failed()
 
     def lost(self) -> None:
         """The browser is gone, or has detached this session."""

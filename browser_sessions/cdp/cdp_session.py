@@ -83,6 +83,9 @@ class Caller:
         return closed.result() if closed.done() else "the session was closed"
 
     def _on_response(self, message: Mapping[str, Any]) -> None:
+        if "id" not in message:
+            log.error("Chromium could not read a command: %s", message.get("error"))
+            return
         on_response = self._pending.pop(message["id"], None)
         if on_response is not None:
             error = message.get("error")
@@ -161,6 +164,9 @@ class Session(Caller):
             if child_gone is not None:
                 child_gone.end()
 
+    def failed(self) -> None:
+        """The next messages are handled all the same: everybody needs our own sessions."""
+
     def lost(self) -> None:
         self.end()
 
@@ -168,14 +174,20 @@ class Session(Caller):
         """No backpressure: our own calls are few, and all are needed."""
 
     def end(self) -> None:
-        """The session is gone: pending calls fail as later ones would."""
+        """The session is gone, and those below it: pending calls fail as later ones would."""
+        ended = [self]
+        for session in ended:  # a page can nest workers without end
+            ended += session.end_alone()
+
+    def end_alone(self) -> tuple[Session, ...]:
+        """As `end`, but returns the sessions below instead of ending them."""
         if self.closed.done():
-            return
+            return ()
+        below = tuple(self._below.values())
         self.closed.set_result(None)
         if self.session_id is not None:
             self.connection.unroute(self.session_id)
-        for child in tuple(self._below.values()):
-            child.end()
         self._below.clear()
         self._handlers.clear()
         self._fail(None if self.connection.closed.done() else _GONE)
+        return below

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from browser_sessions.cdp.messages import FIRST_OWN_ID, LAST_ID, session_of
 from browser_sessions.cdp.pipe import Pipe
 
+log = logging.getLogger(__name__)
+
 
 class Receiver(Protocol):
     """One session, or a client's browser session with all sessions below it."""
 
     def receive(self, message: bytes, session_id: bytes | None) -> None: ...
+
+    def failed(self) -> None:
+        """`receive` has raised, which is a bug: its state may be wrong."""
 
     def lost(self) -> None:
         """The browser is gone."""
@@ -65,8 +71,13 @@ class Connection:
     def _receive(self, message: bytes) -> None:
         session_id = session_of(message)
         receiver = self._routes.get(session_id)
-        if receiver is not None:  # else it was sent before Chromium detached the session
+        if receiver is None:  # it was sent before Chromium detached the session
+            return
+        try:
             receiver.receive(message, session_id)
+        except Exception:  # the pipe, which all sessions of the browser share, must not end with it
+            log.exception("a message on CDP session %s was not handled", session_id)
+            asyncio.get_running_loop().call_soon(receiver.failed)
 
     def _full(self, full: bool) -> None:
         for receiver in set(self._routes.values()):

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -27,6 +28,11 @@ MAX_TOKENS: Final = 400_000
 """Values in a larger message: more would block the event loop for longer than the worst small one, and 256 MB could
 become gigabytes of objects. Large legitimate messages are a few long strings."""
 
+MAX_DEPTH: Final = 300
+"""Nesting levels of a command, itself included, that are not empty: as many as Chromium reads. Its error for a deeper
+one has no id, so the client would not get it."""
+_CONTAINERS: Final = (dict, list)
+
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 
@@ -35,14 +41,15 @@ class InvalidMessage(ValueError):
     """An invalid command. `call_id` is None if unknown; `as_response()` is the error response that Chromium would
     send."""
 
-    def __init__(self, code: int, message: str, call_id: int | None = None) -> None:
+    def __init__(self, code: int, message: str, call_id: int | None = None, session_id: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.call_id = call_id
+        self.session_id = session_id
 
     def as_response(self) -> bytes:
-        return error_response(self.call_id, None, self.code, self.message)
+        return error_response(self.call_id, self.session_id, self.code, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,11 @@ def decode(payload: bytes) -> Command:
     if raw:
         text = "Message has property other than 'id', 'method', 'sessionId', 'params'"
         raise InvalidMessage(INVALID_REQUEST, text, call_id)
-    return Command(call_id, method, params, session_id or None)  # an empty session id means the root session
+    command = Command(call_id, method, params, session_id or None)  # an empty session id means the root session
+    if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and _is_too_deep(params):
+        text = f"JSON: nested more than {MAX_DEPTH} levels deep"
+        raise InvalidMessage(PARSE_ERROR, text, call_id, command.session_id)
+    return command
 
 
 def encode(call_id: int, method: str, params: Mapping[str, Any], session_id: str | None) -> bytes:
@@ -170,6 +181,22 @@ def read(payload: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise InvalidMessage(INVALID_REQUEST, "Message must be an object")
     return message
+
+
+def dump(message: Mapping[str, Any]) -> bytes:
+    """A message of Chromium that was edited after `read`."""
+    return _dumps(message, None)
+
+
+def _is_too_deep(params: dict[str, Any]) -> bool:
+    """Whether a command with these params, its second level, has more than `MAX_DEPTH`."""
+    level: list[Any] = [params]
+    for _ in range(MAX_DEPTH - 1):
+        values = chain.from_iterable([each.values() if isinstance(each, dict) else each for each in level])
+        level = [value for value in values if value and isinstance(value, _CONTAINERS)]
+        if not level:
+            return False
+    return True
 
 
 def _loads(payload: bytes) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from browser_sessions.cdp import Browser
 from browser_sessions.cdp.page_overrides import MethodCall
@@ -243,6 +244,10 @@ def leave_unassigned(_port: EgressPort) -> None:
     """For contexts that reach nothing."""
 
 
+Permit = AbstractAsyncContextManager[None]
+ANY_TIME: Final[Permit] = nullcontext()
+
+
 class ContextHandle(Protocol):
     """One session's isolated browser context. Methods raise `BrowserTimeout`, `BrowserGone`, `PageNotFound`,
     `PageFailed`."""
@@ -356,8 +361,10 @@ class BrowserProcess(Protocol):
         *,
         timeout: float,
         assign: Assign = leave_unassigned,
+        permit: Permit = ANY_TIME,
     ) -> ContextHandle:
-        """Opens a context with one page. An error or a cancellation leaves nothing behind.
+        """Opens a context with one page. An error or a cancellation leaves nothing behind. `permit` is held while the
+        context is made: not for a spare one, and not while the start page loads.
 
         Raises `BrowserTimeout`, `BrowserGone`, `EgressUnavailable`, `InvalidField` (an option that Chromium rejects),
         `StartPageFailed`. `assign` is called with its egress proxy before anything loads. `on_event` is called on the

@@ -32,7 +32,15 @@ from browser_sessions.chromium.launch.child import Child
 from browser_sessions.chromium.launch.exit_watch import ExitWatch
 from browser_sessions.chromium.launch.user import BrowserUser
 from browser_sessions.chromium.page_registry import PageRegistry
-from browser_sessions.chromium.ports import Assign, BrowserProcess, ContextEvent, ContextHandle, leave_unassigned
+from browser_sessions.chromium.ports import (
+    ANY_TIME,
+    Assign,
+    BrowserProcess,
+    ContextEvent,
+    ContextHandle,
+    Permit,
+    leave_unassigned,
+)
 from browser_sessions.chromium.renderers import Renderers
 from browser_sessions.domain.clock import Clock
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
@@ -156,12 +164,12 @@ class ChromiumProcess:
         *,
         timeout: float,
         assign: Assign = leave_unassigned,
+        permit: Permit = ANY_TIME,
     ) -> ContextHandle:
         if not self.alive:
             raise BrowserGone("The browser has ended.")
         try:
-            with self._spares.create(), self._link.ready.create(suitable=can_be_ready(spec)):
-                return await open_context(self._host, self._spares, spec, folder, on_event, assign, timeout=timeout)
+            return await open_context(self._host, self._spares, spec, folder, on_event, assign, permit, timeout=timeout)
         finally:
             if spec.isolation is Isolation.BROWSER:  # no other session will use this browser
                 self._ready_contexts = self._spare_contexts = 0

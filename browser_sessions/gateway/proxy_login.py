@@ -6,10 +6,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-import orjson
-
 from browser_sessions.cdp import Session
-from browser_sessions.cdp.messages import read
+from browser_sessions.cdp.messages import dump, read
 from browser_sessions.domain.session_spec import Proxy
 
 GRACE_S: Final = 10.0
@@ -29,7 +27,7 @@ def without_login(message: bytes) -> bytes:
     event = read(message)
     headers = event["params"]["headers"]
     event["params"]["headers"] = {name: value for name, value in headers.items() if name.lower() != _HEADER}
-    return orjson.dumps(event)
+    return dump(event)
 
 
 class _Page:

@@ -184,7 +184,19 @@ class Relay:
         self._shared.remove(self)
         self.live.detach(self)
 
+    def failed(self) -> None:
+        """A bug ends the client whose message met it, and nobody else: it may connect again."""
+        log.error("gateway.client_failed", session_id=self.live.session.session_id)
+        self.socket.close(1011, "the service failed to handle a message")
+
     def _handle_command(self, payload: bytes) -> None:
+        try:
+            self._decode_and_act(payload)
+        except Exception:
+            log.exception("gateway.command_failed", session_id=self.live.session.session_id)
+            self.failed()
+
+    def _decode_and_act(self, payload: bytes) -> None:
         self.live.session.touch(self._clock.monotonic())
         self._traffic.commands += 1
         self._traffic.bytes_up += len(payload)

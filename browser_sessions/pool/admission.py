@@ -4,7 +4,7 @@ round-robin between principals."""
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -20,6 +20,7 @@ from browser_sessions.domain.errors import (
     StoreUnavailable,
 )
 from browser_sessions.domain.principal import Role
+from browser_sessions.pool.fair_queue import FairQueue
 
 REFUSALS: Final = (Draining, EgressUnavailable, NoBrowser, Overloaded, PoolFull, QuotaExceeded, StoreUnavailable)
 Refusal = Draining | Overloaded | QuotaExceeded | PoolFull
@@ -54,15 +55,14 @@ class Admission:
         self.closed = False
         """True while the node drains."""
         self._held: Counter[str] = Counter()
-        self._waiting: dict[str, deque[QueueTicket]] = {}
-        """By principal; the first principal is served next."""
+        self._waiting: FairQueue[QueueTicket] = FairQueue()
 
     def __repr__(self) -> str:
         return f"<Admission {self.taken}/{self.capacity} taken, {self.waiting} waiting>"
 
     @property
     def waiting(self) -> int:
-        return sum(len(queue) for queue in self._waiting.values())
+        return len(self._waiting)
 
     def report_shortage(self, shortage: str) -> None:
         """Rejects every create until it is called with an empty text."""
@@ -88,7 +88,7 @@ class Admission:
         if wait_seconds <= 0 or not isinstance(refusal, PoolFull | QuotaExceeded):
             raise self.refuse(refusal)
         ticket = QueueTicket(principal_id, role, refusal, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(principal_id, deque()).append(ticket)
+        self._waiting.add(principal_id, ticket)
         return ticket
 
     async def wait(self, ticket: QueueTicket, wait_seconds: float) -> None:
@@ -105,11 +105,7 @@ class Admission:
             self.release(ticket.principal_id)
             return
         ticket.came.cancel()
-        queue = self._waiting.get(ticket.principal_id)
-        if queue is not None and ticket in queue:
-            queue.remove(ticket)
-            if not queue:
-                del self._waiting[ticket.principal_id]
+        self._waiting.remove(ticket.principal_id, ticket)
 
     def release(self, principal_id: str) -> None:
         """Frees the capacity of one session and admits the next in the queue."""
@@ -122,11 +118,10 @@ class Admission:
     def close(self) -> None:
         """Rejects every create from now on, queued ones too."""
         self.closed = True
-        for queue in self._waiting.values():
-            for ticket in queue:
-                if not ticket.came.done():
-                    refusal = Draining("The service is shutting down and accepts no new sessions.")
-                    ticket.came.set_exception(self.refuse(refusal))
+        for ticket in self._waiting:
+            if not ticket.came.done():
+                refusal = Draining("The service is shutting down and accepts no new sessions.")
+                ticket.came.set_exception(self.refuse(refusal))
         self._waiting.clear()
 
     def _refusal(self, principal_id: str, role: Role) -> Refusal | None:
@@ -155,14 +150,9 @@ class Admission:
 
     def _admit(self) -> None:
         while self.taken < self.capacity:
-            admissible = (who for who, queue in self._waiting.items() if not self._over_quota(who, queue[0].role))
-            principal_id = next(admissible, None)
-            if principal_id is None:
+            ticket = self._waiting.next(lambda who, ticket: not self._over_quota(who, ticket.role))
+            if ticket is None:
                 return
-            queue = self._waiting.pop(principal_id)
-            ticket = queue.popleft()
-            if queue:
-                self._waiting[principal_id] = queue
             if not ticket.came.done():
-                self._take(principal_id)
+                self._take(ticket.principal_id)
                 ticket.came.set_result(None)

@@ -44,7 +44,10 @@ class Sample:
 
     memory_bytes: int | None
     disk_bytes: int | None
+    """Of the data folder."""
     descriptors: int | None
+    work_disk_bytes: int | None = None
+    """Of the work folder, with the profiles, downloads and uploads: often another file system."""
 
 
 def shortage(sample: Sample, *, short_already: bool = False) -> str:
@@ -55,6 +58,8 @@ def shortage(sample: Sample, *, short_already: bool = False) -> str:
         return f"The machine is short of memory: {sample.memory_bytes // mega} MB are free."
     if sample.disk_bytes is not None and sample.disk_bytes < DISK_BYTES * factor:
         return f"The disk of the data folder is nearly full: {sample.disk_bytes // mega} MB are free."
+    if sample.work_disk_bytes is not None and sample.work_disk_bytes < DISK_BYTES * factor:
+        return f"The disk of the work folder is nearly full: {sample.work_disk_bytes // mega} MB are free."
     if sample.descriptors is not None and sample.descriptors < DESCRIPTORS * factor:
         return f"The service is short of file descriptors: {sample.descriptors} are free. Raise the limit (ulimit -Hn)."
     return ""
@@ -71,11 +76,16 @@ class Shedding:
     because a disk may hang."""
 
     def __init__(
-        self, admission: Admission, fleet: Fleet, data_dir: Path, look: Callable[[Path], Sample] | None = None
+        self,
+        admission: Admission,
+        fleet: Fleet,
+        data_dir: Path,
+        work_dir: Path,
+        look: Callable[[Path, Path], Sample] | None = None,
     ) -> None:
         self._admission = admission
         self._fleet = fleet
-        self._data_dir = data_dir
+        self._folders = data_dir, work_dir
         self._look = look or measure
         self._spacious = True
 
@@ -84,7 +94,7 @@ class Shedding:
         await every(SAMPLE_EVERY_S, self.turn)
 
     async def turn(self) -> None:
-        sample = await asyncio.to_thread(self._look, self._data_dir)
+        sample = await asyncio.to_thread(self._look, *self._folders)
         self._spacious = spacious(sample, before=self._spacious)
         self._fleet.keep_ready(self._spacious)
         before = self._admission.shortage
@@ -96,9 +106,9 @@ class Shedding:
             log.info("creates.taken_again")
 
 
-def measure(data_dir: Path) -> Sample:
+def measure(data_dir: Path, work_dir: Path) -> Sample:
     """The free resources now."""
-    return Sample(_memory(), _disk(data_dir), _descriptors())
+    return Sample(_memory(), _disk(data_dir), _descriptors(), _disk(work_dir))
 
 
 def _memory() -> int:
@@ -112,9 +122,9 @@ def _memory() -> int:
     return min(free, limit - used)
 
 
-def _disk(data_dir: Path) -> int | None:
+def _disk(folder: Path) -> int | None:
     try:
-        free = os.statvfs(data_dir)
+        free = os.statvfs(folder)
     except OSError:
         return None
     return free.f_bavail * free.f_frsize

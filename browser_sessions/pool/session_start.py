@@ -39,6 +39,7 @@ from browser_sessions.domain.session_spec import Isolation, SessionSpec
 from browser_sessions.events.journal import Journal
 from browser_sessions.pool.admission import Admission
 from browser_sessions.pool.browsers.fleet import Fleet, Gone
+from browser_sessions.pool.fair_queue import FairSemaphore
 from browser_sessions.pool.live_session import Admitted, Live, Opened, Queued
 from browser_sessions.pool.registry import Registry
 from browser_sessions.pool.session_egress import SessionEgress
@@ -46,7 +47,8 @@ from browser_sessions.pool.session_end import Ender
 from browser_sessions.tracing import span
 
 PARALLEL_OPENS: Final = 4
-"""Contexts opened at once: two cores open 18 a second, and more in parallel only makes each slower."""
+"""Contexts opened at once: two cores open 18 a second, and more in parallel only makes each slower. Neither a context
+that is prepared nor a start page that loads counts."""
 OVERTIME_S: Final = 3.0
 """How long opening a context may take beyond its own deadline: to give up the start page and to undo the rest. Whoever
 does not keep that deadline is cancelled then."""
@@ -96,7 +98,7 @@ class Starter:
     work_dir: Path
     egress: SessionEgress | None
     """None without the egress proxy."""
-    _opens: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(PARALLEL_OPENS))
+    _opens: FairSemaphore = field(init=False, default_factory=lambda: FairSemaphore(PARALLEL_OPENS))
     _starts: dict[str, _Start] = field(init=False, default_factory=dict)
     """By session id."""
 
@@ -252,15 +254,15 @@ class Starter:
                 )
             context_died.clear()
             try:
-                async with self._opens:
-                    with span("context.open", browser_id=slot.browser_id):
-                        context = await process.open_context(
-                            session.spec,
-                            self.work_dir / session.session_id,
-                            partial(self._happened, live, context_died),
-                            assign=assign,
-                            timeout=deadline.left,
-                        )
+                with span("context.open", browser_id=slot.browser_id):
+                    context = await process.open_context(
+                        session.spec,
+                        self.work_dir / session.session_id,
+                        partial(self._happened, live, context_died),
+                        assign=assign,
+                        permit=self._opens.permit(session.owner),
+                        timeout=deadline.left,
+                    )
                 return Opened(slot, process, context)
             except BrowserGone:
                 self.fleet.give_back(slot)

@@ -21,7 +21,7 @@ from browser_sessions.chromium.driver.playwright_calls import TargetClosed
 from browser_sessions.chromium.driver.ready_contexts import EVERYTHING
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import BrowserUser
-from browser_sessions.chromium.ports import Assign
+from browser_sessions.chromium.ports import Assign, Permit
 from browser_sessions.domain.errors import (
     BrowserGone,
     BrowserSessionsError,
@@ -53,6 +53,7 @@ async def open_context(
     folder: Path,
     on_event: EventListener,
     assign: Assign,
+    permit: Permit,
     *,
     timeout: float,
 ) -> Context:
@@ -63,16 +64,17 @@ async def open_context(
     undo = AsyncExitStack()
     port: EgressPort | None = None
     try:
-        prepared = spares.take(spec)
-        if prepared is not None:
-            undo.push_async_callback(prepared.inner.close)
-            port = prepared.port
-        elif host.egress is not None:
-            port = await _open_port(host, host.egress, spec, undo)
-        if port is not None:
-            assign(port)
-        if prepared is None:
-            prepared = await _prepare(host, spec, port, undo, deadline)
+        with spares.create(), host.link.ready.create(suitable=can_be_ready(spec)):
+            if (prepared := spares.take(spec)) is None:
+                async with permit:
+                    if host.egress is not None:
+                        port = await _open_port(host, host.egress, spec, undo)
+                        assign(port)
+                    prepared = await _prepare(host, spec, port, undo, deadline)
+            else:
+                undo.push_async_callback(prepared.inner.close)
+                if (port := prepared.port) is not None:
+                    assign(port)
         await asyncio.shield(making)
         context = Context(host, prepared.inner, prepared.context_id, folder, port, on_event)
         undo.callback(context.stop_events)

@@ -8,10 +8,19 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import orjson
+import structlog
 
 from browser_sessions.cdp import Browser, BrowserSession, CdpClosed, CdpError, Target
-from browser_sessions.cdp.messages import encode, error_response, event, event_method, read, result, without_session
+from browser_sessions.cdp.messages import (
+    dump,
+    encode,
+    error_response,
+    event,
+    event_method,
+    read,
+    result,
+    without_session,
+)
 from browser_sessions.cdp.open_dialogs import EVENTS, OpenDialogs
 from browser_sessions.cdp.page_overrides import (
     EXCLUSIVE,
@@ -53,6 +62,8 @@ _IGNORED_COMMANDS: Final = frozenset({"Log.enable"})
 """Commands that only enable events which the service does not use."""
 _ATTACHED_TYPES: Final = frozenset({"page", "service_worker"})
 """Target types that Playwright uses at the browser's level; it detaches from all others."""
+
+log = structlog.get_logger()
 
 
 class PlaywrightLink:
@@ -158,6 +169,12 @@ class PlaywrightLink:
         session = self._session
         if session is None:
             return
+        try:
+            self._handle_command(session, payload)
+        except Exception:  # its caller times out; see `failed`
+            log.exception("browser.command_failed")
+
+    def _handle_command(self, session: BrowserSession, payload: bytes) -> None:
         command = read(payload)
         call_id, method, params = command["id"], command["method"], command.get("params") or {}
         session_id: str | None = command.get("sessionId")
@@ -253,7 +270,7 @@ class PlaywrightLink:
         ):
             return
         if len(message) > EVENT_BYTES and event_method(message) in _TRUNCATED_EVENTS:
-            message = orjson.dumps(_truncated(read(message)))
+            message = dump(_truncated(read(message)))
         if message.startswith(EVENTS) and session_id is not None:
             page_id = self._pages.get(session_id.decode())
             if page_id is not None:
@@ -288,6 +305,9 @@ class PlaywrightLink:
             if target_id is not None and self._session is not None:
                 self._browser.pauses.release(target_id, self._session)
         self.socket.send(event(method, params, session_id))
+
+    def failed(self) -> None:
+        """The driver stays connected: its end would be that of all sessions of the browser."""
 
     def browser_lost(self) -> None:
         self.close()
@@ -367,15 +387,16 @@ class PlaywrightLink:
             session.close()
 
 
-def _truncated(value: Any) -> Any:
-    """A copy with long strings truncated."""
-    if isinstance(value, str):
-        return value[:STRING_CHARACTERS]
-    if isinstance(value, dict):
-        return {key: _truncated(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_truncated(each) for each in value]
-    return value
+def _truncated(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with its long strings truncated in place."""
+    containers: list[Any] = [message]
+    for container in containers:
+        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(value, str):
+                container[key] = value[:STRING_CHARACTERS]
+            elif isinstance(value, dict | list):
+                containers.append(value)
+    return message
 
 
 def _nothing() -> None:

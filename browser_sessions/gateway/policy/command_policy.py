@@ -15,13 +15,15 @@ from browser_sessions.gateway.policy.page_rules import PAGE_HANDLERS
 from browser_sessions.gateway.policy.parameter_bounds import out_of_bounds
 from browser_sessions.gateway.policy.parameter_types import invalid_parameters
 from browser_sessions.gateway.policy.target_rules import TARGET_HANDLERS
-from browser_sessions.gateway.scope.client_scope import Scope
+from browser_sessions.gateway.scope.client_scope import MAX_LEVELS, Scope
 from browser_sessions.gateway.scope.command_decision import (
     INVALID_PARAMS,
     NO_SESSION,
     NOT_FOUND,
     SERVER_ERROR,
+    AttachBrowser,
     Decision,
+    Do,
     Pass,
     Refuse,
 )
@@ -43,7 +45,8 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
     of contexts, targets and sessions (`_foreign_id_refusal`), bounds of values (`out_of_bounds`), the method's own
     rules (`HANDLERS`). Refused elsewhere: a message that `cdp.messages` cannot decode or encode, and a download setting
     that Chromium does not accept (`Actions._allow_downloads`)."""
-    if scope.is_browser(command.session_id):
+    sent_on = command.session_id
+    if scope.is_browser(sent_on):
         if command.method == "Target.setAutoAttach":
             return Refuse(INVALID_PARAMS, "Browser-level auto-attach must be sent without a sessionId")
         command = replace(command, session_id=None)
@@ -64,7 +67,10 @@ def decide(command: Command, scope: Scope, options: Options) -> Decision:
     if out is not None:
         return Refuse(INVALID_PARAMS, out)
     handler = HANDLERS.get(command.method)
-    return Pass() if handler is None else handler(command, scope, options)
+    decision = Pass() if handler is None else handler(command, scope, options)
+    if isinstance(decision, Do) and isinstance(decision.action, AttachBrowser) and not scope.can_nest(sent_on):
+        return Refuse(SERVER_ERROR, f"Browser sessions can be nested {MAX_LEVELS} levels deep: attach on one above")
+    return decision
 
 
 def _foreign_id_refusal(command: Command, scope: Scope) -> Refuse | None:

@@ -18,6 +18,8 @@ from browser_sessions.gateway.scope.trace_stream import TraceReader
 
 MAX_SESSIONS: Final = 4096
 """CDP sessions of one connection: twenty pages of two hundred frames and workers. Then attachToTarget is refused."""
+MAX_LEVELS: Final = 8
+"""Sessions on the browser target that are attached through each other: clients use one or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,14 @@ class Scope:
     @property
     def full(self) -> bool:
         return len(self._sessions) + len(self._at_browser) >= MAX_SESSIONS
+
+    def can_nest(self, session_id: str | None) -> bool:
+        """Whether another session on the browser target may be attached through this one."""
+        levels = 0
+        while session_id is not None:
+            levels += 1
+            session_id = self._at_browser.get(session_id)
+        return levels < MAX_LEVELS
 
     @property
     def takes_pages(self) -> bool:
@@ -337,6 +347,13 @@ class Scope:
 
     def _forget(self, session_id: str) -> None:
         """Removes a CDP session and those that were attached through it."""
+        forgotten = [session_id]
+        for each in forgotten:  # a page can nest workers without end
+            forgotten += [s.session_id for s in self._sessions.values() if s.parent == each]
+            forgotten += [below for below, parent in self._at_browser.items() if parent == each]
+            self._forget_one(each)
+
+    def _forget_one(self, session_id: str) -> None:
         ended = self._sessions.pop(session_id, None)
         self._at_browser.pop(session_id, None)
         self._discovery.pop(session_id, None)
@@ -344,10 +361,6 @@ class Scope:
         if ended is not None and self.any_session_of(ended.target_id) is None:
             self._handles = {held for held in self._handles if held[0] != ended.target_id}
             self._traces = {held: reader for held, reader in self._traces.items() if held in self._handles}
-        below = [s.session_id for s in self._sessions.values() if s.parent == session_id]
-        below += [each for each, parent in self._at_browser.items() if parent == session_id]
-        for each in below:
-            self._forget(each)
 
     def _remember(self, session_id: str | None, handle: object) -> None:
         if isinstance(handle, str):

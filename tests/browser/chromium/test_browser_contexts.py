@@ -249,6 +249,26 @@ async def test_a_start_url_without_a_response_fails_at_the_deadline(
     assert not (tmp_path / "session").exists()
 
 
+async def test_a_permit_is_needed_to_make_a_context_but_not_while_its_start_page_loads(
+    chromium: ChromiumProcess, tmp_path: Path, site: Site
+) -> None:
+    permit = asyncio.Semaphore(1)
+    await permit.acquire()
+    spec = SessionSpec(start_url=f"{site.url}/hang")
+    opening = asyncio.create_task(
+        chromium.open_context(spec, tmp_path / "session", lambda _: None, timeout=30, permit=permit)
+    )
+    await opened(chromium, tmp_path / "other")
+    assert site.requests == [], "the context was made without a permit"
+    permit.release()
+    await site.blocked()
+    assert not permit.locked()
+    assert not opening.done()
+    opening.cancel()
+    await asyncio.wait([opening])
+    assert not (tmp_path / "session").exists()
+
+
 async def test_a_folder_that_cannot_be_created_is_reported(chromium: ChromiumProcess, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
 

@@ -143,6 +143,18 @@ async def learn(chromium: ChromiumProcess, spec: SessionSpec, folder: Path, *, a
     await until(lambda: len(chromium._spares) == at_once, what="contexts are prepared")
 
 
+async def test_a_context_that_is_prepared_is_taken_without_a_permit(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    spec = SessionSpec(user_agent="Agent/7")
+    await learn(chromium, spec, tmp_path)
+    (prepared,) = chromium._spares.context_ids
+    async with asyncio.timeout(OPEN_SECONDS):
+        handle = await chromium.open_context(
+            spec, tmp_path / "session", lambda _: None, timeout=OPEN_SECONDS, permit=asyncio.Semaphore(0)
+        )
+    assert handle.context_id == prepared
+    await handle.close(timeout=10)
+
+
 async def test_the_spare_context_is_used_by_the_next_create_and_replaced(
     chromium: ChromiumProcess, tmp_path: Path
 ) -> None:

@@ -22,6 +22,9 @@ FAILED = (
     "task.failed",
     "loop.turn_failed",
     "listener_failed",
+    "client_failed",
+    "command_failed",
+    "was not handled",
     "Exception in ASGI",
     "Invalid UTF-8",
 )

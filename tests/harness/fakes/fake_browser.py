@@ -11,11 +11,13 @@ from typing import Any
 
 from browser_sessions.cdp import Browser
 from browser_sessions.chromium.ports import (
+    ANY_TIME,
     Assign,
     BrowserProcess,
     ContextEvent,
     ContextHandle,
     PageInfo,
+    Permit,
     leave_unassigned,
 )
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, NoBrowser
@@ -121,18 +123,23 @@ class FakeProcess:
         *,
         timeout: float,
         assign: Assign = leave_unassigned,
+        permit: Permit = ANY_TIME,
     ) -> ContextHandle:
-        self.launcher.opening += 1
-        self.launcher.most_opening = max(self.launcher.most_opening, self.launcher.opening)
-        try:
-            await self.launcher.gate.wait()
-            await asyncio.sleep(0)
-            if self.launcher.open_error is not None:
-                raise self.launcher.open_error
-            if not self.alive:
-                raise BrowserGone("it died")
-        finally:
-            self.launcher.opening -= 1
+        self.launcher.asked += 1
+        async with permit:
+            self.launcher.opening += 1
+            self.launcher.most_opening = max(self.launcher.most_opening, self.launcher.opening)
+            try:
+                await self.launcher.gate.wait()
+                await asyncio.sleep(0)
+                if self.launcher.open_error is not None:
+                    raise self.launcher.open_error
+                if not self.alive:
+                    raise BrowserGone("it died")
+            finally:
+                self.launcher.opening -= 1
+        if spec.start_url is not None:
+            await self.launcher.site.wait()
         context = FakeContext(self, spec, on_event)
         self.contexts.add(context)
         self.launcher.opened.append(context)
@@ -178,8 +185,8 @@ class FakeProcess:
 
 
 class FakeLauncher:
-    """Contexts open only while `gate` is set, browsers start only while `starting` is. `launch_error` and
-    `open_error` are raised when set."""
+    """Contexts open only while `gate` is set, browsers start only while `starting` is, start pages load only while
+    `site` is. `launch_error` and `open_error` are raised when set."""
 
     sandbox = True
     sandbox_reason = ""
@@ -192,6 +199,10 @@ class FakeLauncher:
         self.gate.set()
         self.starting = asyncio.Event()
         self.starting.set()
+        self.site = asyncio.Event()
+        self.site.set()
+        self.asked = 0
+        """Contexts that were asked for."""
         self.opening = 0
         self.most_opening = 0
         self.launch_error: Exception | None = None

@@ -23,6 +23,7 @@ from browser_sessions.auth.keyring import KeyRing
 from browser_sessions.auth.secrets_file import Secrets
 from browser_sessions.chromium.launch.folders import make_session
 from browser_sessions.chromium.ports import (
+    ANY_TIME,
     Assign,
     BrowserProcess,
     ContextEvent,
@@ -31,6 +32,7 @@ from browser_sessions.chromium.ports import (
     Frame,
     Navigation,
     PageInfo,
+    Permit,
     Picture,
     leave_unassigned,
 )
@@ -175,6 +177,7 @@ class DrivableProcess(FakeProcess):
         *,
         timeout: float,
         assign: Assign = leave_unassigned,
+        permit: Permit = ANY_TIME,
     ) -> ContextHandle:
         await self.launcher.gate.wait()
         if self.launcher.open_error is not None:

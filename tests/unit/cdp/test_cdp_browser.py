@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -36,16 +37,23 @@ class Client:
         self.messages: list[tuple[bytes, bytes | None]] = []
         self.events: list[tuple[str, dict[str, Any], str | None]] = []
         self.order: list[str] = []
-        self.lost = 0
+        self.lost = self.failures = 0
         self.full: list[bool] = []
+        self.bug: Exception | None = None
+        """Raised at every message."""
 
     def receive(self, message: bytes, session_id: bytes | None) -> None:
+        if self.bug is not None:
+            raise self.bug
         self.messages.append((message, session_id))
         self.order.append("message")
 
     def target_event(self, method: str, params: dict[str, Any], session_id: str | None) -> None:
         self.events.append((method, params, session_id))
         self.order.append(method)
+
+    def failed(self) -> None:
+        self.failures += 1
 
     def browser_lost(self) -> None:
         self.lost += 1
@@ -188,6 +196,19 @@ class TestCalls:
 
         scripted.replies["A.surrogate"] = surrogate
         assert (await browser.root.call("A.surrogate", timeout=5))["text"] == "\ud800"
+
+    async def test_go_on_after_an_error_without_an_id(self, opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
+        """Chromium's response to a command that it cannot parse."""
+        scripted, browser = opened
+
+        def unreadable_before(command: dict[str, Any]) -> dict[str, Any]:
+            scripted.write(b'{"error":{"code":-32700,"message":"JSON: stack limit exceeded at position 366"}}')
+            return echo(command)
+
+        scripted.replies["A.b"] = unreadable_before
+        assert await browser.root.call("A.b", timeout=5)
+        assert "Chromium could not read a command" in caplog.text
+        assert "was not handled" not in caplog.text
 
     async def test_pending_fail_when_the_browser_exits_and_later_ones_at_once(self, opened: Opened) -> None:
         scripted, browser = opened
@@ -376,6 +397,20 @@ class TestPages:
         detached = [each["params"]["sessionId"] for each in scripted.received("Target.detachFromTarget")]
         assert sorted(detached) == sorted([paused, running])
         assert len(browser.pauses) == 0
+
+    async def test_with_workers_that_are_nested_deeply_end_with_them(self, opened: Opened) -> None:
+        scripted, browser = opened
+        page = await a_page(scripted, browser)
+        scripted.targets["W"] = info("W", target_type="worker")
+        lowest = page.session_id or ""
+        for _ in range(2 * sys.getrecursionlimit()):
+            lowest = scripted.attached("W", lowest)
+        await settled(browser)
+        worker = browser._connection.receiver(lowest)
+        assert isinstance(worker, Session)
+        page.end()
+        assert worker.closed.done()
+        assert browser._connection.receiver(lowest) is None
 
 
 class TestClients:
@@ -584,6 +619,39 @@ class TestClients:
         assert scripted.received("A.c") == []
         assert (len(client.order), client.lost, other.lost) == (seen, 0, 0)
         assert browser._connection.receiver(session_id) is None
+
+    async def test_a_bug_in_the_handling_of_its_message_reaches_nobody_else(
+        self, opened: Opened, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        scripted, browser = opened
+        clients = [await connect(browser) for _ in range(3)]
+        faulty, other, _ = clients
+        faulty.bug = RecursionError("injected")
+        batch = [(faulty, "A.b"), (other, "A.b"), (faulty, "A.c"), (other, "A.c")]
+        together = [wire({"method": method, "params": {}, "sessionId": to.session.session_id}) for to, method in batch]
+        scripted.write(b"\0".join(together))
+        await settled(browser)
+        assert [client.failures for client in clients] == [2, 0, 0]
+        assert [client.lost for client in clients] == [0, 0, 0]
+        assert len(other.messages) == 2
+        assert f"a message on CDP session {faulty.session.session_id.encode()!r} was not handled" in caplog.text
+        assert not browser.closed.done()
+
+    async def test_a_bug_in_our_own_handling_does_not_end_the_pipe(
+        self, opened: Opened, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        browser = opened[1]
+        client = await connect(browser)
+
+        def bug(_value: object, _error: object) -> None:
+            raise RecursionError("injected")
+
+        browser.root.post("A.b", None, bug)
+        client.session.post("A.b", None, bug)
+        await settled(browser)
+        assert caplog.text.count("was not handled") == 2
+        assert client.failures == 1
+        assert not browser.closed.done()
 
     async def test_a_client_that_chromium_detaches_is_notified(self, opened: Opened) -> None:
         scripted, browser = opened

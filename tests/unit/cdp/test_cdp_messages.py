@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from browser_sessions.cdp.messages import (
     FIRST_OWN_ID,
+    MAX_DEPTH,
     MAX_TOKENS,
     SMALL_BYTES,
     Command,
@@ -105,10 +106,28 @@ def test_lone_surrogates_pass_as_in_chromium() -> None:
     assert json.loads(sent) == json.loads(frame)
 
 
-def test_params_nested_too_deeply_are_invalid() -> None:
-    command = decode(b'{"id":1,"method":"A.b","params":{"x":%b}}' % (b"[" * 900 + b"]" * 900))
+@pytest.mark.parametrize(("start", "end"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_a_command_that_is_nested_more_deeply_than_chromium_reads_is_invalid(start: bytes, end: bytes) -> None:
+    def nested(levels: int) -> bytes:
+        """The message and its params are two."""
+        value = start * (levels - 2) + b"1" + end * (levels - 2)
+        return b'{"id":7,"method":"A.b","params":{"a":[%b{}],"x":%b},"sessionId":"S"}' % (b"[]," * 400, value)
+
+    command = decode(nested(MAX_DEPTH))
+    assert read(encode(command.call_id, command.method, command.params, "S"))["params"] == command.params
+    for levels in (MAX_DEPTH + 1, 900):
+        with pytest.raises(InvalidMessage) as refused:
+            decode(nested(levels))
+        assert json.loads(refused.value.as_response()) == {
+            "id": 7,
+            "error": {"code": -32700, "message": "JSON: nested more than 300 levels deep"},
+            "sessionId": "S",
+        }
+
+
+def test_params_that_are_not_json_cannot_be_encoded() -> None:
     with pytest.raises(InvalidMessage):
-        encode(command.call_id, command.method, {"x": float("inf"), "y": "\ud800"}, None)
+        encode(1, "A.b", {"x": float("inf"), "y": "\ud800"}, None)
 
 
 JSON = st.recursive(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from browser_sessions.cdp import Browser, BrowserSession
+from browser_sessions.cdp.messages import MAX_DEPTH
 from browser_sessions.chromium.driver import driver_runtime, playwright_link, ready_contexts
 from browser_sessions.chromium.driver.driver_runtime import FLOOD_EVENTS, RELEASE_EVERY
 from browser_sessions.chromium.driver.playwright_link import (
@@ -89,6 +90,13 @@ class DriverLink:
         return root
 
 
+def nested(value: Any) -> Any:
+    """Almost as deeply as Chromium can send it."""
+    for _ in range(MAX_DEPTH - 5):
+        value = [value]
+    return value
+
+
 @pytest.fixture
 async def driver() -> AsyncIterator[DriverLink]:
     async with chromium() as (scripted, browser):
@@ -105,6 +113,26 @@ async def driver() -> AsyncIterator[DriverLink]:
         auto_attach = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
         assert (await made.call("Target.setAutoAttach", auto_attach))["result"] == {}  # as the driver does first
         yield made
+
+
+async def test_a_bug_in_the_handling_of_a_message_does_not_disconnect_the_driver(
+    driver: DriverLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object) -> None:
+        raise RecursionError("injected")
+
+    await driver.new_target("PAGE", await driver.context())
+    session_id = driver.session_on("PAGE")
+    with monkeypatch.context() as patch:
+        patch.setattr(driver.link._network, "forwards_command", bug)
+        patch.setattr(driver.link._network, "forwards_event", bug)
+        driver.send("Page.enable", {}, session_id)
+        driver.chromium.event("Network.responseReceived", {}, session_id)
+        await settled(driver.browser)
+        assert driver.events("Network.responseReceived") == []
+    assert driver.socket.closed == []
+    assert driver.lost == []
+    assert await driver.context()
 
 
 async def test_commands_that_the_service_decides_are_not_forwarded(driver: DriverLink) -> None:
@@ -337,13 +365,13 @@ class TestEvents:
         session_id = await self.page(driver)
         driver.send("Network.setExtraHTTPHeaders", {}, session_id)  # needs network events
         kind = {"type": "prompt"}
-        long = {**kind, "number": 1, "deep": [{"text": "x" * EVENT_BYTES, "short": "y"}], "on": True}
+        long = {**kind, "number": 1, "deep": nested({"text": "x" * EVENT_BYTES, "short": "y"}), "on": True}
         driver.chromium.event(method, long, session_id)
         driver.chromium.event(method, {**kind, "text": "x" * (EVENT_BYTES // 2)}, session_id)
         await settled(driver.browser)
         cut, whole = [each for each in driver.messages() if each.get("method") == method]
         assert cut["sessionId"] == session_id
-        deep = [{"text": "x" * STRING_CHARACTERS, "short": "y"}]
+        deep = nested({"text": "x" * STRING_CHARACTERS, "short": "y"})
         assert cut["params"] == {**kind, "number": 1, "deep": deep, "on": True}
         assert len(whole["params"]["text"]) == EVENT_BYTES // 2
 

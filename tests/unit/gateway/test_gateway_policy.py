@@ -9,7 +9,7 @@ import pytest
 from browser_sessions.domain.limits import MAX_NESTED, MAX_PAGES
 from browser_sessions.gateway.policy.client_options import Options
 from browser_sessions.gateway.policy.command_policy import decide
-from browser_sessions.gateway.scope.client_scope import BROWSER_TARGET
+from browser_sessions.gateway.scope.client_scope import BROWSER_TARGET, MAX_LEVELS
 from browser_sessions.gateway.scope.command_decision import (
     Answer,
     Ask,
@@ -95,6 +95,20 @@ class TestSessionOnTheBrowserTarget:
         scope = session_scope()
         attach_browser(scope, "S-BROWSER")
         assert decide(cdp("Target.attachToBrowserTarget", {}, "S-BROWSER"), scope, SHARED) == Do(AttachBrowser())
+
+    @pytest.mark.parametrize(
+        "command",
+        [("Target.attachToBrowserTarget", {}), ("Target.attachToTarget", {"targetId": "browser", "flatten": True})],
+    )
+    def test_cannot_be_nested_without_end(self, command: tuple[str, dict[str, Any]]) -> None:
+        scope, lowest = session_scope(), None
+        for number in range(MAX_LEVELS):
+            assert decide(cdp(*command, lowest), scope, SHARED) == Do(AttachBrowser())
+            attach_browser(scope, f"S-{number}", lowest)
+            lowest = f"S-{number}"
+        refused = Refuse(-32000, "Browser sessions can be nested 8 levels deep: attach on one above")
+        assert decide(cdp(*command, lowest), scope, SHARED) == refused
+        assert decide(cdp(*command), scope, SHARED) == Do(AttachBrowser())
 
     @pytest.mark.parametrize("method", DENIED)
     def test_allows_no_further_methods(self, method: str) -> None:

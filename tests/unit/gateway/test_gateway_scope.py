@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -427,6 +428,15 @@ class TestSessionOnTheBrowserTarget:
             is None
         )
         assert scope.session("S-NEW") is None
+
+    def test_sessions_below_it_end_with_it_however_deeply_they_are_nested(self) -> None:
+        scope = session_scope()
+        attach_browser(scope, "S-0")
+        for number in range(2 * sys.getrecursionlimit()):
+            attach_browser(scope, f"S-{number + 1}", f"S-{number}")
+        assert scope.on_browser_event("Target.detachedFromTarget", {"sessionId": "S-0"}, None) is not None
+        assert not any(scope.holds(f"S-{number}") for number in range(2 * sys.getrecursionlimit() + 1))
+        assert scope.holds("S-PAGE")
 
     def test_counts_as_a_session_of_the_connection(self) -> None:
         scope = session_scope()

@@ -34,6 +34,7 @@ from browser_sessions.pool.browsers.placement import RECYCLE_AGE_S
 from browser_sessions.pool.browsers.supervisor import Supervisor
 from browser_sessions.pool.manager import Idempotency, Pool, PoolLimits
 from browser_sessions.pool.reaper import Reaper
+from browser_sessions.pool.session_start import PARALLEL_OPENS
 from browser_sessions.store import EmbeddedStore
 from tests.harness.fakes.fake_browser import FakeLauncher, ManualClock, no_browser
 
@@ -381,8 +382,31 @@ async def test_concurrent_creates_never_exceed_the_limits(harness: PoolHarness) 
 
     await asyncio.gather(*(one() for _ in range(200)))
     assert 0 < seen <= 10
-    assert harness.launcher.most_opening <= 4
+    assert harness.launcher.most_opening <= PARALLEL_OPENS
     await harness.quiet()
+
+
+async def test_another_principals_context_is_opened_second_however_many_wait(harness: PoolHarness) -> None:
+    launcher, admission = harness.launcher, harness.pool.admission
+    admission.capacity, admission.quotas = 100, {}
+    launcher.gate.clear()
+    mine = [asyncio.create_task(harness.create(ME)) for _ in range(PARALLEL_OPENS + 30)]
+    await harness.until(lambda: launcher.asked == len(mine))
+    yours = asyncio.create_task(harness.create(YOU, SessionSpec(user_agent="yours")))
+    await harness.until(lambda: launcher.asked == len(mine) + 1)
+    launcher.gate.set()
+    await asyncio.gather(*mine, yours)
+    assert [context.spec.user_agent for context in launcher.opened].index("yours") == PARALLEL_OPENS + 1
+
+
+async def test_start_pages_that_hang_delay_no_other_create(harness: PoolHarness) -> None:
+    harness.launcher.site.clear()
+    loading = [asyncio.create_task(harness.create(ME, SessionSpec(start_url="https://a.example"))) for _ in range(8)]
+    await harness.until(lambda: harness.launcher.asked == 8)
+    await harness.create(YOU)
+    assert not any(task.done() for task in loading)
+    harness.launcher.site.set()
+    await asyncio.gather(*loading)
 
 
 async def test_repeated_creates_with_an_idempotency_key_give_one_session(harness: PoolHarness) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +40,7 @@ def test_sufficient_or_unknown_resources_are_no_shortage() -> None:
         (Sample(MEMORY_BYTES - 1, DISK_BYTES * 2, DESCRIPTORS * 2), "memory: 255 MB"),
         (Sample(MEMORY_BYTES * 2, DISK_BYTES - 1, DESCRIPTORS * 2), "disk of the data folder"),
         (Sample(MEMORY_BYTES * 2, DISK_BYTES * 2, DESCRIPTORS - 1), "descriptors: 31"),
+        (replace(ENOUGH, work_disk_bytes=DISK_BYTES - 1), "disk of the work folder is nearly full: 63 MB"),
     ],
 )
 def test_each_shortage_is_reported_with_what_is_left(sample: Sample, text: str) -> None:
@@ -51,12 +55,22 @@ def test_shedding_has_a_hysteresis() -> None:
 
 
 def test_this_machine_can_be_measured(tmp_path: Path) -> None:
-    sample = measure(tmp_path)
+    sample = measure(tmp_path, tmp_path)
     assert sample.memory_bytes is not None
     assert sample.memory_bytes > 0
     assert sample.disk_bytes is not None
     assert sample.disk_bytes > 0
+    assert sample.work_disk_bytes is not None
+    assert sample.work_disk_bytes > 0
     assert sample.descriptors is None or sample.descriptors > 0
+
+
+def test_each_folder_is_measured_on_its_own_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, work = tmp_path / "data", tmp_path / "work"
+    free = {data: 7, work: 5}
+    monkeypatch.setattr(os, "statvfs", lambda folder: SimpleNamespace(f_bavail=free[folder], f_frsize=4096))
+    sample = measure(data, work)
+    assert (sample.disk_bytes, sample.work_disk_bytes) == (7 * 4096, 5 * 4096)
 
 
 async def test_creates_are_refused_with_the_reason_and_accepted_again_later(tmp_path: Path) -> None:
@@ -65,7 +79,7 @@ async def test_creates_are_refused_with_the_reason_and_accepted_again_later(tmp_
     limits = PoolLimits(10, 4, {}, None, 5.0)
     pool = Pool(FakeLauncher(), store, ManualClock(), limits, node="node", work_dir=tmp_path)
     samples = [Sample(None, 0, None), ENOUGH]
-    shedding = Shedding(pool.admission, pool.fleet, tmp_path, lambda _: samples.pop(0))
+    shedding = Shedding(pool.admission, pool.fleet, tmp_path, tmp_path, lambda *_: samples.pop(0))
     who = Principal("prn_me", Role.CLIENT, "me")
     try:
         before, _ = await pool.create(who, SessionSpec())
@@ -90,7 +104,7 @@ async def test_spare_contexts_are_dropped_before_creates_are_refused_for_memory(
     await store.open()
     pool = Pool(FakeLauncher(), store, ManualClock(), PoolLimits(10, 4, {}, None, 5.0), node="node", work_dir=tmp_path)
     free = [READY_BYTES, READY_BYTES - 1, READY_BYTES, ENOUGH.memory_bytes]
-    shedding = Shedding(pool.admission, pool.fleet, tmp_path, lambda _: Sample(free.pop(0), None, None))
+    shedding = Shedding(pool.admission, pool.fleet, tmp_path, tmp_path, lambda *_: Sample(free.pop(0), None, None))
     try:
         await pool.fleet.first()
         kept = []
