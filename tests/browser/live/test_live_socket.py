@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from browser_sessions.events.journal import Event
+from browser_sessions.live.viewer import MESSAGES_PER_S
 from tests.harness.clients.live_client import LiveClient, Message, watching
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.pixels import PixelReader
@@ -842,3 +843,23 @@ async def result_of(client: ClientConnection, number: int) -> Any:
         while (message := json.loads(await client.recv())).get("id") != number:
             pass
     return message["result"]["result"]["value"]
+
+
+async def test_messages_beyond_a_viewers_rate_are_read_later_and_in_order(service: Running) -> None:
+    created = await service.create()
+    async with connect(live_url(service, created["session_id"]), additional_headers=keyed(), max_size=None) as viewer:
+        count = 2 * MESSAGES_PER_S + 10
+        began = asyncio.get_running_loop().time()
+        pings = asyncio.ensure_future(send_all(viewer, [json.dumps({"type": "ping"})] * count))
+        async with asyncio.timeout(60):
+            pongs = 0
+            while pongs < count:
+                message = await viewer.recv()
+                pongs += isinstance(message, str) and json.loads(message)["type"] == "pong"
+        assert asyncio.get_running_loop().time() - began >= 2.0, "three seconds have begun"
+        await pings
+
+
+async def send_all(viewer: ClientConnection, messages: list[str]) -> None:
+    for message in messages:
+        await viewer.send(message)
