@@ -115,11 +115,11 @@ class _Response:
     async def _in_pieces(self, message: Message) -> None:
         """A body counts as a whole until its end has left, because it is held as a whole."""
         body: bytes = message["body"]
-        holder = _holder(self.scope)
-        if self.start is not None and not self.unsent.fits(holder, len(body)):
+        whose = holder(self.scope)
+        if self.start is not None and not self.unsent.fits(whose, len(body)):
             self.start, self.dropped = None, len(body)
             return
-        with self.unsent.holding(holder, len(body)):
+        with self.unsent.holding(whose, len(body)):
             await self._begin()
             for at in range(0, len(body), PIECE_BYTES):
                 piece = body[at : at + PIECE_BYTES]
