@@ -29,8 +29,8 @@ class Pipe:
         self._receive = receive
         self._lost = lost
         self._full = full
-        self._pieces: list[bytes] = []
-        """Chunks of an incomplete message, joined once at its end."""
+        self._incomplete = bytearray()
+        """A message whose end has not come. One block: the allocator would keep many small ones for a while."""
         self._batch: list[bytes] | None = None
         """Further commands of this iteration of the loop after the first; None if there was none yet."""
         self._reading: asyncio.ReadTransport | None = None
@@ -89,18 +89,17 @@ class Pipe:
     def received(self, data: bytes) -> None:
         first, *others = data.split(NUL)
         if not others:
-            self._pieces.append(first)
+            self._incomplete += first
             return
-        if self._pieces:
-            self._pieces.append(first)
-            first = b"".join(self._pieces)
-            self._pieces.clear()
+        if self._incomplete:
+            self._incomplete += first
+            first = bytes(self._incomplete)
+            self._incomplete.clear()
         rest = others.pop()
         self._receive(first)
         for message in others:
             self._receive(message)
-        if rest:
-            self._pieces.append(rest)
+        self._incomplete += rest
 
     def ended(self) -> None:
         lost, self._lost = self._lost, _nothing
