@@ -19,7 +19,7 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.browser
 
 MOMENTS: dict[str, Callable[[str], bool]] = {
-    "driver": lambda line: "playwright" in line and "node" in line,
+    "driver": lambda line: "run-driver" in line,
     "chromium": lambda line: "--remote-debugging-pipe" in line,
 }
 
