@@ -35,6 +35,8 @@ def stand_in() -> Iterator[subprocess.Popen[bytes]]:
         [sys.executable, "-c", "import time; time.sleep(600)", f"{MARKER}0123456789abcdef/brw_1"],
         start_new_session=True,
     )
+    while not psutil.Process(process.pid).cmdline():  # Popen returns shortly before the kernel shows the arguments
+        time.sleep(0.001)
     yield process
     process.kill()
     process.wait()
