@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from browser_sessions.cdp import Browser
-from browser_sessions.cdp.websocket import BACKPRESSURE_BYTES, QUEUE_BYTES
+from browser_sessions.cdp.websocket import BACKPRESSURE_BYTES, QUEUE_BYTES, PauseReason
 from browser_sessions.gateway import gateway as gateway_module
 from browser_sessions.gateway.shared_session import SharedSession
 from tests.harness.clients.raw_cdp import Raw, raw
@@ -215,7 +215,7 @@ async def test_commands_of_a_client_that_does_not_read_responses_are_not_read(se
 
         flooding = asyncio.create_task(flood())
         try:
-            await until(lambda: side.paused, what="reading is paused")
+            await until(lambda: side._paused == {PauseReason.CLIENT_FULL}, what="reading is paused")
             before = relay._traffic.commands
             assert side.waiting < BACKPRESSURE_BYTES + 2**20
             await service.get(made["session_id"])
