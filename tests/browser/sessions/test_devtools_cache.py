@@ -274,6 +274,7 @@ async def test_its_browser_reaches_nothing(
         user=uid,
         group=gid,
         extra_groups=None if uid is None else (),
+        start_new_session=True,
     )
     try:
         listens = temporary / "profile" / "DevToolsActivePort"
@@ -294,7 +295,7 @@ async def test_its_browser_reaches_nothing(
                 navigated = await call("Page.navigate", {"url": url}, attached["sessionId"])
                 assert navigated["errorText"] == "net::ERR_PROXY_CONNECTION_FAILED"
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # the executable may be a script that starts the browser
         await process.wait()
 
 
