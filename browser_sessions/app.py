@@ -204,9 +204,8 @@ class Service:
 
     async def _prepare_devtools(self) -> None:
         """Before the first session, because the browser that this may start has a debugging port."""
-        assert self.launcher.found is not None, "it has started"
         user = None if self.launcher.user is None else (self.launcher.user.uid, self.launcher.user.gid)
-        await self.console.devtools.prepare(self.launcher.version, self.launcher.found.executable, user)
+        await self.console.devtools.prepare(self.launcher.version, self.launcher.executable, user)
 
 
 def build(settings: Settings, service: Service | None = None) -> FastAPI:

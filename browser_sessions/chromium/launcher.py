@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,10 +38,19 @@ REQUIRE_SANDBOX: Final = "BROWSER_SESSIONS_REQUIRE_SANDBOX"
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What each launch needs: the executable, the folder of this run, and where the driver connects to."""
+
+    found: BrowserFound
+    run: cleanup.RunFolder
+    endpoint: LocalEndpoint
+
+
 class PlaywrightLauncher:
     """Implements `chromium.ports.BrowserLauncher`.
 
-    After `start`: `found` is the executable, `sandbox` whether Chromium's sandbox is used, `sandbox_reason` why not,
+    After `start`: `sandbox` is whether Chromium's sandbox is used, `sandbox_reason` why not,
     `version` Chromium's version (empty until the first launch), `user` and `driver_user` the users that Chromium and
     Playwright's driver run as, None for our own, `driver_reason` why the driver is root, if it is.
     """
@@ -57,7 +67,6 @@ class PlaywrightLauncher:
         spare_contexts: int = 0,
     ) -> None:
         """`egress` is the proxy of everything that contexts and browsers load; None: they connect directly."""
-        self.found: BrowserFound | None = None
         self.user: BrowserUser | None = None
         self.driver_user: BrowserUser | None = None
         self.driver_reason = ""
@@ -73,8 +82,7 @@ class PlaywrightLauncher:
         self._egress = egress
         self._spare_contexts = spare_contexts
         self._refusing: EgressPort | None = None
-        self._run: cleanup.RunFolder | None = None
-        self._endpoint: LocalEndpoint | None = None
+        self._if_started: Started | None = None
         self._driver: Driver | None = None
         self._driver_lock = asyncio.Lock()
         self._launching: dict[Calls, Driver] = {}
@@ -91,15 +99,25 @@ class PlaywrightLauncher:
     @property
     def own_ports(self) -> frozenset[int]:
         """TCP ports that it listens on, for the driver."""
-        return frozenset() if self._endpoint is None else frozenset({self._endpoint.port})
+        return frozenset() if self._if_started is None else frozenset({self._if_started.endpoint.port})
+
+    @property
+    def executable(self) -> Path:
+        """After `start`."""
+        return self._started.found.executable
+
+    @property
+    def _started(self) -> Started:
+        assert self._if_started is not None, "start() was called"
+        return self._if_started
 
     @property
     def devices(self) -> dict[str, dict[str, Any]]:
         return self._devices
 
     async def start(self) -> None:
-        self.found = await asyncio.to_thread(locate, self._executable)
-        self.user, self.sandbox, self.sandbox_reason = await _choose_user(self.found.executable)
+        found = await asyncio.to_thread(locate, self._executable)
+        self.user, self.sandbox, self.sandbox_reason = await _choose_user(found.executable)
         if self._require_sandbox and not self.sandbox:
             raise SettingsError(
                 f"{REQUIRE_SANDBOX} is set, but Chromium's sandbox cannot be used here. {self.sandbox_reason}"
@@ -107,12 +125,14 @@ class PlaywrightLauncher:
         process_group.adopt_orphans()
         for line in await asyncio.to_thread(cleanup.sweep, self._work_dir):
             log.warning("browser.leftovers_swept", found=line)
+        endpoint = await LocalEndpoint.open()
         try:
-            self._run = await asyncio.to_thread(cleanup.RunFolder.create, self._work_dir, self.user)
+            run = await asyncio.to_thread(cleanup.RunFolder.create, self._work_dir, self.user)
         except OSError as error:
+            endpoint.close()
             raise SettingsError(f"The work folder {self._work_dir} cannot be used: {error.strerror}") from error
-        await self._choose_driver_user(self._run)
-        self._endpoint = await LocalEndpoint.open()
+        self._if_started = Started(found, run, endpoint)
+        await self._choose_driver_user(run)
         if self._egress is not None:
             self._refusing = await self._egress.refusing()
         driver = await self._healthy_driver()
@@ -151,29 +171,26 @@ class PlaywrightLauncher:
         async with self._driver_lock:
             if self._driver is not None:
                 await self._driver.stop()
-        if self._endpoint is not None:
-            self._endpoint.close()
         if self._refusing is not None:
             await self._refusing.close()
         await self._sweeping.finished()
-        if self._run is not None:
-            await asyncio.to_thread(cleanup.end_marked, self._run.marker(""))
-            await asyncio.to_thread(self._run.remove)
+        if (started := self._if_started) is not None:
+            started.endpoint.close()
+            await asyncio.to_thread(cleanup.end_marked, started.run.marker(""))
+            await asyncio.to_thread(started.run.remove)
             await asyncio.to_thread(process_group.reap_orphans)
 
     async def _launch(self, driver: Driver, on_death: OnDeath) -> ChromiumProcess:
-        assert self.found is not None, "start() was called"
-        assert self._run is not None, "start() was called"
-        assert self._endpoint is not None, "start() was called"
         calls = Calls()
         self._launching[calls] = driver
         try:
+            started = self._started
             options = LaunchOptions(
-                self.found,
+                started.found,
                 self.user,
                 self.sandbox,
-                self._run,
-                self._endpoint,
+                started.run,
+                started.endpoint,
                 self._clock,
                 self._file_bytes,
                 self._ready_contexts,
@@ -210,8 +227,7 @@ class PlaywrightLauncher:
                     return driver
                 log.error("browser.driver_hung", pid=driver.pid)
                 await driver.stop(timeout=0.0)
-            assert self._run is not None, "start() was called"
-            folder = await asyncio.to_thread(self._run.driver_folder, self.driver_user)
+            folder = await asyncio.to_thread(self._started.run.driver_folder, self.driver_user)
             self._driver = await Driver.start(folder, self._driver_exited, user=self.driver_user)
             log.info("browser.driver_started", pid=self._driver.pid)
             return self._driver

@@ -101,35 +101,34 @@ class Relay:
         if client.transport.is_closing():
             return False  # its origin has ended: the browser sends the request again on a new connection
         keep_alive = request.keep_alive and not has_body
+        dialer, meter = self._dialer, self._meter
+        if dialer is None or meter is None:
+            return await self._respond(request, 403, "Denied", ["No session has this port."], keep=keep_alive)
         try:
-            if self._dialer is None or self._meter is None:
-                return await self._respond(request, 403, "Denied", ["No session has this port."], keep=keep_alive)
-            if self._meter.over_limit:
+            if meter.over_limit:
                 lines = ["The session has used all of its max_traffic_bytes."]
                 return await self._respond(request, 403, "Traffic limit reached", lines, keep=keep_alive)
             tls = self._client_tls.get((request.target.host, request.target.port))
             if request.method == b"CONNECT" and tls is not None:
-                await self._show_certificate(request, self._dialer, self._meter, tls)
+                await self._show_certificate(request, dialer, meter, tls)
                 return False
             if request.method == b"CONNECT":
-                origin = await self._dial(request, self._dialer, self._meter)
+                origin = await self._dial(request, dialer, meter)
                 client.write(ESTABLISHED)
                 await both_ways(client, origin.stream, origin.up, origin.down)
                 return False
-            origin = self._reusable(request) or await self._dial(request, self._dialer, self._meter)
+            origin = self._reusable(request) or await self._dial(request, dialer, meter)
             return await self._exchange(request, origin)
         except Denied as denied:
-            assert self._meter is not None
-            self._meter.refused(denied.refusal, asyncio.get_running_loop().time())
+            meter.refused(denied.refusal, asyncio.get_running_loop().time())
             lines = [*([denied.tried] if denied.tried else []), *explanation(denied.refusal)]
             return await self._respond(request, 403, "Destination denied", lines, keep=keep_alive)
         except Unreachable as error:
             if self._origin is not None:  # the rest of what it sent is no response to the next request
                 self._origin.stream.reset()
                 self._origin = None
-            assert self._meter is not None
             failed = Failed(request.target.host, request.target.port, str(error))
-            self._meter.failed(failed, asyncio.get_running_loop().time())
+            meter.failed(failed, asyncio.get_running_loop().time())
             return await self._respond(request, 502, "No connection", [str(error)], keep=keep_alive)
 
     async def _dial(self, request: RequestHead, dialer: Dialer, meter: Meter) -> _Origin:
