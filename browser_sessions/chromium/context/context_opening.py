@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -75,6 +76,7 @@ async def open_context(
                 undo.push_async_callback(prepared.inner.close)
                 if (port := prepared.port) is not None:
                     assign(port)
+                await _set_options(host, prepared.inner, spec, deadline)
         await asyncio.shield(making)
         context = Context(host, prepared.inner, prepared.context_id, folder, port, on_event)
         undo.callback(context.stop_events)
@@ -112,12 +114,13 @@ async def open_context(
 
 
 async def prepare_spare(host: Host, options: SessionSpec, *, timeout: float) -> Prepared:
-    """A context for a session to come. Raises any `BrowserSessionsError`."""
+    """A context for a session to come. Raises any `BrowserSessionsError`. The ready one is left for creates with other
+    options."""
     undo = AsyncExitStack()
     port = None
     try:
         if host.egress is not None:
-            port = await _open_port(host, host.egress, options, undo)
+            port = await host.egress.open()
         return await _prepare(host, options, port, undo, Deadline(timeout))
     except BaseException as error:
         await host.calls.finish(undo.aclose())
@@ -161,11 +164,31 @@ async def _prepare(
     calls = host.calls
     inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
     undo.push_async_callback(inner.close)
-    if spec.permissions:
-        await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
+    await _grant_permissions(host, inner, spec, deadline)
     page, context_id = await _both(_first_page(host, inner, deadline), _identify(host, inner, deadline))
     (target,) = host.registry.pages(context_id)  # no client knows the context yet
     return Prepared(inner, context_id, page, target.target_id, port)
+
+
+async def _set_options(host: Host, inner: BrowserContext, spec: SessionSpec, deadline: Deadline) -> None:
+    """Sets what `options_of` leaves out. Playwright sends Chromium the same commands as for a new context, and nothing
+    has been loaded yet, so nobody can tell when they came."""
+    calls = host.calls
+    await _grant_permissions(host, inner, spec, deadline)
+    if spec.geolocation is not None:
+        place: Any = asdict(spec.geolocation)
+        await calls(inner.set_geolocation(place), timeout=deadline.left)
+    if spec.extra_http_headers:
+        await calls(inner.set_extra_http_headers(dict(spec.extra_http_headers)), timeout=deadline.left)
+    if spec.offline:
+        await calls(inner.set_offline(True), timeout=deadline.left)
+    if spec.storage_state is not None and (cookies := spec.storage_state.get("cookies")):
+        await calls(inner.add_cookies(cookies), timeout=deadline.left)
+
+
+async def _grant_permissions(host: Host, inner: BrowserContext, spec: SessionSpec, deadline: Deadline) -> None:
+    if spec.permissions:
+        await host.calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
 
 
 async def _first_page(host: Host, inner: BrowserContext, deadline: Deadline) -> Page:

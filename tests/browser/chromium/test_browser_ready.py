@@ -137,6 +137,9 @@ async def learn(chromium: ChromiumProcess, spec: SessionSpec, folder: Path, *, a
     """Lets the browser prepare contexts for these options."""
     chromium._spare_contexts = 4
     chromium.keep_ready(True)
+    if at_once == 1:
+        await (await opened(chromium, folder / "first", spec)).close(timeout=10)
+        await until(lambda: not any(kind.wanted for kind in chromium._spares._kinds.values()), what="an idle moment")
     handles = await asyncio.gather(*(opened(chromium, folder / f"learn{n}", spec) for n in range(at_once)))
     for handle in handles:
         await handle.close(timeout=10)
@@ -215,13 +218,21 @@ async def test_creates_with_the_options_of_earlier_ones_use_contexts_that_were_p
     await chromium.probe(timeout=10)
     assert chromium.context_count == 0
     other = await opened(chromium, tmp_path / "other", replace(spec, viewport_width=1110))
-    same = replace(spec, idle_timeout_seconds=1.0, max_lifetime_seconds=None, metadata=(("run", "7"),))
+    same = replace(
+        spec,
+        idle_timeout_seconds=1.0,
+        max_lifetime_seconds=None,
+        metadata=(("run", "7"),),
+        extra_http_headers=(),
+        offline=True,
+    )
     handles = await asyncio.gather(*(opened(chromium, tmp_path / f"s{n}", same) for n in range(4)))
     assert other.context_id not in prepared
     assert prepared < {handle.context_id for handle in handles}
     for handle in handles:
         page_id = handle.pages()[0].page_id
-        assert await handle.evaluate(page_id, "[innerWidth, navigator.userAgent]", timeout=10) == [1111, "Agent/1"]
+        seen = await handle.evaluate(page_id, "[innerWidth, navigator.userAgent, navigator.onLine]", timeout=10)
+        assert seen == [1111, "Agent/1", False]
     assert len({handle.context_id for handle in handles}) == 4
     await handles[0].close(timeout=10)
     assert handles[0].context_id not in await contexts_in(chromium), "a used context is not prepared again"
@@ -246,13 +257,14 @@ async def test_a_prepared_context_whose_renderer_died_is_not_used(chromium: Chro
 
 
 async def test_a_session_in_a_prepared_context_has_its_own_rules_and_events(tmp_path: Path, site: Site) -> None:
-    async with running(tmp_path / "data", spare_contexts=2) as service:
+    async with running(tmp_path / "data", spare_contexts=1) as service:
 
         async def prepared() -> bool:
             return await metric(service.http, "browser_sessions_spare_contexts") == 1
 
-        first = await service.create(user_agent="Agent/1", egress={"deny": ["127.0.0.1"]}, metadata={"run": "1"})
-        await service.http.delete(f"/v1/browser/sessions/{first['session_id']}")
+        earlier = {"user_agent": "Agent/1", "egress": {"deny": ["127.0.0.1"]}, "metadata": {"run": "1"}}
+        for made in await asyncio.gather(*(service.create(**earlier) for _ in range(2))):
+            await service.http.delete(f"/v1/browser/sessions/{made['session_id']}")
         await until(prepared, what="a context is prepared")
         made = await service.create(user_agent="Agent/1", start_url=site.url, metadata={"run": "2"})
         session_id = made["session_id"]
@@ -310,6 +322,8 @@ async def test_a_spare_context_is_indistinguishable_to_pages_and_servers(
             await handle.navigate(page_id, f"{site.url}{path}", wait_until="load", timeout=20)
             seen.append(await handle.evaluate(page_id, SEEN, timeout=10))
         seen.append(await handle.evaluate(page_id, "window.seen_first", timeout=10))
+        another = await handle.open_page(f"{site.url}/", timeout=20)
+        seen.append(await handle.evaluate(another.page_id, SEEN, timeout=10))
         await chromium._registry.refresh(timeout=5)
         seen.append([(page.title, page.url) for page in handle.pages()])
         window = await chromium.cdp.root.call("Browser.getWindowForTarget", {"targetId": page_id}, timeout=5)
@@ -322,7 +336,6 @@ async def test_a_spare_context_is_indistinguishable_to_pages_and_servers(
         return [*seen, requests]
 
     if prepared:
-        spec = replace(spec, storage_state=None)
         await learn(chromium, spec, tmp_path)
         (context_id,) = chromium._spares.context_ids
     else:
