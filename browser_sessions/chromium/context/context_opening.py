@@ -77,6 +77,8 @@ async def open_context(
                 if (port := prepared.port) is not None:
                     assign(port)
                 await _set_options(host, prepared.inner, spec, deadline)
+                # Anew, so that no clock in the page tells when it was prepared.
+                await host.calls(prepared.page.goto("about:blank", wait_until="commit"), timeout=deadline.left)
         await asyncio.shield(making)
         context = Context(host, prepared.inner, prepared.context_id, folder, port, on_event)
         undo.callback(context.stop_events)
