@@ -112,6 +112,7 @@ class ChromiumProcess:
         """Whether its end was requested."""
         self._exiting: asyncio.Task[None] | None = None
         self._cleaning: asyncio.Task[None] | None = None
+        self._background = Background()
         self._downloads = DownloadEvents(self.cdp, self._registry)
         self._host = Host(
             browser=self._browser,
@@ -124,6 +125,7 @@ class ChromiumProcess:
             clock=launched.clock,
             file_bytes=launched.file_bytes,
             egress=launched.egress,
+            background=self._background,
             alive=lambda: self.alive,
         )
         self._renderers = Renderers(self.process_group)
@@ -142,7 +144,6 @@ class ChromiumProcess:
         )
         self._disposing: set[str] = set()
         """Spare contexts that are closing."""
-        self._background = Background()
         self.keep_ready(True)
 
     def __repr__(self) -> str:
@@ -268,6 +269,7 @@ class ChromiumProcess:
             self._end(EndReason.BROWSER_DIED)  # the loop has not run the callback yet
         if self._cleaning is not None:
             await asyncio.shield(self._cleaning)
+            await self._background.finished()
 
     def _exited(self) -> None:
         """It has exited, or has closed its pipe."""
