@@ -66,25 +66,27 @@ async def open_context(
     port: EgressPort | None = None
     try:
         with spares.create(), host.link.ready.create(suitable=can_be_ready(spec)):
-            if (prepared := spares.take(spec)) is None:
+            if (spare := spares.take(spec)) is None:
                 async with permit:
                     if host.egress is not None:
                         port = await _open_port(host, host.egress, spec, undo)
                         assign(port)
                     prepared = await _prepare(host, spec, port, undo, deadline)
             else:
+                prepared = spare
                 undo.push_async_callback(prepared.inner.close)
                 if (port := prepared.port) is not None:
                     assign(port)
-                await _set_options(host, prepared.inner, spec, deadline)
-                # Anew, so that no clock in the page tells when it was prepared.
-                await host.calls(prepared.page.goto("about:blank", wait_until="commit"), timeout=deadline.left)
+            context = Context(host, prepared.inner, prepared.context_id, folder, port, on_event)
+            undo.callback(context.stop_events)
+            allowing = context.downloads.allow(prepared.context_id, True, timeout=deadline.left)
+            if spare is None:
+                await allowing
+            else:
+                await _both(_hand_over(host, spare, spec, deadline), allowing)
         await asyncio.shield(making)
-        context = Context(host, prepared.inner, prepared.context_id, folder, port, on_event)
-        undo.callback(context.stop_events)
         context.start_events()
         context.first_page_ready(prepared.page, prepared.page_id)
-        await context.downloads.allow(prepared.context_id, True, timeout=deadline.left)
         if start_url is not None:
             failures = None if port is None else port.failures
             try:
@@ -172,10 +174,10 @@ async def _prepare(
     return Prepared(inner, context_id, page, target.target_id, port)
 
 
-async def _set_options(host: Host, inner: BrowserContext, spec: SessionSpec, deadline: Deadline) -> None:
+async def _hand_over(host: Host, spare: Prepared, spec: SessionSpec, deadline: Deadline) -> None:
     """Sets what `options_of` leaves out. Playwright sends Chromium the same commands as for a new context, and nothing
-    has been loaded yet, so nobody can tell when they came."""
-    calls = host.calls
+    has been loaded yet, so nobody can tell when they came. The page starts anew, so that no clock in it can either."""
+    calls, inner = host.calls, spare.inner
     await _grant_permissions(host, inner, spec, deadline)
     if spec.geolocation is not None:
         place: Any = asdict(spec.geolocation)
@@ -186,6 +188,7 @@ async def _set_options(host: Host, inner: BrowserContext, spec: SessionSpec, dea
         await calls(inner.set_offline(True), timeout=deadline.left)
     if spec.storage_state is not None and (cookies := spec.storage_state.get("cookies")):
         await calls(inner.add_cookies(cookies), timeout=deadline.left)
+    await calls(spare.page.goto("about:blank", wait_until="commit"), timeout=deadline.left)
 
 
 async def _grant_permissions(host: Host, inner: BrowserContext, spec: SessionSpec, deadline: Deadline) -> None:
