@@ -161,8 +161,8 @@ class Settings(BaseSettings):
         8,
         ge=0,
         le=50,
-        description="Contexts that each browser prepares with the options of recent creates, for the next ones with "
-        "the same, at most; about 20 MB each. As many are kept as were lately missing at once; 0: none.",
+        description="Contexts that each browser prepares with options that recent creates had in common, for the next "
+        "ones, at most; about 20 MB each. As many are kept as were lately missing at once; 0: none.",
     )
     max_download_bytes: int = Field(
         DEFAULT_QUOTA_BYTES,

@@ -13,6 +13,7 @@ from playwright.async_api import Browser, CDPSession, Error
 
 from browser_sessions.cdp import Browser as CdpBrowser
 from browser_sessions.cdp import CdpClosed, CdpError
+from browser_sessions.chromium.context.spare_contexts import RunningCreates
 from browser_sessions.chromium.deadline import Deadline
 from browser_sessions.chromium.driver.driver_endpoint import LocalEndpoint
 from browser_sessions.chromium.driver.driver_process import Driver
@@ -51,6 +52,7 @@ class LaunchOptions:
     ready_contexts: int
     spare_contexts: int
     """Number of contexts that each browser keeps ready for creates."""
+    creates: RunningCreates
     egress: Egress | None
     """Opens the proxy of each context. None: contexts use the session's own proxy, or none."""
     refusing: str | None
@@ -131,6 +133,7 @@ async def start_browser(
         file_bytes=options.file_bytes,
         ready_contexts=options.ready_contexts,
         spare_contexts=options.spare_contexts,
+        creates=options.creates,
         egress=egress,
         folders=(folder.path, folder.tmp),
     )

@@ -13,6 +13,7 @@ import structlog
 from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.chromium.browser_start import LaunchOptions, start_browser
+from browser_sessions.chromium.context.spare_contexts import RunningCreates
 from browser_sessions.chromium.driver.driver_endpoint import LocalEndpoint
 from browser_sessions.chromium.driver.driver_process import Driver, can_run_driver
 from browser_sessions.chromium.driver.playwright_calls import Calls
@@ -81,6 +82,7 @@ class PlaywrightLauncher:
         self._ready_contexts = ready_contexts
         self._egress = egress
         self._spare_contexts = spare_contexts
+        self._creates = RunningCreates()
         self._refusing: EgressPort | None = None
         self._if_started: Started | None = None
         self._driver: Driver | None = None
@@ -195,6 +197,7 @@ class PlaywrightLauncher:
                 self._file_bytes,
                 self._ready_contexts,
                 self._spare_contexts,
+                self._creates,
                 self._egress,
                 None if self._refusing is None else self._refusing.server,
             )

@@ -322,7 +322,7 @@ class ContextHandle(Protocol):
         does not respond."""
 
     async def close(self, *, timeout: float) -> None:
-        """Closes the context and removes its folder. No error if it is gone already."""
+        """Closes the context; its folder is removed in the background. No error if it is gone already."""
 
 
 class BrowserProcess(Protocol):

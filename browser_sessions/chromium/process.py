@@ -16,13 +16,12 @@ from browser_sessions.cdp import Browser as CdpBrowser
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.chromium.context.context_host import Host
 from browser_sessions.chromium.context.context_opening import (
-    can_be_ready,
     dispose,
     is_usable,
     open_context,
     prepare_spare,
 )
-from browser_sessions.chromium.context.spare_contexts import Prepared, Spares
+from browser_sessions.chromium.context.spare_contexts import Prepared, RunningCreates, Spares
 from browser_sessions.chromium.downloads.download_events import DownloadEvents
 from browser_sessions.chromium.driver.driver_process import Driver
 from browser_sessions.chromium.driver.playwright_calls import Calls, TargetClosed
@@ -82,6 +81,7 @@ class Launched:
     """Number of contexts to keep ready for creates."""
     spare_contexts: int
     """Most contexts to prepare with the options of earlier creates."""
+    creates: RunningCreates
     egress: BrowserEgress | None
     folders: tuple[Path, ...]
     """Removed when the browser has exited."""
@@ -112,6 +112,7 @@ class ChromiumProcess:
         """Whether its end was requested."""
         self._exiting: asyncio.Task[None] | None = None
         self._cleaning: asyncio.Task[None] | None = None
+        self._background = Background()
         self._downloads = DownloadEvents(self.cdp, self._registry)
         self._host = Host(
             browser=self._browser,
@@ -124,6 +125,7 @@ class ChromiumProcess:
             clock=launched.clock,
             file_bytes=launched.file_bytes,
             egress=launched.egress,
+            background=self._background,
             alive=lambda: self.alive,
         )
         self._renderers = Renderers(self.process_group)
@@ -135,13 +137,13 @@ class ChromiumProcess:
         self._spares = Spares(
             self._spare_contexts,
             through_relay=launched.egress is not None,
+            creates=launched.creates,
             prepare=self._prepare_spare,
             usable=lambda spare: is_usable(self._host, spare),
             dispose=self._dispose,
         )
         self._disposing: set[str] = set()
         """Spare contexts that are closing."""
-        self._background = Background()
         self.keep_ready(True)
 
     def __repr__(self) -> str:
@@ -193,7 +195,7 @@ class ChromiumProcess:
         return self._link.ready.context_ids | self._spares.context_ids | self._disposing
 
     async def _prepare_spare(self, options: SessionSpec) -> Prepared:
-        with self._link.ready.create(suitable=can_be_ready(options)):
+        with self._link.ready.create(suitable=False):
             return await prepare_spare(self._host, options, timeout=SPARE_SECONDS)
 
     def _dispose(self, spare: Prepared) -> None:
@@ -267,6 +269,7 @@ class ChromiumProcess:
             self._end(EndReason.BROWSER_DIED)  # the loop has not run the callback yet
         if self._cleaning is not None:
             await asyncio.shield(self._cleaning)
+            await self._background.finished()
 
     def _exited(self) -> None:
         """It has exited, or has closed its pipe."""

@@ -20,8 +20,8 @@ from browser_sessions.pool.session_egress import TOTALS
 from browser_sessions.tracing import span
 
 CLOSE_GRACE_S: Final = 0.5
-"""Seconds that an end waits for the context to close (it takes 10 to 30 ms) before it is announced. The session accepts
-nothing any more either way, and counts against the limits until its context is closed."""
+"""Seconds that an end waits for the context to close (it takes 10 to 30 ms) after its record was stored meanwhile. The
+session accepts nothing any more either way, and counts against the limits until its context is closed."""
 CLOSE_TIMEOUT_S: Final = 10.0
 """Seconds. A context that is not closed by then goes when its browser ends."""
 
@@ -37,7 +37,8 @@ class Ender:
     clock: Clock
     background: Background
     before_close: Callable[[Live], Awaitable[None]] | None = None
-    """Awaited before the context closes, unless its browser died: captures the last picture. Short; raises nothing."""
+    """Awaited before the context closes, unless its browser died: captures the last picture. Short; raises nothing.
+    Until then its status is `closing`."""
     traffic: Counter[str] = field(init=False, default_factory=Counter)
     """Of all ended sessions."""
 
@@ -59,19 +60,18 @@ class Ender:
         return record
 
     async def _end(self, live: Live, opened: Opened, reason: EndReason) -> SessionRecord:
-        with span("session.end", session_id=live.session.session_id, reason=reason.value):
-            closing = self.background.run(self._close(live, opened))
-            if live.session.status is SessionStatus.CLOSING:
-                await asyncio.wait([closing], timeout=CLOSE_GRACE_S)
-                live.session.move(reason.status)
-            return await self.retire(live)
-
-    async def _close(self, live: Live, opened: Opened) -> None:
-        try:
-            if self.before_close is not None and live.session.status is SessionStatus.CLOSING:
-                await self.before_close(live)
-        finally:
-            await self.close(opened, live.session.owner)
+        session = live.session
+        with span("session.end", session_id=session.session_id, reason=reason.value):
+            died = session.status is SessionStatus.CRASHED
+            try:
+                if self.before_close is not None and not died:
+                    await self.before_close(live)
+            finally:
+                closing = self.background.run(self.close(opened, session.owner))
+            if died:
+                return await self.retire(live)
+            session.move(reason.status)
+            return await self.retire(live, closing)
 
     async def close(self, opened: Opened, owner: str) -> None:
         """Closes a context, then frees its capacity."""
@@ -81,12 +81,14 @@ class Ender:
             self.fleet.give_back(opened.slot)
             self.admission.release(owner)
 
-    async def retire(self, live: Live) -> SessionRecord:
-        """Stores and publishes the final record."""
+    async def retire(self, live: Live, closing: asyncio.Task[None] | None = None) -> SessionRecord:
+        """Stores the final record, and publishes it once its context is closed."""
         session = live.session
         session.traffic = live.traffic
         self.traffic.update({name: count for name, count in (session.traffic or {}).items() if name in TOTALS})
         record = await self.registry.retire(live)
+        if closing is not None:
+            await asyncio.wait([closing], timeout=CLOSE_GRACE_S)
         ended = session.created if session.ended is None else session.ended
         was_active = isinstance(live.state, Ending)
         self.journal.publish(

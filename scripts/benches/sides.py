@@ -29,7 +29,7 @@ Opener: TypeAlias = Callable[[int], Opened]
 
 OTHER: Final = "the other service"
 SETTLE_S: Final = 0.6
-"""Preparation begins 0.2 s after a create and takes 0.1 s, twice for a new kind of context."""
+"""Preparation begins 0.2 s after a create and takes 0.1 s."""
 
 
 def options(number: int) -> dict[str, Any]:

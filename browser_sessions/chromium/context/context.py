@@ -14,7 +14,6 @@ from typing import Any, Final
 import structlog
 from playwright.async_api import BrowserContext, Dialog, Page
 
-from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import CdpClosed, CdpError, Target
 from browser_sessions.chromium.context import page_actions
 from browser_sessions.chromium.context.action_queue import Action, ActionQueue, Ticket
@@ -299,8 +298,8 @@ class Context:
         return int(sum(heaps.values())), sum(seconds.values())
 
     async def close(self, *, timeout: float) -> None:
-        """Closes the context and removes its folder. Uses Playwright, or CDP if Playwright does not respond in half of
-        the time."""
+        """Closes the context. Its proxy and its folder follow in the background. Uses Playwright, or CDP if Playwright
+        does not respond in half of the time."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(timeout))
         await asyncio.shield(self._closing)
@@ -318,10 +317,13 @@ class Context:
                     "Target.disposeBrowserContext", {"browserContextId": self._context_id}, timeout=timeout / 2
                 )
                 closed = True
-        if self._port is not None and (closed or not self._host.alive()):
+        _ = self._host.background.run(self._clean(gone=closed or not self._host.alive()))
+
+    async def _clean(self, *, gone: bool) -> None:
+        if self._port is not None and gone:
             await self._port.close()
         elif self._port is not None:  # not before the context is gone: another session could get the same port
-            closing, background = self._port.close, Background()
+            closing, background = self._port.close, self._host.background
             self._host.cdp.closed.add_done_callback(lambda _: background.run(closing()))
         await remove(self._folder)
 

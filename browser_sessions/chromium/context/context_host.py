@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from playwright.async_api import Browser
 
+from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import Browser as CdpBrowser
 from browser_sessions.cdp import CdpClosed, CdpError
 from browser_sessions.chromium.deadline import Deadline
@@ -42,6 +43,8 @@ class Host:
     """Limit of one session's downloads in total, and of its uploads."""
     egress: BrowserEgress | None
     """Opens each context's proxy; None: contexts use the session's own, or none."""
+    background: Background
+    """What its contexts leave to do after their end; `ChromiumProcess.close` waits for it."""
     alive: Callable[[], bool]
 
     async def call_page(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -65,22 +66,27 @@ async def open_context(
     port: EgressPort | None = None
     try:
         with spares.create(), host.link.ready.create(suitable=can_be_ready(spec)):
-            if (prepared := spares.take(spec)) is None:
+            if (spare := spares.take(spec)) is None:
                 async with permit:
                     if host.egress is not None:
                         port = await _open_port(host, host.egress, spec, undo)
                         assign(port)
                     prepared = await _prepare(host, spec, port, undo, deadline)
             else:
+                prepared = spare
                 undo.push_async_callback(prepared.inner.close)
                 if (port := prepared.port) is not None:
                     assign(port)
+            context = Context(host, prepared.inner, prepared.context_id, folder, port, on_event)
+            undo.callback(context.stop_events)
+            allowing = context.downloads.allow(prepared.context_id, True, timeout=deadline.left)
+            if spare is None:
+                await allowing
+            else:
+                await _both(_hand_over(host, spare, spec, deadline), allowing)
         await asyncio.shield(making)
-        context = Context(host, prepared.inner, prepared.context_id, folder, port, on_event)
-        undo.callback(context.stop_events)
         context.start_events()
         context.first_page_ready(prepared.page, prepared.page_id)
-        await context.downloads.allow(prepared.context_id, True, timeout=deadline.left)
         if start_url is not None:
             failures = None if port is None else port.failures
             try:
@@ -112,12 +118,13 @@ async def open_context(
 
 
 async def prepare_spare(host: Host, options: SessionSpec, *, timeout: float) -> Prepared:
-    """A context for a session to come. Raises any `BrowserSessionsError`."""
+    """A context for a session to come. Raises any `BrowserSessionsError`. The ready one is left for creates with other
+    options."""
     undo = AsyncExitStack()
     port = None
     try:
         if host.egress is not None:
-            port = await _open_port(host, host.egress, options, undo)
+            port = await host.egress.open()
         return await _prepare(host, options, port, undo, Deadline(timeout))
     except BaseException as error:
         await host.calls.finish(undo.aclose())
@@ -161,11 +168,32 @@ async def _prepare(
     calls = host.calls
     inner = await calls(host.browser.new_context(**options), timeout=deadline.left, undo=BrowserContext.close)
     undo.push_async_callback(inner.close)
-    if spec.permissions:
-        await calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
+    await _grant_permissions(host, inner, spec, deadline)
     page, context_id = await _both(_first_page(host, inner, deadline), _identify(host, inner, deadline))
     (target,) = host.registry.pages(context_id)  # no client knows the context yet
     return Prepared(inner, context_id, page, target.target_id, port)
+
+
+async def _hand_over(host: Host, spare: Prepared, spec: SessionSpec, deadline: Deadline) -> None:
+    """Sets what `options_of` leaves out. Playwright sends Chromium the same commands as for a new context, and nothing
+    has been loaded yet, so nobody can tell when they came. The page starts anew, so that no clock in it can either."""
+    calls, inner = host.calls, spare.inner
+    await _grant_permissions(host, inner, spec, deadline)
+    if spec.geolocation is not None:
+        place: Any = asdict(spec.geolocation)
+        await calls(inner.set_geolocation(place), timeout=deadline.left)
+    if spec.extra_http_headers:
+        await calls(inner.set_extra_http_headers(dict(spec.extra_http_headers)), timeout=deadline.left)
+    if spec.offline:
+        await calls(inner.set_offline(True), timeout=deadline.left)
+    if spec.storage_state is not None and (cookies := spec.storage_state.get("cookies")):
+        await calls(inner.add_cookies(cookies), timeout=deadline.left)
+    await calls(spare.page.goto("about:blank", wait_until="commit"), timeout=deadline.left)
+
+
+async def _grant_permissions(host: Host, inner: BrowserContext, spec: SessionSpec, deadline: Deadline) -> None:
+    if spec.permissions:
+        await host.calls(inner.grant_permissions(list(spec.permissions)), timeout=deadline.left)
 
 
 async def _first_page(host: Host, inner: BrowserContext, deadline: Deadline) -> Page:

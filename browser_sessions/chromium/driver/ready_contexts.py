@@ -155,12 +155,14 @@ class ReadyContexts:
 
     def page(self, context_id: str | None) -> dict[str, Any] | None:
         """For `Target.createTarget`: parameters of the event that attaches the driver to the page of a context returned
-        by `take`; None if a new page has to be created. The time limit of the page's pause starts now."""
+        by `take`; None if a new page has to be created. The page starts anew, and the time limit of its pause too, so
+        that no clock in it tells when it was made."""
         ready = self._taken.pop(context_id or "", None)
-        if ready is None or ready.page_id is None:
+        if ready is None or ready.page_id is None or ready.attached is None:
             return None
         self._browser.targets.renew(ready.page_id)
         self._browser.pauses.start_limit(ready.page_id)
+        self._session.post("Page.navigate", {"url": "about:blank"}, session_id=ready.attached["sessionId"])
         return ready.attached
 
     def discard(self, context_id: str) -> None:

@@ -177,7 +177,9 @@ async def test_without_javascript_no_script_runs(chromium: ChromiumProcess, tmp_
     assert done.page.title == "before"
 
 
-async def test_the_session_folder_is_private_and_removed_at_the_end(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_the_session_folder_is_private_and_removed_after_the_end(
+    chromium: ChromiumProcess, tmp_path: Path
+) -> None:
     folder = tmp_path / "sessions" / "one"
     handle, _ = await opened(chromium, folder)
     assert stat.S_IMODE(folder.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700), "as root it can be traversed"
@@ -186,7 +188,7 @@ async def test_the_session_folder_is_private_and_removed_at_the_end(chromium: Ch
 
     await handle.close(timeout=5)
 
-    assert not folder.exists()
+    await until(lambda: not folder.exists(), what="the end of the folder")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import cast
@@ -41,6 +42,27 @@ def group_of(browser: ChromiumProcess) -> list[int]:
         except (ProcessLookupError, psutil.Error):
             continue
     return found
+
+
+async def test_the_end_of_a_context_does_not_wait_for_its_folder_and_that_of_its_browser_does(
+    chromium: ChromiumProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, disk = tmp_path / "session", asyncio.Event()
+
+    async def slowly(path: Path) -> None:
+        await disk.wait()
+        shutil.rmtree(path)
+
+    monkeypatch.setattr("browser_sessions.chromium.context.context.remove", slowly)
+    handle = await chromium.open_context(SessionSpec(), folder, lambda _: None, timeout=20)
+    await handle.close(timeout=10)
+    assert folder.exists()
+    closing = asyncio.create_task(chromium.close(timeout=10))
+    await until(lambda: chromium.cleaned, what="the browser is gone")
+    assert not closing.done()
+    disk.set()
+    await closing
+    assert not folder.exists()
 
 
 async def test_a_killed_browser_is_reported_once(

@@ -6,8 +6,9 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,21 @@ pytestmark = pytest.mark.browser
 
 
 OPEN_SECONDS = 30.0
+HOUR_MS = 3_600_000.0
+CLOCKS_MS = 10.0
+"""Difference between Chromium's clock and ours, at most."""
+NOT_THE_BROWSERS = {
+    "idle_timeout_seconds",
+    "max_lifetime_seconds",
+    "metadata",
+    "device",
+    "start_url",
+    "proxy",
+    "egress",
+    "max_traffic_bytes",
+    "client_certificates",
+}
+"""Options that are resolved, or kept, outside the browser."""
 SEEN = """async () => {
     const media = name => matchMedia(`(prefers-color-scheme: ${name})`).matches;
     const query = async name => (await navigator.permissions.query({name})).state;
@@ -54,6 +70,32 @@ SEEN = """async () => {
         driven: navigator.webdriver, cores: navigator.hardwareConcurrency, online: navigator.onLine,
     }
 }"""
+FIRST_PAGE = """() => {
+    const entry = performance.getEntriesByType('navigation')[0].toJSON(), timing = performance.timing.toJSON();
+    const numbers = Object.entries(entry).filter(([name, it]) => typeof it === 'number' && name !== 'navigationId');
+    return {
+        same: {
+            entries: performance.getEntries().map(each => [each.entryType, each.name]),
+            text: Object.entries(entry).filter(([name, it]) => typeof it === 'string'),
+            happened: [...numbers, ...Object.entries(timing)].filter(([name, it]) => it > 0).map(([name]) => name),
+            type: performance.navigation.type,
+            history: [history.length, history.state, navigation.entries().length, navigation.canGoBack],
+            page: [document.URL, document.baseURI, document.referrer, document.readyState, document.compatMode,
+                document.characterSet, document.visibilityState, document.documentElement.outerHTML],
+            window: [window.name, window.length, window.opener, navigator.onLine, navigator.userActivation.isActive],
+        },
+        moments: [performance.timeOrigin, performance.timeOrigin + performance.now(),
+            ...Object.values(timing).filter(it => it > 0)],
+        durations: [performance.now(), ...numbers.map(([name, it]) => it)],
+        modified: Date.parse(document.lastModified),
+    }
+}"""
+"""All that could tell when a session's first page was made; `same` is that of any first page."""
+STORED = """async () => ({
+    local: {...localStorage}, session: {...sessionStorage}, databases: (await indexedDB.databases()).length,
+    usage: (await navigator.storage.estimate()).usage, caches: (await caches.keys()).length,
+    workers: (await navigator.serviceWorker.getRegistrations()).length,
+})"""
 SPECS = {
     "plain": SessionSpec(),
     "desktop": SessionSpec(
@@ -78,6 +120,14 @@ SPECS = {
             "origins": [],
         },
     ),
+    "media": SessionSpec(
+        device_scale_factor=2.0,
+        reduced_motion="reduce",
+        forced_colors="active",
+        bypass_csp=True,
+        ignore_https_errors=True,
+    ),
+    "offline": SessionSpec(offline=True, java_script_enabled=False, geolocation=Geolocation(1.0, 2.0)),
     "own browser": SessionSpec(isolation=Isolation.BROWSER, viewport_width=900, permissions=("notifications",)),
 }
 
@@ -137,6 +187,9 @@ async def learn(chromium: ChromiumProcess, spec: SessionSpec, folder: Path, *, a
     """Lets the browser prepare contexts for these options."""
     chromium._spare_contexts = 4
     chromium.keep_ready(True)
+    if at_once == 1:
+        await (await opened(chromium, folder / "first", spec)).close(timeout=10)
+        await until(lambda: not any(kind.wanted for kind in chromium._spares._kinds.values()), what="an idle moment")
     handles = await asyncio.gather(*(opened(chromium, folder / f"learn{n}", spec) for n in range(at_once)))
     for handle in handles:
         await handle.close(timeout=10)
@@ -215,13 +268,21 @@ async def test_creates_with_the_options_of_earlier_ones_use_contexts_that_were_p
     await chromium.probe(timeout=10)
     assert chromium.context_count == 0
     other = await opened(chromium, tmp_path / "other", replace(spec, viewport_width=1110))
-    same = replace(spec, idle_timeout_seconds=1.0, max_lifetime_seconds=None, metadata=(("run", "7"),))
+    same = replace(
+        spec,
+        idle_timeout_seconds=1.0,
+        max_lifetime_seconds=None,
+        metadata=(("run", "7"),),
+        extra_http_headers=(),
+        offline=True,
+    )
     handles = await asyncio.gather(*(opened(chromium, tmp_path / f"s{n}", same) for n in range(4)))
     assert other.context_id not in prepared
     assert prepared < {handle.context_id for handle in handles}
     for handle in handles:
         page_id = handle.pages()[0].page_id
-        assert await handle.evaluate(page_id, "[innerWidth, navigator.userAgent]", timeout=10) == [1111, "Agent/1"]
+        seen = await handle.evaluate(page_id, "[innerWidth, navigator.userAgent, navigator.onLine]", timeout=10)
+        assert seen == [1111, "Agent/1", False]
     assert len({handle.context_id for handle in handles}) == 4
     await handles[0].close(timeout=10)
     assert handles[0].context_id not in await contexts_in(chromium), "a used context is not prepared again"
@@ -246,13 +307,14 @@ async def test_a_prepared_context_whose_renderer_died_is_not_used(chromium: Chro
 
 
 async def test_a_session_in_a_prepared_context_has_its_own_rules_and_events(tmp_path: Path, site: Site) -> None:
-    async with running(tmp_path / "data", spare_contexts=2) as service:
+    async with running(tmp_path / "data", spare_contexts=1) as service:
 
         async def prepared() -> bool:
             return await metric(service.http, "browser_sessions_spare_contexts") == 1
 
-        first = await service.create(user_agent="Agent/1", egress={"deny": ["127.0.0.1"]}, metadata={"run": "1"})
-        await service.http.delete(f"/v1/browser/sessions/{first['session_id']}")
+        earlier = {"user_agent": "Agent/1", "egress": {"deny": ["127.0.0.1"]}, "metadata": {"run": "1"}}
+        for made in await asyncio.gather(*(service.create(**earlier) for _ in range(2))):
+            await service.http.delete(f"/v1/browser/sessions/{made['session_id']}")
         await until(prepared, what="a context is prepared")
         made = await service.create(user_agent="Agent/1", start_url=site.url, metadata={"run": "2"})
         session_id = made["session_id"]
@@ -310,6 +372,9 @@ async def test_a_spare_context_is_indistinguishable_to_pages_and_servers(
             await handle.navigate(page_id, f"{site.url}{path}", wait_until="load", timeout=20)
             seen.append(await handle.evaluate(page_id, SEEN, timeout=10))
         seen.append(await handle.evaluate(page_id, "window.seen_first", timeout=10))
+        seen.append(await handle.evaluate(page_id, STORED, timeout=10))
+        another = await handle.open_page(f"{site.url}/", timeout=20)
+        seen.append(await handle.evaluate(another.page_id, SEEN, timeout=10))
         await chromium._registry.refresh(timeout=5)
         seen.append([(page.title, page.url) for page in handle.pages()])
         window = await chromium.cdp.root.call("Browser.getWindowForTarget", {"targetId": page_id}, timeout=5)
@@ -322,7 +387,6 @@ async def test_a_spare_context_is_indistinguishable_to_pages_and_servers(
         return [*seen, requests]
 
     if prepared:
-        spec = replace(spec, storage_state=None)
         await learn(chromium, spec, tmp_path)
         (context_id,) = chromium._spares.context_ids
     else:
@@ -336,6 +400,55 @@ async def test_a_spare_context_is_indistinguishable_to_pages_and_servers(
     assert with_it == without
     assert reported[0] == reported[1]
     assert with_it[3] == "loading/next"
+
+
+@pytest.mark.parametrize(
+    ("name", "prepared"),
+    [
+        ("plain", True),
+        ("plain", False),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("desktop", "phone", "media", "offline")),
+        pytest.param("desktop", False, marks=pytest.mark.slow),
+    ],
+)
+async def test_the_first_page_does_not_tell_when_it_was_made(
+    chromium: ChromiumProcess, tmp_path: Path, name: str, prepared: bool
+) -> None:
+    async def first_page(folder: Path) -> tuple[str, Any]:
+        began = time.time() * 1000
+        handle = await opened(chromium, folder, SPECS[name])
+        page_id = handle.pages()[0].page_id
+        loaded = "performance.timing.loadEventEnd > 0"
+        await until(lambda: handle.evaluate(page_id, loaded, timeout=10), what="about:blank has loaded")
+        seen = await handle.evaluate(page_id, FIRST_PAGE, timeout=10)
+        ended = time.time() * 1000
+        (history,) = await handle._host.call_page(page_id, ("Page.getNavigationHistory", {}), timeout=10)
+        await handle.close(timeout=10)
+        assert all(began - CLOCKS_MS <= moment <= ended + CLOCKS_MS for moment in seen["moments"]), seen
+        assert all(duration <= ended - began for duration in seen["durations"]), seen
+        assert (seen["modified"] - began + 1000) % HOUR_MS <= ended - began + 1000, "it has seconds, in any time zone"
+        entries = [(entry["url"], entry["title"], entry["transitionType"]) for entry in history["entries"]]
+        return handle.context_id, [seen["same"], history["currentIndex"], entries]
+
+    if prepared:
+        await learn(chromium, SPECS[name], tmp_path)
+        (made_before,) = chromium._spares.context_ids
+        await spare_of_any(chromium)
+    else:
+        made_before = await spare_context(chromium)
+    await asyncio.sleep(2 * CLOCKS_MS / 1000)  # what the test looks for
+    context_id, with_it = await first_page(tmp_path / "with")
+    assert context_id == made_before
+    chromium.keep_ready(False)
+    await until(lambda: not chromium.unused_contexts, what="no spare context")
+    assert with_it == (await first_page(tmp_path / "without"))[1]
+
+
+def test_every_option_is_compared() -> None:
+    plain = SessionSpec()
+    options = {field.name for field in fields(SessionSpec)}
+    compared = {name for spec in SPECS.values() for name in options if getattr(spec, name) != getattr(plain, name)}
+    assert options - compared == NOT_THE_BROWSERS | {"http_credentials"}, "no context is prepared for those"
 
 
 async def test_of_two_concurrent_creates_one_uses_the_spare_context(chromium: ChromiumProcess, tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ async def test_a_pages_inputs_take_the_uploads_of_its_session_and_nothing_else(
         await browser.close()
     assert Path(two["path"]).read_bytes() == b"two"
     await service.http.delete(f"/v1/browser/sessions/{session_id}")
-    assert not Path(two["path"]).parent.parent.parent.exists(), "gone with the session"
+    folder = Path(two["path"]).parent.parent.parent
+    await until(lambda: not folder.exists(), what="the files go with the session")
     assert Path(foreign["path"]).exists()
 
 

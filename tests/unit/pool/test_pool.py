@@ -37,6 +37,7 @@ from browser_sessions.pool.reaper import Reaper
 from browser_sessions.pool.session_start import PARALLEL_OPENS
 from browser_sessions.store import EmbeddedStore
 from tests.harness.fakes.fake_browser import FakeLauncher, ManualClock, no_browser
+from tests.harness.waiting import until
 
 ME = Principal("prn_me", Role.CLIENT, "me")
 YOU = Principal("prn_you", Role.CLIENT, "you")
@@ -145,6 +146,28 @@ async def test_a_slowly_closing_context_keeps_its_slot_but_end_returns(harness: 
     assert ended.status is SessionStatus.CLOSED
     assert harness.pool.admission.taken == 1
     context.closing.set()
+    await harness.quiet()
+
+
+async def test_the_final_record_is_stored_while_the_context_closes(
+    harness: PoolHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("browser_sessions.pool.session_end.CLOSE_GRACE_S", 60.0)
+    record = await harness.create()
+    context = harness.launcher.opened[0]
+    context.closing.clear()
+    ending = asyncio.create_task(harness.pool.end(record.session_id, EndReason.DELETED))
+
+    async def stored() -> bool:
+        found = await harness.store.get(record.session_id)
+        return found is not None and found.status is SessionStatus.CLOSED
+
+    await until(stored, what="the final record")
+    await until(lambda: context.closing._waiters, what="the context is closing")
+    assert not ending.done(), "its slot is not free yet"
+    context.closing.set()
+    assert (await ending).status is SessionStatus.CLOSED
+    assert harness.pool.admission.taken == 0
     await harness.quiet()
 
 
