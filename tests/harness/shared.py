@@ -153,6 +153,7 @@ class SharedBrowser:
         """For one test, without a browser. Closes the test's browsers; nothing else of them may be left."""
         launcher = await self._started()
         await self._end_browsers(launcher)
+        await launcher._healthy_driver()  # a test before may have ended it
         before = self._left(launcher)
         yield launcher
         if test.stash.get(FAILED, False):
