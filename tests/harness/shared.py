@@ -17,6 +17,7 @@ import psutil
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from browser_sessions.chromium.launch import process_group
 from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.chromium.ports import BrowserProcess, ContextEvent, ContextHandle
@@ -150,7 +151,7 @@ class SharedBrowser:
 
     @asynccontextmanager
     async def lent_launcher(self, test: pytest.Item) -> AsyncIterator[PlaywrightLauncher]:
-        """For one test, without a browser. Closes the test's browsers; nothing else of them may be left."""
+        """For one test, without a browser. Closes the test's browsers; nothing else of it may be left."""
         launcher = await self._started()
         await self._end_browsers(launcher)
         await launcher._healthy_driver()  # a test before may have ended it
@@ -160,7 +161,7 @@ class SharedBrowser:
             await self.close()
         else:
             await self._end_browsers(launcher)
-            assert self._left(launcher) <= before, "processes or files were left behind"
+            await until(lambda: self._left(launcher) <= before, what="no process and no file is left behind")
 
     async def _started(self) -> PlaywrightLauncher:
         if self._launcher is None:
@@ -180,6 +181,7 @@ class SharedBrowser:
         folder "driver"."""
         driver = launcher._driver
         assert driver is not None
+        process_group.reap_orphans()  # as after the end of a browser: some exit late
         processes = {child.pid for child in psutil.Process().children(recursive=True)}
         files = {os.fspath(path.relative_to(self._work_dir)) for path in self._work_dir.rglob("*")}
         return {0 if pid == driver.pid else pid for pid in processes} | {
