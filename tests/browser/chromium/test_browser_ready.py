@@ -246,14 +246,19 @@ async def test_a_prepared_context_whose_renderer_died_is_not_used(chromium: Chro
 
 
 async def test_a_session_in_a_prepared_context_has_its_own_rules_and_events(tmp_path: Path, site: Site) -> None:
-    async with running(tmp_path / "data", spare_contexts=2) as service:
+    """In a service that keeps none ready for any options."""
+    async with running(tmp_path / "data", spare_contexts=2, ready_contexts=0) as service:
 
         async def prepared() -> bool:
             return await metric(service.http, "browser_sessions_spare_contexts") == 1
 
         first = await service.create(user_agent="Agent/1", egress={"deny": ["127.0.0.1"]}, metadata={"run": "1"})
+        (process,) = [process for slot, process in service.inside.pool.fleet.running if slot.taken]
+        assert isinstance(process, ChromiumProcess)
+        assert process._link.ready._timer is None
+        assert len(process._link.ready) == 0
         await service.http.delete(f"/v1/browser/sessions/{first['session_id']}")
-        await until(prepared, what="a context is prepared")
+        await until(prepared, every=0.05, what="a context is prepared")
         made = await service.create(user_agent="Agent/1", start_url=site.url, metadata={"run": "2"})
         session_id = made["session_id"]
         assert await metric(service.http, "browser_sessions_spare_contexts") == 0, "it was used"
@@ -263,7 +268,7 @@ async def test_a_session_in_a_prepared_context_has_its_own_rules_and_events(tmp_
         assert details["traffic"]["refused"] == 0
         events = [event.kind for event in service.inside.pool.journal.since(0, session_id=session_id)[0]]
         assert events.count("page.opened") == 1
-        await until(prepared, what="the next context is prepared")
+        await until(prepared, every=0.05, what="the next context is prepared")
         denied = await service.create(user_agent="Agent/1", egress={"deny": ["127.0.0.1"]})
         site.requests.clear()
         page_id = await service.first_page(denied["session_id"])
@@ -441,15 +446,6 @@ async def test_clients_do_not_see_the_spare_context(service: Running, isolation:
         assert known["browserContextIds"] == []
         assert context_id not in received
         assert not any(page_id in received for page_id in pages)
-
-
-async def test_no_spare_context_is_prepared_when_the_setting_is_zero(tmp_path: Path) -> None:
-    async with running(tmp_path / "data", ready_contexts=0) as service:
-        await service.create()
-        (process,) = [process for slot, process in service.inside.pool.fleet.running if slot.taken]
-        assert isinstance(process, ChromiumProcess)
-        assert process._link.ready._timer is None
-        assert process.unused_contexts == set()
 
 
 # -- browsers of their own: the tests end them, or a session takes one for itself -------------------------------------
