@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -60,10 +61,15 @@ async def test_calls_pending_when_the_session_ends_fail_with_the_end_reason(
     page = f"/v1/browser/sessions/{session_id}/pages/{await service.first_page(session_id)}"
     script = f"new Promise(done => setTimeout(done, {20_000}))"
     inside = service.inside.pool.registry.sessions[session_id]
+    context: Any = service.inside.pool.context(session_id)
+
+    def queues() -> str:
+        return repr(context._queues)
+
     first = asyncio.create_task(service.http.post(f"{page}/evaluate", json={"expression": script}))
     await until(lambda: inside.in_use == 1, what="the script is running, for which the navigation waits")
     navigation = asyncio.create_task(service.http.post(f"{page}/navigate", json={"url": f"{site.url}/hang"}))
-    await until(lambda: inside.in_use == 2, what="the navigation is queued, for which the others wait")
+    await until(lambda: "1 waiting" in queues(), what="the navigation is queued, for which the others wait")
     calls = [
         first,
         navigation,
