@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import pytest_asyncio
 
@@ -16,7 +15,6 @@ from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.chromium.process import ChromiumProcess
-from browser_sessions.domain.clock import SystemClock
 from tests.harness.service import Running, running
 from tests.harness.shared import Death, SharedBrowser, SharedService
 from tests.harness.sites.plain_site import Site, plain_site
@@ -71,20 +69,13 @@ def open_folder() -> Iterator[Path]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def launcher(
-    work_dir: Path, shared_service: SharedService, shared_browser: SharedBrowser
+    shared_service: SharedService, shared_browser: SharedBrowser, request: pytest.FixtureRequest
 ) -> AsyncIterator[PlaywrightLauncher]:
-    """A started launcher, which must leave no process, zombie or file in its work folder. The shared service and
-    browser are closed first, because they start and end processes too."""
+    """A started launcher, in which the test must leave no process, zombie or file. The shared service is closed first,
+    because it starts and ends processes too."""
     await shared_service.close()
-    await shared_browser.close()
-    launcher = PlaywrightLauncher(work_dir, EXECUTABLE, False, SystemClock())
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    await launcher.start()
-    yield launcher
-    await launcher.stop()
-    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-    assert left == [], "processes were left behind"
-    assert list(work_dir.iterdir()) == [], "folders were left behind"
+    async with shared_browser.lent_launcher(request.node) as launcher:
+        yield launcher
 
 
 @pytest.fixture
@@ -94,7 +85,7 @@ def deaths() -> list[Death]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def own_chromium(launcher: PlaywrightLauncher, deaths: list[Death]) -> ChromiumProcess:
-    """A browser for one test that ends it; stopping the launcher closes it."""
+    """A browser for one test that ends it."""
     process = await launcher.launch(lambda process, reason: deaths.append((process.browser_id, reason)))
     assert isinstance(process, ChromiumProcess)
     return process

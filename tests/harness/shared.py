@@ -7,14 +7,17 @@ one failure does not cause another.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from browser_sessions.chromium.launch import process_group
 from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.chromium.ports import BrowserProcess, ContextEvent, ContextHandle
@@ -122,7 +125,7 @@ class SharedOperator:
 
 
 class SharedBrowser:
-    """A launcher with one browser."""
+    """A launcher with one browser, or with those of a test."""
 
     def __init__(self, work_dir: Path, executable: Path | None) -> None:
         self._work_dir = work_dir
@@ -141,12 +144,49 @@ class SharedBrowser:
     async def take(self, deaths: list[Death]) -> ChromiumProcess:
         self._deaths = deaths
         if self._process is None:
-            self._launcher = PlaywrightLauncher(self._work_dir, self._executable, False, SystemClock())
-            await self._launcher.start()
-            process = await self._launcher.launch(self._died)
+            process = await (await self._started()).launch(self._died)
             assert isinstance(process, ChromiumProcess)
             self._process = self._recorded(process)
         return self._process
+
+    @asynccontextmanager
+    async def lent_launcher(self, test: pytest.Item) -> AsyncIterator[PlaywrightLauncher]:
+        """For one test, without a browser. Closes the test's browsers; nothing else of it may be left."""
+        launcher = await self._started()
+        await self._end_browsers(launcher)
+        await launcher._healthy_driver()  # a test before may have ended it
+        before = self._left(launcher)
+        yield launcher
+        if test.stash.get(FAILED, False):
+            await self.close()
+        else:
+            await self._end_browsers(launcher)
+            await until(lambda: self._left(launcher) <= before, what="no process and no file is left behind")
+
+    async def _started(self) -> PlaywrightLauncher:
+        if self._launcher is None:
+            self._launcher = PlaywrightLauncher(self._work_dir, self._executable, False, SystemClock())
+            await self._launcher.start()
+        return self._launcher
+
+    async def _end_browsers(self, launcher: PlaywrightLauncher) -> None:
+        self._process = None
+        self._opened.clear()
+        for process in launcher._processes:
+            await process.close(timeout=RESPONSE_S)
+        await launcher._sweeping.finished()
+
+    def _left(self, launcher: PlaywrightLauncher) -> set[int | str]:
+        """Our descendants and the launcher's files. The driver, which a test may have ended, has the number 0 and the
+        folder "driver"."""
+        driver = launcher._driver
+        assert driver is not None
+        process_group.reap_orphans()  # as after the end of a browser: some exit late
+        processes = {child.pid for child in psutil.Process().children(recursive=True)}
+        files = {os.fspath(path.relative_to(self._work_dir)) for path in self._work_dir.rglob("*")}
+        return {0 if pid == driver.pid else pid for pid in processes} | {
+            file.replace(driver.folder.name, "driver") for file in files
+        }
 
     async def give_back(self, *, failed: bool) -> None:
         if failed or not await self._tidied():
@@ -157,6 +197,7 @@ class SharedBrowser:
         self._opened.clear()
         if launcher is not None:
             await launcher.stop()
+            assert list(self._work_dir.iterdir()) == [], "folders were left behind"
 
     def _died(self, process: BrowserProcess, reason: EndReason) -> None:
         self._deaths.append((process.browser_id, reason))

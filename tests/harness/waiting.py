@@ -8,13 +8,15 @@ from typing import Any
 
 PATIENCE_S = 30.0
 """Default timeout: ample for two shared cores."""
+RARELY_S = 0.05
+"""Conditions that take long are evaluated as rarely as this, because many ask a service or look at all processes."""
 
 
 async def until(
     condition: Callable[[], Any], *, within: float = PATIENCE_S, what: str = "", every: float = 0.005
 ) -> Any:
-    """The value of `condition` (plain or async) once it is true; evaluated `every` given seconds. Fails with `what`
-    after `within` seconds."""
+    """The value of `condition` (plain or async) once it is true; evaluated `every` given seconds, and more rarely the
+    longer it takes. Fails with `what` after `within` seconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while True:
@@ -26,3 +28,4 @@ async def until(
         if loop.time() >= deadline:
             raise AssertionError(f"not within {within} s: {what or condition}")
         await asyncio.sleep(every)
+        every = max(every, min(every * 1.25, RARELY_S))

@@ -79,7 +79,7 @@ async def watch_session(websocket: WebSocket, session_id: str) -> None:
             ended = viewer.session.end_reason
             code, reason = close_code(ended) if ended else (1000, "")
     if websocket.client_state is WebSocketState.CONNECTED and websocket.application_state is WebSocketState.CONNECTED:
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, WebSocketDisconnect):  # the viewer may be gone, and not have said so
             async with asyncio.timeout(CLOSE_S):
                 await websocket.close(code, reason)
 

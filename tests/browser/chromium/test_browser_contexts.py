@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import stat
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ async def opened(
     return handle, handle.pages()[0].page_id
 
 
-async def test_ten_contexts_each_have_their_own_viewport_agent_and_cookies(
+async def test_contexts_each_have_their_own_viewport_agent_and_cookies(
     chromium: ChromiumProcess, tmp_path: Path, site: Site
 ) -> None:
     async def one(number: int) -> tuple[Context, str]:
@@ -78,9 +77,9 @@ async def test_ten_contexts_each_have_their_own_viewport_agent_and_cookies(
             start_url=f"{site.url}/?{number}",
         )
 
-    handles = await asyncio.gather(*(one(number) for number in range(10)))
+    handles = await asyncio.gather(*(one(number) for number in range(5)))
 
-    assert len({handle.context_id for handle, _ in handles}) == 10
+    assert len({handle.context_id for handle, _ in handles}) == 5
     for number, (handle, page_id) in enumerate(handles):
         await handle.evaluate(page_id, f"document.cookie = 'who={number}'", timeout=10)
     for number, (handle, page_id) in enumerate(handles):
@@ -90,7 +89,7 @@ async def test_ten_contexts_each_have_their_own_viewport_agent_and_cookies(
         assert seen == [500 + number, 400 + number, f"Agent/{number}", f"who={number}"]
         assert len(handle.pages()) == 1
     agents = {path: headers["user-agent"] for path, headers in site.requests if path.startswith("/?")}
-    assert agents == {f"/?{number}": f"Agent/{number}" for number in range(10)}
+    assert agents == {f"/?{number}": f"Agent/{number}" for number in range(5)}
 
 
 async def test_every_option_reaches_the_page(chromium: ChromiumProcess, tmp_path: Path, site: Site) -> None:
@@ -281,10 +280,9 @@ async def test_a_folder_that_cannot_be_created_is_reported(chromium: ChromiumPro
 
 
 async def test_a_cancelled_open_leaves_no_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    rng = random.Random(7)
-    for number in range(40):
+    for number in range(16):  # at each of its steps, which take some milliseconds
         opening = asyncio.create_task(opened(chromium, tmp_path / f"s{number}", start_url="about:blank"))
-        await asyncio.sleep(rng.uniform(0, 0.12))
+        await asyncio.sleep(0.005 * number)
         opening.cancel()
         await asyncio.wait({opening})
         if not opening.cancelled():
@@ -379,31 +377,43 @@ async def test_pages_show_their_current_url_and_title(chromium: ChromiumProcess,
     assert handle.pages()[0].url == f"{site.url}/#x"
 
 
-async def test_a_page_that_opens_windows_in_a_loop_is_limited(chromium: ChromiumProcess, tmp_path: Path) -> None:
+@pytest.fixture
+def few_pages(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A page limit that tests reach quickly, instead of the real one."""
+    assert MAX_PAGES == 20
+    monkeypatch.setattr("browser_sessions.chromium.context.context.MAX_PAGES", 5)
+    return 5
+
+
+async def test_a_page_that_opens_windows_in_a_loop_is_limited(
+    chromium: ChromiumProcess, tmp_path: Path, few_pages: int
+) -> None:
     handle, page_id = await opened(chromium, tmp_path / "session")
     other, other_page = await opened(chromium, tmp_path / "other")
 
-    await handle.evaluate(page_id, "for (let i = 0; i < 30; i++) window.open('about:blank')", timeout=60)
+    await handle.evaluate(page_id, "for (let i = 0; i < 12; i++) window.open('about:blank')", timeout=60)
 
-    await until(lambda: len(handle.pages()) == MAX_PAGES, within=60)
+    await until(lambda: len(handle.pages()) == few_pages, within=60)
     assert await other.evaluate(other_page, "1", timeout=10) == 1
     with pytest.raises(TooManyPages):
         await handle.open_page(None, timeout=10)
     for _ in range(4):  # the opener goes on, and can open windows again once some are closed
         await handle.evaluate(page_id, "void window.open('about:blank')", timeout=10)
-        await until(lambda: len(handle.pages()) == MAX_PAGES)
+        await until(lambda: len(handle.pages()) == few_pages)
         assert await handle.evaluate(page_id, "6 * 7", timeout=5) == 42
     await handle.close(timeout=20)
 
 
-async def test_a_session_has_at_most_twenty_pages_even_concurrently(chromium: ChromiumProcess, tmp_path: Path) -> None:
+async def test_a_session_has_at_most_so_many_pages_even_concurrently(
+    chromium: ChromiumProcess, tmp_path: Path, few_pages: int
+) -> None:
     handle, _ = await opened(chromium, tmp_path / "session")
 
-    calls = (handle.open_page(None, timeout=60) for _ in range(25))
+    calls = (handle.open_page(None, timeout=60) for _ in range(10))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [type(outcome) for outcome in outcomes] == [PageInfo] * 19 + [TooManyPages] * 6
-    assert len(handle.pages()) == MAX_PAGES == 20
+    assert [type(outcome) for outcome in outcomes] == [PageInfo] * 4 + [TooManyPages] * 6
+    assert len(handle.pages()) == few_pages
     await handle.close(timeout=20)
 
 

@@ -66,7 +66,7 @@ async def test_the_end_of_a_context_does_not_wait_for_its_folder_and_that_of_its
 
 
 async def test_a_killed_browser_is_reported_once(
-    chromium: ChromiumProcess, deaths: list[Death], tmp_path: Path, work_dir: Path
+    launcher: PlaywrightLauncher, chromium: ChromiumProcess, deaths: list[Death], tmp_path: Path
 ) -> None:
     events: list[ContextEvent] = []
     handle = await chromium.open_context(SessionSpec(), tmp_path / "session", events.append, timeout=20)
@@ -90,7 +90,7 @@ async def test_a_killed_browser_is_reported_once(
     await handle.close(timeout=1)
     await chromium.close(timeout=1)
     assert group_of(chromium) == []
-    assert not [path for path in work_dir.rglob("*") if path.name.startswith(("brw_", "playwright"))]
+    assert not [path for path in launcher._work_dir.rglob("*") if path.name.startswith(("brw_", "playwright"))]
     assert not (tmp_path / "session").exists()
     assert not (tmp_path / "other").exists()
     assert len(deaths) == 1
@@ -98,7 +98,7 @@ async def test_a_killed_browser_is_reported_once(
 
 
 async def test_a_killed_driver_ends_its_browsers_and_is_replaced(
-    launcher: PlaywrightLauncher, deaths: list[Death], tmp_path: Path, work_dir: Path, caplog: pytest.LogCaptureFixture
+    launcher: PlaywrightLauncher, deaths: list[Death], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR, "asyncio")
     browsers = [
@@ -128,12 +128,12 @@ async def test_a_killed_driver_ends_its_browsers_and_is_replaced(
 
 
 async def test_a_launch_whose_driver_is_killed_continues_with_another_and_leaves_nothing(
-    launcher: PlaywrightLauncher, work_dir: Path
+    launcher: PlaywrightLauncher,
 ) -> None:
     driver = launcher._driver
     assert driver is not None
     launching = asyncio.gather(*(launcher.launch(lambda *_: None) for _ in range(3)))
-    await until(lambda: bool(list(work_dir.rglob("brw_*/process.json"))), what="the first Chromium")
+    await until(lambda: bool(list(launcher._work_dir.rglob("brw_*/process.json"))), what="the first Chromium")
     driver.kill()
     browsers = [cast(ChromiumProcess, each) for each in await asyncio.wait_for(launching, 20)]
 
@@ -141,7 +141,7 @@ async def test_a_launch_whose_driver_is_killed_continues_with_another_and_leaves
     assert any(browser.driver is not driver for browser in browsers)
     for browser in browsers:
         await browser.close(timeout=2)
-    await until(lambda: not list(work_dir.rglob("brw_*")), what="the end of their folders")
+    await until(lambda: not list(launcher._work_dir.rglob("brw_*")), what="the end of their folders")
     assert (await launcher.launch(lambda *_: None)).alive
 
 

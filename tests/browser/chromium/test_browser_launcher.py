@@ -63,7 +63,9 @@ def folders_of_browsers(work_dir: Path) -> list[str]:
     return [name for _, names, _ in os.walk(work_dir) for name in names if name.startswith("brw_")]
 
 
-async def test_a_browser_runs_with_its_own_pipe_group_and_marker(chromium: ChromiumProcess, work_dir: Path) -> None:
+async def test_a_browser_runs_with_its_own_pipe_group_and_marker(
+    launcher: PlaywrightLauncher, chromium: ChromiumProcess
+) -> None:
     arguments = psutil.Process(chromium.pid).cmdline()
 
     assert chromium.alive
@@ -74,7 +76,7 @@ async def test_a_browser_runs_with_its_own_pipe_group_and_marker(chromium: Chrom
     assert "--force-webrtc-ip-handling-policy=disable_non_proxied_udp" in arguments
     assert any(argument.startswith(MARKER) for argument in arguments)
     assert next(each for each in arguments if each.startswith("--user-data-dir=")).startswith(
-        f"--user-data-dir={work_dir}/"
+        f"--user-data-dir={launcher._work_dir}/"
     )
     connections = []
     for pid in process_group.members(chromium.process_group):
@@ -111,13 +113,13 @@ async def test_memory_is_that_of_the_whole_group(chromium: ChromiumProcess, tmp_
 
 
 async def test_closing_leaves_no_process_and_no_folder(
-    launcher: PlaywrightLauncher, chromium: ChromiumProcess, work_dir: Path, deaths: list[Death]
+    launcher: PlaywrightLauncher, chromium: ChromiumProcess, deaths: list[Death]
 ) -> None:
     await chromium.close(timeout=5)
 
     assert not chromium.alive
     assert ours() == []
-    assert not [path for path in work_dir.rglob("*") if path.name.startswith(("brw_", "playwright"))]
+    assert not [path for path in launcher._work_dir.rglob("*") if path.name.startswith(("brw_", "playwright"))]
     assert deaths == []
     await chromium.close(timeout=5)
 
@@ -142,7 +144,7 @@ def drivers() -> set[psutil.Process]:
     return {child for child in children if "run-driver" in child.cmdline()}
 
 
-async def test_a_cancelled_launch_leaves_nothing(launcher: PlaywrightLauncher, work_dir: Path) -> None:
+async def test_a_cancelled_launch_leaves_nothing(launcher: PlaywrightLauncher) -> None:
     for after in (0.0, 0.005, 0.02, 0.04, 0.06, 0.08, 0.1):
         launching = asyncio.create_task(launcher.launch(ignore_death))
         await asyncio.sleep(after)
@@ -153,7 +155,7 @@ async def test_a_cancelled_launch_leaves_nothing(launcher: PlaywrightLauncher, w
         if not launching.cancelled():
             await launching.result().close(timeout=5)
         await until(lambda: ours() == [], what=f"the end of the browser half started after {after} s")
-        await until(lambda: not folders_of_browsers(work_dir), what="the end of its folder")
+        await until(lambda: not folders_of_browsers(launcher._work_dir), what="the end of its folder")
 
 
 @pytest.mark.parametrize(

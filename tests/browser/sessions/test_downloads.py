@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ import pytest_asyncio
 from playwright.async_api import async_playwright
 
 from browser_sessions import Client
+from browser_sessions.chromium.downloads import session_downloads
+from browser_sessions.domain.download_ledger import MAX_FILES, Ledger
 from browser_sessions.domain.limits import MAX_PAGES
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.service import ADMIN_KEY, Running
@@ -228,9 +231,12 @@ async def test_deleting_a_download_frees_its_file_or_cancels_it(service: Running
     assert (last.kind, last.data["state"]) == ("download.finished", "canceled")
 
 
-async def test_a_page_gets_at_most_a_hundred_files_and_few_events_for_refused_ones(
-    service: Running, site: ClientSite
+async def test_a_page_gets_at_most_so_many_files_and_few_events_for_refused_ones(
+    service: Running, site: ClientSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert MAX_FILES == 100
+    files = 20  # a test reaches it sooner
+    monkeypatch.setattr(session_downloads, "Ledger", partial(Ledger, limit_files=files))
     session_id = (await service.create(start_url=site.url))["session_id"]
     many = "(async () => { for (let i = 0; i < 20; i++) { %s; await new Promise(done => setTimeout(done, 20)) } })()"
 
@@ -239,15 +245,15 @@ async def test_a_page_gets_at_most_a_hundred_files_and_few_events_for_refused_on
 
     async def more() -> bool:  # a click cancels the download of the one before if that has not begun
         await service.evaluate(session_id, many % CLICK)
-        return started() >= 110
+        return started() >= files + 10
 
     await until(more, what="the first ten refused downloads are reported")
     await service.evaluate(session_id, many % CLICK)
-    found = await ended(service, session_id, count=100)
+    found = await ended(service, session_id, count=files)
     assert {each["state"] for each in found} == {"completed"}
     folder = service.inside.work_dir / "sessions" / session_id / "downloads"
-    await until(lambda: len(list(folder.iterdir())) == 100, what="the others' files are gone")
-    assert started() == 110
+    await until(lambda: len(list(folder.iterdir())) == files, what="the others' files are gone")
+    assert started() == files + 10
 
 
 async def test_a_client_can_deny_downloads_while_it_is_connected(service: Running, site: ClientSite) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from browser_sessions.domain.session import EndReason
 from tests.harness.clients.ws_frames import masked
 from tests.harness.service import ADMIN_KEY, Running
 
@@ -20,7 +21,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("route", CASES)
-async def test_a_frame_in_one_piece_with_the_handshake_is_answered(service: Running, route: str) -> None:
+async def test_a_frame_in_one_piece_with_the_handshake_is_answered(
+    service: Running, route: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     message, answer = CASES[route]
     session_id = (await service.create())["session_id"]
     reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
@@ -32,4 +35,7 @@ async def test_a_frame_in_one_piece_with_the_handshake_is_answered(service: Runn
     writer.write(head.encode() + masked(1, json.dumps(message).encode()))
     async with asyncio.timeout(20):
         await reader.readuntil(answer)
-    writer.close()
+    writer.close()  # without a closing handshake, while the service closes it because the session ends
+    await service.inside.pool.end(session_id, EndReason.DELETED)
+    await service.http.get("/healthz")
+    assert "websocket.failed" not in capsys.readouterr().out

@@ -221,7 +221,7 @@ async def test_the_same_page_can_reach_a_browser_with_a_debugging_port(tmp_path:
                 return await page.evaluate(expression)
             return []
 
-        found = await reached(goto, evaluate, port)
+        found = await reached(goto, evaluate, port, HOSTS[:1])
         await browser.close()
     assert any("was read" in text for text in found)
     assert any("opened a WebSocket" in text for text in found)
