@@ -35,6 +35,8 @@ EVERY_S: Final = 0.01
 HELD_GOAL_BYTES: Final = 30 * 2**20
 LATENCY_GOAL_S: Final = 0.05
 """99 of 100 probes."""
+PROBE_TIMEOUT_S: Final = 10.0
+"""What a probe counts that had no response, too."""
 _HOST: Final = b"Host: 127.0.0.1\r\n"
 _UPGRADE: Final = b"GET /v1/browser/connect HTTP/1.1\r\n" + _HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 _CHUNKED: Final = b"POST /v1/browser/sessions HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -178,19 +180,19 @@ async def _measured(service: Running, folder: Path, name: str, seen: Heads) -> A
 
 
 def probe(url: str, file: Path) -> None:
-    """Until killed. A failed probe counts as ten seconds."""
+    """Until killed. A failed probe counts as `PROBE_TIMEOUT_S`."""
     port = urlsplit(url).port
     with file.open("a", buffering=1) as written:
         while True:
             began = time.perf_counter()
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_TIMEOUT_S)
                 connection.request("GET", "/healthz")
                 good = connection.getresponse().status == 200
                 connection.close()
             except OSError:
                 good = False
-            written.write(f"{time.perf_counter() - began if good else 10.0}\n")
+            written.write(f"{time.perf_counter() - began if good else PROBE_TIMEOUT_S}\n")
             time.sleep(EVERY_S)
 
 
