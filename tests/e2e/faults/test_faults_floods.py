@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.scenarios.floods import ATTACKS, flooded
-from tests.harness.scenarios.heads import PROBE_TIMEOUT_S
+from tests.harness.scenarios.probe import PROBE_TIMEOUT_S
 from tests.harness.service import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

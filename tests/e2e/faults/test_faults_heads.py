@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.scenarios.heads import HELD_GOAL_BYTES, PROBE_TIMEOUT_S, heads, promised
+from tests.harness.scenarios.heads import HELD_GOAL_BYTES, heads, promised
+from tests.harness.scenarios.probe import PROBE_TIMEOUT_S
 from tests.harness.service import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.harness.clients.ws_frames import masked
 from tests.harness.egress import origin, request_head
-from tests.harness.paths import ROOT
+from tests.harness.scenarios.probes import probed
 from tests.harness.service import Running
 from tests.harness.waiting import until
 
@@ -38,7 +36,7 @@ Attack = Callable[[Running, dict[str, Any], Flood], Coroutine[Any, Any, None]]
 async def flooded(service: Running, folder: Path, attack: Attack, *, probes: int) -> Flood:
     """The attack goes on until `probes` probes have ended."""
     seen, session = Flood(), await service.create()
-    async with _probed(service, folder / f"{attack.__name__}.txt") as latencies:
+    async with probed(service, folder / f"{attack.__name__}.txt") as latencies:
         before = len(latencies())
         attacking = asyncio.create_task(attack(service, session, seen))
         try:
@@ -141,20 +139,3 @@ def _upgrade_to(url: str) -> bytes:
         f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     ).encode()
-
-
-@asynccontextmanager
-async def _probed(service: Running, file: Path) -> AsyncIterator[Callable[[], list[float]]]:
-    """Asks for `/healthz` all the time. Yields a function that returns the latencies so far, in seconds."""
-    command = (sys.executable, "-m", "tests.harness.scenarios.heads", service.url, str(file))
-    probe = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
-
-    def latencies() -> list[float]:
-        return [float(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
-
-    try:
-        await until(lambda: file.exists() and len(latencies()) > 3, what="the probe has begun", every=0.05)
-        yield latencies
-    finally:
-        probe.kill()
-        await probe.wait()
