@@ -91,13 +91,13 @@ async def expiry_error(service: Running, seconds: float, **limits: float | None)
     seen = created_at = time.monotonic()
     while (await service.get(session_id))["status"] == "active":
         seen = time.monotonic()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)  # each request costs much under libfaketime
     early = requested_at + seconds - time.monotonic()
 
     async def expired() -> bool:
         return bool((await service.get(session_id))["status"] == "expired")
 
-    await until(expired, what="the session is expired")
+    await until(expired, what="the session is expired", every=0.25)
     return early, seen - (created_at + seconds)
 
 
