@@ -1,13 +1,12 @@
 """Windows that pages open in every way, with every kind of client: each loads promptly, with options and init scripts.
 
 A quick run uses each way at least once with every client, and each client in one kind of context and with each second
-client. `make test-slow` combines all ways, contexts and second clients; scripts/windows.py does so many times and
-prints how long they took.
+client. `make test-slow` combines each way and client with each place, context and second client; scripts/windows.py
+combines all of them many times and prints how long they took.
 """
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -24,7 +23,6 @@ from tests.harness.scenarios.windows import (
     CONTEXTS,
     OPTIONS,
     STALLS,
-    Cell,
     Result,
     Setting,
     run_settings,
@@ -55,16 +53,6 @@ def site() -> Iterator[WindowSite]:
         yield site
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_long_collections() -> Iterator[None]:
-    """Excludes the objects of earlier tests from garbage collection: a full collection takes as long as the time limits
-    that are measured here."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def check(results: list[Result]) -> None:
     wrong = [text for result in results if (text := result.wrong(LOADED_S)) is not None]
     assert not wrong, f"{len(wrong)} of {len(results)} windows:\n" + "\n".join(wrong)
@@ -77,20 +65,16 @@ def pairs(*, every: bool) -> Iterator[Any]:
             yield pytest.param(client, where, marks=MARKED.get(client, []), id=f"{client}-{where}")
 
 
-def settings(site: WindowSite, client: str, where: str) -> list[tuple[Setting, list[Cell]]]:
-    """Three sessions: the client alone, with one that never resumes, and with one that never reads."""
-    round_number = CLIENTS.index(client) + CONTEXTS.index(where)
-    return [(Setting(client, where, stall), some_cells(site, round_number + n)) for n, stall in enumerate(STALLS)]
-
-
 @pytest.mark.parametrize(("client", "where"), list(pairs(every=False)))
 async def test_every_window_loads_and_the_client_is_notified(
     server: Running, site: WindowSite, client: str, where: str
 ) -> None:
-    """A third of the ways in each session."""
-    wanted = settings(site, client, where)
-    shares = [(each, cells[n :: len(wanted)]) for n, (each, cells) in enumerate(wanted)]
-    check(await run_settings(server, site, shares, patience=LOADED_S))
+    """A third of the ways in each of three sessions."""
+    wanted = []
+    for n, stall in enumerate(STALLS):
+        cells = some_cells(site, CLIENTS.index(client) + CONTEXTS.index(where) + n)
+        wanted.append((Setting(client, where, stall), cells[n :: len(STALLS)]))
+    check(await run_settings(server, site, wanted, patience=LOADED_S))
 
 
 @pytest.mark.slow
@@ -98,7 +82,12 @@ async def test_every_window_loads_and_the_client_is_notified(
 async def test_every_window_loads_beside_every_second_client(
     server: Running, site: WindowSite, client: str, where: str
 ) -> None:
-    check(await run_settings(server, site, settings(site, client, where), patience=LOADED_S))
+    """Half of the ways in each of three sessions. Of a client's nine, four or five have each way, in four places."""
+    wanted = []
+    for n, stall in enumerate(STALLS, 3 * CONTEXTS.index(where)):
+        cells = some_cells(site, CLIENTS.index(client) + n // 2)
+        wanted.append((Setting(client, where, stall), cells[n % 2 :: 2]))
+    check(await run_settings(server, site, wanted, patience=LOADED_S))
 
 
 @pytest.mark.parametrize("beside", ["stalled clients", pytest.param("no clients", marks=pytest.mark.slow)])
