@@ -26,7 +26,7 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.browser
 
 MOCK: Final = "self.answer = 'mocked'; self.addEventListener('activate', event => event.waitUntil(clients.claim()))"
-ROUNDS: Final = 30
+ROUNDS: Final = 20
 
 
 @pytest.fixture(scope="module")
