@@ -134,7 +134,7 @@ async def test_a_stopped_browser_fails_its_probe_in_time_and_can_be_killed(
     with pytest.raises(BrowserTimeout):
         await chromium.probe(timeout=0.5)
 
-    assert asyncio.get_running_loop().time() - began < 5
+    assert asyncio.get_running_loop().time() - began < 20
     assert chromium.alive
     with pytest.raises(BrowserTimeout):
         await handle.evaluate(handle.pages()[0].page_id, "1", timeout=0.2)
@@ -152,7 +152,7 @@ async def test_a_stopped_browser_is_closed_within_its_timeout(chromium: Chromium
 
     await chromium.close(timeout=0.5)
 
-    assert asyncio.get_running_loop().time() - began < 3
+    assert asyncio.get_running_loop().time() - began < 20
     assert group_of(chromium) == []
 
 
