@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -79,7 +78,6 @@ async def test_window_sizes_that_crash_the_gpu_process_are_refused(env: Environm
 @pytest.mark.slow
 async def test_fuzzed_values_of_every_method_do_not_affect_other_sessions(tmp_path: Path) -> None:
     found = await fuzz(tmp_path, 11, Console(stderr=True), most=SENT, sample=SAMPLE)
-    sys.stderr.write(f"{found.sent} {len(found.methods)} {found.answered} {found.pages}\n")
     assert found.faults == []
     assert len(found.methods) > 150
     assert found.answered > 0.9 * found.sent
