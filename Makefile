@@ -30,7 +30,7 @@ run: setup ## Start the service on http://127.0.0.1:8000
 test: setup-tests ## Run the tests; many drive a real Chromium
 	@$(BIN)/python -m pytest -m "not slow" -p no:schemathesis -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-slow: setup-tests ## Run the long ones: soaks, faults, fuzzing, exact expiries
+test-slow: setup-tests ## Run the long ones: soaks, faults, fuzzing, expiries
 	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: setup ## Run the unit tests (no browser)

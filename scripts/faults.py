@@ -7,6 +7,8 @@ python scripts/faults.py burst --rounds 3      500 creates at a limit of ten, an
 python scripts/faults.py silent --rounds 5     50 viewers and 20 CDP clients that stop reading
 python scripts/faults.py pressure --rounds 2   clients that flood and do not read; many pages that load at once
 python scripts/faults.py heads --rounds 3      150 MB of a header, a URL or lines; connections that say nothing
+python scripts/faults.py floods --rounds 3     small messages, as fast as they are read
+python scripts/faults.py expiry --rounds 3     200 sessions that reach their limits
 python scripts/faults.py contexts --rounds 500 contexts that clients create and close while the CPU is busy
 """
 
@@ -45,6 +47,8 @@ from scripts.figures import Promise, print_durations
 from tests.harness.scenarios.burst import CALLERS, LIMIT, burst
 from tests.harness.scenarios.contexts import contexts_come_and_go
 from tests.harness.scenarios.drain import DRAIN_S, drain_round
+from tests.harness.scenarios.expiry import expiries
+from tests.harness.scenarios.floods import ATTACKS, flooded
 from tests.harness.scenarios.heads import ATTACK_S, BYTES, LATENCY_GOAL_S, SILENT, SLOW, heads, promised
 from tests.harness.scenarios.heads import HELD_GOAL_BYTES as HEADS_GOAL_BYTES
 from tests.harness.scenarios.kills import delete_hung, kill_browsers, kill_renderers, stop_browsers, stop_driver
@@ -68,6 +72,10 @@ KILLS: Final = {
     "hung browser, deleted": FIVE_SECONDS,
 }
 """Seconds within which each fault must be reported or repaired."""
+FLOODED_S: Final = 2.0
+"""The longest a request may take during a flood."""
+PROBES: Final = 60
+"""Requests beside each flood."""
 
 
 async def kills(folder: Path, rounds: int, console: Console) -> bool:
@@ -99,7 +107,7 @@ async def drains(folder: Path, rounds: int, console: Console) -> bool:
     kept = print_durations(f"From SIGTERM on, drain time {DRAIN_S:g} s", took, promises, console)
     left = [line for each in seen for line in each.left]
     late = sum(each.late_creates for each in seen)
-    console.print(f"Sessions made after the signal: {late}; left over: {left}")
+    console.print(f"Sessions requested and made after that: {late}; left over: {left}")
     return kept and not left and not late and all(each.exit_code == 0 for each in seen)
 
 
@@ -211,6 +219,28 @@ async def endless_heads(folder: Path, rounds: int, console: Console) -> bool:
     return print_durations("/healthz meanwhile, from another process", seen.latencies, promises, console) and kept
 
 
+async def expiry(folder: Path, rounds: int, console: Console) -> bool:
+    took: dict[str, list[float]] = {"until its recorded end": [], "until it is listed as such, the last": []}
+    kept = True
+    async with serving(folder / "data", max_sessions=200, max_sessions_per_browser=50) as service:
+        for _ in range(rounds):
+            seen = await expiries(service, 200, first_s=20.0)
+            took["until its recorded end"] += seen.late
+            took["until it is listed as such, the last"].append(seen.listed_late)
+            console.print(f"early: {seen.early:.2f} s; wrong: {seen.wrong}")
+            kept &= not seen.early and min(seen.late) >= 0 and not seen.wrong
+    return print_durations("From a session's deadline", took, dict.fromkeys(took, Promise(1.0, 1.0)), console) and kept
+
+
+async def floods(folder: Path, rounds: int, console: Console) -> bool:
+    took: dict[str, list[float]] = {attack.__name__: [] for attack in ATTACKS}
+    async with serving(folder / "data", log_level="warning") as service:
+        for attack in ATTACKS * rounds:
+            took[attack.__name__] += (await flooded(service, folder, attack, probes=PROBES)).latencies
+    promises = dict.fromkeys(took, Promise(FLOODED_S, FLOODED_S))
+    return print_durations("/healthz during a flood, from another process", took, promises, console)
+
+
 FAULTS: Final = {
     "kills": kills,
     "storm": storms,
@@ -219,6 +249,8 @@ FAULTS: Final = {
     "silent": silent,
     "pressure": pressure,
     "heads": endless_heads,
+    "floods": floods,
+    "expiry": expiry,
     "contexts": contexts,
 }
 

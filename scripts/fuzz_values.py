@@ -33,7 +33,14 @@ def main() -> int:
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(
-            fuzz(Path(folder), options.minutes * 60, options.seed, console, only=options.only, sample=options.sample)
+            fuzz(
+                Path(folder),
+                options.seed,
+                console,
+                seconds=options.minutes * 60,
+                only=options.only,
+                sample=options.sample,
+            )
         )
     console.print(
         f"{found.sent} commands of {len(found.methods)} methods, {found.answered} answered, "

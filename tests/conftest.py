@@ -39,15 +39,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path == SLOW_TO_COLLECT and config.option.markexpr == "not slow" else None
 
 
-LONGEST_FIRST: Final = ("e2e", "browser")
-"""Folders whose tests take longest, the longest first: the processes of a run then end at about the same time."""
+LONGEST_FIRST: Final = (
+    SLOW_TO_COLLECT,
+    TESTS / "browser" / "gateway" / "test_windows.py",
+    TESTS / "e2e" / "test_benches.py",
+    TESTS / "unit" / "gateway" / "test_gateway_isolation.py",
+    TESTS / "e2e",
+    TESTS / "browser",
+)
+"""Files and folders whose tests take longest: the processes of a run then end at about the same time."""
 
 
 @functools.cache
 def rank(path: Path) -> int:
     """The place of a file in the run. Cached, because 4,000 tests ask and comparing paths is slow."""
-    first = [SLOW_TO_COLLECT, *(TESTS / name for name in LONGEST_FIRST)]
-    return next((n for n, each in enumerate(first) if path.is_relative_to(each)), len(first))
+    return next((n for n, each in enumerate(LONGEST_FIRST) if path.is_relative_to(each)), len(LONGEST_FIRST))
 
 
 @functools.cache

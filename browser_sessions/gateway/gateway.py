@@ -138,7 +138,8 @@ class Gateway:
         """Closes the owner's client with the most unread messages if all of its clients exceed the limit together."""
         sockets = [relay.socket for relay in self._relays if not relay.gone and relay.live.session.owner == owner]
         if sum(socket.backlog for socket in sockets) > MAX_PRINCIPAL_BYTES:
-            max(sockets, key=lambda socket: socket.backlog).close(TOO_SLOW, "the client does not read")
+            most = max(sockets, key=lambda socket: socket.backlog)
+            most.close(TOO_SLOW, "this principal's clients have too many unread messages")
 
     def _has_room(self, owner: str, size: int) -> bool:
         """Whether another large message may wait for one of the owner's clients. Drops what waits for those that are

@@ -37,6 +37,7 @@ LARGE_ROUNDS: Final = 9
 CLIENTS: Final = 50
 CROWD_CALLS: Final = 40
 """Of each client in a round, which then takes more than a second."""
+QUICK_CALLS: Final = 5
 CROWD_ROUNDS: Final = 7
 PER_PAGE: Final = 5
 """Clients per page."""
@@ -110,40 +111,44 @@ async def _crowd(bench: Bench, service: Running, port: str) -> None:
         at_direct = [await client.attach(targets[number // PER_PAGE]) for number, client in enumerate(direct)]
         ours = [await stack.enter_async_context(raw(each["connect_url"])) for each in made for _ in range(PER_PAGE)]
         at_ours = [(await client.page())[1] for client in ours]
-        measured = {BARE: partial(_rate, direct, at_direct), OURS: partial(_rate, ours, at_ours)}
+        each_calls = QUICK_CALLS if bench.quick else CROWD_CALLS
+        measured = {
+            BARE: partial(_rate, direct, at_direct, each_calls),
+            OURS: partial(_rate, ours, at_ours, each_calls),
+        }
         rates = await bench.alternate(f"{CLIENTS} clients", measured, CROWD_ROUNDS, warm_up=1)
-        missed = await _missed(ours, at_ours)
+        missed = await _missed(ours, at_ours, each_calls)
     for each in made:
         await end(service, each)
     what = f"calls of {CLIENTS} clients at once"
     bench.paired(what, "/s", rates[OURS], BARE, rates[BARE], goal=CROWD_GOAL, at_least=True)
-    frames = f"missed of {CLIENTS * CROWD_CALLS:,} responses and {PER_PAGE} times as many events"
+    frames = f"missed of {CLIENTS * each_calls:,} responses and {PER_PAGE} times as many events"
     bench.figure(frames, "frames", missed, goal=0)
 
 
-async def _rate(clients: list[Raw], pages: list[str], _: int) -> float:
+async def _rate(clients: list[Raw], pages: list[str], count: int, _: int) -> float:
     """Calls a second of all together."""
 
     async def calls(client: Raw, page: str) -> None:
-        for _ in range(CROWD_CALLS):
+        for _ in range(count):
             await client.call("Runtime.evaluate", ADDITION, page)
 
     took = await seconds(asyncio.gather(*(calls(client, page) for client, page in zip(clients, pages, strict=True))))
-    return len(clients) * CROWD_CALLS / took
+    return len(clients) * count / took
 
 
-async def _missed(clients: list[Raw], pages: list[str]) -> int:
+async def _missed(clients: list[Raw], pages: list[str], count: int) -> int:
     """The number of responses and events that were missing, duplicated or of another client."""
     await asyncio.gather(*(c.call("Runtime.enable", {}, p) for c, p in zip(clients, pages, strict=True)))
 
     async def calls(number: int, client: Raw, page: str) -> int:
-        names = [f"{number}.{turn}" for turn in range(CROWD_CALLS)]
+        names = [f"{number}.{turn}" for turn in range(count)]
         return sum([await client.value(f"(console.log('{name}'), '{name}')", page) != name for name in names])
 
     wrong = sum(await asyncio.gather(*(calls(n, c, p) for n, (c, p) in enumerate(zip(clients, pages, strict=True)))))
     for number, client in enumerate(clients):
         clients_of_page = range(number - number % PER_PAGE, number - number % PER_PAGE + PER_PAGE)
-        expected = Counter(f"{each}.{turn}" for each in clients_of_page for turn in range(CROWD_CALLS))
+        expected = Counter(f"{each}.{turn}" for each in clients_of_page for turn in range(count))
         await client.value("0", pages[number])  # earlier events have arrived
         seen = Counter(m["params"]["args"][0]["value"] for m in client.events if "args" in m["params"])
         wrong += sum((expected - seen).values()) + sum((seen - expected).values())

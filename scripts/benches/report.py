@@ -24,7 +24,7 @@ from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launch.executable import version as browser_version
 from scripts import figures
 
-QUICK_ROUNDS: Final = 2
+QUICK_ROUNDS: Final = 1
 QUICK_S: Final = 2.0
 """With --quick, which only shows that a bench runs."""
 P99_FROM: Final = 100
@@ -91,7 +91,7 @@ class Bench:
     ) -> dict[str, list[T]]:
         """The results of each side, which take turns and change their order every round; without those of the warm-up.
         A side is given the number of the round."""
-        rounds, warm_up = self.rounds(rounds), self.rounds(warm_up)
+        rounds, warm_up = self.rounds(rounds), 0 if self.quick else warm_up
         results: dict[str, list[T]] = {name: [] for name in sides}
         for number in self.track(title, range(warm_up + rounds)):
             for name in sides if number % 2 else reversed(tuple(sides)):

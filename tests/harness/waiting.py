@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE_S = 30.0
-"""Default timeout: ample for two shared cores."""
+PATIENCE_S = 60.0
+"""Default timeout: what takes a second may take many on a busy machine, and only a failure lasts this long."""
 RARELY_S = 0.05
 """Conditions that take long are evaluated as rarely as this, because many ask a service or look at all processes."""
 

@@ -17,12 +17,11 @@ pytestmark = pytest.mark.browser
 
 PAGES, CALLERS, CALLS = 6, 20, 240
 KINDS = ("screenshot", "full_page", "pdf", "content", "evaluate", "navigate", "health", "storage_state")
-NONE_SLOWER_S = 15.0
-"""Half of a call's 30 s timeout, which a hanging call would use up. The slowest call of a bad run took 7 s."""
 
 
 @pytest.mark.slow
-async def test_concurrent_mixed_actions_on_a_few_pages_all_succeed_in_time(service: Running, site: Site) -> None:
+async def test_concurrent_mixed_actions_on_a_few_pages_all_succeed(service: Running, site: Site) -> None:
+    """A call that hangs has a 504."""
     site.pages["/"] = "<title>Long</title>" + "<p style='height:80px'>paragraph</p>" * 60
     base = f"/v1/browser/sessions/{(await service.create(start_url=site.url))['session_id']}"
     pages = [page["page_id"] for page in (await service.http.get(f"{base}/pages")).json()["pages"]]
@@ -33,21 +32,16 @@ async def test_concurrent_mixed_actions_on_a_few_pages_all_succeed_in_time(servi
     calls = [(KINDS[number % len(KINDS)], rng.choice(pages)) for number in range(CALLS)]
     rng.shuffle(calls)
     failed: Counter[tuple[str, int, str]] = Counter()
-    slowest = 0.0
 
     async def caller() -> None:
-        nonlocal slowest
         while calls:
             kind, page = calls.pop()
-            began = asyncio.get_running_loop().time()
             response = await _act(service.http, base, kind, page, f"{site.url}/?{len(calls)}")
-            slowest = max(slowest, asyncio.get_running_loop().time() - began)
             if response.status_code != 200:
                 failed[kind, response.status_code, response.text] += 1
 
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
     assert failed == Counter()
-    assert slowest < NONE_SLOWER_S
 
 
 async def test_concurrent_navigations_of_a_page_do_not_interrupt_each_other(service: Running, site: Site) -> None:
@@ -79,8 +73,7 @@ async def test_closing_a_page_fails_all_waiting_calls(service: Running, site: Si
     waiting = [asyncio.create_task(service.http.get(f"{base}/{what}")) for what in ("screenshot", "content")]
     waiting.append(asyncio.create_task(service.http.post(f"{base}/navigate", json={"url": site.url})))
     assert (await service.http.delete(base)).status_code == 204
-    async with asyncio.timeout(10):
-        responses = await asyncio.gather(hanging, *waiting)
+    responses = await asyncio.gather(hanging, *waiting)
     assert [response.status_code for response in responses] == [404] * 4
 
 

@@ -26,7 +26,7 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.browser
 
 MOCK: Final = "self.answer = 'mocked'; self.addEventListener('activate', event => event.waitUntil(clients.claim()))"
-ROUNDS: Final = 30
+ROUNDS: Final = 20
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +287,7 @@ async def wait_title(client: Any, at_page: str, address: str) -> str:
         found[:] = await client.value("[location.href, document.readyState, document.title]", at_page)
         return found[:2] == [address, "complete"]
 
-    await until(there, within=10.0, what="the page has loaded")
+    await until(there, what="the page has loaded")
     return found[2]
 
 
@@ -363,7 +363,7 @@ async def test_the_page_count_stays_correct_while_contexts_come_and_go(tmp_path:
         async def one() -> bool:
             return await open_pages(service, created["session_id"]) == 1
 
-        await until(one, within=5.0, what="one page is open")
+        await until(one, what="one page is open")
         assert await pages_until_refused(service, created["session_id"]) == MAX_PAGES - 1
 
 
@@ -395,7 +395,7 @@ async def test_windows_that_a_page_opens_in_a_clients_context_are_limited_too(se
         async def at_the_limit() -> bool:
             return await pages() == MAX_PAGES
 
-        await until(at_the_limit, within=30.0, what="the windows beyond the limit are closed")
+        await until(at_the_limit, what="the windows beyond the limit are closed")
         refused = await client.ask("Target.createTarget", params)
         assert "limit of 20 pages" in refused["error"]["message"]
         assert await client.value("6 * 7", at_page) == 42
@@ -439,5 +439,5 @@ async def test_pages_of_a_clients_context_end_and_are_not_counted_once_it_discon
     async def two() -> bool:
         return await open_pages(service, created["session_id"]) == 2
 
-    await until(two, within=5.0, what="two pages are open")
+    await until(two, what="two pages are open")
     assert await pages_until_refused(service, created["session_id"]) == MAX_PAGES - 2

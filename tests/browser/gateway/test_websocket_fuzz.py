@@ -60,7 +60,7 @@ async def test_random_messages_make_nothing_grow(tmp_path: Path) -> None:
         server, seen = psutil.Process(service.process.pid), Odd()
         created = await service.create()
         rss, tasks = 0, 0.0
-        for seed in range(6):
+        for seed in range(4):
             for path, creates in ROUTES.items():
                 await randomly(service, path, created, seed, 20 if creates else 400, seen)
             await until(lambda: _idle(service), what="all clients are gone", every=0.1)
@@ -70,7 +70,7 @@ async def test_random_messages_make_nothing_grow(tmp_path: Path) -> None:
         await until(lambda: _tasks_at_most(service, tasks + 5), within=SETTLE_S, what="no more tasks", every=0.5)
         assert (await service.get(created["session_id"]))["status"] == "active"
     assert [failure for failure in FAILED if failure in (tmp_path / "server.log").read_text()] == []
-    assert seen.sent > 10_000
+    assert seen.sent > 7_000
 
 
 async def _tasks_at_most(service: Running, most: float) -> bool:

@@ -36,7 +36,7 @@ async def test_sigterm_closes_viewers_and_event_streams_with_the_reason_and_exit
             assert (await one.to_end())[-1]["data"]["reason"] == "drained"
             assert any(event["type"] == "session.ended" for event in await everything.to_end())
             assert await stopping == 0
-            assert time.monotonic() - began < 1 + 5
+            assert time.monotonic() - began < 1 + 30
         assert (tmp_path / "data" / "archive" / f"{session_id}.json.gz").exists()
         assert (tmp_path / "data" / "archive" / f"{session_id}.jpg").exists()
     finally:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.browser
 
 PROXY_PASSWORD: Final = "proxy-password-5531"
 NOBODY: Final = 65534
-RESPONSE_S: Final = 3.0
+RESPONSE_S: Final = 30.0
 """Limit for an internal socket to respond to an unauthorized connection or close it."""
 
 

@@ -86,12 +86,14 @@ async def test_a_sessions_spans_continue_the_callers_trace_and_contain_no_secret
 async def test_a_missing_collector_does_not_delay_start_or_exit(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     server = ServerProcess(tmp_path / "data")
-    service = await server.start(["env", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9"])
+    service = await server.start(
+        ["env", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT=60"]
+    )
     await service.create()
     await service.http.aclose()
     began = asyncio.get_running_loop().time()
     assert await server.stop() == 0
-    assert asyncio.get_running_loop().time() - began < 10
+    assert asyncio.get_running_loop().time() - began < 30
 
 
 def test_neither_sdk_nor_exporter_is_loaded_unless_configured() -> None:

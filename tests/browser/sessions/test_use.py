@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
+from browser_sessions.chromium.context.action_queue import Action
+from browser_sessions.chromium.context.context import Context
 from tests.harness.service import Running
 from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 
-IDLE_S = 2.0
-"""Enough for a busy machine to begin what counts as activity."""
-WORK_MS = 5000
-"""Well above the idle timeout."""
+IDLE_S = 2.5
+WORK_MS = 7500
+"""Three times the idle timeout."""
 EVALUATE = f"new Promise(done => setTimeout(() => done('done'), {WORK_MS}))"
 
 
@@ -58,18 +59,21 @@ async def test_calls_pending_when_the_session_ends_fail_with_the_end_reason(
     """Including queued ones."""
     limit = {"max_lifetime_seconds": 5.0} if end == "max_lifetime" else {}
     session_id = (await service.create(**limit))["session_id"]
-    page = f"/v1/browser/sessions/{session_id}/pages/{await service.first_page(session_id)}"
+    page_id = await service.first_page(session_id)
+    page = f"/v1/browser/sessions/{session_id}/pages/{page_id}"
     script = f"new Promise(done => setTimeout(done, {20_000}))"
-    inside = service.inside.pool.registry.sessions[session_id]
-    context: Any = service.inside.pool.context(session_id)
+    context = service.inside.pool.context(session_id)
+    assert isinstance(context, Context)
 
-    def queues() -> str:
-        return repr(context._queues)
+    def queued(*actions: Action) -> bool:
+        return [each.action for each in context._queue_of(page_id)._tickets] == list(actions)
 
     first = asyncio.create_task(service.http.post(f"{page}/evaluate", json={"expression": script}))
-    await until(lambda: inside.in_use == 1, what="the script is running, for which the navigation waits")
+    await until(lambda: queued(Action.READ), what="the script is running, for which the navigation waits")
     navigation = asyncio.create_task(service.http.post(f"{page}/navigate", json={"url": f"{site.url}/hang"}))
-    await until(lambda: "1 waiting" in queues(), what="the navigation is queued, for which the others wait")
+    await until(
+        lambda: queued(Action.READ, Action.NAVIGATE), what="the navigation is queued, for which the others wait"
+    )
     calls = [
         first,
         navigation,
@@ -77,10 +81,9 @@ async def test_calls_pending_when_the_session_ends_fail_with_the_end_reason(
         asyncio.create_task(service.http.get(f"{page}/content")),
     ]
     if end == "deleted":
-        await until(lambda: inside.in_use == len(calls))
+        await until(lambda: len(context._queue_of(page_id)._tickets) == len(calls), what="the others are queued")
         await service.http.delete(f"/v1/browser/sessions/{session_id}")
-    async with asyncio.timeout(30):
-        responses = await asyncio.gather(*calls)
+    responses = await asyncio.gather(*calls)
     status = "expired" if end == "max_lifetime" else "closed"
     for response in responses:
         assert response.status_code == 409, response.text

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.lag import measured_lag
 from tests.harness.service import Running, ServerProcess
 from tests.harness.waiting import until
 
@@ -27,9 +26,10 @@ pytestmark = [
     pytest.mark.skipif(not LIBRARIES, reason="libfaketime shifts the clock: apt-get install libfaketime"),
 ]
 HOUR = 3600.0
-LATE_S = 1.0
-IDLE_S = 5.0
-LIFETIME_S = 6.0
+LATE_S = 60.0
+"""Far less than the clock is set by, and more than a busy machine needs; scripts/faults.py checks the second."""
+IDLE_S = 10.0
+LIFETIME_S = 12.0
 SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds) and None\n"
 """Replaces Python's sleep until a monotonic time, which fails with EINVAL under libfaketime."""
 LONG_S = HOUR / 2
@@ -63,7 +63,7 @@ class Host:
             f"PYTHONPATH={path}",
             f"LD_PRELOAD={LIBRARIES[0]}",
             f"FAKETIME_TIMESTAMP_FILE={self._file}",
-            "FAKETIME_NO_CACHE=1",
+            "FAKETIME_CACHE_DURATION=1",  # seconds
             "FAKETIME_DONT_FAKE_MONOTONIC=1",
             "DONT_FAKE_MONOTONIC=1",
         ]
@@ -91,13 +91,13 @@ async def expiry_error(service: Running, seconds: float, **limits: float | None)
     seen = created_at = time.monotonic()
     while (await service.get(session_id))["status"] == "active":
         seen = time.monotonic()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)  # each request costs much under libfaketime
     early = requested_at + seconds - time.monotonic()
 
     async def expired() -> bool:
         return bool((await service.get(session_id))["status"] == "expired")
 
-    await until(expired, what="the session is expired")
+    await until(expired, what="the session is expired", every=0.25)
     return early, seen - (created_at + seconds)
 
 
@@ -105,42 +105,47 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["an hour forward", "an hour back"])
-async def test_sessions_expire_on_time_when_the_hosts_clock_is_set(tmp_path: Path, jump: float) -> None:
-    async with measured_lag() as lag, shifted(tmp_path) as (service, host):
+async def test_sessions_expire_on_time_when_the_hosts_clock_is_set(tmp_path: Path) -> None:
+    async with shifted(tmp_path) as (service, host):
         user = {"username": "ann", "password": "correct horse battery", "role": "client"}
         assert (await service.http.post("/v1/auth/users", json=user)).status_code == 201
-        token = (await service.http.post("/v1/auth/token", data=user)).json()["access_token"]
-        requested_at, began = host.now(), time.monotonic()
-        long = await service.create(idle_timeout_seconds=LONG_S, max_lifetime_seconds=LONG_S)
-        assert requested_at <= moment(long["expires_at"]) - LONG_S <= host.now()
-        short = asyncio.gather(
-            *(expiry_error(service, IDLE_S, idle_timeout_seconds=IDLE_S) for _ in range(3)),
-            *(
-                expiry_error(service, LIFETIME_S, idle_timeout_seconds=None, max_lifetime_seconds=LIFETIME_S)
-                for _ in range(3)
-            ),
-        )
-        await asyncio.sleep(1.0)  # before they expire
-        host.set(jump)
-        for early, late in await short:
-            assert early <= 0.0, f"{early:.2f} s early"
-            assert late <= LATE_S + lag.most, f"{late:.2f} s late, with a loop lag of {lag.most:.2f} s"
+        for jump in (HOUR, -HOUR):
+            await expire_across(service, host, jump, user)
+    assert (tmp_path / "server.log").read_text().count("clock.jumped") >= 4
 
-        async def right() -> bool:
-            shown = moment((await service.get(long["session_id"]))["expires_at"])
-            return abs(shown - (host.now() + LONG_S - (time.monotonic() - began))) < 1
 
-        await until(right, what="expires_at is correct by the new clock", every=0.1)
-        assert (await service.get(long["session_id"]))["status"] == "active"
-        assert "clock.jumped" in (tmp_path / "server.log").read_text()
+async def expire_across(service: Running, host: Host, jump: float, user: dict[str, str]) -> None:
+    """Sets the clock by `jump` and back while sessions are active."""
+    token = (await service.http.post("/v1/auth/token", data=user)).json()["access_token"]
+    requested_at, began = host.now(), time.monotonic()
+    long = await service.create(idle_timeout_seconds=LONG_S, max_lifetime_seconds=LONG_S)
+    assert requested_at <= moment(long["expires_at"]) - LONG_S <= host.now()
+    short = asyncio.gather(
+        *(expiry_error(service, IDLE_S, idle_timeout_seconds=IDLE_S) for _ in range(3)),
+        *(
+            expiry_error(service, LIFETIME_S, idle_timeout_seconds=None, max_lifetime_seconds=LIFETIME_S)
+            for _ in range(3)
+        ),
+    )
+    await asyncio.sleep(1.0)  # before they expire
+    host.set(jump)
+    for early, late in await short:
+        assert early <= 0.0, f"{early:.2f} s early"
+        assert late <= LATE_S, f"{late:.2f} s late"
 
-        # Set back: tokens issued meanwhile, perhaps in the future, stay valid.
-        meanwhile = (await service.http.post("/v1/auth/token", data=user)).json()["access_token"]
-        host.set(0.0)
-        for each in (token, meanwhile) if jump > 0 else (token,):
-            bearer = {"Authorization": f"Bearer {each}"}
-            async with service.caller(None) as caller:
-                assert (await caller.get("/v1/browser/sessions", headers=bearer)).status_code == 200
-        await until(right, what="expires_at is correct again", every=0.1)
-        assert await service.evaluate(long["session_id"], "6 * 7") == 42
+    async def right() -> bool:
+        shown = moment((await service.get(long["session_id"]))["expires_at"])
+        return abs(shown - (host.now() + LONG_S - (time.monotonic() - began))) < 1
+
+    await until(right, what="expires_at is correct by the new clock", every=0.1)
+    assert (await service.get(long["session_id"]))["status"] == "active"
+
+    # Set back: tokens issued meanwhile, perhaps in the future, stay valid.
+    meanwhile = (await service.http.post("/v1/auth/token", data=user)).json()["access_token"]
+    host.set(0.0)
+    await until(right, what="expires_at is correct again", every=0.1)
+    for each in (token, meanwhile) if jump > 0 else (token,):
+        bearer = {"Authorization": f"Bearer {each}"}
+        async with service.caller(None) as caller:
+            assert (await caller.get("/v1/browser/sessions", headers=bearer)).status_code == 200
+    assert await service.evaluate(long["session_id"], "6 * 7") == 42

@@ -12,8 +12,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-RESPONSE_S = 20.0
-"""Timeout of one call, including the page's own work on a busy machine."""
+from tests.harness.waiting import PATIENCE_S
 
 
 class Raw:
@@ -49,7 +48,7 @@ class Raw:
         call_id, frame = self.begin(method, params, session_id)
         response = self.response(call_id)
         await self.socket.send(frame)
-        async with asyncio.timeout(RESPONSE_S):
+        async with asyncio.timeout(PATIENCE_S):
             return await response
 
     async def call(
@@ -68,7 +67,7 @@ class Raw:
 
     async def event(self, method: str, matches: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
         """The first event that matches, received already or later; the whole message."""
-        async with asyncio.timeout(RESPONSE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 for message in self.events:
                     if message["method"] == method and matches(message):

@@ -1,15 +1,11 @@
 """Heads of 150 MB, connections that say nothing and heads that come a byte at a time: how the server ends each, its
 memory, and the latency of `/healthz` measured by a process beside.
-
-`python -m tests.harness.scenarios.heads URL FILE` is that process: it appends each latency to a file.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -22,16 +18,15 @@ from urllib.parse import urlsplit
 import psutil
 
 from browser_sessions.uvicorn_adapter import HEAD_TIMEOUT_S
-from tests.harness.paths import ROOT
+from tests.harness.scenarios.probe import EVERY_S
+from tests.harness.scenarios.probes import probed
 from tests.harness.service import Running
-from tests.harness.waiting import until
 
 BYTES: Final = 150 * 2**20
 SILENT: Final = 500
 SLOW: Final = 50
 ATTACK_S: Final = 5.0
 PIECE: Final = 2**16
-EVERY_S: Final = 0.01
 HELD_GOAL_BYTES: Final = 30 * 2**20
 LATENCY_GOAL_S: Final = 0.05
 """99 of 100 probes."""
@@ -152,10 +147,6 @@ async def _measured(service: Running, folder: Path, name: str, seen: Heads) -> A
     """Probes and watches the server's memory."""
     assert service.process is not None
     server = psutil.Process(service.process.pid)
-    file = folder / f"{time.monotonic_ns()}.txt"
-    command = (sys.executable, "-m", __name__, service.url, str(file))
-    probe = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
-    await until(lambda: file.exists() and file.stat().st_size, what="the probe has begun", every=0.05)
     most = server.memory_info().rss
     seen.memory_before = seen.memory_before or most
 
@@ -165,34 +156,12 @@ async def _measured(service: Running, folder: Path, name: str, seen: Heads) -> A
             most = max(most, server.memory_info().rss)
             await asyncio.sleep(EVERY_S)
 
-    watching = asyncio.create_task(watch())
-    seen.ended.setdefault(name, Counter())
-    try:
-        yield
-    finally:
-        watching.cancel()
-        probe.kill()
-        await probe.wait()
+    async with probed(service, folder / f"{time.monotonic_ns()}.txt") as latencies:
+        watching = asyncio.create_task(watch())
+        seen.ended.setdefault(name, Counter())
+        try:
+            yield
+        finally:
+            watching.cancel()
     seen.held[name] = max(seen.held.get(name, 0), most - seen.memory_before)
-    seen.latencies.setdefault(name, []).extend(map(float, file.read_text().splitlines()[:-1]))
-
-
-def probe(url: str, file: Path) -> None:
-    """Until killed. A failed probe counts as ten seconds."""
-    port = urlsplit(url).port
-    with file.open("a", buffering=1) as written:
-        while True:
-            began = time.perf_counter()
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-                connection.request("GET", "/healthz")
-                good = connection.getresponse().status == 200
-                connection.close()
-            except OSError:
-                good = False
-            written.write(f"{time.perf_counter() - began if good else 10.0}\n")
-            time.sleep(EVERY_S)
-
-
-if __name__ == "__main__":
-    probe(sys.argv[1], Path(sys.argv[2]))
+    seen.latencies.setdefault(name, []).extend(latencies())

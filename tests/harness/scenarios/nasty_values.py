@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import random
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ BATCH: Final = 40
 """Commands sent without waiting; after each batch the witness and the processes are checked."""
 RESPONSE_S: Final = 2.0
 """Time limit of a batch. If the page does not respond afterwards, it is replaced."""
-WITNESS_S: Final = 10.0
+WITNESS_S: Final = 30.0
 """A shared process that does not respond to the witness for this long counts as hung: two cores, with other load."""
 LARGE_BYTES: Final = 1_500_000_000
 """Resident memory of one shared process beyond which a command counts as harmful. An idle one has 0.2 GB."""
@@ -473,16 +474,28 @@ async def _harm_of(env: Environment, sender: Caller, batch: list[Command], found
 
 
 async def fuzz(
-    folder: Path, seconds: float, seed: int, console: Console, *, only: str = "", sample: float = 1.0
+    folder: Path,
+    seed: int,
+    console: Console,
+    *,
+    seconds: float = math.inf,
+    most: float = math.inf,
+    only: str = "",
+    sample: float = 1.0,
 ) -> Found:
-    """Runs for `seconds`. `sample`: the fraction of the values that is sent, for a short run over all methods."""
+    """Runs for `seconds` or until `most` commands are sent. `sample`: the fraction of the values that is sent, for a
+    short run over all methods."""
     rng = random.Random(seed)  # reproducible
     found, deadline = Found(), time.monotonic() + seconds
+
+    def more() -> bool:
+        return time.monotonic() < deadline and found.sent < most
+
     source: Iterator[Command] | None = None
     old: dict[str, Any] = {}
     harmful_methods: set[str] = set()
     number = 0
-    while time.monotonic() < deadline:
+    while more():
         number += 1
         harm, harmful = "", list[Command]()
         async with environment(folder / str(number)) as env:
@@ -493,7 +506,7 @@ async def fuzz(
                     old = dict(sender.known)
                     drawn = (command for command in commands(description, old, rng, only) if rng.random() < sample)
                     source = (command for command in drawn if command.method not in harmful_methods)
-                harm, harmful = await _rounds(env, sender, source, old, found, deadline)
+                harm, harmful = await _rounds(env, sender, source, old, found, more)
         if harmful:
             causes = await find_harmful(folder / str(number), harm, harmful, old)
             harmful_methods.update(method for method, _ in causes)
@@ -504,11 +517,16 @@ async def fuzz(
 
 
 async def _rounds(
-    env: Environment, sender: Caller, source: Iterator[Command], old: Mapping[str, Any], found: Found, deadline: float
+    env: Environment,
+    sender: Caller,
+    source: Iterator[Command],
+    old: Mapping[str, Any],
+    found: Found,
+    more: Callable[[], bool],
 ) -> tuple[str, list[Command]]:
-    """Sends batches until `deadline` or until one was harmful; returns the harm and that batch. `old`: the ids in the
+    """Sends batches while `more`, or until one was harmful; returns the harm and that batch. `old`: the ids in the
     commands of `source`, which are of an earlier page."""
-    while time.monotonic() < deadline:
+    while more():
         drawn = list(itertools.islice(source, BATCH))
         batch = [
             Command(command.method, _renamed(command.params, old, sender.known), command.at_page) for command in drawn

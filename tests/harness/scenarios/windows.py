@@ -531,7 +531,7 @@ async def run_settings(
     site: WindowSite,
     wanted: Iterable[tuple[Setting, list[Cell]]],
     *,
-    patience: float = 2.0,
+    patience: float,
     failures: int = 2,
 ) -> list[Result]:
     """Opens the windows of several settings of one client, concurrently, each setting in its own session."""
@@ -559,4 +559,4 @@ async def _settled(site: WindowSite, cell: Cell, window: Window) -> None:
     """The report of a window's `load` may arrive just after the client saw it; `took` is None if it never does."""
     if window.error is None and not cell.attachment:
         with contextlib.suppress(AssertionError):
-            await until(lambda: cell.id in site.seen, within=1.0)
+            await until(lambda: cell.id in site.seen, within=10.0)

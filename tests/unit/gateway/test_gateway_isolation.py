@@ -320,8 +320,8 @@ def test_no_foreign_id_passes_in_two_hundred_random_sequences() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_no_foreign_id_passes_in_ten_thousand_random_sequences() -> None:
-    passed = walk(10_000)
+def test_no_foreign_id_passes_in_four_thousand_random_sequences() -> None:
+    passed = walk(4_000)
     # A policy that refuses everything would pass the above too, so the kinds of decisions are counted.
     for kind in ("Pass", "Answer", "Ask", "Do", "Refuse", "Target.attachedToTarget", "Target.targetCreated"):
         assert passed[kind] > 20, (kind, passed)
