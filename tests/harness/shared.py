@@ -1,4 +1,4 @@
-"""A service and a browser that tests use one after the other, because starting either takes two seconds.
+"""A service, a browser and a client that tests use one after the other, because starting each takes long.
 
 Each test finds them empty. After a failed test, or when they no longer respond, the next test gets new ones, so that
 one failure does not cause another.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Playwright, async_playwright
 
 from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launcher import PlaywrightLauncher
@@ -93,6 +93,27 @@ class SharedService:
         except (AssertionError, BrowserSessionsError):
             return False
         return fleet.working and not fleet.failures
+
+
+class SharedPlaywright:
+    """Playwright as a client. Its driver is a process of its own, which takes half a second to start."""
+
+    def __init__(self) -> None:
+        self._playwright: Playwright | None = None
+        self._stack = AsyncExitStack()
+
+    @asynccontextmanager
+    async def lent(self, test: pytest.Item) -> AsyncIterator[Playwright]:
+        """For one test, which closes its connections, or fails and closes all."""
+        if self._playwright is None:
+            self._playwright = await self._stack.enter_async_context(async_playwright())
+        yield self._playwright
+        if test.stash.get(FAILED, False):
+            await self.close()
+
+    async def close(self) -> None:
+        self._playwright = None
+        await self._stack.aclose()
 
 
 class SharedOperator:

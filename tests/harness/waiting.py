@@ -8,21 +8,23 @@ from typing import Any
 
 PATIENCE_S = 30.0
 """Default timeout: ample for two shared cores."""
+RARELY_S = 0.05
 
 
 async def until(
     condition: Callable[[], Any], *, within: float = PATIENCE_S, what: str = "", every: float = 0.005
 ) -> Any:
-    """The value of `condition` (plain or async) once it is true; evaluated `every` given seconds. Fails with `what`
-    after `within` seconds."""
+    """The value of `condition` (plain or async) once it is true; evaluated `every` given seconds, and up to `RARELY_S`
+    apart when it takes longer, because conditions cost time themselves. Fails with `what` after `within` seconds."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + within
+    began = loop.time()
     while True:
         value = condition()
         if asyncio.iscoroutine(value):
             value = await value
         if value:
             return value
-        if loop.time() >= deadline:
+        waited = loop.time() - began
+        if waited >= within:
             raise AssertionError(f"not within {within} s: {what or condition}")
-        await asyncio.sleep(every)
+        await asyncio.sleep(max(every, min(waited / 10, RARELY_S)))
