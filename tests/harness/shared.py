@@ -23,6 +23,7 @@ from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.pool.browsers.fleet import Retiring
 from tests.harness.service import Running, running
 from tests.harness.waiting import until
 
@@ -83,11 +84,20 @@ class SharedService:
             )
             await until(lambda: not gateway._relays, within=RESPONSE_S, what="every client has disconnected")
             idle = sorted(
-                ((slot, process) for slot, process in fleet.running if slot.partition is not None),
+                (
+                    (slot, process)
+                    for slot, process in fleet.running
+                    if slot.partition is not None and not isinstance(slot.state, Retiring)
+                ),
                 key=lambda each: each[0].served,
             )
             for slot, process in idle[:-KEPT_IDLE]:
                 fleet._retire(slot, process, "its test has ended")
+            await until(
+                lambda: not any(isinstance(slot.state, Retiring) for slot in fleet.slots),
+                within=RESPONSE_S,
+                what="every retired browser has ended",
+            )
             for _, process in fleet.running:
                 await process.probe(timeout=RESPONSE_S)
         except (AssertionError, BrowserSessionsError):
