@@ -21,6 +21,7 @@ from typing import Final
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from playwright.async_api import Playwright, async_playwright
 from rich.console import Console
 from rich.table import Table
 
@@ -73,10 +74,10 @@ async def measure(options: argparse.Namespace, console: Console) -> bool:
     )
     good = True
     with tempfile.TemporaryDirectory(prefix="windows-") as folder, window_site() as site:
-        async with serving(Path(folder) / "data", log_level="warning") as service:
+        async with serving(Path(folder) / "data", log_level="warning") as service, async_playwright() as playwright:
             for setting in settings:
                 cells = [each for _ in range(options.rounds) for each in _cells(site, options, setting)]
-                row = await _run(service, site, setting, cells)
+                row = await _run(service, site, playwright, setting, cells)
                 results += row
                 good &= _row(table, setting, row)
                 console.print(".", end="")
@@ -90,15 +91,16 @@ async def measure(options: argparse.Namespace, console: Console) -> bool:
     return good
 
 
-async def _run(service: Running, site: WindowSite, setting: Setting, cells: list[Cell]) -> list[Result]:
+async def _run(
+    service: Running, site: WindowSite, playwright: Playwright, setting: Setting, cells: list[Cell]
+) -> list[Result]:
     """For a session without a CDP client the stalling client is in another session of the browser."""
     if setting.client in CLIENTS:
-        return await run_settings(service, site, [(setting, cells)], patience=GIVEN_UP_S, failures=FAILURES)
+        return await run_settings(service, site, playwright, [(setting, cells)], patience=GIVEN_UP_S, failures=FAILURES)
     other = await service.create()
     async with stalling(other["connect_url"], setting.stall):
-        row = await run_settings(
-            service, site, [(Setting(setting.client, "own", "none"), cells)], patience=GIVEN_UP_S, failures=FAILURES
-        )
+        alone = Setting(setting.client, "own", "none")
+        row = await run_settings(service, site, playwright, [(alone, cells)], patience=GIVEN_UP_S, failures=FAILURES)
     await service.http.delete(f"/v1/browser/sessions/{other['session_id']}")
     return row
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
+import structlog
 from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser
 
@@ -24,6 +25,15 @@ from tests.harness.shared import FAILED, SharedOperator
 # Browsers and tests share two slow cores, so the duration of an example is no property of the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+
+# By default structlog shows each frame's variables in colour, which takes seconds for one exception.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 SHARED_LOOP: Final = tuple(TESTS / name for name in ("browser", "e2e"))

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Playwright
 
 from browser_sessions.chromium.launch import folders
 from browser_sessions.chromium.launch.user import browser_user
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.chromium.process import ChromiumProcess
 from tests.harness.service import Running, running
-from tests.harness.shared import Death, SharedBrowser, SharedService
+from tests.harness.shared import Death, SharedBrowser, SharedPlaywright, SharedService
 from tests.harness.sites.plain_site import Site, plain_site
 
 EXECUTABLE = Path(os.environ["TEST_BROWSER_EXECUTABLE"]) if "TEST_BROWSER_EXECUTABLE" in os.environ else None
@@ -35,6 +36,20 @@ async def service(shared_service: SharedService, request: pytest.FixtureRequest)
     """The real service with default settings, in this process, with a real browser and a real database."""
     async with shared_service.lent(request.node) as service:
         yield service
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_playwright() -> AsyncIterator[SharedPlaywright]:
+    shared = SharedPlaywright()
+    yield shared
+    await shared.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def playwright(shared_playwright: SharedPlaywright, request: pytest.FixtureRequest) -> AsyncIterator[Playwright]:
+    """Connects to sessions; the test closes its connections."""
+    async with shared_playwright.lent(request.node) as playwright:
+        yield playwright
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -1,4 +1,4 @@
-"""A service and a browser that tests use one after the other, because starting either takes two seconds.
+"""A service, a browser and a client that tests use one after the other, because starting each takes long.
 
 Each test finds them empty. After a failed test, or when they no longer respond, the next test gets new ones, so that
 one failure does not cause another.
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import psutil
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Playwright, async_playwright
 
 from browser_sessions.chromium.launch import process_group
 from browser_sessions.chromium.launch.executable import locate
@@ -26,6 +26,7 @@ from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.pool.browsers.fleet import Retiring
 from tests.harness.service import Running, running
 from tests.harness.waiting import until
 
@@ -86,16 +87,46 @@ class SharedService:
             )
             await until(lambda: not gateway._relays, within=RESPONSE_S, what="every client has disconnected")
             idle = sorted(
-                ((slot, process) for slot, process in fleet.running if slot.partition is not None),
+                (
+                    (slot, process)
+                    for slot, process in fleet.running
+                    if slot.partition is not None and not isinstance(slot.state, Retiring)
+                ),
                 key=lambda each: each[0].served,
             )
             for slot, process in idle[:-KEPT_IDLE]:
                 fleet._retire(slot, process, "its test has ended")
+            await until(
+                lambda: not any(isinstance(slot.state, Retiring) for slot in fleet.slots),
+                within=RESPONSE_S,
+                what="every retired browser has ended",
+            )
             for _, process in fleet.running:
                 await process.probe(timeout=RESPONSE_S)
         except (AssertionError, BrowserSessionsError):
             return False
         return fleet.working and not fleet.failures
+
+
+class SharedPlaywright:
+    """Playwright as a client. Its driver is a process of its own, which takes half a second to start."""
+
+    def __init__(self) -> None:
+        self._playwright: Playwright | None = None
+        self._stack = AsyncExitStack()
+
+    @asynccontextmanager
+    async def lent(self, test: pytest.Item) -> AsyncIterator[Playwright]:
+        """For one test, which closes its connections, or fails and closes all."""
+        if self._playwright is None:
+            self._playwright = await self._stack.enter_async_context(async_playwright())
+        yield self._playwright
+        if test.stash.get(FAILED, False):
+            await self.close()
+
+    async def close(self) -> None:
+        self._playwright = None
+        await self._stack.aclose()
 
 
 class SharedOperator:

@@ -18,14 +18,14 @@ async def until(
     """The value of `condition` (plain or async) once it is true; evaluated `every` given seconds, and more rarely the
     longer it takes. Fails with `what` after `within` seconds."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + within
+    began = loop.time()
     while True:
         value = condition()
         if asyncio.iscoroutine(value):
             value = await value
         if value:
             return value
-        if loop.time() >= deadline:
+        waited = loop.time() - began
+        if waited >= within:
             raise AssertionError(f"not within {within} s: {what or condition}")
-        await asyncio.sleep(every)
-        every = max(every, min(every * 1.25, RARELY_S))
+        await asyncio.sleep(max(every, min(waited / 10, RARELY_S)))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Route, async_playwright
+from playwright.async_api import Playwright, Route
 
+from browser_sessions.chromium.context import context as context_module
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.limits import MAX_PAGES
+from browser_sessions.gateway import shared_session
+from browser_sessions.gateway.policy import target_rules
 from tests.harness.clients.node_client import needs_node, run_node
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.scenarios.contexts import contexts_come_and_go, open_pages
@@ -38,29 +41,30 @@ def site() -> Iterator[ClientSite]:
 # -- service workers -------------------------------------------------------------------------------------------------
 
 
-async def test_the_script_of_a_service_worker_is_routed_and_reported(service: Running, site: ClientSite) -> None:
+async def test_the_script_of_a_service_worker_is_routed_and_reported(
+    service: Running, site: ClientSite, playwright: Playwright
+) -> None:
     created = await service.create()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
-        context = browser.contexts[0]
-        requested: list[str] = []
+    browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+    context = browser.contexts[0]
+    requested: list[str] = []
 
-        async def fulfill(route: Route) -> None:
-            if route.request.url.endswith("/sw.js"):
-                await route.fulfill(body=MOCK, content_type="text/javascript")
-            else:
-                await route.continue_()
+    async def fulfill(route: Route) -> None:
+        if route.request.url.endswith("/sw.js"):
+            await route.fulfill(body=MOCK, content_type="text/javascript")
+        else:
+            await route.continue_()
 
-        context.on("request", lambda request: requested.append(request.url))
-        await context.route("**/*", fulfill)
-        page = context.pages[0]
-        async with context.expect_event("serviceworker") as expected:
-            await page.goto(f"{site.url}/sw")
-            await page.evaluate("window.ready.then(() => 1)")
-        worker = await expected.value
-        assert await worker.evaluate("self.answer") == "mocked"
-        assert f"{site.url}/sw.js" in requested
-        await browser.close()
+    context.on("request", lambda request: requested.append(request.url))
+    await context.route("**/*", fulfill)
+    page = context.pages[0]
+    async with context.expect_event("serviceworker") as expected:
+        await page.goto(f"{site.url}/sw")
+        await page.evaluate("window.ready.then(() => 1)")
+    worker = await expected.value
+    assert await worker.evaluate("self.answer") == "mocked"
+    assert f"{site.url}/sw.js" in requested
+    await browser.close()
 
 
 # -- targets and windows ---------------------------------------------------------------------------------------------
@@ -163,52 +167,58 @@ async def fake_proxy(credentials: str | None) -> AsyncIterator[FakeProxy]:
         server.close()
 
 
-async def title_by_playwright(url: str, address: str) -> str:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(url)
+async def by_playwright(playwright: Playwright, url: str, addresses: Sequence[str]) -> list[str]:
+    browser = await playwright.chromium.connect_over_cdp(url)
+    titles = []
+    for address in addresses:
         context = await browser.new_context()
         page = await context.new_page()
         await page.goto(address)
-        title = await page.title()
+        titles.append(await page.title())
         await context.close()
-        await browser.close()
-        return title
+    await browser.close()
+    return titles
 
 
-async def title_by_puppeteer(url: str, address: str) -> str:
-    return str(await run_node("nested-title.mjs", {"url": url, "address": address}))
+async def by_puppeteer(_: Playwright, url: str, addresses: Sequence[str]) -> list[str]:
+    titles: list[str] = await run_node("nested-titles.mjs", {"url": url, "addresses": addresses})
+    return titles
 
 
-async def title_by_raw(url: str, address: str) -> str:
+async def by_raw(_: Playwright, url: str, addresses: Sequence[str]) -> list[str]:
+    titles = []
     async with raw(url) as client:
-        context = (await client.call("Target.createBrowserContext"))["browserContextId"]
-        params = {"url": "about:blank", "browserContextId": context}
-        at_page = await client.attach((await client.call("Target.createTarget", params))["targetId"])
-        await client.call("Page.enable", {}, at_page)
-        await client.call("Page.navigate", {"url": address}, at_page)
-        await client.event("Page.loadEventFired")
-        title = str(await client.value("document.title", at_page))
-        await client.call("Target.disposeBrowserContext", {"browserContextId": context})
-        return title
+        for address in addresses:
+            client.events.clear()
+            context = (await client.call("Target.createBrowserContext"))["browserContextId"]
+            params = {"url": "about:blank", "browserContextId": context}
+            at_page = await client.attach((await client.call("Target.createTarget", params))["targetId"])
+            await client.call("Page.enable", {}, at_page)
+            await client.call("Page.navigate", {"url": address}, at_page)
+            await client.event("Page.loadEventFired")
+            titles.append(str(await client.value("document.title", at_page)))
+            await client.call("Target.disposeBrowserContext", {"browserContextId": context})
+    return titles
 
 
-BY: Final = {"playwright": title_by_playwright, "puppeteer": title_by_puppeteer, "raw": title_by_raw}
+TITLES: Final = {"playwright": by_playwright, "puppeteer": by_puppeteer, "raw": by_raw}
+"""The titles of addresses, each in a context that the client creates for it."""
 
 
 @pytest.mark.usefixtures("names_go_to_proxies")
 @pytest.mark.parametrize("credentials", ["anna:opensesame", pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("by", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node]), "raw"])
-async def test_a_context_created_by_a_client_uses_the_sessions_proxy(
-    service: Running, by: str, credentials: str | None
+async def test_contexts_created_by_a_client_use_the_sessions_proxy(
+    service: Running, playwright: Playwright, by: str, credentials: str | None
 ) -> None:
     """With the proxy's password, and for loopback addresses too."""
     async with fake_proxy(credentials) as proxy:
         name, _, password = (credentials or "").partition(":")
         named = {"username": name, "password": password} if credentials else {}
         created = await service.create(proxy={"server": proxy.url, **named})
-        for address in ("http://example.test/", "http://localhost:47113/", "http://127.0.0.1:47113/"):
-            async with asyncio.timeout(30):
-                assert await BY[by](created["connect_url"], address) == "through the proxy", address
+        addresses = ("http://example.test/", "http://localhost:47113/", "http://127.0.0.1:47113/")
+        titles = await TITLES[by](playwright, created["connect_url"], addresses)
+        assert titles == ["through the proxy"] * len(addresses)
         hosts = [address.split("/")[2] for address in proxy.served if not address.endswith("favicon.ico")]
         assert hosts == ["example.test", "localhost:47113", "127.0.0.1:47113"]
         # and the session's own page
@@ -223,9 +233,11 @@ PASSWORD: Final = {"username": "anna", "password": "opensesame"}
 
 
 @pytest.mark.usefixtures("names_go_to_proxies")
-async def test_a_client_logs_in_at_sites_itself_behind_a_proxy_with_a_password(service: Running) -> None:
+async def test_a_client_logs_in_at_sites_itself_behind_a_proxy_with_a_password(
+    service: Running, playwright: Playwright
+) -> None:
     """The context's first request is challenged by the proxy and then by the site."""
-    async with fake_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
+    async with fake_proxy("anna:opensesame") as proxy:
         created = await service.create(proxy={"server": proxy.url, **PASSWORD})
         browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
         context = await browser.new_context(http_credentials={"username": "bob", "password": "site"})
@@ -237,8 +249,10 @@ async def test_a_client_logs_in_at_sites_itself_behind_a_proxy_with_a_password(s
 
 
 @pytest.mark.usefixtures("names_go_to_proxies")
-async def test_concurrent_first_requests_all_pass_a_proxy_with_a_password(service: Running) -> None:
-    async with fake_proxy("anna:opensesame") as proxy, async_playwright() as playwright:
+async def test_concurrent_first_requests_all_pass_a_proxy_with_a_password(
+    service: Running, playwright: Playwright
+) -> None:
+    async with fake_proxy("anna:opensesame") as proxy:
         created = await service.create(proxy={"server": proxy.url, **PASSWORD})
         browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
         context = await browser.new_context()
@@ -376,6 +390,17 @@ async def pages_until_refused(service: Running, session_id: str) -> int:
     return MAX_PAGES + 1
 
 
+FEW: Final = 8
+
+
+@pytest.fixture
+def few_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session can have `FEW` pages, because each takes a process to open."""
+    for module in (context_module, shared_session, target_rules):
+        monkeypatch.setattr(module, "MAX_PAGES", FEW)
+
+
+@pytest.mark.usefixtures("few_pages")
 async def test_windows_that_a_page_opens_in_a_clients_context_are_limited_too(service: Running) -> None:
     created = await service.create()
     async with raw(created["connect_url"]) as client:
@@ -384,7 +409,7 @@ async def test_windows_that_a_page_opens_in_a_clients_context_are_limited_too(se
         at_page = await client.attach((await client.call("Target.createTarget", params))["targetId"])
         await client.call(
             "Runtime.evaluate",
-            {"expression": f"for (let n = 0; n < {2 * MAX_PAGES}; n++) open('about:blank')"},
+            {"expression": f"for (let n = 0; n < {2 * FEW}; n++) open('about:blank')"},
             at_page,
         )
 
@@ -393,11 +418,11 @@ async def test_windows_that_a_page_opens_in_a_clients_context_are_limited_too(se
             return sum(info["type"] == "page" for info in found)
 
         async def at_the_limit() -> bool:
-            return await pages() == MAX_PAGES
+            return await pages() == FEW
 
         await until(at_the_limit, what="the windows beyond the limit are closed")
         refused = await client.ask("Target.createTarget", params)
-        assert "limit of 20 pages" in refused["error"]["message"]
+        assert "reached its limit" in refused["error"]["message"]
         assert await client.value("6 * 7", at_page) == 42
 
 
@@ -418,6 +443,7 @@ async def test_an_opener_goes_on_when_a_client_closes_its_new_window_at_once(ser
             assert await service.evaluate(session_id, "6 * 7") == 42
 
 
+@pytest.mark.usefixtures("few_pages")
 async def test_pages_of_a_clients_context_end_and_are_not_counted_once_it_disconnects(
     service: Running, site: ClientSite
 ) -> None:
@@ -427,7 +453,7 @@ async def test_pages_of_a_clients_context_end_and_are_not_counted_once_it_discon
         await client.call("Target.createTarget", {"url": site.url})
         for _ in range(3):
             context: Any = (await client.call("Target.createBrowserContext"))["browserContextId"]
-            for _ in range(3):
+            for _ in range(2):
                 await client.call("Target.createTarget", {"url": site.url, "browserContextId": context})
         client.socket.transport.abort()
 
@@ -440,4 +466,4 @@ async def test_pages_of_a_clients_context_end_and_are_not_counted_once_it_discon
         return await open_pages(service, created["session_id"]) == 2
 
     await until(two, what="two pages are open")
-    assert await pages_until_refused(service, created["session_id"]) == MAX_PAGES - 2
+    assert await pages_until_refused(service, created["session_id"]) == FEW - 2

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import async_playwright
+from playwright.async_api import Playwright
 
 from tests.harness.clients.node_client import NODE, needs_node
 from tests.harness.clients.raw_cdp import Raw, raw
@@ -298,25 +298,24 @@ async def test_timezone_and_locale_of_pages_in_one_process_are_the_clients_until
 
 
 @asynccontextmanager
-async def playwright_client(page: Subject) -> AsyncIterator[None]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(page.url)
-        context = browser.contexts[0]
-        own = context.pages[0]
-        await own.set_viewport_size({"width": 420, "height": 640})
-        await own.emulate_media(media="print", color_scheme="light", reduced_motion="reduce", forced_colors="active")
-        await own.set_extra_http_headers({"x-client": "client"})
-        await context.set_geolocation({"latitude": 10, "longitude": 20})
-        protocol = await context.new_cdp_session(own)
-        await protocol.send("Emulation.setUserAgentOverride", AGENT)
-        await protocol.send("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"})
-        await protocol.send("Emulation.setLocaleOverride", {"locale": "fr-FR"})
-        yield
-        await browser.close()
+async def playwright_client(playwright: Playwright, page: Subject) -> AsyncIterator[None]:
+    browser = await playwright.chromium.connect_over_cdp(page.url)
+    context = browser.contexts[0]
+    own = context.pages[0]
+    await own.set_viewport_size({"width": 420, "height": 640})
+    await own.emulate_media(media="print", color_scheme="light", reduced_motion="reduce", forced_colors="active")
+    await own.set_extra_http_headers({"x-client": "client"})
+    await context.set_geolocation({"latitude": 10, "longitude": 20})
+    protocol = await context.new_cdp_session(own)
+    await protocol.send("Emulation.setUserAgentOverride", AGENT)
+    await protocol.send("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"})
+    await protocol.send("Emulation.setLocaleOverride", {"locale": "fr-FR"})
+    yield
+    await browser.close()
 
 
 @asynccontextmanager
-async def puppeteer_client(page: Subject) -> AsyncIterator[None]:
+async def puppeteer_client(_: Playwright, page: Subject) -> AsyncIterator[None]:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         "node", str(NODE / "overrides.mjs"), stdin=pipe, stdout=pipe, stderr=pipe, cwd=NODE
@@ -340,7 +339,7 @@ async def puppeteer_client(page: Subject) -> AsyncIterator[None]:
         await process.communicate()
 
 
-CLIENT_LIBRARIES: Final[dict[str, Callable[[Subject], Any]]] = {
+CLIENT_LIBRARIES: Final[dict[str, Callable[[Playwright, Subject], Any]]] = {
     "playwright": playwright_client,
     "puppeteer": puppeteer_client,
 }
@@ -358,11 +357,11 @@ def pairs() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("kind", "client"), list(pairs()))
 async def test_overrides_of_playwright_or_puppeteer_apply_until_it_disconnects(
-    service: Running, site: Site, client: str, kind: str
+    service: Running, site: Site, playwright: Playwright, client: str, kind: str
 ) -> None:
     async with subject(service, site, **SESSIONS[kind]) as page:
         before = await page.facts()
-        async with CLIENT_LIBRARIES[client](page):
+        async with CLIENT_LIBRARIES[client](playwright, page):
             during = await page.facts()
             seen = {name: during[name] for name in ("dark", "reducedMotion", "agent", "zone")}
             assert seen == {
@@ -380,18 +379,19 @@ async def test_overrides_of_playwright_or_puppeteer_apply_until_it_disconnects(
         assert await page.differs_from(before) == {}
 
 
-async def test_a_clients_screenshots_have_a_phones_scale_and_leave_it_as_it_is(service: Running, site: Site) -> None:
+async def test_a_clients_screenshots_have_a_phones_scale_and_leave_it_as_it_is(
+    service: Running, site: Site, playwright: Playwright
+) -> None:
     site.pages["/phone"] = "<!doctype html><meta name=viewport content='width=device-width'><p style='height:3000px'>"
     async with subject(service, site, **PHONE, start_url=f"{site.url}/phone") as page:
         before = await page.facts()
         assert before["scale"] == 3
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.connect_over_cdp(page.url)
-            own = browser.contexts[0].pages[0]
-            for full_page in (False, True):
-                assert png_size(await own.screenshot(full_page=full_page)) == await page.picture_size(full_page)
-                assert await page.facts() == before
-            await browser.close()
+        browser = await playwright.chromium.connect_over_cdp(page.url)
+        own = browser.contexts[0].pages[0]
+        for full_page in (False, True):
+            assert png_size(await own.screenshot(full_page=full_page)) == await page.picture_size(full_page)
+            assert await page.facts() == before
+        await browser.close()
         assert await page.differs_from(before) == {}
         async with raw(page.url) as overriding, raw(page.url) as capturing:
             _, at_page = await overriding.page()
@@ -405,10 +405,10 @@ async def test_a_clients_screenshots_have_a_phones_scale_and_leave_it_as_it_is(s
 
 
 async def test_offline_stays_on_all_pages_while_other_clients_connect_and_disconnect(
-    service: Running, site: Site
+    service: Running, site: Site, playwright: Playwright
 ) -> None:
     """Chromium resets it for a page when any CDP session on the page ends, also one of another session's client."""
-    async with subject(service, site, **PLAIN) as page, async_playwright() as playwright:
+    async with subject(service, site, **PLAIN) as page:
         others = [await playwright.chromium.connect_over_cdp(page.url) for _ in range(2)]
         remaining = await playwright.chromium.connect_over_cdp(page.url)
         context = remaining.contexts[0]
@@ -431,18 +431,19 @@ async def test_offline_stays_on_all_pages_while_other_clients_connect_and_discon
         await remaining.close()
 
 
-async def test_a_client_that_overrides_nothing_keeps_the_sessions_values(service: Running, site: Site) -> None:
+async def test_a_client_that_overrides_nothing_keeps_the_sessions_values(
+    service: Running, site: Site, playwright: Playwright
+) -> None:
     """Playwright sends its own defaults when it attaches; these must not override the session's options."""
 
     async def connect(work: Callable[[Any], Awaitable[Any]] | None = None) -> None:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.connect_over_cdp(page.url)
-            own = browser.contexts[0].pages[0]
-            await own.evaluate("1")
-            assert await page.facts() == before
-            if work is not None:
-                await work(own)
-            await browser.close()
+        browser = await playwright.chromium.connect_over_cdp(page.url)
+        own = browser.contexts[0].pages[0]
+        await own.evaluate("1")
+        assert await page.facts() == before
+        if work is not None:
+            await work(own)
+        await browser.close()
 
     async with subject(service, site, **ALL_OPTIONS) as page:
         before = await page.facts()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -12,14 +12,14 @@ from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
+from playwright.async_api import Playwright
 from websockets.asyncio.client import connect
 
 from tests.harness.clients import playwright_client
 from tests.harness.clients.mcp_client import WANTED as MCP_WANTED
 from tests.harness.clients.mcp_client import drive_mcp
 from tests.harness.clients.node_client import NODE, needs_node, run_node
-from tests.harness.service import ADMIN_KEY, Running, serving
+from tests.harness.service import ADMIN_KEY, Running
 from tests.harness.sites.client_site import REPORT, ClientSite, client_site
 from tests.harness.waiting import until
 
@@ -29,12 +29,6 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "anna": {"viewport_width": 1024, "viewport_height": 600, "user_agent": "anna/1.0", "locale": "de-DE"},
     "bert": {"viewport_width": 900, "viewport_height": 500, "user_agent": "bert/1.0", "locale": "fr-FR"},
 }
-
-
-@pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    async with serving(tmp_path_factory.mktemp("clients") / "data") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +54,11 @@ class Pair:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def pair(server: Running) -> AsyncIterator[Pair]:
-    pair = Pair(server, {who: await server.create(**options) for who, options in OPTIONS.items()})
-    browsers = (await server.http.get("/v1/browser/pool")).json()["browsers"]
+async def pair(service: Running) -> Pair:
+    pair = Pair(service, {who: await service.create(**options) for who, options in OPTIONS.items()})
+    browsers = (await service.http.get("/v1/browser/pool")).json()["browsers"]
     assert len([each for each in browsers if each["sessions"]]) == 1, "both must share a browser"
-    yield pair
-    for session_id in pair.ids.values():
-        await server.http.delete(f"/v1/browser/sessions/{session_id}")
+    return pair
 
 
 async def drive_with_node(script: str, pair: Pair, site: ClientSite) -> dict[str, dict[str, Any]]:
@@ -142,8 +134,8 @@ async def _restored(server: Running, session_id: str, who: str) -> bool:
     return bool(await server.evaluate(session_id, playwright_client.FACTS) == own(who))
 
 
-async def test_python_playwright(pair: Pair, site: ClientSite) -> None:
-    results = await playwright_client.drive(pair.urls, site)
+async def test_python_playwright(playwright: Playwright, pair: Pair, site: ClientSite) -> None:
+    results = await playwright_client.drive(playwright, pair.urls, site)
     await check(results, pair, site, PLAYWRIGHT)
 
 
@@ -187,11 +179,10 @@ async def test_playwright_mcp(pair: Pair, site: ClientSite, tmp_path: Path) -> N
 
 @pytest.mark.node
 @needs_node
-async def test_a_window_has_the_size_that_puppeteer_requested(server: Running) -> None:
-    made = await server.create()
+async def test_a_window_has_the_size_that_puppeteer_requested(service: Running) -> None:
+    made = await service.create()
     bounds = {"left": 0, "top": 0, "width": 640, "height": 480}
     sizes = await run_node("window.mjs", {"url": made["connect_url"], "bounds": bounds})
-    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")
     assert sizes == [[640, 480]] * 2
 
 
@@ -208,13 +199,13 @@ async def close_code(url: str, act: Any) -> tuple[int, str]:
         return socket.close_code, socket.close_reason or ""
 
 
-async def test_clients_get_the_reason_why_their_session_ended(server: Running) -> None:
-    key = await server.key()
+async def test_clients_get_the_reason_why_their_session_ended(service: Running) -> None:
+    key = await service.key()
 
     async def wait_for_timeout() -> None:
         """The idle timeout ends the session."""
 
-    async with server.caller(key) as owner:
+    async with service.caller(key) as owner:
 
         async def create(**options: Any) -> tuple[str, str]:
             created = (await owner.post("/v1/browser/sessions", json=options)).json()
@@ -223,7 +214,7 @@ async def test_clients_get_the_reason_why_their_session_ended(server: Running) -
         path, url = await create()
         assert await close_code(url, lambda: owner.delete(path)) == (1000, "the session was ended")
         path, url = await create()
-        assert (await close_code(url, lambda: server.http.delete(path)))[0] == 4001, "an operator ended it"
+        assert (await close_code(url, lambda: service.http.delete(path)))[0] == 4001, "an operator ended it"
         path, url = await create(idle_timeout_seconds=1)
         assert (await close_code(url, wait_for_timeout))[0] == 4000
 
@@ -236,32 +227,31 @@ async def test_clients_get_the_reason_why_their_session_ended(server: Running) -
 # -- one line --------------------------------------------------------------------------------------------------------
 
 
-def one_line(server: Running, **query: Any) -> str:
-    return f"{server.url.replace('http', 'ws', 1)}/v1/browser/connect?{urlencode({**query, 'api_key': ADMIN_KEY})}"
+def one_line(service: Running, **query: Any) -> str:
+    return f"{service.url.replace('http', 'ws', 1)}/v1/browser/connect?{urlencode({**query, 'api_key': ADMIN_KEY})}"
 
 
-async def ended(server: Running, mark: str) -> str | None:
+async def ended(service: Running, mark: str) -> str | None:
     """The end reason of the session with this mark; None while it is active."""
     query = {"metadata.mark": mark}
-    (found,) = (await server.http.get("/v1/browser/sessions", params=query)).json()["sessions"]
-    reason: str | None = (await server.details(found["session_id"]))["end_reason"]
+    (found,) = (await service.http.get("/v1/browser/sessions", params=query)).json()["sessions"]
+    reason: str | None = (await service.details(found["session_id"]))["end_reason"]
     return reason
 
 
-async def test_one_line_with_python_playwright(server: Running) -> None:
-    url = one_line(server, viewport_width=640, metadata=json.dumps({"mark": "python"}))
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(url)
-        assert await browser.contexts[0].pages[0].evaluate("innerWidth") == 640
-        assert await ended(server, "python") is None
-        await browser.close()
-    assert await until(lambda: ended(server, "python")) == "client_left"
+async def test_one_line_with_python_playwright(service: Running, playwright: Playwright) -> None:
+    url = one_line(service, viewport_width=640, metadata=json.dumps({"mark": "python"}))
+    browser = await playwright.chromium.connect_over_cdp(url)
+    assert await browser.contexts[0].pages[0].evaluate("innerWidth") == 640
+    assert await ended(service, "python") is None
+    await browser.close()
+    assert await until(lambda: ended(service, "python")) == "client_left"
 
 
 @pytest.mark.node
 @needs_node
 @pytest.mark.parametrize("client", ["playwright", "puppeteer"])
-async def test_one_line_with_node(server: Running, client: str) -> None:
-    url = one_line(server, viewport_width=640, metadata=json.dumps({"mark": client}))
+async def test_one_line_with_node(service: Running, client: str) -> None:
+    url = one_line(service, viewport_width=640, metadata=json.dumps({"mark": client}))
     assert await run_node("one-line.mjs", {"client": client, "url": url}) == 640
-    assert await until(lambda: ended(server, client)) == "client_left"
+    assert await until(lambda: ended(service, client)) == "client_left"

@@ -15,7 +15,7 @@ from browser_sessions.gateway.policy.parameter_bounds import BOUNDS
 from browser_sessions.gateway.policy.parameter_types import PARAMETERS
 from tests.harness.bare_chromium import bare_chromium
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import running
+from tests.harness.service import Running
 
 pytestmark = pytest.mark.browser
 
@@ -130,8 +130,10 @@ async def outcome(client: Raw, method: str, params: dict[str, Any], session_id: 
 @pytest.mark.parametrize(
     "methods", [READ, pytest.param(METHODS - READ, marks=pytest.mark.slow)], ids=["read", "others"]
 )
-async def test_wrong_parameters_get_a_bare_chromium_s_error(tmp_path: Path, methods: Set[str]) -> None:
-    async with running(tmp_path / "data") as service, bare_chromium(tmp_path / "profile") as address:
+async def test_wrong_parameters_get_a_bare_chromium_s_error(
+    service: Running, tmp_path: Path, methods: Set[str]
+) -> None:
+    async with bare_chromium(tmp_path / "profile") as address:
         made = await service.create(isolation="browser")
         async with raw(made["connect_url"]) as ours, raw(address) as theirs, httpx.AsyncClient() as http:
             described = await http.get(f"http://{address.split('/')[2]}/json/protocol")

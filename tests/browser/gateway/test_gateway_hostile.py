@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import Running, serving
+from tests.harness.service import Running
 from tests.harness.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.browser
@@ -106,15 +106,15 @@ async def context_of(client: Raw, page: str) -> str:
 
 
 @asynccontextmanager
-async def victim_and_attacker(tmp_path: Path) -> AsyncIterator[tuple[Running, Victim, dict[str, Any], str]]:
-    """(service, victim, the attacker's session, the site's address)"""
-    async with serving(tmp_path / "data") as service, site() as address:
+async def victim_and_attacker(service: Running) -> AsyncIterator[tuple[Victim, dict[str, Any], str]]:
+    """(victim, the attacker's session, the site's address)"""
+    async with site() as address:
         made, attacker = await service.create(), await service.create()
         browsers = (await service.http.get("/v1/browser/pool")).json()["browsers"]
         assert [each["sessions"] for each in browsers if each["sessions"]] == [2]
         async with victim(service, made, address) as someone:
             before = await someone.state()
-            yield service, someone, attacker, address
+            yield someone, attacker, address
             await unharmed(service, someone, before)
 
 
@@ -287,10 +287,10 @@ def leaks(frames: list[str], someone: Victim) -> list[str]:
 
 
 @pytest.mark.slow
-async def test_no_method_of_the_protocol_reaches_another_session(tmp_path: Path) -> None:
+async def test_no_method_of_the_protocol_reaches_another_session(own_service: Running, tmp_path: Path) -> None:
     file = tmp_path / "secret.txt"
     file.write_text(FILE_SECRET)
-    async with victim_and_attacker(tmp_path) as (_, someone, attacker, address):
+    async with victim_and_attacker(own_service) as (someone, attacker, address):
         domains = await protocol(attacker)
         async with raw(attacker["connect_url"]) as client:
             count = await attack(client, domains, HostileParams(domains, someone, file), someone, address)
@@ -303,7 +303,7 @@ async def test_no_method_of_the_protocol_reaches_another_session(tmp_path: Path)
         assert len(at_victims) > 600
         assert {message["error"]["code"] for message in at_victims} == {-32001}
         assert file.read_text() == FILE_SECRET
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "secret.txt", "server.log"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "secret.txt"]
 
 
 def hidden(own: str, at_page: str, someone: Victim, file: str) -> list[bytes]:
@@ -371,10 +371,10 @@ def responses_in(frames: list[str]) -> list[str]:
     return [frame for frame in frames if "method" not in json.loads(frame)]
 
 
-async def test_obfuscated_names_and_ids_do_not_bypass_the_policy(tmp_path: Path) -> None:
+async def test_obfuscated_names_and_ids_do_not_bypass_the_policy(service: Running, tmp_path: Path) -> None:
     file = tmp_path / "secret.txt"
     file.write_text(FILE_SECRET)
-    async with victim_and_attacker(tmp_path) as (service, someone, attacker, _), raw(attacker["connect_url"]) as client:
+    async with victim_and_attacker(service) as (someone, attacker, _), raw(attacker["connect_url"]) as client:
         own, at_page = await client.page()
         frames = hidden(own, at_page, someone, file.as_uri())
         for frame in frames:

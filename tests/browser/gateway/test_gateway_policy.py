@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Playwright
 from playwright.async_api import Error as PlaywrightError
 
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import Running, serving
+from tests.harness.service import Running
 from tests.harness.sites.client_site import ClientSite, client_site
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("policy")
-
-
-@pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def server(folder: Path) -> AsyncIterator[Running]:
-    async with serving(folder / "data") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +40,8 @@ async def page_in(client: Raw, url: str, context_id: str | None = None) -> str:
     return session_id
 
 
-async def test_cookie_methods_on_a_pages_session_apply_to_its_context(server: Running, site: ClientSite) -> None:
-    other_session, made = await server.create(), await server.create()
+async def test_cookie_methods_on_a_pages_session_apply_to_its_context(service: Running, site: ClientSite) -> None:
+    other_session, made = await service.create(), await service.create()
     url = f"{site.url}/cookies"
     async with raw(other_session["connect_url"]) as other, raw(made["connect_url"]) as client:
         _, at_other = await other.page()
@@ -77,8 +64,6 @@ async def test_cookie_methods_on_a_pages_session_apply_to_its_context(server: Ru
         assert names(await other.call("Storage.getCookies", {}, at_other)) == ["other"], (
             "another session's cookies must stay"
         )
-    for each in (other_session, made):
-        await server.http.delete(f"/v1/browser/sessions/{each['session_id']}")
 
 
 # -- permissions -----------------------------------------------------------------------------------------------------
@@ -94,32 +79,30 @@ STATE: Final = "async name => (await navigator.permissions.query({name})).state"
 
 @pytest.mark.parametrize("isolation", ["context", "browser"])
 async def test_clipboard_reading_is_granted_only_in_a_dedicated_browser(
-    server: Running, site: ClientSite, isolation: str
+    service: Running, site: ClientSite, isolation: str, playwright: Playwright
 ) -> None:
-    made = await server.create(isolation=isolation)
-    async with async_playwright() as playwright:
-        browser, context, page = await connected(playwright, made["connect_url"])
-        await page.goto(site.url)
-        await context.grant_permissions(["geolocation", "clipboard-write"])
-        assert await page.evaluate(STATE, "geolocation") == "granted"
-        if isolation == "browser":
-            await context.grant_permissions(["clipboard-read", "clipboard-write"])
-            assert await page.evaluate(STATE, "clipboard-read") == "granted"
-            assert await page.evaluate(
-                "async () => {await navigator.clipboard.writeText('x'); return navigator.clipboard.readText()}"
-            ) == ("x")
-        else:
-            with pytest.raises(PlaywrightError, match="create the session with isolation: browser"):
-                await context.grant_permissions(["clipboard-read"])
-            assert await page.evaluate(STATE, "clipboard-read") != "granted"
-        await browser.close()
-    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")
+    made = await service.create(isolation=isolation)
+    browser, context, page = await connected(playwright, made["connect_url"])
+    await page.goto(site.url)
+    await context.grant_permissions(["geolocation", "clipboard-write"])
+    assert await page.evaluate(STATE, "geolocation") == "granted"
+    if isolation == "browser":
+        await context.grant_permissions(["clipboard-read", "clipboard-write"])
+        assert await page.evaluate(STATE, "clipboard-read") == "granted"
+        assert await page.evaluate(
+            "async () => {await navigator.clipboard.writeText('x'); return navigator.clipboard.readText()}"
+        ) == ("x")
+    else:
+        with pytest.raises(PlaywrightError, match="create the session with isolation: browser"):
+            await context.grant_permissions(["clipboard-read"])
+        assert await page.evaluate(STATE, "clipboard-read") != "granted"
+    await browser.close()
 
 
 async def test_clipboard_write_fields_do_not_allow_reading_another_sessions_clipboard(
-    server: Running, site: ClientSite
+    service: Running, site: ClientSite
 ) -> None:
-    other_session, made = await server.create(), await server.create()
+    other_session, made = await service.create(), await service.create()
     async with raw(other_session["connect_url"]) as other, raw(made["connect_url"]) as client:
         at_other, at_page = await page_in(other, site.url), await page_in(client, site.url)
         granted = {"permission": {"name": "clipboard-write"}, "setting": "granted"}
@@ -136,8 +119,6 @@ async def test_clipboard_write_fields_do_not_allow_reading_another_sessions_clip
         read = "navigator.clipboard.readText().then(text => text, error => error.name)"
         await client.call("Page.bringToFront", {}, at_page)
         assert await client.value(read, at_page) == "NotAllowedError"
-    for each in (other_session, made):
-        await server.http.delete(f"/v1/browser/sessions/{each['session_id']}")
 
 
 # -- traces ----------------------------------------------------------------------------------------------------------
@@ -157,8 +138,8 @@ async def read_all(client: Raw, handle: str, size: int) -> str:
 
 
 @pytest.mark.parametrize("mode", ["ReportEvents", "ReturnAsStream"])
-async def test_a_trace_does_not_reveal_paths_of_the_host(server: Running, folder: Path, mode: str) -> None:
-    made = await server.create(isolation="browser")
+async def test_a_trace_does_not_reveal_paths_of_the_host(service: Running, mode: str) -> None:
+    made = await service.create(isolation="browser")
     async with raw(made["connect_url"]) as client:
         _, at_page = await client.page()
         params = {"transferMode": mode, "streamCompression": "gzip", "traceConfig": EVERYTHING}
@@ -176,7 +157,7 @@ async def test_a_trace_does_not_reveal_paths_of_the_host(server: Running, folder
             parts = [m["params"] for m in client.events if m["method"] == "Tracing.dataCollected"]
             whole, trace = json.dumps(parts), {"traceEvents": [e for part in parts for e in part["value"]]}
         assert len(trace["traceEvents"]) > 100
-        for hidden in (str(folder), "user-data-dir", "remote-debugging", "--no-", "--enable-"):
+        folders = (service.inside.settings.data_dir, service.inside.work_dir)
+        for hidden in (*map(str, folders), "user-data-dir", "remote-debugging", "--no-", "--enable-"):
             assert hidden not in whole, hidden
         assert (await client.ask("Tracing.start", {"streamFormat": "proto"}))["error"]["code"] == -32602
-    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import async_playwright
+from playwright.async_api import Playwright
 
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.service import Running
@@ -29,39 +29,39 @@ def site() -> Iterator[ClientSite]:
 
 @POPUPS
 async def test_an_init_script_of_a_playwright_client_runs_before_the_first_script_of_every_popup(
-    service: Running, site: ClientSite, popups: int
+    service: Running, site: ClientSite, playwright: Playwright, popups: int
 ) -> None:
     created = await service.create(viewport_width=700, user_agent="popups/1.0")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
-        context = browser.contexts[0]
-        await context.add_init_script("window.marker = 'init'")
-        page = context.pages[0]
-        await page.goto(site.url)
-        results = []
-        for _ in range(popups):
-            async with page.expect_popup() as expected:
-                await page.evaluate(f"void window.open('{PAGE}')")
-            popup = await expected.value
-            await popup.wait_for_load_state()
-            results.append(await popup.evaluate(FIRST))
-            await popup.close()
-        await browser.close()
+    browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+    context = browser.contexts[0]
+    await context.add_init_script("window.marker = 'init'")
+    page = context.pages[0]
+    await page.goto(site.url)
+    results = []
+    for _ in range(popups):
+        async with page.expect_popup() as expected:
+            await page.evaluate(f"void window.open('{PAGE}')")
+        popup = await expected.value
+        await popup.wait_for_load_state()
+        results.append(await popup.evaluate(FIRST))
+        await popup.close()
+    await browser.close()
     assert results == [first(marker="init")] * popups
 
 
-async def test_an_init_script_runs_in_a_blank_popup_that_the_opener_scripts(service: Running, site: ClientSite) -> None:
+async def test_an_init_script_runs_in_a_blank_popup_that_the_opener_scripts(
+    service: Running, site: ClientSite, playwright: Playwright
+) -> None:
     created = await service.create()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
-        page = browser.contexts[0].pages[0]
-        await browser.contexts[0].add_init_script("window.marker = 'init'")
-        await page.goto(site.url)
-        async with page.expect_popup() as expected:
-            seen = await page.evaluate("(() => { const w = window.open(''); return w.marker })()")
-        popup = await expected.value
-        assert seen == await popup.evaluate("window.marker") == "init"
-        await browser.close()
+    browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+    page = browser.contexts[0].pages[0]
+    await browser.contexts[0].add_init_script("window.marker = 'init'")
+    await page.goto(site.url)
+    async with page.expect_popup() as expected:
+        seen = await page.evaluate("(() => { const w = window.open(''); return w.marker })()")
+    popup = await expected.value
+    assert seen == await popup.evaluate("window.marker") == "init"
+    await browser.close()
 
 
 @POPUPS
@@ -127,6 +127,8 @@ async def prepare_popups(client: Raw, script: str, *, late: float = 0.0) -> None
     await client.auto_attach()
     seen = 0
     while True:
+        if seen >= len(client.events):
+            await client.more()
         for message in client.events[seen:]:
             seen += 1
             params = message["params"]
@@ -135,4 +137,3 @@ async def prepare_popups(client: Raw, script: str, *, late: float = 0.0) -> None
                 at = params["sessionId"]
                 await client.call("Page.addScriptToEvaluateOnNewDocument", {"source": script}, at)
                 await client.ask("Runtime.runIfWaitingForDebugger", {}, at)
-        await asyncio.sleep(0.002)

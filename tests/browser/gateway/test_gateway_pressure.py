@@ -41,6 +41,8 @@ CLOSED_S: Final = 2 * gateway.STALL_TIMEOUT_S
 SHARING: Final = 8
 EACH_BYTES: Final = 30 * MIB
 """Data for each of these clients: less than the limit per client, in total three times the limit per principal."""
+LARGE_BYTES: Final = 16 * MIB
+"""More than the kernel's buffers hold."""
 LARGEST: Final = 68 * MIB
 """The largest legitimate command: Playwright's 50 MB upload limit is 67 MB in base64."""
 TOO_LARGE: Final = (97 * MIB, 105 * MIB, 300 * MIB)
@@ -48,6 +50,7 @@ TOO_LARGE: Final = (97 * MIB, 105 * MIB, 300 * MIB)
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """In a process of its own, whose memory is measured."""
     async with serving(tmp_path_factory.mktemp("pressure") / "data") as server:
         yield server
 
@@ -130,8 +133,8 @@ async def test_one_large_message_at_a_time_waits_for_a_principals_clients(
     service: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second one closes its client with the reason, until the first is read; other principals have their own."""
-    monkeypatch.setattr(gateway, "MAX_UNREAD_BYTES", 8 * MIB)
-    large = f"'x'.repeat({32 * MIB})"
+    monkeypatch.setattr(gateway, "MAX_UNREAD_BYTES", 4 * MIB)
+    large = f"'x'.repeat({LARGE_BYTES})"
     created = await service.create()
     async with service.caller(await service.key()) as other:
         elsewhere = (await other.post("/v1/browser/sessions")).json()
@@ -145,7 +148,7 @@ async def test_one_large_message_at_a_time_waits_for_a_principals_clients(
             first.socket.transport.pause_reading()
             asked = asyncio.create_task(first.value(large, pages[first]))
             sides = {relay.socket for relay in service.inside.gateway._relays}
-            await until(lambda: max(side.waiting for side in sides) > 8 * MIB, what="the first one waits")
+            await until(lambda: max(side.waiting for side in sides) > 4 * MIB, what="the first one waits")
             closed = asyncio.create_task(second.value(large, pages[second]))
             await second.closed.wait()
             assert (second.close_code, second.close_reason) == (
@@ -153,11 +156,11 @@ async def test_one_large_message_at_a_time_waits_for_a_principals_clients(
                 "this principal's clients have too many unread messages for another large one",
             )
             closed.cancel()
-            assert len(await third.value("'x'.repeat(4000000)", pages[third])) == 4_000_000, "smaller ones go on"
-            assert len(await foreign.value(large, pages[foreign])) == 32 * MIB
+            assert len(await third.value("'x'.repeat(3000000)", pages[third])) == 3_000_000, "smaller ones go on"
+            assert len(await foreign.value(large, pages[foreign])) == LARGE_BYTES
             first.socket.transport.resume_reading()
-            assert len(await asked) == 32 * MIB, "a client that reads gets its message"
-            assert len(await third.value(large, pages[third])) == 32 * MIB
+            assert len(await asked) == LARGE_BYTES, "a client that reads gets its message"
+            assert len(await third.value(large, pages[third])) == LARGE_BYTES
         await other.delete(f"/v1/browser/sessions/{elsewhere['session_id']}")
 
 
@@ -221,18 +224,16 @@ async def close_code(server: Running, session_id: str, client: Raw) -> int | Non
     return client.close_code
 
 
-async def test_a_client_that_reads_large_responses_does_not_block_others(
-    server: Running, make: Callable[[], Any]
-) -> None:
-    pulling_session, other_session = await make(), await make()
+async def test_a_client_that_reads_large_responses_does_not_block_others(service: Running) -> None:
+    pulling_session, other_session = await service.create(), await service.create()
     async with raw(other_session["connect_url"]) as client, pulling(pulling_session["connect_url"]):
         _, at_page = await client.page()
         await answered(client, at_page, times=4)
 
 
 @pytest.mark.parametrize("size", [1 * MIB, pytest.param(LARGEST, marks=pytest.mark.slow)])
-async def test_a_large_command_is_answered(make: Callable[[], Any], size: int) -> None:
-    assert await result_of((await make())["connect_url"], size) > size - 1000
+async def test_a_large_command_is_answered(service: Running, size: int) -> None:
+    assert await result_of((await service.create())["connect_url"], size) > size - 1000
 
 
 def too_large() -> Iterator[Any]:
@@ -244,11 +245,9 @@ def too_large() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("size", "made_of"), list(too_large()))
-async def test_a_command_that_is_too_large_closes_only_its_sender(
-    server: Running, make: Callable[[], Any], size: int, made_of: str
-) -> None:
+async def test_a_command_that_is_too_large_closes_only_its_sender(service: Running, size: int, made_of: str) -> None:
     """The sender is closed with 1009; the browser, another session and the session's other client keep working."""
-    sender, other_session = await make(), await make()
+    sender, other_session = await service.create(), await service.create()
     message = many_values(size) if made_of == "many values" else one_string(size)
     async with raw(sender["connect_url"]) as same_session, raw(other_session["connect_url"]) as other:
         pages = {each: (await each.page())[1] for each in (same_session, other)}
@@ -256,7 +255,7 @@ async def test_a_command_that_is_too_large_closes_only_its_sender(
         for client, at_page in pages.items():
             assert await client.value("6 * 7", at_page) == 42
         assert code == 1009
-    pool = (await server.http.get("/v1/browser/pool")).json()
+    pool = (await service.http.get("/v1/browser/pool")).json()
     assert [each["sessions"] for each in pool["browsers"] if each["sessions"]] == [2]
-    assert await server.evaluate(sender["session_id"], "1 + 1") == 2
-    assert (await server.http.get("/readyz")).status_code == 200
+    assert await service.evaluate(sender["session_id"], "1 + 1") == 2
+    assert (await service.http.get("/readyz")).status_code == 200

@@ -8,7 +8,6 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from browser_sessions.cdp.websocket import BACKPRESSURE_BYTES, QUEUE_BYTES, Paus
 from browser_sessions.gateway import gateway as gateway_module
 from browser_sessions.gateway.shared_session import SharedSession
 from tests.harness.clients.raw_cdp import Raw, raw
-from tests.harness.service import Running, running
+from tests.harness.service import Running
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -163,29 +162,28 @@ async def test_a_page_that_its_client_never_resumes_is_resumed_after_the_limit(s
 
 
 async def test_a_client_that_does_not_read_is_closed_with_1013_and_its_session_stays_active(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway_module, "STALL_TIMEOUT_S", 1.0)
-    async with running(tmp_path / "data") as service:
-        made = await service.create()
-        async with raw(made["connect_url"]) as reader, raw(made["connect_url"], close_timeout=0.1) as client:
-            _, at_page = await client.page()
-            relay = next(r for r in service.inside.gateway._relays if r.scope._sessions)
-            client.socket.transport.pause_reading()
-            await client.socket.send(command(client, "Runtime.enable", {}, at_page))
-            flood_params = {"expression": "for (i = 0; i < 1000; i++) console.log('x'.repeat(30000))"}
-            await client.socket.send(command(client, "Runtime.evaluate", flood_params, at_page))
-            side = relay.socket
-            await until(lambda: side.paused or relay.gone, what="the client is behind")
-            assert side.waiting < QUEUE_BYTES + 2**20  # bounded although the browser keeps sending
-            await until(lambda: relay.gone, within=10, what="the client is dropped")
-            client.socket.transport.resume_reading()  # it reads again and gets the close frame
-            async with asyncio.timeout(10):
-                await client.closed.wait()
-            assert client.close_code == 1013
-            assert (await reader.call("Target.getTargets"))["targetInfos"]
-        assert (await service.details(made["session_id"]))["status"] == "active"
-        await until(lambda: not shared_sessions(service))
+    made = await service.create()
+    async with raw(made["connect_url"]) as reader, raw(made["connect_url"], close_timeout=0.1) as client:
+        _, at_page = await client.page()
+        relay = next(r for r in service.inside.gateway._relays if r.scope._sessions)
+        client.socket.transport.pause_reading()
+        await client.socket.send(command(client, "Runtime.enable", {}, at_page))
+        flood_params = {"expression": "for (i = 0; i < 1000; i++) console.log('x'.repeat(30000))"}
+        await client.socket.send(command(client, "Runtime.evaluate", flood_params, at_page))
+        side = relay.socket
+        await until(lambda: side.paused or relay.gone, what="the client is behind")
+        assert side.waiting < QUEUE_BYTES + 2**20  # bounded although the browser keeps sending
+        await until(lambda: relay.gone, what="the client is dropped")
+        client.socket.transport.resume_reading()  # it reads again and gets the close frame
+        async with asyncio.timeout(10):
+            await client.closed.wait()
+        assert client.close_code == 1013
+        assert (await reader.call("Target.getTargets"))["targetInfos"]
+    assert (await service.details(made["session_id"]))["status"] == "active"
+    await until(lambda: not shared_sessions(service))
 
 
 async def test_commands_of_a_client_that_does_not_read_responses_are_not_read(service: Running) -> None:

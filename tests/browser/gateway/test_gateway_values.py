@@ -12,6 +12,7 @@ import pytest_asyncio
 from rich.console import Console
 
 from tests.harness.scenarios.nasty_values import Environment, caller, environment, fuzz
+from tests.harness.service import Running
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -36,9 +37,9 @@ FATAL: Final[list[tuple[str, dict[str, Any]]]] = [
 """Each of these crashes a bare headless shell 156 or blocks it for a long time."""
 
 
-@pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def env(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Environment]:
-    async with environment(tmp_path_factory.mktemp("values")) as env:
+@pytest_asyncio.fixture(loop_scope="session")
+async def env(service: Running) -> AsyncIterator[Environment]:
+    async with environment(service) as env:
         yield env
 
 
@@ -83,10 +84,11 @@ async def test_fuzzed_values_of_every_method_do_not_affect_other_sessions(tmp_pa
     assert found.answered > 0.9 * found.sent
 
 
-async def test_the_fuzzer_notices_an_ended_process(env: Environment) -> None:
-    pid, kind = next((pid, kind) for pid, kind in env.processes().items() if kind == "utility")
-    env.remember_processes()
-    assert await env.harm() is None
-    psutil.Process(pid).kill()
-    await until(lambda: pid not in env.processes(), what="the process has ended")
-    assert await env.harm() == f"ended: {kind}"
+async def test_the_fuzzer_notices_an_ended_process(own_service: Running) -> None:
+    async with environment(own_service) as env:
+        pid, kind = next((pid, kind) for pid, kind in env.processes().items() if kind == "utility")
+        env.remember_processes()
+        assert await env.harm() is None
+        psutil.Process(pid).kill()
+        await until(lambda: pid not in env.processes(), what="the process has ended")
+        assert await env.harm() == f"ended: {kind}"

@@ -1,18 +1,18 @@
 """Windows that pages open in every way, with every kind of client: each loads promptly, with options and init scripts.
 
-A quick run uses each way at least once with every client, and each client in one kind of context and with each second
-client. `make test-slow` combines each way and client with each place, context and second client; scripts/windows.py
-combines all of them many times and prints how long they took.
+A quick run uses each way at least once with every second client, in one kind of context and with each client that
+stalls, or with one of those in a browser of its own. `make test-slow` combines each way and client with each place,
+context and second client; scripts/windows.py combines all of them many times and prints how long they took.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import pytest_asyncio
+from playwright.async_api import Playwright
 
 from browser_sessions.cdp import pauses
 from tests.harness.clients.node_client import needs_node
@@ -30,7 +30,7 @@ from tests.harness.scenarios.windows import (
     some_cells,
     stalling,
 )
-from tests.harness.service import Running, running
+from tests.harness.service import Running
 from tests.harness.sites.window_site import WindowSite, window_site
 from tests.harness.waiting import until
 
@@ -44,12 +44,11 @@ HOLD_S = 3.0
 MARKED = {"playwright": [pytest.mark.node, needs_node], "puppeteer": [pytest.mark.node, needs_node]}
 
 
-@pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+@pytest.fixture(scope="module", autouse=True)
+def patient_pauses() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pauses, "HOLD_S", HOLD_S)
-        async with running(tmp_path_factory.mktemp("windows") / "data") as server:
-            yield server
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -72,53 +71,51 @@ def pairs(*, every: bool) -> Iterator[Any]:
 
 @pytest.mark.parametrize(("client", "where"), list(pairs(every=False)))
 async def test_every_window_loads_and_the_client_is_notified(
-    server: Running, site: WindowSite, client: str, where: str
+    service: Running, site: WindowSite, playwright: Playwright, client: str, where: str
 ) -> None:
-    """A third of the ways in each of three sessions."""
+    """A third of the ways in each session; all in one if each session starts a browser."""
+    stalls = STALLS[1:2] if where == "browser" else STALLS
     wanted = []
-    for n, stall in enumerate(STALLS):
+    for n, stall in enumerate(stalls):
         cells = some_cells(site, CLIENTS.index(client) + CONTEXTS.index(where) + n)
-        wanted.append((Setting(client, where, stall), cells[n :: len(STALLS)]))
-    check(await run_settings(server, site, wanted, patience=LOADED_S))
+        wanted.append((Setting(client, where, stall), cells[n :: len(stalls)]))
+    check(await run_settings(service, site, playwright, wanted, patience=LOADED_S))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("client", "where"), list(pairs(every=True)))
 async def test_every_window_loads_beside_every_second_client(
-    server: Running, site: WindowSite, client: str, where: str
+    service: Running, site: WindowSite, playwright: Playwright, client: str, where: str
 ) -> None:
     """Half of the ways in each of three sessions. Of a client's nine, four or five have each way, in four places."""
     wanted = []
     for n, stall in enumerate(STALLS, 3 * CONTEXTS.index(where)):
         cells = some_cells(site, CLIENTS.index(client) + n // 2)
         wanted.append((Setting(client, where, stall), cells[n % 2 :: 2]))
-    check(await run_settings(server, site, wanted, patience=LOADED_S))
+    check(await run_settings(service, site, playwright, wanted, patience=LOADED_S))
 
 
 @pytest.mark.parametrize("beside", ["stalled clients", pytest.param("no clients", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("driver", CLIENTLESS)
 async def test_a_session_without_a_client_opens_its_windows(
-    server: Running, site: WindowSite, driver: str, beside: str
+    service: Running, site: WindowSite, playwright: Playwright, driver: str, beside: str
 ) -> None:
     """The stalled clients belong to another session in the same browser."""
-    other_session = await server.create()
-    try:
-        async with AsyncExitStack() as stack:
-            for how in ("never_resumes", "never_reads") if beside == "stalled clients" else ():
-                await stack.enter_async_context(stalling(other_session["connect_url"], how))
-            cells = some_cells(site, 1 if driver == "viewer" else 2)
-            cells = [cell for cell in cells if driver == "viewer" or cell.trigger != "middle"]
-            setting = Setting(driver, "own", "none")
-            check(await run_settings(server, site, [(setting, cells)], patience=LOADED_S))
-    finally:
-        await server.http.delete(f"/v1/browser/sessions/{other_session['session_id']}")
+    other_session = await service.create()
+    async with AsyncExitStack() as stack:
+        for how in ("never_resumes", "never_reads") if beside == "stalled clients" else ():
+            await stack.enter_async_context(stalling(other_session["connect_url"], how))
+        cells = some_cells(site, 1 if driver == "viewer" else 2)
+        cells = [cell for cell in cells if driver == "viewer" or cell.trigger != "middle"]
+        setting = Setting(driver, "own", "none")
+        check(await run_settings(service, site, playwright, [(setting, cells)], patience=LOADED_S))
 
 
 @pytest.mark.parametrize("trigger", CLICKED_BESIDE)
 async def test_a_window_that_changes_its_process_gets_its_timezone_back(
-    server: Running, site: WindowSite, trigger: str
+    service: Running, site: WindowSite, trigger: str
 ) -> None:
-    made = await server.create(**OPTIONS, start_url=site.url)
+    made = await service.create(**OPTIONS, start_url=site.url)
     async with raw(made["connect_url"]) as client:
         _, at_page = await client.page()
         await until(lambda: client.value("typeof aim == 'function'", at_page), what="the page has loaded")
@@ -129,7 +126,7 @@ async def test_a_window_that_changes_its_process_gets_its_timezone_back(
             await client.call("Input.dispatchMouseEvent", mouse, at_page)
 
         async def opened() -> list[str]:
-            pages = (await server.http.get(f"/v1/browser/sessions/{made['session_id']}/pages")).json()["pages"]
+            pages = (await service.http.get(f"/v1/browser/sessions/{made['session_id']}/pages")).json()["pages"]
             return [page["page_id"] for page in pages if page["url"].startswith(site.other)]
 
         await until(opened, what="the window has loaded")
@@ -137,7 +134,6 @@ async def test_a_window_that_changes_its_process_gets_its_timezone_back(
         zone = "Intl.DateTimeFormat().resolvedOptions().timeZone"
 
         async def right() -> bool:
-            return bool(await server.evaluate(made["session_id"], zone, page_id) == OPTIONS["timezone_id"])
+            return bool(await service.evaluate(made["session_id"], zone, page_id) == OPTIONS["timezone_id"])
 
         await until(right, what="the session's timezone")
-    await server.http.delete(f"/v1/browser/sessions/{made['session_id']}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Playwright
 
 from tests.harness.sites.client_site import ClientSite
 
@@ -186,12 +186,11 @@ class _Steps:
         return self.browser.is_connected()
 
 
-async def drive(sessions: dict[str, str], site: ClientSite) -> dict[str, dict[str, Any]]:
+async def drive(playwright: Playwright, sessions: dict[str, str], site: ClientSite) -> dict[str, dict[str, Any]]:
     """Drives every session (who: connect URL) at the same time. Returns the result of each step, by who."""
-    async with async_playwright() as playwright:
-        barrier = asyncio.Barrier(len(sessions))
-        drivers = {who: Driver(playwright, who, url, site, barrier) for who, url in sessions.items()}
-        async with asyncio.TaskGroup() as group:
-            for driver in drivers.values():
-                group.create_task(driver.drive())
-        return {who: driver.results for who, driver in drivers.items()}
+    barrier = asyncio.Barrier(len(sessions))
+    drivers = {who: Driver(playwright, who, url, site, barrier) for who, url in sessions.items()}
+    async with asyncio.TaskGroup() as group:
+        for driver in drivers.values():
+            group.create_task(driver.drive())
+    return {who: driver.results for who, driver in drivers.items()}

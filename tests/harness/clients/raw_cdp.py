@@ -25,6 +25,7 @@ class Raw:
         self.close_code: int | None = None
         self.close_reason = ""
         self.closed = asyncio.Event()
+        self._more = asyncio.Event()
         self._pending: dict[Any, asyncio.Future[dict[str, Any]]] = {}
         self._ids = itertools.count(1)
         self._reader = asyncio.create_task(self._read())
@@ -72,7 +73,12 @@ class Raw:
                 for message in self.events:
                     if message["method"] == method and matches(message):
                         return message
-                await asyncio.sleep(0.005)
+                await self.more()
+
+    async def more(self) -> None:
+        """Returns when events have been received since the call."""
+        self._more.clear()
+        await self._more.wait()
 
     async def attach(self, target_id: str) -> str:
         """A CDP session on a target."""
@@ -104,6 +110,7 @@ class Raw:
                 message = json.loads(frame)
                 if "method" in message:
                     self.events.append(message)
+                    self._more.set()
                 elif (response := self._pending.pop(message.get("id"), None)) is not None and not response.done():
                     response.set_result(message)
         except ConnectionClosed:

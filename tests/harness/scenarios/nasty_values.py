@@ -15,7 +15,7 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -284,9 +284,12 @@ class Caller:
 class Environment:
     """The service, the witness and their shared processes."""
 
-    def __init__(self, service: Running, http: httpx.AsyncClient, witness: Raw, at_witness: str, address: str) -> None:
+    def __init__(
+        self, service: Running, browser: psutil.Process | None, witness: Raw, at_witness: str, address: str
+    ) -> None:
         self.service = service
-        self.http = http
+        self.http = service.http
+        self._browser = browser
         self.address = address
         self.witness = witness
         self._at_witness = at_witness
@@ -295,9 +298,8 @@ class Environment:
     def processes(self) -> dict[int, str]:
         """Pid and type of every shared process: browser, GPU, network and others. Renderers are not shared; the
         witness's renderer is checked by `harm`."""
-        assert self.service.process is not None
         found = {}
-        for process in self.service.process.tree()[1:]:
+        for process in self._tree():
             try:
                 line = process.cmdline()
                 state = process.status()
@@ -307,6 +309,15 @@ class Environment:
             if state != psutil.STATUS_ZOMBIE and kind not in ("renderer", "zygote") and _is_chromium(line):
                 found[process.pid] = kind
         return found
+
+    def _tree(self) -> list[psutil.Process]:
+        """The processes of the browser, or of all browsers of a service in its own process."""
+        if self._browser is None:
+            return self.service.own_process.tree()[1:]
+        try:
+            return [self._browser, *self._browser.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def remember_processes(self) -> None:
         """The processes that run now must keep running."""
@@ -375,16 +386,23 @@ async def page_server() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def environment(folder: Path) -> AsyncIterator[Environment]:
-    """A service with the witness's session."""
-    async with serving(folder / "data", max_sessions=6) as service, page_server() as address:
+async def environment(service: Running) -> AsyncIterator[Environment]:
+    """The witness's session in a service without others."""
+    async with page_server() as address:
         made = await _create(service.http, "witness")
         async with raw(made["connect_url"]) as witness:
             _, at_page = await witness.page()
             await witness.value("kept = 42", at_page)
-            found = Environment(service, service.http, witness, at_page, address)
+            node, browser = service.node, None
+            if node is not None:
+                browser = psutil.Process(node.pool.registry.live(made["session_id"]).opened.process.pid)
+            found = Environment(service, browser, witness, at_page, address)
             found.remember_processes()
             yield found
+
+
+def _service(folder: Path) -> AbstractAsyncContextManager[Running]:
+    return serving(folder / "data", max_sessions=6)
 
 
 async def _create(http: httpx.AsyncClient, mark: str) -> dict[str, Any]:
@@ -442,7 +460,7 @@ async def find_harmful(
     number = 0
     while left:
         number += 1
-        async with environment(folder / f"again-{number}") as env, caller(env) as sender:
+        async with _service(folder / f"again-{number}") as service, environment(service) as env, caller(env) as sender:
             env.remember_processes()
             while left:
                 command = left.pop(0)
@@ -498,7 +516,7 @@ async def fuzz(
     while more():
         number += 1
         harm, harmful = "", list[Command]()
-        async with environment(folder / str(number)) as env:
+        async with _service(folder / str(number)) as service, environment(service) as env:
             description = await protocol(env)
             async with caller(env) as sender:
                 env.remember_processes()

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, Playwright
 
 from tests.harness.clients.live_client import LiveClient, watching
 from tests.harness.clients.node_client import run_node
@@ -202,6 +202,7 @@ class Job:
 
     service: Running
     site: WindowSite
+    playwright: Playwright
     session_id: str
     url: str
     nested: bool
@@ -304,19 +305,18 @@ class WithPlaywright:
 
 
 async def with_playwright(job: Job) -> list[Window]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(job.url)
-        context = await browser.new_context(**NESTED) if job.nested else browser.contexts[0]
-        await context.add_init_script("window.marker = 'init'")
-        page = await context.new_page() if job.nested else context.pages[0]
-        await page.goto(job.site.url)
-        windows = await drive(WithPlaywright(job, page), job)
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(job.patience):
-                if job.nested:
-                    await context.close()
-                await browser.close()
-        return windows
+    browser = await job.playwright.chromium.connect_over_cdp(job.url)
+    context = await browser.new_context(**NESTED) if job.nested else browser.contexts[0]
+    await context.add_init_script("window.marker = 'init'")
+    page = await context.new_page() if job.nested else context.pages[0]
+    await page.goto(job.site.url)
+    windows = await drive(WithPlaywright(job, page), job)
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(job.patience):
+            if job.nested:
+                await context.close()
+            await browser.close()
+    return windows
 
 
 class WithRaw:
@@ -357,6 +357,8 @@ class WithRaw:
         """Adds the init script to every new page, then resumes it."""
         client, seen = self._client, 0
         while True:
+            if seen >= len(client.events):
+                await client.more()
             for message in client.events[seen:]:
                 seen += 1
                 if message["method"] == "Target.attachedToTarget" and message["params"]["waitingForDebugger"]:
@@ -369,7 +371,6 @@ class WithRaw:
                         ("Runtime.runIfWaitingForDebugger", {}),
                     ):
                         await client.socket.send(client.begin(method, params, at)[1])
-            await asyncio.sleep(0.002)
 
     async def open(self, cell: Cell, window: Window) -> None:
         client = self._client
@@ -529,6 +530,7 @@ async def _run_job(client: str, job: Job) -> list[Window]:
 async def run_settings(
     service: Running,
     site: WindowSite,
+    playwright: Playwright,
     wanted: Iterable[tuple[Setting, list[Cell]]],
     *,
     patience: float,
@@ -547,7 +549,7 @@ async def run_settings(
             await stack.enter_async_context(stalling(made["connect_url"], setting.stall))
             nested = setting.context == "nested"
             found = (made["session_id"], made["connect_url"], nested, cells)
-            jobs.append(Job(service, site, *found, patience, failures))
+            jobs.append(Job(service, site, playwright, *found, patience, failures))
         for (setting, cells), windows in zip(settings, await run_jobs(client, jobs), strict=True):
             for each, window in zip(cells, windows, strict=True):
                 await _settled(site, each, window)
