@@ -299,6 +299,7 @@ async def test_a_held_key_is_released_when_the_focus_leaves(operator: Browser) -
         await got(console, "key", action="down", key="Shift")
         await page.get_by_role("button", name="Release control").focus()
         await got(console, "key", action="up", key="Shift")
+        await page.keyboard.up("Shift")
 
 
 async def test_view_only_is_the_default_and_sends_nothing(operator: Browser) -> None:
@@ -461,6 +462,7 @@ async def test_the_viewport_is_the_one_that_the_page_has_now(operator: Browser) 
         await cdp.send("Page.setFontSizes", {"fontSizes": {"standard": 20}})
         await page.wait_for_function(f"{height} === 40")
         assert await page.evaluate("getComputedStyle(document.body).fontSize") == "16.25px"
+        await cdp.send("Page.setFontSizes", {"fontSizes": {"standard": 16}})
 
 
 async def test_invalid_and_very_frequent_frames_do_not_break_the_console(operator: Browser) -> None:
@@ -854,6 +856,7 @@ async def test_every_control_has_a_name_and_a_focus_ring(operator: Browser, path
         cdp = await page.context.new_cdp_session(page)
         await cdp.send("Accessibility.enable")
         nodes = (await cdp.send("Accessibility.getFullAXTree"))["nodes"]
+        await cdp.detach()
         roles = {"button", "link", "textbox", "searchbox", "checkbox", "combobox", "tab", "dialog", "image"}
         named = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n.get("ignored")]
         controls = [(role, name) for role, name in named if role in roles]
