@@ -101,17 +101,17 @@ class FakeConsole:
 
     async def send_live(self, session_id: str, **message: Any) -> None:
         """Sends a message to every live socket of a session."""
-        for socket in list(self._sockets.get(session_id, ())):
-            await socket.send_text(json.dumps(message))
+        for viewer in list(self._sockets.get(session_id, ())):
+            await viewer.send_text(json.dumps(message))
 
     async def break_off(self) -> None:
         """Simulates an outage: streams and live sockets end, calls fail until `down` is False again."""
         self.down = True
         for stream in self._streams:
             stream.put_nowait(None)
-        for sockets in self._sockets.values():
-            for socket in list(sockets):
-                await socket.close(1001)
+        for viewers in self._sockets.values():
+            for viewer in list(viewers):
+                await viewer.close(1001)
 
     def end(self, session_id: str, status: str = "closed", reason: str = "ended_by_request") -> None:
         self.rows[session_id] |= {
