@@ -873,7 +873,8 @@ async def test_every_control_has_a_name_and_a_focus_ring(operator: Browser, path
 
 
 async def test_the_theme_follows_the_system_until_one_is_chosen_and_is_kept(operator: Browser) -> None:
-    async with watching(operator, FakeConsole(rows=fleet(1)), color_scheme="dark") as (page, _):
+    async with watching(operator, FakeConsole(rows=fleet(1))) as (page, _):
+        await page.emulate_media(color_scheme="dark")
         ground = "() => getComputedStyle(document.documentElement).backgroundColor"
         dark = await page.evaluate(ground)
         await page.get_by_role("button", name="Theme: auto").click()
@@ -888,18 +889,22 @@ async def test_the_theme_follows_the_system_until_one_is_chosen_and_is_kept(oper
 
 
 async def test_there_are_no_transitions_with_reduced_motion(operator: Browser) -> None:
-    async with watching(operator, FakeConsole(rows=fleet(1)), reduced_motion="reduce") as (page, _):
+    async with watching(operator, FakeConsole(rows=fleet(1))) as (page, _):
+        await page.emulate_media(reduced_motion="reduce")
         await page.locator(".card:not(.ghost)").wait_for()
         moving = "() => [...document.querySelectorAll('*')].map((e) => getComputedStyle(e).transitionDuration)"
         assert set(await page.evaluate(moving)) == {"0s"}
 
 
-@pytest.mark.parametrize("path", ["/", "/?view=table", "/sessions/s1", "/sign-in"])
-async def test_a_phone_scrolls_in_one_direction_only(operator: Browser, path: str) -> None:
+async def test_a_phone_scrolls_in_one_direction_only(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1", title="A title that is much longer than a phone is wide " * 3)})
-    async with watching(operator, console, path, viewport={"width": 390, "height": 844}, has_touch=True) as (page, _):
-        await page.locator(".card:not(.ghost), table, .panels, .signin").first.wait_for()
-        assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    async with watching(operator, console, viewport={"width": 390, "height": 844}, has_touch=True) as (page, base_url):
+        for path, ready in (
+            ("/", ".card:not(.ghost)"), ("/?view=table", "table"), ("/sessions/s1", ".panels"), ("/sign-in", ".signin"),
+        ):  # fmt: skip
+            await page.goto(base_url + path)
+            await page.locator(ready).wait_for()
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 390, path
 
 
 async def test_selecting_sessions_does_not_move_the_layout(operator: Browser) -> None:

@@ -41,10 +41,8 @@ VIEWPORT: Final[ViewportSize] = {"width": 1280, "height": 720}
 class OperatorPage:
     """A page in a context of its own, with what it has requested and what went wrong."""
 
-    def __init__(self, page: Page, options: dict[str, Any]) -> None:
-        """`options` are those of its context."""
+    def __init__(self, page: Page) -> None:
         self.page = page
-        self.options = options
         self.errors: list[str] = []
         self.requested: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -60,6 +58,7 @@ class OperatorPage:
         await self.page.context.clear_cookies()
         await self.page.goto("about:blank")
         await self.page.mouse.move(0, 0)
+        await self.page.emulate_media(color_scheme="null", reduced_motion="null")
         self.errors.clear()
         self.requested.clear()
 
@@ -75,19 +74,19 @@ def is_kept(context: BrowserContext) -> bool:
 async def operator_page(
     operator: Browser, *, viewport: ViewportSize | None = None, **options: Any
 ) -> AsyncIterator[OperatorPage]:
-    """A page in a context with these options. The next test that wants the same ones gets it again, because a renderer
-    process and forty cold scripts take longer than most tests; after a failed test it gets a new one."""
-    shown = _kept.pop(operator, None)
-    if shown is not None and shown.options != options:
-        await shown.page.context.close()
-        shown = None
+    """A page in a context with these options. Tests without any use the same page one after the other, because a
+    renderer process and forty cold scripts take longer than most tests; after one that failed there is a new page."""
+    shown = None if options else _kept.pop(operator, None)
     if shown is None:
         context = await operator.new_context(**options)
-        shown = OperatorPage(await context.new_page(), options)
+        shown = OperatorPage(await context.new_page())
     await shown.page.set_viewport_size(viewport or VIEWPORT)
     yield shown
-    await shown.clear()
-    _kept[operator] = shown
+    if options:
+        await shown.page.context.close()
+    else:
+        await shown.clear()
+        _kept[operator] = shown
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.pool.browsers.fleet import Retiring
 from tests.harness.console_page import is_kept
 from tests.harness.service import Running, running
 from tests.harness.waiting import until
@@ -89,8 +90,9 @@ class SharedService:
             )
             for slot, process in idle[:-KEPT_IDLE]:
                 fleet._retire(slot, process, "its test has ended")
-            for _, process in fleet.running:
-                await process.probe(timeout=RESPONSE_S)
+            for slot, process in fleet.running:
+                if not isinstance(slot.state, Retiring):
+                    await process.probe(timeout=RESPONSE_S)
         except (AssertionError, BrowserSessionsError):
             return False
         return fleet.working and not fleet.failures

@@ -155,11 +155,11 @@ async def test_the_frame_rate_is_limited_as_requested(opened: Opener) -> None:
     for _ in range(4):  # frames sent ahead
         seq = (await subscription.after(seq)).seq
     began, frames = loop.time(), 0
-    while loop.time() - began < 3:
+    while loop.time() - began < 2:
         seq = (await subscription.after(seq)).seq
         frames += 1
     subscription.close()
-    assert frames <= 3 * 5 + 2
+    assert frames <= 2 * 5 + 2
 
 
 async def test_without_subscriptions_no_frames_are_received(opened: Opener) -> None:

@@ -139,14 +139,6 @@ async def test_the_close_code_states_the_end_reason(service: Running, end: str, 
             assert (await viewer.end())[0] == code
 
 
-async def test_a_drain_closes_viewers_with_1001(own_service: Running) -> None:
-    session_id = (await own_service.create())["session_id"]
-    async with watching(live_url(own_service, session_id), keyed()) as viewer:
-        await viewer.frame()
-        await own_service.inside.pool.stop()
-        assert (await viewer.end())[0] == 1001
-
-
 async def test_viewers_share_one_screencast_and_a_stalled_one_does_not_delay_others(service: Running) -> None:
     session_id, _ = await ready(service, MOVING)
     async with (
