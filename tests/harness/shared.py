@@ -90,9 +90,8 @@ class SharedService:
             )
             for slot, process in idle[:-KEPT_IDLE]:
                 fleet._retire(slot, process, "its test has ended")
-            for slot, process in fleet.running:
-                if not isinstance(slot.state, Retiring):
-                    await process.probe(timeout=RESPONSE_S)
+            for process in [each for slot, each in fleet.running if not isinstance(slot.state, Retiring)]:
+                await process.probe(timeout=RESPONSE_S)
         except (AssertionError, BrowserSessionsError):
             return False
         return fleet.working and not fleet.failures
