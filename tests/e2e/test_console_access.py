@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.harness.axe import axe_missing, violations
 from tests.harness.console_page import driving, fleet, got, jpeg, sent, watching
@@ -48,7 +48,8 @@ async def test_axe_finds_no_violation_in_any_view_theme_and_width(operator: Brow
     }  # fmt: skip
     console = FakeConsole(rows=rows, frames={"": [await jpeg(operator, "#336699")]}, pool=POOL)
     console.pages["s1"] = tabs(10)
-    async with watching(operator, console) as (page, _):
+    viewport: ViewportSize = {"width": 1280, "height": 800}  # the last size that `violations` tests
+    async with watching(operator, console, viewport=viewport) as (page, _):
         await page.emulate_media(reduced_motion="reduce")
 
         async def show(path: str, ready: str) -> None:
