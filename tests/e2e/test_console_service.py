@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, expect
 
+from tests.harness.console_page import operator_page
 from tests.harness.service import ADMIN_KEY, Running
 from tests.harness.shared import SharedService
 from tests.harness.sites.client_site import client_site
@@ -51,15 +52,20 @@ async def service(shared_service: SharedService, request: pytest.FixtureRequest)
         yield service
 
 
-async def signed_in(operator: Browser, service: Running, *, scale: float = 1, width: int = 1280) -> Page:
-    context = await operator.new_context(
-        viewport={"width": width, "height": 800}, device_scale_factor=scale, base_url=service.url
-    )
-    page = await context.new_page()
-    await page.goto("/")
-    await page.get_by_label("API key", exact=True).last.fill(ADMIN_KEY)
-    await page.get_by_role("button", name="Sign in", exact=True).click()
-    return page
+@asynccontextmanager
+async def watched(
+    operator: Browser, service: Running, path: str = "/", *, key: str | None = ADMIN_KEY, **options: Any
+) -> AsyncIterator[Page]:
+    """A console on the real service at `path`, signed in with `key`. Afterwards: no script error, no CSP report."""
+    async with operator_page(operator, **options) as shown:
+        page = shown.page
+        if key is not None:
+            signed_in = await page.context.request.post(f"{service.url}/v1/auth/session", data={"api_key": key})
+            assert signed_in.ok
+        await page.goto(service.url + path)
+        yield page
+        assert await page.evaluate("window.pwned") is None
+        assert shown.errors == []
 
 
 async def pixel(page: Page, x: float, y: float) -> list[int]:
@@ -74,41 +80,40 @@ async def pixel(page: Page, x: float, y: float) -> list[int]:
 
 
 async def test_an_operator_sees_new_sessions_filters_them_and_opens_one(service: Running, operator: Browser) -> None:
-    page = await signed_in(operator, service)
-    await expect(page.get_by_label("Command that creates a session")).to_be_visible()
-    for name in ("apples", "pears", "plums"):
-        await service.create(start_url=f"data:text/html,<title>{name}</title>", metadata={"fruit": name})
-    cards = page.locator("ul.sessions a.open")
-    await expect(cards).to_have_count(3)
-    await page.keyboard.press("/")
-    await page.keyboard.type("fruit=pears")
-    await expect(cards).to_have_count(1)
-    await cards.first.click()
-    await expect(page.get_by_role("heading", name="pears")).to_be_visible()
-    await expect(page.get_by_label("Live picture of the page")).to_be_visible()
+    async with watched(operator, service) as page:
+        await expect(page.get_by_label("Command that creates a session")).to_be_visible()
+        for name in ("apples", "pears", "plums"):
+            await service.create(start_url=f"data:text/html,<title>{name}</title>", metadata={"fruit": name})
+        cards = page.locator("ul.sessions a.open")
+        await expect(cards).to_have_count(3)
+        await page.keyboard.press("/")
+        await page.keyboard.type("fruit=pears")
+        await expect(cards).to_have_count(1)
+        await cards.first.click()
+        await expect(page.get_by_role("heading", name="pears")).to_be_visible()
+        await expect(page.get_by_label("Live picture of the page")).to_be_visible()
 
 
 async def test_an_empty_console_shows_how_to_create_a_session_also_on_a_phone(
     service: Running, operator: Browser
 ) -> None:
-    page = await signed_in(operator, service, width=390)
-    command = page.get_by_label("Command that creates a session")
-    await expect(command).to_contain_text(f"curl -X POST {service.url}/v1/browser/sessions")
-    await expect(command).to_contain_text("$BROWSER_SESSIONS_API_KEY")
-    box = await page.locator(".code").bounding_box()
-    assert box is not None
-    assert box["x"] + box["width"] <= 390
+    async with watched(operator, service, viewport={"width": 390, "height": 800}) as page:
+        command = page.get_by_label("Command that creates a session")
+        await expect(command).to_contain_text(f"curl -X POST {service.url}/v1/browser/sessions")
+        await expect(command).to_contain_text("$BROWSER_SESSIONS_API_KEY")
+        box = await page.locator(".code").bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 390
 
 
 async def test_the_picture_follows_the_page_and_watching_is_no_activity(service: Running, operator: Browser) -> None:
     session_id = (await service.create(start_url=SHOP))["session_id"]
-    page = await signed_in(operator, service)
-    await page.goto(f"/sessions/{session_id}")
-    await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="the page is white", every=0.1)
-    await service.evaluate(session_id, "document.body.style.background = 'rgb(0, 128, 0)'")
-    used = (await service.get(session_id))["last_activity"]
-    await until(lambda: _is(page, 0.9, 0.9, [0, 128, 0]), what="the page is green", every=0.1)
-    assert (await service.get(session_id))["last_activity"] == used
+    async with watched(operator, service, f"/sessions/{session_id}") as page:
+        await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="the page is white", every=0.1)
+        await service.evaluate(session_id, "document.body.style.background = 'rgb(0, 128, 0)'")
+        used = (await service.get(session_id))["last_activity"]
+        await until(lambda: _is(page, 0.9, 0.9, [0, 128, 0]), what="the page is green", every=0.1)
+        assert (await service.get(session_id))["last_activity"] == used
 
 
 async def _is(page: Page, x: float, y: float, colour: list[int]) -> bool:
@@ -124,11 +129,10 @@ async def test_an_operator_with_control_uses_the_page_while_the_client_waits(
 ) -> None:
     created = await service.create(start_url=SHOP, viewport_width=1000, viewport_height=700)
     session_id = created["session_id"]
-    async with async_playwright() as playwright:
-        client = await playwright.chromium.connect_over_cdp(created["connect_url"])
-        driven = client.contexts[0].pages[0]
-        page = await signed_in(operator, service, scale=scale, width=width)
-        await page.goto(f"/sessions/{session_id}")
+    client = await operator.browser_type.connect_over_cdp(created["connect_url"])
+    driven = client.contexts[0].pages[0]
+    size: dict[str, Any] = {"viewport": {"width": width, "height": 800}, "device_scale_factor": scale}
+    async with watched(operator, service, f"/sessions/{session_id}", **size) as page:
         await page.get_by_role("button", name="Take control").click()
         await expect(page.get_by_text("You have control")).to_be_visible()
         await page.locator(".stage.mine .pad:focus").wait_for(state="attached")  # from then on it receives clicks
@@ -148,7 +152,7 @@ async def test_an_operator_with_control_uses_the_page_while_the_client_waits(
         assert not waiting.done(), "the client's command waits"
         await page.get_by_role("button", name="Release control").click()
         assert await waiting == "bought"
-        await client.close()
+    await client.close()
 
 
 async def _title(service: Running, session_id: str, title: str) -> bool:
@@ -171,17 +175,16 @@ addEventListener("click", () => {
 
 async def test_each_of_many_quick_clicks_at_one_point_changes_the_picture(service: Running, operator: Browser) -> None:
     session_id = (await service.create(start_url=f"data:text/html,{quote(CANVAS)}"))["session_id"]
-    page = await signed_in(operator, service)
-    await page.goto(f"/sessions/{session_id}")
-    await page.locator("canvas[data-seq]").wait_for()
-    await page.get_by_role("button", name="Take control").click()
-    await page.locator(".stage.mine .pad:focus").wait_for(state="attached")
-    shown = await pixel(page, 0.5, 0.5)
-    for n in range(12):
-        await page.locator(".stage canvas").click(position={"x": 200, "y": 200})
-        await until(partial(_differs, page, shown), what=f"click {n} changed the picture")
+    async with watched(operator, service, f"/sessions/{session_id}") as page:
+        await page.locator("canvas[data-seq]").wait_for()
+        await page.get_by_role("button", name="Take control").click()
+        await page.locator(".stage.mine .pad:focus").wait_for(state="attached")
         shown = await pixel(page, 0.5, 0.5)
-    assert await service.evaluate(session_id, "clicks") == 12
+        for n in range(6):
+            await page.locator(".stage canvas").click(position={"x": 200, "y": 200})
+            await until(partial(_differs, page, shown), what=f"click {n} changed the picture")
+            shown = await pixel(page, 0.5, 0.5)
+        assert await service.evaluate(session_id, "clicks") == 6
 
 
 async def _differs(page: Page, before: list[int]) -> bool:
@@ -190,55 +193,36 @@ async def _differs(page: Page, before: list[int]) -> bool:
 
 async def test_signing_out_in_one_tab_ends_the_others_and_releases_control(service: Running, operator: Browser) -> None:
     session_id = (await service.create(start_url=SHOP))["session_id"]
-    page = await signed_in(operator, service)
-    await page.locator(".overview").wait_for()
-    watching, driving = await page.context.new_page(), await page.context.new_page()
-    await watching.goto("/")
-    await expect(watching.locator(".link")).to_have_text("live")
-    await driving.goto(f"/sessions/{session_id}")
-    await driving.locator("canvas[data-seq]").wait_for()
-    await driving.get_by_role("button", name="Take control").click()
-    await driving.locator(".stage.mine").wait_for()
-    cookies: list[Any] = [*await page.context.cookies()]
-    await page.get_by_role("button", name="Sign out").click()
-    for tab in (page, watching, driving):
-        await tab.get_by_role("heading", name="Sign in").wait_for()
-        await tab.locator("input[name=api_key]:focus").wait_for()
-    control = service.inside.pool.registry.live(session_id).control
-    await until(lambda: not control.held, what="control is released")
-    await page.context.add_cookies(cookies)
-    await page.goto("/")
-    await page.get_by_role("heading", name="Sign in").wait_for()
+    async with watched(operator, service) as page:
+        await page.locator(".overview").wait_for()
+        watching, driving = await page.context.new_page(), await page.context.new_page()
+        await watching.goto(service.url)
+        await expect(watching.locator(".link")).to_have_text("live")
+        await driving.goto(f"{service.url}/sessions/{session_id}")
+        await driving.locator("canvas[data-seq]").wait_for()
+        await driving.get_by_role("button", name="Take control").click()
+        await driving.locator(".stage.mine").wait_for()
+        cookies: list[Any] = [*await page.context.cookies()]
+        await page.get_by_role("button", name="Sign out").click()
+        for tab in (page, watching, driving):
+            await tab.get_by_role("heading", name="Sign in").wait_for()
+            await tab.locator("input[name=api_key]:focus").wait_for()
+        control = service.inside.pool.registry.live(session_id).control
+        await until(lambda: not control.held, what="control is released")
+        await page.context.add_cookies(cookies)
+        await page.goto(service.url)
+        await page.get_by_role("heading", name="Sign in").wait_for()
 
 
 async def test_a_session_ended_in_the_console_shows_its_end_reason(service: Running, operator: Browser) -> None:
     session_id = (await service.create(start_url=SHOP))["session_id"]
-    page = await signed_in(operator, service)
-    await page.goto(f"/sessions/{session_id}")
-    await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="a picture", every=0.1)
-    await page.get_by_role("button", name="End session…").click()
-    await page.get_by_role("dialog").get_by_role("button", name="End").last.click()
-    await expect(page.get_by_text("closed").first).to_be_visible()
-    await expect(page.get_by_text("Ended by its owner.")).to_be_visible()
-    assert (await service.details(session_id))["end_reason"] == "deleted"
-
-
-@asynccontextmanager
-async def watched(operator: Browser, service: Running, *, key: str = ADMIN_KEY, **options: Any) -> AsyncIterator[Page]:
-    """A console on the real service, signed in. Afterwards: no script error, no CSP report."""
-    errors: list[str] = []
-    context = await operator.new_context(**options)
-    page = await context.new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
-    await page.goto(f"{service.url}/sign-in")
-    await page.locator("input[name=api_key]").fill(key)
-    await page.keyboard.press("Enter")
-    await page.locator(".overview").wait_for()
-    yield page
-    assert await page.evaluate("window.pwned") is None
-    await context.close()
-    assert errors == []
+    async with watched(operator, service, f"/sessions/{session_id}") as page:
+        await until(lambda: _is(page, 0.9, 0.9, [255, 255, 255]), what="a picture", every=0.1)
+        await page.get_by_role("button", name="End session…").click()
+        await page.get_by_role("dialog").get_by_role("button", name="End").last.click()
+        await expect(page.get_by_text("closed").first).to_be_visible()
+        await expect(page.get_by_text("Ended by its owner.")).to_be_visible()
+        assert (await service.details(session_id))["end_reason"] == "deleted"
 
 
 FORM = """<title>Form</title><style>body{margin:40px;background:#fff}input,button{font-size:40px;display:block}</style>
@@ -258,7 +242,9 @@ async def test_an_operator_signs_in_controls_a_session_and_ends_it(
     operator: Browser, service: Running, scale: int, width: int, height: int
 ) -> None:
     size: dict[str, Any] = {"viewport": {"width": width, "height": height}, "device_scale_factor": scale}
-    async with watched(operator, service, **size) as page:
+    async with watched(operator, service, "/sign-in", key=None, **size) as page:
+        await page.get_by_label("API key", exact=True).last.fill(ADMIN_KEY)
+        await page.get_by_role("button", name="Sign in", exact=True).click()
         await expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
         form = (await service.create(start_url=f"data:text/html,{quote(FORM)}"))["session_id"]
         for title in ("Second", "Third"):
@@ -353,8 +339,7 @@ async def test_an_operator_uploads_what_the_page_asks_for_and_fetches_what_it_do
     for name in ("docs/a.txt", "docs/b.txt"):
         (tmp_path / name).write_text(name)
     session_id = (await service.create(start_url=f"data:text/html,{quote(FILES)}"))["session_id"]
-    async with watched(operator, service, viewport={"width": 1440, "height": 900}) as page:
-        await page.goto(f"{service.url}/sessions/{session_id}")
+    async with watched(operator, service, f"/sessions/{session_id}") as page:
         await page.locator("canvas[data-seq]").wait_for()
         await page.get_by_role("button", name="Take control").click()
         await page.locator(".stage.mine .pad:focus").wait_for(state="attached")
@@ -364,7 +349,7 @@ async def test_an_operator_uploads_what_the_page_asks_for_and_fetches_what_it_do
         async def choose(y: float, label: str, given: Path, wanted: str) -> None:
             await page.mouse.click(box["x"] + box["width"] * 150 / 1280, box["y"] + box["height"] * y / 720)
             field = page.get_by_role("dialog").get_by_label(label)
-            await expect(field).to_be_focused()
+            await expect(field).to_be_focused(timeout=20_000)
             await field.set_input_files(given)
             await page.get_by_role("button", name="Upload").click()
             await until(lambda: _title(service, session_id, wanted), what=f"the page has {wanted}")
@@ -418,8 +403,7 @@ async def test_strings_of_a_hostile_page_are_shown_as_text(operator: Browser, se
 
 async def test_devtools_open_with_one_click_for_the_shown_page(operator: Browser, service: Running) -> None:
     session_id = (await service.create(start_url="data:text/html,<title>Inspect me</title>"))["session_id"]
-    async with watched(operator, service) as page:
-        await page.goto(f"{service.url}/sessions/{session_id}")
+    async with watched(operator, service, f"/sessions/{session_id}") as page:
         await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
         may_load = asyncio.Event()
 
@@ -441,6 +425,7 @@ async def test_devtools_open_with_one_click_for_the_shown_page(operator: Browser
         may_load.set()
         await expect(tab).to_have_title(re.compile("Inspect me"), timeout=60_000)
         await until(lambda: shows("none"), what="the loading note is gone", every=0.1)
+        await page.context.unroute_all()
 
 
 async def test_an_unwatched_session_shows_its_last_picture(operator: Browser, service: Running) -> None:
@@ -475,8 +460,7 @@ async def test_a_hung_page_is_marked_on_its_card_and_found_by_a_filter(operator:
 async def test_the_network_log_has_every_request_with_its_details(operator: Browser, service: Running) -> None:
     with client_site() as site:
         session_id = (await service.create(start_url=f"{site.url}/fetch"))["session_id"]
-        async with watched(operator, service) as page:
-            await page.goto(f"{service.url}/sessions/{session_id}")
+        async with watched(operator, service, f"/sessions/{session_id}") as page:
             await page.locator("canvas[data-seq]").wait_for(timeout=20_000)
             await page.get_by_role("tab", name="Network").click()
             found = page.locator("#panel li", has_text=f"{site.url}/data")

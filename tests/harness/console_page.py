@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import weakref
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize
 
 from tests.harness.fakes.fake_console_server import FakeConsole, row, serving, stamp
 from tests.harness.waiting import until
@@ -34,31 +35,73 @@ async def jpeg(operator: Browser, colour: str, width: int = 1280, height: int = 
     return _drawn[known]
 
 
+VIEWPORT: Final[ViewportSize] = {"width": 1280, "height": 720}
+
+
+class OperatorPage:
+    """A page in a context of its own, with what it has requested and what went wrong."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.requested: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda line: self.errors.append(line.text) if "Content Security" in line.text else None)
+        page.on("request", lambda request: self.requested.append(request.url))
+
+    async def clear(self) -> None:
+        """Leaves nothing in the context but the scripts in its cache."""
+        for page in self.page.context.pages:
+            if page is not self.page:
+                await page.close()
+        await self.page.evaluate("localStorage.clear()")
+        await self.page.context.clear_cookies()
+        await self.page.goto("about:blank")
+        await self.page.mouse.move(0, 0)
+        await self.page.emulate_media(color_scheme="null", reduced_motion="null")
+        self.errors.clear()
+        self.requested.clear()
+
+
+_kept: Final[weakref.WeakKeyDictionary[Browser, OperatorPage]] = weakref.WeakKeyDictionary()
+
+
+def is_kept(context: BrowserContext) -> bool:
+    return any(kept.page.context is context for kept in _kept.values())
+
+
+@asynccontextmanager
+async def operator_page(
+    operator: Browser, *, viewport: ViewportSize | None = None, **options: Any
+) -> AsyncIterator[OperatorPage]:
+    """A page in a context with these options. Tests without any use the same page one after the other, because a
+    renderer process and forty cold scripts take longer than most tests; after one that failed there is a new page."""
+    shown = None if options else _kept.pop(operator, None)
+    if shown is None:
+        context = await operator.new_context(**options)
+        shown = OperatorPage(await context.new_page())
+    await shown.page.set_viewport_size(viewport or VIEWPORT)
+    yield shown
+    if options:
+        await shown.page.context.close()
+    else:
+        await shown.clear()
+        _kept[operator] = shown
+
+
 @asynccontextmanager
 async def watching(
     operator: Browser, console: FakeConsole, path: str = "/", **options: Any
 ) -> AsyncIterator[tuple[Page, str]]:
     """A signed-in console at `path`. Afterwards: no script error, no CSP report, no request to another server."""
     console.signed_in = True
-    errors: list[str] = []
-    foreign: list[str] = []
-    async with AsyncExitStack() as stack:
-        base_url = await stack.enter_async_context(serving(console))
-        context: BrowserContext = await operator.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
-        stack.push_async_callback(context.close)
-        page = await context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
-        page.on(
-            "request",
-            lambda made: foreign.append(made.url) if not made.url.startswith((base_url, "data:", "blob:")) else None,
-        )
-        await page.goto(base_url + path)
-        yield page, base_url
-        assert await page.evaluate("window.pwned") is None
-    assert errors == []
+    async with serving(console) as base_url, operator_page(operator, **options) as shown:
+        await shown.page.goto(base_url + path)
+        yield shown.page, base_url
+        assert await shown.page.evaluate("window.pwned") is None
+        assert shown.errors == []
+        assert [url for url in shown.requested if not url.startswith((base_url, "data:", "blob:"))] == []
     assert console.violations == []
-    assert foreign == []
 
 
 def fleet(count: int, **changed: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from browser_sessions.domain.errors import BrowserSessionsError
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
 from browser_sessions.pool.browsers.fleet import Retiring
+from tests.harness.console_page import is_kept
 from tests.harness.service import Running, running
 from tests.harness.waiting import until
 
@@ -146,7 +147,8 @@ class SharedOperator:
             self._browser = await playwright.chromium.launch(executable_path=executable, chromium_sandbox=False)
         yield self._browser
         for context in self._browser.contexts:
-            await context.close()
+            if not is_kept(context):
+                await context.close()
 
     async def close(self) -> None:
         browser, self._browser = self._browser, None

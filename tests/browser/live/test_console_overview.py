@@ -93,8 +93,8 @@ async def test_a_session_that_ends_within_a_second_is_shown_with_its_page(servic
     assert session_id not in service.inside.console.overview._went
 
 
-async def test_clients_see_their_own_sessions_and_not_the_pool(own_service: Running) -> None:
-    service = own_service
+async def test_clients_see_their_own_sessions_and_not_the_pool(service: Running) -> None:
+    earlier = {row["session_id"] for row in (await overview(service.http))["sessions"]}
     foreign = (await service.create())["session_id"]
     async with service.caller(await service.key("client")) as client:
         own = (await client.post(SESSIONS, json={})).json()["session_id"]
@@ -108,7 +108,7 @@ async def test_clients_see_their_own_sessions_and_not_the_pool(own_service: Runn
         assert (await client.post(f"{SESSIONS}/{foreign}/live-ticket")).status_code == 404
     async with service.caller(await service.key("operator")) as operator:
         shown = await overview(operator)
-        assert {row["session_id"] for row in shown["sessions"]} == {own, foreign}
+        assert {row["session_id"] for row in shown["sessions"]} - earlier == {own, foreign}
         assert shown["pool"]["taken"] == 2
         assert shown["history"]["step_seconds"] == 10
 
@@ -202,10 +202,10 @@ async def test_history_and_last_frame_of_an_ended_session_survive_a_restart(tmp_
         await show(service, session_id, "<title>Last</title><body style='margin:0;background:rgb(0,0,220)'>")
         await service.evaluate(session_id, "console.log('remember me')")
         blank = (await service.create())["session_id"]
-        for ended in (session_id, blank):
-            await service.http.delete(f"{SESSIONS}/{ended}")
+        await service.http.delete(f"{SESSIONS}/{session_id}")
         picture = (await service.http.get(f"{SESSIONS}/{session_id}/frame")).content
-        assert await (await pixel_reader(service)).matches(picture, (0, 0, 220))
+        assert await PixelReader(lambda script: service.evaluate(blank, script)).matches(picture, (0, 0, 220))
+        await service.http.delete(f"{SESSIONS}/{blank}")
         history = (await service.http.get(f"{SESSIONS}/{session_id}/history")).json()
         check_history(history)
         assert (await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")).content == picture
@@ -271,17 +271,15 @@ async def test_a_row_states_whether_the_page_responds(service: Running, site: Si
         await events.until(lambda e: e["type"] == "session.updated" and e["data"].get("responsive") is True)
 
 
-async def test_archives_are_purged_with_retention(own_service: Running) -> None:
-    service = own_service
+async def test_archives_are_purged_with_retention(service: Running) -> None:
     session_id = (await service.create())["session_id"]
     await service.http.get(f"{SESSIONS}/{session_id}/thumbnail")
     await service.http.delete(f"{SESSIONS}/{session_id}")
     archive: Archive = service.inside.console.archive
     await archive.close()
     folder = service.inside.settings.data_dir / "archive"
-    assert len(list(folder.iterdir())) == 2
     await archive.purge(datetime.now(UTC) - timedelta(hours=1))
-    assert len(list(folder.iterdir())) == 2
+    assert {path.name for path in folder.iterdir()} >= {f"{session_id}.json.gz", f"{session_id}.jpg"}
     await archive.purge(datetime.now(UTC) + timedelta(hours=1))
     assert list(folder.iterdir()) == []
 

@@ -7,7 +7,9 @@ call and every live message that the page sends.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -64,7 +66,7 @@ class FakeConsole:
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    frames_per_second: float = 10.0
+    frames_per_second: float = 2.0
     down: bool = False
     slow: asyncio.Event | None = None
     """When set, overviews (built at once) and DevTools are sent only after this event."""
@@ -99,17 +101,17 @@ class FakeConsole:
 
     async def send_live(self, session_id: str, **message: Any) -> None:
         """Sends a message to every live socket of a session."""
-        for socket in list(self._sockets.get(session_id, ())):
-            await socket.send_text(json.dumps(message))
+        for viewer in list(self._sockets.get(session_id, ())):
+            await viewer.send_text(json.dumps(message))
 
     async def break_off(self) -> None:
         """Simulates an outage: streams and live sockets end, calls fail until `down` is False again."""
         self.down = True
         for stream in self._streams:
             stream.put_nowait(None)
-        for sockets in self._sockets.values():
-            for socket in list(sockets):
-                await socket.close(1001)
+        for viewers in self._sockets.values():
+            for viewer in list(viewers):
+                await viewer.close(1001)
 
     def end(self, session_id: str, status: str = "closed", reason: str = "ended_by_request") -> None:
         self.rows[session_id] |= {
@@ -327,26 +329,27 @@ def make_app(console: FakeConsole) -> FastAPI:
     async def asset(path: str) -> Response:
         types = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
         file = WEB / "assets" / path
-        return FileResponse(file, media_type=types.get(file.suffix), headers={"Cache-Control": "no-cache"})
+        return Response(file.read_bytes(), media_type=types[file.suffix], headers={"Cache-Control": "max-age=3600"})
 
     return app
 
 
+@functools.cache
+def listening() -> socket.socket:
+    """All servers of this process have one address, for which the operator's browser has the scripts in its cache."""
+    return socket.create_server(("127.0.0.1", 0))
+
+
 @asynccontextmanager
 async def serving(console: FakeConsole) -> AsyncIterator[str]:
-    """Serves it on a free port of loopback; yields the base URL."""
+    """Serves it on a port of loopback, one console at a time; yields the base URL."""
     config = uvicorn.Config(
-        make_app(console), host="127.0.0.1", port=0, log_level="error", ws="websockets-sansio",
-        timeout_graceful_shutdown=1, lifespan="off",
-    )  # fmt: skip
+        make_app(console), log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=1, lifespan="off"
+    )
     server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        if task.done():
-            task.result()
-        await asyncio.sleep(0.01)
+    task = asyncio.create_task(server.serve([listening().dup()]))
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{listening().getsockname()[1]}"
     finally:
         await console.break_off()
         server.should_exit = True
