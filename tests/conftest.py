@@ -26,7 +26,8 @@ from tests.harness.shared import FAILED, SharedOperator
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
-constants.DEBUG_STACK_DEPTH = 1  # debug mode records a stack with each callback: whole ones take twice the time
+# Debug mode records a stack with each callback; whole ones take twice the time.
+constants.DEBUG_STACK_DEPTH = 1  # type: ignore[misc]
 
 SHARED_LOOP: Final = tuple(TESTS / name for name in ("browser", "e2e"))
 """Tests in these folders run in the session's event loop, because they share a service and browsers."""
