@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import shutil
+from asyncio import constants
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ from tests.harness.shared import FAILED, SharedOperator
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
+# Debug mode records a stack with each callback; whole ones take twice the time.
+constants.DEBUG_STACK_DEPTH = 1  # type: ignore[misc]
 
 # By default structlog shows each frame's variables in colour, which takes seconds for one exception.
 structlog.configure(

@@ -24,8 +24,15 @@ MOMENTS: dict[str, Callable[[str], bool]] = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("driver", signal.SIGINT),
+        ("chromium", signal.SIGTERM),
+        pytest.param("driver", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("chromium", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 async def test_a_signal_during_the_start_ends_it_cleanly(tmp_path: Path, moment: str, number: signal.Signals) -> None:
     data_dir = tmp_path / "data"
     server = await asyncio.create_subprocess_exec(

@@ -151,7 +151,9 @@ def test_encrypted_keys_are_read_with_their_passphrase_if_that_is_not_made_too_s
 def test_a_key_whose_signatures_would_stop_the_loop_is_refused(tmp_path: Path) -> None:
     for bits, accepted in ((4096, True), (4608, False)):
         pair = Pair(tmp_path / "rsa.pem", tmp_path / "rsa.key")
-        made = ["openssl", "req", "-x509", "-newkey", f"rsa:{bits}", "-nodes", "-subj", "/CN=rsa"]
+        # of four primes, which are found forty times as fast as two of twice the length
+        key = ("-newkey", f"rsa:{bits}", "-pkeyopt", "rsa_keygen_primes:4", "-nodes")
+        made = ["openssl", "req", "-x509", *key, "-subj", "/CN=rsa"]
         subprocess.run([*made, "-keyout", pair.key, "-out", pair.cert], check=True, capture_output=True)
         if accepted:
             read(pair)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.harness.service import ADMIN_KEY, running
+from tests.harness.paths import TESTS
+from tests.harness.service import ADMIN_KEY, Running
 
 pytestmark = pytest.mark.browser
 
-FOLDER = Path(__file__).resolve().parents[1] / "generated_client"
+FOLDER = TESTS / "generated_client"
 GENERATOR = FOLDER / ".venv" / "bin" / "openapi-python-client"
 
 LIFE = """
@@ -49,21 +50,22 @@ async def run(folder: Path, *command: str) -> str:
 
 
 @pytest.mark.skipif(not GENERATOR.exists(), reason="scripts/setup.sh --tests installs openapi-python-client")
-async def test_a_generated_client_imports_and_creates_reads_and_ends_a_session(tmp_path: Path) -> None:
-    async with running(tmp_path / "data") as service:
-        document: dict[str, Any] = (await service.http.get("/openapi.json")).json()
-        (tmp_path / "openapi.json").write_text(json.dumps(document))
-        options = ("--path", "openapi.json", "--config", str(FOLDER / "config.yaml"), "--output-path", "generated")
-        await run(tmp_path, str(GENERATOR), "generate", *options, "--meta", "none", "--fail-on-warning")
-        generated = {path.stem for path in (tmp_path / "generated" / "api").glob("*/*.py")}
-        operations = {each["operationId"] for path in document["paths"].values() for each in path.values()}
-        assert operations <= generated
+async def test_a_generated_client_imports_and_creates_reads_and_ends_a_session(
+    service: Running, tmp_path: Path
+) -> None:
+    document: dict[str, Any] = (await service.http.get("/openapi.json")).json()
+    (tmp_path / "openapi.json").write_text(json.dumps(document))
+    options = ("--path", "openapi.json", "--config", str(FOLDER / "config.yaml"), "--output-path", "generated")
+    await run(tmp_path, str(GENERATOR), "generate", *options, "--meta", "none", "--fail-on-warning")
+    generated = {path.stem for path in (tmp_path / "generated" / "api").glob("*/*.py")}
+    operations = {each["operationId"] for path in document["paths"].values() for each in path.values()}
+    assert operations <= generated
 
-        printed = await run(tmp_path, str(GENERATOR.with_name("python")), "-c", LIFE, service.url, ADMIN_KEY)
-        created, read, ended, refused = json.loads(printed)
-        assert created["status"] == read["status"] == "active"
-        assert created["viewport_width"] == read["viewport_width"] == 800
-        assert created["connect_url"].startswith("ws://")
-        assert (ended["session_id"], ended["status"]) == (created["session_id"], "closed")
-        assert refused["type"] == "urn:browser-sessions:problem:unauthenticated"
-        assert (await service.get(created["session_id"]))["status"] == "closed"
+    printed = await run(tmp_path, str(GENERATOR.with_name("python")), "-c", LIFE, service.url, ADMIN_KEY)
+    created, read, ended, refused = json.loads(printed)
+    assert created["status"] == read["status"] == "active"
+    assert created["viewport_width"] == read["viewport_width"] == 800
+    assert created["connect_url"].startswith("ws://")
+    assert (ended["session_id"], ended["status"]) == (created["session_id"], "closed")
+    assert refused["type"] == "urn:browser-sessions:problem:unauthenticated"
+    assert (await service.get(created["session_id"]))["status"] == "closed"
