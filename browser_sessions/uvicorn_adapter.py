@@ -195,7 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow: _Flow = _Flow(transport)
         _limit_unread(transport)
-        if _config(self).connections.open(transport, self.client[0] if self.client else ""):
+        if _config(self).connections.open(transport, _address(self)):
             self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)
         else:
             self._refuse(_TOO_MANY, "This service has too many open connections, in all or from this address.")
@@ -256,7 +256,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         path: str = cycle.scope["path"]
-        whose = path if path == LIVENESS else self.client[0] if self.client else ""
+        whose = path if path == LIVENESS else _address(self)
         _config(self).requests.run(whose, partial(self._start, cycle, app))
 
     def _start(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -371,7 +371,7 @@ class HttpProtocol(HttpToolsProtocol):
         it would not see the response if the connection was closed at once."""
         self._refused = True
         self._stop_timer()
-        log.info("http.refused", status=kind.status, detail=detail, client=self.client[0] if self.client else "")
+        log.info("http.refused", status=kind.status, detail=detail, client=_address(self))
         last: RequestResponseCycle | None = self.cycle
         unanswered = last is not None and not last.response_complete
         queued = unanswered and (self._part != _BODY or bool(self.pipeline))
@@ -434,6 +434,10 @@ def _limit_unread(transport: asyncio.Transport) -> None:
     connection = transport.get_extra_info("socket")
     if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_TIMEOUT_S * 1000))
+
+
+def _address(protocol: HttpProtocol | TakeOverProtocol) -> str:
+    return protocol.client[0] if protocol.client else ""
 
 
 def _config(protocol: HttpProtocol | TakeOverProtocol) -> Config:
@@ -518,6 +522,10 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
             end, frames = start + 4 + size, frames + 1
         self._frame_bytes = max(0, end - len(data))
         return min(end, len(data)), frames
+
+    async def run_asgi(self) -> None:
+        await _config(self).requests.turn(_address(self))
+        await super().run_asgi()
 
     async def receive(self) -> Any:
         message = await super().receive()

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -207,20 +208,29 @@ class _Slow:
         await app(scope, receive, send)
 
 
-async def test_a_new_connection_is_served_while_hundreds_send_requests() -> None:
-    """Each iteration of the loop accepts few connections: it must not begin hundreds of requests."""
-    one, slow = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", _Slow()
+@pytest.mark.parametrize("target", ["/", "/websocket"])
+async def test_a_new_connection_is_served_while_hundreds_send_requests(target: str) -> None:
+    """An iteration of the loop accepts few connections, and must not last as long as hundreds of requests."""
+    slow, began = _Slow(), [0]
+
+    async def beside() -> None:
+        while True:
+            await asyncio.sleep(0)
+            began.append(slow.began)
+
     async with serving(application=slow) as served:
         busy = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(200)]
+        counting = asyncio.create_task(beside())
         for _, writer in busy:
-            writer.write(one * 5)
-        await until(lambda: slow.began > 10)
-        before = slow.began
-        answer = await served.ask(head(target=LIVENESS))
-        assert status_of(answer) == 200
-        assert slow.began - before < 100, "of a thousand"
+            writer.write(UPGRADE % b"" if target == "/websocket" else head())
+        assert status_of(await served.ask(head(target=LIVENESS))) == 200
+        alive_after = slow.began
+        await until(lambda: slow.began == len(busy) + 1)
+        counting.cancel()
         for _, writer in busy:
             writer.close()
+    assert max(later - earlier for earlier, later in pairwise(began)) == 1
+    assert alive_after < len(busy), "the liveness request has turns of its own"
 
 
 @pytest.mark.parametrize("requests", [3, 2 * MAX_PIPELINED], ids=["lost", "refused"])
