@@ -43,6 +43,10 @@ MMAP_BYTES: Final = 2**20
 _M_TRIM_THRESHOLD: Final = -1  # <malloc.h>
 _M_MMAP_THRESHOLD: Final = -3
 
+ACCEPTORS: Final = 4
+"""uvloop accepts one connection for each listener in an iteration of the loop. More of them are asked in vain for each
+connection, at a microsecond each."""
+
 NICENESS: Final = -7
 """Of the event loop's thread, where the system permits it (root, CAP_SYS_NICE), so that pages that keep all processors
 busy do not delay the service. Measured on two cores with 20 pages loading at once, share of the loop's samples within
@@ -169,7 +173,7 @@ async def serve(settings: Settings, on_ready: Callable[[Service, str], None]) ->
         gc.freeze()  # what stays for ever: a full collection of its 110,000 objects would block the loop for 50 ms
         shown = f"[{host}]" if ":" in host else host
         on_ready(service, f"http://{shown}:{port}")
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[listener, *(listener.dup() for _ in range(ACCEPTORS - 1))])
     except asyncio.CancelledError:
         if not start.cancelled:
             raise

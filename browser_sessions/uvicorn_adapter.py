@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
@@ -29,6 +30,7 @@ from websockets.http11 import Response as HandshakeResponse
 
 from browser_sessions.api.errors import PROBLEM_JSON, Kind, problem_response
 from browser_sessions.api.middleware.edge import holder
+from browser_sessions.api.request_queue import RequestQueue
 from browser_sessions.connections import Connections
 from browser_sessions.domain.errors import RETRY_AFTER_SECONDS
 from browser_sessions.gateway.gateway import TAKE_OVER
@@ -52,8 +54,11 @@ UNREAD_TIMEOUT_S: Final = 60.0
 of others; event streams send a heartbeat more often, so this finds their dead readers too."""
 EARLY_BYTES: Final = 64 * 2**10
 """Of frames that a client sends before its handshake has its response; then we stop reading."""
-MAX_PIPELINED: Final = 100
-"""Requests that wait on one connection until earlier ones have their response. No browser sends any."""
+MAX_PIPELINED: Final = 10
+"""Requests that wait on one connection until earlier ones have their response. No browser sends any, and all of them
+are read at once."""
+LIVENESS: Final = "/healthz"
+"""Has turns of its own: whoever looks whether the service lives may have the address of those that keep it busy."""
 PIECE_BYTES: Final = 4096
 """Of what may have chunks, parsed at once: 700 chunks of a byte take the parser 0.8 ms."""
 CHUNKS_PER_STEP: Final = 8
@@ -85,12 +90,13 @@ http11.MAX_NUM_HEADERS = MAX_HEADERS
 
 
 class Config(uvicorn.Config):
-    """Runs the protocols of this module, which have `connections` and `shares` in common."""
+    """Runs the protocols of this module, which have `connections`, `shares` and the turns of requests in common."""
 
     def __init__(self, app: ASGIApp, connections: Connections, shares: Shares, **options: Any) -> None:
         super().__init__(app, http=HttpProtocol, ws=TakeOverProtocol, **options)
         self.connections = connections
         self.shares = shares
+        self.requests = RequestQueue()
 
 
 class Server(uvicorn.Server):
@@ -158,7 +164,9 @@ class HttpProtocol(HttpToolsProtocol):
     HTTP/2. Only the beginning of a request is changed: any other data may be the middle of a body.
 
     A request in one piece, which nearly all are, costs some comparisons; timers start for requests in pieces only.
-    Chunked bodies are parsed within the share that their sender has of the loop.
+    Chunked bodies are parsed within the share that their sender has of the loop. Requests begin one by one, those of
+    all addresses in turn: the loop accepts few connections in an iteration, which must not last as long as hundreds of
+    requests.
     """
 
     url = b""
@@ -178,6 +186,8 @@ class HttpProtocol(HttpToolsProtocol):
     """Bytes that may be parsed at once: the rest of a body of known length has no chunks."""
     _chunks = 0
     _share: Share | None = None
+    _answered: RequestResponseCycle | None = None
+    """The request that the application has: uvicorn knows the last one only."""
 
     # -- connection ------------------------------------------------------------------------------------------------
 
@@ -185,7 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow: _Flow = _Flow(transport)
         _limit_unread(transport)
-        if _config(self).connections.open(transport, self.client[0] if self.client else ""):
+        if _config(self).connections.open(transport, _address(self)):
             self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)
         else:
             self._refuse(_TOO_MANY, "This service has too many open connections, in all or from this address.")
@@ -193,6 +203,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._unparsed = b""
+        self._give_up()
         _config(self).connections.close(self.transport)
         super().connection_lost(exc)
 
@@ -242,6 +253,22 @@ class HttpProtocol(HttpToolsProtocol):
         self._chunk = b""
         if (self._fed or self._part) and not self._refused:
             self._incomplete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        path: str = cycle.scope["path"]
+        whose = path if path == LIVENESS else _address(self)
+        _config(self).requests.run(whose, partial(self._start, cycle, app))
+
+    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if not self.transport.is_closing():
+            self._answered = cycle
+            super()._start_asgi_task(cycle, app)
+
+    def _give_up(self) -> None:
+        """Nothing can be written any more: the application is to know."""
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     def handle_websocket_upgrade(self) -> None:
         """uvicorn drops the frames that came with the request."""
@@ -344,7 +371,7 @@ class HttpProtocol(HttpToolsProtocol):
         it would not see the response if the connection was closed at once."""
         self._refused = True
         self._stop_timer()
-        log.info("http.refused", status=kind.status, detail=detail, client=self.client[0] if self.client else "")
+        log.info("http.refused", status=kind.status, detail=detail, client=_address(self))
         last: RequestResponseCycle | None = self.cycle
         unanswered = last is not None and not last.response_complete
         queued = unanswered and (self._part != _BODY or bool(self.pipeline))
@@ -357,6 +384,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.write(_response(kind, detail))
         if kind is _TOO_MANY or queued:  # a response would pass for that of an earlier request
             self.pipeline.clear()
+            self._give_up()
             self.transport.close()
         else:
             self.transport.write_eof()
@@ -406,6 +434,10 @@ def _limit_unread(transport: asyncio.Transport) -> None:
     connection = transport.get_extra_info("socket")
     if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_TIMEOUT_S * 1000))
+
+
+def _address(protocol: HttpProtocol | TakeOverProtocol) -> str:
+    return protocol.client[0] if protocol.client else ""
 
 
 def _config(protocol: HttpProtocol | TakeOverProtocol) -> Config:
@@ -490,6 +522,10 @@ class TakeOverProtocol(WebSocketsSansIOProtocol):
             end, frames = start + 4 + size, frames + 1
         self._frame_bytes = max(0, end - len(data))
         return min(end, len(data)), frames
+
+    async def run_asgi(self) -> None:
+        await _config(self).requests.turn(_address(self))
+        await super().run_asgi()
 
     async def receive(self) -> Any:
         message = await super().receive()

@@ -99,6 +99,13 @@ _ROUTER: Final[Mapping[int, tuple[str, str, str]]] = {
 }
 
 
+class TooManyValues(HTTPException):
+    """The body's values would take too long to read."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(413, f"The request body has more than {most} values.")
+
+
 def no_route() -> Response:
     """The response to an unknown path."""
     slug, title, detail = _ROUTER[404]
@@ -180,6 +187,8 @@ def install(app: FastAPI) -> None:
         if status == 404 and any(_matches(app, {**request.scope, "type": "websocket"})):
             status, headers = 426, {"Upgrade": "websocket", "Connection": "Upgrade"}
         slug, title, detail = _ROUTER.get(status, ("http-error", "Error", str(error.detail)))
+        if isinstance(error, TooManyValues):
+            detail = error.detail
         if status == 405:
             headers["Allow"] = ", ".join(sorted(_methods(app, request.scope)))
         return problem_response(Kind(status, slug, title), detail, headers=headers)

@@ -6,15 +6,19 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from browser_sessions.api.middleware import edge
+from browser_sessions.api.middleware.edge import LARGE_BODY, MAX_CREATE_VALUES
+from browser_sessions.api.routes.session_create import MAX_FIELDS
 from tests.harness.fakes.fake_node import ADMIN_KEY, Node, node
 
 SESSIONS = "/v1/browser/sessions"
+ADMIN = {"X-API-Key": ADMIN_KEY}
 DEEP = "[" * 900 + "]" * 900
 
 
@@ -170,7 +174,8 @@ BODIES: dict[str, tuple[str | bytes, tuple[int, list[str | int] | None]]] = {
     "a list": ("[]", field("body")),
     "a text": ('"x"', field("body")),
     "not UTF-8": (b'{"locale": "\xff"}', UNREADABLE),
-    "200,000 deep": ("[" * 200_000 + "]" * 200_000, UNREADABLE),
+    "40,000 deep": ("[" * 40_000 + "]" * 40_000, UNREADABLE),
+    "200,000 deep": ("[" * 200_000 + "]" * 200_000, TOO_LARGE),
     "1 MB and more": (json.dumps({"metadata": {"a": "x" * 2**20}}), TOO_LARGE),
 }
 
@@ -281,6 +286,62 @@ async def test_the_bodies_of_one_principals_requests_are_limited_together(
     end.set()
     assert (await slow).status_code == 201
     assert (await service.client.post(SESSIONS, json=body, headers=mine)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"a":[%b1]}' % (b"[]," * MAX_CREATE_VALUES), 413),
+        ('{"a":[%b1]}'.replace("%b", "[]," * 2000).encode("utf-16-le"), 413),
+        (b"{%b}" % b",".join(b'"k%d":1' % n for n in range(MAX_FIELDS + 1)), 422),
+        (b'{"storage_state":{"cookies":[{%b}]}}' % b",".join(b'"k%d":1' % n for n in range(MAX_FIELDS + 1)), 422),
+    ],
+    ids=["values", "values in UTF-16", "fields", "fields of a cookie"],
+)
+async def test_bodies_that_would_take_long_to_read_are_refused(service: Node, body: bytes, expected: int) -> None:
+    headers = ADMIN | {"Content-Type": "application/json"}
+    refused = await service.client.post(SESSIONS, content=body, headers=headers)
+    assert refused.status_code == expected
+    assert re.search("more than [0-9]+ (values|fields)", refused.text)
+
+
+async def test_invalid_items_of_a_storage_state_are_reported_until_the_first(service: Node) -> None:
+    """Thousands of cookies without a name would take half a second."""
+    body = {"storage_state": {"cookies": [{"wrong": 1}] * 4000}}
+    refused = await service.client.post(SESSIONS, json=body, headers=ADMIN)
+    assert refused.status_code == 422
+    assert {error["loc"][3] for error in refused.json()["detail"]} == {0}
+
+
+async def test_a_long_script_has_any_characters(service: Node) -> None:
+    path = f"{SESSIONS}/ses_{'0' * 32}/pages/x/evaluate"
+    script = {"expression": '[{"a": "\\", b: [1, 2, 3]}, ' * 20_000}
+    assert (await service.client.post(path, json=script, headers=ADMIN)).status_code == 404
+
+
+async def test_large_bodies_are_read_one_after_the_other(service: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that come in one iteration of the loop would otherwise be read in the next."""
+    read, passed = 0, [0]
+    loads = json.loads
+
+    def counting(*args: Any, **options: Any) -> Any:
+        nonlocal read
+        read += 1
+        return loads(*args, **options)
+
+    async def others() -> None:
+        while True:
+            await asyncio.sleep(0)
+            passed.append(read)
+
+    monkeypatch.setattr("browser_sessions.api.routes.session_create.json.loads", counting)
+    body = json.dumps({"user_agent": "x" * 2 * LARGE_BODY}).encode()
+    headers = ADMIN | {"Content-Type": "application/json"}
+    beside = asyncio.create_task(others())
+    sending = [service.client.post(SESSIONS, content=body, headers=headers) for _ in range(20)]
+    assert {answer.status_code for answer in await asyncio.gather(*sending)} == {422}
+    beside.cancel()
+    assert max(later - earlier for earlier, later in pairwise(passed)) == 1
 
 
 QUERIES = {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +23,7 @@ from browser_sessions.loop_shares import STEPS, Shares
 from browser_sessions.uvicorn_adapter import (
     CHUNKS_PER_STEP,
     EARLY_BYTES,
+    LIVENESS,
     MAX_HEADERS,
     MAX_LINE_BYTES,
     MAX_PIPELINED,
@@ -189,6 +192,70 @@ async def test_a_long_queue_of_requests_on_one_connection_is_cut_off() -> None:
     assert few.count(b"200 OK") == MAX_PIPELINED // 2 + 1
     assert many.count(b"200 OK") < MAX_PIPELINED
     assert b" 400 " not in many, "it would pass for the response to another request"
+
+
+class _Slow:
+    """An application whose responses keep the loop busy, and that counts them."""
+
+    def __init__(self) -> None:
+        self.began = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.began += 1
+        began = time.perf_counter()
+        while time.perf_counter() - began < 0.002:
+            pass
+        await app(scope, receive, send)
+
+
+@pytest.mark.parametrize("target", ["/", "/websocket"])
+async def test_a_new_connection_is_served_while_hundreds_send_requests(target: str) -> None:
+    """An iteration of the loop accepts few connections, and must not last as long as hundreds of requests."""
+    slow, began = _Slow(), [0]
+
+    async def beside() -> None:
+        while True:
+            await asyncio.sleep(0)
+            began.append(slow.began)
+
+    async with serving(application=slow) as served:
+        busy = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(200)]
+        counting = asyncio.create_task(beside())
+        for _, writer in busy:
+            writer.write(UPGRADE % b"" if target == "/websocket" else head())
+        assert status_of(await served.ask(head(target=LIVENESS))) == 200
+        alive_after = slow.began
+        await until(lambda: slow.began == len(busy) + 1)
+        counting.cancel()
+        for _, writer in busy:
+            writer.close()
+    assert max(later - earlier for earlier, later in pairwise(began)) == 1
+    assert alive_after < len(busy), "the liveness request has turns of its own"
+
+
+@pytest.mark.parametrize("requests", [3, 2 * MAX_PIPELINED], ids=["lost", "refused"])
+async def test_the_application_learns_that_a_client_with_requests_in_the_queue_is_gone(requests: int) -> None:
+    """Otherwise an event stream would last for ever, and each response to nobody would be two tracebacks in the log."""
+    one, waiting, left = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", 0, 0
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal waiting, left
+        waiting += 1
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left += 1
+
+    async with serving(application=stream) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(one)
+        await until(lambda: waiting == 1)
+        writer.write(one * (requests - 1))
+        await writer.drain()
+        await until(lambda: left or any(getattr(each, "pipeline", ()) for each in served.state.connections))
+        for connection in tuple(served.state.connections):
+            connection.transport.abort()  # as a write shows: nothing is read while requests wait
+        await until(lambda: left == 1, what="the application is not told")
+        writer.close()
 
 
 # -- time --------------------------------------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from browser_sessions.api.dependencies import ApiOptions
-from browser_sessions.api.errors import INTERNAL, Kind, problem_response, response_for
+from browser_sessions.api.errors import INTERNAL, Kind, TooManyValues, problem_response, response_for
 from browser_sessions.api.large_responses import PIECE_BYTES, UnsentResponses, dropped
 from browser_sessions.api.middleware.origin import Hosts, apply_forwarded, networks
+from browser_sessions.api.request_queue import RequestQueue
 from browser_sessions.domain.principal import Principal
+from browser_sessions.domain.text import has_more_values
 from browser_sessions.telemetry import REQUEST_ID, Metrics
 
 log = structlog.get_logger()
@@ -54,6 +56,14 @@ DISCARDED_BYTES: Final = 64 * 2**20
 PRINCIPAL_BODIES: Final = 64 * 2**20
 """Bytes of the bodies of a principal's requests under way; before it is known, of an address's. A thousand creates have
 less, sixty-four of the largest have more."""
+LARGE_BODY: Final = 4096
+"""Bytes from which the values of a body are counted, and such bodies are read one after the other: a few hundred
+unknown fields take 2 ms."""
+MAX_VALUES: Final = 1000
+"""Of a body: the largest have 200 egress rules in each of two lists."""
+MAX_CREATE_VALUES: Final = 50_000
+"""Of that of a create, whose `storage_state` has some thousands. They are read in 40 ms."""
+_CREATE_PATH: Final = "/v1/browser/sessions"
 _JSON: Final = re.compile(rb"application/(?:[^;\s]+\+)?json")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _FORM_PATH: Final = "/v1/auth/token"
@@ -145,6 +155,7 @@ class Edge:
         self._max_body = options.max_body_bytes
         self._held: Counter[str] = Counter()
         """Bytes of the bodies of requests under way, by principal or address."""
+        self._bodies = RequestQueue(pauses=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -223,8 +234,10 @@ class Edge:
             _log(scope, "GET", _route(scope), response.status, time.perf_counter() - began)
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Counts the body as it arrives: a chunked one has no Content-Length."""
+        """Counts the body as it arrives: a chunked one has no Content-Length. A large one waits for its turn to be
+        read: otherwise, all that came in an iteration of the loop would be read in the next."""
         taken: Counter[str] = Counter()
+        parts: list[bytes] = []
 
         async def bounded() -> Message:
             message = await receive()
@@ -236,6 +249,12 @@ class Edge:
                     raise HTTPException(413)
                 if self._held[whose] > PRINCIPAL_BODIES:
                     raise HTTPException(429, headers={"Retry-After": "1"})
+                parts.append(message["body"])
+            if taken.total() > LARGE_BODY and not message.get("more_body", False):
+                await self._bodies.turn(holder(scope))
+                most = MAX_CREATE_VALUES if scope["path"] == _CREATE_PATH else MAX_VALUES
+                if has_more_values(b"".join(parts), most):
+                    raise TooManyValues(most)
             return message
 
         try:

@@ -54,7 +54,7 @@ class Origin(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
     origin: Address
-    localStorage: list[StorageItem] = Field(default_factory=list, max_length=10_000)  # noqa: N815 - as above
+    localStorage: list[StorageItem] = Field(default_factory=list, max_length=10_000, fail_fast=True)  # noqa: N815 - as above
 
     @model_validator(mode="after")
     def _plain_extras(self) -> Origin:
@@ -68,8 +68,8 @@ class StorageState(BaseModel):
 
     model_config = REQUEST
 
-    cookies: list[Cookie] = Field(default_factory=list, max_length=5_000)
-    origins: list[Origin] = Field(default_factory=list, max_length=1_000)
+    cookies: list[Cookie] = Field(default_factory=list, max_length=5_000, fail_fast=True)
+    origins: list[Origin] = Field(default_factory=list, max_length=1_000, fail_fast=True)
 
     def as_playwright(self) -> dict[str, Any]:
         return self.model_dump(exclude_none=True, by_alias=True)

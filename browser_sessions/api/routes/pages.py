@@ -73,7 +73,7 @@ async def driving(services: Services, principal: Principal, session_id: str) -> 
 
     Raises `SessionNotFound`, `WrongState`: also for whatever the action met where the session ended under it.
     """
-    await services.slow_requests.turn()
+    await services.slow_requests.turn(principal.principal_id)
     await find_active(services.pool, principal, session_id)
     with services.pool.using(session_id) as context:
         try:

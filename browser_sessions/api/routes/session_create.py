@@ -37,6 +37,8 @@ from browser_sessions.domain.session_spec import SessionSpec
 from browser_sessions.pool.manager import Idempotency
 
 PATH: Final = "/v1/browser/sessions"
+MAX_FIELDS: Final = 1000
+"""Of an object in the body: ours have some dozens, what a page has stored hardly more."""
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _JSON_TYPE: Final = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
@@ -80,11 +82,12 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     refuse_unknown(request.query_params, ())
     fields = await _json_object(request)
     key = request.headers.get("idempotency-key")
-    if fields.get("wait_seconds", 0) != 0:
-        await services.slow_requests.turn()
-    elif key is None:  # with a key, the session may exist already
+    waits = fields.get("wait_seconds", 0) != 0
+    if not waits and key is None:  # with a key, the session may exist already
         pool.admission.check(principal.principal_id, principal.role)
     asked = _validated(fields)
+    if waits:
+        await services.slow_requests.turn(principal.principal_id)
     spec = resolve(asked, pool.launcher.devices, services.options)
     if asked.client_certificates:
         spec = await with_client_certificates(spec, asked)
@@ -110,7 +113,11 @@ async def _json_object(request: Request) -> dict[str, Any]:
     """The parsed body; empty when there is none. Raises `InvalidField`, `HTTPException`, with FastAPI's statuses."""
     body = await request.body()
     try:
-        value = json.loads(body) if body and _JSON_TYPE.match(request.headers.get("content-type", "")) else body or None
+        value = (
+            json.loads(body, object_pairs_hook=_object)
+            if body and _JSON_TYPE.match(request.headers.get("content-type", ""))
+            else body or None
+        )
     except json.JSONDecodeError as error:
         raise InvalidField(("body", error.pos), "JSON decode error", kind="json_invalid") from None
     except (ValueError, RecursionError):  # not UTF-8, too many digits, nested too deeply
@@ -120,6 +127,13 @@ async def _json_object(request: Request) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidField(("body",), "must be a JSON object, sent as Content-Type: application/json", kind="dict_type")
     return value
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises `InvalidField`: each unknown field is an error, which takes far more than its characters."""
+    if len(members) > MAX_FIELDS:
+        raise InvalidField(("body",), f"has an object of more than {MAX_FIELDS} fields")
+    return dict(members)
 
 
 def _validated(fields: dict[str, Any]) -> CreateBrowserSession:

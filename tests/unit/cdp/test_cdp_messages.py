@@ -184,6 +184,20 @@ def test_a_large_message_of_many_values_is_rejected_before_decoding(bomb: bytes)
     assert time.process_time() - started < 0.5  # decoding takes longer; counting takes a twentieth of this
 
 
+@pytest.mark.parametrize(("depth", "valid"), [(200, True), (280, False)])
+def test_many_values_may_have_fewer_levels_than_few(depth: int, valid: bool) -> None:
+    """Looking at each of them would take longer than to decode them all."""
+    deep = b"[" * depth + b"]" * depth
+    frame = b'{"id":1,"method":"A.b","params":{"x":[%b%b]}}' % (b"[]," * 80_000, deep)
+    assert len(frame) < SMALL_BYTES
+    if valid:
+        decode(frame)
+    else:
+        with pytest.raises(InvalidMessage, match="nested"):
+            decode(frame)
+    decode(b'{"id":1,"method":"A.b","params":{"x":%b}}' % deep)
+
+
 @pytest.mark.parametrize(
     ("message", "own"),
     [
