@@ -330,6 +330,7 @@ async def test_the_doctor_without_a_browser_reports_it_and_exits_with_1(tmp_path
     assert {"python", "settings", "browser", "port", "data folder", "fonts"} <= set(shown)
 
 
+@pytest.mark.slow
 async def test_sigterm_lets_a_session_finish_and_a_second_one_does_not(tmp_path: Path) -> None:
     async with (
         serving(tmp_path / "one", "--drain-seconds", "60") as service,

@@ -364,6 +364,7 @@ async def test_a_dialog_of_the_page_is_answered_by_the_operator_with_control(ope
         await expect(page.locator(".ask")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_a_long_dialog_of_the_page_scrolls_clear_of_the_controls_on_a_phone(operator: Browser) -> None:
     async with driving(operator, viewport={"width": 320, "height": 640}) as (page, console):
         console.emit("dialog.opened", "s1", page_id="pg1", type="confirm", message="Sehr langer Text " * 28)
@@ -897,6 +898,7 @@ async def test_there_are_no_transitions_with_reduced_motion(operator: Browser) -
         assert set(await page.evaluate(moving)) == {"0s"}
 
 
+@pytest.mark.slow
 async def test_a_phone_scrolls_in_one_direction_only(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1", title="A title that is much longer than a phone is wide " * 3)})
     async with watching(operator, console, viewport={"width": 390, "height": 844}, has_touch=True) as (page, base_url):

@@ -173,6 +173,7 @@ addEventListener("click", () => {
 </script>"""
 
 
+@pytest.mark.slow
 async def test_each_of_many_quick_clicks_at_one_point_changes_the_picture(service: Running, operator: Browser) -> None:
     session_id = (await service.create(start_url=f"data:text/html,{quote(CANVAS)}"))["session_id"]
     async with watched(operator, service, f"/sessions/{session_id}") as page:
@@ -191,6 +192,7 @@ async def _differs(page: Page, before: list[int]) -> bool:
     return await pixel(page, 0.5, 0.5) != before
 
 
+@pytest.mark.slow
 async def test_signing_out_in_one_tab_ends_the_others_and_releases_control(service: Running, operator: Browser) -> None:
     session_id = (await service.create(start_url=SHOP))["session_id"]
     async with watched(operator, service) as page:
@@ -291,6 +293,7 @@ async def test_an_operator_signs_in_controls_a_session_and_ends_it(
         await expect(page.locator(".stage img")).to_be_visible()
 
 
+@pytest.mark.slow
 async def test_a_dialog_is_answered_the_last_page_closed_and_another_one_opened(
     operator: Browser, service: Running
 ) -> None:
@@ -372,6 +375,7 @@ async def test_an_operator_uploads_what_the_page_asks_for_and_fetches_what_it_do
         assert (download.suggested_filename, Path(await download.path()).read_text()) == ("notes.txt", "some notes")
 
 
+@pytest.mark.slow
 async def test_strings_of_a_hostile_page_are_shown_as_text(operator: Browser, service: Running) -> None:
     """Title, URL, console, error, cookie and metadata."""
     title = json.dumps(HOSTILE).replace("</", r"<\/")
@@ -445,6 +449,7 @@ async def test_an_unwatched_session_shows_its_last_picture(operator: Browser, se
         assert all(abs(a - b) <= 12 for a, b in zip(colour, (0, 128, 0), strict=True))
 
 
+@pytest.mark.slow
 async def test_a_hung_page_is_marked_on_its_card_and_found_by_a_filter(operator: Browser, service: Running) -> None:
     await service.create(start_url="data:text/html,<title>Fine</title>")
     async with plain_site() as site:

@@ -62,7 +62,11 @@ def named(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-WITH_BLOCKS: Final = [page for page in PAGES if blocks(page)]
+LONG: Final = {"docs/cli.md", "docs/operations.md", "docs/guides/files.md"}
+"""Each starts services or many commands of its own."""
+WITH_BLOCKS: Final = [
+    pytest.param(page, marks=[pytest.mark.slow] if named(page) in LONG else []) for page in PAGES if blocks(page)
+]
 PRELUDE: Final = next(block for block in blocks(ROOT / "docs" / "api.md") if block.language == "bash")
 """`KEY`, `URL` and `api`, which the other pages use."""
 

@@ -353,9 +353,8 @@ async def test_a_mobile_session_does_not_use_the_spare_context(chromium: Chromiu
     ("name", "prepared"),
     [
         ("desktop", False),
-        ("phone", False),
         ("phone", True),
-        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("plain", "own browser")),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("plain", "phone", "own browser")),
         *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("plain", "desktop")),
     ],
 )
@@ -588,7 +587,7 @@ async def test_the_spare_context_ends_with_its_browser_and_its_driver(
     assert not chromium._link.ready._timer
 
 
-@pytest.mark.parametrize("end", ["pressure", "close", "kill"])
+@pytest.mark.parametrize("end", ["pressure", "kill", pytest.param("close", marks=pytest.mark.slow)])
 async def test_prepared_contexts_end_with_the_memory_for_them_and_with_their_browser(
     own_chromium: ChromiumProcess, tmp_path: Path, deaths: list[Death], end: str
 ) -> None:

@@ -96,7 +96,9 @@ async def test_every_window_loads_beside_every_second_client(
 
 
 @pytest.mark.parametrize("beside", ["stalled clients", pytest.param("no clients", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("driver", CLIENTLESS)
+@pytest.mark.parametrize(
+    "driver", [pytest.param(each, marks=[pytest.mark.slow] * (each != "http")) for each in CLIENTLESS]
+)
 async def test_a_session_without_a_client_opens_its_windows(
     service: Running, site: WindowSite, playwright: Playwright, driver: str, beside: str
 ) -> None:

@@ -195,6 +195,7 @@ async def test_the_thumbnail_of_a_hung_page_is_its_last_one_or_none(service: Run
     await service.http.delete(f"{SESSIONS}/{session_id}")
 
 
+@pytest.mark.slow
 async def test_history_and_last_frame_of_an_ended_session_survive_a_restart(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with running(data) as service:

@@ -129,6 +129,7 @@ async def test_a_redirect_to_a_denied_address_is_refused(closed: Running, traps:
     assert traps.hits == []
 
 
+@pytest.mark.slow
 async def test_every_way_to_open_a_page_says_why_there_is_no_connection(closed: Running, site: Site) -> None:
     """As `http:` does, so does `https:`, of which Chromium says only that the tunnel failed."""
     hop = site.url.removeprefix("http://")

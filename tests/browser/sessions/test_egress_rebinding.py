@@ -160,6 +160,7 @@ async def test_a_name_that_has_changed_is_refused_in_all_ways(
 
 
 @as_root
+@pytest.mark.slow
 async def test_a_redirect_to_a_name_that_has_changed_is_refused(
     rebinding: Rebinding, traps: Listeners, allowed: Site
 ) -> None:
@@ -184,6 +185,7 @@ async def test_a_redirect_to_a_name_that_has_changed_is_refused(
 
 
 @as_root
+@pytest.mark.slow
 async def test_a_name_with_a_denied_address_beside_another_is_refused(
     rebinding: Rebinding, traps: Listeners, allowed: Site
 ) -> None:
@@ -244,6 +246,7 @@ async def test_webrtc_looks_up_no_names_and_reaches_turn_servers_through_the_pro
     assert not [each for each in heard if tag.encode() in each]
 
 
+@pytest.mark.slow
 async def test_after_its_time_in_the_cache_a_name_is_checked_again_and_a_kept_connection_leads_where_it_did(
     service: Running, traps: Listeners, allowed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

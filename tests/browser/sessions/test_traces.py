@@ -83,6 +83,7 @@ async def test_a_sessions_spans_continue_the_callers_trace_and_contain_no_secret
         assert receiver.others == [], "FastAPI's own telemetry must stay off"
 
 
+@pytest.mark.slow
 async def test_a_missing_collector_does_not_delay_start_or_exit(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     server = ServerProcess(tmp_path / "data")

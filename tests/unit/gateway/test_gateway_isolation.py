@@ -335,7 +335,10 @@ def test_no_foreign_id_passes_in_four_thousand_random_sequences() -> None:
         ("policy.command_policy._foreign_id_refusal", lambda command, scope: None),
         ("scope.session_contexts.Contexts.holds", lambda contexts, context_id: True),
         ("scope.client_scope.Scope.session", lambda scope, session_id: next(iter(scope._sessions.values()), None)),
-        ("scope.session_contexts.Contexts._without_foreign_relatives", lambda contexts, info: dict(info)),
+        pytest.param(
+            *("scope.session_contexts.Contexts._without_foreign_relatives", lambda contexts, info: dict(info)),
+            marks=pytest.mark.slow,  # it is noticed in few sequences
+        ),
     ],
 )
 def test_a_missing_check_is_noticed(check: str, replacement: Any, monkeypatch: pytest.MonkeyPatch) -> None:
