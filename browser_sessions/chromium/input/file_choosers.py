@@ -10,7 +10,7 @@ from browser_sessions.background_tasks import Background
 from browser_sessions.cdp import CdpError, Session
 from browser_sessions.chromium.page_session import call
 from browser_sessions.chromium.ports import ChooserListener, FileChooser
-from browser_sessions.domain.errors import BrowserSessionsError, PageFailed
+from browser_sessions.domain.errors import BrowserSessionsError, BrowserTimeout, PageFailed
 from browser_sessions.domain.limits import TEXT_CHARACTERS
 
 INTERCEPT: Final = "Page.setInterceptFileChooserDialog"
@@ -73,9 +73,11 @@ class FileChoosers:
             return  # `showOpenFilePicker`, which gives a page handles of files, not files
         try:
             found = await call(session, "DOM.describeNode", {"backendNodeId": element}, timeout=READ_SECONDS)
+            pairs = iter(found["node"].get("attributes", ()))
+        except BrowserTimeout:
+            pairs = iter(())  # the page is busy: it is offered any files
         except (CdpError, BrowserSessionsError):
             return  # the page has moved on
-        pairs = iter(found["node"].get("attributes", ()))
         attributes = dict(zip(pairs, pairs, strict=False))
         chooser = FileChooser(
             element,

@@ -17,6 +17,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from browser_sessions.chromium.input import file_choosers
 from browser_sessions.events.journal import Event
 from browser_sessions.live.viewer import MESSAGES_PER_S
 from tests.harness.clients.live_client import LiveClient, Message, watching
@@ -533,6 +534,20 @@ async def test_a_file_chooser_is_sent_to_who_has_control_and_takes_uploads(servi
         await viewer.message("file_chooser")
         await viewer.send("reload")
         await viewer.message("file_chooser_closed")
+
+
+async def test_a_file_chooser_of_a_page_that_is_busy_is_sent_without_what_the_page_knows(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_choosers, "READ_SECONDS", 0.0)
+    session_id, _ = await ready(service, FILE_INPUTS)
+    async with watching(live_url(service, session_id), keyed()) as viewer:
+        await viewer.frame()
+        await control(service.http, session_id, "take")
+        await viewer.message("control", lambda message: message["yours"])
+        await click(viewer, 150, 120)
+        asked = await viewer.message("file_chooser")
+        assert (asked["multiple"], asked["directory"], asked["accept"]) == (True, False, "")
 
 
 async def is_value(evaluate: Evaluate, element: str, value: str) -> bool:
