@@ -227,6 +227,8 @@ class Edge:
                 await self._app(scope, receive, response)
             else:
                 await refuse_websocket(scope, receive, response, _host_not_allowed())
+        except OSError:
+            raise  # the client has left; uvicorn logs any other
         except Exception:
             log.exception("websocket.failed", route=_route(scope))
             raise
