@@ -21,7 +21,7 @@ from playwright.async_api import Browser
 from browser_sessions.chromium.launch import cleanup, folders
 from tests.harness.paths import TESTS
 from tests.harness.service import devtools
-from tests.harness.shared import FAILED, SharedOperator
+from tests.harness.shared import FAILED, SharedOperator, SharedPlaywright
 
 # Browsers and tests share two slow cores, so the duration of an example is no property of the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -97,8 +97,15 @@ async def plain_loop() -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_operator() -> AsyncIterator[SharedOperator]:
-    shared = SharedOperator()
+async def shared_playwright() -> AsyncIterator[SharedPlaywright]:
+    shared = SharedPlaywright()
+    yield shared
+    await shared.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_operator(shared_playwright: SharedPlaywright) -> AsyncIterator[SharedOperator]:
+    shared = SharedOperator(shared_playwright)
     yield shared
     await shared.close()
 

@@ -38,13 +38,6 @@ async def service(shared_service: SharedService, request: pytest.FixtureRequest)
         yield service
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_playwright() -> AsyncIterator[SharedPlaywright]:
-    shared = SharedPlaywright()
-    yield shared
-    await shared.close()
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def playwright(shared_playwright: SharedPlaywright, request: pytest.FixtureRequest) -> AsyncIterator[Playwright]:
     """Connects to sessions; the test closes its connections."""

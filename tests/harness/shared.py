@@ -119,11 +119,14 @@ class SharedPlaywright:
     @asynccontextmanager
     async def lent(self, test: pytest.Item) -> AsyncIterator[Playwright]:
         """For one test, which closes its connections, or fails and closes all."""
-        if self._playwright is None:
-            self._playwright = await self._stack.enter_async_context(async_playwright())
-        yield self._playwright
+        yield await self.take()
         if test.stash.get(FAILED, False):
             await self.close()
+
+    async def take(self) -> Playwright:
+        if self._playwright is None:
+            self._playwright = await self._stack.enter_async_context(async_playwright())
+        return self._playwright
 
     async def close(self) -> None:
         self._playwright = None
@@ -133,16 +136,15 @@ class SharedPlaywright:
 class SharedOperator:
     """An operator's browser for the console, driven by Playwright directly."""
 
-    def __init__(self) -> None:
+    def __init__(self, playwright: SharedPlaywright) -> None:
+        self._playwright = playwright
         self._browser: Browser | None = None
-        self._stack = AsyncExitStack()
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Browser]:
         """For one test."""
         if self._browser is None or not self._browser.is_connected():
-            await self.close()
-            playwright = await self._stack.enter_async_context(async_playwright())
+            playwright = await self._playwright.take()
             executable = locate(None).executable
             self._browser = await playwright.chromium.launch(executable_path=executable, chromium_sandbox=False)
         yield self._browser
@@ -154,7 +156,6 @@ class SharedOperator:
         browser, self._browser = self._browser, None
         if browser is not None:
             await browser.close()
-        await self._stack.aclose()
 
 
 class SharedBrowser:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
+from playwright.async_api import Playwright
 
 from browser_sessions.chromium.context import page_actions
 from browser_sessions.chromium.context.context import Context
@@ -80,15 +80,14 @@ async def test_waiting_for_network_idle_observes_all_requests(handle: Context, p
 
 
 async def test_a_site_cannot_tell_that_the_network_domain_is_disabled(
-    handle: Context, page_id: str, site: Site
+    handle: Context, page_id: str, site: Site, playwright: Playwright
 ) -> None:
     """Playwright's network domain is off most of the time; the requests and their headers must not differ."""
     site.pages["/shop"] = """<link rel=stylesheet href=/style.css><script src=/script.js></script><img src=/picture>
         <iframe src=/frame></iframe><script>fetch('/data', {method: 'POST', body: 'x'})</script>"""
     site.pages |= {"/style.css": "", "/script.js": "", "/frame": "<img src=/inner>", "/data": ""}
     found = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=locate(None).executable)
+    async with await playwright.chromium.launch(executable_path=locate(None).executable) as browser:
         context = await browser.new_context(viewport={"width": 800, "height": 600})
         page = await context.new_page()
         for _ in range(2):

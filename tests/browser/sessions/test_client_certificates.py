@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Error, async_playwright
+from playwright.async_api import Error, Playwright
 
 from tests.harness.certificates import Authority
 from tests.harness.clients.raw_cdp import raw
@@ -110,11 +110,10 @@ async def test_an_origin_that_is_not_trusted_sees_nothing_unless_errors_are_igno
 
 
 async def test_clients_over_cdp_show_it_in_their_own_contexts_too(
-    service: Running, bank: CertificateSite, authority: Authority
+    service: Running, bank: CertificateSite, authority: Authority, playwright: Playwright
 ) -> None:
     created = await service.create(client_certificates=[authority.sign("ann").for_origin(bank.url)])
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+    async with await playwright.chromium.connect_over_cdp(created["connect_url"]) as browser:
         for page in (browser.contexts[0].pages[0], await browser.new_page()):
             await page.goto(bank.url)
             assert await page.title() == "ann"
@@ -126,12 +125,11 @@ async def test_clients_over_cdp_show_it_in_their_own_contexts_too(
 
 
 async def test_a_context_with_its_own_certificates_is_refused_with_what_to_do(
-    service: Running, authority: Authority
+    service: Running, authority: Authority, playwright: Playwright
 ) -> None:
     created = await service.create()
     ann = authority.sign("ann")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+    async with await playwright.chromium.connect_over_cdp(created["connect_url"]) as browser:
         with pytest.raises(Error, match=r"client_certificates instead of a context's clientCertificates"):
             await browser.new_context(
                 client_certificates=[{"origin": "https://shop.example", "certPath": ann.cert, "keyPath": ann.key}]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
+from playwright.async_api import Playwright
 
 from browser_sessions import Client
 from browser_sessions.chromium.downloads import session_downloads
@@ -144,10 +144,11 @@ async def test_files_are_counted_by_direction_and_outcome(service: Running, site
     assert [now - then for now, then in zip(counts(), before, strict=True)] == [1, 1, 1, 5, len(REPORT)]
 
 
-async def test_downloads_of_a_playwright_client_are_reported_to_it_and_kept(service: Running, site: ClientSite) -> None:
+async def test_downloads_of_a_playwright_client_are_reported_to_it_and_kept(
+    service: Running, site: ClientSite, playwright: Playwright
+) -> None:
     created = await service.create()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(created["connect_url"])
+    async with await playwright.chromium.connect_over_cdp(created["connect_url"]) as browser:
         page = browser.contexts[0].pages[0]
         await page.goto(site.url)
         async with page.expect_download() as expected:
@@ -330,11 +331,10 @@ async def test_a_window_opened_for_a_download_closes(
 
 
 async def test_a_client_gets_the_download_of_a_window_that_closes(
-    service: Running, site: ClientSite, tmp_path: Path
+    service: Running, site: ClientSite, tmp_path: Path, playwright: Playwright
 ) -> None:
     made = await service.create()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(made["connect_url"])
+    async with await playwright.chromium.connect_over_cdp(made["connect_url"]) as browser:
         page = browser.contexts[0].pages[0]
         await page.goto(site.url)
         for number, script in enumerate(FOR_FILES.values(), 1):

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import CDPSession, Page, async_playwright
+from playwright.async_api import CDPSession, Page, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
 from browser_sessions import uvicorn_adapter
@@ -55,7 +55,7 @@ async def refusal(cdp: CDPSession, path: str) -> str:
 
 
 async def test_a_pages_inputs_take_the_uploads_of_its_session_and_nothing_else(
-    service: Running, tmp_path: Path
+    service: Running, tmp_path: Path, playwright: Playwright
 ) -> None:
     made, other = await service.create(), await service.create()
     session_id = made["session_id"]
@@ -66,8 +66,7 @@ async def test_a_pages_inputs_take_the_uploads_of_its_session_and_nothing_else(
     (folder,) = {each["path"] for each in members}
     assert folder.endswith("/docs/")
     (tmp_path / "mine").mkdir()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(made["connect_url"])
+    async with await playwright.chromium.connect_over_cdp(made["connect_url"]) as browser:
         context = browser.contexts[0]
         page = context.pages[0]
         await page.set_content(INPUTS)
