@@ -31,7 +31,7 @@ test: setup-tests ## Run the tests; many drive a real Chromium
 	@$(BIN)/python -m pytest -m "not slow" -p no:schemathesis -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: setup-tests ## Run the long ones: soaks, faults, fuzzing, expiries
-	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: setup ## Run the unit tests (no browser)
 	@$(BIN)/python -m pytest tests/unit -m "not slow" $(ARGS)
