@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from playwright.async_api import CDPSession, Frame, Page
 
@@ -14,7 +14,7 @@ from browser_sessions.chromium.deadline import seconds
 from browser_sessions.chromium.driver.playwright_calls import Calls
 from browser_sessions.chromium.page_registry import title_of
 from browser_sessions.chromium.ports import PageInfo
-from browser_sessions.domain.errors import BrowserTimeout, PageNotFound
+from browser_sessions.domain.errors import BrowserGone, BrowserTimeout, PageNotFound
 from browser_sessions.domain.urls import without_fragment, without_passwords
 
 IDENTIFY_SECONDS: Final = 10.0
@@ -36,6 +36,7 @@ class Pages:
     def __init__(self, host: Host, context_id: str, session_id: str) -> None:
         self._calls = host.calls
         self._registry = host.registry
+        self._ended = host.cdp.closed
         self.failures = LoadFailures(host, host.registry.touch)
         self._context_id = context_id
         self._session_id = session_id
@@ -83,11 +84,14 @@ class Pages:
         return None if page is None else self._ids.get(page)
 
     async def find(self, page_id: str, *, timeout: float) -> Page:
-        """Waits until Playwright knows the page. Raises `PageNotFound`, `BrowserTimeout`."""
+        """Waits until Playwright knows the page. Raises `PageNotFound`, `BrowserGone`, `BrowserTimeout`."""
         self._target(page_id)
         future = self._future(page_id)
         if not future.done():
-            await asyncio.wait({future}, timeout=timeout)
+            either: set[asyncio.Future[Any]] = {future, self._ended}
+            await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if self._ended.done():
+            raise BrowserGone("The browser has ended.")
         self._target(page_id)
         if future.cancelled():  # the context was closed meanwhile
             raise PageNotFound(self._session_id, page_id)

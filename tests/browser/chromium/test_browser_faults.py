@@ -14,6 +14,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from browser_sessions.chromium.context.context import Context
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.chromium.process import ChromiumProcess
@@ -81,6 +82,8 @@ async def test_a_killed_browser_is_reported_once(
     assert deaths == [(chromium.browser_id, EndReason.BROWSER_DIED)]
     with pytest.raises(BrowserGone):
         await waiting
+    assert isinstance(handle, Context)
+    handle._pages.remove(page_id)  # as the driver's event does, sooner or later
     with pytest.raises(BrowserGone):
         await handle.evaluate(page_id, "1", timeout=5)
     with pytest.raises(BrowserGone):
