@@ -75,9 +75,10 @@ FIRST_PAGE = """() => {
     const numbers = Object.entries(entry).filter(([name, it]) => typeof it === 'number' && name !== 'navigationId');
     return {
         same: {
-            entries: performance.getEntries().map(each => [each.entryType, each.name]),
+            entries: performance.getEntries().map(each => [each.entryType, each.name])
+                .filter(([type]) => type !== 'long-animation-frame'),  // of a busy machine
             text: Object.entries(entry).filter(([name, it]) => typeof it === 'string'),
-            happened: Object.keys(timing).filter(name => timing[name] > 0),  // the entry's numbers are rounded to 0
+            happened: [...numbers, ...Object.entries(timing)].filter(([name, it]) => it > 0).map(([name]) => name),
             type: performance.navigation.type,
             history: [history.length, history.state, navigation.entries().length, navigation.canGoBack],
             page: [document.URL, document.baseURI, document.referrer, document.readyState, document.compatMode,
