@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,14 +28,21 @@ WITHOUT_CLIENTS: Final = {EndReason.START_FAILED, EndReason.NODE_LOST}
 OF_UVICORN: Final = (1011, "keepalive ping timeout")
 
 
-def calls(*names: str) -> Iterator[ast.Call]:
+@functools.cache
+def calls_by_name() -> dict[str, list[ast.Call]]:
     """Except those to Playwright's driver, which is no client."""
+    found: dict[str, list[ast.Call]] = {}
     for path in set((ROOT / "browser_sessions").rglob("*.py")) - set((ROOT / "browser_sessions").rglob("driver/*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                if name in names:
-                    yield node
+                found.setdefault(name, []).append(node)
+    return found
+
+
+def calls(*names: str) -> Iterator[ast.Call]:
+    for name in names:
+        yield from calls_by_name().get(name, ())
 
 
 def test_every_problem_is_documented_with_its_status_and_title() -> None:
