@@ -139,6 +139,7 @@ async def test_python_playwright(playwright: Playwright, pair: Pair, site: Clien
     await check(results, pair, site, PLAYWRIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.node
 @needs_node
 async def test_playwright_core(pair: Pair, site: ClientSite) -> None:
@@ -216,7 +217,8 @@ async def test_clients_get_the_reason_why_their_session_ended(service: Running) 
         path, url = await create()
         assert (await close_code(url, lambda: service.http.delete(path)))[0] == 4001, "an operator ended it"
         path, url = await create(idle_timeout_seconds=1)
-        assert (await close_code(url, wait_for_timeout))[0] == 4000
+        code, reason = await close_code(url, wait_for_timeout)
+        assert (code, "idle" in reason) == (4000, True), reason
 
         async def expired() -> bool:
             return bool((await owner.get(path)).json()["status"] == "expired")
@@ -250,7 +252,7 @@ async def test_one_line_with_python_playwright(service: Running, playwright: Pla
 
 @pytest.mark.node
 @needs_node
-@pytest.mark.parametrize("client", ["playwright", "puppeteer"])
+@pytest.mark.parametrize("client", [pytest.param("playwright", marks=pytest.mark.slow), "puppeteer"])
 async def test_one_line_with_node(service: Running, client: str) -> None:
     url = one_line(service, viewport_width=640, metadata=json.dumps({"mark": client}))
     assert await run_node("one-line.mjs", {"client": client, "url": url}) == 640
