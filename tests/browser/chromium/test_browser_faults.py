@@ -135,7 +135,7 @@ async def test_a_launch_whose_driver_is_killed_continues_with_another_and_leaves
 ) -> None:
     driver = launcher._driver
     assert driver is not None
-    launching = asyncio.gather(*(launcher.launch(lambda *_: None) for _ in range(3)))
+    launching = asyncio.gather(*(launcher.launch(lambda *_: None) for _ in range(2)))
     await until(lambda: bool(list(launcher._work_dir.rglob("brw_*/process.json"))), what="the first Chromium")
     driver.kill()
     browsers = [cast(ChromiumProcess, each) for each in await asyncio.wait_for(launching, 20)]
