@@ -365,9 +365,9 @@ HANG: Final = "setTimeout(() => { while (true); })"
 
 
 async def test_a_script_that_keeps_the_page_busy_at_its_deadline_is_terminated(handle: Context, page_id: str) -> None:
-    for expression in 2 * ("while (true);", "(async () => { await 0; while (true); })()"):
+    for expression in ("while (true);", "(async () => { await 0; while (true); })()"):
         with pytest.raises(BrowserTimeout):
-            await handle.evaluate(page_id, expression, timeout=0.2)
+            await handle.evaluate(page_id, expression, timeout=0.5)
         assert await handle.evaluate(page_id, "6 * 7", timeout=20) == 42
 
 

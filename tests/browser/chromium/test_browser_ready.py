@@ -531,6 +531,20 @@ async def test_a_spare_context_whose_renderer_died_is_not_used(chromium: Chromiu
     assert await contexts_in(chromium) == {handle.context_id, after}
 
 
+async def test_prepared_contexts_end_with_the_memory_for_them(chromium: ChromiumProcess, tmp_path: Path) -> None:
+    await learn(chromium, SPECS["desktop"], tmp_path, at_once=2)
+    prepared = chromium._spares.context_ids
+    chromium.keep_ready(False)
+
+    async def gone() -> bool:
+        return not prepared & await contexts_in(chromium) and not chromium.unused_contexts
+
+    await until(gone, what="they are gone")
+    await opened(chromium, tmp_path / "session", SPECS["desktop"])
+    assert chromium._spares._timer is None
+    assert len(chromium._spares) == 0
+
+
 # -- browsers of their own: the tests end them, or a session takes one for itself -------------------------------------
 
 
@@ -557,25 +571,14 @@ async def test_the_spare_context_ends_with_its_browser_and_its_driver(
     assert not chromium._link.ready._timer
 
 
-@pytest.mark.parametrize(
-    "end", ["pressure", *(pytest.param(each, marks=pytest.mark.slow) for each in ("kill", "close"))]
-)
-async def test_prepared_contexts_end_with_the_memory_for_them_and_with_their_browser(
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["kill", "close"])
+async def test_prepared_contexts_end_with_their_browser(
     own_chromium: ChromiumProcess, tmp_path: Path, deaths: list[Death], end: str
 ) -> None:
     chromium = own_chromium
     await learn(chromium, SPECS["desktop"], tmp_path, at_once=2)
-    prepared = chromium._spares.context_ids
-    if end == "pressure":
-        chromium.keep_ready(False)
-
-        async def gone() -> bool:
-            return not prepared & await contexts_in(chromium) and not chromium.unused_contexts
-
-        await until(gone, what="they are gone")
-        await opened(chromium, tmp_path / "session", SPECS["desktop"])
-        assert chromium._spares._timer is None
-    elif end == "close":
+    if end == "close":
         await chromium.close(timeout=10)
     else:
         os.kill(chromium.pid, signal.SIGKILL)
