@@ -322,7 +322,7 @@ async def test_a_session_in_a_prepared_context_has_its_own_rules_and_events(tmp_
         assert len(process._link.ready) == 0
         for made in both:
             await service.http.delete(f"/v1/browser/sessions/{made['session_id']}")
-        await until(prepared, what="a context is prepared")
+        await until(prepared, every=0.1, what="a context is prepared")
         made = await service.create(user_agent="Agent/1", start_url=site.url, metadata={"run": "2"})
         session_id = made["session_id"]
         assert await metric(service.http, "browser_sessions_spare_contexts") == 0, "it was used"
@@ -332,7 +332,7 @@ async def test_a_session_in_a_prepared_context_has_its_own_rules_and_events(tmp_
         assert details["traffic"]["refused"] == 0
         events = [event.kind for event in service.inside.pool.journal.since(0, session_id=session_id)[0]]
         assert events.count("page.opened") == 1
-        await until(prepared, every=0.05, what="the next context is prepared")
+        await until(prepared, every=0.1, what="the next context is prepared")
         denied = await service.create(user_agent="Agent/1", egress={"deny": ["127.0.0.1"]})
         site.requests.clear()
         page_id = await service.first_page(denied["session_id"])

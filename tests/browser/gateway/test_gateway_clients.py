@@ -154,6 +154,7 @@ async def test_puppeteer_core(pair: Pair, site: ClientSite) -> None:
     await check(results, pair, site, {"nested": ["Home", 0, 2, 1], "popup": None})
 
 
+@pytest.mark.slow
 @pytest.mark.node
 @needs_node
 async def test_chrome_remote_interface(pair: Pair, site: ClientSite) -> None:
@@ -250,9 +251,10 @@ async def test_one_line_with_python_playwright(service: Running, playwright: Pla
     assert await until(lambda: ended(service, "python")) == "client_left"
 
 
+@pytest.mark.slow
 @pytest.mark.node
 @needs_node
-@pytest.mark.parametrize("client", [pytest.param("playwright", marks=pytest.mark.slow), "puppeteer"])
+@pytest.mark.parametrize("client", ["playwright", "puppeteer"])
 async def test_one_line_with_node(service: Running, client: str) -> None:
     url = one_line(service, viewport_width=640, metadata=json.dumps({"mark": client}))
     assert await run_node("one-line.mjs", {"client": client, "url": url}) == 640

@@ -224,6 +224,7 @@ async def close_code(server: Running, session_id: str, client: Raw) -> int | Non
     return client.close_code
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_large_responses_does_not_block_others(service: Running) -> None:
     pulling_session, other_session = await service.create(), await service.create()
     async with raw(other_session["connect_url"]) as client, pulling(pulling_session["connect_url"]):

@@ -107,6 +107,8 @@ async def test_a_session_without_a_client_opens_its_windows(
             await stack.enter_async_context(stalling(other_session["connect_url"], how))
         cells = some_cells(site, 1 if driver == "viewer" else 2)
         cells = [cell for cell in cells if driver == "viewer" or cell.trigger != "middle"]
+        if (driver, beside) == ("http", "stalled clients"):
+            cells = cells[::2]  # the other quick test opens a window in each way
         setting = Setting(driver, "own", "none")
         check(await run_settings(service, site, playwright, [(setting, cells)], patience=LOADED_S))
 
