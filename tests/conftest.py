@@ -57,10 +57,12 @@ LONGEST_FIRST: Final = (
     TESTS / "browser" / "gateway" / "test_windows.py",
     TESTS / "e2e" / "test_benches.py",
     TESTS / "unit" / "gateway" / "test_gateway_isolation.py",
+    *(TESTS / "browser" / "chromium" / f"test_browser_{name}.py" for name in ("ready", "faults", "launcher")),
     TESTS / "e2e",
     TESTS / "browser",
 )
-"""Files and folders whose tests take longest: the processes of a run then end at about the same time."""
+"""Files and folders whose tests take longest: the processes of a run then end at about the same time. Before the others
+that share a service come those that close it."""
 
 
 @functools.cache

@@ -77,9 +77,9 @@ async def test_contexts_each_have_their_own_viewport_agent_and_cookies(
             start_url=f"{site.url}/?{number}",
         )
 
-    handles = await asyncio.gather(*(one(number) for number in range(5)))
+    handles = await asyncio.gather(*(one(number) for number in range(3)))
 
-    assert len({handle.context_id for handle, _ in handles}) == 5
+    assert len({handle.context_id for handle, _ in handles}) == 3
     for number, (handle, page_id) in enumerate(handles):
         await handle.evaluate(page_id, f"document.cookie = 'who={number}'", timeout=10)
     for number, (handle, page_id) in enumerate(handles):
@@ -89,7 +89,7 @@ async def test_contexts_each_have_their_own_viewport_agent_and_cookies(
         assert seen == [500 + number, 400 + number, f"Agent/{number}", f"who={number}"]
         assert len(handle.pages()) == 1
     agents = {path: headers["user-agent"] for path, headers in site.requests if path.startswith("/?")}
-    assert agents == {f"/?{number}": f"Agent/{number}" for number in range(5)}
+    assert agents == {f"/?{number}": f"Agent/{number}" for number in range(3)}
 
 
 async def test_every_option_reaches_the_page(chromium: ChromiumProcess, tmp_path: Path, site: Site) -> None:
@@ -280,9 +280,9 @@ async def test_a_folder_that_cannot_be_created_is_reported(chromium: ChromiumPro
 
 
 async def test_a_cancelled_open_leaves_no_context(chromium: ChromiumProcess, tmp_path: Path) -> None:
-    for number in range(16):  # at each of its steps, which take some milliseconds
+    for number in range(8):  # at each of its steps, which take some milliseconds
         opening = asyncio.create_task(opened(chromium, tmp_path / f"s{number}", start_url="about:blank"))
-        await asyncio.sleep(0.005 * number)
+        await asyncio.sleep(0.01 * number)
         opening.cancel()
         await asyncio.wait({opening})
         if not opening.cancelled():
@@ -381,8 +381,8 @@ async def test_pages_show_their_current_url_and_title(chromium: ChromiumProcess,
 def few_pages(monkeypatch: pytest.MonkeyPatch) -> int:
     """A page limit that tests reach quickly, instead of the real one."""
     assert MAX_PAGES == 20
-    monkeypatch.setattr("browser_sessions.chromium.context.context.MAX_PAGES", 5)
-    return 5
+    monkeypatch.setattr("browser_sessions.chromium.context.context.MAX_PAGES", 3)
+    return 3
 
 
 async def test_a_page_that_opens_windows_in_a_loop_is_limited(
@@ -391,13 +391,13 @@ async def test_a_page_that_opens_windows_in_a_loop_is_limited(
     handle, page_id = await opened(chromium, tmp_path / "session")
     other, other_page = await opened(chromium, tmp_path / "other")
 
-    await handle.evaluate(page_id, "for (let i = 0; i < 12; i++) window.open('about:blank')", timeout=60)
+    await handle.evaluate(page_id, "for (let i = 0; i < 8; i++) window.open('about:blank')", timeout=60)
 
     await until(lambda: len(handle.pages()) == few_pages, within=60)
     assert await other.evaluate(other_page, "1", timeout=10) == 1
     with pytest.raises(TooManyPages):
         await handle.open_page(None, timeout=10)
-    for _ in range(4):  # the opener goes on, and can open windows again once some are closed
+    for _ in range(2):  # the opener goes on, and can open windows again once some are closed
         await handle.evaluate(page_id, "void window.open('about:blank')", timeout=10)
         await until(lambda: len(handle.pages()) == few_pages)
         assert await handle.evaluate(page_id, "6 * 7", timeout=5) == 42
@@ -409,10 +409,10 @@ async def test_a_session_has_at_most_so_many_pages_even_concurrently(
 ) -> None:
     handle, _ = await opened(chromium, tmp_path / "session")
 
-    calls = (handle.open_page(None, timeout=60) for _ in range(10))
+    calls = (handle.open_page(None, timeout=60) for _ in range(6))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [type(outcome) for outcome in outcomes] == [PageInfo] * 4 + [TooManyPages] * 6
+    assert [type(outcome) for outcome in outcomes] == [PageInfo] * 2 + [TooManyPages] * 4
     assert len(handle.pages()) == few_pages
     await handle.close(timeout=20)
 

@@ -18,6 +18,7 @@ from browser_sessions.chromium.context.context import Context
 from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.chromium.ports import ContextEvent
 from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.chromium.renderers import BUSY_S
 from browser_sessions.domain.errors import BrowserGone, BrowserTimeout
 from browser_sessions.domain.session import EndReason
 from browser_sessions.domain.session_spec import SessionSpec
@@ -135,7 +136,7 @@ async def test_a_launch_whose_driver_is_killed_continues_with_another_and_leaves
 ) -> None:
     driver = launcher._driver
     assert driver is not None
-    launching = asyncio.gather(*(launcher.launch(lambda *_: None) for _ in range(3)))
+    launching = asyncio.gather(*(launcher.launch(lambda *_: None) for _ in range(2)))
     await until(lambda: bool(list(launcher._work_dir.rglob("brw_*/process.json"))), what="the first Chromium")
     driver.kill()
     browsers = [cast(ChromiumProcess, each) for each in await asyncio.wait_for(launching, 20)]
@@ -265,11 +266,14 @@ async def test_of_three_pages_the_one_with_the_busiest_renderer_is_killed(
         page_id = handles[name].pages()[0].page_id
         await handles[name].evaluate(page_id, f"setTimeout(() => {{ {script} }}, 50) && 0", timeout=20)
 
-    ended: int | None = None
-    while ended is None:  # its renderer must have been busy for a moment first
-        await asyncio.sleep(2)
-        ended = await chromium.kill_busiest_renderer()
+    known = chromium._renderers
 
+    def busy() -> bool:
+        spent = (seconds - known._sampled.get(process, 0.0) for process, seconds in known._io_seconds().items())
+        return max(spent) >= BUSY_S
+
+    await until(busy, every=0.1, within=60, what="a renderer has been busy for a moment")
+    ended = await chromium.kill_busiest_renderer()
     await until(lambda: ended not in group_of(chromium), what="the end of its process")
     await until(lambda: any(event.kind == "page.crashed" for event in events["loud"]), what="the crash is reported")
     assert not [event for name in ("busy", "quiet") for event in events[name] if event.kind == "page.crashed"]

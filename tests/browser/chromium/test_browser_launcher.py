@@ -124,18 +124,24 @@ async def test_closing_leaves_no_process_and_no_folder(
     await chromium.close(timeout=5)
 
 
-async def test_concurrent_launches_start_one_driver(launcher: PlaywrightLauncher) -> None:
+async def test_concurrent_launches_start_one_driver_without_our_variables(
+    launcher: PlaywrightLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER_SESSIONS_ADMIN_API_KEY", "canary-0123456789")
     assert launcher._driver is not None
     launcher._driver.kill()
     await asyncio.wait({launcher._driver.dead})
     before = drivers()
 
-    browsers = await asyncio.gather(*(launcher.launch(ignore_death) for _ in range(4)))
+    browsers = await asyncio.gather(*(launcher.launch(ignore_death) for _ in range(2)))
 
     assert {browser.alive for browser in browsers} == {True}
-    assert len({browser.pid for browser in browsers}) == 4
-    assert len({browser.process_group for browser in browsers if isinstance(browser, ChromiumProcess)}) == 4
-    assert len(drivers() - before) == 1
+    assert len({browser.pid for browser in browsers}) == 2
+    assert len({browser.process_group for browser in browsers if isinstance(browser, ChromiumProcess)}) == 2
+    (driver,) = drivers() - before
+    environment = driver.environ()
+    assert "PATH" in environment
+    assert not any("canary" in value or "BROWSER_SESSIONS" in name for name, value in environment.items())
 
 
 def drivers() -> set[psutil.Process]:
@@ -158,31 +164,25 @@ async def test_a_cancelled_launch_leaves_nothing(launcher: PlaywrightLauncher) -
         await until(lambda: not folders_of_browsers(launcher._work_dir), what="the end of its folder")
 
 
-@pytest.mark.parametrize(
-    ("lines", "word"),
-    [
-        pytest.param("exit 127", "start", id="ends at once"),
-        pytest.param("exec sleep 600", "did not respond", id="never responds"),
-    ],
-)
 async def test_a_failed_start_is_reported_and_leaves_nothing(
-    work_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, word: str
+    work_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    executable = script(tmp_path, lines)
+    executable = script(tmp_path, "exit 127")
     launcher = PlaywrightLauncher(work_dir, executable, False, SystemClock())
     await launcher.start()
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     real = browser_start.start_browser
     monkeypatch.setattr("browser_sessions.chromium.launcher.start_browser", lambda *args: real(*args, timeout=1.0))
 
-    with pytest.raises(NoBrowser, match=word):
-        await launcher.launch(ignore_death)
-
-    await until(
-        lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= before,
-        what="the end of the script",
-    )
-    assert not folders_of_browsers(work_dir)
+    for lines, word in (("exit 127", "start"), ("exec sleep 600", "did not respond")):
+        script(tmp_path, lines)
+        with pytest.raises(NoBrowser, match=word):
+            await launcher.launch(ignore_death)
+        await until(
+            lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= before,
+            what="the end of the script",
+        )
+        assert not folders_of_browsers(work_dir)
     await launcher.stop()
     assert list(work_dir.iterdir()) == []
 

@@ -302,7 +302,7 @@ async def test_values_are_represented_as_json(handle: Context, page_id: str) -> 
         result = await handle.evaluate(page_id, expression, timeout=20)
         assert result == value, expression
         json.dumps(result, allow_nan=False).encode()
-        await handle.navigate(page_id, "about:blank", wait_until="load", timeout=20)  # some change the document's world
+        await restored(handle, page_id, expression)
 
 
 async def test_values_are_represented_as_by_json_stringify(handle: Context, page_id: str) -> None:
@@ -327,7 +327,7 @@ FAILURES: Final = [
     ("a b c", "SyntaxError"),
     ("throw new Error('x'.repeat(100000))", "xxx"),
     ("(() => { let a = []; for (let i = 0; i < 250; i++) a = [a]; return a })()", "nested more than 200"),
-    ("throw 'x'.repeat(3e7)", "xxx"),
+    ("throw 'x'.repeat(1e7)", "xxx"),
     ("throw {toString() { return 'odd' }}", "odd"),
     ("throw {message: 'm', code: 1}", "^m$"),
     ("Promise.reject({code: 1, why: ['no']})", r'^{"code":1,"why":\["no"\]}$'),
@@ -338,8 +338,8 @@ FAILURES: Final = [
     ("({get a() { throw new Error('own') }})", "own"),
     ("throw Object.create(null)", "cannot be shown"),
     ("throw new TypeError('\\ud800')", "TypeError: \ufffd"),
-    ("Array.prototype.join = () => 'x'.repeat(3e7); [1]", "too long"),
-    ("'x'.repeat(1e8)", "more than 8388608 characters"),
+    ("Array.prototype.join = () => 'x'.repeat(1e7); [1]", "too long"),
+    ("'x'.repeat(1e7)", "more than 8388608 characters"),
     ("new Array(4e9)", "more than 8388608 characters"),
     ("Array.from({length: 1e5}, () => [])", "too many objects"),
 ]
@@ -351,7 +351,13 @@ async def test_an_exception_of_a_script_is_reported_truncated(handle: Context, p
         with pytest.raises(PageFailed, match=text) as failed:
             await handle.evaluate(page_id, expression, timeout=20)
         assert len(failed.value.detail) <= 500, expression
-        await handle.navigate(page_id, "about:blank", wait_until="load", timeout=20)  # some change the document's world
+        await restored(handle, page_id, expression)
+
+
+async def restored(handle: Context, page_id: str, expression: str) -> None:
+    """A new document if the expression has changed this one's world."""
+    if "prototype" in expression:
+        await handle.navigate(page_id, "about:blank", wait_until="load", timeout=20)
 
 
 HANG: Final = "setTimeout(() => { while (true); })"
@@ -359,7 +365,7 @@ HANG: Final = "setTimeout(() => { while (true); })"
 
 
 async def test_a_script_that_keeps_the_page_busy_at_its_deadline_is_terminated(handle: Context, page_id: str) -> None:
-    for expression in 2 * ("while (true);", "(async () => { await 0; while (true); })()"):
+    for expression in ("while (true);", "(async () => { await 0; while (true); })()"):
         with pytest.raises(BrowserTimeout):
             await handle.evaluate(page_id, expression, timeout=0.5)
         assert await handle.evaluate(page_id, "6 * 7", timeout=20) == 42
@@ -406,7 +412,7 @@ async def test_a_navigation_has_its_whole_time(handle: Context, page_id: str, si
 async def test_a_navigation_that_fails_does_not_disturb_the_next(handle: Context, page_id: str, site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         refused = f"http://127.0.0.1:{closed.getsockname()[1]}/"
-    for _ in range(4):  # an error page that comes late interrupts nearly every navigation
+    for _ in range(2):  # an error page that comes late interrupts nearly every navigation
         with pytest.raises(PageFailed, match="ERR_CONNECTION_REFUSED"):
             await handle.navigate(page_id, refused, wait_until="load", timeout=20)
         done = await handle.navigate(page_id, site.url, wait_until="load", timeout=20)
@@ -435,7 +441,7 @@ async def test_a_navigation_of_a_page_that_hangs_says_so(handle: Context, page_i
     await handle.navigate(page_id, f"{site.url}/spins", wait_until="commit", timeout=20)
     await until(lambda: hangs(handle), what="the page hangs")
     with pytest.raises(BrowserTimeout, match="a script keeps it busy"):
-        await handle.navigate(page_id, site.url, wait_until="load", timeout=1)
+        await handle.navigate(page_id, site.url, wait_until="load", timeout=0.5)
 
 
 async def test_a_hung_page_times_out_and_is_closed_at_once(

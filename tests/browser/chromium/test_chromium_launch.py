@@ -39,7 +39,7 @@ from browser_sessions.chromium.launcher import PlaywrightLauncher
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import NoBrowser, SettingsError
 from tests.harness.paths import ROOT
-from tests.harness.service import ADMIN_KEY, ServerProcess, running
+from tests.harness.service import ADMIN_KEY, Running, ServerProcess, running
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -287,7 +287,7 @@ def test_chromium_starts_and_ends_under_asyncio_and_uvloop(
 
 
 async def test_a_flood_of_standard_error_neither_blocks_chromium_nor_grows_our_memory(folder: Path) -> None:
-    megabytes = 16
+    megabytes = 5
     async with chromium(folder, "--log-level=0", "--enable-logging=stderr", without="--log-level=1") as cdp:
         session = await cdp.page()
         await cdp.call(
@@ -391,6 +391,7 @@ async def test_a_killed_chromium_is_reaped(folder: Path) -> None:
         assert not psutil.pid_exists(cdp.child.pid)
 
 
+@pytest.mark.slow
 async def test_no_child_of_the_service_holds_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
     server = ServerProcess(tmp_path / "data")
@@ -484,63 +485,68 @@ def may_signal(pid: int, user: BrowserUser) -> bool:
 
 
 @ROOT_ONLY
-async def test_the_browser_user_can_enter_its_own_folders_only(open_folder: Path) -> None:
-    assert USER is not None
+async def test_chromiums_user_and_the_drivers_reach_only_what_is_theirs(open_folder: Path) -> None:
     data = open_folder / "data"
     async with running(data) as service:
         work, session_id = service.inside.work_dir, (await service.create())["session_id"]
-        assert work == folders.work_folder(data / "work", USER), "the next start must use the same folder"
-        assert not work.is_relative_to(data)
-        reached = [path for path in (work / "sessions", *work.glob("run-*/brw_*/*")) if USER.may_enter(path)]
-        assert work / "sessions" in reached
-        assert {path.name for path in reached} == {"sessions", "home", "profile", "tmp"}
-        assert {path.stat().st_mode & 0o777 for path in reached} == {0o711, 0o700}
-        assert not USER.may_enter(data)
-        assert not any(USER.may_enter(path) for path in work.glob("run-*/driver-*/tmp"))
-        assert {path.stat().st_uid for path in (work, work / "sessions", *work.glob("run-*"))} == {0}
-        for hidden in (work, work / "sessions", *work.glob("run-*")):
-            assert hidden.stat().st_mode & 0o066 == 0, "others must not list or write it"
-        assert await asyncio.to_thread(readable, data, USER) == []
-        data.chmod(0o755)  # as one that was there before may be
-        assert await asyncio.to_thread(readable, data, USER) in (
-            [data],
-            [data, data / "devtools"],
-        )  # a copy of the tests'
-
+        await check_driver(service, data)
+        await check_browser_folders(work, data)
         assert (work / "sessions" / session_id).exists()
     assert not work.exists(), "a stopped service must remove its work folder"
 
 
-@ROOT_ONLY
-async def test_as_root_the_driver_is_a_third_user_without_rights(open_folder: Path) -> None:
-    """Nothing of it is Chromium's user's to signal or to read, and the data folder is not its own to read."""
+async def check_browser_folders(work: Path, data: Path) -> None:
     assert USER is not None
-    data = open_folder / "data"
-    async with running(data) as service:
-        await service.create()
-        launcher = service.inside.launcher
-        driver, user = launcher._driver, launcher.driver_user
-        assert driver is not None
-        assert user is not None
-        assert user.uid not in (0, USER.uid)
-        found = status(psutil.Process(driver.pid))
-        assert {found["Uid"], found["Gid"]} == {"\t".join([str(user.uid)] * 4)}
-        assert found["Groups"] == ""
-        assert found["NoNewPrivs"] == "1"
-        assert {int(found[each], 16) for each in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
-        assert await asyncio.to_thread(readable, data, user) == []
-        assert list(driver.folder.parent.glob("driver-*")) == [driver.folder]
-        assert [path for path in (driver.folder, *driver.folder.iterdir()) if path.stat().st_uid == user.uid] == [
-            driver.folder / "tmp"
-        ]
-        for each in ("environ", "mem", "fd"):
-            assert not opens(Path(f"/proc/{driver.pid}/{each}"), USER)
-        assert may_signal(driver.pid, user)
-        assert not may_signal(driver.pid, USER)
+    assert work == folders.work_folder(data / "work", USER), "the next start must use the same folder"
+    assert not work.is_relative_to(data)
+    reached = [path for path in (work / "sessions", *work.glob("run-*/brw_*/*")) if USER.may_enter(path)]
+    assert work / "sessions" in reached
+    assert {path.name for path in reached} == {"sessions", "home", "profile", "tmp"}
+    assert {path.stat().st_mode & 0o777 for path in reached} == {0o711, 0o700}
+    assert not USER.may_enter(data)
+    assert not any(USER.may_enter(path) for path in work.glob("run-*/driver-*/tmp"))
+    assert {path.stat().st_uid for path in (work, work / "sessions", *work.glob("run-*"))} == {0}
+    for hidden in (work, work / "sessions", *work.glob("run-*")):
+        assert hidden.stat().st_mode & 0o066 == 0, "others must not list or write it"
+    assert await asyncio.to_thread(readable, data, USER) == []
+    data.chmod(0o755)  # as one that was there before may be
+    assert await asyncio.to_thread(readable, data, USER) in (
+        [data],
+        [data, data / "devtools"],
+    )  # a copy of the tests'
+
+
+async def check_driver(service: Running, data: Path) -> None:
+    """It has a third user without rights: nothing of it is Chromium's user's to signal or to read, and the data folder
+    is not its own to read."""
+    assert USER is not None
+    launcher = service.inside.launcher
+    driver, user = launcher._driver, launcher.driver_user
+    assert driver is not None
+    assert user is not None
+    assert user.uid not in (0, USER.uid)
+    found = status(psutil.Process(driver.pid))
+    assert {found["Uid"], found["Gid"]} == {"\t".join([str(user.uid)] * 4)}
+    assert found["Groups"] == ""
+    assert found["NoNewPrivs"] == "1"
+    assert {int(found[each], 16) for each in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+    assert await asyncio.to_thread(readable, data, user) == []
+    assert list(driver.folder.parent.glob("driver-*")) == [driver.folder]
+    assert [path for path in (driver.folder, *driver.folder.iterdir()) if path.stat().st_uid == user.uid] == [
+        driver.folder / "tmp"
+    ]
+    for each in ("environ", "mem", "fd"):
+        assert not opens(Path(f"/proc/{driver.pid}/{each}"), USER)
+    assert may_signal(driver.pid, user)
+    assert not may_signal(driver.pid, USER)
 
 
 @ROOT_ONLY
-@pytest.mark.parametrize(("mode", "unprivileged"), [(0o644, True), (0o600, False)], ids=["readable", "not readable"])
+@pytest.mark.parametrize(
+    ("mode", "unprivileged"),
+    [(0o644, True), pytest.param(0o600, False, marks=pytest.mark.slow)],
+    ids=["readable", "not readable"],
+)
 async def test_the_drivers_files_need_not_be_reachable_but_readable(
     tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch, mode: int, unprivileged: bool
 ) -> None:

@@ -1,4 +1,4 @@
-"""Very long console messages and errors of a page reach neither our event loop nor Playwright; later ones do."""
+"""Very long or very many events of a page reach neither our event loop nor Playwright; later ones do."""
 
 from __future__ import annotations
 
@@ -75,3 +75,23 @@ async def test_required_events_are_forwarded_with_truncated_strings(service: Run
 
         await until(lambda: dialogs() == 2, what="both are in the history")
         assert await service.evaluate(session_id, "1 + 1") == 2
+
+
+CHANGES: Final = 1_000
+WITHIN_TEN_SECONDS: Final = 200
+"""Chromium's limit: Blink's `NavigationRateLimiter`."""
+
+
+@pytest.mark.parametrize(
+    "change", ["location.hash = i", pytest.param("history.replaceState(0, '', '#' + i)", marks=pytest.mark.slow)]
+)
+async def test_url_changes_of_a_page_are_limited(service: Running, change: str) -> None:
+    """By Chromium itself, before any event reaches us."""
+    session_id = (await service.create())["session_id"]
+    handle: Any = service.inside.pool.context(session_id)
+    changes: list[str] = []
+    handle._inner.pages[0].on("framenavigated", lambda frame: changes.append(frame.url))
+    await service.evaluate(session_id, f"(() => {{ for (let i = 0; i < {CHANGES}; i++) {change} }})()")
+    assert await service.evaluate(session_id, "document.title = 'goes on'") == "goes on"
+    await until(lambda: len(changes) >= WITHIN_TEN_SECONDS, what="the allowed changes are reported")
+    assert len(changes) < CHANGES / 2

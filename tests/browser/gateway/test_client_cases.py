@@ -16,6 +16,7 @@ from playwright.async_api import Playwright, Route
 
 from browser_sessions.chromium.context import context as context_module
 from browser_sessions.chromium.process import ChromiumProcess
+from browser_sessions.domain.errors import TOO_MANY_PAGES
 from browser_sessions.domain.limits import MAX_PAGES
 from browser_sessions.gateway import shared_session
 from browser_sessions.gateway.policy import target_rules
@@ -207,7 +208,9 @@ TITLES: Final = {"playwright": by_playwright, "puppeteer": by_puppeteer, "raw": 
 
 @pytest.mark.usefixtures("names_go_to_proxies")
 @pytest.mark.parametrize("credentials", ["anna:opensesame", pytest.param(None, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("by", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node]), "raw"])
+@pytest.mark.parametrize(
+    "by", ["playwright", pytest.param("puppeteer", marks=[pytest.mark.node, needs_node, pytest.mark.slow]), "raw"]
+)
 async def test_contexts_created_by_a_client_use_the_sessions_proxy(
     service: Running, playwright: Playwright, by: str, credentials: str | None
 ) -> None:
@@ -311,7 +314,7 @@ async def wait_title(client: Any, at_page: str, address: str) -> str:
 async def test_a_page_that_crashes_during_its_screenshot_does_not_crash_the_browser(service: Running) -> None:
     """With Playwright's `CDPScreenshotNewSurface`, Chromium 156 crashes in three of four attempts."""
     neighbour = await service.create()
-    for _ in range(6):
+    for _ in range(3):
         created = await service.create()
         async with raw(created["connect_url"]) as client:
             _, at_page = await client.page()
@@ -338,9 +341,8 @@ async def test_commands_to_a_crashed_page_that_would_crash_the_browser_are_refus
             ("Input.synthesizeScrollGesture", {"x": 10, "y": 10, "yDistance": 100}),
             ("Input.synthesizeTapGesture", {"x": 10, "y": 10}),
         ]
-        for method, params in commands:
-            refused = await client.ask(method, params, at_page)
-            assert refused["error"] == {"code": -32000, "message": "Target crashed"}
+        refused = await asyncio.gather(*(client.ask(method, params, at_page) for method, params in commands))
+        assert [each["error"] for each in refused] == [{"code": -32000, "message": "Target crashed"}] * len(commands)
         await client.call("Page.navigate", {"url": site.url}, at_page)
         assert (await client.call("Page.printToPDF", {}, at_page))["data"]
     assert (await service.get(created["session_id"]))["status"] == "active"
@@ -390,7 +392,7 @@ async def pages_until_refused(service: Running, session_id: str) -> int:
     return MAX_PAGES + 1
 
 
-FEW: Final = 8
+FEW: Final = 4
 
 
 @pytest.fixture
@@ -398,6 +400,19 @@ def few_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session can have `FEW` pages, because each takes a process to open."""
     for module in (context_module, shared_session, target_rules):
         monkeypatch.setattr(module, "MAX_PAGES", FEW)
+
+
+@pytest.mark.usefixtures("few_pages")
+async def test_concurrent_creates_of_pages_beyond_the_limit_are_refused(service: Running) -> None:
+    made = await service.create()
+    async with raw(made["connect_url"]) as client:
+        await client.auto_attach(wait=False)
+        calls = (client.ask("Target.createTarget", {"url": "about:blank"}) for _ in range(FEW + 2))
+        responses = await asyncio.gather(*calls)
+        assert ["result" in response for response in responses] == [True] * (FEW - 1) + [False] * 3
+        assert TOO_MANY_PAGES in responses[-1]["error"]["message"]
+        targets = (await client.call("Target.getTargets"))["targetInfos"]
+        assert sum(info["type"] == "page" for info in targets) == FEW
 
 
 @pytest.mark.usefixtures("few_pages")
@@ -451,10 +466,9 @@ async def test_pages_of_a_clients_context_end_and_are_not_counted_once_it_discon
     created = await service.create()
     async with raw(created["connect_url"]) as client:
         await client.call("Target.createTarget", {"url": site.url})
-        for _ in range(3):
+        for _ in range(2):
             context: Any = (await client.call("Target.createBrowserContext"))["browserContextId"]
-            for _ in range(2):
-                await client.call("Target.createTarget", {"url": site.url, "browserContextId": context})
+            await client.call("Target.createTarget", {"url": site.url, "browserContextId": context})
         client.socket.transport.abort()
 
     async def no_connections() -> bool:

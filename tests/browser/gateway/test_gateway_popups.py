@@ -15,7 +15,7 @@ from tests.harness.sites.client_site import ClientSite, client_site
 
 pytestmark = pytest.mark.browser
 
-POPUPS: Final = pytest.mark.parametrize("popups", [8, pytest.param(25, marks=pytest.mark.slow)])
+POPUPS: Final = pytest.mark.parametrize("popups", [5, pytest.param(25, marks=pytest.mark.slow)])
 """Enough to notice late init scripts: without pausing windows, a third to two thirds of them run too late."""
 FIRST: Final = "({marker: window.first, agent: window.agent, width: window.width, other: window.others ?? null})"
 PAGE: Final = "/first"

@@ -171,7 +171,7 @@ async def test_a_client_that_does_not_read_is_closed_with_1013_and_its_session_s
         relay = next(r for r in service.inside.gateway._relays if r.scope._sessions)
         client.socket.transport.pause_reading()
         await client.socket.send(command(client, "Runtime.enable", {}, at_page))
-        flood_params = {"expression": "for (i = 0; i < 1000; i++) console.log('x'.repeat(30000))"}
+        flood_params = {"expression": "for (i = 0; i < 60; i++) console.log('x'.repeat(500_000))"}
         await client.socket.send(command(client, "Runtime.evaluate", flood_params, at_page))
         side = relay.socket
         await until(lambda: side.paused or relay.gone, what="the client is behind")
@@ -211,17 +211,3 @@ async def test_commands_of_a_client_that_does_not_read_responses_are_not_read(se
             flooding.cancel()
             client.socket.transport.abort()
     assert (await service.details(made["session_id"]))["status"] == "active"
-
-
-async def test_concurrent_creates_of_pages_beyond_the_limit_are_refused(
-    service: Running,
-) -> None:
-    made = await service.create()
-    async with raw(made["connect_url"]) as client:
-        await client.auto_attach(wait=False)
-        calls = (client.ask("Target.createTarget", {"url": "about:blank"}) for _ in range(25))
-        responses = await asyncio.gather(*calls)
-        assert ["result" in response for response in responses] == [True] * 19 + [False] * 6
-        assert "20 pages" in responses[-1]["error"]["message"]
-        targets = (await client.call("Target.getTargets"))["targetInfos"]
-        assert sum(info["type"] == "page" for info in targets) == 20

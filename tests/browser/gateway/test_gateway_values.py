@@ -84,6 +84,7 @@ async def test_fuzzed_values_of_every_method_do_not_affect_other_sessions(tmp_pa
     assert found.answered > 0.9 * found.sent
 
 
+@pytest.mark.slow
 async def test_the_fuzzer_notices_an_ended_process(own_service: Running) -> None:
     async with environment(own_service) as env:
         pid, kind = next((pid, kind) for pid, kind in env.processes().items() if kind == "utility")
