@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.harness.clients.sse import stream
-from tests.harness.service import Running, running
+from tests.harness.service import Running
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -218,19 +216,6 @@ async def test_hostile_text_is_encoded_as_json_on_one_line(service: Running) -> 
         logged = await events.until("console")
     assert len(logged["data"]["text"]) <= 500
     assert logged["data"]["text"].startswith("</script>\n\nevent: session.ended\ndata: {}\r")
-
-
-async def test_streams_end_with_the_service_and_do_not_delay_its_stop(tmp_path: Path) -> None:
-    async with running(tmp_path / "data") as service:
-        session_id = (await service.create())["session_id"]
-        async with stream(service.http, "/v1/browser/events") as everything:
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            stopping = asyncio.create_task(service.inside.stop())
-            seen: list[Any] = await everything.to_end()
-            await stopping
-        assert any(event["type"] == "session.ended" and event["session_id"] == session_id for event in seen)
-        assert loop.time() - began < 30
 
 
 async def test_a_reader_that_does_not_read_does_not_affect_others(service: Running) -> None:

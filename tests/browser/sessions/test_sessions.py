@@ -15,7 +15,7 @@ import pytest
 from browser_sessions.chromium.launch.folders import work_folder
 from browser_sessions.chromium.launch.user import browser_user
 from tests.harness.scenarios.expiry import expiries
-from tests.harness.service import Running, ServerProcess, running, serving
+from tests.harness.service import Running, ServerProcess, serving
 from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
@@ -83,12 +83,6 @@ async def test_keepalive_and_page_actions_are_activity_and_status_reads_are_not(
     assert kept["expires_at"] > first["expires_at"]
     await service.evaluate(session_id, "1")
     assert (await service.get(session_id))["last_activity"] > kept["last_activity"]
-
-
-async def test_a_session_without_limits_has_no_expiry(tmp_path: Path) -> None:
-    async with running(tmp_path / "data", max_lifetime_seconds="none") as service:
-        created = await service.create(idle_timeout_seconds=None, max_lifetime_seconds=None)
-        assert created["expires_at"] is None
 
 
 async def test_a_killed_browser_is_reported_and_the_next_create_works(service: Running) -> None:
