@@ -189,7 +189,7 @@ async def test_a_console_flood_is_truncated_and_does_not_affect_other_sessions(s
     session_id = (await service.create())["session_id"]
     other = (await service.create())["session_id"]
     journal = service.inside.pool.journal
-    await service.evaluate(session_id, "for (let i = 0; i < 5000; i++) console.log('line', i)")
+    await service.evaluate(session_id, "for (let i = 0; i < 2000; i++) console.log('line', i)")
     await until(
         lambda: any("too fast" in e.data.get("text", "") for e in journal.of(session_id)), what="the flood is truncated"
     )
@@ -204,7 +204,7 @@ async def test_a_console_flood_is_truncated_and_does_not_affect_other_sessions(s
             await service.evaluate(session_id, "console.log('later')")
             return any(e.data.get("text") == "later" for e in journal.of(session_id))
 
-        await until(published_again, what="console messages are published again")
+        await until(published_again, what="console messages are published again", every=0.2)
         await events.until(lambda event: event["data"].get("text") == "later")
 
 
@@ -283,7 +283,7 @@ async def test_events_of_cross_site_frames_and_workers_belong_to_their_page(serv
 async def test_a_workers_console_flood_is_truncated_and_later_workers_are_reported(service: Running) -> None:
     session_id = (await service.create(start_url="data:text/html,x"))["session_id"]
     journal = service.inside.pool.journal
-    flood = "for (let i = 0; i < 5000; i++) console.log('line', {i})"
+    flood = "for (let i = 0; i < 2000; i++) console.log('line', {i})"
     run = "new Worker(URL.createObjectURL(new Blob([{code!r}])))"
     await service.evaluate(session_id, run.format(code=flood) + "; 0")
     await until(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ import pytest
 import pytest_asyncio
 
 from tests.harness.certificates import Authority
+from tests.harness.clients.downloads import ended_downloads
 from tests.harness.clients.sse import stream
 from tests.harness.service import Running
 from tests.harness.shared import SharedService
+from tests.harness.sites.client_site import ClientSite, client_site
 from tests.harness.sites.plain_site import Site
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
 
@@ -31,7 +34,12 @@ async def shared_unusual(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
         return found
 
     shared = SharedService(
-        folder, egress=False, max_lifetime_seconds="none", max_sessions=3, max_sessions_per_principal=1
+        folder,
+        egress=False,
+        max_lifetime_seconds="none",
+        max_sessions=3,
+        max_sessions_per_principal=1,
+        max_download_bytes=2**20,
     )
     yield shared
     await shared.close()
@@ -39,9 +47,16 @@ async def shared_unusual(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def unusual(shared_unusual: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    """A service without egress proxy, lifetime limit and DevTools' files, and with one session for each principal."""
+    """A service without egress proxy, lifetime limit and DevTools' files, with one session for each principal and a
+    small quota of downloads."""
     async with shared_unusual.lent(request.node) as service:
         yield service
+
+
+@pytest.fixture
+def client_pages() -> Iterator[ClientSite]:
+    with client_site() as served:
+        yield served
 
 
 async def test_without_the_egress_proxy_sessions_connect_directly(unusual: Running, site: Site) -> None:
@@ -85,6 +100,21 @@ async def test_without_a_cache_the_service_starts_and_devtools_is_a_503_with_the
         assert problem["type"] == "urn:browser-sessions:problem:devtools-unavailable"
         assert "Getting its files from Chromium" in problem["detail"]
         assert str(unusual.inside.settings.data_dir) not in problem["detail"]
+
+
+async def test_a_download_that_exceeds_the_quota_is_not_kept(unusual: Running, client_pages: ClientSite) -> None:
+    session_id = (await unusual.create(start_url=client_pages.url))["session_id"]
+    await unusual.evaluate(session_id, f"void (location.href = '{client_pages.url}/endless')")
+    (found,) = await ended_downloads(unusual, session_id)
+    assert (found["state"], found["received_bytes"]) == ("over_quota", 0)
+    url = f"/v1/browser/sessions/{session_id}/downloads/{found['download_id']}"
+    refused = await unusual.http.get(url)
+    assert (refused.status_code, "over_quota" in refused.json()["detail"]) == (409, True)
+    folder = unusual.inside.work_dir / "sessions" / session_id / "downloads"
+    await until(lambda: list(folder.iterdir()) == [], what="the file is removed from disk")
+    await unusual.evaluate(session_id, "document.querySelector('#report').click()")
+    both = await ended_downloads(unusual, session_id, count=2)
+    assert [each["state"] for each in both] == ["over_quota", "completed"]
 
 
 async def test_streams_end_with_the_service_and_do_not_delay_its_stop(shared_unusual: SharedService) -> None:
