@@ -74,6 +74,7 @@ async def test_storage_state_of_a_hung_a_foreign_or_an_ended_session_is_an_error
     assert (await service.http.get(path)).status_code == 409
 
 
+@pytest.mark.slow
 async def test_storage_state_with_the_python_client(service: Running, site: ClientSite) -> None:
     async with Client(service.url, ADMIN_KEY) as client, client.session(start_url=site.url) as first:
         await first.evaluate("document.cookie = 'who=ann'")
