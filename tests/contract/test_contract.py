@@ -17,47 +17,41 @@ STATUS = (CONTRACT["path"], CONTRACT["method"])
 SCHEMA: dict[str, Any] = CONTRACT["responses"]["200"]["schema"]
 
 
-async def document(tmp_path: Path) -> dict[str, Any]:
-    async with node(tmp_path) as service:
-        found: dict[str, Any] = (await service.client.get("/openapi.json")).json()
-    return found
-
-
-def resolved(schema: Any, whole: dict[str, Any]) -> Any:
+def resolved(schema: Any, document: dict[str, Any]) -> Any:
     """`schema` with every `$ref` resolved."""
     if isinstance(schema, list):
-        return [resolved(item, whole) for item in schema]
+        return [resolved(item, document) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        return resolved(whole["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]], whole)
-    return {name: resolved(item, whole) for name, item in schema.items()}
+        return resolved(document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]], document)
+    return {name: resolved(item, document) for name, item in schema.items()}
 
 
-async def test_the_operation_matches_the_contract_exactly(tmp_path: Path) -> None:
-    whole = await document(tmp_path)
-    operation = whole["paths"][CONTRACT["path"]][CONTRACT["method"]]
+def test_the_operation_matches_the_contract_exactly(document: dict[str, Any]) -> None:
+    operation = document["paths"][CONTRACT["path"]][CONTRACT["method"]]
     assert operation["summary"] == CONTRACT["summary"]
     assert operation["description"] == CONTRACT["description"]
     assert operation["security"] == [{name: []} for name in CONTRACT["security"]]
     assert operation["parameters"] == CONTRACT["parameters"]
     assert operation.get("requestBody") is None
-    scheme = whole["components"]["securitySchemes"]["OAuth2PasswordBearer"]
+    scheme = document["components"]["securitySchemes"]["OAuth2PasswordBearer"]
     assert scheme["flows"]["password"]["tokenUrl"] == "/v1/auth/token"
 
 
-async def test_its_responses_are_200_and_422_with_the_contracts_schemas(tmp_path: Path) -> None:
-    whole = await document(tmp_path)
-    responses = whole["paths"][CONTRACT["path"]][CONTRACT["method"]]["responses"]
+def test_its_responses_are_200_and_422_with_the_contracts_schemas(document: dict[str, Any]) -> None:
+    responses = document["paths"][CONTRACT["path"]][CONTRACT["method"]]["responses"]
     assert list(responses) == list(CONTRACT["responses"])
     for status, expected in CONTRACT["responses"].items():
         assert responses[status]["description"] == expected["description"]
         assert list(responses[status]["content"]) == [expected["content_type"]]
-        assert resolved(responses[status]["content"][expected["content_type"]]["schema"], whole) == expected["schema"]
+        assert (
+            resolved(responses[status]["content"][expected["content_type"]]["schema"], document) == expected["schema"]
+        )
 
 
-async def test_the_eight_properties_have_the_contracts_order(tmp_path: Path) -> None:
-    schema = (await document(tmp_path))["components"]["schemas"]["BrowserSessionResponse"]
+def test_the_eight_properties_have_the_contracts_order(document: dict[str, Any]) -> None:
+    schema = document["components"]["schemas"]["BrowserSessionResponse"]
     assert list(schema["properties"]) == list(SCHEMA["properties"])
     assert schema["required"] == SCHEMA["required"]
 
@@ -116,12 +110,11 @@ async def test_the_status_bytes_equal_the_models_json(service: Node) -> None:
         await service.client.delete(f"/v1/browser/sessions/{made['session_id']}", headers=mine)
 
 
-async def test_every_other_v1_operation_accepts_a_key_or_a_token(tmp_path: Path) -> None:
-    whole = await document(tmp_path)
-    scheme = whole["components"]["securitySchemes"]["APIKeyHeader"]
+def test_every_other_v1_operation_accepts_a_key_or_a_token(document: dict[str, Any]) -> None:
+    scheme = document["components"]["securitySchemes"]["APIKeyHeader"]
     assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", "X-API-Key")
     seen = 0
-    for path, operations in whole["paths"].items():
+    for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if path.startswith("/v1/") and path != "/v1/auth/token" and (path, method) != STATUS:
                 seen += 1
@@ -131,8 +124,8 @@ async def test_every_other_v1_operation_accepts_a_key_or_a_token(tmp_path: Path)
     assert seen > 30
 
 
-async def test_operation_ids_are_short_and_unique(tmp_path: Path) -> None:
-    paths = (await document(tmp_path))["paths"]
+def test_operation_ids_are_short_and_unique(document: dict[str, Any]) -> None:
+    paths = document["paths"]
     ids = [operation["operationId"] for operations in paths.values() for operation in operations.values()]
     assert len(ids) == len(set(ids))
     assert paths[STATUS[0]][STATUS[1]]["operationId"] == "get_browser_session"

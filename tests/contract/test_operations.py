@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -15,7 +14,6 @@ from browser_sessions import Client
 from browser_sessions.cli import app
 from browser_sessions.client import PdfOptions, ScreenshotOptions, SessionOptions
 from browser_sessions.domain.session import SessionStatus
-from tests.harness.fakes.fake_node import node
 
 METHODS: Final = {
     "cdp_list": "cdp_list",
@@ -128,9 +126,7 @@ NOT_PARAMETERS: Final = {"X-API-Key", "ticket", "grant_type", "client_id", "clie
 """The first two are what the client has a key for; the service ignores the others."""
 
 
-async def test_every_operation_has_a_method_with_its_parameters(tmp_path: Path) -> None:
-    async with node(tmp_path) as service:
-        document: dict[str, Any] = (await service.client.get("/openapi.json")).json()
+def test_every_operation_has_a_method_with_its_parameters(document: dict[str, Any]) -> None:
     operations = {each["operationId"]: each for path in document["paths"].values() for each in path.values()}
     assert set(operations) == set(METHODS)
     for name, operation in operations.items():
@@ -141,9 +137,8 @@ async def test_every_operation_has_a_method_with_its_parameters(tmp_path: Path) 
         assert wanted <= taken, f"{METHODS[name]} lacks a parameter of {name}"
 
 
-async def test_the_document_has_the_statuses_where_the_contract_does_not_forbid_it(tmp_path: Path) -> None:
-    async with node(tmp_path) as service:
-        schemas: dict[str, Any] = (await service.client.get("/openapi.json")).json()["components"]["schemas"]
+def test_the_document_has_the_statuses_where_the_contract_does_not_forbid_it(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
     for name in ("BrowserSessionCreated", "BrowserSessionDetails", "BrowserSessionHealth", "SessionRow"):
         assert schemas[name]["properties"]["status"]["enum"] == list(SessionStatus)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from playwright.async_api import Error, Playwright
 
 from tests.harness.certificates import Authority
 from tests.harness.clients.raw_cdp import raw
-from tests.harness.service import Running, running
+from tests.harness.service import Running
 from tests.harness.sites.certificate_site import CertificateSite, certificate_site
 from tests.harness.sites.plain_site import Site
 
@@ -148,11 +147,3 @@ async def test_the_same_key_and_certificates_get_the_same_session(
     assert first.status_code == 201, first.text
     assert again.json()["session_id"] == first.json()["session_id"]
     assert other.status_code == 409
-
-
-async def test_without_the_egress_proxy_they_are_refused(tmp_path: Path, authority: Authority) -> None:
-    ann = authority.sign("ann").for_origin("https://shop.example")
-    async with running(tmp_path / "data", egress=False) as service:
-        response = await service.http.post(SESSIONS, json={"client_certificates": [ann]})
-    assert response.status_code == 422
-    assert "egress proxy of this server is off" in response.text

@@ -26,7 +26,7 @@ from browser_sessions.chromium.devtools.cache import DevToolsCache
 from browser_sessions.chromium.launch.executable import locate
 from browser_sessions.chromium.launch.executable import version as query_version
 from browser_sessions.domain.errors import DevToolsUnavailable, NotFound
-from tests.harness.service import devtools, running
+from tests.harness.service import devtools
 from tests.harness.sites.plain_site import Site
 from tests.harness.waiting import until
 
@@ -298,6 +298,7 @@ async def test_its_browser_reaches_nothing(
         await process.wait()
 
 
+@pytest.mark.slow
 async def test_the_next_service_removes_the_profile_of_a_killed_one_and_rebuilds_a_damaged_archive(
     prepared: Path,
     folder: Path,
@@ -321,25 +322,6 @@ async def test_the_next_service_removes_the_profile_of_a_killed_one_and_rebuilds
     await cache.prepare(version, executable, nobody_user)
     assert list(temporary.iterdir()) == [other]
     await check_rebuilt(cache, folder, version)
-
-
-async def test_without_a_cache_the_service_starts_and_devtools_is_a_503_with_the_reason(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "devtools").write_text("no folder")
-    async with running(data) as service:
-        session_id = (await service.create())["session_id"]
-        base = f"/v1/browser/sessions/{session_id}"
-        page = {"page_id": await service.first_page(session_id)}
-        for response in (
-            await service.http.post(f"{base}/devtools", json=page),
-            await service.http.get(f"{base}/cdp/json/protocol"),
-        ):
-            assert response.status_code == 503
-            problem = response.json()
-            assert problem["type"] == "urn:browser-sessions:problem:devtools-unavailable"
-            assert "Getting its files from Chromium" in problem["detail"]
-            assert str(tmp_path) not in problem["detail"]
 
 
 async def test_the_extraction_process_kills_itself_after_its_time_limit(tmp_path: Path, temporary: Path) -> None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Playwright
 
 from browser_sessions import Client
 from browser_sessions.chromium.downloads import session_downloads
 from browser_sessions.domain.download_ledger import MAX_FILES, Ledger
 from browser_sessions.domain.limits import MAX_PAGES
+from tests.harness.clients.downloads import ended_downloads, listed_downloads
 from tests.harness.clients.raw_cdp import Raw, raw
 from tests.harness.service import ADMIN_KEY, Running
-from tests.harness.shared import SharedService
 from tests.harness.sites.client_site import REPORT, ClientSite, client_site
 from tests.harness.waiting import until
 
@@ -35,37 +34,6 @@ def site() -> Iterator[ClientSite]:
         yield served
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def small_quota(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedService]:
-    shared = SharedService(lambda: tmp_path_factory.mktemp("downloads"), max_download_bytes=QUOTA)
-    yield shared
-    await shared.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def service(small_quota: SharedService, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with small_quota.lent(request.node) as service:
-        yield service
-
-
-async def listed(service: Running, session_id: str) -> list[dict[str, Any]]:
-    response = await service.http.get(f"/v1/browser/sessions/{session_id}/downloads")
-    assert response.status_code == 200, response.text
-    found: list[dict[str, Any]] = response.json()["downloads"]
-    return found
-
-
-async def ended(service: Running, session_id: str, count: int = 1) -> list[dict[str, Any]]:
-    """The downloads, once there are `count` and none is under way."""
-
-    async def all_ended() -> list[dict[str, Any]] | None:
-        found = await listed(service, session_id)
-        return found if len(found) == count and all(each["state"] != "in_progress" for each in found) else None
-
-    found: list[dict[str, Any]] = await until(all_ended, what=f"{count} downloads have ended")
-    return found
-
-
 async def test_a_navigation_to_a_file_returns_the_download(service: Running, site: ClientSite) -> None:
     session_id = (await service.create(start_url=site.url))["session_id"]
     pages = f"/v1/browser/sessions/{session_id}/pages"
@@ -74,24 +42,24 @@ async def test_a_navigation_to_a_file_returns_the_download(service: Running, sit
     assert response.status_code == 200, response.text
     answer = response.json()
     assert (answer["url"], answer["http_status"]) == (f"{site.url}/", None), "the page stays where it was"
-    (found,) = await ended(service, session_id)
+    (found,) = await ended_downloads(service, session_id)
     assert answer["download_id"] == found["download_id"]
 
     opened = await service.http.post(pages, json=body)
     assert (opened.status_code, opened.json()["url"]) == (201, "about:blank")
-    await ended(service, session_id, count=2)
+    await ended_downloads(service, session_id, count=2)
 
     started = await service.create(start_url=f"{site.url}/report.txt")
-    (found,) = await ended(service, started["session_id"])
+    (found,) = await ended_downloads(service, started["session_id"])
     assert found["filename"] == "report.txt"
 
 
 async def test_a_download_is_listed_and_served_as_the_site_sent_it(service: Running, site: ClientSite) -> None:
     session_id = (await service.create(start_url=site.url))["session_id"]
     page_id = await service.first_page(session_id)
-    assert await listed(service, session_id) == []
+    assert await listed_downloads(service, session_id) == []
     await service.evaluate(session_id, CLICK)
-    (found,) = await ended(service, session_id)
+    (found,) = await ended_downloads(service, session_id)
     facts = {key: found[key] for key in ("page_id", "filename", "url", "state", "received_bytes", "total_bytes")}
     assert facts == {
         "page_id": page_id,
@@ -122,7 +90,11 @@ async def test_a_download_is_listed_and_served_as_the_site_sent_it(service: Runn
     assert (await service.http.get(url)).status_code == 409
 
 
-async def test_files_are_counted_by_direction_and_outcome(service: Running, site: ClientSite) -> None:
+async def test_files_are_counted_by_direction_and_outcome(
+    service: Running, site: ClientSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_downloads, "Ledger", lambda _: Ledger(QUOTA))
+
     def counts() -> list[float]:
         value = service.inside.metrics.registry.get_sample_value
         kinds = [("upload", "accepted"), ("download", "accepted"), ("download", "refused")]
@@ -138,9 +110,9 @@ async def test_files_are_counted_by_direction_and_outcome(service: Running, site
     uploaded = await service.http.post(f"/v1/browser/sessions/{session_id}/uploads?name=a", content=b"12345")
     assert uploaded.status_code == 201
     await service.evaluate(session_id, CLICK)
-    await ended(service, session_id)
+    await ended_downloads(service, session_id)
     await service.evaluate(session_id, f"void (location.href = '{site.url}/endless')")
-    await ended(service, session_id, count=2)
+    await ended_downloads(service, session_id, count=2)
     assert [now - then for now, then in zip(counts(), before, strict=True)] == [1, 1, 1, 5, len(REPORT)]
 
 
@@ -161,15 +133,14 @@ async def test_downloads_of_a_playwright_client_are_reported_to_it_and_kept(
             await inside.click("#report")
         assert await (await expected.value).failure() is None
         await browser.close()
-    found = await ended(service, created["session_id"], count=2)
+    found = await ended_downloads(service, created["session_id"], count=2)
     assert [each["state"] for each in found] == ["completed"] * 2
     await service.evaluate(created["session_id"], CLICK)  # downloads still work after the client has disconnected
-    assert (await ended(service, created["session_id"], count=3))[-1]["state"] == "completed"
+    assert (await ended_downloads(service, created["session_id"], count=3))[-1]["state"] == "completed"
 
 
-@pytest.mark.parametrize("where", ["page", "frame", "frame of another site", "window"])
 async def test_another_session_in_the_same_browser_gets_no_events_of_a_download(
-    service: Running, site: ClientSite, where: str
+    service: Running, site: ClientSite
 ) -> None:
     """Chromium itself reports every download to every client that enabled download events."""
     mine = await service.create(start_url=site.url)
@@ -178,35 +149,27 @@ async def test_another_session_in_the_same_browser_gets_no_events_of_a_download(
         for each in (client, other):
             await enable_downloads(each)
         _, page = await client.page()
-        script = {
-            "page": CLICK,
-            "frame": LOAD_IN_FRAME % "/report.txt",
-            "frame of another site": LOAD_IN_FRAME % f"{site.other}/report.txt",
-            "window": "void window.open('/report.txt')",
-        }[where]
-        await client.value(script, page)
-        await client.event("Browser.downloadProgress", lambda m: bool(m["params"]["state"] == "completed"))
-        await other.value("1 + 1", (await other.page())[1])  # earlier events have arrived
-        events = [message for message in client.events if message["method"].startswith("Browser.download")]
-        assert events[0]["params"]["suggestedFilename"] == "report.txt"
-        assert all("filePath" not in message["params"] for message in events)
-        assert [message for message in other.events if message["method"].startswith("Browser.download")] == []
-    assert [each["state"] for each in await ended(service, mine["session_id"])] == ["completed"]
-    assert await listed(service, other_session["session_id"]) == []
-
-
-async def test_a_download_that_exceeds_the_quota_is_not_kept(service: Running, site: ClientSite) -> None:
-    session_id = (await service.create(start_url=site.url))["session_id"]
-    await service.evaluate(session_id, f"void (location.href = '{site.url}/endless')")
-    (found,) = await ended(service, session_id)
-    assert (found["state"], found["received_bytes"]) == ("over_quota", 0)
-    url = f"/v1/browser/sessions/{session_id}/downloads/{found['download_id']}"
-    refused = await service.http.get(url)
-    assert (refused.status_code, "over_quota" in refused.json()["detail"]) == (409, True)
-    folder = service.inside.work_dir / "sessions" / session_id / "downloads"
-    await until(lambda: list(folder.iterdir()) == [], what="the file is removed from disk")
-    await service.evaluate(session_id, CLICK)
-    assert [each["state"] for each in await ended(service, session_id, count=2)] == ["over_quota", "completed"]
+        _, other_page = await other.page()
+        for count, (where, script) in enumerate(
+            {
+                "page": CLICK,
+                "frame": LOAD_IN_FRAME % "/report.txt",
+                "frame of another site": LOAD_IN_FRAME % f"{site.other}/report.txt",
+                "window": "void window.open('/report.txt')",
+            }.items(),
+            1,
+        ):
+            client.events.clear()
+            await client.value(script, page)
+            await client.event("Browser.downloadProgress", lambda m: bool(m["params"]["state"] == "completed"))
+            await other.value("1 + 1", other_page)  # earlier events have arrived
+            events = [message for message in client.events if message["method"].startswith("Browser.download")]
+            assert events[0]["params"]["suggestedFilename"] == "report.txt", where
+            assert all("filePath" not in message["params"] for message in events), where
+            assert [each for each in other.events if each["method"].startswith("Browser.download")] == [], where
+            states = [each["state"] for each in await ended_downloads(service, mine["session_id"], count)]
+            assert states == ["completed"] * count, where
+    assert await listed_downloads(service, other_session["session_id"]) == []
 
 
 async def test_deleting_a_download_frees_its_file_or_cancels_it(service: Running, site: ClientSite) -> None:
@@ -214,19 +177,19 @@ async def test_deleting_a_download_frees_its_file_or_cancels_it(service: Running
     url = f"/v1/browser/sessions/{session_id}/downloads/"
     folder = service.inside.work_dir / "sessions" / session_id / "downloads"
     await service.evaluate(session_id, CLICK)
-    (found,) = await ended(service, session_id)
+    (found,) = await ended_downloads(service, session_id)
     async with service.caller(await service.key()) as outsider:
         assert (await outsider.delete(url + found["download_id"])).status_code == 404
     assert (await service.http.delete(url + found["download_id"])).status_code == 204
     assert (await service.http.delete(url + found["download_id"])).status_code == 404
-    assert (await listed(service, session_id), list(folder.iterdir())) == ([], [])
+    assert (await listed_downloads(service, session_id), list(folder.iterdir())) == ([], [])
 
     await service.evaluate(session_id, f"void (location.href = '{site.url}/trickle')")
-    (under_way,) = await until(lambda: listed(service, session_id), what="a download is in progress")
+    (under_way,) = await until(lambda: listed_downloads(service, session_id), what="a download is in progress")
     assert under_way["state"] == "in_progress"
     async with Client(service.url, ADMIN_KEY) as client:
         await client.delete_download(session_id, under_way["download_id"])
-    assert await listed(service, session_id) == []
+    assert await listed_downloads(service, session_id) == []
     await until(lambda: list(folder.iterdir()) == [], what="the file is removed from disk")
     last = service.inside.pool.journal.of(session_id)[-1]
     assert (last.kind, last.data["state"]) == ("download.finished", "canceled")
@@ -236,7 +199,7 @@ async def test_a_page_gets_at_most_so_many_files_and_few_events_for_refused_ones
     service: Running, site: ClientSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_FILES == 100
-    files = 20  # a test reaches it sooner
+    files = 10  # a test reaches it sooner
     monkeypatch.setattr(session_downloads, "Ledger", partial(Ledger, limit_files=files))
     session_id = (await service.create(start_url=site.url))["session_id"]
     many = "(async () => { for (let i = 0; i < 20; i++) { %s; await new Promise(done => setTimeout(done, 20)) } })()"
@@ -250,7 +213,7 @@ async def test_a_page_gets_at_most_so_many_files_and_few_events_for_refused_ones
 
     await until(more, what="the first ten refused downloads are reported")
     await service.evaluate(session_id, many % CLICK)
-    found = await ended(service, session_id, count=files)
+    found = await ended_downloads(service, session_id, count=files)
     assert {each["state"] for each in found} == {"completed"}
     folder = service.inside.work_dir / "sessions" / session_id / "downloads"
     await until(lambda: len(list(folder.iterdir())) == files, what="the others' files are gone")
@@ -263,11 +226,11 @@ async def test_a_client_can_deny_downloads_while_it_is_connected(service: Runnin
     async with raw(created["connect_url"]) as client:
         await client.call("Browser.setDownloadBehavior", {"behavior": "deny"})
         await service.evaluate(session_id, CLICK)
-        assert [each["state"] for each in await ended(service, session_id)] == ["canceled"]
+        assert [each["state"] for each in await ended_downloads(service, session_id)] == ["canceled"]
 
     async def one_came() -> bool:
         await service.evaluate(session_id, CLICK)
-        return "completed" in [each["state"] for each in await listed(service, session_id)]
+        return "completed" in [each["state"] for each in await listed_downloads(service, session_id)]
 
     await until(one_came, every=0.1, what="downloads are allowed again")
 
@@ -284,14 +247,11 @@ PLANTED: Final[dict[str, Callable[[Path, Path], object]]] = {
 }
 
 
-@pytest.mark.parametrize("planted", PLANTED)
-async def test_a_file_that_is_not_the_browsers_is_not_sent(service: Running, site: ClientSite, planted: str) -> None:
+async def test_a_file_that_is_not_the_browsers_is_not_sent(service: Running, site: ClientSite) -> None:
     """A Chromium in an attacker's hands may write anything into the folder of downloads."""
-    if planted == "hard link" and os.geteuid() != 0:
-        pytest.skip("the browser has the service's user")
     session_id = (await service.create(start_url=site.url))["session_id"]
     await service.evaluate(session_id, CLICK)
-    (found,) = await ended(service, session_id)
+    (found,) = await ended_downloads(service, session_id)
     url = f"/v1/browser/sessions/{session_id}/downloads/{found['download_id']}"
     part = await service.http.get(url, headers={"Range": "bytes=5-7"})
     assert (part.status_code, part.content) == (206, REPORT[5:8])
@@ -299,10 +259,13 @@ async def test_a_file_that_is_not_the_browsers_is_not_sent(service: Running, sit
     folder = service.inside.work_dir / "sessions" / session_id
     file, secret = folder / "downloads" / found["download_id"], folder / "secret"
     secret.write_text("the service's")
-    file.unlink()
-    PLANTED[planted](file, secret)
-    response = await service.http.get(url, timeout=10)
-    assert (response.status_code, "download-not-found" in response.text) == (404, True), response.text
+    for planted, plant in PLANTED.items():
+        if planted == "hard link" and os.geteuid() != 0:
+            continue  # the browser has the service's user
+        file.unlink()
+        plant(file, secret)
+        response = await service.http.get(url, timeout=10)
+        assert (response.status_code, "download-not-found" in response.text) == (404, True), (planted, response.text)
 
 
 FOR_FILES: Final = {
@@ -313,15 +276,13 @@ FOR_FILES: Final = {
 
 
 @pytest.mark.parametrize("windows", [2, pytest.param(MAX_PAGES + 2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("script", FOR_FILES.values(), ids=FOR_FILES)
-async def test_a_window_opened_for_a_download_closes(
-    service: Running, site: ClientSite, script: str, windows: int
-) -> None:
+async def test_a_window_opened_for_a_download_closes(service: Running, site: ClientSite, windows: int) -> None:
     """As in a headed browser. Open windows would soon reach the session's page limit."""
     session_id = (await service.create(start_url=site.url))["session_id"]
-    for count in range(1, windows + 1):
+    scripts = [script for script in FOR_FILES.values() for _ in range(windows)]
+    for count, script in enumerate(scripts, 1):
         await service.evaluate(session_id, script)
-        await ended(service, session_id, count)
+        await ended_downloads(service, session_id, count)
 
     async def only_the_first() -> bool:
         pages = (await service.http.get(f"/v1/browser/sessions/{session_id}/pages")).json()["pages"]
@@ -342,7 +303,7 @@ async def test_a_client_gets_the_download_of_a_window_that_closes(
                 await page.evaluate(script)
             window, download = await opening.value, await expected.value
             assert download.suggested_filename == "report.txt"
-            assert [each["state"] for each in await ended(service, made["session_id"], number)] == [
+            assert [each["state"] for each in await ended_downloads(service, made["session_id"], number)] == [
                 "completed"
             ] * number
             await until(window.is_closed, what="the window is closed")

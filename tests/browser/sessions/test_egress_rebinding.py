@@ -134,6 +134,7 @@ async def test_a_name_that_changes_after_the_check_leads_where_it_was_checked(
 
 
 @as_root
+@pytest.mark.slow
 async def test_a_name_that_has_changed_is_refused_in_all_ways(
     rebinding: Rebinding, traps: Listeners, allowed: Site
 ) -> None:

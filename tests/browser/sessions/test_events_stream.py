@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.harness.clients.sse import stream
-from tests.harness.service import Running, running
+from tests.harness.service import Running
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -191,7 +189,7 @@ async def test_a_console_flood_is_truncated_and_does_not_affect_other_sessions(s
     session_id = (await service.create())["session_id"]
     other = (await service.create())["session_id"]
     journal = service.inside.pool.journal
-    await service.evaluate(session_id, "for (let i = 0; i < 5000; i++) console.log('line', i)")
+    await service.evaluate(session_id, "for (let i = 0; i < 2000; i++) console.log('line', i)")
     await until(
         lambda: any("too fast" in e.data.get("text", "") for e in journal.of(session_id)), what="the flood is truncated"
     )
@@ -206,7 +204,7 @@ async def test_a_console_flood_is_truncated_and_does_not_affect_other_sessions(s
             await service.evaluate(session_id, "console.log('later')")
             return any(e.data.get("text") == "later" for e in journal.of(session_id))
 
-        await until(published_again, what="console messages are published again")
+        await until(published_again, what="console messages are published again", every=0.2)
         await events.until(lambda event: event["data"].get("text") == "later")
 
 
@@ -218,19 +216,6 @@ async def test_hostile_text_is_encoded_as_json_on_one_line(service: Running) -> 
         logged = await events.until("console")
     assert len(logged["data"]["text"]) <= 500
     assert logged["data"]["text"].startswith("</script>\n\nevent: session.ended\ndata: {}\r")
-
-
-async def test_streams_end_with_the_service_and_do_not_delay_its_stop(tmp_path: Path) -> None:
-    async with running(tmp_path / "data") as service:
-        session_id = (await service.create())["session_id"]
-        async with stream(service.http, "/v1/browser/events") as everything:
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            stopping = asyncio.create_task(service.inside.stop())
-            seen: list[Any] = await everything.to_end()
-            await stopping
-        assert any(event["type"] == "session.ended" and event["session_id"] == session_id for event in seen)
-        assert loop.time() - began < 30
 
 
 async def test_a_reader_that_does_not_read_does_not_affect_others(service: Running) -> None:
@@ -298,7 +283,7 @@ async def test_events_of_cross_site_frames_and_workers_belong_to_their_page(serv
 async def test_a_workers_console_flood_is_truncated_and_later_workers_are_reported(service: Running) -> None:
     session_id = (await service.create(start_url="data:text/html,x"))["session_id"]
     journal = service.inside.pool.journal
-    flood = "for (let i = 0; i < 5000; i++) console.log('line', {i})"
+    flood = "for (let i = 0; i < 2000; i++) console.log('line', {i})"
     run = "new Worker(URL.createObjectURL(new Blob([{code!r}])))"
     await service.evaluate(session_id, run.format(code=flood) + "; 0")
     await until(

@@ -49,6 +49,7 @@ async def run(folder: Path, *command: str) -> str:
     return out.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not GENERATOR.exists(), reason="scripts/setup.sh --tests installs openapi-python-client")
 async def test_a_generated_client_imports_and_creates_reads_and_ends_a_session(
     service: Running, tmp_path: Path

@@ -20,9 +20,7 @@ import httpx
 import psutil
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
 
-from browser_sessions.chromium.launch.executable import locate
 from tests.harness.bare_chromium import bare_chromium
 from tests.harness.clients.raw_cdp import raw
 from tests.harness.service import ADMIN_KEY, Running, ServerProcess, client, serving
@@ -159,17 +157,17 @@ class Tenant:
         return response.json()["result"] if response.status_code == 200 else []
 
 
-async def reached(goto: Any, evaluate: Any, port: int, hosts: tuple[str, ...] = HOSTS) -> list[str]:
+async def reached(tenant: Tenant, port: int, hosts: tuple[str, ...] = HOSTS) -> list[str]:
     """What a page could read or open at a port, through these loopback names."""
     found = []
+    goto, evaluate = tenant.goto, tenant.evaluate
     for host in hosts:
-        for path in ("/json/version", "/json/list"):
-            text = await goto(f"http://{host}:{port}{path}")
+        texts = {path: await goto(f"http://{host}:{port}{path}") for path in ("/json/list", "/json/version")}
+        for path, text in texts.items():
             if "Debugger" in text or "Protocol-Version" in text:
                 found.append(f"{host}:{port}{path} was read")
-        version = await goto(f"http://{host}:{port}/json/version")
         found += [f"{host}:{port} gave {text[:60]}" for text in await evaluate(filled_in(FETCHED, host, port, []))]
-        opened = await evaluate(filled_in(CONNECTED, host, port, guesses(version)))
+        opened = await evaluate(filled_in(CONNECTED, host, port, guesses(texts["/json/version"])))
         found += [f"{host}:{port}{path} opened a WebSocket" for path in opened]
     return found
 
@@ -191,7 +189,7 @@ async def test_a_page_cannot_reach_a_browser_through_any_port_of_the_service(
     assert ports
     for n, port in enumerate(ports):
         hosts = HOSTS if every_host else (HOSTS[n % len(HOSTS)],)
-        assert await reached(tenant.goto, tenant.evaluate, port, hosts) == []
+        assert await reached(tenant, port, hosts) == []
     assert {each: await _pages(deployment, each) for each in deployment.sessions if each != name} == {
         each: pages for each, pages in before.items() if each != name
     }
@@ -202,27 +200,14 @@ async def _pages(deployment: Deployment, name: str) -> list[tuple[str, str]]:
     return [(each["page_id"], each["url"]) for each in (await deployment.service.http.get(path)).json()["pages"]]
 
 
-async def test_the_same_page_can_reach_a_browser_with_a_debugging_port(tmp_path: Path) -> None:
+async def test_the_same_page_can_reach_a_browser_with_a_debugging_port(deployment: Deployment, tmp_path: Path) -> None:
     """Proves that the test above would notice one."""
-    async with bare_chromium(tmp_path / "profile") as address, async_playwright() as playwright:
+    tenant = Tenant(deployment.owners[1], deployment.sessions["other"]["session_id"])
+    await tenant.start()
+    async with bare_chromium(tmp_path / "profile") as address:
         port = urlsplit(address).port
         assert port is not None
-        browser = await playwright.chromium.launch(executable_path=locate(None).executable)
-        page = await browser.new_page()
-
-        async def goto(url: str) -> str:
-            with contextlib.suppress(Exception):
-                await page.goto(url, timeout=5000)
-                return await page.inner_text("body")
-            return ""
-
-        async def evaluate(expression: str) -> Any:
-            with contextlib.suppress(Exception):  # still navigating away from an address that did not respond
-                return await page.evaluate(expression)
-            return []
-
-        found = await reached(goto, evaluate, port, HOSTS[:1])
-        await browser.close()
+        found = await reached(tenant, port, HOSTS[:1])
     assert any("was read" in text for text in found)
     assert any("opened a WebSocket" in text for text in found)
     assert any("gave" in text for text in found)
@@ -391,6 +376,7 @@ async def as_nobody() -> AsyncIterator[Running]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user")
 async def test_renderers_of_a_service_run_by_an_unprivileged_user_are_sandboxed() -> None:
     async with as_nobody() as service:

@@ -108,7 +108,13 @@ async def test_a_dialog_that_opens_during_a_navigation_does_not_wait_for_the_per
         assert await service.evaluate(session_id, "1", page_id) == 1
 
 
-@pytest.mark.parametrize("leaves", ["disconnects", "detaches", "disables the page's domain"])
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        "disconnects",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("detaches", "disables the page's domain")),
+    ],
+)
 async def test_a_client_that_leaves_a_dialog_open_in_a_navigation_ends_no_browser(
     service: Running, leaves: str
 ) -> None:

@@ -43,6 +43,8 @@ PRINTED = {
     "synchronous.behind_a_proxy": "Connection refused\n",
 }
 """What each prints, except the web application."""
+COSTLY = ("synchronous.process_pool", "asynchronous.screenshots")
+"""They start processes or many sessions. Unit tests assert that errors can be pickled and pictures are requested."""
 
 
 @pytest.fixture
@@ -53,7 +55,9 @@ def found(service: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
     return service
 
 
-@pytest.mark.parametrize("name", PRINTED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow) if each in COSTLY else each for each in PRINTED]
+)
 async def test_a_program_prints_what_it_should_and_leaves_no_session(
     name: str, found: Running, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +83,7 @@ async def test_a_request_that_a_web_application_gives_up_leaves_no_session(found
             answer = await caller.get("/render", params={"url": "data:text/html,<p>text"})
             assert (answer.status_code, answer.content[:5]) == (200, b"%PDF-")
             assert (await caller.get("/render", params={"url": "http://127.0.0.1:1"})).status_code == 502
-            for seconds in (0.01, 0.1, 0.2, 0.3):  # before, in and after the create
+            for seconds in (0.01, 0.1, 0.3):  # before, in and after the create
                 with anyio.move_on_after(seconds):
                     await caller.get("/render", params={"url": "data:text/html,<p>text"})
     assert not found.inside.pool.registry.sessions

@@ -61,7 +61,7 @@ async def test_a_login_is_carried_over_to_another_session(service: Running, site
 async def test_storage_state_of_a_hung_a_foreign_or_an_ended_session_is_an_error(
     service: Running, site: ClientSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("browser_sessions.api.routes.storage_state.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("browser_sessions.api.routes.storage_state.TIMEOUT_S", 0.3)
     session_id = (await service.create(start_url=site.url))["session_id"]
     page_id = await service.first_page(session_id)
     path = f"{SESSIONS}/{session_id}/storage-state"
@@ -74,6 +74,7 @@ async def test_storage_state_of_a_hung_a_foreign_or_an_ended_session_is_an_error
     assert (await service.http.get(path)).status_code == 409
 
 
+@pytest.mark.slow
 async def test_storage_state_with_the_python_client(service: Running, site: ClientSite) -> None:
     async with Client(service.url, ADMIN_KEY) as client, client.session(start_url=site.url) as first:
         await first.evaluate("document.cookie = 'who=ann'")

@@ -13,8 +13,6 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 
 from browser_sessions.api.application import build_api
 from browser_sessions.api.dependencies import ApiOptions, Console, Services
@@ -49,6 +47,7 @@ from browser_sessions.pool.manager import Pool, PoolLimits
 from browser_sessions.store import EmbeddedStore
 from browser_sessions.telemetry import Metrics
 from tests.harness.fakes.fake_browser import EPOCH, FakeContext, FakeLauncher, FakeProcess
+from tests.harness.quick_hasher import QUICK_HASHER
 
 ADMIN_KEY = "bs_admin_0123456789abcdef0123456789abcdef"
 BASE_URL = "http://127.0.0.1"
@@ -239,7 +238,7 @@ def assemble(folder: Path, clock: Clock, options: ApiOptions, max_sessions: int)
     limits = PoolLimits(max_sessions, 30, {}, options.max_lifetime_seconds, 10.0)
     pool = Pool(launcher, store, clock, limits, node="test", work_dir=folder / "work")
     keyring = KeyRing(store, clock, own)
-    keyring._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1),))  # tests sign in often
+    keyring._hasher = QUICK_HASHER
     metrics = Metrics()
     addresses = TicketAddresses(own.ticket_secret, clock, options.public_url)
     keyring.on_revoked = pool.credential_revoked

@@ -220,13 +220,16 @@ WAYS: Final = {
     "webtransport": "new WebTransport(url.replace('http:', 'https:')).ready",
 }
 """JavaScript that makes the page reach `url`."""
+OPENING: Final = frozenset({"popup", "form", "download"})
+"""Of these, each opens a window, which costs Chromium a process."""
 TCP: Final = WAYS.keys() - {"webrtc", "webtransport", "preconnect"}
 SETTLED_MS: Final = 1500
 """The longest that a way may take; those that end earlier are not waited for."""
 
 
-async def in_all_ways(service: Running, session_id: str, host: str) -> None:
-    """Tries all of `WAYS` at once; the paths of the requests are their names."""
-    tries = [f"(async url => {way})('http://{host}/{quote(name)}')" for name, way in WAYS.items()]
+async def in_all_ways(service: Running, session_id: str, host: str, without: frozenset[str] = frozenset()) -> None:
+    """Tries all of `WAYS` at once, except those named; the paths of the requests are their names."""
+    ways = {name: way for name, way in WAYS.items() if name not in without}
+    tries = [f"(async url => {way})('http://{host}/{quote(name)}')" for name, way in ways.items()]
     ends = f"Promise.race([Promise.allSettled([{', '.join(tries)}]), new Promise(d => setTimeout(d, {SETTLED_MS}))])"
     await service.evaluate(session_id, f"{ends}.then(() => true)")

@@ -403,7 +403,7 @@ class TestPages:
         page = await a_page(scripted, browser)
         scripted.targets["W"] = info("W", target_type="worker")
         lowest = page.session_id or ""
-        for _ in range(2 * sys.getrecursionlimit()):
+        for _ in range(sys.getrecursionlimit()):
             lowest = scripted.attached("W", lowest)
         await settled(browser)
         worker = browser._connection.receiver(lowest)

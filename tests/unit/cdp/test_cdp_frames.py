@@ -96,13 +96,13 @@ def test_an_invalid_frame_is_rejected_by_its_header(name: str) -> None:
     assert caught.value.code == code
 
 
-def test_a_million_empty_fragments_use_no_memory() -> None:
+def test_many_empty_fragments_use_no_memory() -> None:
     frames = ClientFrames()
     assert list(frames.feed(masked(1, b"", fin=False))) == [FRAGMENT]
     some = masked(0, b"", fin=False) * 1000
     tracemalloc.start()
     try:
-        for _ in range(100):
+        for _ in range(20):  # a reference to each would be 160 KB
             assert sum(each == FRAGMENT for each in frames.feed(some)) == 1000
         assert tracemalloc.get_traced_memory()[0] < 50_000
     finally:
@@ -111,7 +111,7 @@ def test_a_million_empty_fragments_use_no_memory() -> None:
 
 
 def test_a_message_in_chunks_of_one_byte_uses_little_more_memory_than_its_length() -> None:
-    frames, payload = ClientFrames(), b"x" * 200_000
+    frames, payload = ClientFrames(), b"x" * 50_000
     data = masked(1, payload)
     tracemalloc.start()
     try:

@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from browser_sessions.cdp.messages import (
@@ -137,10 +137,11 @@ JSON = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=20,
+    max_leaves=10,
 )
 
 
+@settings(max_examples=50)
 @given(
     call_id=st.integers(-(2**31), FIRST_OWN_ID - 1),
     method=st.text(min_size=1),
@@ -258,6 +259,7 @@ def chromium_messages(draw: st.DrawFn) -> tuple[bytes, str | None, str | None]:
     return encoded.encode(errors="surrogatepass"), session_id, method
 
 
+@settings(max_examples=50)
 @given(chromium_messages())
 def test_a_message_is_routed_by_its_session_id_whatever_its_strings_contain(
     built: tuple[bytes, str | None, str | None],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -357,3 +358,4 @@ class PausesMachine(RuleBasedStateMachine):
 
 
 TestAnyOrder = PausesMachine.TestCase
+TestAnyOrder.settings = settings(max_examples=40)

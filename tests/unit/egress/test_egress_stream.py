@@ -24,7 +24,7 @@ def connected() -> tuple[Stream, Any]:
     return stream, transport
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.lists(st.binary(max_size=30), min_size=1, max_size=4), st.booleans(), st.data())
 def test_heads_and_bodies_are_told_apart_in_any_pieces(
     bodies: list[bytes], empty_lines: bool, data: st.DataObject
