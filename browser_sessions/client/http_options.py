@@ -78,16 +78,18 @@ def client_arguments(target: Target, token: str | None, options: HttpOptions) ->
         "base_url": target.url,
         "headers": headers | dict(given_headers),
         "timeout": timeouts(options.get("timeout")),
-        "verify": _trusted() if verify is True and url.scheme == "https" else verify,
+        "verify": _trusted(url.scheme) if verify is True else verify,
         "proxy": options.get("proxy"),
         # A proxy from the environment would see the key, and cannot reach this machine's loopback anyway.
         "trust_env": not is_loopback(url.host),
     }
 
 
-def _trusted() -> ssl.SSLContext:
+def _trusted(scheme: str) -> ssl.SSLContext:
     """The authorities of `SSL_CERT_FILE` or `SSL_CERT_DIR`, which httpx itself would not read without `trust_env`, else
-    those of certifi. Raises `InvalidArgument`."""
+    those of certifi; without TLS none, because loading them takes longer than a request. Raises `InvalidArgument`."""
+    if scheme != "https":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         return httpx.create_ssl_context()
     except OSError as error:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -30,6 +31,8 @@ from tests.harness.waiting import until
 ADMIN_KEY = "test-admin-key-0123456789"
 LOCAL_PAGES = "127.0.0.0/8,::1"
 """What sessions may reach unless a test sets `egress_allow`: the tests' sites are on loopback."""
+NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""There is no TLS in tests, and loading certificate authorities takes longer than many of them."""
 
 
 @dataclass
@@ -95,7 +98,8 @@ class Running:
 
 
 def client(url: str, key: str | None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, headers={"X-API-Key": key} if key else {}, timeout=60.0, trust_env=False)
+    headers = {"X-API-Key": key} if key else {}
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60.0, trust_env=False, verify=NO_AUTHORITIES)
 
 
 @asynccontextmanager
