@@ -1,5 +1,5 @@
 """Every code block of the README and the docs runs, in order and as a reader would run it, against one service with
-default settings, but that it allows the test's site, which is on loopback.
+default settings, but that it allows the test's site, which is on loopback, and ends without waiting for sessions.
 
 A block whose first line says `not-run` is for another machine or needs what the tests do not have. A block that follows
 another one directly is that one's output.
