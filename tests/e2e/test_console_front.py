@@ -261,6 +261,7 @@ async def test_a_pop_up_of_a_form_control_is_shown_by_the_console(operator: Brow
         assert await page.locator(".picker").evaluate(beyond) < 1
 
 
+@pytest.mark.slow
 async def test_touches_on_the_picture_are_sent_as_touches(operator: Browser) -> None:
     async with driving(operator, has_touch=True) as (page, console):
         box = await page.locator(".stage canvas").bounding_box()
@@ -310,7 +311,7 @@ async def test_view_only_is_the_default_and_sends_nothing_but_opens_devtools_in_
         await expect(page.get_by_role("button", name="DevTools")).to_be_enabled()
 
 
-async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
+async def test_address_bar_tabs_new_pages_and_an_answered_dialog(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         address = page.get_by_label("Address of the page")
         for field in (address, page.locator(".pad")):
@@ -347,10 +348,6 @@ async def test_address_bar_tabs_and_new_pages(operator: Browser) -> None:
         await console.send_live("s1", type="pages", pages=[{**pages[0], "failed": False, "error": None}], page_id="pg1")
         await console.send_live("s1", type="url", url="https://a.example/", title="A")
         await expect(page.locator(".notice")).to_be_empty(timeout=3000)
-
-
-async def test_a_dialog_of_the_page_is_answered_by_the_operator_with_control(operator: Browser) -> None:
-    async with driving(operator) as (page, console):
         console.emit("dialog.opened", "s1", page_id="pg1", type="confirm", message="Really leave?")
         await expect(page.locator(".ask")).to_contain_text("Really leave?")
         await page.get_by_role("button", name="Dismiss").click()

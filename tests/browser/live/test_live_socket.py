@@ -124,7 +124,7 @@ async def test_watching_does_not_postpone_the_idle_timeout(service: Running) -> 
 
 @pytest.mark.parametrize(
     ("end", "code"),
-    [("delete", 1000), ("operator", 4001), ("kill", 1011)],
+    [("delete", 1000), pytest.param("operator", 4001, marks=pytest.mark.slow), ("kill", 1011)],
 )
 async def test_the_close_code_states_the_end_reason(service: Running, end: str, code: int) -> None:
     key = await service.key("client")
@@ -340,7 +340,7 @@ async def test_input_without_control_is_ignored(service: Running) -> None:
     assert await evaluate("document.title") == ""
 
 
-@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("scale", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_a_viewer_can_click_type_paste_and_scroll(service: Running, scale: int) -> None:
     options: dict[str, Any] = {} if scale == 1 else {"device": "Desktop Chrome HiDPI"}
     session_id, evaluate = await ready(service, **options)
