@@ -78,18 +78,17 @@ def client_arguments(target: Target, token: str | None, options: HttpOptions) ->
         "base_url": target.url,
         "headers": headers | dict(given_headers),
         "timeout": timeouts(options.get("timeout")),
-        "verify": _trusted(url) if verify is True else verify,
+        "verify": _trusted(url.scheme) if verify is True else verify,
         "proxy": options.get("proxy"),
         # A proxy from the environment would see the key, and cannot reach this machine's loopback anyway.
         "trust_env": not is_loopback(url.host),
     }
 
 
-def _trusted(url: httpx.URL) -> ssl.SSLContext:
+def _trusted(scheme: str) -> ssl.SSLContext:
     """The authorities of `SSL_CERT_FILE` or `SSL_CERT_DIR`, which httpx itself would not read without `trust_env`, else
-    those of certifi. For an http: address none, because reading them takes longer than most requests. Raises
-    `InvalidArgument`."""
-    if url.scheme != "https":
+    those of certifi; without TLS none, because loading them takes longer than a request. Raises `InvalidArgument`."""
+    if scheme != "https":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         return httpx.create_ssl_context()

@@ -59,7 +59,7 @@ async def test_axe_finds_no_violation_in_any_view_theme_and_width(operator: Brow
             await page.locator(ready).first.wait_for(state="attached")
 
         async def check(view: str) -> None:
-            if everywhere or view in ("table", "in control, enlarged"):
+            if everywhere or view == "in control, enlarged":
                 assert await violations(page, everywhere=everywhere) == [], view
 
         await page.locator(".card .drawn").first.wait_for()
@@ -178,7 +178,7 @@ async def _has_focus(page: Page, wanted: str) -> bool:
 # --- keys
 
 
-async def test_keys_are_the_pages_wherever_the_focus_is(operator: Browser) -> None:
+async def test_keys_are_the_pages_or_its_dialogs_wherever_the_focus_is(operator: Browser) -> None:
     async with driving(operator) as (page, console):
         dialogs = page.locator("dialog")
 
@@ -204,10 +204,6 @@ async def test_keys_are_the_pages_wherever_the_focus_is(operator: Browser) -> No
         await typed("e")
         await expect(dialogs).to_have_count(0)
         assert page.url.endswith("/sessions/s1")
-
-
-async def test_a_dialog_of_the_page_has_the_focus_and_its_keys(operator: Browser) -> None:
-    async with driving(operator) as (page, console):
 
         async def opened(kind: str, **data: Any) -> None:
             console.sent.clear()
@@ -238,6 +234,7 @@ async def test_a_dialog_of_the_page_has_the_focus_and_its_keys(operator: Browser
         await expect(page.locator(".stage.mine")).to_be_visible()
 
 
+@pytest.mark.slow
 async def test_a_macs_option_characters_are_typed_and_its_cmd_is_ctrl(operator: Browser) -> None:
     async with driving(operator, user_agent=MAC) as (page, console):
         cdp = await page.context.new_cdp_session(page)
@@ -401,6 +398,7 @@ async def _near(page: Page, script: str, point: list[float], wanted: list[float]
     return bool(await page.evaluate(script, point) == pytest.approx(wanted, abs=0.02))
 
 
+@pytest.mark.slow
 async def test_a_pinch_zooms_the_picture_unless_touch_is_the_pages(operator: Browser) -> None:
     console = FakeConsole(rows={"s1": row("s1")}, frames={"": [await jpeg(operator, "#336699")]})
     options: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True}

@@ -122,8 +122,9 @@ async def _is(page: Page, x: float, y: float, colour: list[int]) -> bool:
 
 @pytest.mark.parametrize(
     ("scale", "width"),
-    [(1, 1280), pytest.param(2, 1280, marks=pytest.mark.slow), pytest.param(1, 820, marks=pytest.mark.slow)],
+    [(1, 1280), (2, 1280), (1, 820)],
 )
+@pytest.mark.slow
 async def test_an_operator_with_control_uses_the_page_while_the_client_waits(
     service: Running, operator: Browser, scale: float, width: int
 ) -> None:
@@ -405,6 +406,7 @@ async def test_strings_of_a_hostile_page_are_shown_as_text(operator: Browser, se
         await expect(page.locator("#panel")).to_contain_text("1 cookie · 0 sites with local storage")
 
 
+@pytest.mark.slow
 async def test_devtools_open_with_one_click_for_the_shown_page(operator: Browser, service: Running) -> None:
     session_id = (await service.create(start_url="data:text/html,<title>Inspect me</title>"))["session_id"]
     async with watched(operator, service, f"/sessions/{session_id}") as page:

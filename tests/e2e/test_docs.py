@@ -1,5 +1,5 @@
 """Every code block of the README and the docs runs, in order and as a reader would run it, against one service with
-default settings, but that it allows the test's site, which is on loopback.
+default settings, but that it allows the test's site, which is on loopback, and ends without waiting for sessions.
 
 A block whose first line says `not-run` is for another machine or needs what the tests do not have. A block that follows
 another one directly is that one's output.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,13 +19,14 @@ import httpx
 import pytest
 import pytest_asyncio
 import websockets
-from playwright.async_api import async_playwright
 
 from browser_sessions import Client
+from tests.harness.command_line import bs
 from tests.harness.documents import PAGES, Block, blocks
 from tests.harness.newcomer import Newcomer, Shell, newcomer, outputs, streams
 from tests.harness.nginx import NGINX, nginx
 from tests.harness.paths import ROOT, TESTS
+from tests.harness.shared import SharedPlaywright
 from tests.harness.sites.plain_site import plain_site
 from tests.harness.waiting import until
 
@@ -62,8 +64,8 @@ def named(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-LONG: Final = {"docs/cli.md", "docs/operations.md", "docs/guides/files.md"}
-"""Each starts services or many commands of its own."""
+LONG: Final = {"docs/cli.md", "docs/clients.md", "docs/operations.md", "docs/sdk.md", "docs/guides/files.md"}
+"""Each starts services, clients or many commands of its own, of the kinds that the README and the other pages have."""
 WITH_BLOCKS: Final = [
     pytest.param(page, marks=[pytest.mark.slow] if named(page) in LONG else []) for page in PAGES if blocks(page)
 ]
@@ -130,11 +132,12 @@ async def test_the_curl_commands_of_the_readme_print_what_is_shown(user: Newcome
         assert {name: real[name] for name in fixed} == {name: documented[name] for name in fixed}
 
 
-async def test_one_line_connects_without_a_create(user: Newcomer) -> None:
+async def test_one_line_connects_without_a_create(user: Newcomer, shared_playwright: SharedPlaywright) -> None:
     shown = re.search(r"`(ws://127\.0\.0\.1:8000/v1/browser/connect\?viewport_width=800)`", README.read_text())
     assert shown is not None
     address = user.here(shown.group(1))
-    async with Client(data_dir=user.data) as client, async_playwright() as pw:
+    pw = await shared_playwright.take()
+    async with Client(data_dir=user.data) as client:
         before = {each.session_id async for each in client.iter_sessions()}
         for browser in (
             await pw.chromium.connect_over_cdp(address, headers={"X-API-Key": user.key}),
@@ -153,16 +156,22 @@ async def test_one_line_connects_without_a_create(user: Newcomer) -> None:
 
 
 async def test_the_command_line_commands_of_the_readme(user: Newcomer) -> None:
-    lines = next(block.text for block in blocks(README) if "browser-sessions create" in block.text).splitlines()
-    outputs = []
-    session_id = "ses_31e6"
-    for line in lines:
-        command = line.replace(" --watch", "").replace("ses_31e6", session_id[:14])
-        out, _ = await user.run("bash", "-euc", command)
-        if found := re.search(r"ses_[0-9a-f]{32}", out):
-            session_id = found.group()
-        outputs.append(out)
-    assert outputs[-1] == f"{session_id} closed\n"
+    """Only the first one as a process that finds the service by itself: each takes most of a second to load."""
+    create, *others, end = next(
+        block.text for block in blocks(README) if "browser-sessions create" in block.text
+    ).splitlines()
+    out, _ = await user.run("bash", "-euc", create)
+    session_id = re.findall(r"ses_[0-9a-f]{32}", out)[0]
+    for line in (*others, end):
+        here = (
+            line.replace(" --watch", "").replace("ses_31e6", session_id[:14]).replace("hello.png", f"{user.home}/a.png")
+        )
+        program, *args = shlex.split(here)
+        assert program == ".venv/bin/browser-sessions"
+        done = await bs(user.data, *args)
+        assert done.code == 0, done.err
+        assert line != end or done.out == f"{session_id} closed\n"
+    assert (user.home / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")

@@ -85,7 +85,8 @@ async def newcomer(home: Path) -> AsyncIterator[Newcomer]:
             *(sys.executable, "-m", "browser_sessions", "serve", "--port", "0"),
             stdout=log,
             stderr=log,
-            env=user.environment | {"BROWSER_SESSIONS_EGRESS_ALLOW": LOCAL_PAGES},
+            env=user.environment
+            | {"BROWSER_SESSIONS_EGRESS_ALLOW": LOCAL_PAGES, "BROWSER_SESSIONS_DRAIN_SECONDS": "0"},
             cwd=home,
             start_new_session=True,
         )

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -31,6 +32,8 @@ from tests.harness.waiting import until
 ADMIN_KEY = "test-admin-key-0123456789"
 LOCAL_PAGES = "127.0.0.0/8,::1"
 """What sessions may reach unless a test sets `egress_allow`: the tests' sites are on loopback."""
+NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""There is no TLS in tests, and loading certificate authorities takes longer than many of them."""
 
 
 @dataclass
@@ -96,9 +99,8 @@ class Running:
 
 
 def client(url: str, key: str | None) -> httpx.AsyncClient:
-    """Reads no certificates, which would take longer than most tests' requests."""
     headers = {"X-API-Key": key} if key else {}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60.0, trust_env=False, verify=False)  # noqa: S501
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60.0, trust_env=False, verify=NO_AUTHORITIES)
 
 
 @asynccontextmanager

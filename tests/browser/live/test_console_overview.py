@@ -164,7 +164,7 @@ async def test_a_thumbnail_shows_the_page_and_is_no_activity(service: Running) -
     assert (await service.get(session_id))["last_activity"] == before
 
 
-async def test_a_hundred_thumbnail_requests_cause_at_most_one_capture_a_second(
+async def test_many_thumbnail_requests_cause_at_most_one_capture_a_second(
     service: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session_id = (await service.create())["session_id"]
@@ -181,7 +181,7 @@ async def test_a_hundred_thumbnail_requests_cause_at_most_one_capture_a_second(
     monkeypatch.setattr(PageScreen, "snapshot", counted)
     path = f"{SESSIONS}/{session_id}/thumbnail"
     start = time.monotonic()
-    responses = await asyncio.gather(*(service.http.get(path) for _ in range(100)))
+    responses = await asyncio.gather(*(service.http.get(path) for _ in range(30)))
     assert {response.status_code for response in responses} == {200}
     assert taken <= 2 + (time.monotonic() - start) / thumbnails.MAX_AGE_S
 

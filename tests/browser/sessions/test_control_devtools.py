@@ -39,7 +39,6 @@ async def titled(page: Page, text: str) -> bool:
     return text in await page.title()
 
 
-@pytest.mark.slow
 async def test_devtools_opens_on_the_page_and_has_no_origin(service: Running, operator: Browser) -> None:
     session_id = (await service.create())["session_id"]
     await show(service, session_id, "<title>Inspect me</title>")

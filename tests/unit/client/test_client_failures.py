@@ -238,6 +238,10 @@ def test_authorities_are_those_of_ssl_cert_file(url: str, tmp_path: Path, monkey
         SyncClient(url, "k")
 
 
+def test_no_authorities_are_loaded_without_tls() -> None:
+    assert client_arguments(Target(URL, None), None, {})["verify"].get_ca_certs() == []
+
+
 def test_retries_print_nothing_and_are_in_the_log_of_who_wants_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
