@@ -48,6 +48,8 @@ CALL_TIMEOUT_S: Final = 5.0
 _RESPONSE: Final = b'{"id":'
 _TRACE_DONE: Final = b'{"method":"Tracing.tracingComplete"'
 """Decoded because it gives the client a stream handle."""
+_CRASHED: Final = b'{"method":"Inspector.targetCrashed"'
+"""Comes right before `Target.targetCrashed`, but on a busy machine its client may act in between."""
 
 log = structlog.get_logger()
 
@@ -225,9 +227,12 @@ class Relay:
 
     def _has_crashed(self, command: Command) -> bool:
         """Whether its target has ever crashed: Chromium does not report that it lives again."""
-        held = self.scope.session(command.session_id)
-        target = None if held is None else self._shared.cdp.targets.get(held.target_id)
+        target = self._target(command.session_id)
         return target is not None and target.crashed
+
+    def _target(self, session_id: str | None) -> Target | None:
+        held = self.scope.session(session_id)
+        return None if held is None else self._shared.cdp.targets.get(held.target_id)
 
     async def _carry_out_if_alive(self, command: Command, decision: Decision) -> None:
         try:
@@ -329,6 +334,9 @@ class Relay:
             self._pending.answered(None if session_id is None else session_id.decode())
             if (failed := failed_navigation(message)) is not None:
                 self._handle.load_failed(*failed)
+        elif message.startswith(_CRASHED):
+            if (target := self._target(None if session_id is None else session_id.decode())) is not None:
+                target.crashed = True
         elif message.startswith(_TRACE_DONE):
             received = read(message)
             level = None if session_id is None else session_id.decode()
