@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final
 
 from browser_sessions.chromium.deadline import seconds
+from browser_sessions.chromium.driver.playwright_calls import TargetClosed
 from browser_sessions.domain.errors import BrowserTimeout
 
 
@@ -73,13 +74,16 @@ class ActionQueue:
 
     @asynccontextmanager
     async def enter(self, action: Action, *, timeout: float) -> AsyncIterator[Ticket]:
-        """Runs the body when the action may start. Raises `BrowserTimeout` after `timeout` seconds of waiting."""
+        """Runs the body when the action may start. Raises `BrowserTimeout` after `timeout` seconds of waiting, and
+        `TargetClosed` when the queue is closed before."""
         ticket = Ticket(self, action)
         self._tickets.append(ticket)
         try:
             self.advance()
             if not ticket.started.done():
                 await self._wait(ticket, timeout)
+            if self._closed:
+                raise TargetClosed
             yield ticket
         finally:
             ticket.started.cancel()
@@ -95,7 +99,7 @@ class ActionQueue:
             ahead.add(ticket.action)
 
     def close(self) -> None:
-        """The page is gone: starts all waiting actions, which then fail."""
+        """The page is gone or about to go: no other action starts, though the page may still respond."""
         self._closed = True
         self.advance()
 

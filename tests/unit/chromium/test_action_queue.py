@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from browser_sessions.chromium.context.action_queue import Action, ActionQueue, Ticket
+from browser_sessions.chromium.driver.playwright_calls import TargetClosed
 from browser_sessions.domain.errors import BrowserTimeout
 from tests.harness.waiting import until
 
@@ -150,17 +151,20 @@ async def test_a_cancelled_action_does_not_block_the_queue() -> None:
     assert repr(queue) == "<ActionQueue 0 running, 0 waiting>"
 
 
-async def test_a_closed_queue_starts_all_actions() -> None:
+async def test_a_closed_queue_starts_no_action() -> None:
     queue = ActionQueue()
-    callers = [Caller(queue, NAVIGATE) for _ in range(3)]
+    running, *waiting = [Caller(queue, NAVIGATE) for _ in range(3)]
     await settle()
     queue.close()
-    callers.append(Caller(queue, DRAW))
+    waiting.append(Caller(queue, DRAW))
     await settle()
-    assert all(caller.under_way() for caller in callers)
-    for caller in callers:
-        caller.finish()
-    await asyncio.gather(*(caller.task for caller in callers))
+    assert running.under_way()
+    running.finish()
+    await running.task
+    for caller in waiting:
+        with pytest.raises(TargetClosed):
+            await caller.task
+    assert repr(queue) == "<ActionQueue 0 running, 0 waiting>"
 
 
 STEPS = st.lists(
