@@ -17,6 +17,8 @@ MAX_PIXELS: Final = 8192 * 8192
 """Device pixels of an image: 256 MB of bitmap. A viewport three times as large hung a renderer for six seconds; one
 screenshot of 20,000 by 20,000 took the GPU process, which all sessions of a browser share, past 1 GB and the next ones
 past 4 (headless shell 156)."""
+MAX_COOKIES: Final = 5_000
+"""Set by one request or command: 42,000 took the event loop 0.3 s."""
 MAX_TIMEOUT_SECONDS: Final = 2_592_000
 """Thirty days, for a session's idle timeout and lifetime."""
 URL_CHARACTERS: Final = 65_536

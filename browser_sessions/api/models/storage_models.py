@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from browser_sessions.api.models.model_parts import REQUEST, Address, Printable
+from browser_sessions.domain.limits import MAX_COOKIES
 
 MAX_NESTING: Final = 50
 """Depth of what is passed on unread (IndexedDB in a storage state): Playwright's own stays below ten."""
@@ -68,7 +69,7 @@ class StorageState(BaseModel):
 
     model_config = REQUEST
 
-    cookies: list[Cookie] = Field(default_factory=list, max_length=5_000, fail_fast=True)
+    cookies: list[Cookie] = Field(default_factory=list, max_length=MAX_COOKIES, fail_fast=True)
     origins: list[Origin] = Field(default_factory=list, max_length=1_000, fail_fast=True)
 
     def as_playwright(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bounds for parameters whose values crash or hang a process that sessions share.
+"""Bounds for parameters whose values crash or hang a process that sessions share, this one included.
 
 Found by scripts/fuzz_values.py on headless shell 156. Values that only crash the client's own renderer are allowed.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from browser_sessions.domain.limits import MAX_SIDE
+from browser_sessions.domain.limits import MAX_COOKIES, MAX_SIDE
 
 MAX_QUOTA_BYTES: Final = 2**60
 """An exabyte. Chromium 156 crashes on a quota of more than 63 bits."""
@@ -64,7 +64,19 @@ class NotEmpty:
         return f"must not be empty; {self.instead}" if value == [] else None
 
 
-Bound = Range | OneOf | NotEmpty
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """A list of at most so many items."""
+
+    items: int
+
+    def refused(self, value: object) -> str | None:
+        """What the value must be; None if it is valid."""
+        too_long = isinstance(value, list) and len(value) > self.items
+        return f"must have at most {self.items} items" if too_long else None
+
+
+Bound = Range | OneOf | NotEmpty | AtMost
 
 _PAPER: Final = Range(MIN_PAPER_INCHES, MAX_PAPER_INCHES, "inches")
 _MARGIN: Final = Range(0, MAX_PAPER_INCHES, "inches")
@@ -74,6 +86,7 @@ _SIDE: Final = Range(0, MAX_SIDE, "pixels")
 """A bound on each side, because two commands may set one side each: a screencast of 65536 by 65536 crashed the GPU
 process."""
 
+_COOKIES: Final = AtMost(MAX_COOKIES)
 _INPUT_TIME: Final = Range(0, 1e15, "seconds since 1970")
 """A touch at -1e18 crashes the browser. (The timestamps of keys do not.)"""
 _METRICS: Final[Mapping[str, Bound]] = {
@@ -109,6 +122,8 @@ BOUNDS: Final[Mapping[str, Mapping[str, Bound]]] = {
     "Input.emulateTouchFromMouseEvent": {"timestamp": _INPUT_TIME},
     "Input.synthesizeTapGesture": {"tapCount": Range(0, MAX_TAPS)},
     "Network.configureDurableMessages": {"maxTotalBufferSize": _KEPT, "maxResourceBufferSize": _KEPT},
+    "Network.setCookies": {"cookies": _COOKIES},
+    "Storage.setCookies": {"cookies": _COOKIES},
     "Storage.overrideQuotaForOrigin": {"quotaSize": Range(0, MAX_QUOTA_BYTES, "bytes")},
 }
 """Bounds by method and parameter path (`a.b`: field b of the object a; `a[].b`: of each object in the list a)."""

@@ -46,6 +46,14 @@ def test_names_that_are_not_in_the_list_are_refused(method: str, path: str, boun
         assert decision == f"{path}: must be one of {', '.join(bound.names)}"
 
 
+@pytest.mark.parametrize("method", ["Network.setCookies", "Storage.setCookies"])
+def test_too_many_cookies_at_once_are_refused(method: str) -> None:
+    cookie = {"name": "a", "value": "b", "domain": "a.example"}
+    for good in ([], [cookie] * 5000, None, "x"):
+        assert out_of_bounds(method, {"cookies": good}) is None
+    assert out_of_bounds(method, {"cookies": [cookie] * 5001}) == "cookies: must have at most 5000 items"
+
+
 def test_empty_lists_are_refused() -> None:
     rows = [(m, path) for m, each in BOUNDS.items() for path, bound in each.items() if isinstance(bound, NotEmpty)]
     assert rows
