@@ -42,6 +42,9 @@ class Pages:
         self._session_id = session_id
         self._by_id: dict[str, asyncio.Future[Page]] = {}
         self._ids: dict[Page, str] = {}
+        self._loaded_url: dict[str, str] = {}
+        """By page id: the URL of the last document that is no error page. When it is still the target's, what failed is
+        not known yet."""
         self._identifying: dict[Page, asyncio.Task[str]] = {}
 
     def __len__(self) -> int:
@@ -66,6 +69,8 @@ class Pages:
         page.on("load", self._loaded)
         if page.url.startswith(ERROR_PAGE):
             self.failures.committed(page_id, page.url)
+        else:
+            self._loaded_url[page_id] = page.url
         self._registry.touch()
 
     def identify(self, page: Page) -> asyncio.Task[str]:
@@ -102,6 +107,7 @@ class Pages:
     def remove(self, page_id: str) -> None:
         """The page is closed."""
         self.failures.closed(page_id)
+        self._loaded_url.pop(page_id, None)
         future = self._by_id.pop(page_id, None)
         if future is not None:
             future.cancel()
@@ -146,8 +152,10 @@ class Pages:
         url, error = target.url, None
         shown = self._shown_url(target.target_id)
         if shown is not None and shown.startswith(ERROR_PAGE):
-            failure = self.failures.get(target.target_id)
-            url, error = (url, UNKNOWN_ERROR) if failure is None else (failure.url, failure.error)
+            if (failure := self.failures.get(target.target_id)) is not None:
+                url, error = failure.url, failure.error
+            elif without_fragment(url) != without_fragment(self._loaded_url.get(target.target_id, "")):
+                error = UNKNOWN_ERROR
         elif shown is not None:
             url = shown
         return PageInfo(
@@ -173,6 +181,8 @@ class Pages:
         if frame.parent_frame is None:
             if (page_id := self._ids.get(frame.page)) is not None:
                 self.failures.committed(page_id, frame.url)
+                if not frame.url.startswith(ERROR_PAGE):
+                    self._loaded_url[page_id] = frame.url
             self._registry.touch()
 
     def _loaded(self, _page: Page) -> None:
