@@ -79,10 +79,15 @@ async def seen(viewer: LiveClient, pixels: PixelReader, colour: tuple[int, int, 
 Evaluate = Callable[[str], Awaitable[Any]]
 
 
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Chromium drops input for a page that has not been drawn yet."""
+
+
 async def ready(service: Running, html: str = FORM, **options: Any) -> tuple[str, Evaluate]:
     session_id = (await service.create(**options))["session_id"]
     page_id = await service.first_page(session_id)
     await show(service, session_id, html, page_id)
+    await service.evaluate(session_id, DRAWN, page_id)
     return session_id, lambda script: service.evaluate(session_id, script, page_id)
 
 

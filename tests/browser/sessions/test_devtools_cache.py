@@ -94,8 +94,11 @@ def crawlers(temporary: Path) -> list[psutil.Process]:
 
 
 def browser_runs(temporary: Path) -> bool:
-    running = (each for each in crawlers(temporary) if each.is_running())
-    return any("--remote-debugging-port=0" in " ".join(each.cmdline()) for each in running)
+    for each in crawlers(temporary):
+        with contextlib.suppress(psutil.Error):  # one that has just ended
+            if "--remote-debugging-port=0" in each.cmdline():
+                return True
+    return False
 
 
 def never(_job: crawl.Job, _output: Any) -> None:
