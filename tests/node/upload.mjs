@@ -17,6 +17,7 @@ const [chooser] = await Promise.all([page.waitForFileChooser(), one.click()]);
 await chooser.accept([file]);
 const chosen = await content();
 await all.uploadFile(folder);
+await page.waitForFunction((input) => input.files.length > 0, {}, all); // Chromium lists a folder's files afterwards
 const members = await all.evaluate((input) => [...input.files].map((each) => each.webkitRelativePath).sort());
 const refused = await one.uploadFile("/etc/passwd").then(() => "", (error) => error.message);
 await browser.disconnect();
