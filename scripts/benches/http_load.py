@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 import time
 from dataclasses import dataclass
 
@@ -20,66 +22,54 @@ class Load:
         return self.requests / self.seconds
 
 
-class _Connection(asyncio.Protocol):
-    """Sends the next request as soon as it has the whole response, until `stopping` is set."""
+class _Connection:
+    """Sends the next request as soon as it has the whole response."""
 
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, address: tuple[str, int], request: bytes) -> None:
+        self.socket = socket.create_connection(address)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._request = request
         self._received = b""
         self._sent_at = 0.0
-        self._transport: asyncio.Transport | None = None
-        self.latencies: list[float] = []
-        self.stopping = False
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._send()
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, separator, body = self._received.partition(b"\r\n\r\n")
-        if not separator:
-            return
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(head.decode("latin-1"))
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        if len(body) < length:
-            return
-        self.latencies.append(time.perf_counter() - self._sent_at)
-        self._received = b""
-        if self.stopping:
-            self.done.set_result(None)
-        else:
-            self._send()
-
-    def _send(self) -> None:
-        assert self._transport is not None
+    def send(self) -> None:
         self._sent_at = time.perf_counter()
-        self._transport.write(self._request)
+        self.socket.sendall(self._request)
 
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+    def receive(self) -> float | None:
+        """Seconds from request to response if that is complete now."""
+        self._received += self.socket.recv(65536)
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"[: len(head)]):
+            raise RuntimeError(head.decode("latin-1"))
+        if not separator or len(body) < int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]):
+            return None
+        self._received = b""
+        return time.perf_counter() - self._sent_at
 
 
 async def load(url: str, path: str, headers: dict[str, str], *, connections: int, seconds: float) -> Load:
-    """GETs `path` over `connections` connections at once for `seconds`."""
+    """GETs `path` over `connections` connections at once for `seconds`. Polls instead of sleeping: an idle client
+    is woken for each response, which on a virtual machine costs the server a fifth of what the response does."""
     host, _, port = url.removeprefix("http://").partition(":")
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}:{port}", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
-    request = "\r\n".join(lines).encode()
-    loop = asyncio.get_running_loop()
-    started_at = time.perf_counter()
-    open_ = [
-        (await loop.create_connection(lambda: _Connection(request), host, int(port)))[1] for _ in range(connections)
-    ]
-    await asyncio.sleep(seconds)
-    for connection in open_:
-        connection.stopping = True
-    await asyncio.gather(*(connection.done for connection in open_))
-    took = time.perf_counter() - started_at
-    for connection in open_:
-        connection.close()
-    latencies = [latency for connection in open_ for latency in connection.latencies]
+    return await asyncio.to_thread(_load, (host, int(port)), "\r\n".join(lines).encode(), connections, seconds)
+
+
+def _load(address: tuple[str, int], request: bytes, connections: int, seconds: float) -> Load:
+    found = {each.socket.fileno(): each for each in (_Connection(address, request) for _ in range(connections))}
+    latencies: list[float] = []
+    with select.epoll() as poll:
+        for descriptor, connection in found.items():
+            poll.register(descriptor, select.EPOLLIN)
+            connection.send()
+        started_at = time.perf_counter()
+        while (took := time.perf_counter() - started_at) < seconds:
+            for descriptor, _ in poll.poll(0):
+                latency = found[descriptor].receive()
+                if latency is not None:
+                    latencies.append(latency)
+                    found[descriptor].send()
+    for connection in found.values():
+        connection.socket.close()
     return Load(len(latencies), took, latencies)
