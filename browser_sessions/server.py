@@ -7,11 +7,9 @@ import contextlib
 import ctypes
 import errno
 import gc
-import os
 import socket
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -22,6 +20,7 @@ from browser_sessions import tracing
 from browser_sessions.app import Service, build
 from browser_sessions.connections import Connections
 from browser_sessions.domain.errors import SettingsError
+from browser_sessions.loop_priority import raise_priority
 from browser_sessions.loop_shares import Shares
 from browser_sessions.settings import Settings
 from browser_sessions.uvicorn_adapter import SIGNALS, Config, Server
@@ -46,11 +45,6 @@ _M_MMAP_THRESHOLD: Final = -3
 ACCEPTORS: Final = 4
 """uvloop accepts one connection for each listener in an iteration of the loop. More of them are asked in vain for each
 connection, at a microsecond each."""
-
-NICENESS: Final = -7
-"""Of the event loop's thread, where the system permits it (root, CAP_SYS_NICE), so that pages that keep all processors
-busy do not delay the service. Measured on two cores with 20 pages loading at once, share of the loop's samples within
-25 ms: 97 to 98 % at 0, 99.0 at 5 less than Chromium's, 99.5 to 99.8 at 7 less; the pages load as fast."""
 
 
 class DrainingServer(Server):
@@ -132,15 +126,6 @@ def uvicorn_config(app: FastAPI, settings: Settings, shares: Shares) -> Config:
         ws_max_size=VIEWER_MESSAGE_BYTES,
         ws_per_message_deflate=False,
     )
-
-
-def raise_priority() -> None:
-    """Where the kernel divides time between sessions first (Linux, `sched_autogroup_enabled`), the session's priority
-    counts: it is raised if the service leads it, as under systemd, and left alone in a terminal."""
-    with contextlib.suppress(OSError):  # an ordinary user may not
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-        if os.getsid(0) == os.getpid():
-            Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 def return_large_blocks() -> None:

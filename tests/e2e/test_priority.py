@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from browser_sessions.server import NICENESS
+from browser_sessions.loop_priority import NICENESS
 from tests.harness.service import serving
 from tests.harness.waiting import until
 
@@ -26,9 +28,28 @@ async def test_the_service_has_a_higher_priority_than_its_browsers_and_these_tha
         tree = service.process.tree
         # until a process that is being started is what it will be, it has the niceness and command of its parent
         await until(lambda: _seen(tree()) == wanted, what=f"{wanted}, not {_seen(tree())}", every=0.1)
-        group = Path(f"/proc/{service.process.pid}/autogroup")
+        pid = service.process.pid
+        if _may_be_realtime():
+            assert _policies([pid]) == {os.SCHED_RR | os.SCHED_RESET_ON_FORK}
+        workers = [each.id for each in psutil.Process(pid).threads() if each.id != pid]
+        assert _policies([*workers, *(each.pid for each in tree()[1:])]) == {os.SCHED_OTHER}
+        group = Path(f"/proc/{pid}/autogroup")
         if group.exists() and os.getuid() == 0:
             assert group.read_text().endswith(f"nice {NICENESS}\n")
+
+
+def _may_be_realtime() -> bool:
+    code = "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))"
+    return subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def _policies(ids: list[int]) -> set[int]:
+    """Of processes, or of threads."""
+    found = set()
+    for each in ids:
+        with contextlib.suppress(ProcessLookupError):
+            found.add(os.sched_getscheduler(each))
+    return found
 
 
 def _seen(tree: list[psutil.Process]) -> tuple[set[int], set[int], set[int]]:

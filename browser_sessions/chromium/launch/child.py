@@ -235,9 +235,6 @@ def _spawn(
     command = [str(executable), *arguments]
     if user is not None and (setpriv := shutil.which("setpriv")) is not None:
         command = [setpriv, "--no-new-privs", *command]
-    raised = -os.getpriority(os.PRIO_PROCESS, 0)
-    if raised > 0 and (nice := shutil.which("nice")) is not None:
-        command = [nice, "-n", str(raised), *command]  # the service's own niceness is not for Chromium
     with contextlib.ExitStack() as child_ends, contextlib.ExitStack() as our_ends:
         read_commands, commands = _pipe(child_ends, our_ends)
         messages, write_messages = _pipe(our_ends, child_ends)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -34,6 +35,7 @@ from browser_sessions.client.discovery import announced_pid
 from browser_sessions.domain.clock import SystemClock
 from browser_sessions.domain.errors import BrowserSessionsError, SettingsError
 from browser_sessions.domain.session_spec import SessionSpec
+from browser_sessions.loop_priority import raise_priority
 from browser_sessions.settings import Settings, load, memory_limit_bytes, raise_open_files_limit, unknown
 
 TRY_SECONDS: Final = 60.0
@@ -98,6 +100,8 @@ def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Findin
     found.append(doctor_findings.on_threads(*_threads(), settings.max_sessions))
     found.append(doctor_findings.on_shared_memory(_size(Path("/dev/shm"))))  # noqa: S108 - looked at, not written to
     found.append(doctor_findings.on_fonts(missing_fonts()))
+    with ThreadPoolExecutor(1) as tried:  # it is the priority of one thread
+        found.append(doctor_findings.on_priority(tried.submit(raise_priority).result()))
     return found
 
 

@@ -158,6 +158,16 @@ def on_threads(limit: int | None, used: int, max_sessions: int) -> Finding:
     return Finding("processes", "ok", says)
 
 
+def on_priority(first: bool) -> Finding:
+    """`first`: the event loop may run before all else."""
+    if first:
+        return Finding("priority", "ok", "The service runs before its browsers.")
+    says = "The service may not run before its browsers: pages that keep all processors busy delay it, by up to 0.5 s."
+    return Finding(
+        "priority", "warning", says, "Give it RLIMIT_RTPRIO 1 (LimitRTPRIO=1, --ulimit rtprio=1) or CAP_SYS_NICE."
+    )
+
+
 def on_shared_memory(size_bytes: int | None) -> Finding:
     """Playwright starts Chromium with `--disable-dev-shm-usage`, so a small one stops nobody."""
     size = "none" if size_bytes is None else f"{size_bytes / 2**20:.0f} MiB"

@@ -54,6 +54,13 @@ def test_data_folder(fields: dict[str, Any], state: State, text: str) -> None:
     assert bool(found.do) is (state != "ok")
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_priority_of_the_service(first: bool) -> None:
+    found = doctor_findings.on_priority(first)
+
+    assert (found.state, "LimitRTPRIO=1" in found.do) == (("ok", False) if first else ("warning", True))
+
+
 @pytest.mark.parametrize(
     ("port", "refused", "holder", "state", "text"),
     [

@@ -25,7 +25,9 @@ from tests.harness.documents import PAGES, blocks
 from tests.harness.newcomer import outputs
 from tests.harness.paths import ROOT
 
-OF_OTHERS: Final = {"HTTP_PROXY", "CONNECT_URL", "PLAYWRIGHT_BROWSERS_PATH", "SSL_CERT_FILE"}
+OF_OTHERS: Final = {"HTTP_PROXY", "CONNECT_URL", "PLAYWRIGHT_BROWSERS_PATH", "SSL_CERT_FILE"} | {
+    *("CAP_SYS_NICE", "RLIMIT_RTPRIO", "SCHED_RR")
+}
 OF_CLIENTS: Final = {"URL", "API_KEY"}
 UNCHECKED: Final = frozenset({"js", "dockerfile", "caddy", "nginx", "java", "csharp", "go", "ruby", "mermaid", "text"})
 
