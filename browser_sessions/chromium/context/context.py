@@ -298,8 +298,8 @@ class Context:
         return int(sum(heaps.values())), sum(seconds.values())
 
     async def close(self, *, timeout: float) -> None:
-        """Closes the context. Its proxy and its folder follow in the background. Uses Playwright, or CDP if Playwright
-        does not respond in half of the time."""
+        """Closes the context. Its proxy and its folder follow in the background. Disposes of it over CDP, or with
+        Playwright if that fails within half of the time."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(timeout))
         await asyncio.shield(self._closing)
@@ -308,14 +308,14 @@ class Context:
         self._gone = True
         self.stop_events()
         closed = False
-        with contextlib.suppress(BrowserSessionsError, TargetClosed):
-            await self._calls(self._inner.close(), timeout=timeout / 2)
+        with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
+            await self._host.link.dispose(self._context_id, timeout=timeout / 2)
             closed = True
-        if not closed and self._host.alive():
-            with contextlib.suppress(CdpClosed, CdpError, TimeoutError):
-                await self._host.cdp.root.call(
-                    "Target.disposeBrowserContext", {"browserContextId": self._context_id}, timeout=timeout / 2
-                )
+        if closed:
+            self._calls.background(self._inner.close())
+        elif self._host.alive():
+            with contextlib.suppress(BrowserSessionsError, TargetClosed):
+                await self._calls(self._inner.close(), timeout=timeout / 2)
                 closed = True
         _ = self._host.background.run(self._clean(gone=closed or not self._host.alive()))
 

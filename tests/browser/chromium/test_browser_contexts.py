@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from browser_sessions.chromium.context.context import Context
+from browser_sessions.chromium.driver.playwright_link import PlaywrightLink
 from browser_sessions.chromium.ports import ContextEvent, PageInfo, Picture
 from browser_sessions.chromium.process import ChromiumProcess
 from browser_sessions.domain.errors import (
@@ -464,6 +465,25 @@ async def test_beforeunload_dialogs_are_accepted(chromium: ChromiumProcess, tmp_
     done = await handle.navigate(page_id, site.url, wait_until="load", timeout=20)
 
     assert (done.page.title, done.http_status) == ("Home", 200)
+
+
+@pytest.mark.parametrize("leaving", [True, False], ids=["beforeunload", "alert"])
+async def test_a_context_closes_while_a_dialog_is_open(
+    chromium: ChromiumProcess, tmp_path: Path, site: Site, leaving: bool
+) -> None:
+    site.pages["/stay"] = "<script>onbeforeunload = event => event.preventDefault()</script><button>x</button>"
+    handle, page_id = await opened(chromium, tmp_path / "session", start_url=f"{site.url}/stay")
+    handle.connections_changed(clients=1, viewers=0, controlled=False)  # nobody closes the dialog
+    link = handle.owner
+    assert isinstance(link, PlaywrightLink)
+    code = "location.href = '/'" if leaving else "alert(1)"
+    asking = asyncio.create_task(handle.evaluate(page_id, f"setTimeout(() => {{ {code} }}), 1", timeout=10))
+    await until(lambda: link.dialogs.kind(page_id) == ("beforeunload" if leaving else "alert"))
+
+    await handle.close(timeout=10)
+
+    assert handle.context_id not in await contexts_in(chromium)
+    await asyncio.wait([asking])
 
 
 async def test_usage_counts_only_the_contexts_own_renderers(chromium: ChromiumProcess, tmp_path: Path) -> None:
