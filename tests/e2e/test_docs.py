@@ -163,9 +163,7 @@ async def test_the_command_line_commands_of_the_readme(user: Newcomer) -> None:
     out, _ = await user.run("bash", "-euc", create)
     session_id = re.findall(r"ses_[0-9a-f]{32}", out)[0]
     for line in (*others, end):
-        here = (
-            line.replace(" --watch", "").replace("ses_31e6", session_id[:14]).replace("hello.png", f"{user.home}/a.png")
-        )
+        here = line.replace("ses_31e6", session_id[:14]).replace("hello.png", f"{user.home}/a.png")
         program, *args = shlex.split(here)
         assert program == ".venv/bin/browser-sessions"
         done = await bs(user.data, *args)
