@@ -86,7 +86,7 @@ def build_api(services: Services, lifespan: Lifespan[Any] | None = None) -> Fast
 
 @functools.cache
 def _routes() -> tuple[BaseRoute, ...]:
-    """All routes. FastAPI takes 20 ms to prepare them, so that the applications of a process share them."""
+    """All routes. FastAPI takes 20 ms to prepare them, so the applications of a process share them."""
     router = APIRouter(dependencies=[Depends(check_query)], generate_unique_id_function=_operation_id)
     for each in _ROUTERS:
         router.include_router(each)

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_CLIENT_CERTIFICATES: Final = 8
-"""Of a session: each has the system's trusted certificates in memory again."""
+"""Of one session: each loads its own copy of the system's trusted certificates."""
 
 Pem = Annotated[str, Field(min_length=1, max_length=32_768, repr=False)]
 

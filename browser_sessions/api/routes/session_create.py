@@ -38,7 +38,7 @@ from browser_sessions.pool.manager import Idempotency
 
 PATH: Final = "/v1/browser/sessions"
 MAX_FIELDS: Final = 1000
-"""Of an object in the body: ours have some dozens, what a page has stored hardly more."""
+"""Of an object in the body: those of our models have a few dozen, those of a storage state hardly more."""
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _JSON_TYPE: Final = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
