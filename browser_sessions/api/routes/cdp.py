@@ -67,7 +67,7 @@ async def cdp_version(
     request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None
 ) -> Response:
     """Chromium's `/json/version` for this session, for clients that connect by an http:// URL."""
-    principal = await _driver(services, request.scope, session_id)
+    principal = await _principal_of_active(services, request.scope, session_id)
     facts = await chromium_version(_process(services, session_id))
     record = services.pool.registry.live(session_id).session.record(services.pool.clock)
     connect_url = services.addresses(request, record, principal)[0]
@@ -82,7 +82,7 @@ async def cdp_version(
 @router.get("/v1/browser/sessions/{session_id}/cdp/json/list/", include_in_schema=False)
 async def cdp_list(request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None) -> Response:
     """The session's pages in the format of Chromium's `/json/list`."""
-    principal = await _driver(services, request.scope, session_id)
+    principal = await _principal_of_active(services, request.scope, session_id)
     record = services.pool.registry.live(session_id).session.record(services.pool.clock)
     connect_url = services.addresses(request, record, principal)[0]
     path, _mark, query = connect_url.partition("?")
@@ -106,7 +106,7 @@ async def cdp_protocol(
     request: Request, services: Here, session_id: str, _: Declared, ticket: Ticket = None
 ) -> Response:
     """Chromium's description of the protocol."""
-    await _driver(services, request.scope, session_id)
+    await _principal_of_active(services, request.scope, session_id)
     version = _process(services, session_id).version
     return Response(await services.console.devtools.protocol(version), media_type=_JSON)
 
@@ -154,7 +154,7 @@ def _principal(services: Services, scope: Scope, session_id: str) -> Principal:
     return identify(services, scope)
 
 
-async def _driver(services: Services, scope: Scope, session_id: str) -> Principal:
+async def _principal_of_active(services: Services, scope: Scope, session_id: str) -> Principal:
     principal = _principal(services, scope, session_id)
     await find_active(services.pool, principal, session_id)
     return principal
