@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
+from browser_sessions.api.models.model_parts import REQUEST
 from browser_sessions.domain.egress_rules import EgressRules
 from browser_sessions.egress.rules import Rules
 
@@ -28,7 +29,7 @@ class EgressBody(BaseModel):
     """Hosts, `*.hosts`, addresses and networks, each with an optional `:port`. They narrow what the server, and the key
     that is used, allow."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = REQUEST
 
     allow: list[Rule] | None = Field(
         None, max_length=MAX_RULES, description="Only these can be reached; null: all that is allowed otherwise"

@@ -81,7 +81,7 @@ def event_id(journal: Journal, seq: int) -> str:
     return f"{journal.boot}-{seq}"
 
 
-def frame(fields: dict[str, Any]) -> bytes:
+def event_lines(fields: dict[str, Any]) -> bytes:
     """One event as text/event-stream. JSON has no line break, so one `data` line is enough; characters that some
     readers treat as line breaks are escaped too."""
     body = orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)
@@ -197,7 +197,7 @@ class _Reader:
         self._first = [b"retry: %d\n\n" % RETRY_MS]
         if start.gap is not None:
             self._first.append(self._gap(start.gap))
-        self._first += [frame(wire(journal, event)) for event in replay if wanted(event)]
+        self._first += [event_lines(wire(journal, event)) for event in replay if wanted(event)]
 
     async def read(self, still_valid: Callable[[], bool], revoked: asyncio.Event) -> AsyncIterator[bytes]:
         """Ends after `session.ended` of the one session, at shutdown, when `revoked` is set, and when `still_valid`
@@ -212,8 +212,8 @@ class _Reader:
             if batch:
                 if not still_valid():
                     return
-                if frames := b"".join(frame(wire(journal, event)) for event in batch if self._wanted(event)):
-                    yield frames
+                if lines := b"".join(event_lines(wire(journal, event)) for event in batch if self._wanted(event)):
+                    yield lines
                 if self._session_id is not None and any(event.kind == "session.ended" for event in batch):
                     return
                 await asyncio.sleep(GATHER_S)
@@ -236,7 +236,7 @@ class _Reader:
             stopped.cancel()
 
     def _gap(self, reason: str) -> bytes:
-        return frame(
+        return event_lines(
             {
                 "id": event_id(self._journal, self._seq),
                 "type": GAP,
@@ -296,13 +296,13 @@ async def _ended_stream(
     services: Services, session_id: str, last_id: str | None, of_type: Callable[[str], bool], *, whole: bool
 ) -> Response:
     """The stream of an ended session: the events that the reader does not have yet."""
-    story = await services.console.archive.events(session_id)
+    events = await services.console.archive.events(session_id)
     if last_id is not None:
-        story = [event for event in story if not _known(event["id"], last_id)]
+        events = [event for event in events if not _known(event["id"], last_id)]
     elif not whole:
-        story = story[-1:]
-    story = [event for event in story if of_type(event["type"])]
-    if not story:
+        events = events[-1:]
+    events = [event for event in events if of_type(event["type"])]
+    if not events:
         return Response(status_code=204)  # EventSource does not reconnect after a 204
-    body = b"".join([b"retry: %d\n\n" % RETRY_MS, *map(frame, story)])
+    body = b"".join([b"retry: %d\n\n" % RETRY_MS, *map(event_lines, events)])
     return Response(body, headers={**_HEADERS, "Content-Type": _TEXT})

@@ -86,11 +86,11 @@ async def watch_session(websocket: WebSocket, session_id: str) -> None:
 
 @router.post("/control", response_model=ControlResponse, responses=problems(400, 401, 403, 404, 409, 413, 415, 503))
 async def control_session(session_id: str, services: Here, principal: Caller, body: ControlBody) -> dict[str, Any]:
-    """Take or release control: while it is taken, the clients' commands wait. Operators may for any session, owners for
-    their own.
+    """Take or release control: while it is taken, the clients' commands wait. Operators may take it
+    of any session, owners of their own, and admins from another holder.
 
-    It ends with the holder's last live view, or five minutes after it was last taken without one, and when their
-    credential is revoked. Admins take over from others.
+    Control ends with the holder's last live view or, without one, five minutes after it was last taken; it also ends
+    when the holder's credential is revoked.
     """
     await find_active(services.pool, principal, session_id)
     live = services.pool.registry.live(session_id)

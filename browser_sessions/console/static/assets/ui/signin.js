@@ -31,6 +31,6 @@ export function SignIn() {
           <label key="password">Password<input name="password" type="password" required autocomplete="current-password" /></label>`}
     <p class="bad" role="alert">${said}</p>
     <button class="primary" disabled=${busy}>${busy ? "Signing in…" : "Sign in"}</button>
-    <p class="dim">The first start printed the admin key and stored it in the data folder, in <code>secrets/admin_api_key</code>. Create more with <code>browser-sessions keys create</code>.</p>
+    <p class="dim">The admin key is in the data folder, in <code>secrets/admin_api_key</code>. Create more with <code>browser-sessions keys create</code>.</p>
   </form></main>`;
 }
