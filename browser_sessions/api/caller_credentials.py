@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.types import Scope
 
-from browser_sessions.api.dependencies import Here, Services
+from browser_sessions.api.dependencies import Services
 from browser_sessions.api.middleware.origin import check_same_site
 from browser_sessions.auth.console_cookie import cookie_of
 from browser_sessions.auth.tickets import Use, verify
@@ -26,11 +26,11 @@ _bearer = OAuth2PasswordBearer(
 
 async def caller(
     request: Request,
-    services: Here,
     _api_key: Annotated[str | None, Depends(_key)] = None,
     _token: Annotated[str | None, Depends(_bearer)] = None,
 ) -> Principal:
     """The authenticated caller. Raises as `identify`; the last two parameters are for the OpenAPI document only."""
+    services: Services = request.app.state.services  # one dependency less to solve
     return identify(services, request.scope)
 
 
